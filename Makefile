@@ -1,0 +1,45 @@
+# The one vocabulary for people, the hook and CI. Everything runs from a local .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := training serving monitoring tests benchmarks safeplan.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format docs lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/.ready  ## the whole story on real readings, in ./demo
+	$(BIN)/safeplan demo
+
+test: .venv/.ready  ## every test, with coverage floors
+	$(BIN)/python -m pytest
+
+check: lint  ## format, lint, types, floors
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.ready  ## rewrite the sources in house style
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+docs: .venv/.ready  ## rewrite docs/cli.md from the program's own help
+	$(BIN)/python -m tests.docs_from_help > docs/cli.md
+
+lock: .venv/.ready  ## resolve pyproject.toml anew into requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+		--all-extras --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove what make made
+	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .hypothesis

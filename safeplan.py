@@ -1,0 +1,5 @@
+"""SafePlan ML."""
+
+
+def main() -> None:
+    """Run."""

@@ -1,0 +1,1 @@
+"""Is this reading odd, what comes next, for any sensor."""

@@ -1,0 +1,1 @@
+"""How a sensor's models are learned."""

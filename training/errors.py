@@ -1,0 +1,60 @@
+"""Every error the platform raises.
+
+SafePlanError
+├── ConfigurationError     a setting, a sensors file or a command that cannot be meant (exit 2)
+├── DataError              readings that cannot be used as they are
+│   ├── UnreadableFile     a file that is no table of readings
+│   ├── UnknownSensor      an id or glob that names no sensor
+│   └── NotTrainable       a sensor without enough good readings, with the reason
+├── StoreError             the database is away, locked, read-only or of another schema
+└── RegistryError          the MLflow tracking or model registry refused or is away
+    ├── NoChampion         nothing to serve for this sensor and kind
+    ├── UntrustedModel     a model file that was altered, cut short or holds a foreign type
+    └── GateRefused        the challenger did not earn the alias (exit 3)
+
+Knows names and nothing else. Each message says what happened, with the value, and what to do next.
+"""
+
+
+class SafePlanError(Exception):
+    """The platform could not do what was asked."""
+
+
+class ConfigurationError(SafePlanError):
+    """A setting, a sensors file or a command line is wrong."""
+
+
+class DataError(SafePlanError):
+    """Readings cannot be used as they are."""
+
+
+class UnreadableFile(DataError):
+    """A file is not a table of readings."""
+
+
+class UnknownSensor(DataError):
+    """No sensor has this id, or none matches this glob."""
+
+
+class NotTrainable(DataError):
+    """A sensor's readings do not suffice for a model; the message gives the reason."""
+
+
+class StoreError(SafePlanError):
+    """The database is away, locked, read-only or has another schema."""
+
+
+class RegistryError(SafePlanError):
+    """The MLflow tracking server or model registry refused, or is away."""
+
+
+class NoChampion(RegistryError):
+    """No version of this model carries the alias asked for."""
+
+
+class UntrustedModel(RegistryError):
+    """A model file was altered, cut short, or holds a type that is not on the allow-list."""
+
+
+class GateRefused(RegistryError):
+    """The challenger did not earn the champion's alias."""

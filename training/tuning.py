@@ -1,0 +1,86 @@
+"""The Optuna study that both kinds of model are tuned by.
+
+Knows samplers, seeds, storage, resuming and the table of trials. What is searched and what a good trial
+is belongs to `detector_tuning` and `forecaster_tuning`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import optuna
+import pandas as pd
+
+P = TypeVar("P")
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """How long and from where to search."""
+
+    trials: int = 40
+    seed: int = 0
+    budget_seconds: float | None = None
+    storage: str | None = None  # an Optuna storage URL; None keeps the study in memory
+    name: str = "study"  # names the study in the storage; the same name resumes it
+
+
+@dataclass(frozen=True)
+class Tuned(Generic[P]):
+    """The best parameters found, with everything that was tried.
+
+    `trials` has one row a trial: `trial, state, loss, seconds`, one column a parameter and one a note.
+    """
+
+    parameters: P
+    loss: float
+    trials: pd.DataFrame
+
+
+def run_study(
+    objective: Callable[[optuna.Trial], float],
+    plan: StudyPlan,
+    *,
+    first: Sequence[Mapping[str, Any]] = (),
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> optuna.Study:
+    """Minimise the objective; `first` are known good settings, tried before anything is sampled.
+
+    A study found in the storage is continued: only the missing trials are run.
+    """
+    study = optuna.create_study(
+        storage=plan.storage,
+        study_name=plan.name,
+        load_if_exists=True,
+        direction="minimize",
+        # Every choice is written out, because Optuna 5.0 changed TPE's defaults and may again.
+        sampler=optuna.samplers.TPESampler(
+            seed=plan.seed, n_startup_trials=10, n_ei_candidates=24, multivariate=True, group=False
+        ),
+        pruner=pruner or optuna.pruners.NopPruner(),
+    )
+    done = [trial for trial in study.trials if trial.state.is_finished()]
+    if not done:
+        for parameters in first:
+            study.enqueue_trial(dict(parameters), skip_if_exists=True)
+    missing = plan.trials - len(done)
+    if missing > 0:
+        study.optimize(objective, n_trials=missing, timeout=plan.budget_seconds)
+    return study
+
+
+def trials_table(study: optuna.Study) -> pd.DataFrame:
+    """One row a trial: number, state, loss, seconds, its parameters and its notes."""
+    return pd.DataFrame(
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "loss": trial.value,
+            "seconds": trial.duration.total_seconds() if trial.duration else None,
+            **trial.params,
+            **trial.user_attrs,
+        }
+        for trial in study.trials
+    )
