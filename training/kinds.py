@@ -1,0 +1,27 @@
+"""The two kinds of model that every sensor has, and their names elsewhere.
+
+Knows how a kind is called in tables, experiments, registered models and sentences. Knows no model.
+"""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a model does for a sensor.
+
+    >>> Kind("detector").model_type
+    'ANOMALY_DETECTOR'
+    """
+
+    DETECTOR = "detector"
+    FORECASTER = "forecaster"
+
+    @property
+    def model_type(self) -> str:
+        """The word of the `ml_predictions` table."""
+        return "ANOMALY_DETECTOR" if self is Kind.DETECTOR else "FORECASTER"
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that holds this kind's runs."""
+        return f"safeplan-{self.value}s"

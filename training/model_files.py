@@ -1,0 +1,129 @@
+"""The files of one fitted model: native formats only, each held to its SHA-256.
+
+Knows the allow-list of types that may come out of a file, and how a folder is digested. Holds both itself:
+a list that travels inside the model it is meant to judge is no safeguard. Leaves what the objects mean to
+`detector` and `forecaster`.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import skops.io
+
+from training.errors import UntrustedModel
+
+# What scikit-learn's Isolation Forest and LOF are made of, beyond the types skops trusts by itself.
+TRUSTED_TYPES = (
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+)
+
+LARGEST_FILE = 64 * 2**20  # bytes; the biggest honest model measured is under 4 MB
+
+
+def write_skops(fitted: object, path: Path) -> None:
+    """Write one fitted scikit-learn object; refuses what `read_skops` would refuse."""
+    path.write_bytes(skops.io.dumps(fitted))
+    _refuse_foreign_types(path)
+
+
+def read_skops(path: Path) -> Any:
+    """Read one fitted scikit-learn object.
+
+    Raises:
+        UntrustedModel: the file is cut short, no skops file, too large, or holds a type off the allow-list.
+    """
+    _refuse_foreign_types(path)
+    try:
+        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+    # A crafted file can make any constructor inside skops, numpy or scikit-learn raise.
+    except Exception as error:
+        raise UntrustedModel(
+            f"{path.name} cannot be read as a model: {error}. Retrain this sensor."
+        ) from error
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write plain JSON, keys sorted; refuses NaN and infinity, which are not JSON."""
+    path.write_text(json.dumps(content, allow_nan=False, sort_keys=True), encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a plain JSON object whose numbers are all finite.
+
+    Raises:
+        UntrustedModel: the file is missing, too large, no JSON object, or holds NaN or infinity.
+    """
+    _refuse_large(path)
+    try:
+        content = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, parse_float=_finite
+        )
+    except (ValueError, RecursionError) as error:
+        raise UntrustedModel(f"{path.name} is no plain JSON: {error}. Retrain this sensor.") from error
+    if not isinstance(content, dict):
+        raise UntrustedModel(
+            f"{path.name} holds a {type(content).__name__}, not an object. Retrain this sensor."
+        )
+    return content
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over every file's relative name and bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def check_digest(folder: Path, expected: str, *, model: str) -> None:
+    """Refuse a folder whose bytes are not those that were registered.
+
+    Raises:
+        UntrustedModel: a file was altered, cut short, added or lost since.
+    """
+    found = digest_folder(folder)
+    if found != expected:
+        raise UntrustedModel(
+            f"{model}: its files have SHA-256 {found[:12]}…, registered was {expected[:12]}…. "
+            "They were altered or cut short; roll back to another version or retrain."
+        )
+
+
+def _refuse_foreign_types(path: Path) -> None:
+    _refuse_large(path)
+    try:
+        unknown = skops.io.get_untrusted_types(file=path)
+    # As above: the bytes are not ours yet.
+    except Exception as error:
+        raise UntrustedModel(
+            f"{path.name} is no readable skops file: {error}. Retrain this sensor."
+        ) from error
+    foreign = sorted(set(unknown) - set(TRUSTED_TYPES))
+    if foreign:
+        raise UntrustedModel(
+            f"{path.name} holds types that no model of ours is made of: {', '.join(foreign)}."
+        )
+
+
+def _refuse_large(path: Path) -> None:
+    if not path.is_file():
+        raise UntrustedModel(f"{path.name} is missing from the model. Retrain this sensor.")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise UntrustedModel(f"{path.name} is {size / 2**20:.0f} MB; no honest model exceeds 64 MB.")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number

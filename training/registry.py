@@ -1,0 +1,291 @@
+"""The model registry: one registered model per sensor and kind, and the aliases people move.
+
+Knows names, versions, tags, aliases and retention, all through MLflow. Leaves to `gate` whether a version
+deserves an alias, to `model_files` what may be read, and to `detector` and `forecaster` what is in the files.
+"""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from training.errors import NoChampion, RegistryError, UntrustedModel
+from training.kinds import Kind
+from training.model_files import check_digest
+
+MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha256 is taken over
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of one sensor's model, as the registry describes it."""
+
+    sensor_id: str
+    kind: Kind
+    name: str
+    number: int
+    run_id: str
+    created: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def uri(self) -> str:
+        """What `mlflow models serve -m` takes."""
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def sha256(self) -> str:
+        """The digest its files must have."""
+        return self.tags.get("model_sha256", "")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One sensor's registered model with where its aliases point, from a single bulk query."""
+
+    sensor_id: str
+    kind: Kind
+    name: str
+    aliases: Mapping[str, int]
+
+
+@contextmanager
+def registry_errors(what: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours, with the cause kept."""
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"{what}: {error.message}") from error
+
+
+class Registry:
+    """All sensors' registered models behind one MLflow client."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def name(self, sensor_id: str, kind: Kind) -> str:
+        """This sensor's registered model: `<slug>-<kind>`, or with a hash where another id took the slug."""
+        plain = f"{slug(sensor_id)}-{kind}"
+        taken = self._find_model(plain)
+        if taken is None or taken.tags.get("sensor_id") == sensor_id:
+            return plain
+        return f"{slug(sensor_id)}-{hashlib.sha256(sensor_id.encode()).hexdigest()[:6]}-{kind}"
+
+    def create_model(self, sensor_id: str, kind: Kind) -> str:
+        """Make sure the registered model exists and belongs to this sensor; its name."""
+        name = self.name(sensor_id, kind)
+        if self._find_model(name) is not None:
+            return name
+        try:
+            self.client.create_registered_model(
+                name,
+                tags={"sensor_id": sensor_id, "kind": kind.value},
+                description=f"The {kind} of sensor {sensor_id}.",
+            )
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise RegistryError(f"cannot create the registered model {name}: {error.message}") from error
+            # Another process was faster; if it was for another id with this slug, the name changes.
+            name = self.create_model(sensor_id, kind)
+        return name
+
+    def listings(self) -> dict[tuple[str, Kind], Listing]:
+        """Every sensor's models and aliases, by one paged query (0.2 s for 1,000 models)."""
+        found: dict[tuple[str, Kind], Listing] = {}
+        token: str | None = None
+        while True:
+            with registry_errors("cannot list the registered models"):
+                page = self.client.search_registered_models(max_results=1000, page_token=token)
+            for model in page:
+                if "sensor_id" in model.tags and "kind" in model.tags:
+                    listing = _listing(model)
+                    found[listing.sensor_id, listing.kind] = listing
+            token = page.token
+            if not token:
+                return found
+
+    def versions(self, sensor_id: str, kind: Kind) -> list[Version]:
+        """All versions that exist, newest first."""
+        return self.versions_of(self.name(sensor_id, kind))
+
+    def versions_of(self, name: str) -> list[Version]:
+        """All versions of one registered model, newest first."""
+        with registry_errors(f"cannot list the versions of {name}"):
+            found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
+        return sorted((_version(v) for v in found), key=lambda version: -version.number)
+
+    def version(self, name: str, number: int) -> Version:
+        """One version by its number."""
+        with registry_errors(f"{name} has no version {number}"):
+            return _version(self.client.get_model_version(name, str(number)))
+
+    def find(self, sensor_id: str, kind: Kind, alias: str) -> Version | None:
+        """The version an alias points at, or None where there is no such model or alias."""
+        return self.find_alias(self.name(sensor_id, kind), alias)
+
+    def find_alias(self, name: str, alias: str) -> Version | None:
+        """The version an alias of one registered model points at, or None."""
+        try:
+            return _version(self.client.get_model_version_by_alias(name, alias))
+        except MlflowException as error:
+            # MLflow answers a missing alias with INVALID_PARAMETER_VALUE, a missing model with the other.
+            if error.error_code in ("INVALID_PARAMETER_VALUE", ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)):
+                return None
+            raise RegistryError(f"cannot look up {name}@{alias}: {error.message}") from error
+
+    def champion(self, sensor_id: str, kind: Kind) -> Version:
+        """The version that serves.
+
+        Raises:
+            NoChampion: nothing carries the alias.
+        """
+        found = self.find(sensor_id, kind, CHAMPION)
+        if found is None:
+            raise NoChampion(
+                f"{sensor_id} has no {kind} champion. Run: safeplan train '{sensor_id}' --kind {kind}, "
+                f"or promote a version: safeplan promote '{sensor_id}' --kind {kind}"
+            )
+        return found
+
+    def register(
+        self, sensor_id: str, kind: Kind, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str]
+    ) -> Version:
+        """Create a version with all its tags in one step, so that none is ever seen without them."""
+        name = self.create_model(sensor_id, kind)
+        with registry_errors(f"cannot register a version of {name}"):
+            created = self.client.create_model_version(
+                name, source, run_id=run_id, model_id=model_id, tags=dict(tags)
+            )
+        return _version(created)
+
+    def tag(self, version: Version, **tags: str) -> None:
+        """Write tags on a version."""
+        with registry_errors(f"cannot tag {version.uri}"):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(version.name, str(version.number), key, value)
+
+    def challenge(self, version: Version) -> None:
+        """Let a version wait under the challenger alias."""
+        with registry_errors(f"cannot make {version.uri} the challenger"):
+            self.client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
+
+    def promote(self, version: Version) -> None:
+        """Make a version the champion; the one before it becomes `previous`.
+
+        The order of the three writes leaves, wherever it is cut off, exactly one champion.
+        """
+        before = self.find_alias(version.name, CHAMPION)
+        with registry_errors(f"cannot promote {version.uri}"):
+            if before is not None and before.number != version.number:
+                self.client.set_registered_model_alias(version.name, PREVIOUS, str(before.number))
+            self.client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+            waiting = self.find_alias(version.name, CHALLENGER)
+            if waiting is not None and waiting.number == version.number:
+                self.client.delete_registered_model_alias(version.name, CHALLENGER)
+
+    def rollback(self, sensor_id: str, kind: Kind) -> Version:
+        """Give the alias back to the previous champion; doing it twice undoes it.
+
+        Raises:
+            NoChampion: there is no previous version to return to.
+        """
+        name = self.name(sensor_id, kind)
+        champion = self.champion(sensor_id, kind)
+        previous = self.find_alias(name, PREVIOUS)
+        if previous is None or previous.number == champion.number:
+            raise NoChampion(
+                f"{name} has no previous champion to roll back to; version {champion.number} stays."
+            )
+        with registry_errors(f"cannot roll back {name}"):
+            self.client.set_registered_model_alias(name, CHAMPION, str(previous.number))
+            self.client.set_registered_model_alias(name, PREVIOUS, str(champion.number))
+        return previous
+
+    def retire(self, sensor_id: str, kind: Kind, *, keep: int) -> list[int]:
+        """Delete all but the newest `keep` versions; one with an alias is never deleted."""
+        name = self.name(sensor_id, kind)
+        with registry_errors(f"cannot retire old versions of {name}"):
+            model = self.client.get_registered_model(name)
+            aliased = {int(number) for number in model.aliases.values()}
+            surplus = [v.number for v in self.versions_of(name)[keep:] if v.number not in aliased]
+            for number in surplus:
+                self.client.delete_model_version(name, str(number))
+        return surplus
+
+    def fetch(self, version: Version, cache: Path) -> Path:
+        """The version's files in a local folder, held to the SHA-256 it was registered with.
+
+        A copy already in the cache is checked again, and fetched anew where it no longer holds.
+        """
+        if not version.sha256:
+            raise UntrustedModel(
+                f"{version.uri} has no model_sha256 tag; it was not registered by safeplan train."
+            )
+        kept = cache / version.name / f"{version.number}-{version.sha256[:12]}"
+        if kept.is_dir():
+            try:
+                check_digest(kept, version.sha256, model=version.uri)
+            except UntrustedModel:
+                shutil.rmtree(kept)
+            else:
+                return kept
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
+            with registry_errors(f"cannot fetch the files of {version.uri}"):
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=folder))
+            files = fetched / "data" / MODEL_FOLDER
+            check_digest(files, version.sha256, model=version.uri)
+            try:
+                files.rename(kept)
+            except OSError:
+                # Another process fetched the same bytes first.
+                check_digest(kept, version.sha256, model=version.uri)
+        return kept
+
+    def _find_model(self, name: str) -> RegisteredModel | None:
+        try:
+            return self.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                return None
+            raise RegistryError(f"cannot look up {name}: {error.message}") from error
+
+
+def slug(sensor_id: str) -> str:
+    """A sensor id in the letters a registered model may have.
+
+    >>> slug("PT-1001 (casing)")
+    'pt-1001-casing'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", sensor_id.lower()).strip("-") or "sensor"
+
+
+def _listing(model: RegisteredModel) -> Listing:
+    aliases = {alias: int(number) for alias, number in model.aliases.items()}
+    return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases)
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(
+        sensor_id=found.tags.get("sensor_id", ""),
+        kind=Kind(found.tags.get("kind", "detector" if found.name.endswith("-detector") else "forecaster")),
+        name=found.name,
+        number=int(found.version),
+        run_id=found.run_id or "",
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
+        tags=dict(found.tags),
+    )
