@@ -17,9 +17,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # Each worker fills one core; numeric libraries that start threads of their own only get in the way.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STAN_NUM_THREADS"), "1"
-)
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STAN_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
 
 
 class WorkerDied(Exception):
@@ -65,7 +64,8 @@ def _run_until_broken(
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     return list(running.values())
-                yield running.pop(future), _outcome(future)
+                answer = _outcome(future)
+                yield running.pop(future), answer
 
 
 def _alone(function: Callable[[T], R], task: T) -> R | Exception:
