@@ -1,0 +1,59 @@
+"""What every test may ask for: a database of its own, on both kinds we support."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from training.database import open_database
+from training.readings import ReadingStore
+
+POSTGRES = os.environ.get("SAFEPLAN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, once on SQLite and once on PostgreSQL; gone after the test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'safeplan.db'}"
+        return
+    schema = f"test_{uuid.uuid4().hex}"
+    _in_postgres(f"CREATE SCHEMA {schema}")
+    yield f"{POSTGRES}{'&' if '?' in POSTGRES else '?'}options=-csearch_path%3D{schema}"
+    _in_postgres(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An open database with its tables, once on SQLite and once on PostgreSQL."""
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine) -> ReadingStore:
+    """An empty readings store, once on SQLite and once on PostgreSQL."""
+    return ReadingStore(engine)
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """An open SQLite database, for tests that do not depend on the kind."""
+    engine = open_database(f"sqlite:///{tmp_path / 'own.db'}")
+    yield engine
+    engine.dispose()
+
+
+def _in_postgres(statement: str) -> None:
+    try:
+        with psycopg.connect(POSTGRES, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI tests on PostgreSQL too, and there is none: {error}")
+        pytest.skip(f"no PostgreSQL at SAFEPLAN_TEST_POSTGRES: {error}")
