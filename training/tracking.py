@@ -6,6 +6,7 @@ versions and aliases to `registry`.
 """
 
 import json
+import logging
 import math
 import os
 import time
@@ -26,6 +27,8 @@ from training.registry import MODEL_FOLDER, registry_errors
 from training.settings import Settings, home, load
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 LONGEST_PARAM = 500  # characters; MLflow refuses longer values on some stores
 
@@ -152,17 +155,19 @@ class Tracker:
         if files.name != MODEL_FOLDER:
             raise ValueError(f"the folder of model files must be called {MODEL_FOLDER}, not {files.name}")
         with registry_errors(f"cannot upload {name} of run {run_id}"):
+            # Left to itself, MLflow files the model under whatever experiment is current in this process.
+            experiment = self.client.get_run(run_id).info.experiment_id
+            model = self.client.create_logged_model(experiment, name=name, source_run_id=run_id)
             info = Model.log(
                 artifact_path=None,
                 flavor=mlflow.pyfunc,
                 run_id=run_id,
-                name=name,
+                model_id=model.model_id,
                 loader_module="training.standalone",
                 data_path=str(files),
                 pip_requirements=list(requirements),
                 signature=signature,
                 input_example=example,
-                validate_serving_input=False,
             )
         return LoggedModel(model_id=str(info.model_id), source=str(info.model_uri))
 
