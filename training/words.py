@@ -1,0 +1,58 @@
+"""Numbers as people in a plant say them.
+
+Knows rounding, units and plurals. Knows no sensor.
+"""
+
+from datetime import timedelta
+
+
+def amount(value: float, unit: str | None = None) -> str:
+    """A value with its unit, without digits nobody reads.
+
+    >>> amount(38596800.0, "Pa"), amount(0.1, "degC"), amount(12.0)
+    ('38,596,800 Pa', '0.1 degC', '12')
+    """
+    size = abs(value)
+    if size != 0 and (size < 1e-4 or size >= 1e15):
+        said = f"{value:.4g}"
+    elif size >= 10_000:
+        said = f"{value:,.0f}"
+    else:
+        said = f"{value:.5g}"
+    return f"{said} {unit}" if unit else said
+
+
+def lasting(time: timedelta) -> str:
+    """A length of time in its largest fitting unit.
+
+    >>> lasting(timedelta(minutes=90)), lasting(timedelta(days=12)), lasting(timedelta(seconds=1))
+    ('90 min', '12 d', '1 s')
+    """
+    seconds = time.total_seconds()
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "gap"), counted(20868, "reading")
+    ('1 gap', '20,868 readings')
+    """
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def percent(part: float, whole: float) -> str:
+    """A share, never rounded to all or nothing when it is neither.
+
+    >>> percent(1, 3), percent(1, 100_000), percent(99_999, 100_000)
+    ('33 %', '0.001 %', '99.999 %')
+    """
+    share = 100 * part / whole if whole else 0.0
+    if 0 < share < 1:
+        return f"{share:.1g} %"
+    if 99 < share < 100:
+        return f"{100 - float(f'{100 - share:.1g}'):g} %"
+    return f"{share:.0f} %"
