@@ -1,0 +1,113 @@
+"""From raw scores to one scale: how rarely a sensor's ordinary readings score as high.
+
+Knows tail probabilities and the alarm budget; knows nothing of features or detectors. All of it is learned
+on held-out readings: readings a model has seen look more ordinary than those it will see.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+Floats = NDArray[np.float64]
+
+TAIL = 0.05  # share of scores whose excess the extrapolation is fitted to
+LEVELS = 48  # knots of a curve
+RAREST_NORMAL = 1.1  # -log10 of 8 %: more readings than that cannot be called anomalies
+
+
+class Rarity(BaseModel):
+    """-log10 of the share of ordinary readings that score at least as high; beyond them, a straight line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scores: tuple[FiniteFloat, ...] = Field(min_length=1, max_length=LEVELS)
+    rarities: tuple[FiniteFloat, ...]
+    slope: FiniteFloat = Field(gt=0, description="rarity gained per unit of score beyond the last knot")
+
+    @model_validator(mode="after")
+    def _increasing(self) -> "Rarity":
+        if len(self.scores) != len(self.rarities):
+            raise ValueError("scores and rarities differ in number")
+        if np.any(np.diff(self.scores) <= 0) or np.any(np.diff(self.rarities) < 0):
+            raise ValueError("scores and rarities must increase")
+        return self
+
+    def of(self, scores: Floats) -> Floats:
+        """The rarity of each score; strictly increasing beyond the highest ordinary one."""
+        inside = np.interp(scores, self.scores, self.rarities)
+        return inside + self.slope * np.maximum(scores - self.scores[-1], 0.0)
+
+
+def learn_rarity(scores: Floats, *, finest: float = 0.01) -> Rarity:
+    """Learn the tail from held-out scores: empirical down to its last five, exponential beyond.
+
+    `finest` is the smallest mean excess believed: without it the first move of a dead sensor would be
+    infinitely rare.
+
+    >>> learn_rarity(np.linspace(0, 1, 1001)).of(np.array([0.9])).round(2)
+    array([1.])
+    """
+    ordered = np.sort(scores)
+    n = ordered.size
+    shares = np.unique(np.geomspace(min(5.0, n / 2) / n, 1.0, LEVELS))[::-1]
+    knots = np.quantile(ordered, 1.0 - shares)
+    # Of tied knots the first counts: a score shared by many is not rare.
+    fresh = np.append(True, np.diff(knots) > 1e-12 * max(1.0, abs(knots[-1])))
+    knots, rarities = knots[fresh], -np.log10(shares[fresh])
+    start = float(np.quantile(ordered, 1 - max(TAIL, min(10.0, n / 2) / n)))
+    excess = ordered[ordered > start] - start
+    mean_excess = float(excess.mean()) if excess.size else 0.0
+    return Rarity(
+        scores=tuple(knots.tolist()),
+        rarities=tuple(rarities.tolist()),
+        slope=1.0 / (np.log(10.0) * max(mean_excess, finest)),
+    )
+
+
+class Scale(BaseModel):
+    """From the ensemble's surprise to a score in [0, 1] that means the same on each sensor.
+
+    A score of 0.5 is as rare on ordinary readings as the alarm budget allows, 0.3 ten times as frequent,
+    0.7 ten times as rare, 0.9 a hundred times; beyond, it approaches 1 and still increases.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rarity: Rarity
+    budget: FiniteFloat = Field(ge=RAREST_NORMAL, description="rarity of readings that score 0.5")
+
+    def of(self, surprise: Floats) -> Floats:
+        """The score of each surprise."""
+        rarity = self.rarity.of(surprise)
+        steps = rarity - self.budget
+        ordinary = 0.3 * np.maximum(rarity, 0.0) / (self.budget - 1.0)
+        middle = 0.5 + 0.2 * steps
+        beyond = np.maximum(steps - 2.0, 0.0)
+        certain = 0.9 + 0.1 * (1.0 - 1.0 / (1.0 + 2.0 * beyond))
+        return np.select([steps < -1.0, steps <= 2.0], [ordinary, middle], certain)
+
+    def share_above(self, score: float) -> float:
+        """The share of ordinary readings promised to score at least this, for scores from 0.3 to 0.9."""
+        return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
+
+
+def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
+    """Learn which surprise meets the budget; an alarm is an episode, however many readings it lasts.
+
+    `surprise` is of held-out readings in order of time.
+    """
+    rarity = learn_rarity(surprise)
+    n = surprise.size
+    shares = np.geomspace(min(5.0, n / 2) / n, 0.08, 24)
+    episodes = np.array([_episodes(surprise, share) for share in shares]) / n
+    within = np.flatnonzero(np.maximum.accumulate(episodes) <= episodes_per_reading)
+    if within.size:
+        share = float(shares[within[-1]])
+    else:
+        share = float(shares[0] * episodes_per_reading / episodes[0])
+    return Scale(rarity=rarity, budget=max(-np.log10(share), RAREST_NORMAL))
+
+
+def _episodes(surprise: Floats, share: float) -> int:
+    above = surprise > np.quantile(surprise, 1.0 - share)
+    return max(int(np.count_nonzero(above[1:] & ~above[:-1]) + above[0]), 1)

@@ -1,0 +1,95 @@
+"""The detector's voices, each learned whole and judged on blocks of time it had not seen.
+
+Knows how Isolation Forest and LOF are fitted, and how their held-out scores come without fitting them
+anew: every tree leaves out one block, and neighbours of a block are sought in the others. Leaves what
+scores mean to `calibration`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+
+from training.forest import Forest, oddness
+from training.neighbours import Search, held_out_factor
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BLOCKS = 4
+SAMPLES = 256  # rows a tree is grown from
+DENSITY_ROWS = 1_500  # LOF's file and search grow with its rows
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Contiguous stretches of the training rows; one is held out at a time."""
+
+    of_row: Ints
+
+    @classmethod
+    def over(cls, rows: int) -> "Blocks":
+        """Equal stretches of this many rows."""
+        return cls((np.arange(rows) * BLOCKS) // max(rows, 1))
+
+
+def grow_forest(rows: Floats, blocks: Blocks, *, trees: int, seed: int) -> IsolationForest:
+    """One forest; each quarter of its trees has not seen one quarter of time."""
+    forest = IsolationForest(max_samples=SAMPLES, random_state=seed, warm_start=True)
+    smallest = min(int(np.count_nonzero(blocks.of_row != block)) for block in range(BLOCKS))
+    forest.set_params(max_samples=min(SAMPLES, smallest))
+    for block in range(BLOCKS):
+        forest.set_params(n_estimators=trees // BLOCKS * (block + 1))
+        forest.fit(rows[blocks.of_row != block])
+    return forest
+
+
+def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
+    """Each row's oddness by the trees that have not seen its block."""
+    each = forest.roots.size // BLOCKS
+    odd = np.empty(len(rows))
+    for block in range(BLOCKS):
+        own = blocks.of_row == block
+        lengths = forest.lengths(rows[own], trees=slice(block * each, (block + 1) * each))
+        odd[own] = oddness(lengths.mean(axis=1), forest.normal_length)
+    return odd
+
+
+def thin(rows: int) -> Ints:
+    """At most as many rows as LOF keeps, evenly over time."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, DENSITY_ROWS)).astype(np.int64))
+
+
+def fit_density(rows: Floats, *, neighbours: int) -> LocalOutlierFactor:
+    """LOF on thinned rows."""
+    return LocalOutlierFactor(n_neighbors=neighbours, novelty=True, algorithm="kd_tree").fit(rows)
+
+
+@dataclass(frozen=True)
+class HeldOutDensity:
+    """Per block: neighbours within the other blocks, and of the block's rows among them."""
+
+    searches: tuple[tuple[NDArray[np.bool_], Search, Search], ...]
+    rows: int
+
+    @classmethod
+    def over(
+        cls, rows: Floats, learned: Floats, kept: Ints, blocks: Blocks, *, largest: int
+    ) -> "HeldOutDensity":
+        """`learned` holds at `kept` what LOF learns, jitter included; `rows` are asked as they are."""
+        searches = []
+        for block in range(BLOCKS):
+            own = blocks.of_row == block
+            others = learned[kept[blocks.of_row[kept] != block]]
+            inside = Search.among(others, largest=largest)
+            searches.append((own, inside, Search.from_outside(rows[own], others, largest=largest)))
+        return cls(tuple(searches), len(rows))
+
+    def factor(self, k: int) -> Floats:
+        """Held-out LOF of every row at this k; no new search."""
+        found = np.empty(self.rows)
+        for own, inside, outside in self.searches:
+            found[own] = held_out_factor(inside, outside, k)
+        return found

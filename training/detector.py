@@ -1,0 +1,209 @@
+"""AnomalyDetector: Isolation Forest, LOF and the plain deviation as one calibrated score in [0, 1].
+
+Knows how readings become a score, a verdict and a reason, and how a fitted detector is kept in files.
+Leaves features to `features`, the models to `voices`, tails and the alarm budget to `calibration`, words
+to `reasons`.
+"""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from training.calibration import Rarity, Scale, learn_rarity, learn_scale
+from training.detector_files import load_detector, save_detector
+from training.errors import ConfigurationError, NotTrainable
+from training.features import Design, Profile, describe, learn_profile
+from training.reasons import reasons, severity_of, trailing_statistics
+from training.sequence import Sequence, Times, joined, sequence_of
+from training.voices import FINEST, VOICES, DetectorParameters, Voices, family_of, learn_voices
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+FEWEST = 30  # readings to learn from
+MOST = 10_000  # newest readings the models learn from; the usual course uses all
+DEFAULT_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
+
+
+class AnomalyDetector:
+    """How odd is each reading of one sensor, given those before it?
+
+    >>> usual = np.sin(np.arange(500) / 5)
+    >>> detector = AnomalyDetector().fit(usual)
+    >>> bool(detector.score([9.0], history=usual)[0] > 0.9)
+    True
+    """
+
+    profile: Profile
+    voices: Voices
+    rarities: dict[str, Rarity]
+    scales: dict[str, Scale]
+
+    def __init__(
+        self, parameters: DetectorParameters | None = None, *, threshold: float = 0.5, seed: int = 0
+    ) -> None:
+        self.parameters = parameters or DetectorParameters()
+        self.threshold = threshold
+        self.seed = seed
+
+    @property
+    def threshold(self) -> float:
+        """Scores from here on are anomalies."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        if not 0.3 <= value <= 0.8:
+            raise ConfigurationError(f"A threshold of {value} is outside 0.3 to 0.8; 0.5 is the default.")
+        self._threshold = float(value)
+
+    def fit(self, data: ArrayLike, timestamps: Times = None) -> Self:
+        """Learn what is usual; infinite and missing values are left out.
+
+        Raises:
+            NotTrainable: fewer than 30 finite readings.
+        """
+        learned = sequence_of(data, timestamps).finite()
+        if len(learned.values) < FEWEST:
+            raise NotTrainable(
+                f"{len(learned.values)} finite readings; a detector needs {FEWEST}. Collect more."
+            )
+        self.profile = learn_profile(learned.seconds, learned.values, clocked=learned.clocked)
+        newest = slice(-MOST, None)
+        design = describe(self.profile, learned.seconds[newest], learned.values[newest])
+        self.voices, said = learn_voices(design, self.profile, self.parameters, seed=self.seed)
+        self._calibrate(said)
+        return self
+
+    def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:
+        """Oddness of each reading in [0, 1]; NaN where the value is; nothing later is looked at.
+
+        `history` are the readings before; without them, what needs a past stays silent.
+        """
+        sequence = self._sequence(data, timestamps, history)
+        scores = self.scales["ensemble"].of(self._surprise(self.voices.raw(self._design(sequence))))
+        return sequence.in_order_asked(scores)
+
+    def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
+        """One row a reading: score, verdict, severity, reason, and what was usual before it."""
+        sequence = self._sequence(readings, None, history)
+        design = self._design(sequence)
+        scores = self.scales["ensemble"].of(self._surprise(self.voices.raw(design)))
+        average, deviation = trailing_statistics(sequence, self.profile)
+        found = sequence.in_order_asked(scores)
+        return pd.DataFrame(
+            {
+                "timestamp": readings.index,
+                "value": readings.to_numpy(np.float64),
+                "anomaly_score": found,
+                "is_anomaly": found >= self.threshold,
+                "severity": severity_of(found),
+                "reason": sequence.words_in_order_asked(reasons(self.profile, design, sequence, scores)),
+                "historical_average": sequence.in_order_asked(average),
+                "historical_std": sequence.in_order_asked(deviation),
+            }
+        )
+
+    def detect_isolation_forest(self, data: ArrayLike) -> tuple[Labels, Floats]:
+        """Labels (-1 odd, 1 usual, at the contamination chosen) and scores of Isolation Forest alone."""
+        return self._detect_alone("forest", data)
+
+    def detect_lof(self, data: ArrayLike) -> tuple[Labels, Floats]:
+        """Labels and scores of LOF alone; all usual where LOF had to be left out (`voices.silent`)."""
+        return self._detect_alone("density", data)
+
+    def detect_ensemble(self, data: ArrayLike, threshold: float = 0.5) -> tuple[Labels, Floats]:
+        """Labels (-1 where the score reaches the threshold) and scores of the whole ensemble."""
+        scores = self.score(data)
+        return np.where(scores >= threshold, -1, 1), scores
+
+    def calculate_anomaly_threshold(self, data: ArrayLike, percentile: float = 95.0) -> float:
+        """The score that this percentage of the readings stays below."""
+        return float(np.nanpercentile(self.score(data), percentile))
+
+    def get_anomaly_summary(self, data: ArrayLike) -> dict[str, float | int]:
+        """Counts and scores over the readings that could be judged."""
+        scores = self.score(data)
+        judged = scores[np.isfinite(scores)]
+        odd = int(np.count_nonzero(judged >= self.threshold))
+        return {
+            "total_readings": int(scores.size),
+            "judged_readings": int(judged.size),
+            "anomalies": odd,
+            "anomaly_share": odd / judged.size if judged.size else 0.0,
+            "mean_score": float(judged.mean()) if judged.size else 0.0,
+            "max_score": float(judged.max()) if judged.size else 0.0,
+            "threshold": self.threshold,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted objects as skops files and everything else as `detector.json`."""
+        save_detector(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "AnomalyDetector":
+        """Read what `save` wrote; scores are the same to the last bit.
+
+        Raises:
+            UntrustedModel: a file is missing, altered, of another version, or holds nonsense.
+        """
+        return load_detector(cls, folder)
+
+    def _sequence(self, data: ArrayLike, timestamps: Times, history: ArrayLike | None) -> Sequence:
+        profile = self.profile
+        asked = sequence_of(data, timestamps, step=profile.step, after=profile.last)
+        if history is not None:
+            before = sequence_of(history, step=profile.step, after=profile.last)
+            asked = joined(before, asked, step=profile.step, context=profile.context)
+        return asked if profile.clocked else asked.by_order(profile.step)
+
+    def _design(self, sequence: Sequence) -> Design:
+        return describe(self.profile, sequence.seconds, sequence.values).without_first(sequence.before)
+
+    def _detect_alone(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:
+        sequence = self._sequence(data, None, None)
+        if family not in self.scales:
+            return np.ones(sequence.asked, np.int64), np.zeros(sequence.asked)
+        scale = self.scales[family]
+        surprise = self._surprise(self.voices.raw(self._design(sequence)), family)
+        often = 10.0 ** -scale.rarity.of(surprise)
+        odd = sequence.in_order_asked(often) < self.parameters.contamination
+        return np.where(odd, -1, 1), sequence.in_order_asked(scale.of(surprise))
+
+    def _calibrate(self, said: Floats) -> None:
+        self.rarities = {
+            voice: learn_rarity(column[np.isfinite(column)], finest=FINEST[family_of(voice)])
+            for voice, column in zip(VOICES, said.T, strict=True)
+            if voice not in self.voices.silent
+        }
+        spoken = {"ensemble", *(family_of(voice) for voice in self.rarities)} - {"deviation"}
+        self.scales = {
+            family: learn_scale(self._surprise(said, family), episodes_per_reading=self._budget())
+            for family in spoken
+        }
+
+    def _budget(self) -> float:
+        if self.parameters.alarms_per_day is None:
+            return DEFAULT_RATE
+        return self.parameters.alarms_per_day * self.profile.step / 86_400.0
+
+    def _surprise(self, said: Floats, family: str = "ensemble") -> Floats:
+        """The weighted mean rarity over the voices that speak."""
+        weights = self.parameters.weights()
+        total, spoken = np.zeros(len(said)), np.zeros(len(said))
+        for column, voice in enumerate(VOICES):
+            # Alone, a family speaks even where the ensemble gives it no weight.
+            weight = weights[column] if family == "ensemble" else float(family_of(voice) == family)
+            if voice in self.rarities and weight > 0:
+                heard = np.isfinite(said[:, column])
+                total[heard] += weight * self.rarities[voice].of(said[heard, column])
+                spoken[heard] += weight
+        return total / np.maximum(spoken, 1e-12)
+
+
+def create_anomaly_detector(contamination: float = 0.1) -> AnomalyDetector:
+    """A detector at its defaults, not yet fitted."""
+    return AnomalyDetector(DetectorParameters(contamination=contamination))

@@ -1,0 +1,183 @@
+"""What a detector looks at: one sensor's readings as two causal designs of features.
+
+Knows what is usual for the sensor (`Profile`, learned once) and how far each reading is from it in level,
+course, change, drift, spread and time unmoved (`points`), and the shape of the last readings (`windows`).
+A row looks at its own and earlier readings only, never across a gap, and never further back than
+`Profile.context`; leaves what is odd about a row to the detector.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from training.course import Course, learn_course
+from training.robust import resolution_of, robust_spread
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved")
+SEGMENTS = 8  # means a window is described by
+SHORT = 8  # readings that spread and drift call recent
+FURTHEST = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
+GAP_STEPS = 5  # a pause longer than this many steps ends the windows
+
+
+class Profile(BaseModel):
+    """What is usual for one sensor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    centre: FiniteFloat
+    spread: FiniteFloat = Field(gt=0, description="robust standard deviation of the level")
+    course: Course | None
+    remaining: FiniteFloat = Field(gt=0, description="spread around the course, in spreads of the level")
+    noise: FiniteFloat = Field(gt=0, description="spread of one step's change, in spreads of the level")
+    wobble: FiniteFloat = Field(description="usual log of the recent spread around its own mean")
+    wobble_spread: FiniteFloat = Field(gt=0)
+    longest_unmoved: FiniteFloat = Field(ge=1, description="readings in a row without a move, 99.9 %")
+    resolution: FiniteFloat = Field(ge=0, description="step of a quantised sensor; 0: continuous")
+    step: FiniteFloat = Field(gt=0, description="seconds between readings, the median")
+    window: int = Field(ge=SEGMENTS, le=512, multiple_of=SEGMENTS, description="readings in one window")
+    constant: bool
+    clocked: bool = Field(description="learned from readings with times")
+    last: FiniteFloat = Field(description="time of the last reading learned from, seconds")
+
+    @property
+    def context(self) -> int:
+        """Earlier readings that a row's features can depend on."""
+        return int(min(max(2 * self.window, 2 * self.longest_unmoved + 1), 2048))
+
+
+@dataclass(frozen=True)
+class Design:
+    """The features of each row; windows are valid only where `full` says so."""
+
+    points: Floats
+    windows: Floats
+    full: NDArray[np.bool_]
+    run: Ints  # readings in a row without a move, this one included
+
+    def without_first(self, rows: int) -> "Design":
+        """Without the rows of history, whose only use was to be looked back at."""
+        return Design(self.points[rows:], self.windows[rows:], self.full[rows:], self.run[rows:])
+
+
+def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
+    """Learn what is usual from finite readings in order of time."""
+    unit = _unit(values)
+    scaled = values / unit
+    centre, spread, constant = _centre_and_spread(scaled)
+    level = _clip((scaled - centre) / spread)
+    step = float(np.median(np.diff(seconds))) if seconds.size > 1 else 1.0
+    step = step if step > 0 else 1.0
+    course = learn_course(seconds, level, step=step) if clocked and not constant else None
+    around = level - course.at(seconds) if course else level
+    resolution = resolution_of(scaled)
+    finest = max(0.3 * resolution / spread, 1e-6)
+    window = _window_length(around)
+    remaining = max(robust_spread(around), finest)
+    noise = max(robust_spread(np.diff(around)), finest)
+    begins = _begins(seconds, GAP_STEPS * step)
+    wobble = np.log(_recent(around / remaining, begins, SHORT).std(axis=1) + 0.1 * noise / remaining)
+    run = _runs(level, begins)
+    ends = np.append(run[1:] == 1, True)
+    return Profile(
+        centre=centre * unit,
+        spread=spread * unit,
+        course=course,
+        remaining=remaining,
+        noise=noise,
+        wobble=float(np.median(wobble)),
+        wobble_spread=max(robust_spread(wobble), 0.1),
+        longest_unmoved=float(np.quantile(run[ends], 0.999)),
+        resolution=resolution * unit,
+        step=step,
+        window=window,
+        constant=constant,
+        clocked=clocked,
+        last=float(seconds[-1]),
+    )
+
+
+def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
+    """The features of finite readings in order of time."""
+    begins = _begins(seconds, GAP_STEPS * profile.step)
+    with np.errstate(over="ignore"):
+        level = _clip((values - profile.centre) / profile.spread)
+    course = profile.course.at(seconds) if profile.course else np.zeros_like(level)
+    around = (level - course) / profile.remaining
+    behind = np.arange(values.size) - begins
+    run = np.minimum(_runs(level, begins), profile.context)
+    windows = _recent(around, begins, profile.window)
+    recent = windows[:, -SHORT:]
+    wobble = np.log(recent.std(axis=1) + 0.1 * profile.noise / profile.remaining)
+    change = np.diff(around, prepend=around[:1]) * profile.remaining / profile.noise
+    change[behind == 0] = 0.0
+    points = np.column_stack(
+        [
+            np.arcsinh(level),
+            np.arcsinh(around),
+            np.arcsinh(change),
+            np.arcsinh(recent.mean(axis=1) - windows.mean(axis=1)),
+            np.where(behind >= SHORT - 1, (wobble - profile.wobble) / profile.wobble_spread, 0.0),
+            np.log(np.maximum(run / profile.longest_unmoved, 1.0)),
+        ]
+    )
+    means = windows.reshape(values.size, SEGMENTS, -1).mean(axis=2)
+    return Design(points, np.arcsinh(means), behind >= profile.window // 2, run)
+
+
+def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
+    centre = float(np.median(scaled))
+    spread = robust_spread(scaled)
+    # Less than a billionth of the level is rounding, not movement.
+    if spread > 1e-9 * abs(centre):
+        return centre, spread, False
+    return centre, max(1e-3 * abs(centre), 1e-12), True
+
+
+def _unit(values: Floats) -> float:
+    """A power of two near the largest value: dividing by it is exact and keeps squares finite."""
+    largest = float(np.max(np.abs(values)))
+    return float(2.0 ** np.clip(np.floor(np.log2(largest)), -1000, 1000)) if largest > 0 else 1.0
+
+
+def _clip(level: Floats) -> Floats:
+    return np.clip(level, -FURTHEST, FURTHEST)
+
+
+def _begins(seconds: Floats, longest_pause: float) -> Ints:
+    """For each row, where its unbroken stretch of readings begins."""
+    rows = np.arange(seconds.size)
+    broken = np.append(True, np.diff(seconds) > longest_pause) if seconds.size else np.zeros(0, bool)
+    return np.maximum.accumulate(np.where(broken, rows, 0)) if seconds.size else rows
+
+
+def _recent(values: Floats, begins: Ints, length: int) -> Floats:
+    """The last readings of each row, oldest first; before a stretch begins, its first value repeats."""
+    padded = np.concatenate([np.zeros(length - 1), values])
+    windows = sliding_window_view(padded, length)
+    behind = np.arange(values.size) - begins
+    short = np.flatnonzero(behind < length - 1)
+    if short.size:
+        windows = windows.copy()
+        rows = np.maximum(short[:, None] + np.arange(1 - length, 1), begins[short, None])
+        windows[short] = values[rows]
+    return windows
+
+
+def _runs(level: Floats, begins: Ints) -> Ints:
+    """How many readings in a row, up to and with each, have not moved."""
+    rows = np.arange(level.size)
+    moved = np.append(True, np.abs(np.diff(level)) > 1e-9)[: level.size] | (begins == rows)
+    return rows - np.maximum.accumulate(np.where(moved, rows, 0)) + 1
+
+
+def _window_length(around: Floats) -> int:
+    """Two thirds of a thousand readings and more: 64; less history, shorter windows."""
+    longest = max(SEGMENTS, min(64, around.size // 10))
+    return SEGMENTS * (longest // SEGMENTS)

@@ -1,0 +1,97 @@
+"""Why a reading is odd, in words with numbers.
+
+Knows how to say what a feature saw; leaves whether a reading is odd to the detector.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.features import POINTS, SHORT, Design, Profile
+from training.sequence import Sequence
+
+Floats = NDArray[np.float64]
+
+SEVERITIES = np.array(["normal", "look", "probable", "certain"], dtype=object)
+STARTS = (0.3, 0.6, 0.9)
+LOUD = 3.0  # robust deviations from which one feature alone is a reason
+
+
+def severity_of(scores: Floats) -> NDArray[np.object_]:
+    """The band of each score; a reading that was not judged is `normal`."""
+    return SEVERITIES[np.searchsorted(STARTS, np.nan_to_num(scores), side="right")]
+
+
+def reasons(profile: Profile, design: Design, sequence: Sequence, scores: Floats) -> list[str]:
+    """One sentence for each reading worth a look, an empty one for the others."""
+    words = [""] * len(scores)
+    loudness = _loudness(design)
+    for row in np.flatnonzero(scores >= STARTS[0]):
+        words[row] = _sentence(profile, design, sequence, int(row), loudness[row])
+    return words
+
+
+def trailing_statistics(sequence: Sequence, profile: Profile) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of up to two windows of readings before each one asked about."""
+    before = pd.Series(sequence.values).where(np.isfinite(sequence.values)).shift()
+    rolling = before.rolling(2 * profile.window, min_periods=profile.window // 2)
+    average = rolling.mean().fillna(profile.centre).to_numpy()
+    deviation = rolling.std().fillna(profile.spread).to_numpy()
+    return average[sequence.before :], deviation[sequence.before :]
+
+
+def _loudness(design: Design) -> Floats:
+    """How many robust deviations each feature is from usual; time unmoved on a like scale."""
+    points = np.abs(design.points).copy()
+    points[:, :4] = np.sinh(points[:, :4])
+    points[:, 5] = np.where(points[:, 5] > 0, LOUD * (1 + points[:, 5]), 0.0)
+    return points
+
+
+def _sentence(profile: Profile, design: Design, sequence: Sequence, row: int, loudness: Floats) -> str:
+    loudest = int(np.argmax(loudness))
+    if loudness[loudest] < LOUD:
+        return (
+            f"no single feature stands out (the loudest at {loudness[loudest]:.1f} robust sd); "
+            f"together the last {profile.window} readings are unlike those learned from"
+        )
+    value = sequence.values[sequence.before + row]
+    size = f"{_number(loudness[loudest])} robust sd"
+    sign = design.points[row, loudest]
+    side = "above" if sign > 0 else "below"
+    match POINTS[loudest]:
+        case "unmoved":
+            words = _unmoved(profile, int(design.run[row]), sequence.clocked)
+        case "spread":
+            words = f"the last {SHORT} readings scatter {size} {'more' if sign > 0 else 'less'} than usual"
+        case "drift":
+            words = f"the last {SHORT} readings run {size} {side} the last {profile.window}"
+        case "change":
+            step = value - sequence.values[sequence.before + row - 1]
+            words = f"changed by {step:+.4g} in one step, {size} of its usual step"
+        case "deviation" if profile.course is not None:
+            at = sequence.seconds[[sequence.before + row]]
+            usual = profile.centre + profile.spread * float(profile.course.at(at)[0])
+            words = f"level {value:.5g} is {size} {side} its usual course of {usual:.5g} at this time"
+        case _:
+            words = f"level {value:.5g} is {size} {side} the usual {profile.centre:.5g}"
+    return words
+
+
+def _unmoved(profile: Profile, run: int, clocked: bool) -> str:
+    least = "at least " if run >= profile.context else ""
+    if not clocked:
+        return f"has not moved for {least}{run} readings, usually at most {profile.longest_unmoved:.0f}"
+    longest = _duration(profile.longest_unmoved * profile.step)
+    return f"has not moved for {least}{_duration(run * profile.step)}, usually at most {longest}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _number(size: float) -> str:
+    return f"{size:.1f}" if size < 1000 else f"{size:.2g}"

@@ -1,0 +1,154 @@
+"""The voices of a detector's ensemble: forest and density on two designs, and the plain deviation.
+
+Knows what each voice looks at and which are silent; leaves calibration and time to the detector.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+
+from training.crossfit import Blocks, HeldOutDensity, fit_density, grow_forest, held_out_forest, thin
+from training.features import Design, Profile
+from training.forest import Forest
+from training.neighbours import Neighbourhood
+
+Floats = NDArray[np.float64]
+
+DESIGNS = ("points", "windows")
+VOICES = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
+FINEST = {"forest": 0.01, "density": 0.05, "deviation": 0.2}  # smallest mean excess believed, by voice
+
+
+class DetectorParameters(BaseModel):
+    """What may differ between one sensor's detector and another's.
+
+    `contamination` only moves the labels of `detect_isolation_forest` and `detect_lof`, as in scikit-learn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contamination: float = Field(0.1, gt=0, le=0.5, description="share of training that may be odd")
+    trees: int = Field(64, ge=8, le=400, multiple_of=4)
+    neighbours: int = Field(20, ge=2, le=100)
+    forest_weight: float = Field(1.0, ge=0, le=10)
+    density_weight: float = Field(1.0, ge=0, le=10)
+    deviation_weight: float = Field(1.0, ge=0, le=10)
+    windows_share: float = Field(
+        0.5, ge=0, le=1, description="of forest's and density's weight; rest: points"
+    )
+    alarms_per_day: float | None = Field(
+        None, gt=0, description="false alarms tolerated at a score of 0.5; none: one in 1,000 readings"
+    )
+
+    def weights(self) -> Floats:
+        """One weight a voice, in the order of VOICES."""
+        points = 1.0 - self.windows_share
+        return np.array(
+            [
+                self.forest_weight * points,
+                self.forest_weight * self.windows_share,
+                self.density_weight * points,
+                self.density_weight * self.windows_share,
+                self.deviation_weight,
+            ]
+        )
+
+
+def family_of(voice: str) -> str:
+    """`forest`, `density` or `deviation`."""
+    return voice.split("_", maxsplit=1)[0]
+
+
+@dataclass(frozen=True)
+class Voices:
+    """The fitted scikit-learn objects by voice, and the same as arrays for scoring."""
+
+    forests: dict[str, IsolationForest]
+    densities: dict[str, LocalOutlierFactor]
+    silent: dict[str, str]  # voice: why it was left out
+    fast_forests: dict[str, Forest]
+    fast_densities: dict[str, Neighbourhood]
+
+    @classmethod
+    def of(
+        cls,
+        forests: dict[str, IsolationForest],
+        densities: dict[str, LocalOutlierFactor],
+        silent: dict[str, str],
+    ) -> "Voices":
+        """Take over fitted objects, checking those that came from a file."""
+        return cls(
+            forests,
+            densities,
+            silent,
+            {voice: Forest.of(forest) for voice, forest in forests.items()},
+            {voice: Neighbourhood.of(density) for voice, density in densities.items()},
+        )
+
+    def raw(self, design: Design) -> Floats:
+        """What each voice says of each row, shape (rows, voices); NaN where a voice is silent."""
+        said = np.full((len(design.points), len(VOICES)), np.nan)
+        for column, voice in enumerate(VOICES[:-1]):
+            family, name = family_of(voice), voice.split("_")[1]
+            model = (self.fast_forests if family == "forest" else self.fast_densities).get(voice)
+            if model is not None:
+                rows = design.full if name == "windows" else np.ones(len(said), bool)
+                said[rows, column] = model.score(getattr(design, name)[rows])
+        said[:, -1] = deviation(design)
+        return said
+
+
+def deviation(design: Design) -> Floats:
+    """Distance from the usual level or course, whichever is further, in compressed robust deviations."""
+    return np.asarray(np.abs(design.points[:, :2]).max(axis=1))
+
+
+def learn_voices(
+    design: Design, profile: Profile, parameters: DetectorParameters, *, seed: int
+) -> tuple[Voices, Floats]:
+    """Fit each voice on all rows; also return what it says of each row when its block is held out."""
+    forests: dict[str, IsolationForest] = {}
+    densities: dict[str, LocalOutlierFactor] = {}
+    silent: dict[str, str] = {}
+    held_out = np.full((len(design.points), len(VOICES)), np.nan)
+    for column, voice in enumerate(VOICES[:-1]):
+        family, name = family_of(voice), voice.split("_")[1]
+        usable = design.full if name == "windows" else np.ones(len(held_out), bool)
+        rows = getattr(design, name)[usable]
+        blocks = Blocks.over(len(rows))
+        if why := _unfit(rows, family, profile):
+            silent[voice] = why
+        elif family == "forest":
+            forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
+            held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
+        else:
+            kept = thin(len(rows))
+            jittered = rows.copy()
+            jittered[kept] += _jitter(rows[kept].shape, profile, seed)
+            k = min(parameters.neighbours, len(kept) // 4)
+            densities[voice] = fit_density(jittered[kept], neighbours=k)
+            held_out[usable, column] = HeldOutDensity.over(rows, jittered, kept, blocks, largest=k).factor(k)
+    held_out[:, -1] = deviation(design)
+    return Voices.of(forests, densities, silent), held_out
+
+
+def _unfit(rows: Floats, family: str, profile: Profile) -> str | None:
+    if len(rows) < 16:
+        return f"only {len(rows)} unbroken windows to learn from"
+    if family == "density" and profile.constant:
+        return "all readings are equal; distances between them mean nothing"
+    return None
+
+
+def _jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
+    """Noise within the sensor's resolution: tied rows would have neighbours at distance zero.
+
+    Sixty identical readings once gave the next ordinary value a LOF of 3e8; half a step brings it to 1.4.
+    """
+    half_step = 0.5 * profile.resolution / (profile.spread * profile.remaining)
+    scale = float(np.clip(half_step, 1e-3, 0.5))
+    return np.random.default_rng(seed).normal(scale=scale, size=shape)
