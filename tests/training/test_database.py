@@ -1,4 +1,5 @@
 from sqlalchemy import inspect
+
 from training.schema import version
 
 
