@@ -1,0 +1,118 @@
+"""A forecaster's folder: genuine Prophets as Prophet writes them, and one plain JSON for the rest.
+
+Knows the files' names and what must be in them. Every number that is read is checked to be one; nothing is
+unpickled and Prophet itself is not needed to read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.errors import UntrustedModel
+from training.fitted_forecaster import Fitted
+from training.forecaster_parameters import ForecasterParameters
+from training.intervals import Bands
+from training.model_files import read_json, write_json
+from training.naive import Naive
+from training.prophet_model import curve_from_json, curve_to_json
+from training.residuals import Autoregression
+from training.structures import Member
+from training.timegrid import TimeGrid
+
+VERSION = 1  # of the layout
+MAIN = "forecaster.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a forecaster was made."""
+
+    parameters: ForecasterParameters
+    interval_width: float
+    seasonalities: Mapping[str, Any]
+    seed: int
+    step: float | None  # seconds, where it was given
+
+
+def write(settings: Settings, fitted: Fitted, folder: Path) -> None:
+    """Write `prophet.json`, `prophet-2.json`, ... and `forecaster.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = fitted.state.known
+    seconds = (fitted.state.days * 86_400.0)[known]
+    for number, member in enumerate(fitted.members, start=1):
+        text = curve_to_json(member.curve, seconds, fitted.state.values[known])
+        (folder / _prophet_name(number)).write_text(text, encoding="utf-8")
+    write_json(
+        {
+            "version": VERSION,
+            "settings": asdict(settings) | {"parameters": settings.parameters.to_json()},
+            "state": {
+                "start": fitted.state.start,
+                "step": fitted.state.step,
+                "values": [None if np.isnan(v) else float(v) for v in fitted.state.values],
+            },
+            "autoregressions": [asdict(member.autoregression) for member in fitted.members],
+            "shares": list(fitted.shares),
+            "naive": asdict(fitted.naive) if fitted.naive else None,
+            "bands": fitted.bands.to_json(),
+            "skill": fitted.skill,
+            "rows": fitted.rows,
+        },
+        folder / MAIN,
+    )
+
+
+def read(folder: Path) -> tuple[Settings, Fitted]:
+    """Read what `write` wrote.
+
+    Raises:
+        UntrustedModel: a file is missing, cut short or not ours.
+    """
+    content = read_json(folder / MAIN)
+    try:
+        return _settings(content), _fitted(content, folder)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UntrustedModel(f"{MAIN} is no forecaster of ours: {error!r}. Retrain this sensor.") from error
+
+
+def _settings(content: Mapping[str, Any]) -> Settings:
+    if content["version"] != VERSION:
+        raise ValueError(f"layout {content['version']}, expected {VERSION}")
+    written = dict(content["settings"])
+    return Settings(**written | {"parameters": ForecasterParameters.from_json(written["parameters"])})
+
+
+def _fitted(content: Mapping[str, Any], folder: Path) -> Fitted:
+    state = content["state"]
+    values = np.array([np.nan if v is None else v for v in state["values"]], dtype=np.float64)
+    members = tuple(
+        Member(curve_from_json(_read_text(folder / _prophet_name(number))), _autoregression(written))
+        for number, written in enumerate(content["autoregressions"], start=1)
+    )
+    return Fitted(
+        state=TimeGrid(float(state["start"]), float(state["step"]), values),
+        members=members,
+        shares=tuple(float(share) for share in content["shares"]),
+        naive=Naive(**content["naive"]) if content["naive"] else None,
+        bands=Bands.from_json(content["bands"]),
+        skill=float(content["skill"]),
+        rows=int(content["rows"]),
+    )
+
+
+def _autoregression(written: Mapping[str, Any]) -> Autoregression:
+    lags = tuple(int(lag) for lag in written["lags"])
+    return Autoregression(lags, tuple(float(w) for w in written["weights"]), float(written["carry"]))
+
+
+def _prophet_name(number: int) -> str:
+    return "prophet.json" if number == 1 else f"prophet-{number}.json"
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise UntrustedModel(f"{path.name} is missing from the model. Retrain this sensor.")
+    return path.read_text(encoding="utf-8")

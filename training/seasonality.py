@@ -1,0 +1,55 @@
+"""Prophet's seasons: which of them a history supports, and their Fourier columns.
+
+Knows periods and harmonics. Leaves what the columns weigh to `gram`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.timegrid import DAY, Floats
+
+PERIODS = {"daily": 1.0, "weekly": 7.0, "yearly": 365.25}  # days, as Prophet has them
+
+
+@dataclass(frozen=True)
+class Season:
+    """One of Prophet's seasons: so many harmonics of a period in days."""
+
+    name: str
+    order: int
+
+    @property
+    def period(self) -> float:
+        """Days."""
+        return PERIODS[self.name]
+
+
+def supported(name: str, *, days: float, step: float) -> bool:
+    """Whether a history of so many days at this step (seconds) can show a season: twice round, four readings a turn.
+
+    >>> supported("weekly", days=13, step=3600), supported("weekly", days=15, step=3600)
+    (False, True)
+    """
+    period = PERIODS[name]
+    return days >= 2 * period and step * 4 <= period * DAY
+
+
+def highest_order(name: str, *, step: float) -> int:
+    """The fastest harmonic that this step (seconds) can tell from a slower one."""
+    return max(1, int(PERIODS[name] * DAY / step / 2 - 0.5))
+
+
+def fourier_columns(days: Floats, seasons: Sequence[Season]) -> Floats:
+    """Sine and cosine of each harmonic in turn, the seasons side by side, as Prophet orders them."""
+    blocks = [_harmonics(days, season) for season in seasons]
+    return np.hstack(blocks) if blocks else np.zeros((len(days), 0))
+
+
+def _harmonics(days: Floats, season: Season) -> Floats:
+    turns = 2 * np.pi * np.outer(days, np.arange(1, season.order + 1) / season.period)
+    columns = np.empty((len(days), 2 * season.order))
+    columns[:, 0::2] = np.sin(turns)
+    columns[:, 1::2] = np.cos(turns)
+    return columns

@@ -1,0 +1,143 @@
+"""What a forecaster is made of: Prophets with an autoregression on their residuals.
+
+Knows one structure's settings and how to fit it to any stretch of a history, cheaply for many stretches and
+many structures (`History` keeps the running sums they share). Leaves choosing among them to others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import NotTrainable
+from training.gram import Columns, DesignSums
+from training.naive import SEASONS
+from training.prophet_model import Curve, Priors, fit_curve
+from training.residuals import ROWS, Autoregression, fit_autoregression
+from training.seasonality import PERIODS, Season, fourier_columns, highest_order, supported
+from training.timegrid import Floats, TimeGrid
+
+Wanted = Literal["auto"] | bool
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One Prophet's settings and those of the autoregression behind it."""
+
+    growth: Literal["flat", "linear"] = "flat"
+    changepoint_scale: float = 0.05
+    season_scale: float = 1.0
+    readings: int = 0  # how many of the latest it learns from; 0 means all
+    daily: int = 6  # harmonics; fewer where the step cannot show them, none where the history cannot
+    weekly: int = 6
+    yearly: int = 4
+    lags: int = 48  # the most that BIC may choose; 0 means no autoregression
+    seasonal_lags: bool = True  # yesterday's and last week's residuals too, where BIC wants them
+
+    def orders(self) -> dict[str, int]:
+        """Harmonics by season."""
+        return {"daily": self.daily, "weekly": self.weekly, "yearly": self.yearly}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fitted structure."""
+
+    curve: Curve
+    autoregression: Autoregression
+
+    @property
+    def memory(self) -> int:
+        """How many slots of readings a forecast looks at."""
+        return self.autoregression.memory
+
+    def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+        """The values after each origin slot: one row an origin, one column a step."""
+        seconds = grid.start + grid.step * np.arange(len(grid) + horizon)
+        course = self.curve.at(seconds)
+        ahead = np.arange(1, horizon + 1)
+        left = self.autoregression.forecast(grid.values - course[: len(grid)], origins, horizon)
+        paths: Floats = course[origins[:, None] + ahead] + left
+        return paths
+
+
+@dataclass(frozen=True)
+class History:
+    """One sensor's readings with the sums that every fit on them shares.
+
+    `wanted` says per season whether it is taken always, never, or where a stretch is long enough for it.
+    """
+
+    grid: TimeGrid
+    most: Mapping[str, int]  # harmonics to prepare for, by season
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+
+    @classmethod
+    def for_structures(
+        cls, grid: TimeGrid, structures: Sequence[Structure], wanted: Mapping[str, Wanted]
+    ) -> "History":
+        """Prepare for just these structures."""
+        most = {name: max((s.orders()[name] for s in structures), default=0) for name in PERIODS}
+        return cls(grid, most, wanted)
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The slots that hold a reading."""
+        return np.flatnonzero(self.grid.known)
+
+    @cached_property
+    def offered(self) -> tuple[Season, ...]:
+        """Every season some stretch could take, at its highest order."""
+        days = len(self.grid) * self.grid.step / 86_400
+        return tuple(
+            Season(name, min(self.most[name], highest_order(name, step=self.grid.step)))
+            for name in PERIODS
+            if self.most.get(name) and self._takes(name, days)
+        )
+
+    @cached_property
+    def sums(self) -> DesignSums:
+        """Running sums over the readings, in order of time."""
+        days = self.grid.days[self.rows]
+        return DesignSums(days, fourier_columns(days, self.offered))
+
+    def fit(self, structure: Structure, end: int) -> Member:
+        """Fit a structure to the readings before slot `end`."""
+        last = int(np.searchsorted(self.rows, end))
+        if last < 3:
+            raise NotTrainable(f"{last} readings are not enough to fit; a forecaster needs 50.")
+        first = max(0, last - structure.readings) if structure.readings else 0
+        seasons, columns = self._seasons(structure, first, last)
+        priors = Priors(structure.growth, structure.changepoint_scale, structure.season_scale)
+        values = self.grid.values[self.rows]
+        curve = fit_curve(self.sums, values, first, last, priors=priors, seasons=seasons, columns=columns)
+        begin = max(int(self.rows[first]), end - ROWS)
+        return Member(curve, self._autoregression(structure, curve, begin, end))
+
+    def _autoregression(self, structure: Structure, curve: Curve, begin: int, end: int) -> Autoregression:
+        if not structure.lags:
+            return Autoregression()
+        step = self.grid.step
+        seconds = self.grid.start + step * np.arange(begin, end)
+        seasonal = [round(season / step) for season in SEASONS.values()] if structure.seasonal_lags else []
+        residuals = self.grid.values[begin:end] - curve.at(seconds)
+        return fit_autoregression(residuals, most=structure.lags, seasonal=seasonal)
+
+    def _seasons(self, structure: Structure, first: int, last: int) -> tuple[tuple[Season, ...], Columns]:
+        days = self.sums.t[last - 1] - self.sums.t[first]
+        orders = structure.orders()
+        taken, columns, begin = [], [], 0
+        for season in self.offered:
+            order = min(orders[season.name], season.order)
+            if order and self._takes(season.name, days):
+                taken.append(Season(season.name, order))
+                columns.append(np.arange(begin, begin + 2 * order))
+            begin += 2 * season.order
+        return tuple(taken), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
+
+    def _takes(self, name: str, days: float) -> bool:
+        wanted = self.wanted.get(name, "auto")
+        return supported(name, days=days, step=self.grid.step) if wanted == "auto" else wanted

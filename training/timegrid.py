@@ -1,0 +1,134 @@
+"""Readings on a regular grid, which is where forecasts live.
+
+Knows steps, slots and gaps. Knows nothing of models: a gap stays a gap (NaN) until a model says otherwise.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.errors import NotTrainable
+
+Floats = NDArray[np.float64]
+
+DAY = 86_400.0  # seconds
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """One value a slot; `start` is the first slot and `step` the width, both in seconds of the epoch."""
+
+    start: float
+    step: float
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def days(self) -> Floats:
+        """The time of every slot in days of the epoch, the unit Prophet's seasons are in."""
+        return (self.start + self.step * np.arange(len(self))) / DAY
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which slots hold a reading."""
+        return ~np.isnan(self.values)
+
+    @property
+    def last(self) -> float:
+        """The time of the last slot, in seconds of the epoch."""
+        return self.start + self.step * (len(self) - 1)
+
+    def tail(self, slots: int) -> "TimeGrid":
+        """The last slots, or all of them."""
+        first = max(0, len(self) - slots)
+        return TimeGrid(self.start + self.step * first, self.step, self.values[first:])
+
+    def slots_of(self, seconds: Floats) -> Floats:
+        """How many steps after `start` each moment lies; fractions are kept."""
+        return (seconds - self.start) / self.step
+
+    def followed_by(self, seconds: Floats, values: Floats, *, slots: int) -> "TimeGrid":
+        """This grid continued by newer readings, cut to its last `slots`; a newer reading wins its slot.
+
+        Readings before `start` are left out. With no reading at all the grid stays as it is.
+        """
+        where = np.rint(self.slots_of(seconds)).astype(np.int64)
+        usable = (where >= 0) & np.isfinite(values)
+        where, values = where[usable], values[usable]
+        if not len(where):
+            return self.tail(slots)
+        length = max(len(self), int(where.max()) + 1)
+        first = max(0, length - slots)
+        merged = np.full(length - first, np.nan)
+        kept = self.values[first:]
+        merged[: len(kept)] = kept
+        inside = where >= first
+        merged = np.where(
+            np.isnan(newer := _mean_per_slot(where[inside] - first, values[inside], len(merged))),
+            merged,
+            newer,
+        )
+        return TimeGrid(self.start + self.step * first, self.step, merged)
+
+
+def grid_of(
+    times: pd.DatetimeIndex, values: Floats, *, step: timedelta | None = None, slots: int
+) -> TimeGrid:
+    """Lay readings on a grid that ends at the newest one; at most the last `slots` of it.
+
+    Several readings in a slot become their mean; readings that are no finite number are left out.
+
+    >>> times = pd.DatetimeIndex(["2026-01-01 00:00", "2026-01-01 01:00", "2026-01-01 03:00"])
+    >>> grid_of(times, np.array([1.0, 2.0, 4.0]), step=timedelta(hours=1), slots=100).values
+    array([ 1.,  2., nan,  4.])
+    """
+    finite = np.isfinite(values)
+    seconds, values = epoch_seconds(times)[finite], values[finite]
+    if len(seconds) < 2:
+        raise NotTrainable(
+            f"{len(seconds)} finite readings are not enough to tell a step; a forecaster needs 50."
+        )
+    width = step.total_seconds() if step else infer_step_seconds(seconds)
+    newest = float(seconds.max())
+    back = np.rint((newest - seconds) / width).astype(np.int64)
+    length = min(slots, int(back.max()) + 1)
+    inside = back < length
+    filled = _mean_per_slot(length - 1 - back[inside], values[inside], length)
+    return TimeGrid(newest - width * (length - 1), width, filled)
+
+
+def infer_step_seconds(seconds: Floats) -> float:
+    """The commonest distance between neighbouring readings, where those within a tenth count as equal.
+
+    Readings every 90 minutes give or take one are 90 minutes apart; hourly ones of which two in three are
+    missing are still an hour apart.
+    """
+    distances = np.sort(np.diff(np.unique(seconds)))
+    if not len(distances):
+        raise NotTrainable("All readings carry the same time; a forecaster needs readings over time.")
+    alike = np.searchsorted(distances, 1.1 * distances, "right") - np.searchsorted(distances, 0.9 * distances)
+    commonest = distances[alike.argmax()]
+    near = distances[np.abs(distances - commonest) <= 0.1 * commonest]
+    exact, counts = np.unique(near, return_counts=True)
+    return float(exact[counts.argmax()] if counts.max() > len(near) / 5 else np.median(near))
+
+
+def epoch_seconds(times: pd.DatetimeIndex) -> Floats:
+    """Times as seconds of the epoch; a zone, if any, is turned into UTC."""
+    return times.as_unit("ns").asi8.astype(np.float64) / 1e9
+
+
+def as_times(seconds: Floats) -> pd.DatetimeIndex:
+    """Seconds of the epoch as naive UTC times, to the microsecond."""
+    return pd.DatetimeIndex(np.rint(seconds * 1e6).astype("datetime64[us]"))
+
+
+def _mean_per_slot(where: NDArray[np.int64], values: Floats, length: int) -> Floats:
+    counts = np.bincount(where, minlength=length)
+    sums = np.bincount(where, weights=values, minlength=length)
+    return np.divide(sums, counts, out=np.full(length, np.nan), where=counts > 0)
