@@ -1,5 +1,299 @@
-"""SafePlan ML."""
+"""The front door: every command of SafePlan ML.
+
+Knows how commands are spelled, what they print and with which code they end. Each parses, calls one function
+of a floor and prints; a floor is imported only when one of its commands runs.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
+from training.kinds import Kind, Promotion
+
+if TYPE_CHECKING:
+    from training.console import Row
+    from training.outcomes import Outcome
+
+SOME_FAILED, BAD_USAGE, GATE_SAID_NO = 1, 2, 3
+
+app = typer.Typer(
+    help="One tuned anomaly detector and one forecaster for every sensor, tracked and served with MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SENSOR]...", help="Ids or globs; all if none.")]
+Name = Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")]
+OneKind = Annotated[Kind, typer.Option("--kind", help="Which of the sensor's two models.")]
+BothKinds = Annotated[list[Kind] | None, typer.Option("--kind", help="Only this kind; may be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Moment = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="A time in UTC."),
+]
 
 
 def main() -> None:
-    """Run."""
+    """Run one command; every error we know ends in one line on stderr and its exit code."""
+    try:
+        app()
+    except (ConfigurationError, UnknownSensor) as error:
+        _end(error, BAD_USAGE)
+    except GateRefused as error:
+        _end(error, GATE_SAID_NO)
+    except SafePlanError as error:
+        _end(error, SOME_FAILED)
+
+
+@app.command()
+def demo() -> None:
+    """Tell the whole story on real readings: a year of three weather stations, in the folder ./demo.
+
+    Example: safeplan demo
+    """
+    from monitoring.demo import run_demo
+
+    run_demo(Path("demo"))
+
+
+@app.command()
+def load(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, CSV.gz or Parquet.")],
+    names: Annotated[
+        list[str] | None, typer.Option("--map", help="theirs=ours, such as tag=sensor_id.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Zone of stamps without one, like Europe/Oslo.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse sensors that are not known yet.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="New values win over stored ones.")] = False,
+    refused: Annotated[Path | None, typer.Option(help="Write refused rows and reasons to this CSV.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read files of readings; every row is accepted, corrected or refused with a reason.
+
+    Example: safeplan load readings.csv.gz --map tag=sensor_id --timezone America/Sao_Paulo
+    """
+    from training.ingest import load_files
+
+
+@app.command()
+def sensors(names: Names = None, as_json: AsJson = False) -> None:
+    """Show each sensor's readings, its grade with the reasons, and whether it can be trained.
+
+    Example: safeplan sensors 'PT-*'
+    """
+    from training.overview import describe_sensors
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    rows = describe_sensors(workspace, workspace.fleet.match(names or ()))
+    _show("sensors", rows, as_json)
+
+
+@app.command()
+def status(names: Names = None, as_json: AsJson = False) -> None:
+    """Show which version serves each sensor, how old it is, how good it was, and what has no model.
+
+    Example: safeplan status --json
+    """
+    from training.overview import describe_models
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    outcomes = describe_models(workspace, workspace.fleet.match(names or ()), now=_now())
+    _report("status", outcomes, as_json)
+
+
+@app.command()
+def train(
+    names: Names = None,
+    kinds: BothKinds = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Optuna trials a sensor and kind.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")] = 0,
+    promote: Annotated[
+        Promotion, typer.Option(help="Who promotes: the gate, or a human later.")
+    ] = Promotion.MANAGED,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train also what has not changed.")] = False,
+    as_of: Moment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune, fit, grade and register the models of the sensors named; what was cut off goes on.
+
+    Example: safeplan train 'PT-*' --kind forecaster --trials 60
+    """
+    from training.console import progress
+    from training.fleet import train_fleet
+    from training.plan import Plan
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    chosen = workspace.fleet.match(names or ())
+    plan = Plan.from_conf(trials=trials, promotion=promote)
+    wanted = kinds or list(Kind)
+    with progress("training", len(chosen) * len(wanted)) as advance:
+        outcomes = train_fleet(
+            workspace, chosen, wanted, plan, as_of=as_of, jobs=jobs, fresh=fresh, watch=advance
+        )
+    _report("train", outcomes, as_json)
+
+
+@app.command()
+def tune(
+    name: Name,
+    kind: OneKind = Kind.FORECASTER,
+    trials: Annotated[int | None, typer.Option(min=1, help="Optuna trials.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the best parameters of one model as a run of its own; nothing is registered.
+
+    Example: safeplan tune PT-1001 --kind detector --trials 100
+    """
+    from training.plan import Plan
+    from training.study_run import tune_sensor
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    outcome = tune_sensor(workspace, workspace.fleet.sensor(name), kind, Plan.from_conf(trials=trials))
+    _report("tune", [outcome], as_json)
+
+
+@app.command()
+def detect(
+    names: Names = None,
+    since: Moment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score what was stored since the last scoring, and keep the scores.
+
+    Example: safeplan detect 'PT-*' --since 2026-01-31
+    """
+    from serving.batch import detect_fleet
+    from training.console import progress
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    chosen = workspace.fleet.match(names or ())
+    with progress("detecting", len(chosen)) as advance:
+        outcomes = detect_fleet(workspace, chosen, since=since, watch=advance)
+    _report("detect", outcomes, as_json)
+
+
+@app.command()
+def forecast(
+    names: Names = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Steps ahead of each sensor.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast from the newest stored readings, and keep the forecasts.
+
+    Example: safeplan forecast PT-1001 --horizon 48
+    """
+    from serving.batch import forecast_fleet
+    from training.console import progress
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    chosen = workspace.fleet.match(names or ())
+    with progress("forecasting", len(chosen)) as advance:
+        outcomes = forecast_fleet(workspace, chosen, horizon=horizon, watch=advance)
+    _report("forecast", outcomes, as_json)
+
+
+@app.command()
+def promote(
+    name: Name,
+    kind: OneKind,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Which one; the challenger if not given.")
+    ] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Promote also what the gate refused.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a version serve; the gate speaks first (exit 3 where it refuses).
+
+    Example: safeplan promote PT-1001 --kind forecaster --version 4
+    """
+    from training.promotion import promote_version
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    outcome = promote_version(workspace, workspace.fleet.sensor(name), kind, number=version, anyway=anyway)
+    _report("promote", [outcome], as_json)
+
+
+@app.command()
+def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
+    """Give the champion's alias back to the version before it; twice undoes it.
+
+    Example: safeplan rollback PT-1001 --kind detector
+    """
+    from training.promotion import roll_back
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    _report("rollback", [roll_back(workspace, workspace.fleet.sensor(name), kind)], as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check the database, the registry, the models, the versions and the disk, and say what to do.
+
+    Example: safeplan doctor
+    """
+    from serving.doctor import examine
+    from training.workspace import Workspace
+
+    findings = examine(Workspace.here())
+    _show("doctor", [finding.as_dict() for finding in findings], as_json)
+    if any(finding.bad for finding in findings):
+        raise typer.Exit(SOME_FAILED)
+
+
+# The numbers that each command's table shows; `--json` has all.
+COLUMNS = {
+    "train": ("skill", "mase", "coverage", "recall_mean", "false_alarms_per_day"),
+    "tune": ("loss",),
+    "status": ("age_days", "skill", "coverage", "recall_mean", "false_alarms_per_day"),
+    "detect": ("readings", "anomalies", "score"),
+    "forecast": ("steps", "expected", "lower", "upper"),
+}
+
+
+def _report(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
+    """Print what became of each sensor; exit 1 where any failed."""
+    from training.console import show_outcomes
+
+    show_outcomes(command, outcomes, COLUMNS.get(command, ()), as_json=as_json)
+    if any(outcome.failed for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _show(command: str, rows: "Sequence[Row]", as_json: bool) -> None:
+    from training.console import show_json, show_rows
+
+    if as_json:
+        show_json({"command": command, command: rows})
+    else:
+        show_rows(rows)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _end(error: SafePlanError, code: int) -> None:
+    sys.stderr.write(f"safeplan: {error}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -135,6 +135,15 @@ labels = Table(
     Column("made_at", UtcTime, nullable=False),
 )
 
+# Who does which named piece of work until when, so that no other process does it too.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+
 
 def open_database(url: str | None = None) -> Engine:
     """The database of readings and predictions, its schema brought up to date.

@@ -83,7 +83,7 @@ def judge_detector(
     alarms, budget = challenger["false_alarms_per_day"], challenger["alarm_budget_per_day"]
     # Over a short judged window one or two alarms say nothing; three a window are always allowed.
     allowed = max(budget * settings.max_alarm_excess, 3 / max(challenger["judged_days"], 1e-9))
-    recall, naive = challenger["fault_recall"], challenger["naive_fault_recall"]
+    recall, naive = challenger["recall_mean"], challenger["naive_recall_mean"]
     checks = [
         Check(alarms <= allowed, f"{alarms:.2g} false alarms a day, at most {allowed:.2g} allowed"),
         Check(
@@ -93,7 +93,7 @@ def judge_detector(
     ]
     if champion is None:
         return [*checks, Check(True, "no champion yet")]
-    before = champion["fault_recall"]
+    before = champion["recall_mean"]
     return [
         *checks,
         Check(

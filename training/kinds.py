@@ -1,4 +1,4 @@
-"""The two kinds of model that every sensor has, and their names elsewhere.
+"""The two kinds of model that every sensor has, their names elsewhere, and who promotes them.
 
 Knows how a kind is called in tables, experiments, registered models and sentences. Knows no model.
 """
@@ -25,3 +25,10 @@ class Kind(StrEnum):
     def experiment(self) -> str:
         """The MLflow experiment that holds this kind's runs."""
         return f"safeplan-{self.value}s"
+
+
+class Promotion(StrEnum):
+    """Who moves the champion's alias after a training."""
+
+    MANAGED = "managed"  # the gate
+    MANUAL = "manual"  # a human; the challenger waits

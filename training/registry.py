@@ -133,6 +133,12 @@ class Registry:
         with registry_errors(f"{name} has no version {number}"):
             return _version(self.client.get_model_version(name, str(number)))
 
+    def version_of_run(self, run_id: str) -> Version | None:
+        """The version that a run ended in, or None where it was cut off before."""
+        with registry_errors(f"cannot look up the version of run {run_id}"):
+            found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        return _version(found[0]) if found else None
+
     def find(self, sensor_id: str, kind: Kind, alias: str) -> Version | None:
         """The version an alias points at, or None where there is no such model or alias."""
         return self.find_alias(self.name(sensor_id, kind), alias)
@@ -160,6 +166,12 @@ class Registry:
                 f"or promote a version: safeplan promote '{sensor_id}' --kind {kind}"
             )
         return found
+
+    def aliases_of(self, version: Version) -> list[str]:
+        """The aliases that point at a version."""
+        with registry_errors(f"cannot look up the aliases of {version.uri}"):
+            model = self.client.get_registered_model(version.name)
+        return sorted(alias for alias, number in model.aliases.items() if int(number) == version.number)
 
     def register(
         self, sensor_id: str, kind: Kind, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str]

@@ -171,11 +171,27 @@ class Tracker:
             )
         return LoggedModel(model_id=str(info.model_id), source=str(info.model_uri))
 
+    def tag(self, run_id: str, **tags: str) -> None:
+        """Write tags on a run."""
+        with registry_errors(f"cannot tag the run {run_id}"):
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def parent(self, run_id: str) -> str | None:
+        """The run that this one is nested below."""
+        with registry_errors(f"cannot read the run {run_id}"):
+            found = self.client.get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+        return None if found is None else str(found)
+
     def finish(self, run_id: str, *, succeeded: bool = True) -> None:
         """Close a run."""
         status = RunStatus.FINISHED if succeeded else RunStatus.FAILED
         with registry_errors(f"cannot finish the run {run_id}"):
             self.client.set_terminated(run_id, RunStatus.to_string(status))
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """The newest value of each of a run's metrics."""
+        with registry_errors(f"cannot read the run {run_id}"):
+            return dict(self.client.get_run(run_id).data.metrics)
 
     def unfinished(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
         """Runs still marked running that carry all these tags, newest first."""

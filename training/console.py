@@ -1,0 +1,137 @@
+"""How commands speak: results on stdout as a table or one JSON document, the story on stderr.
+
+Knows rows and outcomes. Decides nothing, not even the exit code.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from training.outcomes import FAILED, Outcome, summary
+
+story = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
+
+Row = Mapping[str, Any]
+
+
+def show_outcomes(
+    command: str, outcomes: Sequence[Outcome], metrics: Sequence[str], *, as_json: bool
+) -> None:
+    """All outcomes with the metrics named; failures with their reasons below."""
+    if as_json:
+        document = {
+            "command": command,
+            "summary": summary(outcomes),
+            "sensors": [outcome.as_dict() for outcome in outcomes],
+        }
+        show_json(document)
+        return
+    rows = [
+        {
+            "sensor": outcome.sensor_id,
+            "kind": outcome.kind.value if outcome.kind else "",
+            "status": outcome.status,
+            "version": outcome.version,
+            "alias": outcome.alias,
+            **{name.replace("_", " "): outcome.metrics.get(name) for name in metrics},
+        }
+        for outcome in outcomes
+        if not outcome.failed
+    ]
+    show_rows(rows)
+    failures = [outcome for outcome in outcomes if outcome.failed]
+    show_rows(
+        [{"sensor": o.sensor_id, "kind": o.kind.value if o.kind else "", FAILED: o.error} for o in failures]
+    )
+    story.print(
+        ", ".join(f"{count} {status}" for status, count in summary(outcomes).items()) or "nothing to do"
+    )
+
+
+def show_rows(rows: Sequence[Row]) -> None:
+    """A table with one column a key; columns that are empty throughout are left out."""
+    if not rows:
+        return
+    names = [name for name in rows[0] if any(row.get(name) not in (None, "") for row in rows)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # Text, not markup: a sensor may be called [red].
+        table.add_row(*(Text(cell(row.get(name))) for name in names))
+    results.print(table)
+
+
+def show_json(document: Any) -> None:
+    """One JSON document; numbers that are not finite become null."""
+    results.file.write(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def cell(value: Any) -> str:
+    """One value as a person reads it.
+
+    >>> cell(0.123456), cell(None), cell(True), cell(["a", "b"]), cell(float("nan"))
+    ('0.123', '', 'yes', 'a, b', '')
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(part) for part in value)
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """The same as JSON can hold it.
+
+    >>> plain({"a": float("inf"), "b": (1, 2.5)})
+    {'a': None, 'b': [1, 2.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat() + ("" if value.tzinfo else "Z")
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+@contextmanager
+def progress(doing: str, total: int) -> Iterator[Callable[[Outcome], None]]:
+    """A bar with the time left on stderr; the function it gives is called once for each outcome."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=story, transient=True) as bar:
+        task = bar.add_task(doing, total=total)
+        yield lambda outcome: bar.update(task, advance=1, description=f"{doing} {outcome.sensor_id}"[:48])

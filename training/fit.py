@@ -1,0 +1,166 @@
+"""One sensor, one kind: from raw readings to a candidate with its grades, and the files to register.
+
+Knows the order: window, tune on the older part, grade on the newest, then fit to everything. Touches no
+database and no registry, so that it runs in any process. Leaves registration to `recording`.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from training.gate import Verdict, judge
+from training.kinds import Kind
+from training.labels import Label
+from training.plan import Plan
+from training.registry import MODEL_FOLDER
+from training.sensors import Sensor
+from training.windows import Window, training_window
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The champion a challenger is compared with: its files, and the newest reading it has seen."""
+
+    files: Path
+    train_end: datetime
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """All that one worker needs to train one kind of model for one sensor."""
+
+    sensor: Sensor
+    kind: Kind
+    readings: pd.DataFrame = field(repr=False)  # timestamp, value, data_quality
+    labels: tuple[Label, ...]
+    plan: Plan
+    folder: Path  # where the files may be written
+    incumbent: Incumbent | None = None
+    known: str | None = None  # fingerprint of the newest version; the same again is not trained anew
+    first: Mapping[str, Any] | None = None  # parameters to try before any others
+
+    @property
+    def study_name(self) -> str:
+        """Names the Optuna study where studies are stored."""
+        return f"{self.sensor.id}/{self.kind}"
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The newest version was learned from these very readings with this very plan."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What tuning, grading and fitting one kind of model came to."""
+
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]  # the challenger's grades on the newest readings
+    incumbent_metrics: Mapping[str, float] | None
+    trials: pd.DataFrame
+    pictures: Mapping[str, bytes]
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted model with all that is to be logged about it."""
+
+    sensor: Sensor
+    kind: Kind
+    files: Path
+    fingerprint: str
+    window: Window
+    grade: str
+    grade_reasons: tuple[str, ...]
+    lesson: Lesson
+    verdict: Verdict
+    seconds: Mapping[str, float]
+
+
+class Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a phase."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+
+Learn = Callable[[Assignment, Window, Path, Clock], Lesson]
+
+
+def fit(assignment: Assignment) -> Candidate | Unchanged:
+    """Learn one model and judge it.
+
+    Raises:
+        NotTrainable: too few good readings, with the reason.
+    """
+    # Each kind brings its libraries; a worker that learns only one kind loads only those.
+    if assignment.kind is Kind.DETECTOR:
+        from training.fit_detector import learn_detector as learn  # noqa: PLC0415
+    else:
+        from training.fit_forecaster import learn_forecaster as learn  # noqa: PLC0415
+    return fit_with(learn, assignment)
+
+
+def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
+    """The part that both kinds share."""
+    clock = Clock()
+    with clock.phase("window"):
+        quality, window = training_window(
+            assignment.readings, assignment.sensor, assignment.kind, assignment.plan.window
+        )
+        fingerprint = fingerprint_of(assignment, window)
+    if fingerprint == assignment.known:
+        return Unchanged(fingerprint)
+    files = assignment.folder / MODEL_FOLDER
+    files.mkdir(parents=True)
+    lesson = learn(assignment, window, files, clock)
+    verdict = judge(assignment.kind, lesson.metrics, lesson.incumbent_metrics, assignment.plan.gate)
+    return Candidate(
+        sensor=assignment.sensor,
+        kind=assignment.kind,
+        files=files,
+        fingerprint=fingerprint,
+        window=window,
+        grade=quality.grade,
+        grade_reasons=quality.reasons,
+        lesson=lesson,
+        verdict=verdict,
+        seconds=clock.seconds,
+    )
+
+
+def fingerprint_of(assignment: Assignment, window: Window) -> str:
+    """Equal where the same readings, labels and plan would be learned from again."""
+    learned_from = [
+        window.digest,
+        assignment.kind.value,
+        assignment.plan.digest,
+        [[str(label.start), str(label.end), label.anomalous] for label in assignment.labels],
+    ]
+    return hashlib.sha256(json.dumps(learned_from).encode()).hexdigest()[:32]
+
+
+def split(window: Window, judged_share: float) -> tuple[pd.Series, pd.Series]:
+    """The older readings, to learn from, and the newest, to be judged on."""
+    cut = int(len(window.values) * (1 - judged_share))
+    return window.values.iloc[:cut], window.values.iloc[cut:]

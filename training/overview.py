@@ -1,0 +1,95 @@
+"""What a person asks first: which sensors there are, what they are worth, which models serve them.
+
+Knows how readings, grades, versions and aliases are put side by side. Changes nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from training.kinds import Kind
+from training.outcomes import Outcome
+from training.quality import inspect
+from training.recording import read_iso
+from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Listing
+from training.sensors import Sensor
+from training.settings import load
+from training.windows import WindowSettings
+from training.workspace import Workspace
+
+DAY = timedelta(days=1)
+
+
+def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[dict[str, Any]]:
+    """One row a sensor: what it is, what it sent, its grade with the reasons, and what it can train."""
+    spans = workspace.readings.spans()
+    settings = load(WindowSettings)
+    return [_described(workspace, sensor, spans, settings) for sensor in sensors]
+
+
+def describe_models(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Outcome]:
+    """One outcome a sensor and kind: the version that serves, or the one that waits, or that there is none."""
+    listings = workspace.registry.listings()
+    return [
+        _model(workspace, sensor, kind, listings.get((sensor.id, kind)), now)
+        for sensor in sensors
+        for kind in Kind
+    ]
+
+
+def _described(
+    workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: WindowSettings
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "sensor_id": sensor.id,
+        "name": sensor.name,
+        "platform": sensor.platform,
+        "type": sensor.type,
+        "unit": sensor.unit,
+        "enabled": sensor.enabled,
+    }
+    if sensor.id not in spans.index:
+        return {**row, "readings": 0, "grade": "F", "reasons": ["no readings yet; run: safeplan load FILE"]}
+    span = spans.loc[sensor.id]
+    start = span["last"] - settings.history(Kind.DETECTOR)
+    quality = inspect(workspace.readings.since(sensor.id, start), sensor)
+    return {
+        **row,
+        "readings": int(span["readings"]),
+        "first": span["first"],
+        "last": span["last"],
+        "step": str(quality.step) if quality.step else None,
+        "grade": quality.grade,
+        "trains": [kind.value for kind in Kind if span["good"] >= settings.minimum(kind)],
+        "reasons": list(quality.reasons),
+    }
+
+
+def _model(
+    workspace: Workspace, sensor: Sensor, kind: Kind, listing: Listing | None, now: datetime
+) -> Outcome:
+    aliases = dict(listing.aliases) if listing else {}
+    alias = next((alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if alias in aliases), None)
+    if listing is None or alias is None:
+        return Outcome(sensor_id=sensor.id, kind=kind, status="no model")
+    version = workspace.registry.version(listing.name, aliases[alias])
+    metrics: dict[str, Any] = dict(workspace.tracker.metrics(version.run_id))
+    if "train_end" in version.tags:
+        metrics["age_days"] = (now - read_iso(version.tags["train_end"])) / DAY
+    return Outcome(
+        sensor_id=sensor.id,
+        kind=kind,
+        status="serving" if alias == CHAMPION else "waiting",
+        model=version.name,
+        version=version.number,
+        alias=alias,
+        metrics=metrics,
+        detail={
+            "gate": version.tags.get("gate", ""),
+            "train_start": version.tags.get("train_start"),
+            "train_end": version.tags.get("train_end"),
+            "run_id": version.run_id,
+        },
+    )

@@ -1,0 +1,62 @@
+"""Promotion and roll-back by hand: the same aliases that a click in the MLflow UI moves.
+
+Knows what the gate said when the version was registered. Leaves judging to `gate` and aliases to `registry`.
+"""
+
+from training.errors import GateRefused, NoChampion
+from training.kinds import Kind
+from training.outcomes import Outcome
+from training.recording import PASSED
+from training.registry import CHALLENGER, CHAMPION, Version
+from training.sensors import Sensor
+from training.workspace import Workspace
+
+
+def promote_version(
+    workspace: Workspace, sensor: Sensor, kind: Kind, *, number: int | None = None, anyway: bool = False
+) -> Outcome:
+    """Make a version, or the challenger, the champion.
+
+    Raises:
+        GateRefused: the gate refused this version when it was trained, and `anyway` is not set.
+        NoChampion: there is no challenger, and no number was given.
+    """
+    version = _chosen(workspace, sensor, kind, number)
+    verdict = version.tags.get("gate", "refused: it was never judged")
+    if not verdict.startswith(PASSED) and not anyway:
+        raise GateRefused(f"{version.uri}: {verdict}. Promote it all the same with --anyway.")
+    workspace.registry.promote(version)
+    return _outcome(version, "promoted")
+
+
+def roll_back(workspace: Workspace, sensor: Sensor, kind: Kind) -> Outcome:
+    """Return to the champion before.
+
+    Raises:
+        NoChampion: there is none.
+    """
+    return _outcome(workspace.registry.rollback(sensor.id, kind), "rolled back")
+
+
+def _chosen(workspace: Workspace, sensor: Sensor, kind: Kind, number: int | None) -> Version:
+    registry = workspace.registry
+    if number is not None:
+        return registry.version(registry.name(sensor.id, kind), number)
+    challenger = registry.find(sensor.id, kind, CHALLENGER)
+    if challenger is None:
+        raise NoChampion(
+            f"{sensor.id} has no {kind} waiting to be promoted. See: safeplan status '{sensor.id}'"
+        )
+    return challenger
+
+
+def _outcome(version: Version, status: str) -> Outcome:
+    return Outcome(
+        sensor_id=version.sensor_id,
+        kind=version.kind,
+        status=status,
+        model=version.name,
+        version=version.number,
+        alias=CHAMPION,
+        detail={"gate": version.tags.get("gate", "")},
+    )

@@ -1,0 +1,176 @@
+"""A candidate becomes a run, a version and an alias, in an order that may be cut off anywhere.
+
+Knows what is written when: the run, the files, the version with all its tags, the aliases, the verdict's
+tag, the end of the run. A version whose `validation_status` is still pending was cut off before its alias;
+`complete` finishes it. Leaves learning to `fit` and the writing itself to `tracking` and `registry`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version as installed
+from typing import Any
+
+import pandas as pd
+
+from training.fit import Candidate
+from training.kinds import Kind, Promotion
+from training.model_files import digest_folder
+from training.outcomes import Outcome
+from training.registry import CHALLENGER, CHAMPION, Registry, Version, slug
+from training.standalone import EXAMPLES, SIGNATURES
+from training.tracking import Tracker
+
+PENDING, PASSED, REFUSED = "pending", "passed", "refused"
+
+# What a model needs where it is served alone; pinned to what it was made with.
+REQUIRED = {
+    Kind.DETECTOR: ("mlflow", "numpy", "pandas", "pydantic", "scikit-learn", "skops"),
+    Kind.FORECASTER: ("mlflow", "numpy", "pandas", "prophet", "pydantic", "scipy"),
+}
+
+
+class Recorder:
+    """Writes what workers learned; one recorder writes from one thread."""
+
+    def __init__(self, tracker: Tracker, registry: Registry) -> None:
+        self.tracker = tracker
+        self.registry = registry
+
+    def record(self, candidate: Candidate, parent: str, promotion: Promotion, keep: int) -> Outcome:
+        """Log the run, register the version, let it serve or wait."""
+        run_id = self._log(candidate, parent)
+        name = f"{slug(candidate.sensor.id)}-{candidate.kind}"
+        model = self.tracker.upload_model(
+            run_id,
+            candidate.files,
+            name,
+            requirements=[f"{package}=={installed(package)}" for package in REQUIRED[candidate.kind]],
+            signature=SIGNATURES[candidate.kind],
+            example=EXAMPLES[candidate.kind],
+        )
+        version = self.registry.register(
+            candidate.sensor.id,
+            candidate.kind,
+            source=model.source,
+            run_id=run_id,
+            model_id=model.model_id,
+            tags=version_tags(candidate),
+        )
+        outcome = self.complete(version, promotion)
+        self.registry.retire(candidate.sensor.id, candidate.kind, keep=keep)
+        return outcome
+
+    def complete(self, version: Version, promotion: Promotion) -> Outcome:
+        """Give a pending version the alias its verdict earned, and close its run."""
+        passed = version.tags["gate"].startswith(PASSED)
+        if passed and promotion is Promotion.MANAGED:
+            self.registry.promote(version)
+            status, alias = "promoted", CHAMPION
+        else:
+            self.registry.challenge(version)
+            status, alias = ("waiting" if passed else "refused"), CHALLENGER
+        self.registry.tag(version, validation_status=PASSED if passed else REFUSED)
+        self.tracker.finish(version.run_id)
+        return Outcome(
+            sensor_id=version.sensor_id,
+            kind=version.kind,
+            status=status,
+            model=version.name,
+            version=version.number,
+            alias=alias,
+            metrics=self.tracker.metrics(version.run_id),
+            detail={"gate": version.tags["gate"]},
+        )
+
+    def unchanged(self, version: Version) -> Outcome:
+        """What stands already, because nothing it was learned from has changed."""
+        aliases = self.registry.aliases_of(version)
+        return Outcome(
+            sensor_id=version.sensor_id,
+            kind=version.kind,
+            status="unchanged",
+            model=version.name,
+            version=version.number,
+            alias=aliases[0] if aliases else None,
+            metrics=self.tracker.metrics(version.run_id),
+            detail={"gate": version.tags.get("gate", "")},
+        )
+
+    def _log(self, candidate: Candidate, parent: str) -> str:
+        window, sensor, lesson = candidate.window, candidate.sensor, candidate.lesson
+        run_id = self.tracker.start(
+            candidate.kind.experiment,
+            sensor.id,
+            {"sensor_id": sensor.id, "kind": candidate.kind.value, "fingerprint": candidate.fingerprint},
+            parent,
+        )
+        self.tracker.describe(
+            run_id,
+            params=dict(lesson.parameters),
+            metrics={**lesson.metrics, **{f"seconds_{k}": v for k, v in candidate.seconds.items()}},
+            tags={**sensor_tags(candidate), **window_tags(candidate), "gate": str(candidate.verdict)},
+        )
+        self.tracker.describe_data(
+            run_id,
+            name=sensor.id,
+            digest=window.digest,
+            source={
+                "sensor_id": sensor.id,
+                "start": iso(window.start),
+                "end": iso(window.end),
+                "readings": len(window.values),
+            },
+        )
+        self.tracker.attach(run_id, pictures=lesson.pictures, tables={"trials": lesson.trials})
+        return run_id
+
+
+def version_tags(candidate: Candidate) -> dict[str, str]:
+    """Everything that must be known of a version before its files are opened."""
+    threshold = candidate.lesson.threshold
+    return {
+        "sensor_id": candidate.sensor.id,
+        "kind": candidate.kind.value,
+        "validation_status": PENDING,
+        "fingerprint": candidate.fingerprint,
+        "model_sha256": digest_folder(candidate.files),
+        "threshold": "" if threshold is None else f"{threshold:g}",
+        "gate": str(candidate.verdict),
+        **window_tags(candidate),
+    }
+
+
+def window_tags(candidate: Candidate) -> dict[str, str]:
+    """Which readings were learned from."""
+    return {
+        "train_start": iso(candidate.window.start),
+        "train_end": iso(candidate.window.end),
+        "data_digest": candidate.window.digest,
+        "readings": str(len(candidate.window.values)),
+    }
+
+
+def sensor_tags(candidate: Candidate) -> dict[str, str]:
+    """What to filter and group runs by in the MLflow UI."""
+    sensor = candidate.sensor
+    described = {"platform": sensor.platform, "type": sensor.type, "unit": sensor.unit}
+    return {"grade": candidate.grade, **{key: value for key, value in described.items() if value}}
+
+
+def iso(moment: datetime) -> str:
+    """A naive UTC time as text that says so."""
+    return f"{pd.Timestamp(moment).isoformat()}Z"
+
+
+def read_iso(text: str) -> datetime:
+    """The inverse of `iso`."""
+    return datetime.fromisoformat(text.removesuffix("Z"))
+
+
+def sensor_table(outcomes: list[Outcome]) -> pd.DataFrame:
+    """One row a sensor for the parent run's artifact, the same columns for every sensor."""
+    rows: list[Mapping[str, Any]] = [
+        {**{k: v for k, v in outcome.as_dict().items() if k != "metrics"}, **outcome.metrics}
+        for outcome in outcomes
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,72 @@
+"""One installation: its database, its MLflow, its sensors, its home folder.
+
+Knows how the parts are found from settings and the environment, and opens each when first asked for. Decides
+nothing.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mlflow import MlflowClient
+from sqlalchemy import Engine
+
+from training.database import open_database
+from training.labels import LabelStore
+from training.readings import ReadingStore
+from training.registry import Registry
+from training.sensors import Fleet
+from training.settings import home
+from training.tracking import Tracker, connect
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything commands work on, for one home folder."""
+
+    home: Path
+
+    @classmethod
+    def here(cls) -> "Workspace":
+        """The one that `SAFEPLAN_HOME` or the working folder names."""
+        return cls(home())
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database, its schema up to date."""
+        return open_database()
+
+    @cached_property
+    def readings(self) -> ReadingStore:
+        """The readings store."""
+        return ReadingStore(self.engine)
+
+    @cached_property
+    def labels(self) -> LabelStore:
+        """What people said about readings."""
+        return LabelStore(self.engine)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """All sensors known to the file and the table."""
+        return Fleet.of(self.engine)
+
+    @cached_property
+    def mlflow(self) -> MlflowClient:
+        """The client of the tracking server and registry."""
+        return connect(folder=self.home)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The models and their aliases."""
+        return Registry(self.mlflow)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The writer of runs."""
+        return Tracker(self.mlflow, self.home / "mlartifacts")
+
+    @property
+    def model_cache(self) -> Path:
+        """Copies of registered files; may be deleted at any time."""
+        return self.home / ".safeplan" / "models"
