@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
+from training.features import Profile
 from training.forest import Forest, oddness
 from training.neighbours import Search, held_out_factor
 
@@ -60,6 +61,16 @@ def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
 def thin(rows: int) -> Ints:
     """At most as many rows as LOF keeps, evenly over time."""
     return np.unique(np.linspace(0, rows - 1, min(rows, DENSITY_ROWS)).astype(np.int64))
+
+
+def jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
+    """Noise within the sensor's resolution: tied rows would have neighbours at distance zero.
+
+    Sixty identical readings once gave the next ordinary value a LOF of 3e8; half a step brings it to 1.4.
+    """
+    half_step = 0.5 * profile.resolution / (profile.spread * profile.remaining)
+    scale = float(np.clip(half_step, 1e-3, 0.5))
+    return np.random.default_rng(seed).normal(scale=scale, size=shape)
 
 
 def fit_density(rows: Floats, *, neighbours: int) -> LocalOutlierFactor:

@@ -1,8 +1,8 @@
 """AnomalyDetector: Isolation Forest, LOF and the plain deviation as one calibrated score in [0, 1].
 
 Knows how readings become a score, a verdict and a reason, and how a fitted detector is kept in files.
-Leaves features to `features`, the models to `voices`, tails and the alarm budget to `calibration`, words
-to `reasons`.
+Leaves features to `features`, the models to `voices`, calibration and the alarm budget to `ensemble`,
+words to `reasons`.
 """
 
 from pathlib import Path
@@ -12,20 +12,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from training.calibration import Rarity, Scale, learn_rarity, learn_scale
 from training.detector_files import load_detector, save_detector
+from training.ensemble import Ensemble, learn_ensemble
 from training.errors import ConfigurationError, NotTrainable
 from training.features import Design, Profile, describe, learn_profile
 from training.reasons import reasons, severity_of, trailing_statistics
 from training.sequence import Sequence, Times, joined, sequence_of
-from training.voices import FINEST, VOICES, DetectorParameters, Voices, family_of, learn_voices
+from training.voices import DetectorParameters, Voices, learn_voices
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 FEWEST = 30  # readings to learn from
 MOST = 10_000  # newest readings the models learn from; the usual course uses all
-DEFAULT_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
 
 
 class AnomalyDetector:
@@ -39,8 +38,7 @@ class AnomalyDetector:
 
     profile: Profile
     voices: Voices
-    rarities: dict[str, Rarity]
-    scales: dict[str, Scale]
+    ensemble: Ensemble
 
     def __init__(
         self, parameters: DetectorParameters | None = None, *, threshold: float = 0.5, seed: int = 0
@@ -60,6 +58,11 @@ class AnomalyDetector:
             raise ConfigurationError(f"A threshold of {value} is outside 0.3 to 0.8; 0.5 is the default.")
         self._threshold = float(value)
 
+    @property
+    def step_seconds(self) -> float:
+        """The usual time between two readings."""
+        return self.profile.step
+
     def fit(self, data: ArrayLike, timestamps: Times = None) -> Self:
         """Learn what is usual; infinite and missing values are left out.
 
@@ -75,7 +78,7 @@ class AnomalyDetector:
         newest = slice(-MOST, None)
         design = describe(self.profile, learned.seconds[newest], learned.values[newest])
         self.voices, said = learn_voices(design, self.profile, self.parameters, seed=self.seed)
-        self._calibrate(said)
+        self.ensemble = learn_ensemble(said, self.parameters, step=self.profile.step)
         return self
 
     def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:
@@ -84,14 +87,14 @@ class AnomalyDetector:
         `history` are the readings before; without them, what needs a past stays silent.
         """
         sequence = self._sequence(data, timestamps, history)
-        scores = self.scales["ensemble"].of(self._surprise(self.voices.raw(self._design(sequence))))
+        scores = self.ensemble.score(self.voices.raw(self._design(sequence)))
         return sequence.in_order_asked(scores)
 
     def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
         """One row a reading: score, verdict, severity, reason, and what was usual before it."""
         sequence = self._sequence(readings, None, history)
         design = self._design(sequence)
-        scores = self.scales["ensemble"].of(self._surprise(self.voices.raw(design)))
+        scores = self.ensemble.score(self.voices.raw(design))
         average, deviation = trailing_statistics(sequence, self.profile)
         found = sequence.in_order_asked(scores)
         return pd.DataFrame(
@@ -161,47 +164,18 @@ class AnomalyDetector:
         return asked if profile.clocked else asked.by_order(profile.step)
 
     def _design(self, sequence: Sequence) -> Design:
-        return describe(self.profile, sequence.seconds, sequence.values).without_first(sequence.before)
+        whole = describe(self.profile, sequence.seconds, sequence.values)
+        # The rows of history were only there to be looked back at.
+        return whole.rows(slice(sequence.before, None))
 
     def _detect_alone(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:
         sequence = self._sequence(data, None, None)
-        if family not in self.scales:
+        if family not in self.ensemble.scales:
             return np.ones(sequence.asked, np.int64), np.zeros(sequence.asked)
-        scale = self.scales[family]
-        surprise = self._surprise(self.voices.raw(self._design(sequence)), family)
-        often = 10.0 ** -scale.rarity.of(surprise)
-        odd = sequence.in_order_asked(often) < self.parameters.contamination
-        return np.where(odd, -1, 1), sequence.in_order_asked(scale.of(surprise))
-
-    def _calibrate(self, said: Floats) -> None:
-        self.rarities = {
-            voice: learn_rarity(column[np.isfinite(column)], finest=FINEST[family_of(voice)])
-            for voice, column in zip(VOICES, said.T, strict=True)
-            if voice not in self.voices.silent
-        }
-        spoken = {"ensemble", *(family_of(voice) for voice in self.rarities)} - {"deviation"}
-        self.scales = {
-            family: learn_scale(self._surprise(said, family), episodes_per_reading=self._budget())
-            for family in spoken
-        }
-
-    def _budget(self) -> float:
-        if self.parameters.alarms_per_day is None:
-            return DEFAULT_RATE
-        return self.parameters.alarms_per_day * self.profile.step / 86_400.0
-
-    def _surprise(self, said: Floats, family: str = "ensemble") -> Floats:
-        """The weighted mean rarity over the voices that speak."""
-        weights = self.parameters.weights()
-        total, spoken = np.zeros(len(said)), np.zeros(len(said))
-        for column, voice in enumerate(VOICES):
-            # Alone, a family speaks even where the ensemble gives it no weight.
-            weight = weights[column] if family == "ensemble" else float(family_of(voice) == family)
-            if voice in self.rarities and weight > 0:
-                heard = np.isfinite(said[:, column])
-                total[heard] += weight * self.rarities[voice].of(said[heard, column])
-                spoken[heard] += weight
-        return total / np.maximum(spoken, 1e-12)
+        said = self.voices.raw(self._design(sequence))
+        rarity = self.ensemble.scales[family].rarity.of(self.ensemble.surprise(said, family))
+        odd = sequence.in_order_asked(rarity) > -np.log10(self.parameters.contamination)
+        return np.where(odd, -1, 1), sequence.in_order_asked(self.ensemble.score(said, family))
 
 
 def create_anomaly_detector(contamination: float = 0.1) -> AnomalyDetector:

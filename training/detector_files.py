@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from training.calibration import Rarity, Scale
+from training.ensemble import Ensemble
 from training.errors import UntrustedModel
 from training.features import POINTS, SEGMENTS, Profile
 from training.model_files import read_json, read_skops, write_json, write_skops
@@ -31,9 +31,8 @@ class SavedDetector(BaseModel):
     threshold: float = Field(ge=0.3, le=0.8)
     seed: int
     profile: Profile
-    rarities: dict[Literal[VOICES], Rarity]  # type: ignore[valid-type]
-    scales: dict[Literal["ensemble", "forest", "density"], Scale]
-    silent: dict[Literal[VOICES], str]  # type: ignore[valid-type]
+    ensemble: Ensemble
+    silent: dict[str, str] = Field(description="voices left out, with the reason")
 
 
 def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
@@ -46,8 +45,7 @@ def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
         threshold=detector.threshold,
         seed=detector.seed,
         profile=detector.profile,
-        rarities=detector.rarities,
-        scales=detector.scales,
+        ensemble=detector.ensemble,
         silent=detector.voices.silent,
     )
     write_json(saved.model_dump(mode="json"), folder / "detector.json")
@@ -60,12 +58,12 @@ def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetect
     except ValidationError as error:
         raise UntrustedModel(f"detector.json does not fit: {error}. Retrain this sensor.") from error
     spoken = [voice for voice in VOICES if voice not in saved.silent]
-    if set(spoken) != set(saved.rarities) or "ensemble" not in saved.scales:
+    calibrated = set(saved.ensemble.rarities) == set(spoken) and set(saved.ensemble.weights) == set(VOICES)
+    if not calibrated or "ensemble" not in saved.ensemble.scales:
         raise UntrustedModel("detector.json lacks the calibration of a voice. Retrain this sensor.")
     detector = kind(saved.parameters, threshold=saved.threshold, seed=saved.seed)
     detector.profile = saved.profile
-    detector.rarities = dict(saved.rarities)
-    detector.scales = dict(saved.scales.items())
+    detector.ensemble = saved.ensemble
     fitted = {voice: _read_voice(folder, voice) for voice in spoken if voice != "deviation"}
     detector.voices = Voices.of(
         {voice: model for voice, model in fitted.items() if family_of(voice) == "forest"},

@@ -61,9 +61,15 @@ class Design:
     full: NDArray[np.bool_]
     run: Ints  # readings in a row without a move, this one included
 
-    def without_first(self, rows: int) -> "Design":
-        """Without the rows of history, whose only use was to be looked back at."""
-        return Design(self.points[rows:], self.windows[rows:], self.full[rows:], self.run[rows:])
+    def rows(self, chosen: Ints | slice) -> "Design":
+        """The features of some rows only."""
+        return Design(self.points[chosen], self.windows[chosen], self.full[chosen], self.run[chosen])
+
+    @classmethod
+    def joined(cls, parts: list["Design"]) -> "Design":
+        """The rows of all parts, one after another."""
+        names = ("points", "windows", "full", "run")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:

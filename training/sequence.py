@@ -89,12 +89,13 @@ def joined(history: Sequence, asked: Sequence, *, step: float, context: int) -> 
 def _seconds(data: object, timestamps: Times) -> Floats | None:
     if timestamps is None:
         if isinstance(data, pd.Series) and isinstance(data.index, pd.DatetimeIndex):
-            return _epoch(data.index)
+            return seconds_of(data.index)
         return None
-    return _epoch(pd.DatetimeIndex(timestamps))
+    return seconds_of(pd.DatetimeIndex(timestamps))
 
 
-def _epoch(index: pd.DatetimeIndex) -> Floats:
+def seconds_of(index: pd.DatetimeIndex) -> Floats:
+    """Seconds since the epoch; times without a zone are UTC, missing ones NaN."""
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
     seconds = index.to_numpy("datetime64[ns]").view(np.int64) / 1e9

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.crossfit import Blocks, HeldOutDensity, fit_density, grow_forest, held_out_forest, thin
+from training.crossfit import Blocks, HeldOutDensity, fit_density, grow_forest, held_out_forest, jitter, thin
 from training.features import Design, Profile
 from training.forest import Forest
 from training.neighbours import Neighbourhood
@@ -20,7 +20,6 @@ Floats = NDArray[np.float64]
 
 DESIGNS = ("points", "windows")
 VOICES = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
-FINEST = {"forest": 0.01, "density": 0.05, "deviation": 0.2}  # smallest mean excess believed, by voice
 
 
 class DetectorParameters(BaseModel):
@@ -93,11 +92,10 @@ class Voices:
         """What each voice says of each row, shape (rows, voices); NaN where a voice is silent."""
         said = np.full((len(design.points), len(VOICES)), np.nan)
         for column, voice in enumerate(VOICES[:-1]):
-            family, name = family_of(voice), voice.split("_")[1]
-            model = (self.fast_forests if family == "forest" else self.fast_densities).get(voice)
+            model = self.fast_forests.get(voice) or self.fast_densities.get(voice)
             if model is not None:
-                rows = design.full if name == "windows" else np.ones(len(said), bool)
-                said[rows, column] = model.score(getattr(design, name)[rows])
+                usable, rows = rows_of(design, voice)
+                said[usable, column] = model.score(rows)
         said[:, -1] = deviation(design)
         return said
 
@@ -116,19 +114,17 @@ def learn_voices(
     silent: dict[str, str] = {}
     held_out = np.full((len(design.points), len(VOICES)), np.nan)
     for column, voice in enumerate(VOICES[:-1]):
-        family, name = family_of(voice), voice.split("_")[1]
-        usable = design.full if name == "windows" else np.ones(len(held_out), bool)
-        rows = getattr(design, name)[usable]
+        usable, rows = rows_of(design, voice)
         blocks = Blocks.over(len(rows))
-        if why := _unfit(rows, family, profile):
+        if why := unfit(rows, voice, profile):
             silent[voice] = why
-        elif family == "forest":
+        elif family_of(voice) == "forest":
             forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
             held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
         else:
             kept = thin(len(rows))
             jittered = rows.copy()
-            jittered[kept] += _jitter(rows[kept].shape, profile, seed)
+            jittered[kept] += jitter(rows[kept].shape, profile, seed)
             k = min(parameters.neighbours, len(kept) // 4)
             densities[voice] = fit_density(jittered[kept], neighbours=k)
             held_out[usable, column] = HeldOutDensity.over(rows, jittered, kept, blocks, largest=k).factor(k)
@@ -136,19 +132,17 @@ def learn_voices(
     return Voices.of(forests, densities, silent), held_out
 
 
-def _unfit(rows: Floats, family: str, profile: Profile) -> str | None:
+def rows_of(design: Design, voice: str) -> tuple[NDArray[np.bool_], Floats]:
+    """Which rows a voice can speak of, and the features it looks at there."""
+    if voice.endswith("windows"):
+        return design.full, design.windows[design.full]
+    return np.ones(len(design.points), bool), design.points
+
+
+def unfit(rows: Floats, voice: str, profile: Profile) -> str | None:
+    """Why a voice cannot learn from these rows; None where it can."""
     if len(rows) < 16:
         return f"only {len(rows)} unbroken windows to learn from"
-    if family == "density" and profile.constant:
+    if family_of(voice) == "density" and profile.constant:
         return "all readings are equal; distances between them mean nothing"
     return None
-
-
-def _jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
-    """Noise within the sensor's resolution: tied rows would have neighbours at distance zero.
-
-    Sixty identical readings once gave the next ordinary value a LOF of 3e8; half a step brings it to 1.4.
-    """
-    half_step = 0.5 * profile.resolution / (profile.spread * profile.remaining)
-    scale = float(np.clip(half_step, 1e-3, 0.5))
-    return np.random.default_rng(seed).normal(scale=scale, size=shape)

@@ -1,0 +1,92 @@
+"""Everything a detector's trials share, computed once: features, one forest, one neighbour search.
+
+Knows that the first trees of a large forest are a smaller forest, and that neighbours sorted by distance
+serve any smaller k; so weights, thresholds, trees and neighbours cost no refit. Leaves what a good trial
+is to `detector_tuning`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.crossfit import BLOCKS, Blocks, HeldOutDensity, grow_forest, jitter, thin
+from training.features import Design, Profile
+from training.forest import Forest, oddness
+from training.neighbours import Search, held_out_factor
+from training.voices import VOICES, deviation, family_of, rows_of, unfit
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+TREES = (32, 64, 96)
+NEIGHBOURS = (10, 20, 40)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What each voice says at each size it may have, on training rows (held out) and on rows to judge."""
+
+    learned: dict[tuple[str, int], Floats]
+    judged: dict[tuple[str, int], Floats]
+    sizes: dict[str, int]  # rows: learned, judged
+
+    @classmethod
+    def over(cls, design: Design, judged: Design, profile: Profile, *, seed: int) -> "Workbench":
+        """Grow the largest forest, search the most neighbours, and read all smaller ones off them."""
+        bench = cls({}, {}, {"learned": len(design.points), "judged": len(judged.points)})
+        for voice in VOICES[:-1]:
+            (usable, rows), (asked, queries) = rows_of(design, voice), rows_of(judged, voice)
+            if unfit(rows, voice, profile) is None:
+                if family_of(voice) == "forest":
+                    measured = _measure_forest(rows, queries, seed)
+                else:
+                    measured = _measure_density(rows, queries, profile, seed)
+                for size, (held_out, fresh) in measured.items():
+                    bench.learned[voice, size] = _spread_out(held_out, usable)
+                    bench.judged[voice, size] = _spread_out(fresh, asked)
+        bench.learned["deviation", 0] = deviation(design)
+        bench.judged["deviation", 0] = deviation(judged)
+        return bench
+
+    def said(self, part: str, *, trees: int, neighbours: int) -> Floats:
+        """What all voices say at these sizes, shape (rows, voices); `part` is learned or judged."""
+        chosen = {"forest": trees, "density": neighbours, "deviation": 0}
+        table = self.learned if part == "learned" else self.judged
+        missing = np.full(self.sizes[part], np.nan)
+        return np.column_stack([table.get((voice, chosen[family_of(voice)]), missing) for voice in VOICES])
+
+
+def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple[Floats, Floats]]:
+    blocks = Blocks.over(len(rows))
+    forest = Forest.of(grow_forest(rows, blocks, trees=TREES[-1], seed=seed))
+    inside, outside = forest.lengths(rows), forest.lengths(queries)
+    each = TREES[-1] // BLOCKS
+    measured = {}
+    for trees in TREES:
+        first = np.arange(TREES[-1]) % each < trees // BLOCKS
+        unseen = first & (np.arange(TREES[-1]) // each == blocks.of_row[:, None])
+        held_out = np.where(unseen, inside, 0.0).sum(axis=1) / (trees // BLOCKS)
+        fresh = outside[:, first].mean(axis=1)
+        measured[trees] = (oddness(held_out, forest.normal_length), oddness(fresh, forest.normal_length))
+    return measured
+
+
+def _measure_density(
+    rows: Floats, queries: Floats, profile: Profile, seed: int
+) -> dict[int, tuple[Floats, Floats]]:
+    kept = thin(len(rows))
+    learned = rows.copy()
+    learned[kept] += jitter(rows[kept].shape, profile, seed)
+    largest = min(NEIGHBOURS[-1], len(kept) // 4)
+    held_out = HeldOutDensity.over(rows, learned, kept, Blocks.over(len(rows)), largest=largest)
+    inside = Search.among(learned[kept], largest=largest)
+    outside = Search.from_outside(queries, learned[kept], largest=largest)
+    sizes = {k: min(k, largest) for k in NEIGHBOURS}
+    return {k: (held_out.factor(n), held_out_factor(inside, outside, n)) for k, n in sizes.items()}
+
+
+def _spread_out(said: Floats, usable: NDArray[np.bool_]) -> Floats:
+    column = np.full(usable.size, np.nan)
+    column[usable] = said
+    return column
