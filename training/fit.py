@@ -6,6 +6,7 @@ database and no registry, so that it runs in any process. Leaves registration to
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -131,8 +132,8 @@ def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
         fingerprint = fingerprint_of(assignment, window)
     if fingerprint == assignment.known:
         return Unchanged(fingerprint)
-    files = assignment.folder / MODEL_FOLDER
-    files.mkdir(parents=True)
+    files = Path(tempfile.mkdtemp(dir=assignment.folder)) / MODEL_FOLDER
+    files.mkdir()
     lesson = learn(assignment, window, files, clock)
     verdict = judge(assignment.kind, lesson.metrics, lesson.incumbent_metrics, assignment.plan.gate)
     return Candidate(

@@ -46,7 +46,10 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
             older
         )
         metrics = grade_detector(challenger, newest, history=older, seed=seed)
-        naive = NaiveDetector(alarm_rate=_alarm_rate(window, plan.detector.alarms_per_day)).fit(older)
+        naive = NaiveDetector(
+            alarm_rate=min(0.5, plan.detector.alarms_per_day * (window.step / DAY)),
+            step_seconds=window.step.total_seconds(),
+        ).fit(older)
         metrics |= {
             "naive_recall_mean": grade_detector(naive, newest, history=older, seed=seed)["recall_mean"],
             "alarm_budget_per_day": plan.detector.alarms_per_day,
@@ -84,7 +87,3 @@ def _grade_incumbent(
         parameters: DetectorParameters = champion.parameters
         champion = AnomalyDetector(parameters, threshold=champion.threshold, seed=seed).fit(older)
     return grade_detector(champion, newest, history=older, seed=seed)
-
-
-def _alarm_rate(window: Window, alarms_per_day: float) -> float:
-    return min(0.5, alarms_per_day * (window.step / DAY))

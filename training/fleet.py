@@ -6,6 +6,7 @@ ending in one outcome. Learning is `fit`'s, writing is `recording`'s, parent run
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -124,7 +125,7 @@ class FleetTrainer:
             readings=self._readings(sensor, kind, end),
             labels=self.workspace.labels.of(sensor.id),
             plan=self.plan,
-            folder=self.folder / f"{len(self.leases)}",
+            folder=self.folder,
             incumbent=incumbent,
             known=newest.tags.get("fingerprint") if newest and self._counts(newest) else None,
             first=None if incumbent is None else read_json(incumbent.files / "parameters.json"),
@@ -152,10 +153,10 @@ class FleetTrainer:
         if isinstance(result, Exception):
             raise result
         if isinstance(result, Candidate):
-            parent = self.retrainings[kind].run_id
-            return self.recorder.record(
-                result, parent, self.plan.promotion, self.plan.retention.keep_versions
-            )
+            parent, keep = self.retrainings[kind].run_id, self.plan.retention.keep_versions
+            outcome = self.recorder.record(result, parent, self.plan.promotion, keep=keep)
+            shutil.rmtree(result.files.parent)
+            return outcome
         version = self.newest[sensor_id, kind]
         if version.tags.get("validation_status") == PENDING:
             return self.recorder.complete(version, self.plan.promotion)

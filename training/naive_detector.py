@@ -22,8 +22,9 @@ class NaiveDetector:
     array([False,  True])
     """
 
-    def __init__(self, *, alarm_rate: float) -> None:
+    def __init__(self, *, alarm_rate: float, step_seconds: float = 60.0) -> None:
         self.alarm_rate = alarm_rate
+        self.step_seconds = step_seconds
         self.threshold = 0.5
         self._centre, self._spread, self._limit = 0.0, 1.0, 1.0
 

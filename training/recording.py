@@ -36,7 +36,7 @@ class Recorder:
         self.tracker = tracker
         self.registry = registry
 
-    def record(self, candidate: Candidate, parent: str, promotion: Promotion, keep: int) -> Outcome:
+    def record(self, candidate: Candidate, parent: str, promotion: Promotion, *, keep: int) -> Outcome:
         """Log the run, register the version, let it serve or wait."""
         run_id = self._log(candidate, parent)
         name = f"{slug(candidate.sensor.id)}-{candidate.kind}"
