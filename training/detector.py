@@ -110,6 +110,10 @@ class AnomalyDetector:
             }
         )
 
+    def promised_share(self, score: float) -> float:
+        """The share of ordinary readings that are to score at least this, for scores from 0.3 to 0.9."""
+        return self.ensemble.scales["ensemble"].share_above(score)
+
     def detect_isolation_forest(self, data: ArrayLike) -> tuple[Labels, Floats]:
         """Labels (-1 odd, 1 usual, at the contamination chosen) and scores of Isolation Forest alone."""
         return self._detect_alone("forest", data)

@@ -133,7 +133,7 @@ def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
             np.log(np.maximum(run / profile.longest_unmoved, 1.0)),
         ]
     )
-    means = windows.reshape(values.size, SEGMENTS, -1).mean(axis=2)
+    means = windows.reshape(values.size, SEGMENTS, profile.window // SEGMENTS).mean(axis=2)
     return Design(points, np.arcsinh(means), behind >= profile.window // 2, run)
 
 
@@ -165,6 +165,8 @@ def _begins(seconds: Floats, longest_pause: float) -> Ints:
 
 def _recent(values: Floats, begins: Ints, length: int) -> Floats:
     """The last readings of each row, oldest first; before a stretch begins, its first value repeats."""
+    if not values.size:
+        return np.empty((0, length))
     padded = np.concatenate([np.zeros(length - 1), values])
     windows = sliding_window_view(padded, length)
     behind = np.arange(values.size) - begins
