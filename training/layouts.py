@@ -1,0 +1,208 @@
+"""How a file lays out its readings: long, a row a reading; or wide, a column a tag.
+
+Knows column names and how a piece of a file becomes rows of sensor, time and value. Reading the file belongs
+to `table_files`, judging the rows to `judging`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from training.errors import ConfigurationError, UnreadableFile
+
+# What other programs call our columns; only these are taken without being told.
+ALIASES = {
+    "sensor_id": ("sensor_id", "sensorid", "sensor", "tag", "tagname", "tag_name", "series_id", "point"),
+    "timestamp": ("timestamp", "time", "datetime", "date_time", "time_stamp", "ts", "date"),
+    "value": ("value", "reading", "val"),
+    "data_quality": ("data_quality", "quality"),
+}
+CELLS_AT_ONCE = 200_000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a user knows about a file and we would otherwise find out or assume.
+
+    `columns` maps the file's names to ours, `{"tag": "sensor_id"}`. `stamps` is a strptime format.
+    """
+
+    form: Literal["auto", "long", "wide"] = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    stamps: str | None = None
+    zone: str | None = None
+    decimal: Literal[".", ","] | None = None
+    separator: str | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        if strange := set(self.columns.values()) - set(ALIASES):
+            raise ConfigurationError(
+                f"A column cannot be mapped to {', '.join(sorted(strange))}; there are {', '.join(ALIASES)}."
+            )
+
+
+def columns_named(pairs: Sequence[str]) -> dict[str, str]:
+    """Column names from texts like `tag=sensor_id`.
+
+    Raises:
+        ConfigurationError: a text has no equals sign.
+
+    >>> columns_named(["tag=sensor_id", "a=b=value"])
+    {'tag': 'sensor_id', 'a=b': 'value'}
+    """
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise ConfigurationError(f"--map {bad[0]} says nothing; write theirs=ours, such as tag=sensor_id.")
+    return dict((pair.rpartition("=")[0], pair.rpartition("=")[2]) for pair in pairs)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a file as they are written, with the line of each.
+
+    The columns of `table` are named by their place, because a file may use a name twice. `malformed` holds
+    the lines that are no rows: line, text and whether it was a matter of bytes that are no text.
+    """
+
+    table: pa.Table
+    lines: npt.NDArray[np.int64]
+    malformed: Sequence[tuple[int, str, bool]] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One reading a row, still as written."""
+
+    sensor: pa.Array
+    stamp: pa.Array
+    value: pa.Array
+    quality: pa.Array | None
+    lines: npt.NDArray[np.int64]
+
+    def only(self, which: npt.NDArray[np.bool_]) -> "Rows":
+        """Some of the rows."""
+        mask = pa.array(which)
+        quality = None if self.quality is None else self.quality.filter(mask)
+        sensor, stamp, value = self.sensor.filter(mask), self.stamp.filter(mask), self.value.filter(mask)
+        return Rows(sensor, stamp, value, quality, self.lines[which])
+
+    @staticmethod
+    def joined(parts: "Sequence[Rows]") -> "Rows":
+        """The rows of all parts, one part after the other."""
+        qualities = [part.quality for part in parts if part.quality is not None]
+        return Rows(
+            pa.concat_arrays([part.sensor for part in parts]),
+            pa.concat_arrays([part.stamp for part in parts]),
+            pa.concat_arrays([part.value for part in parts]),
+            pa.concat_arrays(qualities) if qualities else None,
+            np.concatenate([part.lines for part in parts]),
+        )
+
+    def written(self, place: int) -> tuple[int, str, str, str]:
+        """One row as the file has it: line, sensor, timestamp, value."""
+        cells = (column[place].as_py() for column in (self.sensor, self.stamp, self.value))
+        sensor, stamp, value = ("" if cell is None else str(cell) for cell in cells)
+        return int(self.lines[place]), sensor, stamp, value
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which column of a file is what, by place; a wide file has its tags instead of sensor and value."""
+
+    stamp: int
+    sensor: int | None = None
+    value: int | None = None
+    quality: int | None = None
+    tags: tuple[tuple[int, str], ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], layout: Layout, file: str) -> "Form":
+        """Find out which column is what.
+
+        Raises:
+            UnreadableFile: a column is missing or there twice; the message names those found and how to map.
+        """
+        found = _recognised(names, layout.columns)
+        if twice := [name for name, places in found.items() if len(places) > 1]:
+            raise UnreadableFile(
+                f"{file} has more than one {twice[0]} column: {', '.join(names)}. {_how(names)}"
+            )
+        at = {name: places[0] for name, places in found.items()}
+        long = {"sensor_id", "timestamp", "value"} <= at.keys()
+        wide = "timestamp" in at and "sensor_id" not in at
+        if layout.form != "wide" and long:
+            return cls(at["timestamp"], at["sensor_id"], at["value"], at.get("data_quality"))
+        if layout.form != "long" and (wide or (layout.form == "wide" and "timestamp" in at)):
+            tags = tuple((n, name) for n, name in enumerate(names) if name and n != at["timestamp"])
+            if tags:
+                return cls(at["timestamp"], tags=tags)
+        wanted = {"long": "sensor_id, timestamp and value", "wide": "timestamp and one column a tag"}
+        form = wanted.get(layout.form, " or ".join(wanted.values()))
+        raise UnreadableFile(f"{file} needs the columns {form}; it has {_listed(names)}. {_how(names)}")
+
+    def rows(self, piece: Piece) -> Iterator[Rows]:
+        """The readings of a piece, in the order in which they are written."""
+        stamps = piece.table.column(self.stamp).combine_chunks()
+        if self.sensor is not None and self.value is not None:
+            sensor, value = (piece.table.column(n).combine_chunks() for n in (self.sensor, self.value))
+            quality = None if self.quality is None else piece.table.column(self.quality).combine_chunks()
+            yield Rows(_texts(sensor), stamps, value, quality, piece.lines)
+            return
+        tags = pa.array([name for _, name in self.tags])
+        step = max(1, CELLS_AT_ONCE // len(tags))
+        for start in range(0, len(stamps), step):
+            yield self._melted(piece.table.slice(start, step), tags, piece.lines[start : start + step])
+
+    def _melted(self, table: pa.Table, tags: pa.Array, lines: npt.NDArray[np.int64]) -> Rows:
+        count, width = table.num_rows, len(tags)
+        # Column after column, then put in the order of reading: line by line.
+        by_line = pa.array(np.arange(count * width).reshape(width, count).T.ravel())
+        columns = [table.column(n).combine_chunks() for n, _ in self.tags]
+        if len({column.type for column in columns}) > 1:
+            columns = [column.cast(pa.string()) for column in columns]
+        return Rows(
+            sensor=tags.take(pa.array(np.tile(np.arange(width), count))),
+            stamp=table.column(self.stamp)
+            .combine_chunks()
+            .take(pa.array(np.repeat(np.arange(count), width))),
+            value=pa.concat_arrays(columns).take(by_line),
+            quality=None,
+            lines=np.repeat(lines, width),
+        )
+
+
+def _recognised(names: Sequence[str], told: Mapping[str, str]) -> dict[str, list[int]]:
+    """The places of our columns in a file: as told, else by our own name, else by a name others use."""
+    if missing := set(told) - set(names):
+        raise UnreadableFile(
+            f"There is no column {', '.join(sorted(missing))} to map; there are {_listed(names)}."
+        )
+    found: dict[str, list[int]] = {}
+    for ours, aliases in ALIASES.items():
+        mapped = [n for n, name in enumerate(names) if told.get(name) == ours]
+        free = {n: name.strip().casefold() for n, name in enumerate(names) if name not in told}
+        by_name = ([n for n, name in free.items() if name == alias] for alias in aliases)
+        if places := mapped or next(filter(None, by_name), []):
+            found[ours] = places
+    return found
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    if pa.types.is_floating(column.type):  # 1001 where another row of the column is empty
+        column = column.cast(pa.int64(), safe=False)
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
+
+
+def _how(names: Sequence[str]) -> str:
+    some = Counter(names).most_common()[-1][0] or "tag"
+    return f"Tell which is which, as in: safeplan load --column {some}=sensor_id FILE"
