@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.prediction_rows import rows_of
 from serving.predictions import PredictionStore
 from training.database import open_database
 from training.errors import DataError
+from training.kinds import Kind
 
 NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 -- naive is UTC inside the house
 NIGHT = NOON + timedelta(hours=12)
@@ -249,9 +251,21 @@ def test_every_number_comes_back_to_the_last_bit_in_any_order_of_rows(prediction
     assert predictions.save_scores(said, made_at=NIGHT) == 0
 
 
-def test_writers_at_once_lose_nothing_and_do_not_wait_for_each_other_for_ever(database_url):
+def test_rows_are_written_in_one_order_whatever_order_they_come_in():
+    """Two writers that lock the same rows in different orders would wait for each other for ever."""
+    said = pd.concat([scores(*np.zeros(5), sensor="TT-1"), scores(*np.zeros(5))])
+
+    keys = [
+        [(row["sensor_id"], row["timestamp"]) for row in rows_of(frame, Kind.DETECTOR, NOON)]
+        for frame in (said, said.iloc[::-1])
+    ]
+
+    assert keys[0] == keys[1] == sorted(keys[0])
+
+
+def test_writers_at_once_lose_nothing(database_url):
     """The same rows, in opposite orders, from four connections."""
-    said = scores(*np.linspace(0, 0.9, 300))
+    said = scores(*np.linspace(0, 0.9, 4_000))
     engines = [open_database(database_url) for _ in range(4)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -267,4 +281,4 @@ def test_writers_at_once_lose_nothing_and_do_not_wait_for_each_other_for_ever(da
     found = PredictionStore(engines[0]).between("PT-1001")
     for engine in engines:
         engine.dispose()
-    assert sum(changed) == len(found) == 300
+    assert sum(changed) == len(found) == 4_000

@@ -170,19 +170,36 @@ def test_a_single_reading_within_reach_of_the_process_is_no_spike():
 
 
 def test_a_sensor_whose_bursts_come_in_all_sizes_has_no_spikes():
-    rng = np.random.default_rng(3)
-    values = np.zeros(4_000)
-    bursts = rng.choice(4_000, 200, replace=False)
-    values[bursts] = rng.pareto(1.0, size=200)
+    """Somewhere between the ordinary and the absurd there must be a gap; here there is none."""
+    values = living(5_000)
+    values[500:5_000:600] += 3 * 2.0 ** np.arange(8)
 
-    assert FaultKind.SPIKE not in kinds(inspect(readings(values), SENSOR))
+    assert len(inspect(readings(values), SENSOR).good) == len(values)
 
 
 def test_pulses_that_come_often_are_behaviour():
     values = living()
-    values[::50] = 500.0
+    values[25::50] = 500.0
 
     assert len(inspect(readings(values), SENSOR).good) == len(values)
+
+
+def test_a_step_that_overshoots_is_the_process():
+    values = living(noise=0.1)
+    values[1_000:] += 50
+    values[1_000] = 180.0
+
+    assert len(inspect(readings(values), SENSOR).good) == len(values)
+
+
+def test_how_long_a_dropout_may_last_is_a_setting():
+    values = living()
+    values[700:702] = 0.0
+    frame = readings(values)
+
+    assert len(inspect(frame, SENSOR).good) == len(values) - 2
+    assert len(inspect(frame, SENSOR, QualitySettings(dropout_readings=1)).good) == len(values)
+    assert len(inspect(readings(values, every="1h"), SENSOR).good) == len(values)
 
 
 def test_a_reading_next_to_a_gap_is_not_called_a_spike():
@@ -297,6 +314,7 @@ WHIMS = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_rows_does_not_matter(values, seed):
     frame = readings(np.array(values, dtype=float))
+    frame = pd.concat([frame, frame[::3].assign(value=7.0)])  # some that contradict each other
 
     straight, mixed = inspect(frame, SENSOR), inspect(frame.sample(frac=1, random_state=seed), SENSOR)
 

@@ -46,6 +46,11 @@ def test_the_step_is_found_in_spite_of_jitter_gaps_and_repeats(step):
     assert found == {width.to_pytimedelta()}
 
 
+def test_a_steady_step_is_taken_at_its_word():
+    """61 seconds are nearly a minute, and after a day they are not."""
+    assert infer_step(pd.date_range(START, periods=50, freq="61s")) == timedelta(seconds=61)
+
+
 @pytest.mark.parametrize("stamps", [[], ["2026-01-01"], ["2026-01-01", "2026-01-01"]])
 def test_one_moment_has_no_step(stamps):
     assert infer_step(pd.DatetimeIndex(stamps)) is None
@@ -82,6 +87,17 @@ def test_a_regular_window_is_its_own_grid_with_its_gaps_empty():
 
     assert len(grid) == 20
     pd.testing.assert_series_equal(grid.dropna(), sparse.values, check_freq=False, check_names=False)
+
+
+def test_the_grid_keeps_the_phase_of_a_sensor_that_is_never_quite_on_time():
+    rng = np.random.default_rng(0)
+    late = pd.to_timedelta(rng.integers(-120, 120, size=200), unit="s")
+    stamps = pd.date_range(START + pd.Timedelta("2min"), periods=200, freq="h") + late
+
+    grid = Window("PT-1001", timedelta(hours=1), pd.Series(np.arange(200.0), stamps)).on_grid()
+
+    assert grid.tolist() == list(range(200))
+    assert set(grid.index.minute) <= {1, 2, 3}
 
 
 def test_of_two_readings_at_one_point_the_nearer_stays():
