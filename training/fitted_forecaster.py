@@ -1,10 +1,10 @@
 """A fitted forecaster in plain numbers: how it is learned from a grid of readings, and what it forecasts.
 
-Knows rehearsing, the choice between Prophet and naive, and moments off the grid. Leaves readings as they come,
-frames and files to `forecaster` and `forecaster_files`.
+Knows rehearsing, the choice between Prophet and naive, and moments off the grid. Leaves readings as they come
+to `forecaster`, files to `forecaster_files`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from training.errors import DataError
 from training.forecaster_parameters import ForecasterParameters
 from training.intervals import Bands, learn_bands
-from training.naive import Naive, naives
-from training.rolling import cut, mean_absolute, rehearse, rehearse_naive, truths
+from training.naive import Naive
+from training.rolling import Rehearsal, blend
 from training.structures import History, Member, Wanted
 from training.timegrid import Floats, TimeGrid
 
 KEPT = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
 FARTHEST = 50_000  # steps ahead
 TO_SPARE = 64  # slots beyond a lag's reach, so that a gap at its end can be bridged
+MARGIN = 0.5  # of the readings' range, by which a forecast may leave it
 
 
 @dataclass(frozen=True)
@@ -28,49 +29,85 @@ class Fitted:
     """All that a forecast needs, and all that is kept in files."""
 
     state: TimeGrid  # the latest readings of the training
-    members: tuple[Member, ...]
-    shares: tuple[float, ...]  # of each member in the forecast
-    naive: Naive | None  # served in the members' place
+    members: tuple[Member, ...]  # at least one
+    naives: tuple[Naive, ...]
+    shares: tuple[float, ...]  # of each member, then each naive, in the forecast
+    lowest: float  # no forecast goes below
+    highest: float  # or above
     bands: Bands
     skill: float  # 1 - mean absolute error / that of the best naive, over the rehearsal
     rows: int  # readings learned from
 
     @property
+    def method(self) -> str:
+        """What is served: "prophet", or the name of the one naive that is."""
+        return "prophet" if any(self.shares[: len(self.members)]) else self.naives[0].name
+
+    @property
+    def serving(self) -> list[tuple[float, Member | Naive]]:
+        """What has a share in the forecast, with its share."""
+        parts: tuple[Member | Naive, ...] = (*self.members, *self.naives)
+        return [(share, part) for share, part in zip(self.shares, parts, strict=True) if share > 0]
+
+    @property
     def reach(self) -> int:
         """Slots of readings that a forecast looks at."""
-        return self.naive.memory if self.naive else max(member.memory for member in self.members)
+        return TO_SPARE + max(part.memory for _, part in self.serving)
 
     @property
     def memory(self) -> int:
         """Slots of readings to keep."""
-        return max(KEPT, self.reach + TO_SPARE)
+        return max(KEPT, self.reach)
+
+    def course(self, seconds: Floats) -> Floats:
+        """Prophet's trend and seasons, averaged over the members."""
+        return blend(self.member_shares, [member.curve.at(seconds) for member in self.members])
+
+    def trend(self, seconds: Floats) -> Floats:
+        """Prophet's trend, averaged over the members."""
+        return blend(self.member_shares, [member.curve.trend(seconds) for member in self.members])
+
+    def season(self, seconds: Floats, name: str) -> Floats:
+        """One of Prophet's seasons, averaged over the members."""
+        return blend(self.member_shares, [member.curve.season(seconds, name) for member in self.members])
+
+    @property
+    def member_shares(self) -> list[float]:
+        """The members' shares among themselves; equal where a naive is served."""
+        own = self.shares[: len(self.members)]
+        return [share / sum(own) for share in own] if any(own) else [1 / len(own)] * len(own)
+
+    def paths(self, state: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+        """The served forecasts after each origin slot: one row an origin, one column a step."""
+        shares, parts = zip(*self.serving, strict=True)
+        made = blend(shares, [part.forecast(state, origins, horizon) for part in parts])
+        # Newer readings may have left the range of the training for good.
+        lowest = np.minimum(self.lowest, np.fmin.accumulate(state.values)[origins])
+        highest = np.maximum(self.highest, np.fmax.accumulate(state.values)[origins])
+        return np.minimum(np.maximum(made, lowest[:, None]), highest[:, None])
 
 
 def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str, Wanted]) -> Fitted:
     """Rehearse over rolling origins, choose what to serve, learn its intervals, then fit to everything."""
-    horizon = parameters.horizon_for(grid)
     history = History.for_structures(grid, parameters.structures, wanted)
-    cuts = cut(grid, horizon=horizon)
-    truth = truths(grid, cuts, horizon)
-    simple = {n.name: n for n in naives(grid.step, len(grid))}
-    naive_paths = {name: rehearse_naive(grid, naive, cuts, horizon) for name, naive in simple.items()}
-    counted = parameters.counted()
-    paths = [rehearse(history, structure, cuts, horizon) for structure in counted]
-    ours = blend(parameters.shares(), paths)
-
-    errors = {name: mean_absolute(path, truth) for name, path in naive_paths.items()}
-    best = min(errors, key=lambda name: errors[name])
-    error = mean_absolute(ours, truth)
+    rehearsal = Rehearsal(history, parameters.horizon_for(grid))
+    structures, names, shares = parameters.counted(rehearsal.naives)
+    best, naive_error = rehearsal.best_naive()
+    lowest, highest = allowed_range(grid.values)
+    paths = blend(shares, [*map(rehearsal.of, structures), *map(rehearsal.of_naive, names)])
+    paths = np.clip(paths, lowest, highest)
     # A naive that never errs cannot be beaten, and without any rehearsal nothing was shown to beat it.
-    skill = 1 - error / errors[best] if 0 < errors[best] < np.inf else 0.0
-    served = naive_paths[best] if skill <= 0 else ours
-    members = tuple(history.fit(structure, len(grid)) for structure in counted)
+    skill = 1 - rehearsal.error(paths) / naive_error if 0 < naive_error < np.inf else 0.0
+    if skill <= 0:
+        names, shares, paths = (best,), (*[0.0] * len(structures), 1.0), rehearsal.of_naive(best)
     fitted = Fitted(
         state=grid,
-        members=members,
-        shares=parameters.shares(),
-        naive=simple[best] if skill <= 0 else None,
-        bands=learn_bands(truth - served, spread=float(np.nanstd(grid.values))),
+        members=tuple(history.fit(structure, len(grid)) for structure in structures),
+        naives=tuple(rehearsal.naives[name] for name in names),
+        shares=shares,
+        lowest=lowest,
+        highest=highest,
+        bands=learn_bands(rehearsal.truth - paths, spread=float(np.nanstd(grid.values))),
         skill=skill,
         rows=len(history.rows),
     )
@@ -78,48 +115,32 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
 
 
 def forecast_at(fitted: Fitted, state: TimeGrid, seconds: Floats) -> Floats:
-    """The served forecast at each moment: of the last origin ahead of it, of one step before within the state."""
+    """The served forecast at each moment: from the newest reading, inside the readings from a step before."""
     steps = (seconds - state.last) / state.step
-    if len(steps) and steps.max() > FARTHEST:
-        raise DataError(
-            f"A forecast {steps.max():.0f} steps ahead was asked for; the farthest is {FARTHEST}."
-        )
-    horizon = max(1, int(np.ceil(steps.max(initial=1.0))))
+    farthest = float(steps.max(initial=1.0))
+    if farthest > FARTHEST:
+        raise DataError(f"A forecast {farthest:.0f} steps ahead was asked for; the farthest is {FARTHEST}.")
     values = np.empty(len(seconds))
     ahead = steps > 0
     if ahead.any():
-        recent = state.tail(fitted.reach + TO_SPARE)
-        path = _served(fitted, recent, np.array([len(recent) - 1]), horizon)[0]
-        values[ahead] = _off_grid(path, steps[ahead])
-    if (~ahead).any():
-        values[~ahead] = _one_step_before(fitted, state, seconds[~ahead])
+        recent = state.tail(fitted.reach)
+        path = fitted.paths(recent, np.array([len(recent) - 1]), int(np.ceil(farthest)))[0]
+        values[ahead] = np.interp(steps[ahead], np.arange(1, len(path) + 1), path)
+    values[~ahead] = _one_step_before(fitted, state, seconds[~ahead])
     return values
 
 
-def blend(shares: Sequence[float], parts: Sequence[Floats]) -> Floats:
-    """The parts' average, weighted by their shares."""
-    total = np.zeros_like(parts[0])
-    for share, part in zip(shares, parts, strict=True):
-        total += share * part
-    return total
-
-
-def _off_grid(path: Floats, steps: Floats) -> Floats:
-    """A path's values between its steps; before the first, the first."""
-    return np.interp(steps, np.arange(1, len(path) + 1), path)
-
-
-def _served(fitted: Fitted, state: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
-    if fitted.naive:
-        return fitted.naive.forecast(state.values, origins, horizon)
-    return blend(fitted.shares, [member.forecast(state, origins, horizon) for member in fitted.members])
+def allowed_range(values: Floats) -> tuple[float, float]:
+    """How low and how high a forecast may go: a guard against runaway trends and lags, no more."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return low - MARGIN * (high - low), high + MARGIN * (high - low)
 
 
 def _one_step_before(fitted: Fitted, state: TimeGrid, seconds: Floats) -> Floats:
-    course = blend(fitted.shares, [member.curve.at(seconds) for member in fitted.members])
+    values = fitted.course(seconds)
     slots = np.rint(state.slots_of(seconds)).astype(np.int64)
     inside = slots >= 1
     if inside.any():
         wanted, where = np.unique(slots[inside], return_inverse=True)
-        course[inside] = _served(fitted, state, wanted - 1, 1)[where, 0]
-    return course
+        values[inside] = fitted.paths(state, wanted - 1, 1)[where, 0]
+    return values

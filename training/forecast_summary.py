@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.fitted_forecaster import Fitted, blend, forecast_at, learn
+from training.fitted_forecaster import Fitted, forecast_at, learn
 from training.forecaster_parameters import ForecasterParameters
 from training.measures import interval_measures, mape_note, naive_scales, point_measures
 from training.seasonality import PERIODS
@@ -23,7 +23,7 @@ A_WEEK_MONDAY = 4 * DAY  # 1970-01-05
 def summary_of(forecast: pd.DataFrame, state: TimeGrid, *, method: str, skill: float) -> dict[str, Any]:
     """One forecast's direction, change, volatility and extremes.
 
-    The direction is "stable" where the change is smaller than the last readings' usual step-to-step change times
+    The direction is "stable" where the change is smaller than the usual change from reading to reading times
     the square root of the steps: nothing that wandering alone would not do.
     """
     values = forecast["forecasted_values"].to_numpy()
@@ -60,15 +60,13 @@ def components_of(fitted: Fitted) -> dict[str, pd.DataFrame]:
     """
     state = fitted.state
     over = state.start + state.step * np.arange(len(state))
-    parts = {"trend": _frame(over, blend(fitted.shares, [m.curve.trend(over) for m in fitted.members]))}
+    parts = {"trend": _frame(over, fitted.trend(over))}
     found = {season.name for member in fitted.members for season in member.curve.seasons}
     for name in ("weekly", "daily", "yearly"):
         if name in found:
             turn = np.arange(POINTS[name]) * PERIODS[name] * DAY / POINTS[name]
             turn = turn + A_WEEK_MONDAY if name == "weekly" else turn
-            parts[name] = _frame(
-                turn, blend(fitted.shares, [m.curve.season(turn, name) for m in fitted.members])
-            )
+            parts[name] = _frame(turn, fitted.season(turn, name))
     return parts
 
 

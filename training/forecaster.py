@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from training import forecaster_files
 from training.errors import DataError, NotTrainable
-from training.fitted_forecaster import Fitted, blend, forecast_at, learn
+from training.fitted_forecaster import Fitted, forecast_at, learn
 from training.forecast_summary import components_of, held_out_metrics, summary_of
 from training.forecaster_parameters import ForecasterParameters
 from training.prophet_model import genuine
@@ -64,18 +64,18 @@ class Forecaster:
         self.seed = seed  # nothing here is drawn by chance; kept so that both kinds are made alike
         self._fitted: Fitted | None = None
 
-    def fit(self, timestamps: ArrayLike | pd.DatetimeIndex | pd.Series, values: ArrayLike) -> "Forecaster":
+    def fit(self, timestamps: Any, values: ArrayLike) -> "Forecaster":
         """Learn from readings in any order; those that are no finite number are gaps.
 
         Raises:
             NotTrainable: fewer than 10 readings, or all at one time.
         """
-        series = as_series(timestamps, values)
-        if len(series) < MINIMUM:
+        times, numbers = finite_readings(timestamps, values)
+        if len(times) < MINIMUM:
             raise NotTrainable(
-                f"{len(series)} finite readings; a forecaster needs at least {MINIMUM}, better 50."
+                f"{len(times)} finite readings; a forecaster needs at least {MINIMUM}, better 50."
             )
-        grid = grid_of(series.index, series.to_numpy(), step=self.step, slots=LONGEST)
+        grid = grid_of(times, numbers, step=self.step, slots=LONGEST)
         self._fitted = learn(grid, self.parameters, self.seasonalities)
         return self
 
@@ -93,11 +93,11 @@ class Forecaster:
     @property
     def method(self) -> str:
         """What is served: "prophet", or the name of the naive forecast that nothing beat."""
-        return self.fitted.naive.name if self.fitted.naive else "prophet"
+        return self.fitted.method
 
     @property
     def skill(self) -> float:
-        """1 - error / error of the best naive over rolling origins before the end; not above 0 where naive is served."""
+        """1 - error / error of the best naive, over rolling origins; not above 0 where a naive is served."""
         return self.fitted.skill
 
     @property
@@ -114,8 +114,8 @@ class Forecaster:
     def predict(self, times: pd.DatetimeIndex, *, history: pd.Series | None = None) -> pd.DataFrame:
         """Forecasts at any times, in the order asked.
 
-        A time up to the newest reading gets what was forecast one step before it; before the readings that are
-        kept, Prophet's course.
+        A time up to the newest reading gets what was forecast one step before it; a time before the readings
+        that are kept gets Prophet's course.
         """
         return self._frame(self._state(history), epoch_seconds(pd.DatetimeIndex(times)))
 
@@ -131,7 +131,7 @@ class Forecaster:
         return frame
 
     def forecast_summary(self, periods: int = 24) -> dict[str, Any]:
-        """Direction, change, volatility, least and greatest of the next `periods` steps, in words and numbers."""
+        """Direction, change, volatility, least and greatest of the next `periods` steps."""
         return summary_of(self.forecast(periods), self.fitted.state, method=self.method, skill=self.skill)
 
     def calculate_metrics(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Forecaster:
         return genuine(self.fitted.members[0].curve, seconds, state.values[state.known])
 
     def save(self, folder: Path) -> None:
-        """Write `prophet.json` (loads in plain Prophet), one more for each further structure, and `forecaster.json`."""
+        """Write `forecaster.json` and, for plain Prophet to load, `prophet.json`, `prophet-2.json`, ..."""
         settings = forecaster_files.Settings(
             self.parameters,
             self.interval_width,
@@ -200,7 +200,7 @@ class Forecaster:
                 "forecasted_values": values,
                 "lower_bound": lower,
                 "upper_bound": upper,
-                "trend": blend(fitted.shares, [member.curve.trend(seconds) for member in fitted.members]),
+                "trend": fitted.trend(seconds),
             }
         )
 
@@ -220,13 +220,13 @@ def create_forecaster(
     )
 
 
-def as_series(timestamps: ArrayLike | pd.DatetimeIndex | pd.Series, values: ArrayLike) -> pd.Series:
-    """Finite readings as a series ascending in naive UTC time."""
+def finite_readings(timestamps: Any, values: ArrayLike) -> tuple[pd.DatetimeIndex, Floats]:
+    """Naive UTC times and finite values, each with its other, in the order given."""
     times = pd.DatetimeIndex(timestamps)
     if times.tz is not None:
         times = times.tz_convert("UTC").tz_localize(None)
     numbers = np.asarray(values, dtype=np.float64)
     if len(times) != len(numbers):
         raise DataError(f"{len(times)} timestamps came with {len(numbers)} values; each value needs its own.")
-    keep = np.isfinite(numbers) & ~times.isna()
-    return pd.Series(numbers[keep], index=times[keep]).sort_index(kind="stable")
+    keep = np.isfinite(numbers) & times.notna()
+    return times[keep], numbers[keep]

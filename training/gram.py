@@ -1,9 +1,9 @@
 """Prophet's maximum a posteriori fit, from the Gram matrix of its design.
 
-With a linear or flat trend and additive seasons Prophet's objective sees the readings only through the products of
-its columns: time, one, the changepoints' ramps and the Fourier terms. `DesignSums` keeps running sums of those
-products, so that any stretch of the history costs a few look-ups and any setting of the priors a few solves
-of a matrix as wide as the design. Knows Prophet's objective; leaves its objects and files to `prophet_model`.
+With a linear or flat trend and additive seasons Prophet's objective sees the readings only through the
+products of its columns: time, one, the changepoints' ramps and the Fourier terms. `DesignSums` keeps running
+sums of those products, so that any stretch of the history costs a few look-ups and any setting of the priors
+a few solves of a matrix as wide as the design. Knows Prophet's objective; leaves the rest to `prophet_model`.
 """
 
 from dataclasses import dataclass
@@ -103,38 +103,39 @@ class DesignSums:
         whole = (self._grams[high] - self._grams[low])[np.ix_(columns, columns)]
         head = self.seasons[first : low * CHUNK, columns]
         rest = self.seasons[high * CHUNK : last, columns]
-        return whole + head.T @ head + rest.T @ rest
+        total: Floats = whole + head.T @ head + rest.T @ rest
+        return total
 
 
 def solve(problem: Problem, *, changepoint_scale: float, season_scales: Floats) -> Solution:
     """Prophet's optimum under these priors, by reweighted least squares.
 
-    The Laplace prior on delta becomes a ridge that is reweighted by the last delta; the noise has a closed form.
+    The Laplace prior on delta becomes a ridge, reweighted by the last delta; the noise has a closed form.
     """
     ramps = problem.ramps
     trend = 2 + ramps if problem.linear else 1
     ridge = np.concatenate((np.full(trend, 1 / 25), season_scales**-2.0))
     bends = slice(1, 1 + ramps)  # k, then delta, then m
-    weights = np.full(ramps, changepoint_scale)
-    sigma2 = _start_sigma2(problem)
-    best = np.inf
-    theta = np.zeros(len(ridge))
+    plain = np.ones(len(ridge), dtype=np.bool_)
+    plain[bends] = False
+    size = np.full(ramps, changepoint_scale)
+    sigma2, best = _start_sigma2(problem), np.inf
     for _ in range(60):
-        ridge[bends] = 1 / (changepoint_scale * np.maximum(weights, 1e-10))
+        ridge[bends] = 1 / (changepoint_scale * np.maximum(size, 1e-10))
         theta = _ridge_fit(problem, sigma2, ridge)
-        left = problem.power - 2 * theta @ problem.moments + theta @ problem.gram @ theta
-        sigma2 = _noise(max(left, 0.0), problem.rows)
-        weights = np.abs(theta[bends])
-        found = _objective(left, sigma2, theta, ridge, weights, changepoint_scale, bends, problem.rows)
+        left = float(problem.power - 2 * theta @ problem.moments + theta @ problem.gram @ theta)
+        sigma2 = _noise(left, problem.rows)
+        size = np.abs(theta[bends])
+        priors = float(2 * sigma2 + 0.5 * ridge[plain] @ theta[plain] ** 2 + size.sum() / changepoint_scale)
+        found = 0.5 * problem.rows * float(np.log(sigma2)) + max(left, 0.0) / (2 * sigma2) + priors
         if best - found < 1e-7 * max(1.0, abs(found)):
             break
         best = found
-    return _solution(theta, problem, sigma2, min(best, found))
+    return _solution(theta, problem, float(np.sqrt(sigma2)), found)
 
 
-def _solution(theta: Floats, problem: Problem, sigma2: float, objective: float) -> Solution:
+def _solution(theta: Floats, problem: Problem, sigma: float, objective: float) -> Solution:
     ramps = problem.ramps
-    sigma = float(np.sqrt(sigma2))
     if not problem.linear:
         return Solution(0.0, float(theta[0]), np.zeros(1), theta[1:], sigma, objective)
     delta = theta[1 : 1 + ramps] if ramps else np.zeros(1)
@@ -143,7 +144,7 @@ def _solution(theta: Floats, problem: Problem, sigma2: float, objective: float) 
 
 def _ridge_fit(problem: Problem, sigma2: float, ridge: Floats) -> Floats:
     system = problem.gram + np.diag(sigma2 * ridge)
-    # A thousandth of a millionth of the diagonal keeps two like columns (a day's harmonic in the week's) solvable.
+    # A trace more on the diagonal keeps like columns (a day's harmonic among the week's) solvable.
     system.flat[:: len(ridge) + 1] *= 1 + 1e-12
     fitted: Floats = cho_solve(cho_factor(system, check_finite=False), problem.moments, check_finite=False)
     return fitted
@@ -153,32 +154,18 @@ def _start_sigma2(problem: Problem) -> float:
     """A tenth of the readings' variance about their mean: any start converges, a near one sooner."""
     constant = 1 + problem.ramps if problem.linear else 0
     mean = problem.moments[constant] / problem.rows
-    return max(0.1 * (problem.power / problem.rows - mean**2), SMALLEST_SIGMA**2)
+    return max(0.1 * float(problem.power / problem.rows - mean**2), SMALLEST_SIGMA**2)
 
 
 def _noise(left: float, rows: int) -> float:
     """The variance that minimises rows log s + left / 2 s^2 + 2 s^2, the last being the half-normal prior."""
-    root = np.sqrt(rows**2 + 16 * left)
-    return max(2 * left / (rows + root), SMALLEST_SIGMA**2)
+    left = max(left, 0.0)
+    return max(float(2 * left / (rows + np.sqrt(rows**2 + 16 * left))), SMALLEST_SIGMA**2)
 
 
-def _objective(
-    left: float,
-    sigma2: float,
-    theta: Floats,
-    ridge: Floats,
-    bends_size: Floats,
-    scale: float,
-    bends: slice,
-    rows: int,
-) -> float:
-    plain = ridge * theta**2
-    plain[bends] = 0.0
-    fit = 0.5 * rows * np.log(sigma2) + max(left, 0.0) / (2 * sigma2) + 2 * sigma2
-    return float(fit + 0.5 * plain.sum() + bends_size.sum() / scale)
-
-
-def _ramp_products(time: Floats, y: Floats, starts: Floats, begins: Floats) -> tuple[Floats, Floats]:
+def _ramp_products(
+    time: Floats, y: Floats, starts: Floats, begins: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
     """Products of the ramps (time - start, from `begins` on) with each other and with y."""
     ones, times, squares = _suffix(np.ones_like(time)), _suffix(time), _suffix(time**2)
     later = np.maximum.outer(begins, begins)
@@ -187,7 +174,7 @@ def _ramp_products(time: Floats, y: Floats, starts: Floats, begins: Floats) -> t
     return gram, _suffix(time * y)[begins] - starts * _suffix(y)[begins]
 
 
-def _ramp_sums(time: Floats, starts: Floats, begins: Floats) -> Floats:
+def _ramp_sums(time: Floats, starts: Floats, begins: NDArray[np.intp]) -> Floats:
     return _suffix(time)[begins] - starts * (len(time) - begins)
 
 

@@ -59,7 +59,7 @@ class Bands:
 def learn_bands(errors: Floats, *, spread: float) -> Bands:
     """Learn from truth minus forecast: one row an origin, one column a step, NaN where unknown.
 
-    `spread` is the readings' own standard deviation: no error is expected to exceed what knowing nothing gives.
+    `spread` is the readings' own standard deviation: no error is expected above what knowing nothing gives.
     """
     horizon = errors.shape[1]
     sizes = _smooth_sizes(errors)
@@ -87,11 +87,12 @@ def _smooth_sizes(errors: Floats) -> Floats:
     weight = np.clip((np.arange(horizon)) / (2 * reach), 0, 1)
     sizes = weight * smooth + (1 - weight) * own
     positive = sizes[sizes > 0]
-    return np.maximum(sizes, positive.min() if len(positive) else 1e-12)
+    floored: Floats = np.maximum(sizes, positive.min() if len(positive) else 1e-12)
+    return floored
 
 
 def _growth(sizes: Floats) -> float:
-    """How the size goes on growing: its power over the second half of the steps, from none to a random walk's."""
+    """The power of the step by which sizes grow over the second half, from none to a random walk's."""
     horizon = len(sizes)
     if horizon < 4:
         return 0.5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.timegrid import DAY, Floats
+from training.timegrid import DAY, Floats, TimeGrid
 
 SEASONS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
 
@@ -25,30 +25,29 @@ class Naive:
         """How many slots of readings a forecast looks at; some to spare for gaps."""
         return 3 * self.season + 64
 
-    def forecast(self, values: Floats, origins: NDArray[np.int64], horizon: int) -> Floats:
+    def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
         """The next values after each origin slot: one row an origin, one column a step.
 
         A slot that is missing one season ago is taken from the season before, else from the last reading.
         """
-        last = _carried(values)[origins]
+        last = _carried(grid.values)[origins]
         if self.season == 1:
             return np.repeat(last[:, None], horizon, axis=1)
         steps = np.arange(1, horizon + 1)
         cycles = -(-steps // self.season)
         earlier = origins[:, None] + steps - cycles * self.season
-        repeated = _carried_by_season(values, self.season)[np.maximum(earlier, 0)]
+        repeated = _carried_by_season(grid.values, self.season)[np.maximum(earlier, 0)]
         repeated[earlier < 0] = np.nan
         return np.where(np.isnan(repeated), last[:, None], repeated)
 
 
-def naives(step: float, slots: int) -> list[Naive]:
-    """The naive forecasts that a history of so many slots supports: a season must have come round twice."""
-    seasonal = [
-        Naive(f"seasonal naive ({name})", round(length / step))
-        for name, length in SEASONS.items()
-        if 2 <= round(length / step) <= slots / 2
-    ]
-    return [Naive("last value", 1), *seasonal]
+def naives(grid: TimeGrid) -> dict[str, Naive]:
+    """The naive forecasts that a history supports, by name: a season must have come round twice."""
+    turns = {name: round(length / grid.step) for name, length in SEASONS.items()}
+    seasonal = {
+        f"seasonal naive ({name})": turn for name, turn in turns.items() if 2 <= turn <= len(grid) / 2
+    }
+    return {name: Naive(name, turn) for name, turn in {"last value": 1, **seasonal}.items()}
 
 
 def _carried(values: Floats) -> Floats:
@@ -63,9 +62,9 @@ def _carried(values: Floats) -> Floats:
 def _carried_by_season(values: Floats, season: int) -> Floats:
     """Each slot's latest reading at the same place of the season; NaN where there was none."""
     cycles = -(-len(values) // season)
-    table = np.full(cycles * season, np.nan)
-    table[: len(values)] = values
-    table = table.reshape(cycles, season)
+    padded = np.full(cycles * season, np.nan)
+    padded[: len(values)] = values
+    table = padded.reshape(cycles, season)
     latest = np.maximum.accumulate(np.where(np.isnan(table), 0, np.arange(cycles)[:, None]), axis=0)
     carried: Floats = np.take_along_axis(table, latest, axis=0).ravel()[: len(values)]
     return carried

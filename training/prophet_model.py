@@ -1,14 +1,14 @@
 """A fitted Prophet in plain numbers, and the genuine Prophet object it stands for.
 
-Knows how Prophet scales time and values, where it puts its changepoints and what its JSON holds. Prediction is a
-few products of arrays, without Prophet's import (2 s) or its data frames (40 ms a call); `genuine` gives the
-library's own object, which predicts the same.
+Knows how Prophet scales time and values, where it puts its changepoints and what its JSON holds. Prediction
+is a few products of arrays, without Prophet's import (2 s) or its data frames (40 ms a call); `genuine` gives
+the library's own object, which predicts the same.
 """
 
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from training.timegrid import DAY, Floats, as_times
 if TYPE_CHECKING:
     from prophet import Prophet
 
+Growth = Literal["flat", "linear"]
+
 CHANGEPOINTS = 25  # Prophet's default, spread over the first four fifths of the history
 CHANGEPOINT_RANGE = 0.8
 ROWS_IN_JSON = 50  # of the history; plain Prophet predicts without it, but looks that there is one
@@ -30,14 +32,14 @@ ROWS_IN_JSON = 50  # of the history; plain Prophet predicts without it, but look
 class Priors:
     """What Prophet is told before it sees a reading."""
 
-    growth: str = "flat"  # or "linear"
+    growth: Growth = "flat"
     changepoint_scale: float = 0.05
     season_scale: float = 10.0
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Trend and seasons of one fitted Prophet (`scaling="minmax"`, so that neither unit nor offset matters)."""
+    """Trend and seasons of one fitted Prophet; scaling is "minmax", so neither unit nor offset matters."""
 
     priors: Priors
     seasons: tuple[Season, ...]
@@ -118,11 +120,9 @@ def place_changes(times: Floats) -> Floats:
 def genuine(curve: Curve, seconds: Floats, values: Floats) -> "Prophet":
     """The library's own object with our optimum in it; it keeps the last rows of the history only."""
     Prophet = quiet_prophet()  # noqa: N806
-    times = as_times(curve.start + curve.changes * curve.span)
-    linear = curve.priors.growth == "linear"
     model = Prophet(
         growth=curve.priors.growth,
-        changepoints=pd.Series(times, name="ds") if linear and len(curve.fitted.delta) > 1 else [],
+        changepoints=[],  # set below: preparing from the last rows, Prophet would refuse earlier ones
         changepoint_prior_scale=curve.priors.changepoint_scale,
         seasonality_prior_scale=curve.priors.season_scale,
         yearly_seasonality=False,
@@ -208,15 +208,19 @@ def _curve_of(content: dict[str, Any]) -> Curve:
 def _take_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats) -> None:
     """Let Prophet prepare itself from the last rows, then put right what it scaled by these rows alone."""
     recent = pd.DataFrame({"ds": as_times(seconds[-ROWS_IN_JSON:]), "y": values[-ROWS_IN_JSON:]})
-    placed = model.changepoints
-    model.changepoints = []
     model.preprocess(recent)
-    model.changepoints = placed if len(placed) else pd.Series(pd.to_datetime([]), name="ds")
-    model.changepoints_t = curve.changes
+    model.changepoints = _changepoints(curve)
+    model.changepoints_t = curve.changes.astype(np.float64)
     model.start = pd.Timestamp(curve.start, unit="s")
     model.t_scale = pd.Timedelta(seconds=curve.span)
     model.y_min, model.y_scale = curve.floor, curve.scale
     model.history = model.setup_dataframe(recent)
+
+
+def _changepoints(curve: Curve) -> "pd.Series[pd.Timestamp]":
+    linear = curve.priors.growth == "linear"
+    seconds = curve.start + curve.changes * curve.span if linear else np.zeros(0)
+    return pd.Series(as_times(seconds), name="ds")
 
 
 def _or_dummy(changes: Floats) -> Floats:

@@ -4,15 +4,24 @@ Knows cuts, origins and errors. Between two cuts a model stays as it was fitted 
 as between two retrainings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.naive import Naive
+from training.naive import Naive, naives
 from training.structures import History, Structure
 from training.timegrid import Floats, TimeGrid
+
+FOLDS = 4
+SHARE = 0.4  # of the readings, the latest, is forecast
+MOST = 160  # origins
+HALF_LIFE = (
+    0.6  # of the rehearsed span, after which an error counts half: what came last is likeliest to last
+)
 
 
 @dataclass(frozen=True)
@@ -23,48 +32,92 @@ class Cut:
     origins: NDArray[np.int64]
 
 
-def cut(grid: TimeGrid, *, horizon: int, folds: int = 4, share: float = 0.4, most: int = 160) -> list[Cut]:
-    """Cut the last `share` of the readings into folds of equally many, with at most so many origins in all.
+@dataclass(frozen=True)
+class Rehearsal:
+    """One history's cuts, what came after each origin, and what each way to forecast would have said."""
 
-    Each origin holds a reading and has at least one known reading within the horizon after it.
+    history: History
+    horizon: int
+
+    @cached_property
+    def cuts(self) -> list[Cut]:
+        """The latest share of the readings in folds of equally many."""
+        return cut(self.history.grid, horizon=self.horizon)
+
+    @cached_property
+    def origins(self) -> NDArray[np.int64]:
+        """The slots that are forecast from."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *[c.origins for c in self.cuts]])
+
+    @cached_property
+    def truth(self) -> Floats:
+        """What came after each origin: one row an origin, one column a step, NaN where unknown."""
+        padded = np.concatenate((self.history.grid.values, np.full(self.horizon, np.nan)))
+        after: Floats = padded[self.origins[:, None] + np.arange(1, self.horizon + 1)]
+        return after
+
+    @cached_property
+    def weights(self) -> Floats:
+        """How much each origin counts; the latest 1."""
+        if not len(self.origins):
+            return np.zeros(0)
+        age = self.origins[-1] - self.origins
+        fading: Floats = 0.5 ** (age / (HALF_LIFE * max(1, age[0])))
+        return fading
+
+    @cached_property
+    def naives(self) -> Mapping[str, Naive]:
+        """The naive forecasts that this history supports."""
+        return naives(self.history.grid)
+
+    def of(self, structure: Structure) -> Floats:
+        """What a structure would have forecast from each origin, fitted anew at each cut."""
+        grid = self.history.grid
+        paths = [
+            self.history.fit(structure, c.end).forecast(grid, c.origins, self.horizon) for c in self.cuts
+        ]
+        return np.concatenate([np.zeros((0, self.horizon)), *paths])
+
+    def of_naive(self, name: str) -> Floats:
+        """What a naive would have forecast from each origin."""
+        return self.naives[name].forecast(self.history.grid, self.origins, self.horizon)
+
+    def error(self, paths: Floats) -> float:
+        """The weighted mean absolute error over all that is known; infinite where nothing is."""
+        errors = np.abs(paths - self.truth)
+        known = ~np.isnan(errors)
+        weights = known * self.weights[:, None]
+        total = weights.sum()
+        return float((np.where(known, errors, 0.0) * weights).sum() / total) if total > 0 else float("inf")
+
+    def best_naive(self) -> tuple[str, float]:
+        """The naive that would have erred least, and its error."""
+        errors = {name: self.error(self.of_naive(name)) for name in self.naives}
+        best = min(errors, key=lambda name: errors[name])
+        return best, errors[best]
+
+
+def cut(grid: TimeGrid, *, horizon: int) -> list[Cut]:
+    """Cut the latest readings into folds, with at most so many origins in all.
+
+    Each origin holds a reading and the reading after it is within the horizon.
     """
     rows = np.flatnonzero(grid.known)
-    first = max(int(len(rows) * (1 - share)), min(10, len(rows) - 2))
-    borders = np.linspace(first, len(rows) - 1, folds + 1).astype(int)
+    first = max(int(len(rows) * (1 - SHARE)), min(10, len(rows) - 2))
+    borders = np.linspace(first, len(rows) - 1, FOLDS + 1).astype(int)
     cuts = []
-    for begin, stop in zip(borders[:-1], borders[1:], strict=True):
-        origins = rows[begin - 1 : stop - 1]
-        ahead = rows[np.minimum(begin + np.arange(len(origins)), len(rows) - 1)]
-        origins = origins[ahead - origins <= horizon]
-        stride = max(1, -(-len(origins) * folds // most))
+    for begin, stop in pairwise(borders):
+        origins, following = rows[begin - 1 : stop - 1], rows[begin:stop]
+        origins = origins[following - origins <= horizon]
+        stride = max(1, -(-len(origins) * FOLDS // MOST))
         if len(origins := origins[::stride]):
             cuts.append(Cut(int(rows[begin - 1]) + 1, origins))
     return cuts
 
 
-def truths(grid: TimeGrid, cuts: Sequence[Cut], horizon: int) -> Floats:
-    """What came after each origin: one row an origin, one column a step, NaN where unknown."""
-    padded = np.concatenate((grid.values, np.full(horizon, np.nan)))
-    return padded[_all_origins(cuts)[:, None] + np.arange(1, horizon + 1)]
-
-
-def rehearse(history: History, structure: Structure, cuts: Sequence[Cut], horizon: int) -> Floats:
-    """What a structure would have forecast from each origin, fitted anew at each cut."""
-    paths = [history.fit(structure, c.end).forecast(history.grid, c.origins, horizon) for c in cuts]
-    return np.concatenate(paths) if paths else np.zeros((0, horizon))
-
-
-def rehearse_naive(grid: TimeGrid, naive: Naive, cuts: Sequence[Cut], horizon: int) -> Floats:
-    """What a naive would have forecast from each origin."""
-    return naive.forecast(grid.values, _all_origins(cuts), horizon)
-
-
-def mean_absolute(paths: Floats, truth: Floats) -> float:
-    """The mean absolute error over all that is known; infinite where nothing is."""
-    errors = np.abs(paths - truth)
-    known = ~np.isnan(errors)
-    return float(errors[known].mean()) if known.any() else float("inf")
-
-
-def _all_origins(cuts: Sequence[Cut]) -> NDArray[np.int64]:
-    return np.concatenate([c.origins for c in cuts]) if cuts else np.zeros(0, dtype=np.int64)
+def blend(shares: Sequence[float], parts: Sequence[Floats]) -> Floats:
+    """The parts' average, weighted by their shares."""
+    total = np.zeros_like(parts[0])
+    for share, part in zip(shares, parts, strict=True):
+        total += share * part
+    return total

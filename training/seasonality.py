@@ -27,7 +27,7 @@ class Season:
 
 
 def supported(name: str, *, days: float, step: float) -> bool:
-    """Whether a history of so many days at this step (seconds) can show a season: twice round, four readings a turn.
+    """Whether so many days at this step (seconds) can show a season: twice round, four readings a turn.
 
     >>> supported("weekly", days=13, step=3600), supported("weekly", days=15, step=3600)
     (False, True)

@@ -20,6 +20,8 @@ from training.residuals import ROWS, Autoregression, fit_autoregression
 from training.seasonality import PERIODS, Season, fourier_columns, highest_order, supported
 from training.timegrid import Floats, TimeGrid
 
+FEWEST = 30  # readings that a halved history keeps
+
 Wanted = Literal["auto"] | bool
 
 
@@ -30,7 +32,9 @@ class Structure:
     growth: Literal["flat", "linear"] = "flat"
     changepoint_scale: float = 0.05
     season_scale: float = 1.0
-    readings: int = 0  # how many of the latest it learns from; 0 means all
+    halvings: int = (
+        0  # it learns from the latest half, quarter, eighth, ... of the readings; 0 means from all
+    )
     daily: int = 6  # harmonics; fewer where the step cannot show them, none where the history cannot
     weekly: int = 6
     yearly: int = 4
@@ -55,7 +59,7 @@ class Member:
         return self.autoregression.memory
 
     def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
-        """The values after each origin slot: one row an origin, one column a step."""
+        """The next values after each origin slot: one row an origin, one column a step."""
         seconds = grid.start + grid.step * np.arange(len(grid) + horizon)
         course = self.curve.at(seconds)
         ahead = np.arange(1, horizon + 1)
@@ -109,7 +113,7 @@ class History:
         last = int(np.searchsorted(self.rows, end))
         if last < 3:
             raise NotTrainable(f"{last} readings are not enough to fit; a forecaster needs 50.")
-        first = max(0, last - structure.readings) if structure.readings else 0
+        first = max(0, last - max(len(self.rows) >> structure.halvings, FEWEST))
         seasons, columns = self._seasons(structure, first, last)
         priors = Priors(structure.growth, structure.changepoint_scale, structure.season_scale)
         values = self.grid.values[self.rows]

@@ -5,6 +5,7 @@ Knows steps, slots and gaps. Knows nothing of models: a gap stays a gap (NaN) un
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from training.errors import NotTrainable
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 DAY = 86_400.0  # seconds
 
@@ -131,4 +132,5 @@ def as_times(seconds: Floats) -> pd.DatetimeIndex:
 def _mean_per_slot(where: NDArray[np.int64], values: Floats, length: int) -> Floats:
     counts = np.bincount(where, minlength=length)
     sums = np.bincount(where, weights=values, minlength=length)
-    return np.divide(sums, counts, out=np.full(length, np.nan), where=counts > 0)
+    means: Floats = np.divide(sums, counts, out=np.full(length, np.nan), where=counts > 0)
+    return means

@@ -6,6 +6,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from prophet import Prophet
+from prophet.serialize import model_from_json
 
 from training.errors import DataError, NotTrainable, UntrustedModel
 from training.forecaster import Forecaster, create_forecaster
@@ -286,8 +288,6 @@ def test_saving_and_loading_changes_nothing(month, tmp_path, naive):
 
 
 def test_plain_prophet_serves_the_saved_file(tmp_path):
-    from prophet.serialize import model_from_json
-
     forecaster = fitted(readings(720, wander=0), parameters=ForecasterParameters((Structure(lags=0),)))
     forecaster.save(tmp_path)
     ours = forecaster.forecast(24)
@@ -300,8 +300,6 @@ def test_plain_prophet_serves_the_saved_file(tmp_path):
 
 
 def test_the_prophet_inside_is_the_librarys_own(month):
-    from prophet import Prophet
-
     assert isinstance(fitted(month).prophet(), Prophet)
 
 

@@ -19,7 +19,7 @@ MAKERS = [
     lambda: Forecaster(ForecasterParameters((Structure(growth="linear"),))),
     lambda: Forecaster(ForecasterParameters((Structure(lags=0),))),
     lambda: Forecaster(
-        ForecasterParameters((Structure(readings=100), Structure(), Structure(growth="linear")))
+        ForecasterParameters((Structure(halvings=2), Structure(), Structure(growth="linear")))
     ),
 ]
 

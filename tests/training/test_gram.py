@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from prophet import Prophet
+from prophet.serialize import model_from_json
 
 from training.gram import DesignSums
 from training.prophet_model import Curve, Priors, curve_from_json, curve_to_json, fit_curve, genuine
@@ -50,8 +52,6 @@ def fit_ours(frame: pd.DataFrame, priors: Priors, seasons: tuple[Season, ...] = 
 
 
 def empty_prophet(priors: Priors):
-    from prophet import Prophet
-
     return Prophet(
         growth=priors.growth,
         changepoint_prior_scale=priors.changepoint_scale,
@@ -64,7 +64,7 @@ def empty_prophet(priors: Priors):
     )
 
 
-def objective(model, k: float, m: float, delta: NDArray, beta: NDArray, sigma: float) -> float:
+def objective(model, *, k: float, m: float, delta: NDArray, beta: NDArray, sigma: float) -> float:
     """Prophet's Stan model, written out: minus its log density without constants."""
     history = model.history
     features, scales, _, _ = model.make_all_seasonality_features(history)
@@ -90,9 +90,14 @@ def test_our_optimum_is_never_worse_than_cmdstans(case, scale, growth):
 
     delta = ours.delta if growth == "linear" else np.zeros_like(found["delta"])
     of_theirs = objective(
-        theirs, found["k"][0], found["m"][0], found["delta"], found["beta"], found["sigma_obs"][0]
+        theirs,
+        k=found["k"][0],
+        m=found["m"][0],
+        delta=found["delta"],
+        beta=found["beta"],
+        sigma=found["sigma_obs"][0],
     )
-    of_ours = objective(theirs, ours.k, ours.m, delta, ours.beta, ours.sigma)
+    of_ours = objective(theirs, k=ours.k, m=ours.m, delta=delta, beta=ours.beta, sigma=ours.sigma)
     assert of_ours <= of_theirs + 1e-6 * abs(of_theirs)
 
 
@@ -115,8 +120,6 @@ def test_forecasts_agree_with_cmdstans(case, growth):
 @pytest.mark.parametrize("growth", ["flat", "linear"])
 @pytest.mark.parametrize("seasons", [(), SEASONS], ids=["bare", "seasonal"])
 def test_plain_prophet_loads_the_json_and_predicts_the_same(growth, seasons):
-    from prophet.serialize import model_from_json
-
     frame = CASES[2].frame()
     curve = fit_ours(frame, Priors(growth, 0.05, 10.0), seasons)
     seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
