@@ -161,7 +161,11 @@ def open_database(url: str | None = None) -> Engine:
             engine = _open_sqlite(address)
         else:
             engine = create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
-        bring_up_to_date(engine)
+        try:
+            bring_up_to_date(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     return engine
 
 
@@ -174,7 +178,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction to write in, kept whole or not at all; on SQLite one writer at a time, who waits here."""
+    """One transaction to write in, kept whole or not at all; on SQLite, writers wait for each other here."""
     with store_errors(engine.url), engine.execution_options(writes=True).begin() as connection:
         yield connection
 

@@ -4,7 +4,6 @@ Knows column names and how a piece of a file becomes rows of sensor, time and va
 to `table_files`, judging the rows to `judging`.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -58,7 +57,7 @@ def columns_named(pairs: Sequence[str]) -> dict[str, str]:
     """
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise ConfigurationError(f"--map {bad[0]} says nothing; write theirs=ours, such as tag=sensor_id.")
-    return dict((pair.rpartition("=")[0], pair.rpartition("=")[2]) for pair in pairs)
+    return {pair.rpartition("=")[0]: pair.rpartition("=")[2] for pair in pairs}
 
 
 @dataclass(frozen=True)
@@ -130,11 +129,12 @@ class Form:
         found = _recognised(names, layout.columns)
         if twice := [name for name, places in found.items() if len(places) > 1]:
             raise UnreadableFile(
-                f"{file} has more than one {twice[0]} column: {', '.join(names)}. {_how(names)}"
+                f"{file} has more than one {twice[0]} column: {_listed(names)}. {_how(names)}"
             )
         at = {name: places[0] for name, places in found.items()}
         long = {"sensor_id", "timestamp", "value"} <= at.keys()
-        wide = "timestamp" in at and "sensor_id" not in at
+        # With a value but no sensor, a file may be of one sensor whose name it does not tell.
+        wide = "timestamp" in at and not {"sensor_id", "value"} & at.keys()
         if layout.form != "wide" and long:
             return cls(at["timestamp"], at["sensor_id"], at["value"], at.get("data_quality"))
         if layout.form != "long" and (wide or (layout.form == "wide" and "timestamp" in at)):
@@ -193,16 +193,18 @@ def _recognised(names: Sequence[str], told: Mapping[str, str]) -> dict[str, list
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    if pa.types.is_floating(column.type):  # 1001 where another row of the column is empty
-        column = column.cast(pa.int64(), safe=False)
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+    if pa.types.is_floating(column.type):  # whole numbers, in a column where one is missing
+        return pa.array(
+            [None if cell is None else f"{cell:.15g}" for cell in column.to_pylist()], pa.string()
+        )
+    return column.cast(pa.string())
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
+    shown = ", ".join(name[:40] if name.isprintable() else ascii(name[:40]) for name in names[:10])
     return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
 
 
 def _how(names: Sequence[str]) -> str:
-    some = Counter(names).most_common()[-1][0] or "tag"
-    return f"Tell which is which, as in: safeplan load --column {some}=sensor_id FILE"
+    free = [name for name in names if name.isprintable() and name.casefold() not in ALIASES]
+    return f"Tell which is which, as in: safeplan load FILE --map {free[0] if free else 'tag'}=sensor_id"

@@ -30,9 +30,9 @@ def read_numbers(column: pa.Array, *, decimal: str, text_codes: Collection[str])
 
     With `decimal` ".", a number such as 1,234 is refused: it could be either. A point is always decimal.
     """
-    if not pa.types.is_string(column.type):
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return _of_numbers(column)
-    column = pc.utf8_trim_whitespace(column).fill_null("")
+    column = pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null("")
     try:
         return _finite(pc.cast(column, pa.float64()))
     except pa.ArrowInvalid:
@@ -91,8 +91,6 @@ def _with_separators(text: str, decimal: str) -> tuple[float, Reason]:
 
 
 def _of_numbers(column: pa.Array) -> Values:
-    if pa.types.is_null(column.type) or pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-        return np.full(len(column), np.nan), np.full(len(column), CODE[Reason.EMPTY], np.int8)
     values, reasons = _finite(column.cast(pa.float64(), safe=False))
     reasons[column.is_null().to_numpy(zero_copy_only=False)] = CODE[Reason.EMPTY]
     return values, reasons

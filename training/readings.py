@@ -69,10 +69,18 @@ class ReadingStore:
         """One sensor's readings from a time on, in order of time."""
         return self.between(sensor_id, start, quality=quality)
 
-    def latest(self, sensor_id: str, n: int = 1, *, quality: int | None = None) -> pd.DataFrame:
-        """One sensor's newest readings, in order of time; fewer than n where there are no more."""
+    def latest(
+        self,
+        sensor_id: str,
+        n: int = 1,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        quality: int | None = None,
+    ) -> pd.DataFrame:
+        """One sensor's newest readings of a stretch, in order of time; fewer than n if there are no more."""
         query = _select(READING).where(
-            sensor_readings.c.sensor_id == sensor_id, *_within(None, None, quality)
+            sensor_readings.c.sensor_id == sensor_id, *_within(start, end, quality)
         )
         newest = self._fetch(query.order_by(sensor_readings.c.timestamp.desc()).limit(n))
         return newest.iloc[::-1].reset_index(drop=True)

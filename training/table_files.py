@@ -88,11 +88,24 @@ def _parquet_pieces(path: Path, file: pa_parquet.ParquetFile) -> Iterator[Piece]
 
 
 def _decoded(column: pa.Array) -> pa.Array:
+    """A column as texts, numbers or times; whatever else a Parquet file may hold becomes text."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
-        column = column.cast(pa.string())
-    return column
+    kind = column.type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    if pa.types.is_boolean(kind):  # a switch or a valve
+        return column.cast(pa.int8())
+    plain = (
+        pa.types.is_string,
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_timestamp,
+        pa.types.is_date,
+    )
+    if any(is_it(kind) for is_it in plain):
+        return column
+    return pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
 
 
 def _open_csv(path: Path, layout: Layout, raw: IO[bytes], content: IO[bytes]) -> TableFile:
@@ -107,7 +120,7 @@ def _open_csv(path: Path, layout: Layout, raw: IO[bytes], content: IO[bytes]) ->
         line = header.decode()
     except UnicodeDecodeError as error:
         raise UnreadableFile(
-            f"{path} is not UTF-8: {error}. Tell its encoding, as in: safeplan load --encoding cp1252 FILE"
+            f"{path} is not UTF-8: {error}. Tell its encoding, as in: safeplan load FILE --encoding cp1252"
         ) from error
     separator = layout.separator or max(SEPARATORS, key=line.count)
     names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
@@ -196,6 +209,8 @@ def _parsed(block: bytes, first_line: int, width: int, separator: str) -> Piece:
     lengths = np.diff(np.append(starts, len(block) + (not block.endswith(b"\n")))) - 1
     filled = np.flatnonzero(lengths > 0)
     names = [str(n) for n in range(width)]
+    if not _is_text(block):
+        return _parsed_by_line(block, first_line, width, separator)
     strange: list[pa_csv.InvalidRow] = []
 
     def note(row: pa_csv.InvalidRow) -> str:
@@ -219,6 +234,13 @@ def _parsed(block: bytes, first_line: int, width: int, separator: str) -> Piece:
     lines = first_line + filled
     malformed = [(int(lines[row.number - 1]), row.text, False) for row in strange]
     return Piece(table, np.delete(lines, bad), malformed)
+
+
+def _is_text(block: bytes) -> bool:
+    try:
+        return block.isascii() or bool(block.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _parsed_by_line(block: bytes, first_line: int, width: int, separator: str) -> Piece:
