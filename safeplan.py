@@ -7,6 +7,7 @@ of a floor and prints; a floor is imported only when one of its commands runs.
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class Form(StrEnum):
+    """How a file lays out its readings."""
+
+    AUTO = "auto"
+    LONG = "long"
+    WIDE = "wide"
+
+
 Names = Annotated[list[str] | None, typer.Argument(metavar="[SENSOR]...", help="Ids or globs; all if none.")]
 Name = Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")]
 OneKind = Annotated[Kind, typer.Option("--kind", help="Which of the sensor's two models.")]
@@ -65,12 +76,14 @@ def demo() -> None:
 @app.command()
 def load(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, CSV.gz or Parquet.")],
-    names: Annotated[
-        list[str] | None, typer.Option("--map", help="theirs=ours, such as tag=sensor_id.")
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="A column: theirs=ours, such as tag=sensor_id.")
     ] = None,
+    form: Annotated[Form, typer.Option(help="A row a reading, or a column a sensor.")] = Form.AUTO,
     timezone: Annotated[
         str | None, typer.Option(help="Zone of stamps without one, like Europe/Oslo.")
     ] = None,
+    stamps: Annotated[str | None, typer.Option(help="How stamps are written, like '%d/%m/%Y %H:%M'.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse sensors that are not known yet.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="New values win over stored ones.")] = False,
     refused: Annotated[Path | None, typer.Option(help="Write refused rows and reasons to this CSV.")] = None,
@@ -80,7 +93,26 @@ def load(
 
     Example: safeplan load readings.csv.gz --map tag=sensor_id --timezone America/Sao_Paulo
     """
+    from training.console import bytes_progress, show_load
     from training.ingest import load_files
+    from training.layouts import Layout, columns_named
+    from training.workspace import Workspace
+
+    layout = Layout(form=form.value, columns=columns_named(columns or ()), zone=timezone, stamps=stamps)
+    with bytes_progress("loading") as advance:
+        report = load_files(
+            files,
+            Workspace.here().readings,
+            now=datetime.now(UTC),
+            layout=layout,
+            strict=strict,
+            replace=replace,
+            refused_to=refused,
+            progress=advance,
+        )
+    show_load(report, as_json=as_json)
+    if report.unreadable:
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -94,7 +126,7 @@ def sensors(names: Names = None, as_json: AsJson = False) -> None:
 
     workspace = Workspace.here()
     rows = describe_sensors(workspace, workspace.fleet.match(names or ()))
-    _show("sensors", rows, as_json)
+    _show("sensors", rows, as_json, below="reasons")
 
 
 @app.command()
@@ -263,7 +295,7 @@ COLUMNS = {
     "train": ("skill", "mase", "coverage", "recall_mean", "false_alarms_per_day"),
     "tune": ("loss",),
     "status": ("age_days", "skill", "coverage", "recall_mean", "false_alarms_per_day"),
-    "detect": ("readings", "anomalies", "score"),
+    "detect": ("readings", "anomalies", "episodes", "score"),
     "forecast": ("steps", "expected", "lower", "upper"),
 }
 
@@ -277,13 +309,14 @@ def _report(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-def _show(command: str, rows: "Sequence[Row]", as_json: bool) -> None:
+def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -> None:
+    """Print rows that are no outcomes; the lists of the key `below` come after the table, a line each."""
     from training.console import show_json, show_rows
 
     if as_json:
         show_json({"command": command, command: rows})
     else:
-        show_rows(rows)
+        show_rows(rows, below=below)
 
 
 def _now() -> datetime:

@@ -49,6 +49,11 @@ class Champions:
         """Ask the registry, by one query, where every alias points now."""
         self._listings = self.registry.listings()
 
+    def name(self, sensor_id: str, kind: Kind) -> str | None:
+        """The registered model of a sensor and kind, or None where there is none."""
+        listing = self._listings.get((sensor_id, kind))
+        return None if listing is None else listing.name
+
     def detector(self, sensor_id: str) -> ServingDetector:
         """The detector that serves a sensor.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from training.labels import Label
 from training.plan import Plan
 from training.registry import MODEL_FOLDER
 from training.sensors import Sensor
+from training.tuning import StudyPlan
 from training.windows import Window, training_window
+
+PARAMETERS = "parameters.json"  # among a version's files: what the next search starts from
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,16 @@ class Assignment:
     first: Mapping[str, Any] | None = None  # parameters to try before any others
 
     @property
-    def study_name(self) -> str:
-        """Names the Optuna study where studies are stored."""
-        return f"{self.sensor.id}/{self.kind}"
+    def study(self) -> StudyPlan:
+        """How long to search, and the name the study is stored under."""
+        tuning = self.plan.tuning
+        return StudyPlan(
+            trials=tuning.trials,
+            seed=tuning.seed,
+            budget_seconds=tuning.budget_seconds,
+            storage=tuning.storage,
+            name=f"{self.sensor.id}/{self.kind}",
+        )
 
 
 @dataclass(frozen=True)
@@ -116,10 +127,12 @@ def fit(assignment: Assignment) -> Candidate | Unchanged:
     """
     # Each kind brings its libraries; a worker that learns only one kind loads only those.
     if assignment.kind is Kind.DETECTOR:
-        from training.fit_detector import learn_detector as learn  # noqa: PLC0415
-    else:
-        from training.fit_forecaster import learn_forecaster as learn  # noqa: PLC0415
-    return fit_with(learn, assignment)
+        from training.fit_detector import learn_detector  # noqa: PLC0415
+
+        return fit_with(learn_detector, assignment)
+    from training.fit_forecaster import learn_forecaster  # noqa: PLC0415
+
+    return fit_with(learn_forecaster, assignment)
 
 
 def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
@@ -127,7 +140,11 @@ def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
     clock = Clock()
     with clock.phase("window"):
         quality, window = training_window(
-            assignment.readings, assignment.sensor, assignment.kind, assignment.plan.window
+            assignment.readings,
+            assignment.sensor,
+            assignment.kind,
+            assignment.plan.window,
+            quality_settings=assignment.plan.quality,
         )
         fingerprint = fingerprint_of(assignment, window)
     if fingerprint == assignment.known:
@@ -151,8 +168,9 @@ def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
 
 
 def fingerprint_of(assignment: Assignment, window: Window) -> str:
-    """Equal where the same readings, labels and plan would be learned from again."""
+    """Equal where the same program would learn from the same readings, labels and plan again."""
     learned_from = [
+        version("safeplan"),
         window.digest,
         assignment.kind.value,
         assignment.plan.digest,

@@ -11,32 +11,24 @@ import pandas as pd
 from training.detector import AnomalyDetector
 from training.detector_tuning import tune_detector
 from training.faults import grade_detector
-from training.fit import Assignment, Clock, Incumbent, Lesson, split
+from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, split
 from training.model_files import write_json
 from training.naive_detector import NaiveDetector
 from training.pictures import score_picture
-from training.tuning import StudyPlan
 from training.voices import DetectorParameters
 from training.windows import Window
 
 DAY = timedelta(days=1)
-PARAMETERS = "parameters.json"
 
 
 def learn_detector(assignment: Assignment, window: Window, files: Path, clock: Clock) -> Lesson:
     """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
-    plan, seed = assignment.plan, assignment.plan.tuning.seed
+    plan, seed = assignment.plan, assignment.study.seed
     older, newest = split(window, plan.tuning.judged_share)
     with clock.phase("tune"):
         tuned = tune_detector(
             older,
-            plan=StudyPlan(
-                trials=plan.tuning.trials,
-                seed=seed,
-                budget_seconds=plan.tuning.budget_seconds,
-                storage=plan.tuning.storage,
-                name=assignment.study_name,
-            ),
+            plan=assignment.study,
             alarms_per_day=plan.detector.alarms_per_day,
             labels=[(label.start, label.end, label.anomalous) for label in assignment.labels],
             first=[] if assignment.first is None else [assignment.first],

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from training.errors import NotTrainable, SafePlanError
-from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
+from training.fit import PARAMETERS, Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Kind
 from training.leases import lease
 from training.model_files import read_json
@@ -128,12 +128,18 @@ class FleetTrainer:
             folder=self.folder,
             incumbent=incumbent,
             known=newest.tags.get("fingerprint") if newest and self._counts(newest) else None,
-            first=None if incumbent is None else read_json(incumbent.files / "parameters.json"),
+            first=None if incumbent is None else read_json(incumbent.files / PARAMETERS),
         )
 
     def _readings(self, sensor: Sensor, kind: Kind, end: datetime) -> pd.DataFrame:
-        start = end - self.plan.window.history(kind)
-        return self.workspace.readings.between(sensor.id, start, end + timedelta.resolution)
+        window = self.plan.window
+        # Some of them will turn out to be faults; of a sensor that speaks each second, years are not read.
+        return self.workspace.readings.latest(
+            sensor.id,
+            2 * window.rows(kind),
+            start=end - window.history(kind),
+            end=end + timedelta.resolution,
+        )
 
     def _incumbent(self, registry: Registry, sensor_id: str, kind: Kind) -> Incumbent | None:
         champion = registry.find(sensor_id, kind, CHAMPION)

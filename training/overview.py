@@ -4,11 +4,13 @@ Knows how readings, grades, versions and aliases are put side by side. Changes n
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
+from training.examination import QualitySettings
 from training.kinds import Kind
 from training.outcomes import Outcome
 from training.quality import inspect
@@ -20,17 +22,26 @@ from training.windows import WindowSettings
 from training.workspace import Workspace
 
 DAY = timedelta(days=1)
+MOST = 100_000  # readings a grade looks at
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a sensor is judged by."""
+
+    window: WindowSettings
+    quality: QualitySettings
 
 
 def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[dict[str, Any]]:
     """One row a sensor: what it is, what it sent, its grade with the reasons, and what it can train."""
     spans = workspace.readings.spans()
-    settings = load(WindowSettings)
+    settings = Judging(load(WindowSettings), load(QualitySettings))
     return [_described(workspace, sensor, spans, settings) for sensor in sensors]
 
 
 def describe_models(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Outcome]:
-    """One outcome a sensor and kind: the version that serves, or the one that waits, or that there is none."""
+    """One outcome a sensor and kind: the version that serves, or waits, or that there is none."""
     listings = workspace.registry.listings()
     return [
         _model(workspace, sensor, kind, listings.get((sensor.id, kind)), now)
@@ -40,7 +51,7 @@ def describe_models(workspace: Workspace, sensors: Sequence[Sensor], *, now: dat
 
 
 def _described(
-    workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: WindowSettings
+    workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: Judging
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "sensor_id": sensor.id,
@@ -52,9 +63,9 @@ def _described(
     }
     if sensor.id not in spans.index:
         return {**row, "readings": 0, "grade": "F", "reasons": ["no readings yet; run: safeplan load FILE"]}
-    span = spans.loc[sensor.id]
-    start = span["last"] - settings.history(Kind.DETECTOR)
-    quality = inspect(workspace.readings.since(sensor.id, start), sensor)
+    span = spans.loc[sensor.id].to_dict()
+    start = span["last"] - settings.window.history(Kind.DETECTOR)
+    quality = inspect(workspace.readings.latest(sensor.id, MOST, start=start), sensor, settings.quality)
     return {
         **row,
         "readings": int(span["readings"]),
@@ -62,7 +73,7 @@ def _described(
         "last": span["last"],
         "step": str(quality.step) if quality.step else None,
         "grade": quality.grade,
-        "trains": [kind.value for kind in Kind if span["good"] >= settings.minimum(kind)],
+        "trains": [kind.value for kind in Kind if span["good"] >= settings.window.minimum(kind)],
         "reasons": list(quality.reasons),
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from training.examination import QualitySettings
 from training.gate import GateSettings
 from training.kinds import Promotion
 from training.settings import Settings, load
@@ -49,6 +50,7 @@ class RetentionSettings(Settings, file="training", section="retention"):
 class Plan:
     """Everything that decides how a sensor's models come out, apart from its readings."""
 
+    quality: QualitySettings
     window: WindowSettings
     tuning: TuningSettings
     detector: DetectorSettings
@@ -64,6 +66,7 @@ class Plan:
         if trials is not None:
             tuning = TuningSettings.model_validate({**tuning.model_dump(), "trials": trials})
         return cls(
+            quality=load(QualitySettings),
             window=load(WindowSettings),
             tuning=tuning,
             detector=load(DetectorSettings),
@@ -76,5 +79,5 @@ class Plan:
     @property
     def digest(self) -> str:
         """Equal for two plans that learn the same models from the same readings."""
-        parts = (self.window, self.tuning, self.detector, self.forecaster)
+        parts = (self.quality, self.window, self.tuning, self.detector, self.forecaster)
         return hashlib.sha256("".join(part.model_dump_json() for part in parts).encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ from training.kinds import Kind, Promotion
 from training.model_files import digest_folder
 from training.outcomes import Outcome
 from training.registry import CHALLENGER, CHAMPION, Registry, Version, slug
-from training.standalone import EXAMPLES, SIGNATURES
+from training.standalone import SIGNATURES, example_rows
 from training.tracking import Tracker
 
 PENDING, PASSED, REFUSED = "pending", "passed", "refused"
@@ -46,7 +46,9 @@ class Recorder:
             name,
             requirements=[f"{package}=={installed(package)}" for package in REQUIRED[candidate.kind]],
             signature=SIGNATURES[candidate.kind],
-            example=EXAMPLES[candidate.kind],
+            example=example_rows(
+                candidate.kind, candidate.window.end + candidate.window.step, candidate.window.values.iloc[-1]
+            ),
         )
         version = self.registry.register(
             candidate.sensor.id,

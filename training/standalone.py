@@ -5,6 +5,7 @@ installed where it is served. Many sensors behind one endpoint are the fleet mod
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,16 @@ SIGNATURES = {
     ),
 }
 
-EXAMPLES = {
-    Kind.DETECTOR: pd.DataFrame({"timestamp": ["2026-01-01T00:00:00Z"], "value": [20.0]}),
-    Kind.FORECASTER: pd.DataFrame({"timestamp": ["2026-01-01T00:00:00Z"]}),
-}
+
+def example_rows(kind: Kind, moment: datetime, value: float) -> pd.DataFrame:
+    """One row that a model of this kind answers: a reading to score, or a time to forecast.
+
+    >>> example_rows(Kind.FORECASTER, datetime(2026, 1, 1), 20.0)
+                  timestamp
+    0  2026-01-01T00:00:00Z
+    """
+    row = {"timestamp": [f"{moment.isoformat()}Z"]}
+    return pd.DataFrame(row if kind is Kind.FORECASTER else {**row, "value": [value]})
 
 
 class StandaloneDetector:

@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from training.errors import DataError, NotTrainable
+from training.examination import QualitySettings
 from training.kinds import Kind
 from training.quality import Quality, inspect
 from training.sampling import MICROSECOND, Stamps, infer_step, microseconds, phase, resolution_of
@@ -173,7 +174,12 @@ class Window:
 
 
 def training_window(
-    readings: pd.DataFrame, sensor: Sensor, kind: Kind, settings: WindowSettings | None = None
+    readings: pd.DataFrame,
+    sensor: Sensor,
+    kind: Kind,
+    settings: WindowSettings | None = None,
+    *,
+    quality_settings: QualitySettings | None = None,
 ) -> tuple[Quality, Window]:
     """What one model of this sensor learns from: the newest history, bounded, and enough of it.
 
@@ -184,13 +190,18 @@ def training_window(
     history = settings.history(kind)
     last = pd.DatetimeIndex(readings["timestamp"]).max()
     start = None if pd.isna(last) else last - history
-    quality, window = window_of(readings, sensor, start=start)
+    quality, window = window_of(readings, sensor, start=start, settings=quality_settings)
     require(window, kind, quality=quality, history=history, settings=settings)
     return quality, window.capped(settings.rows(kind))
 
 
 def window_of(
-    readings: pd.DataFrame, sensor: Sensor, *, start: datetime | None = None, end: datetime | None = None
+    readings: pd.DataFrame,
+    sensor: Sensor,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    settings: QualitySettings | None = None,
 ) -> tuple[Quality, Window]:
     """The verdict on all readings from `start` on and before `end`, and the good ones among them."""
     times = pd.DatetimeIndex(readings["timestamp"])
@@ -199,7 +210,7 @@ def window_of(
         inside &= times >= pd.Timestamp(start)
     if end is not None:
         inside &= times < pd.Timestamp(end)
-    quality = inspect(readings[inside], sensor)
+    quality = inspect(readings[inside], sensor, settings)
     return quality, Window(sensor.id, quality.step or UNKNOWN_STEP, quality.good)
 
 

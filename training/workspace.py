@@ -7,17 +7,22 @@ nothing.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
 from sqlalchemy import Engine
 
 from training.database import open_database
 from training.labels import LabelStore
 from training.readings import ReadingStore
-from training.registry import Registry
 from training.sensors import Fleet
 from training.settings import home
-from training.tracking import Tracker, connect
+
+# MLflow takes seconds to import; commands that only read or write readings do without.
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from training.registry import Registry
+    from training.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,24 @@ class Workspace:
         return Fleet.of(self.engine)
 
     @cached_property
-    def mlflow(self) -> MlflowClient:
+    def mlflow(self) -> "MlflowClient":
         """The client of the tracking server and registry."""
+        from training.tracking import connect  # noqa: PLC0415
+
         return connect(folder=self.home)
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> "Registry":
         """The models and their aliases."""
+        from training.registry import Registry  # noqa: PLC0415
+
         return Registry(self.mlflow)
 
     @cached_property
-    def tracker(self) -> Tracker:
+    def tracker(self) -> "Tracker":
         """The writer of runs."""
+        from training.tracking import Tracker  # noqa: PLC0415
+
         return Tracker(self.mlflow, self.home / "mlartifacts")
 
     @property

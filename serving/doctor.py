@@ -1,0 +1,158 @@
+"""The doctor: looks at everything an installation needs and says what to do about what is wrong.
+
+Knows what can be checked without changing anything. Repairs nothing.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from sqlalchemy import func, select
+
+from serving.champions import Champions
+from training.database import leases, reading
+from training.errors import SafePlanError
+from training.kinds import Kind
+from training.leases import Owner
+from training.recording import PENDING
+from training.registry import CHAMPION
+from training.schema import CURRENT
+from training.schema import version as schema_version
+from training.tracking import without_password
+from training.workspace import Workspace
+
+LEAST_FREE = 2 * 2**30  # bytes; a retraining of 100 sensors writes 0.1 GB
+KNOWN_TO_WORK = {
+    "mlflow": "3.17",
+    "scikit-learn": "1.9",
+    "prophet": "1.5",
+    "optuna": "5.",
+    "evidently": "0.7",
+    "sqlalchemy": "2.1",
+    "skops": "0.16",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    bad: bool
+    found: str
+    todo: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "what": self.what,
+            "state": "BAD" if self.bad else "ok",
+            "found": self.found,
+            "what to do": self.todo,
+        }
+
+
+def examine(workspace: Workspace) -> list[Finding]:
+    """Look at the home folder, the packages, the database, the registry and every champion."""
+    return [
+        *_disk(workspace),
+        *_packages(),
+        *_guarded("database", lambda: list(_database(workspace))),
+        *_guarded("registry", lambda: list(_registry(workspace))),
+    ]
+
+
+def _disk(workspace: Workspace) -> Iterator[Finding]:
+    free = shutil.disk_usage(workspace.home if workspace.home.exists() else workspace.home.parent).free
+    yield Finding(
+        "disk",
+        free < LEAST_FREE,
+        f"{free / 2**30:.1f} GB free under {workspace.home}",
+        "Free some space, or move SAFEPLAN_HOME." if free < LEAST_FREE else "",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    wrong = {
+        package: version(package)
+        for package, known in KNOWN_TO_WORK.items()
+        if not version(package).startswith(known)
+    }
+    told = ", ".join(f"{package} {found}" for package, found in wrong.items())
+    yield Finding(
+        "packages",
+        bool(wrong),
+        told or ", ".join(f"{package} {version(package)}" for package in KNOWN_TO_WORK),
+        "Install from requirements.lock: make .venv/.ready" if wrong else "",
+    )
+
+
+def _database(workspace: Workspace) -> Iterator[Finding]:
+    engine = workspace.engine
+    with reading(engine) as connection:
+        schema = schema_version(connection)
+        held = connection.execute(select(leases.c.name, leases.c.owner)).all()
+        now = connection.execute(select(func.current_timestamp())).scalar()
+    place = engine.url.render_as_string(hide_password=True)
+    yield Finding("database", schema != CURRENT, f"{place}, schema {schema}, its clock says {now}")
+    spans = workspace.readings.last_times()
+    yield Finding(
+        "readings",
+        spans.empty,
+        f"{len(spans)} sensors with readings" + ("" if spans.empty else f", the newest {spans.max()}"),
+        "Load some: safeplan load FILE" if spans.empty else "",
+    )
+    left = [name for name, owner in held if Owner.parse(owner).is_gone()]
+    if left:
+        yield Finding(
+            "cut-off work",
+            True,
+            f"{len(left)} pieces of work were cut off: {', '.join(left[:5])}",
+            "Run the same safeplan train again; it goes on where it stopped.",
+        )
+
+
+def _registry(workspace: Workspace) -> Iterator[Finding]:
+    champions = Champions(workspace.registry, workspace.model_cache)
+    listings = workspace.registry.listings()
+    uri = without_password(workspace.mlflow.tracking_uri)
+    serving = [key for key, listing in listings.items() if CHAMPION in listing.aliases]
+    yield Finding(
+        "registry",
+        False,
+        f"{uri}: {len(listings)} models, {len(serving)} with a champion",
+        "" if serving else "Train some: safeplan train",
+    )
+    pending = [
+        version.uri
+        for listing in listings.values()
+        for version in workspace.registry.versions_of(listing.name)[:1]
+        if version.tags.get("validation_status") == PENDING
+    ]
+    if pending:
+        yield Finding(
+            "half-registered versions",
+            True,
+            ", ".join(pending[:5]),
+            "Run the same safeplan train again; it finishes them. None of them serves.",
+        )
+    for sensor_id, kind in serving:
+        load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
+        yield from _guarded(
+            f"{kind} of {sensor_id}", lambda load=load, sensor_id=sensor_id: _loads(load, sensor_id)
+        )
+
+
+def _loads(load: Any, sensor_id: str) -> list[Finding]:
+    load(sensor_id)
+    return []
+
+
+def _guarded(what: str, look: Any) -> list[Finding]:
+    try:
+        found: list[Finding] = look()
+    except SafePlanError as error:
+        return [Finding(what, True, str(error), "See the sentence; run safeplan doctor again afterwards.")]
+    return found

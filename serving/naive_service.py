@@ -1,0 +1,49 @@
+"""The forecast of a sensor that no forecaster serves: the best naive one, with intervals it has earned.
+
+Knows how to choose among the naive forecasts by what they would have missed, in milliseconds and without a
+model. Leaves their arithmetic to `training.naive`.
+"""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+
+from training.intervals import learn_bands
+from training.rolling import Rehearsal
+from training.structures import History
+from training.timegrid import as_times, grid_of
+
+SLOTS_A_READING = 4  # of a gappy history, at most so many slots of the grid for each reading
+
+
+def naive_forecast(
+    recent: pd.Series, steps: int, *, step: timedelta | None = None, width: float = 0.95
+) -> pd.DataFrame:
+    """The next `steps` after the newest reading, in the columns of a forecaster, and `method`, its name.
+
+    Raises:
+        NotTrainable: fewer than two readings, whose step cannot be known.
+    """
+    grid = grid_of(
+        pd.DatetimeIndex(recent.index),
+        recent.to_numpy(np.float64),
+        step=step,
+        slots=len(recent) * SLOTS_A_READING,
+    )
+    rehearsal = Rehearsal(History(grid, {}, {}), max(1, min(steps, len(recent) // 4)))
+    name, _ = rehearsal.best_naive()
+    best = rehearsal.naives[name]
+    bands = learn_bands(rehearsal.truth - rehearsal.of_naive(name), spread=float(np.nanstd(grid.values)))
+    ahead = np.arange(1, steps + 1)
+    values = best.forecast(grid, np.array([len(grid) - 1]), steps)[0]
+    lower, upper = bands.around(values, ahead.astype(np.float64), width)
+    return pd.DataFrame(
+        {
+            "timestamps": as_times(grid.last + grid.step * ahead),
+            "forecasted_values": values,
+            "lower_bound": lower,
+            "upper_bound": upper,
+            "method": best.name,
+        }
+    )

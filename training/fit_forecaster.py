@@ -1,0 +1,110 @@
+"""How a forecaster is learned from one window: tune, grade beside the champion and the naive ones, fit, draw.
+
+Knows which readings each step may see. Leaves search and measures to `forecaster_tuning` and `backtest`.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from training.backtest import grade_forecaster
+from training.fit import PARAMETERS, Assignment, Clock, Lesson, split
+from training.forecaster import Forecaster
+from training.forecaster_parameters import ForecasterParameters
+from training.forecaster_tuning import starting_points, tune_forecaster
+from training.model_files import write_json
+from training.pictures import forecast_picture
+from training.windows import Window
+
+ORIGINS = 20  # moments of the newest readings that challenger and champion both forecast from
+
+
+def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock: Clock) -> Lesson:
+    """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
+    settings = assignment.plan.forecaster
+    older, newest = split(window, assignment.plan.tuning.judged_share)
+    with clock.phase("tune"):
+        tuned = tune_forecaster(
+            older,
+            step=window.step,
+            plan=assignment.study,
+            horizon=settings.horizon_steps,
+            first=_known_good(assignment),
+        )
+    with clock.phase("grade"):
+        challenger = _made(assignment, window, tuned.parameters).fit(older.index, older.to_numpy())
+        metrics = _grade(challenger, assignment, window, newest)
+        incumbent = _grade_incumbent(assignment, window, older, newest)
+    with clock.phase("fit"):
+        forecaster = _made(assignment, window, tuned.parameters)
+        forecaster.fit(window.values.index, window.values.to_numpy()).save(files)
+        write_json(tuned.parameters.to_json(), files / PARAMETERS)
+    with clock.phase("draw"):
+        picture = _picture(challenger, assignment, window.values)
+    return Lesson(
+        parameters={"method": forecaster.method, "horizon_steps": settings.horizon_steps}
+        | _told(tuned.parameters),
+        metrics=metrics,
+        incumbent_metrics=incumbent,
+        trials=tuned.trials,
+        pictures={"forecast": picture},
+    )
+
+
+def _known_good(assignment: Assignment) -> list[dict[str, object]]:
+    if assignment.first is None:
+        return []
+    return starting_points(ForecasterParameters.from_json(assignment.first))
+
+
+def _made(assignment: Assignment, window: Window, parameters: ForecasterParameters) -> Forecaster:
+    width = assignment.plan.forecaster.interval_width
+    return Forecaster(parameters, interval_width=width, step=window.step, seed=assignment.study.seed)
+
+
+def _grade(
+    forecaster: Forecaster, assignment: Assignment, window: Window, newest: pd.Series
+) -> dict[str, float]:
+    settings = assignment.plan.forecaster
+    return grade_forecaster(
+        forecaster,
+        window.values,
+        step=window.step,
+        horizon=settings.horizon_steps,
+        origins=ORIGINS,
+        since=newest.index[0],
+        interval_width=settings.interval_width,
+    )
+
+
+def _grade_incumbent(
+    assignment: Assignment, window: Window, older: pd.Series, newest: pd.Series
+) -> dict[str, float] | None:
+    """The champion as it serves; one that has seen the newest readings is learned again without them."""
+    if assignment.incumbent is None:
+        return None
+    champion = Forecaster.load(assignment.incumbent.files)
+    if assignment.incumbent.train_end >= newest.index[0]:
+        champion = _made(assignment, window, champion.parameters).fit(older.index, older.to_numpy())
+    return _grade(champion, assignment, window, newest)
+
+
+def _told(parameters: ForecasterParameters) -> dict[str, object]:
+    """The parameters by name, so that runs can be compared column by column."""
+    told: dict[str, object] = {}
+    for number, structure in enumerate(parameters.to_json()["structures"], start=1):
+        told |= {f"structure_{number}_{name}": value for name, value in structure.items()}
+    return told
+
+
+def _picture(challenger: Forecaster, assignment: Assignment, values: pd.Series) -> bytes:
+    steps = min(assignment.plan.forecaster.horizon_steps, len(values) // 5)
+    history, truth = values.iloc[:-steps], values.iloc[-steps:]
+    title = f"{assignment.sensor.title}: the newest {steps} steps as they would have been forecast"
+    return forecast_picture(
+        history,
+        challenger.forecast(steps, history=history),
+        truth,
+        title=title,
+        unit=assignment.sensor.unit,
+    )
