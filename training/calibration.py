@@ -12,7 +12,9 @@ Floats = NDArray[np.float64]
 
 TAIL = 0.05  # share of scores whose excess the extrapolation is fitted to
 LEVELS = 48  # knots of a curve
-RAREST_NORMAL = 1.1  # -log10 of 8 %: more readings than that cannot be called anomalies
+MOST_ODD = 0.08  # more readings than that cannot be called anomalies
+RAREST_NORMAL = -float(np.log10(MOST_ODD))
+QUIET = 16  # readings without an alarm that end an episode
 
 
 class Rarity(BaseModel):
@@ -39,22 +41,23 @@ class Rarity(BaseModel):
 
 
 def learn_rarity(scores: Floats, *, finest: float = 0.01) -> Rarity:
-    """Learn the tail from held-out scores: empirical down to its last five, exponential beyond.
+    """Learn the tail from held-out scores in order of time: empirical where it is known, exponential beyond.
 
-    `finest` is the smallest mean excess believed: without it the first move of a dead sensor would be
-    infinitely rare.
+    Scores that wander are fewer than they look, and what lies beyond them is known less well; their tail
+    starts earlier and is the longer. `finest` is the smallest mean excess believed: without it the first
+    move of a dead sensor would be infinitely rare.
 
     >>> learn_rarity(np.linspace(0, 1, 1001)).of(np.array([0.9])).round(2)
     array([1.])
     """
     ordered = np.sort(scores)
-    n = ordered.size
-    shares = np.unique(np.geomspace(min(5.0, n / 2) / n, 1.0, LEVELS))[::-1]
+    known = effective_number(scores)
+    shares = np.unique(np.geomspace(min(5.0 / known, 0.5), 1.0, LEVELS))[::-1]
     knots = np.quantile(ordered, 1.0 - shares)
     # Of tied knots the first counts: a score shared by many is not rare.
     fresh = np.append(True, np.diff(knots) > 1e-12 * max(1.0, abs(knots[-1])))
     knots, rarities = knots[fresh], -np.log10(shares[fresh])
-    start = float(np.quantile(ordered, 1 - max(TAIL, min(10.0, n / 2) / n)))
+    start = float(np.quantile(ordered, 1 - max(TAIL, min(10.0 / known, 0.5))))
     excess = ordered[ordered > start] - start
     mean_excess = float(excess.mean()) if excess.size else 0.0
     return Rarity(
@@ -97,17 +100,36 @@ def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
     `surprise` is of held-out readings in order of time.
     """
     rarity = learn_rarity(surprise)
-    n = surprise.size
-    shares = np.geomspace(min(5.0, n / 2) / n, 0.08, 24)
-    episodes = np.array([_episodes(surprise, share) for share in shares]) / n
-    within = np.flatnonzero(np.maximum.accumulate(episodes) <= episodes_per_reading)
-    if within.size:
-        share = float(shares[within[-1]])
-    else:
-        share = float(shares[0] * episodes_per_reading / episodes[0])
-    return Scale(rarity=rarity, budget=max(-np.log10(share), RAREST_NORMAL))
+    rarest = min(5.0 / effective_number(surprise), MOST_ODD)
+    shares = np.geomspace(rarest, MOST_ODD, 24)
+    rates = np.array([_episodes_above(surprise, share) for share in shares]) / surprise.size
+    within = np.flatnonzero(np.maximum.accumulate(rates) <= episodes_per_reading)
+    share = shares[within[-1]] if within.size else shares[0] * episodes_per_reading / rates[0]
+    return Scale(rarity=rarity, budget=max(-float(np.log10(share)), RAREST_NORMAL))
 
 
-def _episodes(surprise: Floats, share: float) -> int:
-    above = surprise > np.quantile(surprise, 1.0 - share)
-    return max(int(np.count_nonzero(above[1:] & ~above[:-1]) + above[0]), 1)
+def episodes(alarmed: NDArray[np.bool_]) -> int:
+    """Alarms as an operator counts them: one, until it has been quiet for sixteen readings."""
+    rows = np.flatnonzero(alarmed)
+    return int(np.count_nonzero(np.diff(rows) > QUIET)) + min(rows.size, 1)
+
+
+def effective_number(scores: Floats) -> float:
+    """How many independent scores so many wandering ones are worth for their tail, at least four.
+
+    n divided by the root of the autocorrelation time of the ranks: dividing by the time itself, right for
+    a mean, gave tails so long that less was found.
+    """
+    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable").astype(np.float64)
+    ranks -= ranks.mean()
+    spectrum = np.fft.rfft(ranks, 2 * ranks.size)
+    correlation = np.fft.irfft(spectrum * np.conj(spectrum))[: max(ranks.size // 2, 1)]
+    if correlation[0] <= 0:
+        return max(float(scores.size), 4.0)
+    below = np.flatnonzero(correlation < 0.1 * correlation[0])
+    lags = correlation[1 : below[0] if below.size else None] / correlation[0]
+    return max(scores.size / float(np.sqrt(1.0 + 2.0 * lags.sum())), 4.0)
+
+
+def _episodes_above(surprise: Floats, share: float) -> int:
+    return max(episodes(surprise > np.quantile(surprise, 1.0 - share)), 1)

@@ -11,14 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.ensemble import Ensemble
 from training.errors import UntrustedModel
-from training.features import POINTS, SEGMENTS, Profile
+from training.features import POINTS, Profile
 from training.model_files import read_json, read_skops, write_json, write_skops
 from training.voices import VOICES, DetectorParameters, Voices, family_of
 
 if TYPE_CHECKING:
     from training.detector import AnomalyDetector
-
-COLUMNS = {"points": len(POINTS), "windows": SEGMENTS}
 
 
 class SavedDetector(BaseModel):
@@ -64,7 +62,7 @@ def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetect
     detector = kind(saved.parameters, threshold=saved.threshold, seed=saved.seed)
     detector.profile = saved.profile
     detector.ensemble = saved.ensemble
-    fitted = {voice: _read_voice(folder, voice) for voice in spoken if voice != "deviation"}
+    fitted = {voice: _read_voice(folder, voice, saved.profile) for voice in spoken if voice != "deviation"}
     detector.voices = Voices.of(
         {voice: model for voice, model in fitted.items() if family_of(voice) == "forest"},
         {voice: model for voice, model in fitted.items() if family_of(voice) == "density"},
@@ -73,11 +71,12 @@ def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetect
     return detector
 
 
-def _read_voice(folder: Path, voice: str) -> Any:
+def _read_voice(folder: Path, voice: str, profile: Profile) -> Any:
     fitted = read_skops(folder / f"{voice}.skops")
     expected = "IsolationForest" if family_of(voice) == "forest" else "LocalOutlierFactor"
     if type(fitted).__name__ != expected:
         raise UntrustedModel(f"{voice}.skops holds a {type(fitted).__name__}, not a {expected}.")
-    if getattr(fitted, "n_features_in_", None) != COLUMNS[voice.split("_")[1]]:
+    columns = len(POINTS) if voice.endswith("points") else profile.window.bit_length()
+    if getattr(fitted, "n_features_in_", None) != columns:
         raise UntrustedModel(f"{voice}.skops was fitted to other features. Retrain this sensor.")
     return fitted

@@ -15,10 +15,11 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.calibration import episodes
 from training.detector import FEWEST, MOST
 from training.ensemble import learn_ensemble
 from training.errors import NotTrainable
-from training.faults import character_of, episodes, inject
+from training.faults import character_of, inject
 from training.features import Design, describe, learn_profile
 from training.sequence import seconds_of, sequence_of
 from training.tuning import StudyPlan, Tuned, run_study, trials_table

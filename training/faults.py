@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+# Also asked for here: an alarm is an episode wherever alarms are counted.
+from training.calibration import episodes as episodes  # noqa: PLC0414
 from training.course import learn_course
 from training.robust import robust_spread
 from training.sequence import seconds_of
@@ -106,11 +108,6 @@ def grade_detector(
         "alarmed_share": float(np.mean(alarmed)) if alarmed.size else 0.0,
         "mean_score": float(np.mean(usual)) if usual.size else 0.0,
     }
-
-
-def episodes(alarmed: NDArray[np.bool_]) -> int:
-    """Unbroken runs of alarms."""
-    return int(np.count_nonzero(alarmed[1:] & ~alarmed[:-1]) + alarmed[:1].sum())
 
 
 def _inject(kind: str, values: Floats, character: Character, rng: np.random.Generator) -> Injection:

@@ -1,12 +1,15 @@
 """What a detector looks at: one sensor's readings as two causal designs of features.
 
 Knows what is usual for the sensor (`Profile`, learned once) and how far each reading is from it in level,
-course, change, drift, spread and time unmoved (`points`), and the shape of the last readings (`windows`).
+course, change, drift, spread and time unmoved (`points`), and the last readings in spans that double going
+back, so that the newest are seen sharply and the older ones as a whole (`windows`).
 A row looks at its own and earlier readings only, never across a gap, and never further back than
 `Profile.context`; leaves what is odd about a row to the detector.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,7 +23,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved")
-SEGMENTS = 8  # means a window is described by
 SHORT = 8  # readings that spread and drift call recent
 FURTHEST = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
 GAP_STEPS = 5  # a pause longer than this many steps ends the windows
@@ -41,7 +43,7 @@ class Profile(BaseModel):
     longest_unmoved: FiniteFloat = Field(ge=1, description="readings in a row without a move, 99.9 %")
     resolution: FiniteFloat = Field(ge=0, description="step of a quantised sensor; 0: continuous")
     step: FiniteFloat = Field(gt=0, description="seconds between readings, the median")
-    window: int = Field(ge=SEGMENTS, le=512, multiple_of=SEGMENTS, description="readings in one window")
+    window: Literal[8, 16, 32, 64] = Field(description="readings in one window")
     constant: bool
     clocked: bool = Field(description="learned from readings with times")
     last: FiniteFloat = Field(description="time of the last reading learned from, seconds")
@@ -84,7 +86,7 @@ def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
     around = level - course.at(seconds) if course else level
     resolution = resolution_of(scaled)
     finest = max(0.3 * resolution / spread, 1e-6)
-    window = _window_length(around)
+    window = _window_length(values.size)
     remaining = max(robust_spread(around), finest)
     noise = max(robust_spread(np.diff(around)), finest)
     begins = _begins(seconds, GAP_STEPS * step)
@@ -133,8 +135,7 @@ def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
             np.log(np.maximum(run / profile.longest_unmoved, 1.0)),
         ]
     )
-    means = windows.reshape(values.size, SEGMENTS, profile.window // SEGMENTS).mean(axis=2)
-    return Design(points, np.arcsinh(means), behind >= profile.window // 2, run)
+    return Design(points, np.arcsinh(_doubling_spans(windows)), behind >= profile.window // 2, run)
 
 
 def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
@@ -178,6 +179,14 @@ def _recent(values: Floats, begins: Ints, length: int) -> Floats:
     return windows
 
 
+def _doubling_spans(windows: Floats) -> Floats:
+    """Means of the last reading, the one before, the two before that, the four before those..."""
+    length = windows.shape[1]
+    borders = [length, *(length - 2**power for power in range(length.bit_length()))]
+    spans = [windows[:, first:last].mean(axis=1) for last, first in pairwise(borders)]
+    return np.column_stack(spans)
+
+
 def _runs(level: Floats, begins: Ints) -> Ints:
     """How many readings in a row, up to and with each, have not moved."""
     rows = np.arange(level.size)
@@ -185,7 +194,10 @@ def _runs(level: Floats, begins: Ints) -> Ints:
     return rows - np.maximum.accumulate(np.where(moved, rows, 0)) + 1
 
 
-def _window_length(around: Floats) -> int:
-    """Two thirds of a thousand readings and more: 64; less history, shorter windows."""
-    longest = max(SEGMENTS, min(64, around.size // 10))
-    return SEGMENTS * (longest // SEGMENTS)
+def _window_length(readings: int) -> Literal[8, 16, 32, 64]:
+    """A tenth of what there is to learn from, as a power of two."""
+    if readings >= 640:
+        return 64
+    if readings >= 320:
+        return 32
+    return 16 if readings >= 160 else 8

@@ -37,7 +37,7 @@ class DetectorParameters(BaseModel):
     density_weight: float = Field(1.0, ge=0, le=10)
     deviation_weight: float = Field(1.0, ge=0, le=10)
     windows_share: float = Field(
-        0.5, ge=0, le=1, description="of forest's and density's weight; rest: points"
+        0.3, ge=0, le=1, description="of forest's and density's weight; rest: points"
     )
     alarms_per_day: float | None = Field(
         None, gt=0, description="false alarms tolerated at a score of 0.5; none: one in 1,000 readings"

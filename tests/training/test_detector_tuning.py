@@ -51,7 +51,7 @@ def test_a_winner_is_believed_half():
     winner = DetectorParameters(forest_weight=4.0, windows_share=0.9, trees=96)
     moved = between(DetectorParameters(), winner)
     assert moved.forest_weight == pytest.approx(2.0)
-    assert moved.windows_share == pytest.approx(0.7)
+    assert moved.windows_share == pytest.approx(0.6)
     assert moved.trees == 96
 
 
@@ -89,7 +89,7 @@ def test_an_alarm_that_people_dismissed_costs():
 
 def test_false_alarms_beyond_the_budget_cost():
     changed = READINGS.copy()
-    changed.iloc[900:] += np.where(np.arange(300) % 10 < 2, 5.0, 0.0)
+    changed.iloc[900:] += np.where(np.arange(300) % 50 < 2, 8.0, 0.0)
     loss, notes = prepare_trials(changed, alarms_per_day=0.1, labels=[], seed=0).loss(DetectorParameters())
     assert notes["excess"] > 0.5
     assert loss > notes["missed"]

@@ -87,6 +87,8 @@ def test_a_deaf_detector_gets_a_worse_grade():
     assert grade["recall_mean"] < grade_detector(DETECTOR, LATER, history=HISTORY)["recall_mean"]
 
 
-def test_an_episode_is_one_unbroken_run():
-    assert episodes(np.array([1, 1, 0, 1, 0, 0, 1], bool)) == 3
+def test_an_alarm_lasts_until_it_has_been_quiet():
+    alarmed = np.zeros(100, bool)
+    alarmed[[10, 11, 20, 36, 60]] = True
+    assert episodes(alarmed) == 2
     assert episodes(np.zeros(0, bool)) == 0
