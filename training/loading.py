@@ -93,12 +93,12 @@ class Loader:
 
     def _out_of_order(self, readings: pd.DataFrame) -> int:
         """How many readings are older than one of their sensor that came before them in the file."""
-        groups = readings.groupby("sensor_id", sort=False)["timestamp"]
-        newest = groups.cummax()
+        in_piece = readings.groupby("sensor_id", sort=False)["timestamp"].cummax()
         before = readings["sensor_id"].map(self._newest).astype("datetime64[us]")
+        newest = in_piece.where(~(before > in_piece), before)
         for sensor_id, last in newest.groupby(readings["sensor_id"], sort=False).last().items():
             self._newest[str(sensor_id)] = last
-        return int((readings["timestamp"] < newest.where(~(before > newest), before)).sum())
+        return int((readings["timestamp"] < newest).sum())
 
     def _note(self, note: str, count: int) -> None:
         if count:
