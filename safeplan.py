@@ -39,14 +39,18 @@ class Form(StrEnum):
     WIDE = "wide"
 
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[SENSOR]...", help="Ids or globs; all if none.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or globs; all if none.")]
 Name = Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")]
 OneKind = Annotated[Kind, typer.Option("--kind", help="Which of the sensor's two models.")]
 BothKinds = Annotated[list[Kind] | None, typer.Option("--kind", help="Only this kind; may be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Moment = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="A time in UTC."),
+    typer.Option(
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+        metavar="TIME",
+        help="A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
+    ),
 ]
 
 

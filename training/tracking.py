@@ -30,6 +30,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
+# Without its kind, the MLflow UI takes an experiment for one about language models.
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": (
+        "One run a retraining, with a table of all its sensors; below it one run a sensor, with the same "
+        "metric names on every one. Each sensor's run ends in a version of its registered model."
+    ),
+}
 LONGEST_PARAM = 500  # characters; MLflow refuses longer values on some stores
 
 
@@ -222,7 +230,7 @@ class Tracker:
         embedded = mlflow.get_tracking_uri().startswith("sqlite")
         place = str(self._artifacts / name) if embedded else None
         try:
-            return str(self.client.create_experiment(name, artifact_location=place))
+            return str(self.client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
         except mlflow.exceptions.MlflowException:
             # Two trainings started at once, the other was faster; anything else fails again here.
             found = self._find_experiment(name)
