@@ -42,18 +42,19 @@ def version(connection: Connection) -> str | None:
 
 def _migrate(connection: Connection, found: str | None) -> None:
     # Alembic takes 0.2 s to import; a database that is up to date does without.
-    from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    if found is not None and found not in {step.revision for step in scripts.walk_revisions()}:
         raise StoreError(
             f"The database has schema {found}; this program knows schemas up to {CURRENT}. "
             "It was opened by a newer safeplan: upgrade this one, or give it a database of its own."
         )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    # What `alembic upgrade head` does, without its files: the transaction is ours, and already open.
+    with EnvironmentContext(
+        Config(), scripts, fn=lambda at, _: scripts._upgrade_revs(CURRENT, at), destination_rev=CURRENT
+    ) as environment:
+        environment.configure(connection=connection, transactional_ddl=False)
+        environment.run_migrations()
