@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -37,6 +37,19 @@ class Form(StrEnum):
     AUTO = "auto"
     LONG = "long"
     WIDE = "wide"
+
+
+class Decimal(StrEnum):
+    """What stands before the fraction of a number."""
+
+    AUTO = "auto"
+    POINT = "point"
+    COMMA = "comma"
+
+    @property
+    def sign(self) -> Literal[".", ","] | None:
+        """The character, or None where the file tells."""
+        return {"point": ".", "comma": ","}.get(self.value)  # type: ignore[return-value]
 
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or globs; all if none.")]
@@ -88,6 +101,9 @@ def load(
         str | None, typer.Option(help="Zone of stamps without one, like Europe/Oslo.")
     ] = None,
     stamps: Annotated[str | None, typer.Option(help="How stamps are written, like '%d/%m/%Y %H:%M'.")] = None,
+    decimal: Annotated[Decimal, typer.Option(help="What numbers are written with.")] = Decimal.AUTO,
+    separator: Annotated[str | None, typer.Option(help="What stands between columns, like ';'.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="How text is encoded, like latin-1.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse sensors that are not known yet.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="New values win over stored ones.")] = False,
     refused: Annotated[Path | None, typer.Option(help="Write refused rows and reasons to this CSV.")] = None,
@@ -102,7 +118,15 @@ def load(
     from training.layouts import Layout, columns_named
     from training.workspace import Workspace
 
-    layout = Layout(form=form.value, columns=columns_named(columns or ()), zone=timezone, stamps=stamps)
+    layout = Layout(
+        form=form.value,
+        columns=columns_named(columns or ()),
+        zone=timezone,
+        stamps=stamps,
+        decimal=decimal.sign,
+        separator=separator,
+        encoding=encoding,
+    )
     with bytes_progress("loading") as advance:
         report = load_files(
             files,
