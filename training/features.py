@@ -1,10 +1,10 @@
 """What a detector looks at: one sensor's readings as two causal designs of features.
 
-Knows what is usual for the sensor (`Profile`, learned once) and how far each reading is from it in level,
-course, change, drift, spread and time unmoved (`points`), and the last readings in spans that double going
-back, so that the newest are seen sharply and the older ones as a whole (`windows`).
-A row looks at its own and earlier readings only, never across a gap, and never further back than
-`Profile.context`; leaves what is odd about a row to the detector.
+Knows what is usual for the sensor (`Profile`, learned once). `points` says how far each reading is from it
+in level, course, change, drift, spread, time unmoved and from what the readings before foretold; `windows`
+holds the last readings in spans that double going back, the newest sharp, the older as a whole. A row looks
+at its own and earlier readings only, never across a gap, and never further back than `Profile.context`.
+Leaves what is odd about a row to the detector.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from training.course import Course, learn_course
+from training.next_step import NextStep, learn_next_step
 from training.robust import resolution_of, robust_spread
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved")
-SHORT = 8  # readings that spread and drift call recent
+POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved", "unforeseen", "unrest")
+SHORT = 8  # readings that spread, drift and unrest call recent
 FURTHEST = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
 GAP_STEPS = 5  # a pause longer than this many steps ends the windows
 
@@ -40,6 +41,8 @@ class Profile(BaseModel):
     noise: FiniteFloat = Field(gt=0, description="spread of one step's change, in spreads of the level")
     wobble: FiniteFloat = Field(description="usual log of the recent spread around its own mean")
     wobble_spread: FiniteFloat = Field(gt=0)
+    next_step: NextStep = Field(description="in spreads around the course")
+    unrest: FiniteFloat = Field(gt=0, description="usual mean size of recent errors of the next step")
     longest_unmoved: FiniteFloat = Field(ge=1, description="readings in a row without a move, 99.9 %")
     resolution: FiniteFloat = Field(ge=0, description="step of a quantised sensor; 0: continuous")
     step: FiniteFloat = Field(gt=0, description="seconds between readings, the median")
@@ -90,7 +93,11 @@ def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
     remaining = max(robust_spread(around), finest)
     noise = max(robust_spread(np.diff(around)), finest)
     begins = _begins(seconds, GAP_STEPS * step)
-    wobble = np.log(_recent(around / remaining, begins, SHORT).std(axis=1) + 0.1 * noise / remaining)
+    around = around / remaining
+    windows = _recent(around, begins, window)
+    spans = _doubling_spans(windows)
+    next_step = learn_next_step(spans[np.arange(values.size) - begins >= SHORT])
+    wobble = _scatter(windows[:, -SHORT:], noise / remaining)
     run = _runs(level, begins)
     ends = np.append(run[1:] == 1, True)
     return Profile(
@@ -101,6 +108,8 @@ def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
         noise=noise,
         wobble=float(np.median(wobble)),
         wobble_spread=max(robust_spread(wobble), 0.1),
+        next_step=next_step,
+        unrest=float(np.median(_unrest(_errors(next_step, spans, begins), begins))),
         longest_unmoved=float(np.quantile(run[ends], 0.999)),
         resolution=resolution * unit,
         step=step,
@@ -122,7 +131,10 @@ def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
     run = np.minimum(_runs(level, begins), profile.context)
     windows = _recent(around, begins, profile.window)
     recent = windows[:, -SHORT:]
-    wobble = np.log(recent.std(axis=1) + 0.1 * profile.noise / profile.remaining)
+    spans = _doubling_spans(windows)
+    wobble = _scatter(recent, profile.noise / profile.remaining)
+    errors = _errors(profile.next_step, spans, begins)
+    settled = behind >= SHORT - 1
     change = np.diff(around, prepend=around[:1]) * profile.remaining / profile.noise
     change[behind == 0] = 0.0
     points = np.column_stack(
@@ -131,11 +143,13 @@ def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
             np.arcsinh(around),
             np.arcsinh(change),
             np.arcsinh(recent.mean(axis=1) - windows.mean(axis=1)),
-            np.where(behind >= SHORT - 1, (wobble - profile.wobble) / profile.wobble_spread, 0.0),
+            np.where(settled, (wobble - profile.wobble) / profile.wobble_spread, 0.0),
             np.log(np.maximum(run / profile.longest_unmoved, 1.0)),
+            errors,
+            np.where(settled, np.log(_unrest(errors, begins) / profile.unrest), 0.0),
         ]
     )
-    return Design(points, np.arcsinh(_doubling_spans(windows)), behind >= profile.window // 2, run)
+    return Design(points, np.arcsinh(spans), behind >= profile.window // 2, run)
 
 
 def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
@@ -177,6 +191,22 @@ def _recent(values: Floats, begins: Ints, length: int) -> Floats:
         rows = np.maximum(short[:, None] + np.arange(1 - length, 1), begins[short, None])
         windows[short] = values[rows]
     return windows
+
+
+def _scatter(recent: Floats, noise: float) -> Floats:
+    """The log of the recent spread; a tenth of the noise is added, for frozen readings have none."""
+    return np.asarray(np.log(recent.std(axis=1) + 0.1 * noise))
+
+
+def _errors(next_step: NextStep, spans: Floats, begins: Ints) -> Floats:
+    """Compressed errors of the next step; nothing is foreseen where a stretch begins."""
+    first = begins == np.arange(begins.size)
+    return np.where(first, 0.0, np.arcsinh(next_step.errors(spans)))
+
+
+def _unrest(errors: Floats, begins: Ints) -> Floats:
+    """How large recent errors were on average; a tenth is added, for a silent sensor has none."""
+    return np.asarray(_recent(np.abs(errors), begins, SHORT).mean(axis=1) + 0.1)
 
 
 def _doubling_spans(windows: Floats) -> Floats:

@@ -14,6 +14,11 @@ Floats = NDArray[np.float64]
 
 SEVERITIES = np.array(["normal", "look", "probable", "certain"], dtype=object)
 STARTS = (0.3, 0.6, 0.9)
+PLAINEST = tuple(
+    POINTS.index(name)
+    for name in ("unmoved", "deviation", "level", "change", "unforeseen", "drift", "spread", "unrest")
+)
+PLAIN_ENOUGH = 0.5  # a plainer feature is named if it is at least half as loud as the loudest
 LOUD = 3.0  # robust deviations from which one feature alone is a reason
 
 
@@ -44,15 +49,18 @@ def _loudness(design: Design) -> Floats:
     """How many robust deviations each feature is from usual; time unmoved on a like scale."""
     points = np.abs(design.points).copy()
     points[:, :4] = np.sinh(points[:, :4])
-    points[:, 5] = np.where(points[:, 5] > 0, LOUD * (1 + points[:, 5]), 0.0)
+    unmoved, unforeseen, unrest = (POINTS.index(name) for name in ("unmoved", "unforeseen", "unrest"))
+    points[:, unmoved] = np.where(points[:, unmoved] > 0, LOUD * (1 + points[:, unmoved]), 0.0)
+    points[:, unforeseen] = np.sinh(points[:, unforeseen])
+    points[:, unrest] *= LOUD
     return points
 
 
 def _sentence(profile: Profile, design: Design, sequence: Sequence, row: int, loudness: Floats) -> str:
-    loudest = int(np.argmax(loudness))
-    if loudness[loudest] < LOUD:
+    loudest = next(place for place in PLAINEST if loudness[place] >= PLAIN_ENOUGH * loudness.max())
+    if loudness.max() < LOUD:
         return (
-            f"no single feature stands out (the loudest at {loudness[loudest]:.1f} robust sd); "
+            f"no single feature stands out (the loudest at {loudness.max():.1f} robust sd); "
             f"together the last {profile.window} readings are unlike those learned from"
         )
     value = sequence.values[sequence.before + row]
@@ -66,6 +74,11 @@ def _sentence(profile: Profile, design: Design, sequence: Sequence, row: int, lo
             words = f"the last {SHORT} readings scatter {size} {'more' if sign > 0 else 'less'} than usual"
         case "drift":
             words = f"the last {SHORT} readings run {size} {side} the last {profile.window}"
+        case "unforeseen":
+            words = f"{value:.5g} is {size} {side} what the readings before it foretold"
+        case "unrest":
+            times = f"{np.exp(abs(sign)):.1f} times {'worse' if sign > 0 else 'better'}"
+            words = f"the last {SHORT} readings could be foretold {times} than usual"
         case "change":
             step = value - sequence.values[sequence.before + row - 1]
             words = f"changed by {step:+.4g} in one step, {size} of its usual step"

@@ -35,9 +35,9 @@ class DetectorParameters(BaseModel):
     neighbours: int = Field(20, ge=2, le=100)
     forest_weight: float = Field(1.0, ge=0, le=10)
     density_weight: float = Field(1.0, ge=0, le=10)
-    deviation_weight: float = Field(1.0, ge=0, le=10)
+    deviation_weight: float = Field(1.5, ge=0, le=10)
     windows_share: float = Field(
-        0.3, ge=0, le=1, description="of forest's and density's weight; rest: points"
+        0.35, ge=0, le=1, description="of forest's and density's weight; rest: points"
     )
     alarms_per_day: float | None = Field(
         None, gt=0, description="false alarms tolerated at a score of 0.5; none: one in 1,000 readings"

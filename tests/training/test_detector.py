@@ -8,6 +8,7 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from training.detector import AnomalyDetector, create_anomaly_detector
 from training.errors import ConfigurationError, NotTrainable, UntrustedModel
+from training.features import POINTS
 from training.forest import Forest
 from training.neighbours import Neighbourhood
 from training.voices import DetectorParameters
@@ -212,7 +213,7 @@ def test_forest_scores_are_those_of_scikit_learn():
 
 
 def test_the_detectors_own_forest_and_lof_score_as_scikit_learn_does():
-    asked = np.random.default_rng(1).normal(size=(300, 6)) * 3
+    asked = np.random.default_rng(1).normal(size=(300, len(POINTS))) * 3
     forest = DETECTOR.voices.forests["forest_points"]
     density = DETECTOR.voices.densities["density_points"]
     assert Forest.of(forest).score(asked) == pytest.approx(-forest.score_samples(asked), abs=1e-9)

@@ -51,7 +51,7 @@ def test_a_winner_is_believed_half():
     winner = DetectorParameters(forest_weight=4.0, windows_share=0.9, trees=96)
     moved = between(DetectorParameters(), winner)
     assert moved.forest_weight == pytest.approx(2.0)
-    assert moved.windows_share == pytest.approx(0.6)
+    assert moved.windows_share == pytest.approx((0.9 + DetectorParameters().windows_share) / 2)
     assert moved.trees == 96
 
 
