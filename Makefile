@@ -20,7 +20,8 @@ demo: .venv/.ready  ## the whole story on real readings, in ./demo
 	$(BIN)/safeplan demo
 
 test: .venv/.ready  ## every test, with coverage floors
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+	$(BIN)/python -m tests.coverage_floors
 
 check: lint  ## format, lint, types, floors
 
@@ -35,7 +36,7 @@ format: .venv/.ready  ## rewrite the sources in house style
 	$(BIN)/ruff check --fix $(SOURCES)
 
 docs: .venv/.ready  ## rewrite docs/cli.md from the program's own help
-	$(BIN)/python -m tests.docs_from_help > docs/cli.md
+	COLUMNS=100 $(BIN)/python -m tests.docs_from_help > docs/cli.md
 
 lock: .venv/.ready  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

@@ -10,9 +10,9 @@ HEAD = """# The command line
 
 Written by `make docs` from the program's own help; every example is run by a test.
 
-`SENSOR` may be an id or a glob; without one, all enabled sensors are meant. `--json` prints one JSON document on
-stdout, the story goes to stderr. Exit codes: 0 all done, 1 some sensors failed, 2 bad usage or configuration,
-3 the gate refused.
+`SENSOR` may be an id or a glob; without one, all enabled sensors are meant. `--json` prints one JSON
+document on stdout, the story goes to stderr. Exit codes: 0 all done, 1 some sensors failed, 2 bad usage or
+configuration, 3 the gate refused.
 """
 
 
