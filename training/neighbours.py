@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import KDTree, LocalOutlierFactor
+from scipy.spatial import cKDTree
+from sklearn.neighbors import LocalOutlierFactor
 
 from training.errors import UntrustedModel
 
@@ -22,7 +23,8 @@ NEVER_ZERO = 1e-10  # scikit-learn's own guard against densities of tied rows
 class Neighbourhood:
     """Rows learned from, how far their k-th neighbour is, and how dense it is around them."""
 
-    tree: KDTree
+    # scikit-learn's own tree finds the same, but checks its input for 0.2 ms at every call.
+    tree: cKDTree
     reach: Floats
     density: Floats
     k: int
@@ -48,7 +50,7 @@ class Neighbourhood:
         )
         if not sound:
             raise UntrustedModel("The neighbours' file is inconsistent. Retrain this sensor.")
-        return cls(KDTree(rows), distances[:, -1].astype(np.float64), density, k, rows.shape[1])
+        return cls(cKDTree(rows), distances[:, -1].astype(np.float64), density, k, rows.shape[1])
 
     def score(self, rows: Floats) -> Floats:
         """How much thinner it is around each row than around its neighbours: LOF, 1 is ordinary."""
@@ -68,7 +70,7 @@ class Search:
     @classmethod
     def among(cls, rows: Floats, *, largest: int) -> "Search":
         """Each row's neighbours among the other rows."""
-        distances, indices = KDTree(rows).query(rows, largest + 1)
+        distances, indices = cKDTree(rows).query(rows, largest + 1)
         # A row is its own nearest; among exact copies it may come second, which costs nothing.
         own = indices == np.arange(len(rows))[:, None]
         own[~own.any(axis=1), -1] = True
@@ -78,7 +80,7 @@ class Search:
     @classmethod
     def from_outside(cls, queries: Floats, rows: Floats, *, largest: int) -> "Search":
         """The neighbours that each query has among rows it is not one of."""
-        return cls(*KDTree(rows).query(queries, largest))
+        return cls(*cKDTree(rows).query(queries, largest))
 
 
 def held_out_factor(inside: Search, outside: Search, k: int) -> Floats:
