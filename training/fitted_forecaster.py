@@ -107,7 +107,12 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
         shares=shares,
         lowest=lowest,
         highest=highest,
-        bands=learn_bands(rehearsal.truth - paths, spread=float(np.nanstd(grid.values))),
+        bands=learn_bands(
+            rehearsal.truth - paths,
+            age=rehearsal.age,
+            independent=rehearsal.independent,
+            spread=float(np.nanstd(grid.values)),
+        ),
         skill=skill,
         rows=len(history.rows),
     )

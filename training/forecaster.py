@@ -71,11 +71,12 @@ class Forecaster:
             NotTrainable: fewer than 10 readings, or all at one time.
         """
         times, numbers = finite_readings(timestamps, values)
-        if len(times) < MINIMUM:
-            raise NotTrainable(
-                f"{len(times)} finite readings; a forecaster needs at least {MINIMUM}, better 50."
-            )
         grid = grid_of(times, numbers, step=self.step, slots=LONGEST)
+        if (usable := int(grid.known.sum())) < MINIMUM:
+            raise NotTrainable(
+                f"{usable} usable readings in the last {len(grid)} steps of {grid.step:g} s; "
+                f"a forecaster needs at least {MINIMUM}, better 50."
+            )
         self._fitted = learn(grid, self.parameters, self.seasonalities)
         return self
 

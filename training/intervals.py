@@ -1,6 +1,6 @@
 """Intervals that cover what they say, learned from errors made ahead of time.
 
-Knows errors by step ahead and hour of day. Does not know what made them.
+Knows errors by step ahead and their age. Does not know what made them.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,20 @@ import numpy as np
 
 from training.timegrid import Floats
 
-LEVELS = np.concatenate(([0.0005, 0.001, 0.0025], np.linspace(0.005, 0.995, 199), [0.9975, 0.999, 0.9995]))
+WIDTHS = np.concatenate((np.linspace(0.02, 0.98, 49), [0.985, 0.99, 0.995, 0.9975, 0.999]))
+HALF_LIFE = 0.3  # of the rehearsed span, after which an error counts half: a sensor's noise changes with time
+SMALL_SAMPLE = 2.5  # how much wider few errors make the outer intervals
 
 
 @dataclass(frozen=True)
 class Bands:
-    """The errors' size by step ahead, and the quantiles of errors divided by it."""
+    """The errors' size by step ahead, and how many sizes an interval of each width reaches down and up."""
 
     sizes: Floats  # one per step ahead
     growth: float  # the power of the step by which sizes grow beyond the last
     limit: float  # the size that no step exceeds
-    quantiles: Floats  # at LEVELS, of truth minus forecast, in sizes
+    below: Floats  # one per WIDTHS
+    above: Floats
 
     def size(self, steps: Floats) -> Floats:
         """The size of an error so many steps ahead; fractions count, and less than one is one."""
@@ -31,10 +34,10 @@ class Bands:
         return np.where(steps <= len(self.sizes), np.interp(steps, known, self.sizes), beyond)
 
     def around(self, forecast: Floats, steps: Floats, width: float) -> tuple[Floats, Floats]:
-        """Lower and upper bound of the central interval of this width, in (0, 1)."""
-        low, high = np.interp([(1 - width) / 2, (1 + width) / 2], LEVELS, self.quantiles)
+        """Lower and upper bound of the interval of this width, in (0, 1)."""
         size = self.size(steps)
-        return forecast + min(low, 0.0) * size, forecast + max(high, 0.0) * size
+        below, above = (np.interp(width, WIDTHS, reach) for reach in (self.below, self.above))
+        return forecast - below * size, forecast + above * size
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -42,49 +45,60 @@ class Bands:
             "sizes": self.sizes.tolist(),
             "growth": self.growth,
             "limit": self.limit,
-            "quantiles": self.quantiles.tolist(),
+            "below": self.below.tolist(),
+            "above": self.above.tolist(),
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Bands":
         """What `to_json` gave."""
-        return cls(
-            np.asarray(content["sizes"], dtype=np.float64),
-            float(content["growth"]),
-            float(content["limit"]),
-            np.asarray(content["quantiles"], dtype=np.float64),
-        )
+        sizes, below, above = (np.asarray(content[n], dtype=np.float64) for n in ("sizes", "below", "above"))
+        if len(below) != len(WIDTHS) or len(above) != len(WIDTHS):
+            raise ValueError(f"{len(below)} and {len(above)} widths, expected {len(WIDTHS)}")
+        return cls(sizes, float(content["growth"]), float(content["limit"]), below, above)
 
 
-def learn_bands(errors: Floats, *, spread: float) -> Bands:
+def learn_bands(errors: Floats, *, age: Floats, independent: float, spread: float) -> Bands:
     """Learn from truth minus forecast: one row an origin, one column a step, NaN where unknown.
 
-    `spread` is the readings' own standard deviation: no error is expected above what knowing nothing gives.
+    `age` is each origin's, from 0 for the latest to 1 for the first; `independent` how many horizons were
+    rehearsed that share no reading; `spread` the readings' own standard deviation.
     """
-    horizon = errors.shape[1]
     sizes = _smooth_sizes(errors)
-    ratios = errors / sizes
-    ratios = ratios[~np.isnan(ratios)]
+    known = ~np.isnan(errors)
+    ratios = (errors / sizes)[known]
+    weights = np.broadcast_to(0.5 ** (age / HALF_LIFE)[:, None], errors.shape)[known]
     if not len(ratios):
-        ratios = np.array([-1.0, 1.0])
-    independent = max(4.0, len(errors) * 4 / horizon)
-    quantiles = np.quantile(ratios, LEVELS) * (1 + 1.0 / independent)
-    return Bands(sizes, _growth(sizes), float(1.5 * max(spread, sizes.max())), quantiles)
+        ratios, weights = np.array([-1.0, 1.0]), np.ones(2)
+    # Few independent errors hold too few of the rare ones, which the outer intervals are made of.
+    lack = min(0.8, SMALL_SAMPLE / np.sqrt(max(independent, 1.0)))
+    levels = WIDTHS + (1 - WIDTHS) * lack * WIDTHS**4
+    evenly = _quantiles(np.abs(ratios), weights, levels)
+    low, high = _quantiles(ratios, weights, (1 - levels) / 2), _quantiles(ratios, weights, (1 + levels) / 2)
+    # Skew is believed half: its tails rest on half as many errors.
+    below = np.maximum.accumulate((np.maximum(-low, 0) + evenly) / 2)
+    above = np.maximum.accumulate((np.maximum(high, 0) + evenly) / 2)
+    return Bands(sizes, _growth(sizes), float(1.5 * max(spread, sizes.max())), below, above)
+
+
+def _quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(weights[order])
+    return np.interp(levels, (passed - 0.5 * weights[order]) / passed[-1], values[order])
 
 
 def _smooth_sizes(errors: Floats) -> Floats:
-    """Mean absolute error per step, never shrinking by more than noise: smoothed over neighbouring steps."""
+    """Mean absolute error per step, smoothed over neighbouring steps but for the first few."""
     horizon = errors.shape[1]
     counts = (~np.isnan(errors)).sum(axis=0)
     sums = np.nansum(np.abs(errors), axis=0)
     reach = max(1, horizon // 12)
     kernel = np.ones(2 * reach + 1)
-    smooth_sums = np.convolve(np.pad(sums, reach), kernel, mode="valid")
     smooth_counts = np.convolve(np.pad(counts, reach), kernel, mode="valid")
-    smooth = smooth_sums / np.maximum(smooth_counts, 1)
+    smooth = np.convolve(np.pad(sums, reach), kernel, mode="valid") / np.maximum(smooth_counts, 1)
     # The first steps differ most from their neighbours, and have as many errors as any.
     own = np.divide(sums, counts, out=smooth.copy(), where=counts > 0)
-    weight = np.clip((np.arange(horizon)) / (2 * reach), 0, 1)
+    weight = np.clip(np.arange(horizon) / (2 * reach), 0, 1)
     sizes = weight * smooth + (1 - weight) * own
     positive = sizes[sizes > 0]
     floored: Floats = np.maximum(sizes, positive.min() if len(positive) else 1e-12)

@@ -128,12 +128,14 @@ def _stabilised(lags: NDArray[np.int64], weights: Floats) -> Floats:
     impulse = np.zeros(4 * longest + 40)
     impulse[0] = 1.0
     quarter = len(impulse) // 4
-    for _ in range(50):
+    # A weight of 1.0005 on one lag is a random walk that was measured so, and must stay near one.
+    pull = 1 - min(0.002, 0.5 / longest)
+    for _ in range(100):
         recursion = np.zeros(longest + 1)
         recursion[0] = 1.0
         recursion[lags] = -weights
         echo = np.abs(lfilter([1.0], recursion, impulse))
         if echo[-quarter:].max() <= echo[:quarter].max():
             break
-        weights = weights * (1 - 0.5 / longest) ** lags
+        weights = weights * pull**lags
     return weights

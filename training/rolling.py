@@ -57,13 +57,24 @@ class Rehearsal:
         return after
 
     @cached_property
-    def weights(self) -> Floats:
-        """How much each origin counts; the latest 1."""
+    def age(self) -> Floats:
+        """Each origin's age, from 1 for the first to 0 for the latest."""
         if not len(self.origins):
             return np.zeros(0)
-        age = self.origins[-1] - self.origins
-        fading: Floats = 0.5 ** (age / (HALF_LIFE * max(1, age[0])))
+        slots: Floats = (self.origins[-1] - self.origins).astype(np.float64)
+        return slots / max(1.0, float(slots[0]))
+
+    @cached_property
+    def weights(self) -> Floats:
+        """How much each origin counts; the latest 1."""
+        fading: Floats = 0.5 ** (self.age / HALF_LIFE)
         return fading
+
+    @property
+    def independent(self) -> float:
+        """How many horizons fit into the rehearsed readings without sharing one."""
+        begin = self.origins[0] if len(self.origins) else 0
+        return float(self.history.grid.known[begin:].sum() / self.horizon)
 
     @cached_property
     def naives(self) -> Mapping[str, Naive]:

@@ -26,14 +26,18 @@ class Season:
         return PERIODS[self.name]
 
 
-def supported(name: str, *, days: float, step: float) -> bool:
-    """Whether so many days at this step (seconds) can show a season: twice round, four readings a turn.
+def supported(name: str, days: Floats, *, step: float) -> bool:
+    """Whether readings at these times (days, ascending) show a season: each quarter of a turn twice at least.
 
-    >>> supported("weekly", days=13, step=3600), supported("weekly", days=15, step=3600)
-    (False, True)
+    A step (seconds) that takes fewer than four readings a turn shows none.
+
+    >>> supported("daily", np.arange(48) / 24, step=3600), supported("daily", np.arange(40) / 24, step=3600)
+    (True, False)
     """
     period = PERIODS[name]
-    return days >= 2 * period and step * 4 <= period * DAY
+    quarters = np.floor(4 * days / period).astype(np.int64)
+    seen = quarters[np.flatnonzero(np.diff(quarters, prepend=-1))]
+    return step * 4 <= period * DAY and int(np.bincount(seen % 4, minlength=4).min()) >= 2
 
 
 def highest_order(name: str, *, step: float) -> int:

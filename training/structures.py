@@ -95,7 +95,7 @@ class History:
     @cached_property
     def offered(self) -> tuple[Season, ...]:
         """Every season some stretch could take, at its highest order."""
-        days = len(self.grid) * self.grid.step / 86_400
+        days = self.grid.days[self.rows]
         return tuple(
             Season(name, min(self.most[name], highest_order(name, step=self.grid.step)))
             for name in PERIODS
@@ -131,7 +131,7 @@ class History:
         return fit_autoregression(residuals, most=structure.lags, seasonal=seasonal)
 
     def _seasons(self, structure: Structure, first: int, last: int) -> tuple[tuple[Season, ...], Columns]:
-        days = self.sums.t[last - 1] - self.sums.t[first]
+        days = self.sums.t[first:last]
         orders = structure.orders()
         taken, columns, begin = [], [], 0
         for season in self.offered:
@@ -142,6 +142,6 @@ class History:
             begin += 2 * season.order
         return tuple(taken), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
 
-    def _takes(self, name: str, days: float) -> bool:
+    def _takes(self, name: str, days: Floats) -> bool:
         wanted = self.wanted.get(name, "auto")
-        return supported(name, days=days, step=self.grid.step) if wanted == "auto" else wanted
+        return supported(name, days, step=self.grid.step) if wanted == "auto" else wanted

@@ -178,7 +178,7 @@ def test_fifty_readings_suffice_and_nine_do_not():
     series = readings(50)
 
     assert np.isfinite(fitted(series).forecast(24)["forecasted_values"]).all()
-    with pytest.raises(NotTrainable, match="9 finite readings"):
+    with pytest.raises(NotTrainable, match="9 usable readings"):
         fitted(series[:9])
 
 

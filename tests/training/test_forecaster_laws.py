@@ -23,7 +23,7 @@ MAKERS = [
     ),
 ]
 
-law = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+law = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 every_forecaster = pytest.mark.parametrize("make", MAKERS, ids=["default", "linear", "bare", "average"])
 
 

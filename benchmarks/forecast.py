@@ -1,0 +1,149 @@
+"""Forecasts against every peer a user could pick instead, in one run.
+
+    python -m benchmarks.forecast --data ../shared/data/forecast --json forecast.json
+    python -m benchmarks.forecast --data DIR --series 'steel.*' --origins 2 --peers ours Prophet
+
+DIR holds `sets.csv` (file, step, horizon, season, week, history_days) and the files it names, each of
+`series_id,timestamp,value` on the set's own grid. Per series there are five origins over the last fifth of its
+readings; each forecaster gets the days of history before an origin, nothing else. Ours is tuned (40 trials)
+and fitted at each origin.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from benchmarks.forecast_peers import PEERS, Question
+from training.measures import interval_measures, naive_scales, point_measures
+from training.timegrid import Floats
+
+WIDTH = 0.95
+YARDSTICK = "seasonal naive (day)"
+MEASURES = ["mase", "rmsse", "coverage", "scaled_winkler", "cpu_seconds"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One series at one origin: what is asked, what came, and the scales of its errors."""
+
+    file: str
+    series_id: str
+    origin: int
+    asked: Question
+    truth: Floats
+    scales: tuple[float, float]  # mean absolute and square change over a season, before the first origin
+
+
+def tasks(folder: Path, *, pattern: str = "*", origins: int = 5) -> Iterator[Task]:
+    """Every series of the folder whose id matches, at each of its origins."""
+    for row in json.loads(pd.read_csv(folder / "sets.csv").to_json(orient="records")):
+        readings = pd.read_csv(folder / row["file"], parse_dates=["timestamp"])
+        for series_id, group in readings.groupby("series_id"):
+            if fnmatch(str(series_id), pattern):
+                values = group.set_index("timestamp")["value"].asfreq(row["step"])
+                yield from _tasks_of(values, str(series_id), row, origins)
+
+
+def _tasks_of(values: pd.Series, series_id: str, row: dict[str, Any], origins: int) -> Iterator[Task]:
+    horizon, season = int(row["horizon"]), int(row["season"])
+    week = int(row["week"]) if row["week"] else None
+    numbers = values.to_numpy()
+    known = np.flatnonzero(~np.isnan(numbers))
+    scales = naive_scales(numbers[: int(known[int(0.8 * len(known))])], season)
+    for number, origin in enumerate(place_origins(numbers, horizon=horizon, origins=origins)):
+        start = values.index[origin] - pd.Timedelta(days=row["history_days"])
+        history = values.iloc[: origin + 1].loc[start:]
+        truth = numbers[origin + 1 : origin + 1 + horizon]
+        asked = Question(history, horizon, season, week, WIDTH)
+        yield Task(row["file"], series_id, number, asked, truth, scales)
+
+
+def place_origins(values: Floats, *, horizon: int, origins: int) -> list[int]:
+    """Readings in the last fifth, evenly apart, after each of which at least half a horizon is known."""
+    known = ~np.isnan(values)
+    rows = np.flatnonzero(known)
+    before = np.concatenate(([0], np.cumsum(known)))
+    late = rows[int(0.8 * len(rows)) :]
+    late = late[late + horizon < len(values)]
+    usable = late[before[late + 1 + horizon] - before[late + 1] >= horizon / 2]
+    return [int(usable[i]) for i in np.linspace(0, len(usable) - 1, min(origins, len(usable))).astype(int)]
+
+
+def judge(name: str, task: Task) -> dict[str, Any]:
+    """One peer's measures on one task, with the CPU-seconds it took."""
+    began = cpu_seconds()
+    answer = PEERS[name](task.asked)
+    spent = cpu_seconds() - began
+    absolute, square = task.scales
+    point = point_measures(task.truth, answer.values, absolute_scale=absolute, square_scale=square)
+    interval = interval_measures(task.truth, answer.lower, answer.upper, width=WIDTH)
+    return {
+        "peer": name,
+        "file": task.file,
+        "series_id": task.series_id,
+        "origin": task.origin,
+        **point,
+        **interval,
+        "scaled_winkler": interval["winkler"] / absolute,
+        "cpu_seconds": spent,
+        "note": answer.note,
+    }
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of those it started and waited for (Prophet fits in one of its own)."""
+    return sum(os.times()[:4])
+
+
+def macro(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean over origins, then series, then files: one row a peer, best first; then MASE file by file."""
+    by_series = results.groupby(["peer", "file", "series_id"])[MEASURES].mean()
+    by_file = by_series.groupby(["peer", "file"]).mean()
+    total = by_file.groupby("peer").mean()
+    total["coverage_mean"] = by_series.groupby("peer")["coverage"].mean()
+    total["coverage_least"] = by_series.groupby("peer")["coverage"].min()
+    return total.join(by_file["mase"].unstack("file")).sort_values("mase")
+
+
+def against(results: pd.DataFrame, yardstick: str) -> pd.DataFrame:
+    """Our MASE and a yardstick's, series by series, the worst ratio first; above 1 we lose."""
+    mean = results.groupby(["peer", "series_id"])["mase"].mean().unstack("peer")[["ours", yardstick]]
+    coverage = results[results["peer"] == "ours"].groupby("series_id")["coverage"].mean()
+    ratio = mean["ours"] / mean[yardstick]
+    return mean.assign(ratio=ratio, coverage=coverage).sort_values("ratio", ascending=False)
+
+
+def main() -> None:
+    """Run, print the tables, write the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a folder with sets.csv and its files")
+    parser.add_argument("--json", type=Path, help="where to write every result")
+    parser.add_argument("--series", default="*", help="only series whose id matches this glob")
+    parser.add_argument("--origins", type=int, default=5, help="origins a series")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), help=f"of: {', '.join(PEERS)}")
+    asked = parser.parse_args()
+
+    found = list(tasks(asked.data, pattern=asked.series, origins=asked.origins))
+    results = pd.DataFrame(judge(name, task) for task in track(found) for name in asked.peers)
+    table = macro(results)
+    print(table.round(3).to_string())
+    if {"ours", YARDSTICK} <= set(asked.peers):
+        print(against(results, YARDSTICK).round(3).to_string())
+    if asked.json:
+        content = {"macro": table.reset_index().to_dict("records"), "results": results.to_dict("records")}
+        asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
