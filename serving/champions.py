@@ -1,18 +1,41 @@
 """Champions: the loaded model that serves each sensor, as the aliases say.
 
-Knows which versions carry the alias, keeps what it loaded until the alias moves, and loads only files whose
-SHA-256 is the registered one. Leaves scoring to `scoring`.
+Knows which versions carry the alias, loads them when first asked for, opens a new one beside the old, and
+lets it take over only when it has shown what it must. A version that fails is refused: the old one stays, the
+reason becomes a tag. Leaves the checks to `acceptance`, polling to `follower`, scoring to `scoring`.
 """
 
+import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import Field
+
+from serving.acceptance import Library, Model
+from serving.record import Record
 from training.detector import AnomalyDetector
-from training.errors import NoChampion
+from training.errors import NoChampion, RegistryError, SafePlanError, UntrustedModel
 from training.forecaster import Forecaster
 from training.kinds import Kind
 from training.registry import CHAMPION, Listing, Registry, Version
+from training.settings import Settings
+
+log = logging.getLogger("safeplan.serving")
+
+Key = tuple[str, Kind]
+
+
+class CacheSettings(Settings, file="serving", section="cache"):
+    """How many models stay in memory."""
+
+    sensors: int = Field(1_000, ge=1, description="sensors whose models stay loaded, the latest asked for")
+    retry_after: float = Field(
+        30.0, gt=0, description="seconds until a model that did not load is tried anew"
+    )
 
 
 @dataclass(frozen=True)
@@ -21,6 +44,7 @@ class ServingDetector:
 
     version: Version
     model: AnomalyDetector
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -29,25 +53,74 @@ class ServingForecaster:
 
     version: Version
     model: Forecaster
+    since: datetime
+
+
+Serving = ServingDetector | ServingForecaster
+
+
+@dataclass
+class Tally:
+    """What has happened since the start, for metrics."""
+
+    loads: int = 0
+    takeovers: int = 0
+    refusals: int = 0
+    evictions: int = 0
+    refused: dict[str, str] = field(default_factory=dict)  # uri: reason, of versions whose alias still stands
 
 
 class Champions:
-    """Loads champions when first asked for, and again when an alias has moved.
+    """Loads champions when first asked for, and again when an alias has moved; safe for several threads.
 
-    `cache` is a folder of checked copies of registered files; it may be deleted at any time.
+    `cache` is a folder of checked copies of registered files; it may be deleted at any time. With a `record`,
+    a sensor whose new version is refused, or whose registry is away at the start, keeps what served last.
     """
 
-    def __init__(self, registry: Registry, cache: Path) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        cache: Path,
+        *,
+        record: Record | None = None,
+        settings: CacheSettings | None = None,
+    ) -> None:
         self.registry = registry
-        self.cache = cache
-        self._listings: Mapping[tuple[str, Kind], Listing] = {}
-        self._detectors: dict[str, ServingDetector] = {}
-        self._forecasters: dict[str, ServingForecaster] = {}
-        self.refresh()
+        self.library = Library(registry, cache)
+        self.record = record
+        self.settings = settings or CacheSettings()
+        self.tally = Tally()
+        self.away: str | None = None  # why the registry cannot be reached
+        self.last_contact: datetime | None = None
+        self._listings: Mapping[Key, Listing] = {}
+        self._loaded: OrderedDict[Key, Serving] = OrderedDict()
+        self._failed: dict[tuple[str, int], tuple[datetime, SafePlanError]] = {}
+        self._locks: dict[Key, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._find_out()
 
     def refresh(self) -> None:
-        """Ask the registry, by one query, where every alias points now."""
-        self._listings = self.registry.listings()
+        """Ask the registry, by one query, where every alias points now, and let what has moved take over.
+
+        Raises:
+            RegistryError: it is away; everything goes on as before.
+        """
+        try:
+            self._listings = self.registry.listings()
+        except RegistryError as error:
+            if self.away is None:
+                log.warning("the registry is out of reach: %s", error)
+            self.away = str(error)
+            raise
+        if self.away is not None:
+            log.info("the registry is back")
+        self.away, self.last_contact = None, _now()
+        for key in list(self._loaded):
+            self._follow(key)
+        standing = {f"models:/{one.name}/{one.aliases.get(CHAMPION)}" for one in self._listings.values()}
+        self.tally.refused = {uri: why for uri, why in self.tally.refused.items() if uri in standing}
+        if self.record is not None:
+            self.record.keep(self._listings, self.loaded().values())
 
     def name(self, sensor_id: str, kind: Kind) -> str | None:
         """The registered model of a sensor and kind, or None where there is none."""
@@ -61,12 +134,9 @@ class Champions:
             NoChampion: no version carries the alias.
             UntrustedModel: its files are not those that were registered.
         """
-        number = self._number(sensor_id, Kind.DETECTOR)
-        known = self._detectors.get(sensor_id)
-        if known is None or known.version.number != number:
-            version, files = self._fetched(sensor_id, Kind.DETECTOR, number)
-            known = self._detectors[sensor_id] = ServingDetector(version, AnomalyDetector.load(files))
-        return known
+        found = self._serving((sensor_id, Kind.DETECTOR))
+        assert isinstance(found, ServingDetector)
+        return found
 
     def forecaster(self, sensor_id: str) -> ServingForecaster:
         """The forecaster that serves a sensor.
@@ -75,21 +145,134 @@ class Champions:
             NoChampion: no version carries the alias.
             UntrustedModel: its files are not those that were registered.
         """
-        number = self._number(sensor_id, Kind.FORECASTER)
-        known = self._forecasters.get(sensor_id)
-        if known is None or known.version.number != number:
-            version, files = self._fetched(sensor_id, Kind.FORECASTER, number)
-            known = self._forecasters[sensor_id] = ServingForecaster(version, Forecaster.load(files))
-        return known
+        found = self._serving((sensor_id, Kind.FORECASTER))
+        assert isinstance(found, ServingForecaster)
+        return found
 
-    def _number(self, sensor_id: str, kind: Kind) -> int:
-        listing = self._listings.get((sensor_id, kind))
+    def loaded(self) -> dict[Key, Serving]:
+        """What is in memory now."""
+        with self._lock:
+            return dict(self._loaded)
+
+    def serving(self) -> list[Key]:
+        """Every sensor and kind that a version carries the alias of."""
+        return [key for key, listing in self._listings.items() if CHAMPION in listing.aliases]
+
+    def _find_out(self) -> None:
+        try:
+            self.refresh()
+        except RegistryError:
+            remembered = None if self.record is None else self.record.listings()
+            if not remembered:
+                raise
+            self._listings = remembered
+
+    def _serving(self, key: Key) -> Serving:
+        found = self._loaded.get(key)
+        if found is not None:
+            with self._lock:
+                if key in self._loaded:
+                    self._loaded.move_to_end(key)
+            return found
+        number = self._number(key)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        # Of many requests for a sensor that is not loaded one loads it; those for others do not wait.
+        with lock:
+            return self._loaded.get(key) or self._taken_over(key, self._first(key, number))
+
+    def _first(self, key: Key, number: int) -> Serving:
+        """The version the alias names, or the one that served last where that one cannot."""
+        try:
+            return self._opened(key, number)
+        except RegistryError:
+            last = None if self.record is None else self.record.served(key)
+            if last is None or last == number:
+                raise
+            return self._opened(key, last)
+
+    def _follow(self, key: Key) -> None:
+        listing, current = self._listings.get(key), self._loaded.get(key)
+        number = None if listing is None else listing.aliases.get(CHAMPION)
+        if number is None:
+            with self._lock:
+                self._loaded.pop(key, None)
+        elif current is not None and (current.version.number, current.version.name) != (number, listing.name):
+            try:
+                self._taken_over(key, self._opened(key, number))
+                self.tally.takeovers += 1
+            except SafePlanError as error:
+                log.debug("%s of %s stays: %s", key[1], key[0], error)
+
+    def _opened(self, key: Key, number: int) -> Serving:
+        name = self._listings[key].name
+        failed = self._failed.get((name, number))
+        if failed is not None and (_now() - failed[0]).total_seconds() < self.settings.retry_after:
+            raise failed[1]
+        try:
+            serving = self._open(key, name, number)
+        except SafePlanError as error:
+            known = failed is not None and str(failed[1]) == str(error)
+            self._failed[name, number] = (_now(), error)
+            if not known and self.away is None:
+                self._refuse(name, number, error)
+            raise
+        self._failed.pop((name, number), None)
+        self.tally.loads += 1
+        return serving
+
+    def _open(self, key: Key, name: str, number: int) -> Serving:
+        version = self._version(name, number)
+        sensor_id, kind = key
+        if (version.sensor_id, version.kind) != key:
+            raise UntrustedModel(
+                f"{version.uri} says it is the {version.kind} of {version.sensor_id or 'nobody'}, "
+                f"not the {kind} of {sensor_id}. Roll back."
+            )
+        return serving_of(version, self.library.open(version))
+
+    def _version(self, name: str, number: int) -> Version:
+        remembered = None if self.away is None else self.library.remembered(name, number)
+        return remembered or self.registry.version(name, number)
+
+    def _taken_over(self, key: Key, serving: Serving) -> Serving:
+        with self._lock:
+            self._loaded[key] = serving
+            self._loaded.move_to_end(key)
+            # Two kinds a sensor.
+            while len(self._loaded) > 2 * self.settings.sensors:
+                self._loaded.popitem(last=False)
+                self.tally.evictions += 1
+        return serving
+
+    def _refuse(self, name: str, number: int, error: SafePlanError) -> None:
+        """Say why a version does not serve: in the log, in the metrics and on the version itself."""
+        uri = f"models:/{name}/{number}"
+        self.tally.refusals += 1
+        self.tally.refused[uri] = str(error)
+        log.error("%s does not serve: %s", uri, error)
+        if isinstance(error, UntrustedModel):
+            try:
+                self.registry.tag(self.registry.version(name, number), serving=f"refused: {error}"[:500])
+            except RegistryError as other:
+                log.warning("%s could not be tagged: %s", uri, other)
+
+    def _number(self, key: Key) -> int:
+        listing = self._listings.get(key)
         if listing is None or CHAMPION not in listing.aliases:
+            sensor_id, kind = key
             raise NoChampion(
                 f"{sensor_id} has no {kind} champion. Run: safeplan train '{sensor_id}' --kind {kind}"
             )
         return listing.aliases[CHAMPION]
 
-    def _fetched(self, sensor_id: str, kind: Kind, number: int) -> tuple[Version, Path]:
-        version = self.registry.version(self._listings[sensor_id, kind].name, number)
-        return version, self.registry.fetch(version, self.cache)
+
+def serving_of(version: Version, model: Model) -> Serving:
+    """A version and its model, from now on."""
+    if isinstance(model, AnomalyDetector):
+        return ServingDetector(version, model, _now())
+    return ServingForecaster(version, model, _now())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
