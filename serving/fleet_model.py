@@ -1,0 +1,46 @@
+"""The servable fleet: the models-from-code file that `mlflow models serve` runs.
+
+`mlflow models serve -m models:/safeplan-fleet@champion --env-manager local` finds the sensors' champions
+through `MLFLOW_TRACKING_URI` (or `SAFEPLAN_HOME`) and their readings through `SAFEPLAN_DATABASE_URL`, exactly as
+every `safeplan` command does. Knows MLflow's model interface; leaves answers to `scoring`.
+"""
+
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from serving.contract import BadRequest, ask_of_frame
+from serving.service import FleetService
+from training.workspace import Workspace
+
+
+class FleetModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """All sensors behind one model."""
+
+    service: FleetService | None = None
+
+    def load_context(self, context: Any) -> None:  # noqa: ARG002
+        """Open the service once, when the server starts."""
+        self.service = FleetService(Workspace.here())
+        self.service.start()
+
+    def predict(
+        self,
+        context: Any,  # noqa: ARG002
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """One object a row."""
+        assert self.service is not None
+        try:
+            ask = ask_of_frame(model_input, params, self.service.limits)
+        except BadRequest as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        return self.service.scorer.answer(ask).records()
+
+
+set_model(FleetModel())

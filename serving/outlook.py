@@ -1,0 +1,161 @@
+"""What comes next for one sensor: its forecaster's word from its newest reading, or the best naive one's.
+
+Knows steps ahead and moments between them, and keeps each sensor's last path until a newer reading or version
+comes. Leaves forecasting to `Forecaster` and `naive_service`.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serving.champions import ServingForecaster
+from serving.naive_service import naive_forecast
+from serving.recent import Tail, times_of
+from training.errors import DataError
+from training.fitted_forecaster import FARTHEST
+
+Floats = NDArray[np.float64]
+
+AT_LEAST = 48  # steps a kept path reaches
+COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")
+KEPT_PATHS = 4_096
+
+
+@dataclass(frozen=True)
+class Path:
+    """One sensor's forecast, a row a step: expected, lower, upper; `origin` is the newest reading seen."""
+
+    origin: float
+    first: float
+    step: float
+    steps: Floats
+    version: str
+
+    @property
+    def seconds(self) -> Floats:
+        """The time of each step."""
+        return self.first + self.step * np.arange(len(self.steps))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Forecasts at the moments asked about, and for the steps ahead."""
+
+    at: Floats  # a row a moment: expected, lower, upper; NaN where there is none
+    ahead: Path
+    version: str
+
+
+class Outlooks:
+    """Forecasts of all sensors; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._paths: OrderedDict[str, tuple[object, Path]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(
+        self,
+        sensor_id: str,
+        forecaster: ServingForecaster | None,
+        tail: Tail,
+        moments: Floats,
+        *,
+        horizon: int = 0,
+        step: timedelta | None = None,
+    ) -> Outlook:
+        """What is expected at these moments, and in the next `horizon` steps.
+
+        Raises:
+            DataError: nothing is known to forecast from, or a moment is too far ahead.
+        """
+        path = self._path(sensor_id, forecaster, tail, AT_LEAST, step)
+        places = (moments - path.first) / path.step
+        needed = int(np.ceil(places.max(initial=-1.0))) + 1
+        if needed > FARTHEST:
+            raise DataError(f"it is {needed} steps ahead; the furthest forecast is {FARTHEST} steps.")
+        if max(needed, horizon) > len(path.steps):
+            path = self._path(sensor_id, forecaster, tail, max(needed, horizon), step)
+        return Outlook(_at(path, places, forecaster, tail, moments), path, path.version)
+
+    def _path(
+        self,
+        sensor_id: str,
+        forecaster: ServingForecaster | None,
+        tail: Tail,
+        steps: int,
+        step: timedelta | None,
+    ) -> Path:
+        seen = (forecaster, len(tail.seconds), *tail.seconds[-1:].tolist(), *tail.values[-1:].tolist())
+        with self._lock:
+            kept = self._paths.get(sensor_id)
+        if kept is not None and kept[0] == seen and len(kept[1].steps) >= steps:
+            return kept[1]
+        path = new_path(forecaster, tail, steps, step=step)
+        with self._lock:
+            self._paths[sensor_id] = (seen, path)
+            self._paths.move_to_end(sensor_id)
+            while len(self._paths) > KEPT_PATHS:
+                self._paths.popitem(last=False)
+        return path
+
+
+def new_path(
+    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, step: timedelta | None = None
+) -> Path:
+    """The next steps after the newest reading.
+
+    Raises:
+        DataError: there is no forecaster, and no reading to go on from.
+    """
+    frame, version = forecast_frame(forecaster, tail, steps, step=step)
+    seconds = frame["timestamps"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    width = float(seconds[1] - seconds[0])
+    origin = float(tail.seconds[-1]) if len(tail.seconds) else float(seconds[0]) - width
+    return Path(origin, float(seconds[0]), width, frame[list(COLUMNS)].to_numpy(np.float64), version)
+
+
+def forecast_frame(
+    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, step: timedelta | None = None
+) -> tuple[pd.DataFrame, str]:
+    """The next steps as a forecaster's frame, and the version (or the naive forecast) that says so.
+
+    Raises:
+        DataError: there is no forecaster, and no reading to go on from.
+    """
+    steps = max(steps, 2)
+    if forecaster is not None:
+        frame = forecaster.model.forecast(steps, history=tail.series if len(tail.seconds) else None)
+        return frame, str(forecaster.version.number)
+    if not len(tail.seconds):
+        raise DataError("no forecaster serves it, and there is no good reading to go on from.")
+    frame = naive_forecast(tail.series, steps, step=step)
+    return frame, str(frame.pop("method").iloc[0])
+
+
+def _at(
+    path: Path, places: Floats, forecaster: ServingForecaster | None, tail: Tail, moments: Floats
+) -> Floats:
+    """A row a moment: read off the path at its steps, computed anew between and before them."""
+    found = np.full((len(moments), 3), np.nan)
+    nearest = np.rint(places)
+    on_step = (np.abs(places - nearest) < 1e-6) & (nearest >= 0)
+    found[on_step] = path.steps[nearest[on_step].astype(np.int64)]
+    rest = ~on_step
+    if not rest.any():
+        return found
+    if forecaster is None:
+        between = rest & (places > 0)
+        for column in range(3):
+            found[between, column] = np.interp(
+                places[between], np.arange(len(path.steps)), path.steps[:, column]
+            )
+        return found
+    history = tail.series if len(tail.seconds) else None
+    frame = forecaster.model.predict(times_of(moments[rest]), history=history)
+    found[rest] = frame[list(COLUMNS)].to_numpy(np.float64)
+    return found

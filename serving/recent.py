@@ -1,0 +1,255 @@
+"""The newest readings of each sensor, close at hand: what a score looks back on and a forecast starts from.
+
+Knows the readings store and what to do while it is away: go on with what is in memory, and say so. One query
+a request asks which sensors have newer readings; a reading that arrives late, behind newer ones, is seen when
+a sensor's readings are read anew, after a minute.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooSlow
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+from sqlalchemy import Connection, Engine, TableValuedAlias, cast, func, select
+from sqlalchemy.dialects import postgresql
+
+from training.database import reading, sensor_readings
+from training.errors import StoreError
+from training.readings import GOOD, ReadingStore
+from training.settings import Settings
+
+log = logging.getLogger("safeplan.serving")
+
+Floats = NDArray[np.float64]
+T = TypeVar("T")
+
+TOGETHER = timedelta(days=1)  # sensors whose readings end that near each other are read on by one query
+
+
+class RecentSettings(Settings, file="serving", section="readings"):
+    """How the endpoint uses the readings store."""
+
+    context: int = Field(4096, ge=64, description="newest good readings of a sensor kept in memory")
+    sensors: int = Field(2_000, ge=1, description="sensors whose readings stay in memory")
+    again_after: float = Field(60.0, gt=0, description="seconds until all of a sensor's are read anew")
+    patience: float = Field(2.0, gt=0, description="seconds a request waits for the database")
+    retry_after: float = Field(3.0, gt=0, description="seconds until a database that was away is asked again")
+
+
+@dataclass(frozen=True)
+class Tail:
+    """One sensor's newest good readings, in seconds of the epoch and ascending; `whole`: there are no older."""
+
+    seconds: Floats
+    values: Floats
+    whole: bool = True
+
+    def before(self, moment: float) -> "Tail":
+        """The readings before a moment."""
+        end = int(np.searchsorted(self.seconds, moment))
+        return self if end == len(self.seconds) else Tail(self.seconds[:end], self.values[:end], self.whole)
+
+    def merged(self, seconds: Floats, values: Floats) -> "Tail":
+        """With further readings, which win over stored ones of the same time."""
+        if not len(seconds):
+            return self
+        if not len(self.seconds) or seconds[0] > self.seconds[-1]:
+            return Tail(
+                np.concatenate([self.seconds, seconds]), np.concatenate([self.values, values]), self.whole
+            )
+        kept = ~np.isin(self.seconds, seconds)
+        together = np.concatenate([self.seconds[kept], seconds])
+        order = np.argsort(together, kind="stable")
+        return Tail(together[order], np.concatenate([self.values[kept], values])[order], self.whole)
+
+    def newest(self, readings: int) -> "Tail":
+        """At most so many of the newest."""
+        if len(self.seconds) <= readings:
+            return self
+        return Tail(self.seconds[-readings:], self.values[-readings:], whole=False)
+
+    @property
+    def series(self) -> pd.Series:
+        """Values by time."""
+        return pd.Series(self.values, index=times_of(self.seconds))
+
+
+NOTHING = Tail(np.empty(0), np.empty(0))
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What is known of some sensors' pasts, and whether the store could be asked."""
+
+    tails: Mapping[str, Tail]
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A tail in memory: the newest time of any quality in the store, and when it was read."""
+
+    tail: Tail
+    newest: datetime | None
+    read_at: float
+
+
+class RecentReadings:
+    """The tails of all sensors that were asked about; safe to use from several threads."""
+
+    def __init__(self, store: Callable[[], ReadingStore], settings: RecentSettings | None = None) -> None:
+        self.open_store = store  # asked only from our own threads: a database may be away from the start
+        self.settings = settings or RecentSettings()
+        self.away: str | None = None  # why the store cannot be reached
+        self._kept: dict[str, Kept] = {}
+        self._askers = ThreadPoolExecutor(4, thread_name_prefix="readings")
+        self._hanging: Future[Any] | None = None
+        self._away_until = 0.0
+        self._progress = 0.0
+
+    def recall(self, sensor_ids: Sequence[str]) -> Recall:
+        """The tails of these sensors, renewed where the store has newer readings and can be reached."""
+        reached = self._ask(self._renew, sensor_ids) is not None
+        kept = self._kept
+        return Recall({name: kept[name].tail for name in sensor_ids if name in kept}, reached)
+
+    def further_back(self, sensor_id: str, start: float, end: float) -> Tail | None:
+        """Readings older than those in memory: those until `end` with the context before `start`."""
+        return self._ask(self._read_back, sensor_id, start, end)
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._askers.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, question: Callable[..., T], *about: Any) -> T | None:
+        """The store's answer, or None where it is away; a request never waits long to learn that."""
+        hangs = self._hanging is not None and not self._hanging.done()
+        if hangs or time.monotonic() < self._away_until:
+            return None
+        self._progress = time.monotonic()
+        asked = self._askers.submit(question, *about)
+        try:
+            answer = self._patiently(asked)
+        except (StoreError, TooSlow) as error:
+            self._hanging = asked
+            self._note_away(error)
+            return None
+        if self.away is not None:
+            log.info("the readings store is back")
+            self.away = None
+        return answer
+
+    def _patiently(self, asked: "Future[T]") -> T:
+        while True:
+            try:
+                return asked.result(self.settings.patience)
+            except TooSlow:
+                # Many sensors at once take their time; a database that answers is not away.
+                if asked.done() or time.monotonic() - self._progress > self.settings.patience:
+                    raise
+
+    def _note_away(self, error: Exception) -> None:
+        words = str(error) or f"no answer within {self.settings.patience:g} s"
+        if self.away is None:
+            log.warning("the readings store is out of reach: %s", words)
+        self.away, self._away_until = words, time.monotonic() + self.settings.retry_after
+
+    def _renew(self, sensor_ids: Sequence[str]) -> bool:
+        store = self.open_store()
+        newest, now = newest_times(store.engine, sensor_ids), time.monotonic()
+        grown: dict[str, Kept] = {}
+        for name in sensor_ids:
+            kept, last = self._kept.get(name), newest.get(name)
+            if kept is None or now - kept.read_at > self.settings.again_after or _went_back(kept, last):
+                self._read_anew(store, name, last, now)
+            elif kept.newest != last:
+                grown[name] = kept
+        self._read_further(store, grown, newest)
+        return True
+
+    def _read_anew(self, store: ReadingStore, sensor_id: str, newest: datetime | None, now: float) -> None:
+        context = self.settings.context
+        found = store.latest(sensor_id, context, quality=GOOD) if newest else None
+        if found is None and sensor_id not in self._kept:
+            return  # a name that somebody made up must not stay in memory
+        tail = NOTHING if found is None else tail_of(found, whole=len(found) < context)
+        while len(self._kept) >= self.settings.sensors and sensor_id not in self._kept:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[sensor_id] = Kept(tail, newest, now)
+        self._progress = time.monotonic()
+
+    def _read_further(
+        self, store: ReadingStore, grown: Mapping[str, Kept], newest: Mapping[str, datetime]
+    ) -> None:
+        """Read what came since, of many sensors by one query; one that was long silent costs only itself."""
+        if not grown:
+            return
+        since = {name: kept.newest for name, kept in grown.items() if kept.newest}
+        latest = max(since.values())
+        together = [name for name, start in since.items() if latest - start < TOGETHER]
+        frames = store.many(together, min(since[name] for name in together), quality=GOOD)
+        parts = dict(tuple(frames.groupby("sensor_id", sort=False)))
+        for name, kept in grown.items():
+            if name not in together:
+                found = store.between(name, since[name], quality=GOOD)
+            else:
+                found = parts.get(name, frames.iloc[:0])
+            more = tail_of(found, whole=False)
+            tail = kept.tail.merged(more.seconds, more.values).newest(self.settings.context)
+            self._kept[name] = Kept(tail, newest[name], kept.read_at)
+            self._progress = time.monotonic()
+
+    def _read_back(self, sensor_id: str, start: float, end: float) -> Tail:
+        store = self.open_store()
+        first, last = (times_of(np.array([moment]))[0].to_pydatetime() for moment in (start, end))
+        earlier = tail_of(store.latest(sensor_id, self.settings.context, end=first, quality=GOOD), whole=True)
+        later = tail_of(store.between(sensor_id, first, last, quality=GOOD), whole=True)
+        return earlier.merged(later.seconds, later.values)
+
+
+def newest_times(engine: Engine, sensor_ids: Sequence[str]) -> dict[str, datetime]:
+    """The time of the newest reading of each of these sensors, of any quality, by one query of seeks."""
+    kept = sensor_readings.c
+    with reading(engine) as connection:
+        if len(sensor_ids) == 1:
+            one = select(func.max(kept.timestamp)).where(kept.sensor_id == sensor_ids[0])
+            found = [(sensor_ids[0], connection.execute(one).scalar())]
+        else:
+            wanted = _each_of(connection, sensor_ids)
+            newest = (
+                select(func.max(kept.timestamp)).where(kept.sensor_id == wanted.c.value).scalar_subquery()
+            )
+            found = [(row[0], row[1]) for row in connection.execute(select(wanted.c.value, newest))]
+    return {sensor_id: last for sensor_id, last in found if last is not None}
+
+
+def _each_of(connection: Connection, texts: Sequence[str]) -> TableValuedAlias:
+    """Texts as a table: one parameter however many there are."""
+    if connection.dialect.name == "postgresql":
+        return func.json_array_elements_text(cast(json.dumps(texts), postgresql.JSON)).table_valued("value")
+    return func.json_each(json.dumps(texts)).table_valued("value")
+
+
+def tail_of(found: pd.DataFrame, *, whole: bool) -> Tail:
+    """A frame of readings as a tail."""
+    seconds = found["timestamp"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    return Tail(seconds, found["value"].to_numpy(np.float64), whole)
+
+
+def times_of(seconds: Floats) -> pd.DatetimeIndex:
+    """Seconds of the epoch as naive UTC times."""
+    return pd.DatetimeIndex(np.rint(seconds * 1e6).astype(np.int64).astype("datetime64[us]"))
+
+
+def _went_back(kept: Kept, newest: datetime | None) -> bool:
+    """Whether readings were deleted, or there were none: nothing to go on from."""
+    return kept.newest != newest and (kept.newest is None or newest is None or newest < kept.newest)
