@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.calibration import episodes
 from training.detector import AnomalyDetector
+from training.voices import DetectorParameters
 
 rng = np.random.default_rng(7)
 INDEX = pd.date_range("2026-03-02", periods=700, freq="15min")
@@ -112,3 +114,31 @@ def test_equal_seeds_give_equal_scores(series):
     )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("kind", ["noise", "daily", "wandering", "quantised"])
+def test_the_alarm_budget_holds_after_training(kind):
+    """One false alarm a day was allowed; over four weeks of four sensors, between a third and twice that."""
+    counts = [
+        episodes(
+            AnomalyDetector(DetectorParameters(alarms_per_day=1.0))
+            .fit(whole[:2000])
+            .score(whole[2000:], history=whole[:2000])
+            >= 0.5
+        )
+        for whole in (stationary(kind, seed) for seed in range(4))
+    ]
+    days = 4 * 2000 * 15 / 1440
+    assert 0.33 < sum(counts) / days < 2
+
+
+def stationary(kind: str, seed: int) -> pd.Series:
+    noise = np.random.default_rng(seed).normal(size=4000)
+    if kind == "daily":
+        noise += 5 * np.sin(2 * np.pi * np.arange(4000) / 96)
+    elif kind == "wandering":
+        for row in range(1, 4000):
+            noise[row] += 0.8 * noise[row - 1]
+    elif kind == "quantised":
+        noise = np.round(2 * noise)
+    return pd.Series(noise, index=pd.date_range("2026-03-02", periods=4000, freq="15min"))

@@ -1,0 +1,108 @@
+"""What a detector looks at."""
+
+import numpy as np
+import pytest
+
+from training.calibration import effective_number, learn_rarity, learn_scale
+from training.course import DAY, WEEK, learn_course
+from training.features import POINTS, describe, learn_profile
+from training.next_step import learn_next_step
+
+STEP = 600.0
+TIMES = 1_767_225_600.0 + STEP * np.arange(3000)  # from Thursday, 2026-01-01
+NOISE = np.random.default_rng(0).normal(size=3000)
+
+
+def test_a_daily_course_is_found_where_there_is_one():
+    daily = 5 * np.sin(2 * np.pi * TIMES / DAY) + 0.3 * NOISE
+    course = learn_course(TIMES, daily, step=STEP)
+    assert course.cycle == DAY
+    assert course.at(TIMES) == pytest.approx(5 * np.sin(2 * np.pi * TIMES / DAY), abs=0.5)
+
+
+def test_a_weekly_course_is_found_where_weekends_differ():
+    times = 1_767_225_600.0 + 3600.0 * np.arange(24 * 70)
+    weekend = ((times / DAY).astype(int) + 3) % 7 >= 5
+    course = learn_course(times, np.where(weekend, 0.0, 10.0) + 0.3 * NOISE[: times.size], step=3600.0)
+    assert course.cycle == WEEK
+
+
+def test_chance_has_no_course():
+    assert learn_course(TIMES, NOISE, step=STEP) is None
+
+
+def test_two_days_are_too_few_for_a_course():
+    daily = 5 * np.sin(2 * np.pi * TIMES[:288] / DAY)
+    assert learn_course(TIMES[:288], daily, step=STEP) is None
+
+
+def feature(name: str, values: np.ndarray, times: np.ndarray = TIMES) -> np.ndarray:
+    profile = learn_profile(TIMES, NOISE, clocked=True)
+    return describe(profile, times[: values.size], values).points[:, POINTS.index(name)]
+
+
+def test_each_feature_sees_its_own_fault():
+    base = NOISE[:400]
+    spike, shift, frozen, loud = (base.copy() for _ in range(4))
+    spike[200] += 10
+    shift[200:] += 3
+    frozen[200:] = frozen[200]
+    loud[200:] *= 4
+    assert np.argmax(np.abs(feature("level", spike))) == 200
+    assert np.argmax(np.abs(feature("unforeseen", spike))) == 200
+    assert np.abs(feature("drift", shift))[205:215].mean() > 2 * np.abs(feature("drift", base)).mean()
+    assert feature("unmoved", frozen)[250] > 1
+    assert feature("unmoved", base).max() == 0
+    assert feature("spread", loud)[220:].mean() > 3
+    assert feature("unrest", loud)[220:].mean() > 0.5
+
+
+def test_nothing_is_seen_across_a_gap():
+    """The first readings after a pause know only themselves."""
+    times = TIMES[:400].copy()
+    times[200:] += 100 * STEP
+    before, after = NOISE[:400].copy(), NOISE[:400].copy()
+    before[:200] += 50
+    profile = learn_profile(TIMES, NOISE, clocked=True)
+    first, second = (describe(profile, times, values) for values in (before, after))
+    assert np.array_equal(first.points[200:], second.points[200:])
+    assert np.array_equal(first.windows[200:], second.windows[200:])
+    assert not first.full[200]
+    assert first.full[200 + profile.window]
+
+
+def test_the_next_step_of_a_swing_is_foreseen():
+    swing = np.sin(np.arange(500) / 3)
+    spans = np.column_stack([swing[3:], swing[2:-1], (swing[1:-2] + swing[:-3]) / 2, np.zeros(497)])
+    learned = learn_next_step(spans)
+    foretold = spans[:, 1:] @ np.array(learned.weights)
+    assert np.abs(foretold - spans[:, 0]).mean() < 0.1 * np.abs(spans[:, 0] - spans[:, 1]).mean()
+
+
+def test_rarity_is_the_share_of_ordinary_scores_above():
+    rarity = learn_rarity(np.random.default_rng(0).exponential(size=20_000))
+    for share in (0.5, 0.1, 0.01, 0.001, 1e-5):
+        assert rarity.of(np.array([-np.log(share)]))[0] == pytest.approx(-np.log10(share), abs=0.25)
+
+
+def test_wandering_scores_are_worth_fewer_than_they_are():
+    walk = np.cumsum(NOISE)
+    assert effective_number(NOISE) > 2000
+    assert effective_number(walk) < 500
+
+
+@pytest.mark.parametrize("rate", [1 / 1000, 1 / 200])
+def test_the_alarm_budget_holds_on_fresh_readings(rate):
+    rng = np.random.default_rng(0)
+    scale = learn_scale(rng.exponential(size=5000), episodes_per_reading=rate)
+    alarmed = scale.of(rng.exponential(size=100_000)) >= 0.5
+    assert rate / 2 < alarmed.mean() < rate * 2
+    assert scale.share_above(0.5) == pytest.approx(rate, rel=1.0)
+    assert scale.share_above(0.3) == pytest.approx(10 * scale.share_above(0.5))
+
+
+def test_scores_increase_without_end():
+    scale = learn_scale(np.random.default_rng(0).exponential(size=1000), episodes_per_reading=1e-3)
+    scores = scale.of(np.array([0.1, 1, 3, 6, 10, 20, 50, 1e3, 1e6]))
+    assert np.all(np.diff(scores) > 0)
+    assert scores[-1] <= 1
