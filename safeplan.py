@@ -280,7 +280,7 @@ def promote(
 ) -> None:
     """Let a version serve; the gate speaks first (exit 3 where it refuses).
 
-    Example: safeplan promote PT-1001 --kind forecaster --version 4
+    Example: safeplan promote PT-1001 --kind forecaster --version 1
     """
     from training.promotion import promote_version
     from training.workspace import Workspace
@@ -294,7 +294,7 @@ def promote(
 def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
     """Give the champion's alias back to the version before it; twice undoes it.
 
-    Example: safeplan rollback PT-1001 --kind detector
+    Example: safeplan rollback PT-1001 --kind forecaster
     """
     from training.promotion import roll_back
     from training.workspace import Workspace

@@ -1,0 +1,105 @@
+"""What the documents say is run: README, the examples in the help, and docs/cli.md."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.docs_from_help import document
+
+ROOT = Path(__file__).parent.parent
+
+# What stands in the README but is run elsewhere, and where.
+RUN_ELSEWHERE = {
+    "make demo": "tests/monitoring/test_demo.py",
+    "make test": "this is it",
+    "make check": ".ci/run",
+    "source .venv/bin/activate": "done by the path below",
+    "mlflow ui": "a server that does not end",
+    "mlflow run": "tests/journeys",
+    "export SAFEPLAN_DATABASE_URL": "tests/journeys, on a server of its own",
+    "export MLFLOW_TRACKING_URI": "tests/journeys, on a server of its own",
+    "safeplan demo": "tests/monitoring/test_demo.py",
+    "safeplan serve": "tests/serving",
+}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    """A folder as a user has it: files of readings, and nothing else."""
+    folder = tmp_path_factory.mktemp("plant")
+    (folder / "history").mkdir()
+    hours = pd.date_range("2026-01-01", periods=800, freq="h")
+    rng = np.random.default_rng(1)
+    rows = [
+        pd.DataFrame(
+            {
+                "tag": tag,
+                "timestamp": hours,
+                "value": 100 + 10 * np.sin(2 * np.pi * hours.hour / 24) + rng.normal(0, 1, len(hours)),
+            }
+        )
+        for tag in ("PT-1001", "PT-1002")
+    ]
+    table = pd.concat(rows)
+    table.to_csv(folder / "history" / "2026.csv.gz", index=False)
+    table.to_csv(folder / "readings.csv.gz", index=False)
+    return folder
+
+
+def test_the_command_line_reference_is_what_the_program_says(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == document(), "run: make docs"
+
+
+def test_every_command_of_the_readme_and_of_the_help_works(plant):
+    """In the order they are written, in one folder, as somebody would who types them off."""
+    commands = _runnable(_shown_in(ROOT / "README.md")) + _runnable(_examples())
+
+    assert len(commands) > 15
+    for command in commands:
+        done = _run(command, plant)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def _shown_in(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    return [line.split("  #")[0].strip() for line in re.findall(r"^\$ (.+)$", text, re.MULTILINE)]
+
+
+def _examples() -> list[str]:
+    return re.findall(r"Example: (.+)$", document(), re.MULTILINE)
+
+
+def _runnable(commands: list[str]) -> list[str]:
+    return [command for command in commands if not command.startswith(tuple(RUN_ELSEWHERE))]
+
+
+def _run(command: str, plant: Path) -> subprocess.CompletedProcess[str]:
+    # Each in a shell of its own, so what a README exports is given to all.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SAFEPLAN", "MLFLOW"))
+    }
+    environment |= {
+        "HOME": str(plant),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SAFEPLAN_HOME": str(plant / "plant"),
+        "SAFEPLAN_TUNING_TRIALS": "3",
+    }
+    # The help's examples search longer than a test has time for.
+    command = re.sub(r"--trials \d+", "--trials 3", command)
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=plant,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
