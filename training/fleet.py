@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.errors import NotTrainable, SafePlanError
+from training.errors import NotTrainable, SafePlanError, UntrustedModel
 from training.fit import PARAMETERS, Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Kind
 from training.leases import lease
@@ -53,7 +53,8 @@ def train_fleet(
     trains also what has not changed. `jobs` 0 uses every core.
     """
     retrainings = {
-        kind: adopt_or_open(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh) for kind in kinds
+        kind: adopt_or_open(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh)
+        for kind in dict.fromkeys(kinds)
     }
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="safeplan-train-") as folder:
@@ -104,9 +105,13 @@ class FleetTrainer:
         for sensor in sensors:
             for kind in self.retrainings:
                 try:
-                    yield self._assignment(sensor, kind, last.get(sensor.id))
-                except SafePlanError as error:
+                    assignment = self._assignment(sensor, kind, last.get(sensor.id))
+                # A tag that was edited in the UI can make reading it raise anything; see `_recorded`.
+                except Exception as error:  # noqa: BLE001
+                    self._release(sensor.id, kind)
                     self.refused.append(self._failed(sensor.id, kind, error))
+                else:
+                    yield assignment
 
     def _assignment(self, sensor: Sensor, kind: Kind, last: datetime | None) -> Assignment:
         if last is None:
@@ -118,7 +123,13 @@ class FleetTrainer:
         newest = next(iter(registry.versions(sensor.id, kind)), None)
         if newest is not None:
             self.newest[sensor.id, kind] = newest
-        incumbent = self._incumbent(registry, sensor.id, kind)
+        known = newest.tags.get("fingerprint") if newest and self._counts(newest) else None
+        try:
+            incumbent = self._incumbent(registry, sensor.id, kind)
+        except UntrustedModel as error:
+            # It serves nobody as it is: a new one is learned, whether or not the readings have changed.
+            log.warning("%s", error)
+            incumbent = known = None
         return Assignment(
             sensor=sensor,
             kind=kind,
@@ -127,7 +138,7 @@ class FleetTrainer:
             plan=self.plan,
             folder=self.folder,
             incumbent=incumbent,
-            known=newest.tags.get("fingerprint") if newest and self._counts(newest) else None,
+            known=known,
             first=None if incumbent is None else read_json(incumbent.files / PARAMETERS),
         )
 
@@ -172,19 +183,24 @@ class FleetTrainer:
         sensor_id, kind = assignment.sensor.id, assignment.kind
         try:
             return self._record(assignment, result)
-        except SafePlanError as error:
-            return self._failed(sensor_id, kind, error)
-        # Whatever else one sensor's training raises must not cost the others theirs; the outcome names it
-        # and the log has the trace.
-        except Exception as error:
-            log.exception("training %s %s failed", kind, sensor_id)
+        # Whatever one sensor's training raises must not cost the others theirs; the outcome names it, and the
+        # log has the trace of what was not foreseen.
+        except Exception as error:  # noqa: BLE001
             return self._failed(sensor_id, kind, error)
         finally:
-            self.leases.pop((sensor_id, kind)).close()
+            self._release(sensor_id, kind)
 
     def _failed(self, sensor_id: str, kind: Kind, error: Exception) -> Outcome:
-        words = str(error) if isinstance(error, SafePlanError) else f"{type(error).__name__}: {error}"
+        words = str(error)
+        if not isinstance(error, SafePlanError):
+            log.error("training %s %s failed", kind, sensor_id, exc_info=error)
+            words = f"{type(error).__name__}: {error}"
         return Outcome(sensor_id=sensor_id, kind=kind, status=FAILED, error=words)
+
+    def _release(self, sensor_id: str, kind: Kind) -> None:
+        held = self.leases.pop((sensor_id, kind), None)
+        if held is not None:
+            held.close()
 
     def _take_refused(self) -> Iterator[Outcome]:
         while self.refused:

@@ -6,12 +6,14 @@ tag, the end of the run. A version whose `validation_status` is still pending wa
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version as installed
 from typing import Any
 
 import pandas as pd
 
+from training.errors import RegistryError
 from training.fit import Candidate
 from training.kinds import Kind, Promotion
 from training.model_files import digest_folder
@@ -38,7 +40,29 @@ class Recorder:
 
     def record(self, candidate: Candidate, parent: str, promotion: Promotion, *, keep: int) -> Outcome:
         """Log the run, register the version, let it serve or wait."""
-        run_id = self._log(candidate, parent)
+        run_id = self.tracker.start(
+            candidate.kind.experiment,
+            candidate.sensor.id,
+            {
+                "sensor_id": candidate.sensor.id,
+                "kind": candidate.kind.value,
+                "fingerprint": candidate.fingerprint,
+            },
+            parent,
+        )
+        try:
+            version = self._registered(candidate, run_id)
+        except Exception:
+            # Nothing comes of this run any more; where MLflow itself is away, the next retraining removes it.
+            with suppress(RegistryError):
+                self.tracker.finish(run_id, succeeded=False)
+            raise
+        outcome = self.complete(version, promotion)
+        self.registry.retire(candidate.sensor.id, candidate.kind, keep=keep)
+        return outcome
+
+    def _registered(self, candidate: Candidate, run_id: str) -> Version:
+        self._log(candidate, run_id)
         name = f"{slug(candidate.sensor.id)}-{candidate.kind}"
         model = self.tracker.upload_model(
             run_id,
@@ -50,7 +74,7 @@ class Recorder:
                 candidate.kind, candidate.window.end + candidate.window.step, candidate.window.values.iloc[-1]
             ),
         )
-        version = self.registry.register(
+        return self.registry.register(
             candidate.sensor.id,
             candidate.kind,
             source=model.source,
@@ -58,9 +82,6 @@ class Recorder:
             model_id=model.model_id,
             tags=version_tags(candidate),
         )
-        outcome = self.complete(version, promotion)
-        self.registry.retire(candidate.sensor.id, candidate.kind, keep=keep)
-        return outcome
 
     def complete(self, version: Version, promotion: Promotion) -> Outcome:
         """Give a pending version the alias its verdict earned, and close its run."""
@@ -98,14 +119,8 @@ class Recorder:
             detail={"gate": version.tags.get("gate", "")},
         )
 
-    def _log(self, candidate: Candidate, parent: str) -> str:
+    def _log(self, candidate: Candidate, run_id: str) -> None:
         window, sensor, lesson = candidate.window, candidate.sensor, candidate.lesson
-        run_id = self.tracker.start(
-            candidate.kind.experiment,
-            sensor.id,
-            {"sensor_id": sensor.id, "kind": candidate.kind.value, "fingerprint": candidate.fingerprint},
-            parent,
-        )
         self.tracker.describe(
             run_id,
             params=dict(lesson.parameters),
@@ -124,7 +139,6 @@ class Recorder:
             },
         )
         self.tracker.attach(run_id, pictures=lesson.pictures, tables={"trials": lesson.trials})
-        return run_id
 
 
 def version_tags(candidate: Candidate) -> dict[str, str]:
