@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from tests.plant import empty_mlflow, learning, plan, really_learned, workspace  # noqa: F401 (fixtures)
 from training.database import open_database
 from training.readings import ReadingStore
 

@@ -1,0 +1,151 @@
+"""A small plant for tests: readings from a seed, real models learned once, and a workspace of its own.
+
+Knows how learning is made quick without faking what comes after it: files, grades and pictures are those of
+real models, learned once a session.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from training import fit_detector, fit_forecaster
+from training.fit import Assignment, Clock, Lesson, fit
+from training.gate import GateSettings
+from training.kinds import Kind
+from training.plan import Plan
+from training.sensor_sources import add_missing
+from training.sensors import Sensor
+from training.tracking import TrackingSettings, connect
+from training.windows import Window
+from training.workspace import Workspace
+
+START = "2026-01-01"
+
+
+def readings(
+    sensor_id: str = "PT-1", rows: int = 200, *, seed: int = 0, start: str | datetime = START
+) -> pd.DataFrame:
+    """Hourly readings with a daily course: what `ReadingStore.ingest` takes."""
+    times = pd.date_range(start, periods=rows, freq="h")
+    noise = np.random.default_rng(seed).normal(0, 0.5, rows)
+    values = 20 + 5 * np.sin(2 * np.pi * times.hour.to_numpy() / 24) + noise
+    return pd.DataFrame({"sensor_id": sensor_id, "timestamp": times, "value": values.round(2)})
+
+
+def series(rows: int = 200, *, seed: int = 0, start: str = START) -> pd.Series:
+    """The same as values by time."""
+    made = readings(rows=rows, seed=seed, start=start)
+    return pd.Series(made["value"].to_numpy(), index=pd.DatetimeIndex(made["timestamp"]))
+
+
+def send(workspace: Workspace, sensor_id: str = "PT-1", rows: int = 200, **how: Any) -> None:
+    """Readings of one sensor arrive, and the sensor is known from then on."""
+    workspace.readings.ingest(readings(sensor_id, rows, **how))
+    add_missing(workspace.engine, [sensor_id])
+
+
+@dataclass
+class Learning:
+    """Stands in for the search and the fit: copies what was really learned, and counts.
+
+    `grades` are laid over the real ones; `fails` names sensors whose learning raises.
+    """
+
+    real: dict[Kind, tuple[Path, Lesson]]
+    grades: dict[str, float] = field(default_factory=dict)
+    fails: dict[str, Exception] = field(default_factory=dict)
+    seen: list[Assignment] = field(default_factory=list)
+
+    @property
+    def trained(self) -> list[tuple[str, str]]:
+        """Whose models were learned, in that order."""
+        return [(assignment.sensor.id, assignment.kind.value) for assignment in self.seen]
+
+    def learn(self, assignment: Assignment, _: Window, files: Path, clock: Clock) -> Lesson:
+        """What `fit_detector.learn_detector` and its sibling are replaced by."""
+        self.seen.append(assignment)
+        if assignment.sensor.id in self.fails:
+            raise self.fails[assignment.sensor.id]
+        with clock.phase("fit"):
+            folder, lesson = self.real[assignment.kind]
+            shutil.copytree(folder, files, dirs_exist_ok=True)
+        incumbent = None if assignment.incumbent is None else dict(lesson.metrics)
+        return replace(lesson, metrics={**lesson.metrics, **self.grades}, incumbent_metrics=incumbent)
+
+
+@pytest.fixture(scope="session")
+def really_learned(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[Path, Lesson]]:
+    """A detector and a forecaster of one sensor, learned as `safeplan train --trials 2` learns them."""
+    learned = {}
+    for kind in Kind:
+        candidate = fit(assignment_for(kind, tmp_path_factory.mktemp(kind.value)))
+        learned[kind] = (candidate.files, candidate.lesson)  # type: ignore[union-attr]
+    return learned
+
+
+def assignment_for(kind: Kind, folder: Path, **changes: Any) -> Assignment:
+    """What a worker is given for one small sensor."""
+    given: dict[str, Any] = {
+        "sensor": Sensor(id="PT-1"),
+        "kind": kind,
+        "readings": readings().drop(columns="sensor_id").assign(data_quality=0),
+        "labels": (),
+        "plan": lenient(Plan.from_conf(trials=2)),
+        "folder": folder,
+    }
+    return Assignment(**given | changes)
+
+
+def lenient(plan: Plan) -> Plan:
+    """The same plan with a gate that lets everything pass; tests of the gate set grades themselves."""
+    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
+    return replace(plan, gate=gate)
+
+
+@pytest.fixture
+def learning(really_learned: dict[Kind, tuple[Path, Lesson]], monkeypatch: pytest.MonkeyPatch) -> Learning:
+    """Training in this process takes milliseconds; everything around the learning is real."""
+    quick = Learning(really_learned)
+    monkeypatch.setattr(fit_detector, "learn_detector", quick.learn)
+    monkeypatch.setattr(fit_forecaster, "learn_forecaster", quick.learn)
+    return quick
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db with its tables; making them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    connect(TrackingSettings(uri=f"sqlite:///{folder / 'mlflow.db'}")).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """An installation in the test's own folder, empty."""
+    for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))
+    shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
+    made = Workspace(tmp_path)
+    yield made
+    made.engine.dispose()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Two trials and a lenient gate."""
+    return lenient(Plan.from_conf(trials=2))
+
+
+def at(text: str) -> datetime:
+    """A naive UTC time."""
+    return datetime.fromisoformat(text)
