@@ -34,7 +34,12 @@ def naive_forecast(
     rehearsal = Rehearsal(History(grid, {}, {}), max(1, min(steps, len(recent) // 4)))
     name, _ = rehearsal.best_naive()
     best = rehearsal.naives[name]
-    bands = learn_bands(rehearsal.truth - rehearsal.of_naive(name), spread=float(np.nanstd(grid.values)))
+    bands = learn_bands(
+        rehearsal.truth - rehearsal.of_naive(name),
+        age=rehearsal.age,
+        independent=rehearsal.independent,
+        spread=float(np.nanstd(grid.values)),
+    )
     ahead = np.arange(1, steps + 1)
     values = best.forecast(grid, np.array([len(grid) - 1]), steps)[0]
     lower, upper = bands.around(values, ahead.astype(np.float64), width)

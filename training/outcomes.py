@@ -49,8 +49,8 @@ class Outcome:
 def summary(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """How many outcomes of each status.
 
-    >>> summary([Outcome("a", None, "promoted"), Outcome("b", None, "promoted"), Outcome("c", None, "failed")])
-    {'promoted': 2, 'failed': 1}
+    >>> summary([Outcome("a", None, "promoted"), Outcome("b", None, "failed")])
+    {'promoted': 1, 'failed': 1}
     """
     counts: dict[str, int] = {}
     for outcome in outcomes:
