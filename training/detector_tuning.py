@@ -32,8 +32,9 @@ Label = tuple[datetime, datetime, bool]  # start, end (both included), whether i
 
 HELD_OUT = 0.3  # newest share of the readings, judged and not learned from
 ENOUGH = 200  # readings from which a search says more than its chance
-CLEARLY = 0.05  # how much less must be missed than by the defaults for a winner to be believed
-BELIEVED = 0.5  # how far a believed winner moves the defaults' weights
+CLEARLY = 0.1  # how much less must be missed than by the defaults for a winner to be believed
+# How far a believed winner moves the defaults' weights: on labelled readings, further was worse.
+BELIEVED = 0.3
 
 
 @dataclass(frozen=True)
