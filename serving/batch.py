@@ -15,7 +15,7 @@ from serving.champions import Champions
 from serving.naive_service import naive_forecast
 from serving.predictions import PredictionStore
 from training.errors import DataError, NoChampion, SafePlanError
-from training.faults import episodes
+from training.calibration import episodes
 from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
 from training.plan import ForecasterSettings

@@ -6,6 +6,7 @@ database and no registry, so that it runs in any process. Leaves registration to
 
 import hashlib
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,22 +14,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from training.errors import UntrustedModel
 from training.gate import Verdict, judge
 from training.kinds import Kind
 from training.labels import Label
+from training.model_files import read_json
 from training.plan import Plan
 from training.registry import MODEL_FOLDER
 from training.sensors import Sensor
 from training.tuning import StudyPlan
 from training.windows import Window, training_window
 
-RECIPE = (
-    1  # raised when the program learns something else from the same readings, so that all are learned anew
-)
+log = logging.getLogger("safeplan.training")
+
+Model = TypeVar("Model")
+
+# Raised when the program learns something else from the same readings, so that all are learned anew.
+RECIPE = 1
 PARAMETERS = "parameters.json"  # among a version's files: what the next search starts from
 
 
@@ -38,6 +44,26 @@ class Incumbent:
 
     files: Path
     train_end: datetime
+
+    def loaded(self, load: Callable[[Path], Model]) -> Model | None:
+        """The champion's model, or None where this version of the program cannot read it.
+
+        Then the challenger is judged as a first version is: what cannot be loaded serves nobody.
+        """
+        try:
+            return load(self.files)
+        except UntrustedModel as error:
+            log.warning("the champion in %s is not compared with: %s", self.files, error)
+            return None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What it was learned with; empty where that cannot be read any more."""
+        try:
+            return read_json(self.files / PARAMETERS)
+        except UntrustedModel as error:
+            log.warning("the search does not start from the champion: %s", error)
+            return {}
 
 
 @dataclass(frozen=True)
@@ -52,7 +78,6 @@ class Assignment:
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None
     known: str | None = None  # fingerprint of the newest version; the same again is not trained anew
-    first: Mapping[str, Any] | None = None  # parameters to try before any others
 
     @property
     def study(self) -> StudyPlan:

@@ -5,13 +5,15 @@ Knows which readings each step may see. Leaves search and faults to `detector_tu
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from training.detector import AnomalyDetector
 from training.detector_tuning import tune_detector
 from training.faults import grade_detector
-from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, split
+from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, log, split
 from training.model_files import write_json
 from training.naive_detector import NaiveDetector
 from training.pictures import score_picture
@@ -31,7 +33,7 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
             plan=assignment.study,
             alarms_per_day=plan.detector.alarms_per_day,
             labels=[(label.start, label.end, label.anomalous) for label in assignment.labels],
-            first=[] if assignment.first is None else [assignment.first],
+            first=_known_good(assignment.incumbent),
         )
     with clock.phase("grade"):
         challenger = AnomalyDetector(tuned.parameters, threshold=plan.detector.threshold, seed=seed).fit(
@@ -68,13 +70,24 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
     )
 
 
+def _known_good(incumbent: Incumbent | None) -> list[dict[str, Any]]:
+    """The champion's parameters; none where another version of the program wrote them differently."""
+    if incumbent is None or not incumbent.parameters:
+        return []
+    try:
+        return [DetectorParameters.model_validate(incumbent.parameters).model_dump()]
+    except ValidationError as error:
+        log.warning("the search does not start from the champion: %s", error)
+        return []
+
+
 def _grade_incumbent(
     incumbent: Incumbent | None, older: pd.Series, newest: pd.Series, seed: int
 ) -> dict[str, float] | None:
     """The champion as it serves; one that has seen the newest readings is learned again without them."""
-    if incumbent is None:
+    champion = incumbent.loaded(AnomalyDetector.load) if incumbent else None
+    if incumbent is None or champion is None:
         return None
-    champion = AnomalyDetector.load(incumbent.files)
     if incumbent.train_end >= newest.index[0]:
         parameters: DetectorParameters = champion.parameters
         champion = AnomalyDetector(parameters, threshold=champion.threshold, seed=seed).fit(older)

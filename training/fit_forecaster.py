@@ -4,11 +4,12 @@ Knows which readings each step may see. Leaves search and measures to `forecaste
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from training.backtest import grade_forecaster
-from training.fit import PARAMETERS, Assignment, Clock, Lesson, split
+from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, log, split
 from training.forecaster import Forecaster
 from training.forecaster_parameters import ForecasterParameters
 from training.forecaster_tuning import starting_points, tune_forecaster
@@ -29,7 +30,7 @@ def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock:
             step=window.step,
             plan=assignment.study,
             horizon=settings.horizon_steps,
-            first=_known_good(assignment),
+            first=_known_good(assignment.incumbent),
         )
     with clock.phase("grade"):
         challenger = _made(assignment, window, tuned.parameters).fit(older.index, older.to_numpy())
@@ -51,10 +52,15 @@ def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock:
     )
 
 
-def _known_good(assignment: Assignment) -> list[dict[str, object]]:
-    if assignment.first is None:
+def _known_good(incumbent: Incumbent | None) -> list[dict[str, Any]]:
+    """The champion's structures; none where another version of the program wrote them differently."""
+    if incumbent is None or not incumbent.parameters:
         return []
-    return starting_points(ForecasterParameters.from_json(assignment.first))
+    try:
+        return starting_points(ForecasterParameters.from_json(incumbent.parameters))
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("the search does not start from the champion: %s", error)
+        return []
 
 
 def _made(assignment: Assignment, window: Window, parameters: ForecasterParameters) -> Forecaster:
@@ -81,10 +87,11 @@ def _grade_incumbent(
     assignment: Assignment, window: Window, older: pd.Series, newest: pd.Series
 ) -> dict[str, float] | None:
     """The champion as it serves; one that has seen the newest readings is learned again without them."""
-    if assignment.incumbent is None:
+    incumbent = assignment.incumbent
+    champion = incumbent.loaded(Forecaster.load) if incumbent else None
+    if incumbent is None or champion is None:
         return None
-    champion = Forecaster.load(assignment.incumbent.files)
-    if assignment.incumbent.train_end >= newest.index[0]:
+    if incumbent.train_end >= newest.index[0]:
         champion = _made(assignment, window, champion.parameters).fit(older.index, older.to_numpy())
     return _grade(champion, assignment, window, newest)
 

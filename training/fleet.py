@@ -16,10 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from training.errors import NotTrainable, SafePlanError, UntrustedModel
-from training.fit import PARAMETERS, Assignment, Candidate, Incumbent, Unchanged, fit
+from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Kind
 from training.leases import lease
-from training.model_files import read_json
 from training.outcomes import FAILED, Outcome
 from training.plan import Plan
 from training.pool import run_all
@@ -139,7 +138,6 @@ class FleetTrainer:
             folder=self.folder,
             incumbent=incumbent,
             known=known,
-            first=None if incumbent is None else read_json(incumbent.files / PARAMETERS),
         )
 
     def _readings(self, sensor: Sensor, kind: Kind, end: datetime) -> pd.DataFrame:

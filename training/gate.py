@@ -71,7 +71,7 @@ def judge_forecaster(
         Check(coverage >= settings.min_coverage, f"{coverage:.0%} of truths inside the band"),
     ]
     if champion is None:
-        return [*checks, Check(True, "no champion yet")]
+        return [*checks, Check(True, "no champion to compare with")]
     limit = champion["mae"] * (1 + settings.max_error_growth)
     return [*checks, Check(error <= limit, f"mean error {error:.4g}, champion {champion['mae']:.4g}")]
 
@@ -92,7 +92,7 @@ def judge_detector(
         ),
     ]
     if champion is None:
-        return [*checks, Check(True, "no champion yet")]
+        return [*checks, Check(True, "no champion to compare with")]
     before = champion["recall_mean"]
     return [
         *checks,

@@ -8,6 +8,7 @@ a list that travels inside the model it is meant to judge is no safeguard. Leave
 import hashlib
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ LARGEST_FILE = 64 * 2**20  # bytes; the biggest honest model measured is under 4
 
 def write_skops(fitted: object, path: Path) -> None:
     """Write one fitted scikit-learn object; refuses what `read_skops` would refuse."""
-    path.write_bytes(skops.io.dumps(fitted))
+    path.write_bytes(skops.io.dumps(fitted, compression=zipfile.ZIP_DEFLATED))
     _refuse_foreign_types(path)
 
 

@@ -164,7 +164,7 @@ def test_new_readings_make_a_challenger_that_is_compared_with_the_champion(train
 
     incumbent = learning.seen[-1].incumbent
     assert incumbent.train_end == at(START) + timedelta(hours=199)
-    assert learning.seen[-1].first is not None
+    assert incumbent.parameters
     assert (outcome.status, outcome.version) == ("promoted", 2)
     assert workspace.registry.find("PT-1", Kind.FORECASTER, PREVIOUS).number == 1
 
