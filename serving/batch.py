@@ -14,8 +14,8 @@ import pandas as pd
 from serving.champions import Champions
 from serving.naive_service import naive_forecast
 from serving.predictions import PredictionStore
-from training.errors import DataError, NoChampion, SafePlanError
 from training.calibration import episodes
+from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
 from training.plan import ForecasterSettings

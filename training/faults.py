@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 # Also asked for here: an alarm is an episode wherever alarms are counted.
-from training.calibration import episodes as episodes  # noqa: PLC0414
+from training.calibration import episodes
 from training.course import learn_course
 from training.robust import robust_spread
 from training.sequence import seconds_of
