@@ -269,6 +269,40 @@ def forecast(
 
 
 @app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; conf/serving.yaml if none.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="A file of bearer tokens, one a line.")] = None,
+    allow_everyone: Annotated[
+        bool, typer.Option("--allow-everyone", help="Let anyone who can reach it use it, without a token.")
+    ] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register safeplan-fleet for mlflow models serve, and end.")
+    ] = False,
+) -> None:
+    """Answer over HTTP for all sensors, following promotions; see docs/http.md.
+
+    Example: safeplan serve --port 8080
+    """
+    from serving.registration import register_fleet_model
+    from serving.running import ServerSettings
+    from serving.running import serve as serve_fleet
+    from training.settings import load as load_settings
+    from training.workspace import Workspace
+
+    if register:
+        version = register_fleet_model(Workspace.here())
+        typer.echo(f"registered {version.uri}" if version else "safeplan-fleet is up to date")
+        return
+    told = {"host": host, "port": port, "workers": workers, "tokens": tokens}
+    given = {name: value for name, value in told.items() if value is not None}
+    if allow_everyone:
+        given["allow_everyone"] = True
+    serve_fleet(load_settings(ServerSettings).model_copy(update=given))
+
+
+@app.command()
 def promote(
     name: Name,
     kind: OneKind,

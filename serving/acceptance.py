@@ -5,7 +5,8 @@ Knows the checks, from a version's tags to a smoke prediction. Leaves hashes and
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -85,7 +86,8 @@ def check_signature(version: Version) -> None:
 
 def open_detector(version: Version, files: Path) -> AnomalyDetector:
     """Load a detector; an absurd reading must be odder to it than an ordinary one."""
-    detector = _loaded(version, AnomalyDetector.load, files)
+    with _foreign_errors(version):
+        detector = AnomalyDetector.load(files)
     profile = detector.profile
     ordinary, absurd = (
         float(detector.score([value])[0]) for value in (profile.centre, profile.centre + 1e6 * profile.spread)
@@ -99,7 +101,8 @@ def open_detector(version: Version, files: Path) -> AnomalyDetector:
 
 def open_forecaster(version: Version, files: Path) -> Forecaster:
     """Load a forecaster; two steps ahead must be numbers inside their own band."""
-    forecaster = _loaded(version, Forecaster.load, files)
+    with _foreign_errors(version):
+        forecaster = Forecaster.load(files)
     try:
         ahead = forecaster.forecast(2)
     except DataError as error:
@@ -110,9 +113,10 @@ def open_forecaster(version: Version, files: Path) -> Forecaster:
     return forecaster
 
 
-def _loaded(version: Version, load: Callable[[Path], Model], files: Path) -> Model:
+@contextmanager
+def _foreign_errors(version: Version) -> Iterator[None]:
     try:
-        return load(files)
+        yield
     except UntrustedModel as error:
         raise UntrustedModel(f"{version.uri}: {error}") from error
     # The files are those registered, but nobody has said that who registered them was careful.
@@ -120,4 +124,7 @@ def _loaded(version: Version, load: Callable[[Path], Model], files: Path) -> Mod
         raise UntrustedModel(f"{version.uri} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-CHECKS = {Kind.DETECTOR: open_detector, Kind.FORECASTER: open_forecaster}
+CHECKS: dict[Kind, Callable[[Version, Path], Model]] = {
+    Kind.DETECTOR: open_detector,
+    Kind.FORECASTER: open_forecaster,
+}

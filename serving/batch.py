@@ -1,7 +1,7 @@
 """Scoring and forecasting what is stored, for many sensors: what the commands and the scheduler run.
 
 Knows which readings are new, how much of the past a score looks back on, and where the results are kept.
-Leaves models to `champions` and rows to `predictions`.
+Leaves verdicts to `judging` and forecasts to `outlook`, as the endpoint does, and rows to `predictions`.
 """
 
 import logging
@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from serving.champions import Champions
-from serving.naive_service import naive_forecast
+from serving.champions import Champions, ServingDetector
+from serving.judging import Case, judge
+from serving.outlook import forecast_frame
 from serving.predictions import PredictionStore
+from serving.recent import Tail, tail_of, times_of
 from training.calibration import episodes
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
@@ -91,14 +93,13 @@ class BatchService:
         champion = self.champions.detector(sensor.id)
         newest = self._newest(sensor)
         begin = since or scored or read_iso(champion.version.tags["train_end"])
-        fresh = series_of(self.readings.between(sensor.id, begin, quality=GOOD))
-        if since is None:
-            fresh = fresh[fresh.index > begin]
-        if not len(fresh) and scored is None:
+        stored = self.readings.between(sensor.id, begin, quality=GOOD)
+        fresh = tail_of(stored if since is not None else stored[stored["timestamp"] > begin], whole=False)
+        if not len(fresh.seconds) and scored is None:
             fresh = newest
         scores = [
-            self._score(sensor, champion.model.detect, fresh.iloc[first : first + AT_ONCE])
-            for first in range(0, len(fresh), AT_ONCE)
+            self._score(sensor, champion, fresh.part(first, first + AT_ONCE))
+            for first in range(0, len(fresh.seconds), AT_ONCE)
         ]
         if not scores:
             return self._outcome(sensor, Kind.DETECTOR, "nothing new", champion.version.number)
@@ -135,20 +136,19 @@ class BatchService:
         Raises:
             DataError: it has no good reading.
         """
-        recent = series_of(self.readings.latest(sensor.id, CONTEXT, quality=GOOD))
-        if not len(recent):
+        recent = tail_of(self.readings.latest(sensor.id, CONTEXT, quality=GOOD), whole=False)
+        if not len(recent.seconds):
             raise DataError(f"{sensor.id} has no good reading to forecast from. Run: safeplan load FILE")
         try:
             champion = self.champions.forecaster(sensor.id)
         except NoChampion:
-            frame, version = naive_forecast(recent, steps, step=sensor.step), None
-            method = str(frame.pop("method").iloc[0])
-        else:
-            frame = champion.model.forecast(steps, history=recent)
-            version, method = champion.version.number, champion.model.method
-        frame = frame.assign(
-            sensor_id=sensor.id, origin=recent.index[-1], model_version=str(version or method)
+            champion = None
+        frame, said_by = forecast_frame(champion, recent, steps, step=sensor.step)
+        version, method = (
+            (None, said_by) if champion is None else (champion.version.number, champion.model.method)
         )
+        origin = times_of(recent.seconds)[-1]
+        frame = frame.iloc[:steps].assign(sensor_id=sensor.id, origin=origin, model_version=said_by)
         self.predictions.save_forecasts(frame, made_at=_now())
         first, last = frame.iloc[0], frame.iloc[-1]
         return self._outcome(
@@ -165,15 +165,29 @@ class BatchService:
             detail={"method": method, "from": first["timestamps"], "to": last["timestamps"]},
         )
 
-    def _newest(self, sensor: Sensor) -> pd.Series:
-        newest = series_of(self.readings.latest(sensor.id, 1, quality=GOOD))
+    def _newest(self, sensor: Sensor) -> Tail:
+        newest = self.readings.latest(sensor.id, 1, quality=GOOD)
         if not len(newest):
             raise DataError(f"{sensor.id} has no good reading to score. Run: safeplan load FILE")
-        return newest
+        return tail_of(newest, whole=False)
 
-    def _score(self, sensor: Sensor, detect: Callable[..., pd.DataFrame], fresh: pd.Series) -> pd.DataFrame:
-        before = self.readings.latest(sensor.id, CONTEXT, end=fresh.index[0], quality=GOOD)
-        return detect(fresh, history=series_of(before)).assign(sensor_id=sensor.id)
+    def _score(self, sensor: Sensor, champion: ServingDetector, fresh: Tail) -> pd.DataFrame:
+        times = times_of(fresh.seconds)
+        before = self.readings.latest(sensor.id, CONTEXT, end=times[0].to_pydatetime(), quality=GOOD)
+        found = judge([Case(champion, fresh, tail_of(before, whole=False))])[0]
+        return pd.DataFrame(
+            {
+                "sensor_id": sensor.id,
+                "timestamp": times,
+                "value": fresh.values,
+                "anomaly_score": found.scores,
+                "is_anomaly": found.anomalous,
+                "severity": found.severities,
+                "reason": found.reasons,
+                "historical_average": found.averages,
+                "historical_std": found.deviations,
+            }
+        )
 
     def _outcome(
         self,
@@ -194,11 +208,6 @@ class BatchService:
             metrics=metrics or {},
             detail=detail or {},
         )
-
-
-def series_of(readings: pd.DataFrame) -> pd.Series:
-    """Values by time."""
-    return pd.Series(readings["value"].to_numpy(float), index=pd.DatetimeIndex(readings["timestamp"]))
 
 
 def _for_each(

@@ -68,7 +68,7 @@ def _parsed(body: bytes) -> Any:
     except ValueError as error:
         words = str(error).removeprefix("Input should be ")
         raise BadRequest(
-            f"The body is no JSON: {words}. Where there is no value, write null; JSON knows no NaN or Infinity."
+            f"The body is no JSON: {words}. Where there is no value, write null: JSON knows no NaN."
         ) from error
 
 

@@ -197,7 +197,7 @@ class Champions:
         if number is None:
             with self._lock:
                 self._loaded.pop(key, None)
-        elif current is not None and (current.version.number, current.version.name) != (number, listing.name):
+        elif current is not None and current.version.uri != f"models:/{self._listings[key].name}/{number}":
             try:
                 self._taken_over(key, self._opened(key, number))
                 self.tally.takeovers += 1

@@ -1,7 +1,7 @@
 """What the endpoint takes and gives: columns in, columns out, one signature, one example.
 
-Knows names and types, and the two ways to say no: `BadRequest` for a whole request, a row's `error` for a row.
-Leaves bodies to `bodies`, what a row means to `rows`, and answers to `scoring`.
+Knows names and types, and the two ways to say no: `BadRequest` for a whole request, a row's `error` for a
+row. Leaves bodies to `bodies`, what a row means to `rows`, and answers to `scoring`.
 """
 
 from collections.abc import Sequence
@@ -90,6 +90,8 @@ class Answer:
     """One list a column, one entry a row asked for, then one a step ahead; and what was out of reach."""
 
     columns: dict[str, list[Any]]
+    seconds: list[float]  # the time of each row, in seconds of the epoch
+    origins: dict[str, float]  # by sensor, the newest reading its forecast has seen
     notes: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:

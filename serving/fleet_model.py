@@ -1,24 +1,24 @@
 """The servable fleet: the models-from-code file that `mlflow models serve` runs.
 
 `mlflow models serve -m models:/safeplan-fleet@champion --env-manager local` finds the sensors' champions
-through `MLFLOW_TRACKING_URI` (or `SAFEPLAN_HOME`) and their readings through `SAFEPLAN_DATABASE_URL`, exactly as
+through `MLFLOW_TRACKING_URI` (or `SAFEPLAN_HOME`) and their readings through `SAFEPLAN_DATABASE_URL`, as
 every `safeplan` command does. Knows MLflow's model interface; leaves answers to `scoring`.
 """
 
 from typing import Any
 
-import mlflow.pyfunc
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel
 
 from serving.contract import BadRequest, ask_of_frame
 from serving.service import FleetService
 from training.workspace import Workspace
 
 
-class FleetModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class FleetModel(PythonModel):
     """All sensors behind one model."""
 
     service: FleetService | None = None

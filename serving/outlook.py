@@ -39,7 +39,7 @@ class Path:
     @property
     def seconds(self) -> Floats:
         """The time of each step."""
-        return self.first + self.step * np.arange(len(self.steps))
+        return self.first + self.step * np.arange(len(self.steps), dtype=np.float64)
 
 
 @dataclass(frozen=True)

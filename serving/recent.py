@@ -23,7 +23,6 @@ from sqlalchemy import Connection, Engine, TableValuedAlias, cast, func, select
 from sqlalchemy.dialects import postgresql
 
 from training.database import reading, sensor_readings
-from training.errors import StoreError
 from training.readings import GOOD, ReadingStore
 from training.settings import Settings
 
@@ -47,7 +46,7 @@ class RecentSettings(Settings, file="serving", section="readings"):
 
 @dataclass(frozen=True)
 class Tail:
-    """One sensor's newest good readings, in seconds of the epoch and ascending; `whole`: there are no older."""
+    """One sensor's newest good readings, in seconds of the epoch; `whole` where there are no older ones."""
 
     seconds: Floats
     values: Floats
@@ -57,6 +56,10 @@ class Tail:
         """The readings before a moment."""
         end = int(np.searchsorted(self.seconds, moment))
         return self if end == len(self.seconds) else Tail(self.seconds[:end], self.values[:end], self.whole)
+
+    def part(self, first: int, last: int) -> "Tail":
+        """The readings from one place to another, which is excluded."""
+        return Tail(self.seconds[first:last], self.values[first:last], whole=False)
 
     def merged(self, seconds: Floats, values: Floats) -> "Tail":
         """With further readings, which win over stored ones of the same time."""
@@ -139,7 +142,8 @@ class RecentReadings:
         asked = self._askers.submit(question, *about)
         try:
             answer = self._patiently(asked)
-        except (StoreError, TooSlow) as error:
+        # A driver's own error counts as well: whatever keeps the store from answering, requests go on.
+        except Exception as error:  # noqa: BLE001
             self._hanging = asked
             self._note_away(error)
             return None

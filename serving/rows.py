@@ -91,7 +91,7 @@ def _why_no_value(value: Any, number: float, sentinels: frozenset[float], larges
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"the value {shown(value)} is no number; write null to ask for a forecast."
     if number in sentinels:
-        return f"the value {shown(value)} is what instruments send for no value; write null to ask for a forecast."
+        return f"the value {shown(value)} stands for no value; write null to ask for a forecast."
     # Written so that NaN is refused too.
     if not abs(number) <= largest:
         return f"the value {shown(value)} is not a number up to {largest:g}."
@@ -104,7 +104,7 @@ def _seconds(stamps: Sequence[Any], errors: list[str | None], settings: IngestSe
     seconds = read.utc.astype("datetime64[us]").astype(np.int64) / 1e6
     doubtful = np.isnat(read.utc) | (read.utc < np.datetime64(settings.earliest))
     seconds[doubtful] = np.nan
-    for row in np.flatnonzero(doubtful):
+    for row in np.flatnonzero(doubtful).tolist():
         if errors[row] is None:
             errors[row] = _why_no_time(stamps[row], int(read.reasons[row]), settings)
     return seconds

@@ -1,11 +1,12 @@
 """Answers to requests: any mix of sensors, readings to score, times to forecast and steps ahead.
 
-Knows how rows become cases and outlooks, sensor by sensor, and how their results go back into the order asked.
+Knows how rows become cases and outlooks, sensor by sensor, and how results go back into the order asked.
 Everything a request uses of a sensor is taken once, so that no answer mixes two of its versions. Leaves
 models to `champions`, pasts to `recent`, verdicts to `judging`, forecasts to `outlook`.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,7 +63,7 @@ class Scorer:
         self.outlooks = Outlooks()
 
     def answer(self, ask: Ask) -> Answer:
-        """One row of answer for each row asked, in the same order, then the steps ahead of each sensor named."""
+        """One row of answer for each row asked, in that order, then the steps ahead of each sensor named."""
         rows = read_rows(ask, self.ingest)
         columns = blank(ask, rows)
         groups = [
@@ -71,10 +72,11 @@ class Scorer:
         recall = self.recent.recall([group.sensor_id for group in groups])
         note = "" if recall.reached else STORE_AWAY
         self._score(groups, rows, recall.tails, columns, note)
+        answer = Answer(columns, rows.seconds.tolist(), {}, (note,) if note else ())
         for group in groups:
             if group.foreseen or ask.horizon:
-                self._foresee(group, rows, recall.tails, columns, ask.horizon, note)
-        return Answer(columns, (note,) if note else ())
+                self._foresee(group, rows, recall.tails.get(group.sensor_id, NOTHING), answer, ask.horizon)
+        return answer
 
     def _group(self, sensor_id: str, at: list[int], rows: Rows, horizon: int) -> Group:
         asked = np.isnan(rows.values[at]).tolist()
@@ -125,55 +127,49 @@ class Scorer:
     def _case(self, group: Group, rows: Rows, tail: Tail) -> tuple[Case, NDArray[np.int64]]:
         """The readings posted, with those stored between them, and where each posted one stands."""
         assert group.detector is not None
-        posted, where = np.unique(rows.seconds[group.scored], return_inverse=True)
-        values = np.empty(len(posted))
-        values[where] = rows.values[group.scored]
-        first = float(posted[0])
+        posted = _posted(group, rows)
+        first, last = float(posted.seconds[0]), float(posted.seconds[-1])
         context = group.detector.model.profile.context
         if not tail.whole and np.searchsorted(tail.seconds, first) < context:
-            tail = self.recent.further_back(group.sensor_id, first, float(posted[-1])) or tail
-        before = tail.before(first).newest(context)
-        start = int(np.searchsorted(tail.seconds, first))
-        end = int(np.searchsorted(tail.seconds, posted[-1], side="right"))
-        if start == end:
-            return Case(group.detector, Tail(posted, values), before), where
-        between = Tail(tail.seconds[start:end], tail.values[start:end]).merged(posted, values)
-        return Case(group.detector, between, before), np.searchsorted(between.seconds, posted)[where]
+            tail = self.recent.further_back(group.sensor_id, first, last) or tail
+        start, end = np.searchsorted(tail.seconds, first), np.searchsorted(tail.seconds, last, side="right")
+        between = Tail(tail.seconds[start:end], tail.values[start:end])
+        asked = between.merged(posted.seconds, posted.values)
+        case = Case(group.detector, asked, tail.before(first).newest(context))
+        return case, np.searchsorted(asked.seconds, rows.seconds[group.scored])
 
-    def _foresee(
-        self,
-        group: Group,
-        rows: Rows,
-        tails: Mapping[str, Tail],
-        columns: Columns,
-        horizon: int,
-        note: str,
-    ) -> None:
-        tail = tails.get(group.sensor_id, NOTHING)
-        if group.scored:
-            posted, where = np.unique(rows.seconds[group.scored], return_inverse=True)
-            values = np.empty(len(posted))
-            values[where] = rows.values[group.scored]
-            tail = tail.merged(posted, values)
+    def _foresee(self, group: Group, rows: Rows, tail: Tail, answer: Answer, horizon: int) -> None:
+        posted = _posted(group, rows)
+        tail = tail.merged(posted.seconds, posted.values)
         sensor = self.sensors().get(group.sensor_id)
-        step = None if sensor is None else sensor.step
-        moments = rows.seconds[group.foreseen]
         try:
             outlook = self.outlooks.of(
-                group.sensor_id, group.forecaster, tail, moments, horizon=horizon, step=step
+                group.sensor_id,
+                group.forecaster,
+                tail,
+                rows.seconds[group.foreseen],
+                horizon=horizon,
+                step=None if sensor is None else sensor.step,
             )
         except SafePlanError as error:
-            self._cannot_foresee(group, columns, horizon, str(error))
+            for row in group.foreseen:
+                answer.columns["error"][row] = str(error)
+            if horizon:
+                _append(answer, [math.nan], sensor_id=[group.sensor_id], error=[str(error)])
             return
-        told = note and f"{note}, forecast from what was read before"
-        _write_outlook(columns, group, outlook, told)
-        _append_ahead(columns, group, outlook, horizon, told)
-
-    def _cannot_foresee(self, group: Group, columns: Columns, horizon: int, why: str) -> None:
-        for row in group.foreseen:
-            columns["error"][row] = why
+        answer.origins[group.sensor_id] = outlook.ahead.origin
+        note = answer.notes[0] + ", forecast from what was read before" if answer.notes else ""
+        _write_outlook(answer.columns, group, outlook, note)
         if horizon:
-            _append(columns, 1, sensor_id=[group.sensor_id], error=[why])
+            _append_ahead(answer, group.sensor_id, outlook, horizon, note)
+
+
+def _posted(group: Group, rows: Rows) -> Tail:
+    """A sensor's posted readings in order of time, each once."""
+    seconds, where = np.unique(rows.seconds[group.scored], return_inverse=True)
+    values = np.empty(len(seconds))
+    values[where] = rows.values[group.scored]
+    return Tail(seconds, values)
 
 
 def blank(ask: Ask, rows: Rows) -> Columns:
@@ -181,7 +177,7 @@ def blank(ask: Ask, rows: Rows) -> Columns:
     columns: Columns = {name: [None] * len(ask) for name in COLUMNS_OUT}
     columns["sensor_id"] = [one if isinstance(one, str) else None for one in ask.sensor_ids]
     columns["timestamp"] = [one if isinstance(one, str) else None for one in ask.stamps]
-    columns["value"] = [None if value != value else value for value in rows.values.tolist()]
+    columns["value"] = [None if math.isnan(value) else value for value in rows.values.tolist()]
     columns["error"] = list(rows.errors)
     return columns
 
@@ -214,7 +210,7 @@ def _write_verdicts(
 
 def _write_outlook(columns: Columns, group: Group, outlook: Outlook, note: str) -> None:
     for row, (expected, lower, upper) in zip(group.foreseen, outlook.at.tolist(), strict=True):
-        if expected != expected:
+        if math.isnan(expected):
             columns["error"][row] = "it is before the newest reading, and no forecaster serves this sensor."
             continue
         columns["expected"][row], columns["lower"][row], columns["upper"][row] = expected, lower, upper
@@ -222,26 +218,26 @@ def _write_outlook(columns: Columns, group: Group, outlook: Outlook, note: str) 
         columns["reason"][row] = note
 
 
-def _append_ahead(columns: Columns, group: Group, outlook: Outlook, horizon: int, note: str) -> None:
-    if not horizon:
-        return
-    steps = outlook.ahead.steps[:horizon]
+def _append_ahead(answer: Answer, sensor_id: str, outlook: Outlook, horizon: int, note: str) -> None:
+    seconds = outlook.ahead.seconds[:horizon].tolist()
+    expected, lower, upper = outlook.ahead.steps[:horizon].T.tolist()
     _append(
-        columns,
-        horizon,
-        sensor_id=[group.sensor_id] * horizon,
-        timestamp=[stamp_of(second) for second in outlook.ahead.seconds[:horizon].tolist()],
-        expected=steps[:, 0].tolist(),
-        lower=steps[:, 1].tolist(),
-        upper=steps[:, 2].tolist(),
+        answer,
+        seconds,
+        sensor_id=[sensor_id] * horizon,
+        timestamp=[stamp_of(second) for second in seconds],
+        expected=expected,
+        lower=lower,
+        upper=upper,
         reason=[note] * horizon,
         forecaster_version=[outlook.version] * horizon,
     )
 
 
-def _append(columns: Columns, rows: int, **said: list[Any]) -> None:
-    for name, column in columns.items():
-        column.extend(said.get(name, [None] * rows))
+def _append(answer: Answer, seconds: list[float], **said: list[Any]) -> None:
+    answer.seconds.extend(seconds)
+    for name, column in answer.columns.items():
+        column.extend(said.get(name, [None] * len(seconds)))
 
 
 def stamp_of(second: float) -> str:

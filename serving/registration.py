@@ -1,0 +1,112 @@
+"""`safeplan-fleet` in the registry: the servable model that carries the code, a version for each state of it.
+
+Knows how MLflow logs a models-from-code file with just the modules it imports. The sensors' models are not
+in it: they are found through the registry when it runs.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import mlflow
+from mlflow.models import Model
+from mlflow.models.model import ModelInfo
+
+from serving import contract
+from training.registry import CHAMPION, Version, registry_errors
+from training.workspace import Workspace
+
+NAME = "safeplan-fleet"
+ROOT = Path(__file__).parent.parent
+FLOORS = ("training", "serving")
+REQUIRED = (
+    *("alembic", "mlflow", "numpy", "pandas", "psycopg", "psycopg-binary", "pyarrow", "pydantic", "pyyaml"),
+    *("rich", "scikit-learn", "scipy", "skops", "sqlalchemy", "tzdata"),
+)
+
+
+def register_fleet_model(workspace: Workspace) -> Version | None:
+    """Register the code that is running as the fleet's champion; None where it is that already.
+
+    Raises:
+        RegistryError: the registry refused, or is away.
+    """
+    digest = code_digest()
+    current = workspace.registry.find_alias(NAME, CHAMPION)
+    if current is not None and current.tags.get("code_digest") == digest:
+        return None
+    tracker, client = workspace.tracker, workspace.mlflow
+    run_id = tracker.start(NAME, NAME, {"code_digest": digest})
+    with registry_errors(f"cannot register {NAME}"):
+        if not client.search_registered_models(f"name = '{NAME}'"):
+            client.create_registered_model(
+                NAME,
+                description=f"All sensors behind one model: mlflow models serve -m models:/{NAME}@{CHAMPION}",
+            )
+        logged = _log(workspace, run_id)
+        created = client.create_model_version(
+            NAME, logged.model_uri, run_id=run_id, model_id=logged.model_id, tags={"code_digest": digest}
+        )
+        version = workspace.registry.version(NAME, int(created.version))
+    workspace.registry.promote(version)
+    tracker.finish(run_id)
+    return version
+
+
+def code_digest() -> str:
+    """Equal for equal code of the floors that serve, with equal libraries below it."""
+    total = hashlib.sha256()
+    for path in sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")):
+        total.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    total.update("".join(requirements()).encode())
+    return total.hexdigest()[:16]
+
+
+def requirements() -> list[str]:
+    """What the fleet needs where it runs, pinned to what is running now."""
+    return [f"{package}=={installed(package)}" for package in REQUIRED]
+
+
+def _log(workspace: Workspace, run_id: str) -> ModelInfo:
+    experiment = workspace.mlflow.get_run(run_id).info.experiment_id
+    model = workspace.mlflow.create_logged_model(experiment, name=NAME, source_run_id=run_id)
+    with _only_our_code(workspace):
+        logged: ModelInfo = Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            model_id=model.model_id,
+            python_model=str(Path("serving") / "fleet_model.py"),
+            infer_code_paths=True,
+            pip_requirements=requirements(),
+            signature=contract.SIGNATURE,
+        )
+    return logged
+
+
+@contextlib.contextmanager
+def _only_our_code(workspace: Workspace) -> Iterator[None]:
+    """A working folder that holds our floors and nothing else: MLflow copies what is imported from there.
+
+    From an installed package's folder it would copy every library beside it. MLflow loads the model once, in
+    a process of its own, to see what it imports; that process must find this workspace.
+    """
+    with tempfile.TemporaryDirectory(prefix="safeplan-code-") as folder:
+        for floor in FLOORS:
+            (Path(folder) / floor).symlink_to(ROOT / floor, target_is_directory=True)
+        before = {name: os.environ.get(name) for name in ("SAFEPLAN_HOME", "MLFLOW_TRACKING_URI")}
+        os.environ["SAFEPLAN_HOME"] = str(workspace.home)
+        os.environ["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+        try:
+            with contextlib.chdir(folder):
+                yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
