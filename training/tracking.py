@@ -28,6 +28,8 @@ from training.settings import Settings, home, load
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# Else the end of each run on a server prints its address on stdout, into the one JSON document of `--json`.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 # Without its kind, the MLflow UI takes an experiment for one about language models.
