@@ -3,6 +3,7 @@
 Knows which readings each step may see. Leaves search and measures to `forecaster_tuning` and `backtest`.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,16 @@ def _grade_incumbent(
 
 
 def _told(parameters: ForecasterParameters) -> dict[str, object]:
-    """The parameters by name, so that runs can be compared column by column."""
-    told: dict[str, object] = {}
-    for number, structure in enumerate(parameters.to_json()["structures"], start=1):
-        told |= {f"structure_{number}_{name}": value for name, value in structure.items()}
-    return told
+    """The parameters by name, so that runs can be compared column by column; the largest share first."""
+    structures, names, shares = parameters.counted(parameters.naives)
+    parts: list[dict[str, object]] = [asdict(structure) for structure in structures]
+    parts += [{"naive": name} for name in names]
+    order = sorted(range(len(parts)), key=lambda place: -shares[place])
+    return {
+        f"part_{rank}_{name}": value
+        for rank, place in enumerate(order, start=1)
+        for name, value in {"share": round(shares[place], 3), **parts[place]}.items()
+    }
 
 
 def _picture(challenger: Forecaster, assignment: Assignment, values: pd.Series) -> bytes:

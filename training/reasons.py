@@ -107,4 +107,5 @@ def _duration(seconds: float) -> str:
 
 
 def _number(size: float) -> str:
-    return f"{size:.1f}" if size < 1000 else f"{size:.2g}"
+    # On a sensor that hardly ever moves, any move is thousands of its usual ones; the number says no more.
+    return f"{size:.1f}" if size < 100 else "over 100"

@@ -145,12 +145,12 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
     """Everything that must be known of a version before its files are opened."""
     threshold = candidate.lesson.threshold
     return {
+        **({} if threshold is None else {"threshold": f"{threshold:g}"}),
         "sensor_id": candidate.sensor.id,
         "kind": candidate.kind.value,
         "validation_status": PENDING,
         "fingerprint": candidate.fingerprint,
         "model_sha256": digest_folder(candidate.files),
-        "threshold": "" if threshold is None else f"{threshold:g}",
         "gate": str(candidate.verdict),
         **window_tags(candidate),
     }
