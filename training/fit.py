@@ -22,9 +22,8 @@ from training.errors import UntrustedModel
 from training.gate import Verdict, judge
 from training.kinds import Kind
 from training.labels import Label
-from training.model_files import read_json
+from training.model_files import MODEL_FOLDER, read_json
 from training.plan import Plan
-from training.registry import MODEL_FOLDER
 from training.sensors import Sensor
 from training.tuning import StudyPlan
 from training.windows import Window, training_window

@@ -23,6 +23,8 @@ TRUSTED_TYPES = (
     "sklearn.tree._tree.Tree",
 )
 
+MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha256 is taken over
+
 LARGEST_FILE = 64 * 2**20  # bytes; the biggest honest model measured is under 4 MB
 
 

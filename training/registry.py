@@ -22,9 +22,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 
 from training.errors import NoChampion, RegistryError, UntrustedModel
 from training.kinds import Kind
-from training.model_files import check_digest
-
-MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha256 is taken over
+from training.model_files import MODEL_FOLDER, check_digest
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 

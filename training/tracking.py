@@ -23,7 +23,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import Field
 
-from training.registry import MODEL_FOLDER, registry_errors
+from training.model_files import MODEL_FOLDER
+from training.registry import registry_errors
 from training.settings import Settings, home, load
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -7,8 +7,8 @@ from mlflow.models import infer_signature
 
 from training.errors import NoChampion, UntrustedModel
 from training.kinds import Kind
-from training.model_files import digest_folder, write_json
-from training.registry import CHALLENGER, CHAMPION, MODEL_FOLDER, PREVIOUS, Registry
+from training.model_files import MODEL_FOLDER, digest_folder, write_json
+from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 
 
 @pytest.fixture
