@@ -4,16 +4,27 @@ Knows the checks, from a version's tags to a smoke prediction. Leaves hashes and
 `model_files`, which hold them, and what happens to a version that fails to `champions`.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+import logging
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
+from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 
+import training
+from serving import packed_files
+from serving.judging import judge_alone, judge_packed
+from serving.packed_detector import PackedDetector, Packing
+from serving.recent import Tail
 from training.detector import AnomalyDetector
 from training.errors import DataError, UntrustedModel
 from training.forecaster import Forecaster
@@ -21,7 +32,11 @@ from training.kinds import Kind
 from training.registry import Registry, Version, registry_errors
 from training.standalone import SIGNATURES
 
-Model = AnomalyDetector | Forecaster
+log = logging.getLogger("safeplan.serving")
+
+Model = PackedDetector | AnomalyDetector | Forecaster
+
+SAME = 1e-6  # how far a packed detector's scores may be from the detector's own; 1e-9 is seen
 
 
 @dataclass(frozen=True)
@@ -41,29 +56,56 @@ class Library:
             UntrustedModel: it failed, with the reason.
             RegistryError: its files could not be fetched.
         """
-        note = self._note(version.name, version.number)
-        if not note.exists():
+        note = self._read_note(version.name, version.number)
+        known = note.get("version", {}).get("tags", {}).get("model_sha256") == version.sha256
+        if known and note.get("program") == program() and note.get("packed"):
+            try:
+                return PackedDetector.of(packed_files.load(self._packed(version), note["packed"]))
+            except UntrustedModel as error:
+                log.warning("%s is packed anew: %s", version.uri, error)
+        if not known:
             check_described(version)
             check_signature(version)
         files = self.registry.fetch(version, self.folder)
-        model = CHECKS[version.kind](version, files)
-        if not note.exists():
-            part = note.with_suffix(".part")
-            part.write_text(json.dumps(asdict(version), default=str), encoding="utf-8")
-            part.replace(note)
-        return model
+        if version.kind is Kind.FORECASTER:
+            model: Model = open_forecaster(version, files)
+            self._write_note(version)
+            return model
+        detector = open_detector(version, files)
+        packing = same_packing(version, detector)
+        if packing is None:
+            return detector
+        self._write_note(version, packed=packed_files.save(packing, self._packed(version)))
+        return PackedDetector.of(packing)
 
     def remembered(self, name: str, number: int) -> Version | None:
         """A version as it was when it was last opened, for when the registry cannot be asked."""
         try:
-            content = json.loads(self._note(name, number).read_text(encoding="utf-8"))
+            content = self._read_note(name, number)["version"]
             kind, created = Kind(content["kind"]), datetime.fromisoformat(content["created"])
             return Version(**content | {"kind": kind, "created": created})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
+
+    def _packed(self, version: Version) -> Path:
+        return self.folder / version.name / f"{version.number}.npz"
 
     def _note(self, name: str, number: int) -> Path:
         return self.folder / name / f"{number}.json"
+
+    def _read_note(self, name: str, number: int) -> dict[str, Any]:
+        try:
+            content = json.loads(self._note(name, number).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _write_note(self, version: Version, packed: str = "") -> None:
+        note = self._note(version.name, version.number)
+        content = {"version": asdict(version), "program": program(), "packed": packed}
+        part = note.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(content, default=str), encoding="utf-8")
+        part.replace(note)
 
 
 def check_described(version: Version) -> None:
@@ -124,7 +166,39 @@ def _foreign_errors(version: Version) -> Iterator[None]:
         raise UntrustedModel(f"{version.uri} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-CHECKS: dict[Kind, Callable[[Version, Path], Model]] = {
-    Kind.DETECTOR: open_detector,
-    Kind.FORECASTER: open_forecaster,
-}
+def same_packing(version: Version, detector: AnomalyDetector) -> Packing | None:
+    """The detector packed, if that scores as the detector itself does; it serves unpacked where not."""
+    try:
+        packing = Packing.of(detector)
+        found = scores_apart(detector, PackedDetector.of(packing))
+    except (UntrustedModel, ValueError, IndexError) as error:
+        log.warning("%s serves unpacked, and slower: %s", version.uri, error)
+        return None
+    if found > SAME:
+        log.warning("%s serves unpacked, and slower: packed, its scores are %g apart", version.uri, found)
+        return None
+    return packing
+
+
+def scores_apart(detector: AnomalyDetector, packed: PackedDetector) -> float:
+    """The largest difference between a detector's scores and those of its packing, on made-up readings."""
+    profile = detector.profile
+    steps = np.arange(2.0 * profile.window + 4)
+    seconds = profile.last + profile.step * (steps + 1)
+    values = profile.centre + profile.spread * np.sin(steps)
+    values[-3:] += profile.spread * np.array([0.0, 30.0, 3.0])
+    readings = Tail(seconds, values)
+    asked, before = readings.part(len(steps) - 4, len(steps)), readings.before(float(seconds[-4]))
+    return float(
+        np.abs(judge_alone(detector, asked, before).scores - judge_packed(packed, asked, before)).max()
+    )
+
+
+@cache
+def program() -> str:
+    """Equal for equal code of the floors that pack and score, with equal libraries below it."""
+    total = hashlib.sha256("".join(f"{name}{installed(name)}" for name in ("numpy", "scipy")).encode())
+    for floor in (Path(training.__file__), Path(__file__)):
+        for path in sorted(floor.parent.glob("*.py")):
+            total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]

@@ -174,7 +174,7 @@ class BatchService:
     def _score(self, sensor: Sensor, champion: ServingDetector, fresh: Tail) -> pd.DataFrame:
         times = times_of(fresh.seconds)
         before = self.readings.latest(sensor.id, CONTEXT, end=times[0].to_pydatetime(), quality=GOOD)
-        found = judge([Case(champion, fresh, tail_of(before, whole=False))])[0]
+        found = judge([Case(champion.model, fresh, tail_of(before, whole=False))])[0]
         return pd.DataFrame(
             {
                 "sensor_id": sensor.id,

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import Field
 
 from serving.acceptance import Library, Model
+from serving.packed_detector import PackedDetector
 from serving.record import Record
 from training.detector import AnomalyDetector
 from training.errors import NoChampion, RegistryError, SafePlanError, UntrustedModel
@@ -43,7 +44,7 @@ class ServingDetector:
     """A sensor's detector, ready to score."""
 
     version: Version
-    model: AnomalyDetector
+    model: PackedDetector | AnomalyDetector
     since: datetime
 
 
@@ -269,9 +270,9 @@ class Champions:
 
 def serving_of(version: Version, model: Model) -> Serving:
     """A version and its model, from now on."""
-    if isinstance(model, AnomalyDetector):
-        return ServingDetector(version, model, _now())
-    return ServingForecaster(version, model, _now())
+    if isinstance(model, Forecaster):
+        return ServingForecaster(version, model, _now())
+    return ServingDetector(version, model, _now())
 
 
 def _now() -> datetime:

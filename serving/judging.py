@@ -1,7 +1,7 @@
 """Many sensors' readings judged at once: what batch scoring and the endpoint both go through.
 
-Knows how to put readings to detectors, each in the light of those before it. Leaves where readings come from
-to `recent` and the command's store, and what becomes of verdicts to callers.
+Knows how to put readings to detectors, each in the light of those before it, all sensors together. Leaves
+where readings come from to `recent` and the command's store, features to `many_features`, scores to `choir`.
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.champions import ServingDetector
+from serving.choir import scores_of
+from serving.many_features import Flat, describe_many, trailing
+from serving.packed_detector import PackedDetector
 from serving.recent import NOTHING, Tail
-from training.reasons import severity_of
+from training.detector import AnomalyDetector
+from training.features import Design
+from training.reasons import STARTS, reasons, severity_of
+from training.sequence import Sequence as Readings
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Case:
     """Readings of one sensor to be judged, in order of time, and those before them."""
 
-    detector: ServingDetector
+    model: PackedDetector | AnomalyDetector
     asked: Tail
     before: Tail = NOTHING
 
@@ -49,12 +55,24 @@ class Verdicts:
 
 def judge(cases: Sequence[Case]) -> list[Verdicts]:
     """The verdicts of each case."""
-    return [_judge(case) for case in cases]
+    found: dict[int, Verdicts] = {}
+    together: dict[int, list[int]] = {}
+    for place, case in enumerate(cases):
+        model = case.model
+        if isinstance(model, PackedDetector):
+            together.setdefault(model.usual.window, []).append(place)
+        else:
+            found[place] = judge_alone(model, case.asked, case.before)
+    for window, places in together.items():
+        some = [(cases[place].asked, cases[place].before) for place in places]
+        models = [model for place in places if isinstance(model := cases[place].model, PackedDetector)]
+        found.update(zip(places, judge_together(models, some, window), strict=True))
+    return [found[place] for place in range(len(cases))]
 
 
-def _judge(case: Case) -> Verdicts:
-    model = case.detector.model
-    found = model.detect(case.asked.series, history=case.before.series)
+def judge_alone(model: AnomalyDetector, asked: Tail, before: Tail) -> Verdicts:
+    """One sensor's readings by the detector itself."""
+    found = model.detect(asked.series, history=before.series)
     return Verdicts(
         scores=found["anomaly_score"].to_numpy(np.float64),
         averages=found["historical_average"].to_numpy(np.float64),
@@ -62,3 +80,84 @@ def _judge(case: Case) -> Verdicts:
         reasons=found["reason"].tolist(),
         threshold=model.threshold,
     )
+
+
+def judge_packed(model: PackedDetector, asked: Tail, before: Tail) -> Floats:
+    """One sensor's scores by its packed detector."""
+    return judge_together([model], [(asked, before)], model.usual.window)[0].scores
+
+
+def judge_together(
+    models: Sequence[PackedDetector], cases: Sequence[tuple[Tail, Tail]], window: int
+) -> list[Verdicts]:
+    """Readings of many sensors whose windows have one length."""
+    before = [past.newest(model.usual.context) for model, (_, past) in zip(models, cases, strict=True)]
+    earlier = np.array([len(past.seconds) for past in before])
+    asked = np.array([len(new.seconds) for new, _ in cases])
+    lengths = earlier + asked
+    starts = np.cumsum(lengths) - lengths
+    sensor = np.repeat(np.arange(len(models)), lengths)
+    of_row = np.repeat(np.arange(len(models)), asked)
+    place = np.arange(lengths.sum())
+    flat = Flat(
+        np.concatenate(
+            [part.seconds for (new, _), past in zip(cases, before, strict=True) for part in (past, new)]
+        ),
+        np.concatenate(
+            [part.values for (new, _), past in zip(cases, before, strict=True) for part in (past, new)]
+        ),
+        sensor,
+        place[place >= (starts + earlier)[sensor]],
+    )
+    design = describe_many([model.usual for model in models], flat)
+    scores = scores_of(models, of_row, design)
+    averages, deviations = _usual(models, flat, starts[of_row], of_row, window)
+    words = _words(models, flat, starts, earlier, of_row, design, scores)
+    ends = np.cumsum(asked)
+    verdicts = []
+    for model, first, last in zip(models, ends - asked, ends, strict=True):
+        part = slice(int(first), int(last))
+        verdicts.append(
+            Verdicts(scores[part], averages[part], deviations[part], words[part], model.threshold)
+        )
+    return verdicts
+
+
+def _usual(
+    models: Sequence[PackedDetector], flat: Flat, first: Ints, of_row: Ints, window: int
+) -> tuple[Floats, Floats]:
+    """Mean and deviation of what came before; of what was learned from, where too little did."""
+    counts, means, deviations = trailing(flat, first, window)
+    enough = counts >= window // 2
+    centre = np.array([model.profile.centre for model in models])[of_row]
+    spread = np.array([model.profile.spread for model in models])[of_row]
+    return np.where(enough, means, centre), np.where(enough, deviations, spread)
+
+
+def _words(
+    models: Sequence[PackedDetector],
+    flat: Flat,
+    starts: Ints,
+    earlier: Ints,
+    of_row: Ints,
+    design: Design,
+    scores: Floats,
+) -> list[str]:
+    """A sentence for each reading worth a look."""
+    words = [""] * len(scores)
+    remarkable = np.flatnonzero(scores >= STARTS[0])
+    firsts = np.searchsorted(of_row, np.arange(len(models) + 1))
+    for owner in np.unique(of_row[remarkable]).tolist():
+        rows = slice(int(firsts[owner]), int(firsts[owner + 1]))
+        end = int(starts[owner] + earlier[owner]) + rows.stop - rows.start
+        whole = slice(int(starts[owner]), end)
+        readings = Readings(
+            flat.seconds[whole],
+            flat.values[whole],
+            int(earlier[owner]),
+            np.arange(rows.stop - rows.start),
+            rows.stop - rows.start,
+            clocked=True,
+        )
+        words[rows] = reasons(models[owner].profile, design.rows(rows), readings, scores[rows])
+    return words

@@ -135,7 +135,7 @@ class Scorer:
         start, end = np.searchsorted(tail.seconds, first), np.searchsorted(tail.seconds, last, side="right")
         between = Tail(tail.seconds[start:end], tail.values[start:end])
         asked = between.merged(posted.seconds, posted.values)
-        case = Case(group.detector, asked, tail.before(first).newest(context))
+        case = Case(group.detector.model, asked, tail.before(first).newest(context))
         return case, np.searchsorted(asked.seconds, rows.seconds[group.scored])
 
     def _foresee(self, group: Group, rows: Rows, tail: Tail, answer: Answer, horizon: int) -> None:

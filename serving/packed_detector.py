@@ -1,0 +1,108 @@
+"""A fitted detector in the form that serves: small, and scored together with others.
+
+Knows which numbers of an `AnomalyDetector` a score needs, and keeps them in arrays. What it says is what the
+detector says; `acceptance` checks that for each one. Leaves the arithmetic to `many_features`, `grove` and
+`choir`, files to `packed_files`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from serving.grove import GROVE, PackedForest, Plot, packed
+from serving.many_features import Usual
+from training.calibration import LEVELS, Rarity
+from training.detector import AnomalyDetector
+from training.ensemble import Ensemble
+from training.features import Profile
+from training.voices import VOICES
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a density needs."""
+
+    tree: cKDTree
+    reach: Floats
+    density: Floats
+    k: int
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The calibration as arrays: a row a voice, and one for the ensemble."""
+
+    knots: Floats  # ascending, infinite behind the last
+    rarities: Floats
+    slopes: Floats
+    last: Floats
+    weights: Floats  # zero for a voice that is silent
+    budget: float
+
+    @classmethod
+    def of(cls, ensemble: Ensemble) -> "Tables":
+        """Take the calibration over."""
+        learned: list[Rarity | None] = [ensemble.rarities.get(voice) for voice in VOICES]
+        learned.append(ensemble.scales["ensemble"].rarity)
+        knots = np.full((len(learned), LEVELS + 1), np.inf)
+        rarities = np.zeros((len(learned), LEVELS + 1))
+        slopes, last = np.zeros(len(learned)), np.zeros(len(learned))
+        for row, one in enumerate(learned):
+            if one is not None:
+                known = len(one.scores)
+                knots[row, :known], rarities[row, :known] = one.scores, one.rarities
+                rarities[row, known:] = one.rarities[-1]
+                slopes[row], last[row] = one.slope, one.scores[-1]
+        weights = np.array(
+            [ensemble.weights[voice] if voice in ensemble.rarities else 0.0 for voice in VOICES]
+        )
+        return cls(knots, rarities, slopes, last, weights, ensemble.scales["ensemble"].budget)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """All that is kept of one detector, in memory or in a file."""
+
+    profile: Profile
+    threshold: float
+    tables: Tables
+    forests: dict[str, PackedForest]
+    densities: dict[str, Neighbours]
+
+    @classmethod
+    def of(cls, detector: AnomalyDetector) -> "Packing":
+        """Take a fitted detector's numbers over."""
+        voices = detector.voices
+        return cls(
+            detector.profile,
+            detector.threshold,
+            Tables.of(detector.ensemble),
+            {voice: packed(forest) for voice, forest in voices.fast_forests.items()},
+            {
+                voice: Neighbours(near.tree, near.reach, near.density, near.k)
+                for voice, near in voices.fast_densities.items()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class PackedDetector:
+    """One sensor's detector among many."""
+
+    profile: Profile
+    threshold: float
+    usual: Usual
+    tables: Tables
+    forests: dict[str, Plot]
+    densities: dict[str, Neighbours]
+
+    @classmethod
+    def of(cls, packing: Packing) -> "PackedDetector":
+        """Put a detector's trees among the others'."""
+        plots = {voice: GROVE.plant(forest) for voice, forest in packing.forests.items()}
+        usual = Usual.of(packing.profile)
+        return cls(packing.profile, packing.threshold, usual, packing.tables, plots, packing.densities)
