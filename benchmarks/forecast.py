@@ -4,9 +4,9 @@
     python -m benchmarks.forecast --data DIR --series 'steel.*' --origins 2 --peers ours Prophet
 
 DIR holds `sets.csv` (file, step, horizon, season, week, history_days) and the files it names, each of
-`series_id,timestamp,value` on the set's own grid. Per series there are five origins over the last fifth of its
-readings; each forecaster gets the days of history before an origin, nothing else. Ours is tuned (40 trials)
-and fitted at each origin.
+`series_id,timestamp,value` on the set's own grid. Per series there are five origins over the last fifth of
+its readings; each forecaster gets the days of history before an origin, nothing else. Ours is tuned (40
+trials) and fitted at each origin.
 """
 
 import argparse

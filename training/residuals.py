@@ -57,11 +57,13 @@ def fit_autoregression(residuals: Floats, *, most: int, seasonal: Sequence[int] 
 
     With too few residuals for their number the lags are cut; without any the answer is no autoregression.
     """
-    residuals = residuals[-ROWS:]
-    carry = _carry(residuals)
-    known = ~np.isnan(residuals)
+    known = ~np.isnan(residuals[-ROWS:])
     most = min(most, int(known.sum()) // 8)
-    if most < 1 or carry == 0.0:
+    if most < 1:
+        return Autoregression()
+    residuals = _tamed(residuals[-ROWS:])
+    carry = _carry(residuals)
+    if carry == 0.0:
         return Autoregression()
     filled = Autoregression(carry=carry).fill(residuals)
     joined = [lag for season in seasonal for lag in (season - 1, season, season + 1) if lag > most]
@@ -114,6 +116,17 @@ def _spread(weights: Floats, columns: NDArray[np.int64], width: int) -> Floats:
     return spread
 
 
+def _tamed(residuals: Floats) -> Floats:
+    """Spikes cut to half again the range of all but one in a hundred.
+
+    Two readings of 600 among 4,000 near 210 gave weights of 1.2, -1.3, 1.3, -1.3 and a forecast that swung
+    by 250.
+    """
+    low, high = np.nanquantile(residuals, [0.005, 0.995])
+    margin = 0.5 * (high - low)
+    return np.clip(residuals, low - margin, high + margin)
+
+
 def _carry(residuals: Floats) -> float:
     """The residuals' correlation with the one before, in [0, 0.999]."""
     pairs = ~np.isnan(residuals[1:]) & ~np.isnan(residuals[:-1])
@@ -125,7 +138,7 @@ def _carry(residuals: Floats) -> float:
 def _stabilised(lags: NDArray[np.int64], weights: Floats) -> Floats:
     """Pull the weights in until an impulse fades instead of growing."""
     longest = int(lags.max())
-    impulse = np.zeros(4 * longest + 40)
+    impulse = np.zeros(4 * longest + 400)
     impulse[0] = 1.0
     quarter = len(impulse) // 4
     # A weight of 1.0005 on one lag is a random walk that was measured so, and must stay near one.
@@ -135,7 +148,7 @@ def _stabilised(lags: NDArray[np.int64], weights: Floats) -> Floats:
         recursion[0] = 1.0
         recursion[lags] = -weights
         echo = np.abs(lfilter([1.0], recursion, impulse))
-        if echo[-quarter:].max() <= echo[:quarter].max():
+        if echo[-quarter:].max() <= echo[quarter : 2 * quarter].max():
             break
         weights = weights * pull**lags
     return weights
