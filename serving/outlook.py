@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 AT_LEAST = 48  # steps a kept path reaches
 COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")
 KEPT_PATHS = 4_096
+BEFORE = "it is before the newest reading, and no forecaster serves this sensor."
+FAR = "it is {steps} steps ahead; the furthest forecast is {most} steps."
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Outlook:
     """Forecasts at the moments asked about, and for the steps ahead."""
 
     at: Floats  # a row a moment: expected, lower, upper; NaN where there is none
+    why: tuple[str, ...]  # for each moment, why there is none
     ahead: Path
     version: str
 
@@ -71,16 +74,21 @@ class Outlooks:
         """What is expected at these moments, and in the next `horizon` steps.
 
         Raises:
-            DataError: nothing is known to forecast from, or a moment is too far ahead.
+            DataError: nothing is known to forecast from.
         """
         path = self._path(sensor_id, forecaster, tail, AT_LEAST, step)
         places = (moments - path.first) / path.step
-        needed = int(np.ceil(places.max(initial=-1.0))) + 1
-        if needed > FARTHEST:
-            raise DataError(f"it is {needed} steps ahead; the furthest forecast is {FARTHEST} steps.")
+        near = places < FARTHEST - 1
+        needed = int(np.ceil(places[near].max(initial=-1.0))) + 1
         if max(needed, horizon) > len(path.steps):
             path = self._path(sensor_id, forecaster, tail, max(needed, horizon), step)
-        return Outlook(_at(path, places, forecaster, tail, moments), path, path.version)
+        found = np.full((len(moments), len(COLUMNS)), np.nan)
+        found[near] = _at(path, places[near], forecaster, tail, moments[near])
+        why = tuple(
+            BEFORE if close else FAR.format(steps=int(place) + 1, most=FARTHEST)
+            for close, place in zip(near.tolist(), places.tolist(), strict=True)
+        )
+        return Outlook(found, why, path, path.version)
 
     def _path(
         self,

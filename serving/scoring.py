@@ -209,9 +209,11 @@ def _write_verdicts(
 
 
 def _write_outlook(columns: Columns, group: Group, outlook: Outlook, note: str) -> None:
-    for row, (expected, lower, upper) in zip(group.foreseen, outlook.at.tolist(), strict=True):
+    for row, (expected, lower, upper), why in zip(
+        group.foreseen, outlook.at.tolist(), outlook.why, strict=True
+    ):
         if math.isnan(expected):
-            columns["error"][row] = "it is before the newest reading, and no forecaster serves this sensor."
+            columns["error"][row] = why
             continue
         columns["expected"][row], columns["lower"][row], columns["upper"][row] = expected, lower, upper
         columns["forecaster_version"][row] = outlook.version
