@@ -219,8 +219,11 @@ class Tracker:
             )
 
     def discard(self, run_id: str) -> None:
-        """Remove a run that was cut off before it produced a version."""
+        """Remove a run that was cut off before it produced a version, with the model it was uploading."""
         with registry_errors(f"cannot remove the run {run_id}"):
+            experiment = self.client.get_run(run_id).info.experiment_id
+            for model in self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+                self.client.delete_logged_model(model.model_id)
             self.client.delete_run(run_id)
 
     def _find_experiment(self, name: str) -> str | None:
