@@ -1,0 +1,132 @@
+"""Kill -9 at any point of a retraining: the next run goes on, and each result is there once."""
+
+import signal
+import sqlite3
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.journeys.house import ROOT, Answer, Commands, House, run
+from tests.plant import readings
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"SAFEPLAN_TUNING_TRIALS": "1", "SAFEPLAN_FORECASTER_HORIZON_STEPS": "3"}
+
+Key = tuple[str, str]
+
+
+def send(house: House, sensors: int) -> set[Key]:
+    """Readings of so many sensors arrive; what must be registered in the end."""
+    names = [f"PT-{number:02d}" for number in range(sensors)]
+    sent = pd.concat(readings(name, 100, seed=seed) for seed, name in enumerate(names))
+    house.run("load", house.write("plant.csv", sent))
+    return {(name, kind) for name in names for kind in ("detector", "forecaster")}
+
+
+def train(house: House, *, die_at: int = 0) -> Answer:
+    """`safeplan train` in one process that may be told to die."""
+    line = ["train", "--json", "--jobs", "1"]
+    return Commands.running().run(line, house.environment(**QUICK, DIE_AT=str(die_at)), house.home)
+
+
+def train_with_workers(house: House, *, die_at: int, mark: str) -> Answer:
+    """The same with two workers, none of which shares anything with this process."""
+    line = [sys.executable, "-m", "tests.journeys.dying", "train", "--json", "--jobs", "2"]
+    more = {**QUICK, "DIE_AT": str(die_at), "PYTHONPATH": str(ROOT), "MARK": mark}
+    return run(line, house.environment(**more), house.home)
+
+
+def registered(home: Path) -> dict[Key, list[tuple[int, str]]]:
+    """Versions and verdicts of each sensor and kind, straight from the tables."""
+    query = """
+        SELECT s.value, k.value, v.version, t.value FROM model_versions v
+        JOIN model_version_tags s ON s.name = v.name AND s.version = v.version AND s.key = 'sensor_id'
+        JOIN model_version_tags k ON k.name = v.name AND k.version = v.version AND k.key = 'kind'
+        JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = 'validation_status'
+    """
+    found: dict[Key, list[tuple[int, str]]] = {}
+    for sensor, kind, version, verdict in ask(home, query):
+        found.setdefault((sensor, kind), []).append((version, verdict))
+    return found
+
+
+def ask(home: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(home / "mlflow.db")
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def hold_to_the_end(home: Path, every: set[Key]) -> None:
+    """One version a sensor and kind, with one alias and its verdict; no run open, no half of anything."""
+    versions = registered(home)
+    assert set(versions) == every
+    assert {len(found) for found in versions.values()} == {1}
+    assert {verdict for ((_, verdict),) in versions.values()} <= {"passed", "refused"}
+    aliases = ask(home, "SELECT name, alias FROM registered_model_aliases")
+    assert len({name for name, _ in aliases}) == len(aliases) == len(every)
+    assert {alias for _, alias in aliases} <= {"champion", "challenger"}
+    alive = "lifecycle_stage = 'active'"
+    assert ask(home, f"SELECT run_uuid FROM runs WHERE {alive} AND status <> 'FINISHED'") == []
+    children = ask(
+        home,
+        f"""SELECT e.name, t.value, count(*) FROM runs r JOIN experiments e USING (experiment_id)
+            JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'sensor_id'
+            WHERE r.{alive} GROUP BY 1, 2""",
+    )
+    assert {count for *_, count in children} == {1}
+    assert len(children) == len(every)
+    models = ask(home, f"SELECT name, count(*) FROM logged_models WHERE {alive} GROUP BY 1")
+    assert {count for _, count in models} == {1}
+
+
+def processes_marked(mark: str) -> set[int]:
+    """Processes whose environment holds a word."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.add(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_killed_twice_the_third_run_trains_only_what_is_missing(empty_house):
+    every, mark = send(empty_house, 12), uuid.uuid4().hex
+    assert train_with_workers(empty_house, die_at=150, mark=mark).code == -signal.SIGKILL
+    until = time.monotonic() + 20
+    while (orphans := processes_marked(mark)) and time.monotonic() < until:
+        time.sleep(0.2)
+    first = registered(empty_house.home)
+    assert train(empty_house, die_at=200).code == -signal.SIGKILL
+    second = registered(empty_house.home)
+
+    third = train(empty_house)
+
+    assert not orphans, "workers outlived the training that was killed"
+    assert third.code == 0, third.stderr
+    assert 0 < len(first) < len(second) < len(every)
+    hold_to_the_end(empty_house.home, every)
+    done = {key for key, ((_, verdict),) in second.items() if verdict != "pending"}
+    assert {key for key, status in third.statuses.items() if status == "unchanged"} == done
+
+
+def test_killed_at_one_change_after_the_other(empty_house):
+    """Each life gets one change of a table further than the one before, until one reaches the end."""
+    every = send(empty_house, 1)
+    lives = 0
+    while (answer := train(empty_house, die_at=lives + 1)).code == -signal.SIGKILL:
+        lives += 1
+        assert lives < 100
+        assert {len(found) for found in registered(empty_house.home).values()} <= {1}
+
+    assert answer.code == 0, answer.stderr
+    assert lives > 20
+    hold_to_the_end(empty_house.home, every)

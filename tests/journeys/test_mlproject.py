@@ -1,0 +1,45 @@
+"""`mlflow run` does the same as the command line."""
+
+import sqlite3
+
+import pytest
+import yaml
+
+from safeplan import app
+from tests.journeys.house import BIN, ROOT, run
+from tests.plant import readings
+
+pytestmark = pytest.mark.slow
+
+
+def project(house, entry, **parameters):
+    line = [str(BIN / "mlflow"), "run", str(ROOT), "-e", entry, "--env-manager", "local"]
+    for name, value in parameters.items():
+        line += ["-P", f"{name}={value}"]
+    tracking = f"sqlite:///{house.home / 'mlflow.db'}"
+    return run(line, house.environment(MLFLOW_TRACKING_URI=tracking), house.home)
+
+
+def test_a_sensor_is_trained_by_mlflow_run(empty_house):
+    empty_house.run("load", empty_house.write("plant.csv", readings("PT-1", 120)))
+
+    ended = project(empty_house, "train", sensors="PT-*", trials=1, jobs=1)
+
+    assert ended.code == 0, ended.stderr
+    connection = sqlite3.connect(empty_house.home / "mlflow.db")
+    names = connection.execute("SELECT name FROM model_versions ORDER BY name").fetchall()
+    connection.close()
+    assert names == [("pt-1-detector",), ("pt-1-forecaster",)]
+
+
+def test_every_entry_point_is_a_command_with_options_that_exist():
+    """The entry points are one line each; each line's command and options are the front door's."""
+    written = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))
+    commands = {command.callback.__name__: command.callback for command in app.registered_commands}
+
+    for name, entry in written["entry_points"].items():
+        words = entry["command"].split()
+        assert words[:3] == ["python", "safeplan.py", name]
+        known = set(commands[name].__annotations__) | {"kind"}
+        assert {word.removeprefix("--") for word in words if word.startswith("--")} <= known
+    assert set(written["entry_points"]) == {"load", "tune", "train", "detect", "forecast", "demo"}

@@ -1,0 +1,83 @@
+"""What was trained outlives everything: processes, caches, and the program that trained it."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from tests.journeys.house import BIN, free_port, post, run, served
+from training.detector import AnomalyDetector
+from training.forecaster import Forecaster
+from training.model_files import MODEL_FOLDER
+
+pytestmark = pytest.mark.slow
+
+
+def files_of(house, kind):
+    """The registered files of PT-1's only version."""
+    pattern = f"safeplan-{kind}s/models/*/artifacts/data/{MODEL_FOLDER}"
+    (found,) = (house.home / "mlartifacts").glob(pattern)
+    return found
+
+
+def test_after_a_restart_of_everything_nothing_is_trained_again(trained, tmp_path):
+    """The real console script, in a new process, without the cache, where training is impossible."""
+    shutil.rmtree(trained.home / ".safeplan", ignore_errors=True)
+    environment = trained.environment(SAFEPLAN_WINDOW_DETECTOR_MINIMUM="99999")
+
+    detected = run([str(BIN / "safeplan"), "detect", "--json"], environment, tmp_path)
+    forecast = trained.run("forecast", "--horizon", "5", SAFEPLAN_WINDOW_FORECASTER_MINIMUM="99999")
+
+    assert detected.code == 0, detected.stderr
+    assert detected.of("PT-1", "detector")["version"] == 1
+    assert forecast.of("PT-1", "forecaster")["metrics"]["steps"] == 5
+    assert forecast.of("PT-1", "forecaster")["version"] == 1
+
+
+@pytest.fixture
+def serving(trained, tmp_path):
+    """`mlflow models serve` for one registered model; answers the address to ask."""
+
+    def serve(model):
+        port = free_port()
+        line = [str(BIN / "mlflow"), "models", "serve", "-m", f"models:/{model}@champion"]
+        line += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        tracking = f"sqlite:///{trained.home / 'mlflow.db'}"
+        environment = trained.environment(MLFLOW_TRACKING_URI=tracking)
+        return served(line, environment, tmp_path, f"http://127.0.0.1:{port}/ping"), port
+
+    return serve
+
+
+def test_a_registered_detector_is_served_alone(trained, serving):
+    times = pd.date_range("2026-01-18", periods=6, freq="h")
+    values = [20.0, 21.3, 22.5, 99.0, 24.3, 24.8]
+    expected = AnomalyDetector.load(files_of(trained, "detector")).detect(pd.Series(values, index=times))
+    server, port = serving("pt-1-detector")
+
+    with server:
+        rows = {"timestamp": [f"{t.isoformat()}Z" for t in times], "value": values}
+        answer = post(
+            f"http://127.0.0.1:{port}/invocations",
+            {"dataframe_records": pd.DataFrame(rows).to_dict("records")},
+        )
+
+    scores = [row["anomaly_score"] for row in answer["predictions"]]
+    assert scores == pytest.approx(expected["anomaly_score"].tolist(), abs=1e-9)
+    assert [row["is_anomaly"] for row in answer["predictions"]] == expected["is_anomaly"].tolist()
+    assert answer["predictions"][3]["is_anomaly"]
+
+
+def test_a_registered_forecaster_is_served_alone(trained, serving):
+    expected = Forecaster.load(files_of(trained, "forecaster")).forecast(3)
+    server, port = serving("pt-1-forecaster")
+
+    with server:
+        asked = {"dataframe_records": [{"timestamp": "2026-01-18T00:00:00Z"}], "params": {"horizon": 3}}
+        answer = post(f"http://127.0.0.1:{port}/invocations", asked)
+
+    ahead = pd.DataFrame(answer["predictions"])
+    assert len(ahead) == 4
+    assert ahead["timestamp"][1:].tolist() == [f"{t.isoformat()}Z" for t in expected["timestamps"]]
+    assert ahead["expected"][1:].tolist() == pytest.approx(expected["forecasted_values"].tolist())
+    assert ahead["lower"][1:].tolist() == pytest.approx(expected["lower_bound"].tolist())
