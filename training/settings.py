@@ -80,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} is not readable YAML: {error}") from error
     if content is None:
         return {}
@@ -103,7 +103,16 @@ def from_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[s
     """The fields of one section that the environment sets, parsed as YAML scalars or lists."""
     prefix = f"SAFEPLAN_{kind.section}_".upper()
     names = {name: f"{prefix}{name.upper()}" for name in kind.model_fields}
-    return {name: yaml.safe_load(environ[key]) for name, key in names.items() if environ.get(key)}
+    return {name: _parsed(key, environ[key]) for name, key in names.items() if environ.get(key)}
+
+
+def _parsed(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        # The value itself may hold a password.
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise ConfigurationError(f"environment {key} is not readable YAML: {problem}.") from error
 
 
 def _explain(
@@ -112,7 +121,9 @@ def _explain(
     lines = []
     for problem in error.errors():
         field = ".".join(str(part) for part in problem["loc"])
-        origin = f"environment SAFEPLAN_{kind.section}_{field}".upper() if field in overrides else str(path)
+        name = str(problem["loc"][0])
+        variable = f"SAFEPLAN_{kind.section}_{name}".upper()
+        origin = f"environment {variable}" if name in overrides else str(path)
         lines.append(f"{kind.section}.{field} = {problem['input']!r}: {problem['msg']} ({origin})")
     known = ", ".join(kind.model_fields)
     return "; ".join(lines) + f". Known settings of {kind.section}: {known}."
