@@ -156,7 +156,7 @@ def served(line: Sequence[str], environment: Mapping[str, str], cwd: Path, ready
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.wait(10)
+                process.wait(3)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
