@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TextIO
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -107,9 +108,9 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
     """
     if not rows:
         return
-    names = [
-        name for name in rows[0] if name != below and any(row.get(name) not in (None, "") for row in rows)
-    ]
+    # Rows may differ: a sensor without readings says less than the others.
+    keys = dict.fromkeys(key for row in rows for key in row if key != below)
+    names = [name for name in keys if any(row.get(name) not in (None, "") for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
@@ -134,7 +135,7 @@ def cell(value: Any) -> str:
     >>> cell(0.123456), cell(4743.2), cell(None), cell(True), cell(["a", "b"]), cell(float("nan"))
     ('0.123', '4,743', '', 'yes', 'a, b', '')
     """
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -157,11 +158,11 @@ def plain(value: Any) -> Any:
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+    if value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
     if isinstance(value, datetime):
         return value.isoformat() + ("" if value.tzinfo else "Z")
-    if value is None or isinstance(value, str | int | bool):
+    if value is None or isinstance(value, str | int | float | bool):
         return value
     return plain(value.item()) if hasattr(value, "item") else str(value)
 

@@ -101,7 +101,7 @@ def as_utc(stamps: pd.Series) -> pd.DatetimeIndex:
     """Texts or times of any zone as naive UTC; without a zone they are UTC.
 
     Raises:
-        DataError: a text is no time.
+        DataError: a text is no time, or is missing.
     """
     try:
         times = pd.to_datetime(stamps, utc=True, format="ISO8601")
@@ -109,6 +109,8 @@ def as_utc(stamps: pd.Series) -> pd.DatetimeIndex:
         raise DataError(
             f"A timestamp cannot be read: {error}. Write them like 2026-01-31T23:00:00Z."
         ) from error
+    if times.isna().any():
+        raise DataError("A timestamp is missing. Write them like 2026-01-31T23:00:00Z.")
     return pd.DatetimeIndex(times).tz_localize(None)
 
 

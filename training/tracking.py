@@ -50,6 +50,9 @@ class TrackingSettings(Settings, file="training", section="tracking"):
     uri: str | None = Field(None, description="an MLflow tracking URI; empty: mlflow.db in the home folder")
 
 
+_own_choices: set[str] = set()
+
+
 @dataclass(frozen=True)
 class LoggedModel:
     """A model's files, uploaded below one run."""
@@ -61,11 +64,16 @@ class LoggedModel:
 def connect(settings: TrackingSettings | None = None, folder: Path | None = None) -> MlflowClient:
     """Point MLflow at its server, or at `mlflow.db` in the home folder, and answer its client."""
     settings = settings or load(TrackingSettings)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    if named in _own_choices:
+        named = None  # MLflow has written there what an earlier call chose
+    uri = named or settings.uri
     if not uri:
         base = folder or home()
         base.mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{base / 'mlflow.db'}"
+    if not named:
+        _own_choices.add(uri)
     with registry_errors(f"cannot reach MLflow at {without_password(uri)}"):
         mlflow.set_tracking_uri(uri)
         return MlflowClient()
