@@ -123,7 +123,10 @@ def learning(really_learned: dict[Kind, tuple[Path, Lesson]], monkeypatch: pytes
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mlflow.db with its tables; making them takes longer than most tests."""
     folder = tmp_path_factory.mktemp("mlflow")
-    connect(TrackingSettings(uri=f"sqlite:///{folder / 'mlflow.db'}")).search_experiments()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(TrackingSettings(uri=f"sqlite:///{folder / 'mlflow.db'}")).search_experiments()
+        mlflow.set_tracking_uri(None)
     return folder / "mlflow.db"
 
 
