@@ -107,7 +107,7 @@ def ask_of_frame(frame: pd.DataFrame, params: dict[str, Any] | None, limits: Lim
         BadRequest: it asks for too much, or for what does not exist.
     """
     columns = {
-        name: frame[name].astype(object).where(frame[name].notna(), None).tolist()
+        name: [None if missing(entry) else entry for entry in frame[name].tolist()]
         if name in frame
         else [None] * len(frame)
         for name in COLUMNS_IN
@@ -116,6 +116,11 @@ def ask_of_frame(frame: pd.DataFrame, params: dict[str, Any] | None, limits: Lim
     ask = Ask(columns["sensor_id"], columns["timestamp"], columns["value"], horizon_of(horizon, limits))
     check_size(ask, limits)
     return ask
+
+
+def missing(entry: Any) -> bool:
+    """Whether a frame says nothing here: pandas writes that as None, NaN, NaT or NA."""
+    return entry is None or entry is pd.NA or bool(entry != entry)  # noqa: PLR0124
 
 
 def horizon_of(given: Any, limits: Limits) -> int:
