@@ -6,7 +6,7 @@ Knows what can be checked without changing anything. Repairs nothing.
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sqlalchemy import func, select
@@ -65,7 +65,8 @@ def examine(workspace: Workspace) -> list[Finding]:
 
 
 def _disk(workspace: Workspace) -> Iterator[Finding]:
-    free = shutil.disk_usage(workspace.home if workspace.home.exists() else workspace.home.parent).free
+    there = next(place for place in (workspace.home, *workspace.home.parents) if place.exists())
+    free = shutil.disk_usage(there).free
     yield Finding(
         "disk",
         free < LEAST_FREE,
@@ -75,18 +76,23 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
+    installed = {package: _version(package) for package in KNOWN_TO_WORK}
     wrong = {
-        package: version(package)
-        for package, known in KNOWN_TO_WORK.items()
-        if not version(package).startswith(known)
+        package: found for package, found in installed.items() if not found.startswith(KNOWN_TO_WORK[package])
     }
-    told = ", ".join(f"{package} {found}" for package, found in wrong.items())
     yield Finding(
         "packages",
         bool(wrong),
-        told or ", ".join(f"{package} {version(package)}" for package in KNOWN_TO_WORK),
+        ", ".join(f"{package} {found}" for package, found in (wrong or installed).items()),
         "Install from requirements.lock: make .venv/.ready" if wrong else "",
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "is not installed"
 
 
 def _database(workspace: Workspace) -> Iterator[Finding]:
@@ -136,7 +142,7 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
             "half-registered versions",
             True,
             ", ".join(pending[:5]),
-            "Run the same safeplan train again; it finishes them. None of them serves.",
+            "Run the same safeplan train again; it finishes them.",
         )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
