@@ -139,7 +139,8 @@ def workspace(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
     made = Workspace(tmp_path)
     yield made
-    made.engine.dispose()
+    if "engine" in vars(made):
+        made.engine.dispose()
     mlflow.set_tracking_uri(None)
 
 

@@ -1,0 +1,269 @@
+"""The front door: how commands are spelled, what they print where, and with which code they end."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import safeplan
+from tests.journeys.house import free_port
+from tests.plant import readings, send
+from training import fleet
+from training.leases import LeaseTaken
+
+
+@pytest.fixture
+def door(workspace, monkeypatch, capsys):
+    """Run a command in this process; code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["safeplan", *arguments])
+        try:
+            safeplan.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def trained(workspace, door, learning, monkeypatch):
+    """PT-1 with two champions."""
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
+    monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
+    send(workspace, "PT-1")
+    assert door("train", "--jobs", "1")[0] == 0
+    return workspace
+
+
+def document(answer):
+    code, out, _ = answer
+    assert code in (0, 1)
+    return json.loads(out)
+
+
+FIELDS = {"sensor_id", "kind", "model", "version", "alias", "metrics", "status", "error"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--jobs", "1"),
+        ("status",),
+        ("detect",),
+        ("forecast",),
+        ("tune", "PT-1", "--trials", "2"),
+        ("promote", "PT-1", "--kind", "detector", "--version", "1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_json_is_one_document_with_the_fields_of_an_outcome(trained, door, command):
+    found = document(door(*command, "--json"))
+
+    assert found["command"] == command[0]
+    assert found["sensors"]
+    for outcome in found["sensors"]:
+        assert set(outcome) >= FIELDS
+        assert outcome["sensor_id"] == "PT-1"
+    assert sum(found["summary"].values()) == len(found["sensors"])
+
+
+@pytest.mark.parametrize("command", ["sensors", "doctor"])
+def test_other_commands_give_their_rows_as_one_document(trained, door, command):
+    found = document(door(command, "--json"))
+
+    assert found["command"] == command
+    assert found[command]
+
+
+def test_load_tells_what_became_of_each_row(workspace, door, tmp_path):
+    frame = readings(rows=5)
+    frame["value"] = frame["value"].astype(object)
+    frame.loc[2, "value"] = "Bad"
+    frame.to_csv(tmp_path / "r.csv", index=False)
+
+    code, out, _ = door("load", str(tmp_path / "r.csv"), "--json")
+
+    found = json.loads(out)
+    assert code == 0
+    assert (found["rows"], found["accepted"], found["refused"]) == (5, 4, 1)
+    assert found["sensors_created"] == ["PT-1"]
+
+
+def test_a_file_that_cannot_be_read_ends_in_1_and_the_others_are_loaded(workspace, door, tmp_path):
+    readings(rows=5).to_csv(tmp_path / "good.csv", index=False)
+    (tmp_path / "bad.csv").write_bytes(b"\x00\x01\x02")
+
+    code, out, _ = door("load", str(tmp_path / "bad.csv"), str(tmp_path / "good.csv"), "--json")
+
+    assert code == 1
+    assert json.loads(out)["accepted"] == 5
+    assert next(iter(json.loads(out)["unreadable"])).endswith("bad.csv")
+
+
+def test_one_failed_sensor_ends_in_1_with_its_reason_and_the_rest_is_done(workspace, door, learning):
+    send(workspace, "PT-1")
+    send(workspace, "BAD", 12)
+
+    code, out, err = door("train", "--kind", "detector", "--jobs", "1")
+
+    assert code == 1
+    assert "12 good readings in the last 60 d; a detector needs 30" in " ".join(out.split())
+    assert "1 failed" in err
+    assert "detector" in out
+
+
+def test_results_go_to_stdout_and_the_story_to_stderr(trained, door):
+    code, out, err = door("status")
+
+    assert code == 0
+    assert "champion" in out
+    assert "2 serving" in err
+    assert "2 serving" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("trian",),
+        ("train", "--kind", "oracle"),
+        ("train", "--trials", "0"),
+        ("detect", "--since", "yesterday"),
+        ("forecast", "--horizon", "0"),
+        ("promote", "PT-1"),
+        ("load",),
+        ("train", "PT-9"),
+        ("train", "--no-such-option"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_ends_in_2(workspace, door, arguments):
+    send(workspace, "PT-1")
+
+    code, out, err = door(*arguments)
+
+    assert code == 2
+    assert out == ""
+    assert err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_sensor_is_told_those_that_are_spelt_alike(workspace, door):
+    send(workspace, "PT-1")
+
+    code, _, err = door("train", "PT-11")
+
+    assert code == 2
+    assert "near it are PT-1" in err
+
+
+def test_no_sensors_at_all_says_what_to_run(workspace, door):
+    code, _, err = door("status")
+
+    assert code == 2
+    assert "safeplan load FILE" in err
+
+
+def test_a_wrong_setting_ends_in_2_and_names_its_variable(workspace, door, monkeypatch):
+    send(workspace, "PT-1")
+    monkeypatch.setenv("SAFEPLAN_TUNING_TRIALS", "some")
+
+    code, _, err = door("train")
+
+    assert code == 2
+    assert "SAFEPLAN_TUNING_TRIALS" in err
+    assert err.count("\n") == 1
+
+
+def test_the_gates_refusal_ends_in_3_and_anyway_overrules_it(trained, door):
+    trained.mlflow.set_model_version_tag("pt-1-detector", "1", "gate", "refused: too loud")
+
+    refused = door("promote", "PT-1", "--kind", "detector", "--version", "1")
+    overruled = door("promote", "PT-1", "--kind", "detector", "--version", "1", "--anyway")
+
+    assert (refused[0], overruled[0]) == (3, 0)
+    assert "too loud" in refused[2]
+
+
+def test_nothing_to_roll_back_to_ends_in_1_with_one_line(trained, door):
+    code, out, err = door("rollback", "PT-1", "--kind", "detector")
+
+    assert (code, out) == (1, "")
+    assert err == "safeplan: pt-1-detector has no previous champion to roll back to; version 1 stays.\n"
+
+
+def test_rollback_tells_which_version_serves(trained, door):
+    door("train", "--jobs", "1", "--fresh", "--kind", "detector")
+
+    found = document(door("rollback", "PT-1", "--kind", "detector", "--json"))
+
+    assert (found["sensors"][0]["status"], found["sensors"][0]["version"]) == ("rolled back", 1)
+
+
+@pytest.mark.parametrize("command", ["train", "status", "detect", "forecast"])
+def test_with_mlflow_away_a_command_ends_in_1_with_one_clear_line(workspace, door, monkeypatch, command):
+    send(workspace, "PT-1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+
+    code, out, err = door(command)
+
+    assert (code, out) == (1, "")
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("safeplan: cannot ")
+    assert "Connection refused" in line
+    assert "Traceback" not in err
+
+
+def test_with_the_database_away_a_command_ends_in_1_with_one_clear_line(workspace, door, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_DATABASE_URL", f"postgresql://me:secret@127.0.0.1:{free_port()}/x")
+
+    code, out, err = door("sensors")
+
+    assert (code, out) == (1, "")
+    assert "secret" not in err
+    assert "Check that the server runs" in err
+
+
+def test_since_is_a_time_in_utc(trained, door):
+    found = document(door("detect", "--since", "2026-01-09T00:00", "--json"))
+
+    assert found["sensors"][0]["metrics"]["readings"] == 8
+
+
+def test_a_training_that_another_process_does_is_said_so(trained, door, monkeypatch):
+    def taken(*_):
+        raise LeaseTaken(
+            "train detector PT-1 is being done by process 7 on elsewhere. Wait for it to finish."
+        )
+
+    monkeypatch.setattr(fleet, "lease", taken)
+
+    found = document(door("train", "--kind", "detector", "--jobs", "1", "--json"))
+
+    assert found["sensors"][0]["status"] == "failed"
+    assert "is being done by process 7 on elsewhere" in found["sensors"][0]["error"]
+
+
+def test_every_command_helps_with_an_example_that_starts_with_its_name(door):
+    names = [command.name or command.callback.__name__ for command in safeplan.app.registered_commands]
+
+    for name in names:
+        code, out, _ = door(name, "--help")
+        assert code == 0
+        assert f"Example: safeplan {name}" in " ".join(out.split())
+    assert {"demo", "load", "train", "status", "detect", "forecast", "promote", "rollback", "doctor"} <= set(
+        names
+    )
+
+
+def test_a_command_that_only_reads_help_imports_no_floor():
+    """The front door opens at once; MLflow takes seconds."""
+    program = "import sys, safeplan; print([m for m in ('mlflow', 'pandas', 'sklearn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
