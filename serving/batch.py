@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from serving.champions import Champions, ServingDetector
-from serving.judging import Case, judge
+from serving.judging import Case, Unjudged, judge
 from serving.outlook import forecast_frame
 from serving.predictions import PredictionStore
 from serving.recent import Tail, tail_of, times_of
@@ -174,7 +174,9 @@ class BatchService:
     def _score(self, sensor: Sensor, champion: ServingDetector, fresh: Tail) -> pd.DataFrame:
         times = times_of(fresh.seconds)
         before = self.readings.latest(sensor.id, CONTEXT, end=times[0].to_pydatetime(), quality=GOOD)
-        found = judge([Case(champion.model, fresh, tail_of(before, whole=False))])[0]
+        [found] = judge([Case(champion.model, fresh, tail_of(before, whole=False))])
+        if isinstance(found, Unjudged):
+            raise DataError(f"{sensor.id}: {found.why}")
         return pd.DataFrame(
             {
                 "sensor_id": sensor.id,

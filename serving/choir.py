@@ -60,6 +60,8 @@ def _densities(
 ) -> None:
     """LOF: one search a sensor, the rest for all that have the same number of neighbours."""
     heard = np.flatnonzero(usable)
+    if not heard.size:
+        return
     owners, firsts = np.unique(of_row[heard], return_index=True)
     found: dict[int, list[tuple[Ints, Floats, Floats]]] = {}
     for owner, some in zip(owners.tolist(), np.split(heard, firsts[1:]), strict=True):

@@ -4,6 +4,7 @@ Knows how to put readings to detectors, each in the light of those before it, al
 where readings come from to `recent` and the command's store, features to `many_features`, scores to `choir`.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from training.detector import AnomalyDetector
 from training.features import Design
 from training.reasons import STARTS, reasons, severity_of
 from training.sequence import Sequence as Readings
+
+log = logging.getLogger("safeplan.serving")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -53,8 +56,26 @@ class Verdicts:
         return severity_of(self.scores)
 
 
-def judge(cases: Sequence[Case]) -> list[Verdicts]:
-    """The verdicts of each case."""
+@dataclass(frozen=True)
+class Unjudged:
+    """Why a case has no verdicts."""
+
+    why: str
+
+
+def judge(cases: Sequence[Case]) -> list[Verdicts | Unjudged]:
+    """The verdicts of each case; one that cannot be judged costs the others nothing."""
+    try:
+        return list(_judge(cases))
+    # Whatever one sensor's readings or model set off, the others must be answered; the log has the trace.
+    except Exception as error:
+        if len(cases) == 1:
+            log.exception("readings could not be judged")
+            return [Unjudged(f"it could not be scored ({type(error).__name__}); the server's log says more.")]
+    return [one for case in cases for one in judge([case])]
+
+
+def _judge(cases: Sequence[Case]) -> list[Verdicts]:
     found: dict[int, Verdicts] = {}
     together: dict[int, list[int]] = {}
     for place, case in enumerate(cases):

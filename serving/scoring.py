@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serving.champions import Champions, ServingDetector, ServingForecaster
 from serving.contract import COLUMNS_OUT, Answer, Ask
-from serving.judging import Case, Verdicts, judge
+from serving.judging import Case, Unjudged, Verdicts, judge
 from serving.outlook import Outlook, Outlooks
 from serving.recent import NOTHING, RecentReadings, Tail
 from serving.rows import Rows, read_rows
@@ -113,15 +113,14 @@ class Scorer:
                     columns["error"][row] = str(error)
             else:
                 asked.append((group, case, places))
-        for (group, case, places), found in zip(asked, judge([case for _, case, _ in asked]), strict=True):
-            told = note and (
-                note
-                + (
-                    ", judged by what was read before"
-                    if len(case.before.seconds)
-                    else ", judged by the rows posted"
-                )
-            )
+        verdicts = judge([case for _, case, _ in asked])
+        for (group, case, places), found in zip(asked, verdicts, strict=True):
+            if isinstance(found, Unjudged):
+                for row in group.scored:
+                    columns["error"][row] = found.why
+                continue
+            known = "what was read before" if len(case.before.seconds) else "the rows posted"
+            told = note and f"{note}, judged by {known}"
             _write_verdicts(columns, group, found, places, told)
 
     def _case(self, group: Group, rows: Rows, tail: Tail) -> tuple[Case, NDArray[np.int64]]:

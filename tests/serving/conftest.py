@@ -14,39 +14,66 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from serving.champions import Champions
 from serving.server import create_app
-from serving.service import FleetService
+from serving.service import IMPATIENT, FleetService
 from serving.tokens import Tokens
 from tests.plant import Learning, lenient, send
 from training import fit_detector, fit_forecaster
 from training.fleet import train_fleet
 from training.kinds import Kind
 from training.plan import Plan
+from training.promotion import roll_back
 from training.sensors import Fleet
 from training.workspace import Workspace
 
-RETRAINED = "2026-01-10"  # 200 hourly readings from the first of January end on the ninth
+
+@contextmanager
+def settled(folder: Path) -> Iterator[Workspace]:
+    """An installation in a folder that the environment names, whatever else it names."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        for name in IMPATIENT:
+            patch.setenv(name, IMPATIENT[name])
+        patch.setenv("SAFEPLAN_HOME", str(folder))
+        workspace = Workspace(folder)
+        yield workspace
+        workspace.engine.dispose()
+        mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="session")
+def grown(really_learned, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sensors with champions of both kinds, PT-1 with a second version, and one with readings only."""
+    folder = tmp_path_factory.mktemp("grown")
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
+    with settled(folder) as workspace, pytest.MonkeyPatch.context() as patch:
+        quick = Learning(really_learned)
+        patch.setattr(fit_detector, "learn_detector", quick.learn)
+        patch.setattr(fit_forecaster, "learn_forecaster", quick.learn)
+        for seed, name in enumerate(("PT-1", "TT-1", "NEW-1")):
+            send(workspace, name, seed=seed)
+        plan = lenient(Plan.from_conf(trials=2))
+        for names in (["PT-1", "TT-1"], ["PT-1"]):
+            sensors = Fleet.of(workspace.engine).match(names)
+            for outcome in train_fleet(workspace, sensors, list(Kind), plan, jobs=1, fresh=True):
+                assert not outcome.failed, outcome.error
+        for kind in Kind:
+            roll_back(workspace, workspace.fleet.sensor("PT-1"), kind)
+        Champions(workspace.registry, workspace.model_cache).detector("TT-1")
+    return folder
 
 
 @pytest.fixture
-def train(workspace: Workspace, plan, learning) -> Callable[..., None]:
-    """Train sensors whose readings are there; again is another version."""
-
-    def run(*names: str, **options) -> None:
-        sensors = Fleet.of(workspace.engine).match(names)
-        for outcome in train_fleet(workspace, sensors, list(Kind), plan, jobs=1, **options):
-            assert not outcome.failed, outcome.error
-
-    return run
-
-
-@pytest.fixture
-def plant(workspace: Workspace, train) -> Workspace:
-    """Two sensors with champions of both kinds, and one with readings only."""
-    for seed, name in enumerate(("PT-1", "TT-1", "NEW-1")):
-        send(workspace, name, seed=seed)
-    train("PT-1", "TT-1")
-    return workspace
+def plant(grown: Path, tmp_path: Path) -> Iterator[Workspace]:
+    """That plant, for one test to do with as it likes."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("mlflow.db", "safeplan.db"):
+        shutil.copy(grown / name, home / name)
+    with settled(home) as workspace:
+        yield workspace
 
 
 @pytest.fixture
@@ -82,27 +109,12 @@ def client(service: FleetService) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def one_client(
-    really_learned, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[httpx.Client]:
+def one_client(grown: Path) -> Iterator[httpx.Client]:
     """One endpoint for all tests of a module: for those that change nothing."""
-    folder = tmp_path_factory.mktemp("plant")
-    shutil.copy(empty_mlflow, folder / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            patch.delenv(name, raising=False)
-        patch.setenv("SAFEPLAN_HOME", str(folder))
-        quick = Learning(really_learned)
-        patch.setattr(fit_detector, "learn_detector", quick.learn)
-        patch.setattr(fit_forecaster, "learn_forecaster", quick.learn)
-        workspace = Workspace(folder)
-        send(workspace, "PT-1")
-        train_fleet(workspace, workspace.fleet.match(), list(Kind), lenient(Plan.from_conf(trials=2)), jobs=1)
-        service = FleetService(workspace)
-        with listening(create_app(service, Tokens())) as url, httpx.Client(base_url=url) as made:
+    with settled(grown) as workspace:
+        app = create_app(FleetService(workspace), Tokens())
+        with listening(app) as url, httpx.Client(base_url=url) as made:
             yield made
-        workspace.engine.dispose()
-        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture
