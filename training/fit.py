@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,6 +77,7 @@ class Assignment:
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None
     known: str | None = None  # fingerprint of the newest version; the same again is not trained anew
+    fingerprint: str = ""  # of what is learned from; a stored study of other readings is not gone on with
 
     @property
     def study(self) -> StudyPlan:
@@ -87,7 +88,7 @@ class Assignment:
             seed=tuning.seed,
             budget_seconds=tuning.budget_seconds,
             storage=tuning.storage,
-            name=f"{self.sensor.id}/{self.kind}",
+            name=f"{self.sensor.id}/{self.kind}/{self.fingerprint[:12]}",
         )
 
 
@@ -177,7 +178,7 @@ def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
         return Unchanged(fingerprint)
     files = Path(tempfile.mkdtemp(dir=assignment.folder)) / MODEL_FOLDER
     files.mkdir()
-    lesson = learn(assignment, window, files, clock)
+    lesson = learn(replace(assignment, fingerprint=fingerprint), window, files, clock)
     verdict = judge(assignment.kind, lesson.metrics, lesson.incumbent_metrics, assignment.plan.gate)
     return Candidate(
         sensor=assignment.sensor,
