@@ -9,6 +9,8 @@ import pytest
 
 from tests.journeys.house import House
 from tests.plant import readings
+from training.database import open_database
+from training.leases import lease
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +82,17 @@ def test_from_raw_readings_to_champions_and_back(house):
     assert house.run("detect", "PT-1").statuses == {("PT-1", "detector"): "nothing new"}
     healthy = house.run("doctor")
     assert {finding["state"] for finding in healthy.document["doctor"]} == {"ok"}
+
+
+def test_of_two_trainings_at_once_one_does_it_and_the_other_says_so(empty_house):
+    """This process holds what another `safeplan train` would hold."""
+    empty_house.run("load", empty_house.write("plant.csv", readings("PT-1", 100)))
+    engine = open_database(f"sqlite:///{empty_house.home / 'safeplan.db'}")
+
+    with lease(engine, "train detector PT-1"):
+        told = empty_house.run("train", "--jobs", "1", expect=1)
+    engine.dispose()
+
+    assert told.of("PT-1", "detector")["status"] == "failed"
+    assert "is being done by process" in told.of("PT-1", "detector")["error"]
+    assert told.of("PT-1", "forecaster")["version"] == 1

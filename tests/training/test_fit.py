@@ -79,6 +79,18 @@ def test_the_gate_and_retention_do_not_change_the_fingerprint(tmp_path, learning
     assert fingerprint(tmp_path, learning, plan=strict) == fingerprint(tmp_path, learning, plan=plan)
 
 
+def test_a_stored_study_is_gone_on_with_only_for_the_same_readings(tmp_path, learning):
+    """Losses on last month's readings say nothing of this month's."""
+    fewer = readings(rows=190).drop(columns="sensor_id").assign(data_quality=0)
+    for changes in ({}, {}, {"readings": fewer}):
+        fit(assignment_for(Kind.DETECTOR, tmp_path, **changes))
+
+    first, again, other = (assignment.study.name for assignment in learning.seen)
+
+    assert first == again != other
+    assert first.startswith("PT-1/detector/")
+
+
 @KINDS
 def test_too_few_readings_say_how_many_and_what_to_do(tmp_path, learning, kind):
     few = readings(rows=12).drop(columns="sensor_id").assign(data_quality=0)
