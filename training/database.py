@@ -135,6 +135,35 @@ labels = Table(
     Column("made_at", UtcTime, nullable=False),
 )
 
+# One row a check of one model: the readings from `start` to `end` beside the window it was trained on.
+drift_checks = Table(
+    "drift_checks",
+    metadata,
+    Column("sensor_id", Text, primary_key=True),
+    Column("model_type", Text, primary_key=True),
+    Column("checked_at", UtcTime, primary_key=True),
+    Column("model_version", Text, nullable=False),
+    Column("train_start", UtcTime),
+    Column("train_end", UtcTime),
+    Column("start", UtcTime, nullable=False),
+    Column("end", UtcTime, nullable=False),
+    Column("readings", Integer, nullable=False),
+    Column("verdict", Text, nullable=False),  # steady, drifted, aged, withheld or silent
+    Column("kind", Text),  # what changed: level, spread, ...
+    Column("origin", Text),  # instrument, process or model
+    Column("since", UtcTime),
+    Column("p_value", Double),  # share of the window's own past that looks as different
+    Column("false_alarm_rate", Double, nullable=False),  # what the verdict was held to
+    Column("cost", Double),  # what it costs the models; ranks the fleet
+    Column("reason", Text, nullable=False),
+    Column("advice", Text),
+    Column("measures", JSON, nullable=False),  # by what was compared: distances, thresholds, words
+    Column("quality", JSON, nullable=False),  # stored predictions against what then happened
+    Column("run_id", Text),
+    sqlite_with_rowid=False,
+)
+Index("drift_checks_by_time", drift_checks.c.checked_at)
+
 # Who does which named piece of work until when, so that no other process does it too.
 leases = Table(
     "leases",

@@ -1,0 +1,133 @@
+"""The drift checks that were made: one row a model and check, for the fleet page, alerts and schedules.
+
+Knows `drift_checks` and SQL. How a verdict comes about is `drift`'s.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Row, Select, delete, func, insert, select, tuple_
+
+from training.database import drift_checks, reading, writing
+from training.kinds import Kind
+
+KEPT = drift_checks.c
+
+
+class Verdict(StrEnum):
+    """What a check came to."""
+
+    STEADY = "steady"
+    DRIFTED = "drifted"
+    AGED = "aged"  # the readings have moved on as they always do; the window is out of date
+    WITHHELD = "withheld"  # the history cannot support a verdict
+    SILENT = "silent"  # nothing came in
+
+
+@dataclass(frozen=True)
+class DriftCheck:
+    """One model's readings of late, compared with the window it was trained on. Times are naive UTC."""
+
+    sensor_id: str
+    model_type: str
+    checked_at: datetime
+    model_version: str
+    start: datetime
+    end: datetime
+    readings: int
+    verdict: Verdict
+    reason: str
+    false_alarm_rate: float
+    train_start: datetime | None = None
+    train_end: datetime | None = None
+    kind: str | None = None
+    origin: str | None = None
+    since: datetime | None = None
+    p_value: float | None = None
+    cost: float | None = None
+    advice: str | None = None
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+
+
+class DriftCheckStore:
+    """The checks of all sensors, in the database their readings are kept in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def save(self, checks: Iterable[DriftCheck]) -> int:
+        """Keep checks; one of the same model and moment replaces what was kept. How many they were.
+
+        Raises:
+            StoreError: the database is away, locked or full; then nothing was kept.
+        """
+        rows = [asdict(check) | {"verdict": check.verdict.value} for check in checks]
+        if not rows:
+            return 0
+        keys = [(row["sensor_id"], row["model_type"], row["checked_at"]) for row in rows]
+        with writing(self.engine) as connection:
+            for first in range(0, len(keys), 500):
+                same = tuple_(KEPT.sensor_id, KEPT.model_type, KEPT.checked_at).in_(keys[first : first + 500])
+                connection.execute(delete(drift_checks).where(same))
+            connection.execute(insert(drift_checks), rows)
+        return len(rows)
+
+    def latest(self, sensor_ids: Collection[str] | None = None) -> list[DriftCheck]:
+        """The newest check of each model, by sensor and kind; of all sensors if none are named."""
+        chosen = [] if sensor_ids is None else [KEPT.sensor_id.in_(list(sensor_ids))]
+        newest = (
+            select(KEPT.sensor_id, KEPT.model_type, func.max(KEPT.checked_at).label("checked_at"))
+            .where(*chosen)
+            .group_by(KEPT.sensor_id, KEPT.model_type)
+            .subquery()
+        )
+        query = select(drift_checks).join(
+            newest,
+            (KEPT.sensor_id == newest.c.sensor_id)
+            & (KEPT.model_type == newest.c.model_type)
+            & (KEPT.checked_at == newest.c.checked_at),
+        )
+        return self._fetch(query.order_by(KEPT.sensor_id, KEPT.model_type))
+
+    def history(
+        self,
+        sensor_id: str | None = None,
+        kind: Kind | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[DriftCheck]:
+        """Past checks, the newest first."""
+        chosen: list[ColumnElement[bool]] = []
+        if sensor_id is not None:
+            chosen.append(KEPT.sensor_id == sensor_id)
+        if kind is not None:
+            chosen.append(KEPT.model_type == kind.model_type)
+        if since is not None:
+            chosen.append(KEPT.checked_at >= since)
+        query = select(drift_checks).where(*chosen)
+        return self._fetch(
+            query.order_by(KEPT.checked_at.desc(), KEPT.sensor_id, KEPT.model_type).limit(limit)
+        )
+
+    def delete_before(self, moment: datetime) -> int:
+        """Forget the checks made before a moment; how many they were."""
+        with writing(self.engine) as connection:
+            return connection.execute(delete(drift_checks).where(KEPT.checked_at < moment)).rowcount
+
+    def _fetch(self, query: Select[Any]) -> list[DriftCheck]:
+        with reading(self.engine) as connection:
+            return [_check(row) for row in connection.execute(query)]
+
+
+NAMES = tuple(one.name for one in fields(DriftCheck))
+
+
+def _check(row: Row[Any]) -> DriftCheck:
+    values = {name: getattr(row, name) for name in NAMES}
+    return DriftCheck(**values | {"verdict": Verdict(row.verdict)})
