@@ -8,7 +8,7 @@ import pytest
 from monitoring.drift_checks import DriftCheck, DriftCheckStore, Verdict
 from training.kinds import Kind
 
-NOON = datetime(2026, 3, 1, 12)
+NOON = datetime.fromisoformat("2026-03-01T12:00")
 DAY = timedelta(days=1)
 CHECK = DriftCheck(
     sensor_id="PT-1",
