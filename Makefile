@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := training serving monitoring tests benchmarks safeplan.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs lock clean
+.PHONY: help demo test check lint format docs words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -37,6 +37,9 @@ format: .venv/.ready  ## rewrite the sources in house style
 
 docs: .venv/.ready  ## rewrite docs/cli.md from the program's own help
 	COLUMNS=100 $(BIN)/python -m tests.docs_from_help > docs/cli.md
+
+words: .venv/.ready  ## bring conf/locale up to the sentences the program says
+	$(BIN)/python -m tests.words_from_source
 
 lock: .venv/.ready  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
