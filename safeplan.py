@@ -352,6 +352,36 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write, such as plant.zip.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write readings, predictions, models and settings into one archive, while everything goes on working.
+
+    Example: safeplan backup plant-2026-01-31.zip
+    """
+    from training.backup import back_up
+    from training.workspace import Workspace
+
+    _show("backup", [back_up(Workspace.here(), to, now=_now()).summary], as_json)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that safeplan backup wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put an archive into an installation that holds nothing yet; SQLite or PostgreSQL, whichever is set.
+
+    Example: SAFEPLAN_HOME=~/restored safeplan restore plant-2026-01-31.zip
+    """
+    from training.backup import restore as put_back
+    from training.workspace import Workspace
+
+    _show("restore", [put_back(Workspace.here(), source).summary], as_json)
+
+
 # The numbers that each command's table shows; `--json` has all.
 COLUMNS = {
     "train": ("skill", "mase", "coverage", "recall_mean", "false_alarms_per_day"),

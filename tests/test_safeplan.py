@@ -267,3 +267,21 @@ def test_a_command_that_only_reads_help_imports_no_floor():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_back_up_is_written_and_put_back(trained, door, tmp_path, tmp_path_factory, monkeypatch):
+    code, out, _ = door("backup", str(tmp_path / "plant.zip"), "--json")
+    assert (code, json.loads(out)["backup"][0]["mlflow"]) == (0, "embedded")
+    monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path_factory.mktemp("empty")))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    code, _, err = door("restore", str(tmp_path / "plant.zip"))
+
+    assert code == 0, err
+    assert {one["status"] for one in document(door("status", "--json"))["sensors"]} == {"serving"}
+
+
+def test_a_back_up_that_is_none_is_one_line_and_exit_1(door, tmp_path):
+    code, _, err = door("restore", str(tmp_path / "nothing.zip"))
+
+    assert (code, err) == (1, f"safeplan: There is no file {tmp_path / 'nothing.zip'}.\n")

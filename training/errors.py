@@ -6,6 +6,7 @@ SafePlanError
 │   ├── UnreadableFile     a file that is no table of readings
 │   ├── UnknownSensor      an id or glob that names no sensor
 │   └── NotTrainable       a sensor without enough good readings, with the reason
+├── BadArchive             a back-up that was altered, cut short or made by another program
 ├── StoreError             the database is away, locked, read-only or of another schema
 └── RegistryError          the MLflow tracking or model registry refused or is away
     ├── NoChampion         nothing to serve for this sensor and kind
@@ -38,6 +39,10 @@ class UnknownSensor(DataError):
 
 class NotTrainable(DataError):
     """A sensor's readings do not suffice for a model; the message gives the reason."""
+
+
+class BadArchive(SafePlanError):
+    """A back-up was altered, cut short, or is of another program."""
 
 
 class StoreError(SafePlanError):

@@ -33,6 +33,15 @@ def bring_up_to_date(engine: Engine) -> None:
             _migrate(connection, found)
 
 
+def create_at(connection: Connection, schema: str) -> None:
+    """Create the tables in a database that has none, as an earlier program had them.
+
+    Raises:
+        StoreError: this program never had that schema.
+    """
+    _migrate(connection, None, to=schema)
+
+
 def version(connection: Connection) -> str | None:
     """The schema version a database is at; None before the first."""
     if not inspect(connection).has_table("alembic_version"):
@@ -40,21 +49,22 @@ def version(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _migrate(connection: Connection, found: str | None) -> None:
+def _migrate(connection: Connection, found: str | None, *, to: str = CURRENT) -> None:
     # Alembic takes 0.2 s to import; a database that is up to date does without.
     from alembic.config import Config  # noqa: PLC0415
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     scripts = ScriptDirectory(str(MIGRATIONS))
-    if found is not None and found not in {step.revision for step in scripts.walk_revisions()}:
+    unknown = {found or CURRENT, to} - {step.revision for step in scripts.walk_revisions()}
+    if unknown:
         raise StoreError(
-            f"The database has schema {found}; this program knows schemas up to {CURRENT}. "
-            "It was opened by a newer safeplan: upgrade this one, or give it a database of its own."
+            f"The data have schema {unknown.pop()}; this program knows schemas up to {CURRENT}. "
+            "They were written by a newer safeplan: upgrade this one, or give it a database of its own."
         )
     # What `alembic upgrade head` does, without its files: the transaction is ours, and already open.
     with EnvironmentContext(
-        Config(), scripts, fn=lambda at, _: scripts._upgrade_revs(CURRENT, at), destination_rev=CURRENT
+        Config(), scripts, fn=lambda at, _: scripts._upgrade_revs(to, at), destination_rev=to
     ) as environment:
         environment.configure(connection=connection, transactional_ddl=False)
         environment.run_migrations()

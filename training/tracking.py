@@ -61,18 +61,21 @@ class LoggedModel:
     source: str
 
 
-def connect(settings: TrackingSettings | None = None, folder: Path | None = None) -> MlflowClient:
-    """Point MLflow at its server, or at `mlflow.db` in the home folder, and answer its client."""
-    settings = settings or load(TrackingSettings)
+def tracking_address(settings: TrackingSettings | None = None, folder: Path | None = None) -> str:
+    """Where runs and versions are: `MLFLOW_TRACKING_URI`, the setting, or `mlflow.db` in the home folder."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
     if named in _own_choices:
         named = None  # MLflow has written there what an earlier call chose
-    uri = named or settings.uri
-    if not uri:
-        base = folder or home()
-        base.mkdir(parents=True, exist_ok=True)
-        uri = f"sqlite:///{base / 'mlflow.db'}"
-    if not named:
+    chosen = named or (settings or load(TrackingSettings)).uri
+    return chosen or f"sqlite:///{(folder or home()) / 'mlflow.db'}"
+
+
+def connect(settings: TrackingSettings | None = None, folder: Path | None = None) -> MlflowClient:
+    """Point MLflow at its server, or at `mlflow.db` in the home folder, and answer its client."""
+    uri = tracking_address(settings, folder)
+    if uri == f"sqlite:///{(folder or home()) / 'mlflow.db'}":
+        (folder or home()).mkdir(parents=True, exist_ok=True)
+    if uri != os.environ.get("MLFLOW_TRACKING_URI"):
         _own_choices.add(uri)
     with registry_errors(f"cannot reach MLflow at {without_password(uri)}"):
         mlflow.set_tracking_uri(uri)
