@@ -1,6 +1,9 @@
-"""Who may use the endpoint: bearer tokens from a file or the environment, several at once for rotation.
+"""Who may do what: bearer tokens from a file or the environment, several at once for rotation.
 
-Knows how tokens are read and compared. Tells nobody which ones there are.
+Knows how tokens are read and compared, and whose they are. Tells nobody which ones there are.
+
+A line is `TOKEN`, or `NAME:ROLE:TOKEN` with a role of `read`, `operate` or `promote`; each may do what those
+before it may. A token without a role may do everything, and its bearer is called `token`.
 """
 
 import hashlib
@@ -8,6 +11,8 @@ import hmac
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 from training.errors import ConfigurationError
@@ -16,14 +21,40 @@ SHORTEST = 16  # characters; less can be guessed
 VARIABLE = "SAFEPLAN_TOKENS"
 
 
+class Role(IntEnum):
+    """What a bearer may do: each may also do what those before it may."""
+
+    READ = 1  # score, forecast, look
+    OPERATE = 2  # acknowledge, shelve, give verdicts, train
+    PROMOTE = 3  # move aliases
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose token it is, as the audit names them."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether the bearer has this role, or a higher one."""
+        return self.role >= role
+
+
+@dataclass(frozen=True)
+class _Entry:
+    digest: bytes
+    caller: Caller
+
+
 class Tokens:
     """The tokens that are valid now; a changed file counts from the next request on."""
 
     def __init__(self, *, file: Path | None = None, given: str = "") -> None:
         self.file = file
-        self._given = _digests(given.replace(",", "\n"), VARIABLE)
+        self._given = _entries(given.replace(",", "\n"), VARIABLE)
         self._read: tuple[float, int] | None = None
-        self._from_file: list[bytes] = []
+        self._from_file: list[_Entry] = []
         if file is not None:
             self._renew(file)
 
@@ -37,16 +68,19 @@ class Tokens:
         return self.file is not None or bool(self._given)
 
     def allow(self, authorization: str | None) -> bool:
-        """Whether an Authorization header carries a valid token, in the same time whichever it is."""
-        if not self:
-            return True
+        """Whether an Authorization header carries a valid token; where there are none, everyone may."""
+        return not self or self.caller(authorization) is not None
+
+    def caller(self, authorization: str | None) -> Caller | None:
+        """Whose token an Authorization header carries, found in the same time whichever it is."""
         if self.file is not None:
             self._renew(self.file)
         scheme, _, token = (authorization or "").partition(" ")
         offered = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         # All are compared, always: the time taken says nothing of which one came near.
-        found = [hmac.compare_digest(offered, one) for one in (*self._given, *self._from_file)]
-        return scheme.lower() == "bearer" and any(found)
+        entries = (*self._given, *self._from_file)
+        found = [one.caller for one in entries if hmac.compare_digest(offered, one.digest)]
+        return found[0] if found and scheme.lower() == "bearer" else None
 
     def _renew(self, file: Path) -> None:
         try:
@@ -56,23 +90,35 @@ class Tokens:
                 return
             if stat.S_IMODE(found.st_mode) & stat.S_IROTH:
                 raise ConfigurationError(f"{file} can be read by everybody. Run: chmod o-r {file}")
-            digests = _digests(file.read_text(encoding="utf-8"), str(file))
+            entries = _entries(file.read_text(encoding="utf-8"), str(file))
         except OSError as error:
             if self._read is None:
                 raise ConfigurationError(f"The tokens in {file} cannot be read: {error.strerror}.") from error
             return  # being replaced: those read before still count
-        if not digests:
+        if not entries:
             raise ConfigurationError(
                 f"{file} holds no token. Write one a line, such as: openssl rand -hex 32"
             )
-        self._from_file, self._read = digests, seen
+        self._from_file, self._read = entries, seen
 
 
-def _digests(text: str, origin: str) -> list[bytes]:
-    tokens = [line.strip() for line in text.splitlines()]
-    tokens = [token for token in tokens if token and not token.startswith("#")]
-    if any(len(token) < SHORTEST for token in tokens):
+def _entries(text: str, origin: str) -> list[_Entry]:
+    lines = [line.strip() for line in text.splitlines()]
+    return [_entry(line, origin) for line in lines if line and not line.startswith("#")]
+
+
+def _entry(line: str, origin: str) -> _Entry:
+    name, role, token = "token", Role.PROMOTE.name, line
+    if line.count(":") >= 2:
+        name, role, token = line.split(":", 2)
+    if role.upper() not in Role.__members__ or not name:
+        # What was taken for a role may be a part of the token.
+        raise ConfigurationError(
+            f"{origin} has a line that cannot be meant. A line is TOKEN, or NAME:ROLE:TOKEN with one of the "
+            "roles read, operate and promote."
+        )
+    if len(token) < SHORTEST:
         raise ConfigurationError(
             f"{origin} holds a token of less than {SHORTEST} characters. Make one with: openssl rand -hex 32"
         )
-    return [hashlib.sha256(token.encode()).digest() for token in tokens]
+    return _Entry(hashlib.sha256(token.encode()).digest(), Caller(name, Role[role.upper()]))
