@@ -25,7 +25,7 @@ TRUSTED_TYPES = (
 
 MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha256 is taken over
 
-LARGEST_FILE = 64 * 2**20  # bytes; the biggest honest model measured is under 4 MB
+LARGEST_FILE = 64 * 2**20  # bytes, packed or not; the biggest honest model measured is under 4 MB
 
 
 def write_skops(fitted: object, path: Path) -> None:
@@ -100,6 +100,7 @@ def check_digest(folder: Path, expected: str, *, model: str) -> None:
 
 def _refuse_foreign_types(path: Path) -> None:
     _refuse_large(path)
+    _refuse_bomb(path)
     try:
         unknown = skops.io.get_untrusted_types(file=path)
     # As above: the bytes are not ours yet.
@@ -119,6 +120,19 @@ def _refuse_large(path: Path) -> None:
         raise UntrustedModel(f"{path.name} is missing from the model. Retrain this sensor.")
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise UntrustedModel(f"{path.name} is {size / 2**20:.0f} MB; no honest model exceeds 64 MB.")
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a small archive that unpacks into a large one; nothing is unpacked to find out."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UntrustedModel(
+            f"{path.name} is no readable skops file: {error}. Retrain this sensor."
+        ) from error
+    if size > LARGEST_FILE:
+        raise UntrustedModel(f"{path.name} unpacks to {size / 2**20:.0f} MB; no honest model exceeds 64 MB.")
 
 
 def _refuse_constant(name: str) -> float:

@@ -129,6 +129,15 @@ def test_a_file_larger_than_any_honest_model_is_not_opened(read, tmp_path):
         read(tmp_path / "model")
 
 
+def test_a_small_archive_that_unpacks_into_a_large_one_is_not_unpacked(forest):
+    with zipfile.ZipFile(forest, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.npy", bytes(LARGEST_FILE + 1))
+    assert forest.stat().st_size < 1_000_000
+
+    with pytest.raises(UntrustedModel, match=r"unpacks to 6\d MB"):
+        read_skops(forest)
+
+
 @pytest.mark.parametrize("read", [read_skops, read_json])
 def test_a_missing_file_is_said_to_be_missing(read, tmp_path):
     with pytest.raises(UntrustedModel, match=r"model\.x is missing"):
