@@ -1,0 +1,141 @@
+"""Tuning and retraining a fleet: against the plain pattern, by size, at night, and its inner loop.
+
+    python -m benchmarks.fleet --json fleet.json
+    python -m benchmarks.fleet --only sizes nightly --sizes 10 100 --json fleet.json
+    python -m benchmarks.fleet --only plain --series 1 --data ../shared/data/forecast --json fleet.json
+
+Parts: `plain` trains single sensors both ways (60 days hourly, 14 days of 5 minutes) and tells CPU-seconds by
+phase with the grades beside them; `sizes` runs `safeplan train` over whole fleets; `nightly` runs it again,
+unchanged and a day later; `inner` is Prophet's fit alone. DIR is a folder of the forecast benchmark's form.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from benchmarks.fleet_inner import compare
+from benchmarks.fleet_ours import train_ours
+from benchmarks.fleet_plain import Graded, train_plainly
+from benchmarks.fleet_readings import FIVE_MINUTES, HOUR, Cut, fleet, single
+from benchmarks.fleet_runs import prepare, send, train, without_last_day
+from training.kinds import Kind
+from training.plan import Plan
+from training.pool import ONE_THREAD
+from training.workspace import Workspace
+
+Rows = list[dict[str, Any]]
+SETS = (("60 days hourly", HOUR, 60.0), ("14 days of 5 min", FIVE_MINUTES, 14.0))
+PHASES = ("read", "features", "tune", "grade", "fit", "log")
+
+
+def plain(asked: argparse.Namespace) -> Rows:
+    """The same sensors by the plain pattern and by ours, each in this process, one after the other."""
+    rows: Rows = []
+    for name, step, days in SETS:
+        for cut in single(step, days=days, count=asked.series, data=asked.data):
+            theirs, ours = _both_ways(cut, step)
+            rows += [_row(name, cut, "plain", theirs), _row(name, cut, "ours", ours)]
+            rows[-1]["times_less"] = round(rows[-2]["cpu_s"] / rows[-1]["cpu_s"], 1)
+    return rows
+
+
+def sizes(asked: argparse.Namespace) -> Rows:
+    """Whole fleets of each size through the command line."""
+    rows: Rows = []
+    for size in asked.sizes:
+        with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
+            prepare(Path(folder), list(fleet(size)))
+            rows.append(train(Path(folder), size, jobs=asked.jobs).as_row())
+    return rows
+
+
+def nightly(asked: argparse.Namespace) -> Rows:
+    """A fleet trained, then again with the same readings, then with a day more of each."""
+    cuts = list(fleet(asked.fleet))
+    with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
+        home = Path(folder)
+        prepare(home, [without_last_day(cut) for cut in cuts])
+        rows: Rows = []
+        for name, arriving in (("first", False), ("unchanged", False), ("a day more", True)):
+            if arriving:
+                send(Workspace(home), cuts)
+            rows.append({"run": name, **train(home, asked.fleet, jobs=asked.jobs).as_row()})
+    return rows
+
+
+def inner(asked: argparse.Namespace) -> Rows:
+    """Prophet's fit by its Gram matrix and by CmdStan."""
+    cuts = [
+        cut for _, step, days in SETS for cut in single(step, days=days, count=asked.series, data=asked.data)
+    ]
+    return [found.as_row() for found in compare(cuts)]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
+    "inner": inner,
+    "plain": plain,
+    "nightly": nightly,
+    "sizes": sizes,
+}
+
+
+def _both_ways(cut: Cut, step: timedelta) -> tuple[Graded, Graded]:
+    with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
+        home = Path(folder)
+        prepare(home, [cut])
+        workspace = Workspace(home)
+        tracker = workspace.tracker
+        parents = {kind: tracker.start(kind.experiment, "benchmark", {}) for kind in Kind}
+        tracker.experiment("plain")
+        mlflow.set_experiment("plain")
+        theirs = train_plainly(workspace.engine, cut.sensor_id, step)
+        ours = train_ours(workspace, cut.sensor_id, Plan.from_conf(), parents)
+        workspace.engine.dispose()
+    return theirs, ours
+
+
+def _row(name: str, cut: Cut, way: str, graded: Graded) -> dict[str, Any]:
+    return {
+        "readings": name,
+        "sensor": cut.sensor_id,
+        "way": way,
+        "cpu_s": round(sum(graded.seconds.values()), 2),
+        **{phase: round(graded.seconds.get(phase, 0.0), 3) for phase in PHASES},
+        "mae": graded.metrics["mae"],
+        "recall": graded.metrics["recall_mean"],
+        "alarms_a_day": graded.metrics["false_alarms_per_day"],
+    }
+
+
+def main() -> None:
+    """Run the parts asked for, print a table for each, write the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="parts to run")
+    parser.add_argument("--data", type=Path, help="series of other origin for the single sensors")
+    parser.add_argument("--series", type=int, default=2, help="single sensors of each step")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10, 100, 1000], help="fleets")
+    parser.add_argument("--fleet", type=int, default=100, help="sensors of the nightly fleet")
+    parser.add_argument("--jobs", type=int, default=2, help="worker processes")
+    parser.add_argument("--json", type=Path, help="where to write every result")
+    asked = parser.parse_args()
+    os.environ.update(ONE_THREAD)
+    content: dict[str, Any] = {"load_before": os.getloadavg()[0], "cores": os.cpu_count()}
+    for part in asked.only:
+        content[part] = PARTS[part](asked)
+        print(f"\n{part}\n{pd.DataFrame(content[part]).to_string(index=False)}", flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

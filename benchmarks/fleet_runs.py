@@ -1,0 +1,127 @@
+"""Whole fleets through the command line, each in a home of its own: time, CPU, memory, and a nightly retune.
+
+Knows how a fleet is prepared and how one command is watched from outside, by /proc. Trains nothing itself.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.fleet_readings import Cut
+from training.sensor_sources import save
+from training.sensors import Sensor
+from training.workspace import Workspace
+
+PROGRAM = (sys.executable, "-m", "safeplan")
+WATCH_EVERY = 0.25  # seconds
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command, from outside."""
+
+    sensors: int
+    wall: float  # seconds
+    cpu: float  # seconds, parent and workers
+    parent_cpu: float  # seconds, the parent alone; up to WATCH_EVERY too few
+    memory_early: float  # MB of the parent after a tenth of the time
+    memory_late: float  # MB of the parent at its end
+    statuses: dict[str, int]
+
+    def as_row(self) -> dict[str, float | int | str]:
+        """What the table shows."""
+        return {
+            "sensors": self.sensors,
+            "wall_s": round(self.wall, 1),
+            "wall_s_a_sensor": round(self.wall / self.sensors, 3),
+            "cpu_s_a_sensor": round(self.cpu / self.sensors, 3),
+            "cores_busy": round(self.cpu / self.wall, 2),
+            "parent_cpu_s": round(self.parent_cpu, 1),
+            "parent_mb_early": round(self.memory_early),
+            "parent_mb_late": round(self.memory_late),
+            "ended": ", ".join(f"{count} {status}" for status, count in self.statuses.items()),
+        }
+
+
+def prepare(home: Path, cuts: Sequence[Cut]) -> None:
+    """An installation of its own that knows these sensors and holds their readings."""
+    os.environ["SAFEPLAN_HOME"] = str(home)
+    workspace = Workspace(home)
+    save(workspace.engine, [Sensor(id=cut.sensor_id, type=cut.type) for cut in cuts])
+    send(workspace, cuts)
+    workspace.engine.dispose()
+
+
+def send(workspace: Workspace, cuts: Sequence[Cut]) -> None:
+    """Readings arrive; those already there stay as they are."""
+    for first in range(0, len(cuts), 50):
+        batch = [cut.as_readings() for cut in cuts[first : first + 50]]
+        workspace.readings.ingest(pd.concat(batch, ignore_index=True))
+
+
+def without_last_day(cut: Cut) -> Cut:
+    """The readings that were there yesterday."""
+    return replace(cut, values=cut.values[cut.values.index <= cut.values.index[-1] - pd.Timedelta(days=1)])
+
+
+def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -> Run:
+    """`safeplan train` over all sensors of a home."""
+    environment = {**os.environ, "SAFEPLAN_HOME": str(home)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = time.monotonic()
+    command = [*PROGRAM, "train", "--json", "--jobs", str(jobs), *options]
+    with (
+        (home / "train.json").open("w") as out,
+        (home / "train.log").open("w") as story,
+        subprocess.Popen(command, env=environment, stdout=out, stderr=story) as process,  # noqa: S603
+    ):
+        memory, parent_cpu = _watched(process)
+    wall = time.monotonic() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    outcomes = json.loads((home / "train.json").read_text())["sensors"]
+    statuses: dict[str, int] = {}
+    for outcome in outcomes:
+        statuses[outcome["status"]] = statuses.get(outcome["status"], 0) + 1
+    return Run(
+        sensors=sensors,
+        wall=wall,
+        cpu=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        parent_cpu=parent_cpu,
+        memory_early=memory[len(memory) // 10] if memory else float("nan"),
+        memory_late=memory[-1] if memory else float("nan"),
+        statuses=statuses,
+    )
+
+
+def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], float]:
+    """Megabytes of the process over its life, and its own CPU-seconds."""
+    memory, cpu = [], 0.0
+    while process.poll() is None:
+        try:
+            memory.append(_resident(process.pid))
+            cpu = _cpu_of(process.pid)
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            break  # it ended between two looks
+        time.sleep(WATCH_EVERY)
+    process.wait()
+    return [megabytes for megabytes in memory if megabytes > 0], cpu
+
+
+def _resident(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
