@@ -14,6 +14,7 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from training.features import Profile
 from training.forest import Forest, oddness
+from training.growing import grow_in_parts
 from training.neighbours import Search, held_out_factor
 
 Floats = NDArray[np.float64]
@@ -38,13 +39,9 @@ class Blocks:
 
 def grow_forest(rows: Floats, blocks: Blocks, *, trees: int, seed: int) -> IsolationForest:
     """One forest; each quarter of its trees has not seen one quarter of time."""
-    forest = IsolationForest(max_samples=SAMPLES, random_state=seed, warm_start=True)
-    smallest = min(int(np.count_nonzero(blocks.of_row != block)) for block in range(BLOCKS))
-    forest.set_params(max_samples=min(SAMPLES, smallest))
-    for block in range(BLOCKS):
-        forest.set_params(n_estimators=trees // BLOCKS * (block + 1))
-        forest.fit(rows[blocks.of_row != block])
-    return forest
+    parts = [rows[blocks.of_row != block] for block in range(BLOCKS)]
+    samples = min(SAMPLES, *(len(part) for part in parts))
+    return grow_in_parts(parts, trees=trees // BLOCKS, samples=samples, seed=seed)
 
 
 def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:

@@ -1,0 +1,42 @@
+"""The bytes of a skops file, in half the time that `skops.io.dumps` takes.
+
+Knows how skops lays out its archive, and which types went into one. Writes the same schema and arrays; what it
+leaves out is the indentation of the schema, which only the slow encoder of `json` can do, and the last few
+percent of compression. Leaves which types may be trusted to `model_files`.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import skops
+from skops.io._utils import SaveContext, get_state
+
+QUICKEST = 1  # of zlib's levels; the default takes a quarter longer for 8 % less
+
+
+def pack(fitted: object) -> tuple[bytes, frozenset[str]]:
+    """A skops file as bytes, and all types and functions that reading it would touch."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=QUICKEST) as archive:
+        context = SaveContext(zip_file=archive)
+        state = get_state(fitted, context)
+        context.clear_memo()
+        state |= {"protocol": context.protocol, "_skops_version": skops.__version__}
+        archive.writestr("schema.json", json.dumps(state))
+    return packed.getvalue(), frozenset(_touched(state))
+
+
+def _touched(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "__loader__" in node:
+            yield f"{node['__loader__']} {node['__module__']}.{node['__class__']}"
+        if "function" in node:
+            yield f"{node.get('module_path')}.{node['function']}"
+        for part in node.values():
+            yield from _touched(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from _touched(part)
