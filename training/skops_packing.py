@@ -1,7 +1,7 @@
 """The bytes of a skops file, in half the time that `skops.io.dumps` takes.
 
-Knows how skops lays out its archive, and which types went into one. Writes the same schema and arrays; what it
-leaves out is the indentation of the schema, which only the slow encoder of `json` can do, and the last few
+Knows how skops lays out its archive, and which types went into one. Writes the same schema and arrays; what
+it leaves out is the indentation of the schema, which only the slow encoder of `json` can do, and the last few
 percent of compression. Leaves which types may be trusted to `model_files`.
 """
 
