@@ -6,12 +6,13 @@ Leaves verdicts to `judging` and forecasts to `outlook`, as the endpoint does, a
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
-from serving.champions import Champions, ServingDetector
+from serving.champions import Champions, ServingDetector, ServingForecaster
 from serving.judging import Case, Unjudged, judge
 from serving.outlook import forecast_frame
 from serving.predictions import PredictionStore
@@ -75,6 +76,21 @@ def forecast_fleet(
     return _for_each(sensors, Kind.FORECASTER, watch, lambda sensor: service.forecast(sensor, steps))
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """One sensor's forecast, with what it was made from."""
+
+    frame: pd.DataFrame  # the forecasters' columns; a naive forecast has no `trend`
+    recent: pd.Series  # the newest readings, by time
+    said_by: str  # the champion's version, or the name of the naive forecast
+    champion: ServingForecaster | None
+
+    @property
+    def method(self) -> str:
+        """What speaks: Prophet, or a naive forecast by its name."""
+        return self.said_by if self.champion is None else self.champion.model.method
+
+
 class BatchService:
     """What both commands share while they run."""
 
@@ -127,11 +143,13 @@ class BatchService:
                 "is_anomaly": bool(last["is_anomaly"]),
                 "severity": last["severity"],
                 "reason": last["reason"],
+                "historical_average": float(last["historical_average"]),
+                "historical_std": float(last["historical_std"]),
             },
         )
 
-    def forecast(self, sensor: Sensor, steps: int) -> Outcome:
-        """Forecast one sensor from its newest reading.
+    def foresee(self, sensor: Sensor, steps: int) -> "Foreseen":
+        """What comes after one sensor's newest reading; nothing is kept.
 
         Raises:
             DataError: it has no good reading.
@@ -144,13 +162,21 @@ class BatchService:
         except NoChampion:
             champion = None
         frame, said_by = forecast_frame(champion, recent, steps, step=sensor.step)
-        version, method = (
-            (None, said_by) if champion is None else (champion.version.number, champion.model.method)
+        return Foreseen(frame.iloc[:steps], recent.series, said_by, champion)
+
+    def forecast(self, sensor: Sensor, steps: int) -> Outcome:
+        """Forecast one sensor from its newest reading, and keep the forecast.
+
+        Raises:
+            DataError: it has no good reading.
+        """
+        found = self.foresee(sensor, steps)
+        frame = found.frame.assign(
+            sensor_id=sensor.id, origin=found.recent.index[-1], model_version=found.said_by
         )
-        origin = times_of(recent.seconds)[-1]
-        frame = frame.iloc[:steps].assign(sensor_id=sensor.id, origin=origin, model_version=said_by)
         self.predictions.save_forecasts(frame, made_at=_now())
         first, last = frame.iloc[0], frame.iloc[-1]
+        version = None if found.champion is None else found.champion.version.number
         return self._outcome(
             sensor,
             Kind.FORECASTER,
@@ -162,7 +188,7 @@ class BatchService:
                 "lower": float(last["lower_bound"]),
                 "upper": float(last["upper_bound"]),
             },
-            detail={"method": method, "from": first["timestamps"], "to": last["timestamps"]},
+            detail={"method": found.method, "from": first["timestamps"], "to": last["timestamps"]},
         )
 
     def _newest(self, sensor: Sensor) -> Tail:

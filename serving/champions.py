@@ -157,7 +157,11 @@ class Champions:
 
     def serving(self) -> list[Key]:
         """Every sensor and kind that a version carries the alias of."""
-        return [key for key, listing in self._listings.items() if CHAMPION in listing.aliases]
+        return list(self.numbers())
+
+    def numbers(self) -> dict[Key, int]:
+        """The version that each alias of a champion names, by sensor and kind."""
+        return {key: one.aliases[CHAMPION] for key, one in self._listings.items() if CHAMPION in one.aliases}
 
     def _find_out(self) -> None:
         try:

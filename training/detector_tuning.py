@@ -92,6 +92,7 @@ def tune_detector(
     *,
     plan: StudyPlan,
     alarms_per_day: float | None = None,
+    contamination: float = 0.1,
     labels: Sequence[Label] | None = None,
     first: Sequence[Mapping[str, Any]] = (),
 ) -> Tuned[DetectorParameters]:
@@ -102,7 +103,7 @@ def tune_detector(
     Raises:
         NotTrainable: fewer than 30 finite readings.
     """
-    default = DetectorParameters(alarms_per_day=alarms_per_day)
+    default = DetectorParameters(alarms_per_day=alarms_per_day, contamination=contamination)
     trials = prepare_trials(readings, alarms_per_day=alarms_per_day, labels=labels or (), seed=plan.seed)
 
     def objective(trial: optuna.Trial) -> float:

@@ -32,6 +32,7 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
             older,
             plan=assignment.study,
             alarms_per_day=plan.detector.alarms_per_day,
+            contamination=plan.detector.contamination,
             labels=[(label.start, label.end, label.anomalous) for label in assignment.labels],
             first=_known_good(assignment.incumbent),
         )

@@ -50,6 +50,11 @@ def describe_models(workspace: Workspace, sensors: Sequence[Sensor], *, now: dat
     ]
 
 
+def trainable(good: int, window: WindowSettings) -> list[Kind]:
+    """The kinds of model that so many good readings suffice for."""
+    return [kind for kind in Kind if good >= window.minimum(kind)]
+
+
 def _described(
     workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: Judging
 ) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def _described(
         "last": span["last"],
         "step": str(quality.step) if quality.step else None,
         "grade": quality.grade,
-        "trains": [kind.value for kind in Kind if span["good"] >= settings.window.minimum(kind)],
+        "trains": [kind.value for kind in trainable(span["good"], settings.window)],
         "reasons": list(quality.reasons),
     }
 

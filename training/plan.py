@@ -31,6 +31,7 @@ class DetectorSettings(Settings, file="training", section="detector"):
 
     threshold: float = Field(0.5, ge=0.3, le=0.8)
     alarms_per_day: float = Field(1.0, gt=0, description="false alarms an operator accepts, a sensor and day")
+    contamination: float = Field(0.1, gt=0, le=0.5, description="share that each voice alone calls odd")
 
 
 class ForecasterSettings(Settings, file="training", section="forecaster"):

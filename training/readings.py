@@ -122,6 +122,12 @@ class ReadingStore:
         query = select(ids.c.sensor_id, newest.label("last")).where(ids.c.sensor_id.is_not(None))
         return self._fetch(query.order_by(ids.c.sensor_id)).set_index("sensor_id")["last"]
 
+    def last_time(self, sensor_id: str) -> datetime | None:
+        """The time of one sensor's newest reading, or None where there is none."""
+        newest = select(func.max(sensor_readings.c.timestamp)).where(sensor_readings.c.sensor_id == sensor_id)
+        with reading(self.engine) as connection:
+            return connection.execute(newest).scalar()
+
     def statistics(
         self, sensor_id: str, start: datetime | None = None, end: datetime | None = None
     ) -> Statistics:
