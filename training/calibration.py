@@ -14,6 +14,7 @@ TAIL = 0.05  # share of scores whose excess the extrapolation is fitted to
 LEVELS = 48  # knots of a curve
 MOST_ODD = 0.08  # more readings than that cannot be called anomalies
 RAREST_NORMAL = -float(np.log10(MOST_ODD))
+FINEST = 0.01  # the smallest mean excess believed of a tail, where nothing else is said
 QUIET = 16  # readings without an alarm that end an episode
 
 
@@ -40,7 +41,7 @@ class Rarity(BaseModel):
         return inside + self.slope * np.maximum(scores - self.scores[-1], 0.0)
 
 
-def learn_rarity(scores: Floats, *, finest: float = 0.01) -> Rarity:
+def learn_rarity(scores: Floats, *, finest: float = FINEST) -> Rarity:
     """Learn the tail from held-out scores in order of time: empirical where it is known, exponential beyond.
 
     Scores that wander are fewer than they look, and what lies beyond them is known less well; their tail
@@ -50,8 +51,10 @@ def learn_rarity(scores: Floats, *, finest: float = 0.01) -> Rarity:
     >>> learn_rarity(np.linspace(0, 1, 1001)).of(np.array([0.9])).round(2)
     array([1.])
     """
-    ordered = np.sort(scores)
-    known = effective_number(scores)
+    return _rarity(np.sort(scores), effective_number(scores), finest)
+
+
+def _rarity(ordered: Floats, known: float, finest: float) -> Rarity:
     shares = np.unique(np.geomspace(min(5.0 / known, 0.5), 1.0, LEVELS))[::-1]
     knots = np.quantile(ordered, 1.0 - shares)
     # Of tied knots the first counts: a score shared by many is not rare.
@@ -99,10 +102,12 @@ def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
 
     `surprise` is of held-out readings in order of time.
     """
-    rarity = learn_rarity(surprise)
-    rarest = min(5.0 / effective_number(surprise), MOST_ODD)
+    ordered, known = np.sort(surprise), effective_number(surprise)
+    rarity = _rarity(ordered, known, FINEST)
+    rarest = min(5.0 / known, MOST_ODD)
     shares = np.geomspace(rarest, MOST_ODD, 24)
-    rates = np.array([_episodes_above(surprise, share) for share in shares]) / surprise.size
+    limits = np.quantile(ordered, 1.0 - shares)
+    rates = np.array([max(episodes(surprise > limit), 1) for limit in limits]) / surprise.size
     within = np.flatnonzero(np.maximum.accumulate(rates) <= episodes_per_reading)
     share = shares[within[-1]] if within.size else shares[0] * episodes_per_reading / rates[0]
     return Scale(rarity=rarity, budget=max(-float(np.log10(share)), RAREST_NORMAL))
@@ -120,7 +125,8 @@ def effective_number(scores: Floats) -> float:
     n divided by the root of the autocorrelation time of the ranks: dividing by the time itself, right for
     a mean, gave tails so long that less was found.
     """
-    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable").astype(np.float64)
+    ranks = np.empty(scores.size)
+    ranks[np.argsort(scores, kind="stable")] = np.arange(scores.size)
     ranks -= ranks.mean()
     spectrum = np.fft.rfft(ranks, 2 * ranks.size)
     correlation = np.fft.irfft(spectrum * np.conj(spectrum))[: max(ranks.size // 2, 1)]
@@ -129,7 +135,3 @@ def effective_number(scores: Floats) -> float:
     below = np.flatnonzero(correlation < 0.1 * correlation[0])
     lags = correlation[1 : below[0] if below.size else None] / correlation[0]
     return max(scores.size / float(np.sqrt(1.0 + 2.0 * lags.sum())), 4.0)
-
-
-def _episodes_above(surprise: Floats, share: float) -> int:
-    return max(episodes(surprise > np.quantile(surprise, 1.0 - share)), 1)

@@ -15,9 +15,9 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.calibration import episodes
+from training.calibration import episodes, learn_scale
 from training.detector import FEWEST, MOST
-from training.ensemble import learn_ensemble
+from training.ensemble import allowed_rate
 from training.errors import NotTrainable
 from training.faults import character_of, inject
 from training.features import Design, describe, learn_profile
@@ -64,11 +64,9 @@ class Trials:
 
     def loss(self, parameters: DetectorParameters) -> tuple[float, dict[str, float]]:
         """Share of faults missed, mean over kinds, plus what false alarms beyond the budget cost."""
-        sizes = {"trees": parameters.trees, "neighbours": parameters.neighbours}
-        ensemble = learn_ensemble(
-            self.bench.said("learned", **sizes), parameters, step=self.step, families=("ensemble",)
-        )
-        alarmed = ensemble.score(self.bench.said("judged", **sizes)) >= 0.5
+        learned, judged = self.bench.surprise(parameters)
+        scale = learn_scale(learned, episodes_per_reading=allowed_rate(parameters, self.step))
+        alarmed = scale.of(judged) >= 0.5
         usual = alarmed[self.clean]
         found: dict[str, list[bool]] = {}
         for fault in self.faults:

@@ -4,7 +4,7 @@ Knows voices by name and what they say; leaves how they come to say it to `voice
 `calibration`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +36,36 @@ class Ensemble(BaseModel):
 
     def surprise(self, said: Floats, family: str = "ensemble") -> Floats:
         """The weighted mean rarity over the voices that speak."""
-        total, spoken = np.zeros(len(said)), np.zeros(len(said))
-        for column, voice in enumerate(VOICES):
-            # Alone, a family speaks even where the ensemble gives it no weight.
-            weight = self.weights[voice] if family == "ensemble" else float(family_of(voice) == family)
-            if voice in self.rarities and weight > 0:
-                heard = np.isfinite(said[:, column])
-                total[heard] += weight * self.rarities[voice].of(said[heard, column])
-                spoken[heard] += weight
-        return total / np.maximum(spoken, 1e-12)
+        # Alone, a family speaks even where the ensemble gives it no weight.
+        weights = {
+            voice: weight if family == "ensemble" else float(family_of(voice) == family)
+            for voice, weight in self.weights.items()
+        }
+        heard = {
+            voice: rarities_of(self.rarities[voice], column)
+            for voice, column in zip(VOICES, said.T, strict=True)
+            if voice in self.rarities and weights[voice] > 0
+        }
+        return together(heard, weights, rows=len(said))
+
+
+def rarities_of(rarity: Rarity, said: Floats) -> Floats:
+    """The rarity of all that one voice said; NaN where it is silent."""
+    found = np.full(said.size, np.nan)
+    heard = np.isfinite(said)
+    found[heard] = rarity.of(said[heard])
+    return found
+
+
+def together(heard: Mapping[str, Floats], weights: Mapping[str, float], *, rows: int) -> Floats:
+    """The weighted mean of the voices' rarities over those that speak."""
+    total, spoken = np.zeros(rows), np.zeros(rows)
+    for voice, rarities in heard.items():
+        if weights[voice] > 0:
+            speaks = np.isfinite(rarities)
+            total += np.where(speaks, weights[voice] * rarities, 0.0)
+            spoken += weights[voice] * speaks
+    return total / np.maximum(spoken, 1e-12)
 
 
 def learn_ensemble(
@@ -58,15 +79,10 @@ def learn_ensemble(
 
     `step` is the seconds between readings, by which a budget a day becomes one a reading.
     """
-    budget = parameters.alarms_per_day
-    rate = DEFAULT_RATE if budget is None else budget * step / 86_400.0
+    rate = allowed_rate(parameters, step)
     heard = {voice: column[np.isfinite(column)] for voice, column in zip(VOICES, said.T, strict=True)}
-    rarities = {
-        voice: learn_rarity(column, finest=FINEST[family_of(voice)])
-        for voice, column in heard.items()
-        if column.size
-    }
-    weights = dict(zip(VOICES, parameters.weights().tolist(), strict=True))
+    rarities = {voice: rarity_of_voice(voice, column) for voice, column in heard.items() if column.size}
+    weights = weights_of(parameters)
     voices = Ensemble(weights=weights, rarities=rarities, scales={})
     spoken = {"ensemble", *map(family_of, rarities)}
     scales = {
@@ -75,3 +91,19 @@ def learn_ensemble(
         if family in spoken
     }
     return Ensemble(weights=weights, rarities=rarities, scales=scales)
+
+
+def rarity_of_voice(voice: str, said: Floats) -> Rarity:
+    """The tail of what one voice said of held-out readings."""
+    return learn_rarity(said, finest=FINEST[family_of(voice)])
+
+
+def weights_of(parameters: DetectorParameters) -> dict[str, float]:
+    """One weight a voice."""
+    return dict(zip(VOICES, parameters.weights().tolist(), strict=True))
+
+
+def allowed_rate(parameters: DetectorParameters, step: float) -> float:
+    """Alarms a reading that the budget allows; `step` is the seconds between readings."""
+    budget = parameters.alarms_per_day
+    return DEFAULT_RATE if budget is None else budget * step / 86_400.0

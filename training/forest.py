@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
+from sklearn.tree._tree import Tree
 
 from training.errors import UntrustedModel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ROWS_AT_ONCE = 2048
+MANY = 64  # rows from which one tree after the other is quicker than all trees at once
 DEEPEST = 64
 
 
@@ -32,6 +33,7 @@ class Forest:
     depth: int
     normal_length: float  # of an unsuccessful search among the samples of one tree
     columns: int
+    trees: tuple[Tree, ...]  # scikit-learn's own, quicker for many rows
 
     @classmethod
     def of(cls, fitted: IsolationForest) -> "Forest":
@@ -67,7 +69,7 @@ class Forest:
         if not sound:
             raise UntrustedModel("The forest's file holds a tree that is no tree. Retrain this sensor.")
         children = np.where(leaf[:, None], here[:, None], np.column_stack([left, right]) + root[:, None])
-        depths = _depths(children, leaf)
+        depths = _depths(roots, children, leaf)
         return cls(
             roots=roots,
             feature=np.where(leaf, 0, feature),
@@ -77,6 +79,7 @@ class Forest:
             depth=int(depths.max()),
             normal_length=float(expected_length(np.array([float(fitted.max_samples_)]))[0]),
             columns=columns,
+            trees=tuple(trees),
         )
 
     def lengths(self, rows: Floats, *, trees: slice = slice(None)) -> Floats:
@@ -84,9 +87,10 @@ class Forest:
         # scikit-learn's trees compare single precision with double thresholds.
         single = rows.astype(np.float32)
         roots = self.roots[trees]
-        chunks = range(0, len(single), ROWS_AT_ONCE)
-        found = [self._lengths(single[start : start + ROWS_AT_ONCE], roots) for start in chunks]
-        return np.concatenate(found) if found else np.empty((0, roots.size))
+        if len(single) >= MANY:
+            leaves = [tree.apply(single) for tree in self.trees[trees]]
+            return self.length[np.column_stack(leaves) + roots]
+        return self._lengths(single, roots)
 
     def score(self, rows: Floats) -> Floats:
         """Oddness in (0, 1]: the negative of scikit-learn's `score_samples`."""
@@ -112,14 +116,16 @@ def _within(numbers: Ints, low: Ints | int, high: Ints | int, *, where: NDArray[
     return bool(np.all(((numbers >= low) & (numbers < high))[where]))
 
 
-def _depths(children: Ints, leaf: NDArray[np.bool_]) -> Floats:
+def _depths(roots: Ints, children: Ints, leaf: NDArray[np.bool_]) -> Floats:
     depths = np.zeros(leaf.size)
-    level = np.setdiff1d(np.arange(leaf.size), children[~leaf])
+    level = roots
     for depth in range(DEEPEST):
         depths[level] = depth
         level = children[level[~leaf[level]]].ravel()
         if not level.size:
             return depths
+        if level.size > leaf.size:
+            raise UntrustedModel("The forest's file holds a tree with a node twice. Retrain this sensor.")
     raise UntrustedModel(f"The forest's file holds a tree deeper than {DEEPEST}. Retrain this sensor.")
 
 

@@ -28,27 +28,42 @@ def grow_in_parts(parts: Sequence[Floats], *, trees: int, samples: int, seed: in
     """
     grown: list[ExtraTreeRegressor] = []
     seeds = np.empty(0, np.int64)
+    chance = _Chance()
     for number, part in enumerate(parts):
         rows = np.ascontiguousarray(part, np.float32)
-        target = np.random.RandomState(seed).uniform(size=len(rows)).reshape(-1, 1)
+        target = chance.from_seed(seed).uniform(size=len(rows)).reshape(-1, 1)
         # Each fit begins the same stream anew and skips what the trees before it have drawn.
-        seeds = np.random.RandomState(seed).randint(LARGEST_SEED, size=(number + 1) * trees)[-trees:]
-        grown += [_tree(rows, target, samples, int(drawn)) for drawn in seeds]
+        seeds = chance.from_seed(seed).randint(LARGEST_SEED, size=(number + 1) * trees)[-trees:]
+        grown += [_tree(rows, target, samples, int(drawn), chance) for drawn in seeds]
     return _forest(grown, parts[-1], samples, seeds, seed=seed)
 
 
-def _tree(rows: NDArray[np.float32], target: Floats, samples: int, seed: int) -> ExtraTreeRegressor:
+class _Chance:
+    """One generator that is seeded again and again: a new one asks the system for entropy for 0.1 ms."""
+
+    def __init__(self) -> None:
+        self._state = np.random.RandomState()
+
+    def from_seed(self, seed: int) -> np.random.RandomState:
+        """At the start of the stream that `RandomState(seed)` gives; until asked for another."""
+        self._state.seed(seed)
+        return self._state
+
+
+def _tree(
+    rows: NDArray[np.float32], target: Floats, samples: int, seed: int, chance: _Chance
+) -> ExtraTreeRegressor:
     count, columns = rows.shape
-    drawing = np.random.RandomState(seed)
+    drawing = chance.from_seed(seed)
     sample_without_replacement(columns, columns, random_state=drawing)  # the order of the columns: unused
-    drawn = sample_without_replacement(count, samples, random_state=drawing)
+    weights = np.zeros(count)
+    weights[sample_without_replacement(count, samples, random_state=drawing)] = 1.0
     fitted = ExtraTreeRegressor(max_features=1, max_depth=_depth(samples))
-    fitted.random_state = np.random.RandomState(seed).randint(LARGEST_SEED)
+    fitted.random_state = chance.from_seed(seed).randint(LARGEST_SEED)
     splitter = DENSE_SPLITTERS["random"](
-        CRITERIA_REG["squared_error"](1, count), 1, 1, 0.0, np.random.RandomState(fitted.random_state), None
+        CRITERIA_REG["squared_error"](1, count), 1, 1, 0.0, chance.from_seed(fitted.random_state), None
     )
     tree = Tree(columns, np.array([1], dtype=np.intp), 1)
-    weights = np.bincount(drawn, minlength=count).astype(np.float64)
     DepthFirstTreeBuilder(splitter, 2, 1, 0.0, fitted.max_depth, 0.0).build(tree, rows, target, weights, None)
     fitted.n_features_in_, fitted.n_outputs_, fitted.max_features_, fitted.tree_ = columns, 1, 1, tree
     return fitted

@@ -5,16 +5,17 @@ serve any smaller k; so weights, thresholds, trees and neighbours cost no refit.
 is to `detector_tuning`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.crossfit import BLOCKS, Blocks, HeldOutDensity, grow_forest, jitter, thin
+from training.ensemble import rarities_of, rarity_of_voice, together, weights_of
 from training.features import Design, Profile
 from training.forest import Forest, oddness
 from training.neighbours import Search, held_out_factor
-from training.voices import VOICES, deviation, family_of, rows_of, unfit
+from training.voices import VOICES, DetectorParameters, deviation, family_of, rows_of, unfit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,6 +31,7 @@ class Workbench:
     learned: dict[tuple[str, int], Floats]
     judged: dict[tuple[str, int], Floats]
     sizes: dict[str, int]  # rows: learned, judged
+    _rarities: dict[tuple[str, int], tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def over(cls, design: Design, judged: Design, profile: Profile, *, seed: int) -> "Workbench":
@@ -49,12 +51,25 @@ class Workbench:
         bench.judged["deviation", 0] = deviation(judged)
         return bench
 
-    def said(self, part: str, *, trees: int, neighbours: int) -> Floats:
-        """What all voices say at these sizes, shape (rows, voices); `part` is learned or judged."""
-        chosen = {"forest": trees, "density": neighbours, "deviation": 0}
-        table = self.learned if part == "learned" else self.judged
-        missing = np.full(self.sizes[part], np.nan)
-        return np.column_stack([table.get((voice, chosen[family_of(voice)]), missing) for voice in VOICES])
+    def surprise(self, parameters: DetectorParameters) -> tuple[Floats, Floats]:
+        """The ensemble's surprise at the training rows and at the rows to judge; no voice is asked again."""
+        chosen = {"forest": parameters.trees, "density": parameters.neighbours, "deviation": 0}
+        sized = {voice: (voice, chosen[family_of(voice)]) for voice in VOICES}
+        heard = {voice: self._rarity(key) for voice, key in sized.items() if key in self.learned}
+        weights = weights_of(parameters)
+        learned, judged = (
+            together({voice: parts[place] for voice, parts in heard.items()}, weights, rows=rows)
+            for place, rows in enumerate(self.sizes.values())
+        )
+        return learned, judged
+
+    def _rarity(self, key: tuple[str, int]) -> tuple[Floats, Floats]:
+        """How rare it is what one voice says, learned once for all trials that give it this size."""
+        if key not in self._rarities:
+            said = self.learned[key]
+            rarity = rarity_of_voice(key[0], said[np.isfinite(said)])
+            self._rarities[key] = rarities_of(rarity, said), rarities_of(rarity, self.judged[key])
+        return self._rarities[key]
 
 
 def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple[Floats, Floats]]:

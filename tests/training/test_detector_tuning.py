@@ -7,12 +7,13 @@ import pytest
 from training import detector_tuning
 from training.detector import AnomalyDetector
 from training.detector_tuning import between, prepare_trials, tune_detector
+from training.ensemble import learn_ensemble
 from training.errors import NotTrainable
 from training.features import describe, learn_profile
 from training.sequence import sequence_of
 from training.tuning import StudyPlan
-from training.voices import VOICES, DetectorParameters, learn_voices
-from training.workbench import Workbench
+from training.voices import VOICES, DetectorParameters, family_of, learn_voices
+from training.workbench import TREES, Workbench
 
 INDEX = pd.date_range("2026-01-01", periods=1200, freq="10min")
 READINGS = pd.Series(np.random.default_rng(0).normal(20, 0.5, 1200), index=INDEX)
@@ -105,7 +106,24 @@ def test_the_workbench_says_what_fitted_voices_say():
     for trees, neighbours in ((96, 10), (96, 40)):
         parameters = DetectorParameters(trees=trees, neighbours=neighbours)
         voices, held_out = learn_voices(design, profile, parameters, seed=0)
-        for part, fitted in (("learned", held_out), ("judged", voices.raw(judged))):
-            said = bench.said(part, trees=trees, neighbours=neighbours)
-            assert said.shape == (len(fitted), len(VOICES))
+        sizes = {"forest": trees, "density": neighbours, "deviation": 0}
+        for part, fitted in ((bench.learned, held_out), (bench.judged, voices.raw(judged))):
+            said = np.column_stack([part[voice, sizes[family_of(voice)]] for voice in VOICES])
             assert said == pytest.approx(fitted, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("weights", [{}, {"windows_share": 0.8, "deviation_weight": 0.3}])
+def test_a_trial_scores_as_the_ensemble_does(weights):
+    """Rarities are learned once a voice and size, not once a trial; the scores must not know."""
+    parameters = DetectorParameters(trees=TREES[-1], **weights)
+    sequence = sequence_of(READINGS)
+    profile = learn_profile(sequence.seconds, sequence.values, clocked=True)
+    design = describe(profile, sequence.seconds, sequence.values)
+    judged = design.rows(slice(500, 700))
+    voices, held_out = learn_voices(design, profile, parameters, seed=0)
+    ensemble = learn_ensemble(held_out, parameters, step=profile.step)
+
+    learned, asked = Workbench.over(design, judged, profile, seed=0).surprise(parameters)
+
+    assert learned == pytest.approx(ensemble.surprise(held_out), abs=1e-9)
+    assert asked == pytest.approx(ensemble.surprise(voices.raw(judged)), abs=1e-9)
