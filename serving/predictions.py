@@ -10,7 +10,19 @@ from itertools import islice
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Engine, Select, case, delete, func, select, text
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Engine,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    select,
+    text,
+)
 
 from serving.prediction_rows import frame_of, rows_of
 from serving.prediction_upsert import upsert
@@ -111,18 +123,21 @@ class PredictionStore:
 
     def last_scored(self) -> dict[str, datetime]:
         """The newest scored reading of each sensor; quick however many predictions there are."""
-        # Each sensor once, by stepping through the primary key, and its newest time from the same.
-        ids = select(func.min(KEPT.sensor_id).label("sensor_id")).cte("ids", recursive=True)
-        following = select(func.min(KEPT.sensor_id)).where(KEPT.sensor_id > ids.c.sensor_id).scalar_subquery()
-        ids = ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))
-        newest = (
-            select(func.max(KEPT.timestamp))
-            .where(KEPT.sensor_id == ids.c.sensor_id, KEPT.model_type == Kind.DETECTOR.model_type)
-            .scalar_subquery()
-        )
+        ids = _distinct_ids()
         with reading(self.engine) as connection:
-            rows = connection.execute(select(ids.c.sensor_id, newest)).all()
+            rows = connection.execute(select(ids.c.sensor_id, _newest_score(ids))).all()
         return {sensor_id: last for sensor_id, last in rows if last is not None}
+
+    def newest_scores(self) -> pd.DataFrame:
+        """What was said last of each sensor's newest scored reading, by one query; a row a sensor."""
+        ids = _distinct_ids()
+        scored = and_(
+            KEPT.sensor_id == ids.c.sensor_id,
+            KEPT.model_type == Kind.DETECTOR.model_type,
+            KEPT.timestamp == _newest_score(ids),
+        )
+        found = self._fetch(select(ml_predictions).select_from(ids).join(ml_predictions, scored))
+        return found.sort_values(["sensor_id", "made_at"]).drop_duplicates("sensor_id", keep="last")
 
     def latest_forecast(self, sensor_id: str) -> pd.DataFrame:
         """The forecast from the newest origin, of the version that spoke last; empty where there is none."""
@@ -171,3 +186,17 @@ class PredictionStore:
 def _of_type(model_type: str | None) -> Iterator[ColumnElement[bool]]:
     if model_type is not None:
         yield KEPT.model_type == model_type
+
+
+def _distinct_ids() -> CTE:
+    """Each sensor once, by stepping through the primary key."""
+    ids = select(func.min(KEPT.sensor_id).label("sensor_id")).cte("ids", recursive=True)
+    following = select(func.min(KEPT.sensor_id)).where(KEPT.sensor_id > ids.c.sensor_id).scalar_subquery()
+    return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))
+
+
+def _newest_score(ids: CTE) -> ScalarSelect[Any]:
+    newest = select(func.max(KEPT.timestamp)).where(
+        KEPT.sensor_id == ids.c.sensor_id, KEPT.model_type == Kind.DETECTOR.model_type
+    )
+    return newest.correlate(ids).scalar_subquery()

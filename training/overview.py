@@ -3,7 +3,7 @@
 Knows how readings, grades, versions and aliases are put side by side. Changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from training.examination import QualitySettings
 from training.kinds import Kind
+from training.model_book import Entry, ModelBook, Page
 from training.outcomes import Outcome
 from training.quality import inspect
 from training.recording import read_iso
@@ -40,14 +41,18 @@ def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[di
     return [_described(workspace, sensor, spans, settings) for sensor in sensors]
 
 
-def describe_models(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Outcome]:
-    """One outcome a sensor and kind: the version that serves, or waits, or that there is none."""
+def describe_models(
+    workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime, book: ModelBook | None = None
+) -> list[Outcome]:
+    """One outcome a sensor and kind: the version that serves, or waits, or that there is none.
+
+    A `book` that was read before spares asking for what it knows.
+    """
     listings = workspace.registry.listings()
-    return [
-        _model(workspace, sensor, kind, listings.get((sensor.id, kind)), now)
-        for sensor in sensors
-        for kind in Kind
-    ]
+    asked = [(sensor, kind, listings.get((sensor.id, kind))) for sensor in sensors for kind in Kind]
+    book = book or ModelBook(workspace.registry, workspace.tracker)
+    pages = book.read(entry for _, _, listing in asked if (entry := _first(listing)) is not None)
+    return [_model(sensor, kind, listing, pages, now) for sensor, kind, listing in asked]
 
 
 def trainable(good: int, window: WindowSettings) -> list[Kind]:
@@ -83,15 +88,26 @@ def _described(
     }
 
 
+def _first(listing: Listing | None) -> tuple[str, int] | None:
+    """The version that serves, else the one that waits, else the one to return to."""
+    alias = _alias(listing)
+    return None if listing is None or alias is None else (listing.name, listing.aliases[alias])
+
+
+def _alias(listing: Listing | None) -> str | None:
+    aliases = listing.aliases if listing else {}
+    return next((alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if alias in aliases), None)
+
+
 def _model(
-    workspace: Workspace, sensor: Sensor, kind: Kind, listing: Listing | None, now: datetime
+    sensor: Sensor, kind: Kind, listing: Listing | None, pages: Mapping[Entry, Page], now: datetime
 ) -> Outcome:
-    aliases = dict(listing.aliases) if listing else {}
-    alias = next((alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if alias in aliases), None)
-    if listing is None or alias is None:
+    entry, alias = _first(listing), _alias(listing)
+    page = None if entry is None else pages.get(entry)
+    if listing is None or page is None:
         return Outcome(sensor_id=sensor.id, kind=kind, status="no model")
-    version = workspace.registry.version(listing.name, aliases[alias])
-    metrics: dict[str, Any] = dict(workspace.tracker.metrics(version.run_id))
+    version = page.version
+    metrics: dict[str, Any] = dict(page.run.metrics)
     if "train_end" in version.tags:
         metrics["age_days"] = (now - read_iso(version.tags["train_end"])) / DAY
     return Outcome(
@@ -104,8 +120,11 @@ def _model(
         metrics=metrics,
         detail={
             "gate": version.tags.get("gate", ""),
+            "grade": page.run.tags.get("grade"),
             "train_start": version.tags.get("train_start"),
             "train_end": version.tags.get("train_end"),
             "run_id": version.run_id,
+            "challenger": listing.aliases.get(CHALLENGER),
+            "previous": listing.aliases.get(PREVIOUS),
         },
     )

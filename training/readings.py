@@ -122,6 +122,35 @@ class ReadingStore:
         query = select(ids.c.sensor_id, newest.label("last")).where(ids.c.sensor_id.is_not(None))
         return self._fetch(query.order_by(ids.c.sensor_id)).set_index("sensor_id")["last"]
 
+    def newest(self) -> pd.DataFrame:
+        """Each sensor's newest reading: `timestamp, value, data_quality` by `sensor_id`; as quick."""
+        ids, kept = _distinct_ids(), sensor_readings.c
+        last = (
+            select(func.max(kept.timestamp))
+            .where(kept.sensor_id == ids.c.sensor_id)
+            .correlate(ids)
+            .scalar_subquery()
+        )
+        query = (
+            _select(("sensor_id", *READING))
+            .select_from(ids)
+            .join(sensor_readings, and_(kept.sensor_id == ids.c.sensor_id, kept.timestamp == last))
+        )
+        return self._fetch(query.order_by(kept.sensor_id)).set_index("sensor_id")
+
+    def with_good(self, count: int) -> set[str]:
+        """The sensors with at least so many good readings; none is counted further than that."""
+        ids, kept = _distinct_ids(), sensor_readings.c
+        one_too_few = (
+            select(literal(1))
+            .where(kept.sensor_id == ids.c.sensor_id, kept.data_quality == GOOD)
+            .offset(count - 1)
+            .limit(1)
+            .correlate(ids)
+        )
+        with reading(self.engine) as connection:
+            return set(connection.scalars(select(ids.c.sensor_id).where(one_too_few.exists())))
+
     def last_time(self, sensor_id: str) -> datetime | None:
         """The time of one sensor's newest reading, or None where there is none."""
         newest = select(func.max(sensor_readings.c.timestamp)).where(sensor_readings.c.sensor_id == sensor_id)

@@ -172,6 +172,19 @@ def test_last_scored_knows_each_sensor_and_no_forecast(predictions):
     assert predictions.last_scored() == {"PT-1001": NOON + HOUR, "TT-1": NOON}
 
 
+def test_the_newest_score_of_each_sensor_is_what_was_said_of_it_last(predictions):
+    predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
+    predictions.save_scores(scores(0.1, 0.7, version="2"), made_at=NIGHT)
+    predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
+    predictions.save_forecasts(forecast(1, 2, 3, sensor="FT-9"), made_at=NOON)
+
+    newest = predictions.newest_scores().set_index("sensor_id")
+
+    assert newest["anomaly_score"].to_dict() == {"PT-1001": 0.7, "TT-1": 0.3}
+    assert newest["timestamp"].to_dict() == {"PT-1001": NOON + HOUR, "TT-1": NOON}
+    assert newest.loc["PT-1001", "model_version"] == "2"
+
+
 def test_the_latest_forecast_is_the_one_from_the_newest_origin(predictions):
     predictions.save_forecasts(forecast(*range(48), origin=NOON - HOUR), made_at=NIGHT)
     predictions.save_forecasts(forecast(1, 2, origin=NOON, version="1"), made_at=NOON)
@@ -191,6 +204,7 @@ def test_nothing_stored_is_an_empty_answer(predictions):
         predictions.recent(NOON),
         predictions.anomalies(),
         predictions.statistics(),
+        predictions.newest_scores(),
         predictions.latest_forecast("PT-1001"),
     ):
         assert len(frame) == 0

@@ -213,9 +213,28 @@ def test_last_times_are_those_of_the_newest_readings(filled):
     }
 
 
+def test_the_newest_reading_of_each_sensor_is_had_with_its_value(filled):
+    newest = filled.newest()
+
+    assert newest["timestamp"].to_dict() == filled.last_times().to_dict()
+    assert newest.loc["PT-1", "value"] == 15.0
+    assert newest.loc["PT-1", "data_quality"] == 0
+    assert filled.last_time("PT-1") == NOON + timedelta(minutes=5)
+
+
+def test_sensors_with_enough_good_readings_are_found_without_counting_them_all(filled):
+    """PT-1 has five good ones and a bad one, TT-1 one."""
+    assert filled.with_good(1) == {"PT-1", "TT-1"}
+    assert filled.with_good(5) == {"PT-1"}
+    assert filled.with_good(6) == set()
+
+
 def test_an_empty_store_has_no_spans_and_no_last_times(store):
     assert store.spans().empty
     assert store.last_times().empty
+    assert store.newest().empty
+    assert store.last_time("PT-1") is None
+    assert store.with_good(1) == set()
 
 
 def test_statistics_are_of_the_good_readings(filled):
