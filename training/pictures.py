@@ -1,110 +1,99 @@
 """The two pictures of a training run: history with forecast band, and scores with threshold.
 
-Knows how a sensor's readings are drawn, as PNG bytes. Leaves numbers to whoever asks.
+Knows what of a sensor is worth seeing, and how much of it a page can show. How lines become SVG is
+`drawing`'s, the numbers are whoever's who asks.
 """
 
-import io
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-READINGS, MODEL, ODD, MUTED = "#35424f", "#1a6fb0", "#c2452d", "#8b97a3"
+from training.drawing import BOTTOM, HEIGHT, INK, TOP, Panel, page
+from training.timegrid import epoch_seconds
+
+Floats = NDArray[np.float64]
+
+MODEL, ODD = "#1a6fb0", "#c2452d"
 MOST_POINTS = 4000  # more than a picture of this width can show
+MARGIN = 0.06  # of the values' range, left free above and below
+ROOM = HEIGHT - TOP - BOTTOM
 
 
 def forecast_picture(
     history: pd.Series, forecast: pd.DataFrame, truth: pd.Series, *, title: str, unit: str = ""
 ) -> bytes:
-    """Readings, the forecast made at a held-out origin with its band, and what then happened.
+    """Readings, the forecast made at a held-out origin with its band, and what then happened, as SVG.
 
     `forecast` has columns `timestamps, forecasted_values, lower_bound, upper_bound`.
     """
-    figure, axes = _page(title, unit)
     recent = history.iloc[-6 * max(len(forecast), 24) :]
-    axes.plot(recent.index, recent.to_numpy(), color=READINGS, linewidth=0.9, label="readings")
-    axes.plot(
-        truth.index, truth.to_numpy(), color=READINGS, linewidth=0.9, linestyle=":", label="what then came"
+    before, after = _seconds(recent.index), _seconds(truth.index)
+    ahead = _seconds(pd.DatetimeIndex(forecast["timestamps"]))
+    values, lower, upper = (
+        forecast[name].to_numpy(np.float64) for name in ("forecasted_values", "lower_bound", "upper_bound")
     )
-    axes.fill_between(
-        forecast["timestamps"],
-        forecast["lower_bound"],
-        forecast["upper_bound"],
-        color=MODEL,
-        alpha=0.18,
-        linewidth=0,
-        label="band",
-    )
-    axes.plot(
-        forecast["timestamps"], forecast["forecasted_values"], color=MODEL, linewidth=1.4, label="forecast"
-    )
-    axes.legend(loc="upper left", frameon=False, ncols=4, fontsize=8)
-    return _png(figure)
+    known = [recent.to_numpy(np.float64), truth.to_numpy(np.float64)]
+    panel = Panel(TOP, ROOM, _ends(before, after, ahead), _roomy(*known, values, lower, upper))
+    parts = [
+        panel.axes(unit, dated=True),
+        panel.band(ahead, lower, upper, color=MODEL),
+        panel.line(before, known[0], color=INK, width=1.1),
+        panel.line(after, known[1], color=INK, width=1.1, dashes="2 3"),
+        panel.line(ahead, values, color=MODEL, width=1.6),
+    ]
+    legend = [("readings", INK), ("what then came (dotted)", INK), ("forecast with its band", MODEL)]
+    return page(title, parts, legend)
 
 
 def score_picture(
-    readings: pd.Series, scores: np.ndarray, threshold: float, *, title: str, unit: str = ""
+    readings: pd.Series, scores: Floats, threshold: float, *, title: str, unit: str = ""
 ) -> bytes:
-    """Readings above, scores below, odd ones marked in both."""
-    figure = _figure()
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    _dress(upper, title, unit)
-    _dress(lower, "", "score")
+    """Readings above, scores below, odd ones marked in both, as SVG."""
     kept = _thinned(scores)
     odd = kept[scores[kept] >= threshold]
-    for axes, values, color in ((upper, readings.to_numpy(), READINGS), (lower, scores, MODEL)):
-        axes.plot(readings.index[kept], values[kept], color=color, linewidth=0.8)
-        axes.plot(readings.index[odd], values[odd], "o", color=ODD, markersize=3.5)
-    lower.axhline(threshold, color=ODD, linewidth=0.8, linestyle="--")
-    lower.annotate(
-        f"threshold {threshold:g}",
-        (0.005, threshold),
-        xycoords=("axes fraction", "data"),
-        fontsize=8,
-        va="bottom",
+    seconds, values = _seconds(readings.index), readings.to_numpy(np.float64)
+    upper = Panel(TOP, 0.6 * ROOM, _ends(seconds), _roomy(values))
+    lower = Panel(TOP + 0.67 * ROOM, 0.33 * ROOM, _ends(seconds), (0.0, 1.05))
+    limit = np.full(2, threshold)
+    return page(
+        title,
+        [
+            upper.axes(unit, dated=False),
+            upper.line(seconds[kept], values[kept], color=INK, width=1.0),
+            upper.dots(seconds[odd], values[odd], color=ODD),
+            lower.axes("score", dated=True),
+            lower.line(seconds[kept], scores[kept], color=MODEL, width=1.0),
+            lower.dots(seconds[odd], scores[odd], color=ODD),
+            lower.line(np.array(_ends(seconds)), limit, color=ODD, width=0.9, dashes="5 4"),
+        ],
+        [(f"odd: a score of {threshold:g} or more", ODD)],
     )
-    lower.set_ylim(-0.02, 1.05)
-    return _png(figure)
 
 
-def _page(title: str, unit: str) -> tuple[Figure, Axes]:
-    figure = _figure()
-    axes = figure.subplots()
-    _dress(axes, title, unit)
-    return figure, axes
+def _seconds(index: pd.Index) -> Floats:
+    return np.asarray(epoch_seconds(pd.DatetimeIndex(index)), np.float64)
 
 
-def _figure() -> Figure:
-    figure = Figure(figsize=(10, 4.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+def _ends(*seconds: Floats) -> tuple[float, float]:
+    everything = np.concatenate(seconds)
+    return float(everything.min()), float(everything.max())
 
 
-def _dress(axes: Axes, title: str, unit: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.set_ylabel(unit, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, color=MUTED)
-    axes.grid(axis="y", color=MUTED, alpha=0.2, linewidth=0.6)
-    locator = AutoDateLocator(minticks=3, maxticks=8)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+def _roomy(*values: Floats) -> tuple[float, float]:
+    """The range of all values with a margin; a constant has room too."""
+    everything = np.concatenate(values)
+    everything = everything[np.isfinite(everything)]
+    low, high = (float(everything.min()), float(everything.max())) if everything.size else (0.0, 1.0)
+    margin = MARGIN * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
 
 
-def _thinned(scores: np.ndarray) -> np.ndarray:
+def _thinned(scores: Floats) -> NDArray[np.int64]:
     """Positions to draw: all, or the loudest of each bin, so that no odd reading is drawn away."""
     if len(scores) <= MOST_POINTS:
         return np.arange(len(scores))
     edges = np.linspace(0, len(scores), MOST_POINTS + 1).astype(int)
     filled = np.nan_to_num(scores, nan=-1.0)
     return np.array([start + int(np.argmax(filled[start:stop])) for start, stop in pairwise(edges)])
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

@@ -160,13 +160,13 @@ class Tracker:
     def attach(
         self, run_id: str, *, pictures: Mapping[str, bytes], tables: Mapping[str, pd.DataFrame]
     ) -> None:
-        """Upload PNG pictures and tables that the MLflow UI shows as such."""
+        """Upload SVG pictures and tables that the MLflow UI shows as such."""
         with registry_errors(f"cannot upload the artifacts of the run {run_id}"):
             for name, table in tables.items():
                 self.client.log_table(run_id, _json_ready(table), f"{name}.json")
-            for name, png in pictures.items():
-                with self.client._log_artifact_helper(run_id, f"{name}.png") as path:
-                    Path(path).write_bytes(png)
+            for name, svg in pictures.items():
+                with self.client._log_artifact_helper(run_id, f"{name}.svg") as path:
+                    Path(path).write_bytes(svg)
 
     def upload_model(
         self,

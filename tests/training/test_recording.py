@@ -59,7 +59,7 @@ def test_a_run_has_its_window_its_digest_its_numbers_and_its_pictures(recorded, 
     (source,) = run.inputs.dataset_inputs
     assert version.tags["data_digest"].startswith(source.dataset.digest)
     files = {file.path for file in workspace.mlflow.list_artifacts(run.info.run_id)}
-    assert {"trials.json", "scores.png"} <= files
+    assert {"trials.json", "scores.svg"} <= files
 
 
 def test_the_outcome_is_what_was_written(recorded):

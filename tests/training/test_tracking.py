@@ -56,9 +56,9 @@ def test_tables_and_pictures_are_attached_where_the_ui_looks(tracker, mlflow_cli
         {"trial": [0, 1], "loss": [0.5, float("nan")], "at": pd.to_datetime(["2026-01-01"] * 2)}
     )
 
-    tracker.attach(run_id, pictures={"scores": b"\x89PNG"}, tables={"trials": table})
+    tracker.attach(run_id, pictures={"scores": b"<svg/>"}, tables={"trials": table})
 
-    assert {file.path for file in mlflow_client.list_artifacts(run_id)} == {"scores.png", "trials.json"}
+    assert {file.path for file in mlflow_client.list_artifacts(run_id)} == {"scores.svg", "trials.json"}
     back = mlflow_client.load_table(tracker.experiment(EXPERIMENT), "trials.json", [run_id])
     assert back["loss"].tolist()[0] == 0.5
     assert back["loss"].isna().tolist() == [False, True]
