@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := training serving monitoring tests benchmarks safeplan.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs words lock clean
+.PHONY: help demo test reliability check lint format docs words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -22,6 +22,11 @@ demo: .venv/.ready  ## the whole story on real readings, in ./demo
 test: .venv/.ready  ## every test, with coverage floors
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	$(BIN)/python -m tests.coverage_floors
+	$(BIN)/python -m tests.reliability --check
+
+reliability: .venv/.ready  ## run what is tried against the program, and rewrite docs/reliability.md
+	$(BIN)/python -m pytest -n 2 -m "fault or attack"
+	$(BIN)/python -m tests.reliability
 
 check: lint  ## format, lint, types, floors
 

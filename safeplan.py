@@ -19,6 +19,7 @@ from training.kinds import Kind, Promotion
 if TYPE_CHECKING:
     from training.console import Row
     from training.outcomes import Outcome
+    from training.workspace import Workspace
 
 SOME_FAILED, BAD_USAGE, GATE_SAID_NO = 1, 2, 3
 
@@ -191,9 +192,8 @@ def train(
     from training.console import progress
     from training.fleet import train_fleet
     from training.plan import Plan
-    from training.workspace import Workspace
 
-    workspace = Workspace.here()
+    workspace = _at_work("train")
     chosen = workspace.fleet.match(names or ())
     plan = Plan.from_conf(trials=trials, promotion=promote)
     wanted = kinds or list(Kind)
@@ -236,9 +236,8 @@ def detect(
     """
     from serving.batch import detect_fleet
     from training.console import progress
-    from training.workspace import Workspace
 
-    workspace = Workspace.here()
+    workspace = _at_work("detect")
     chosen = workspace.fleet.match(names or ())
     with progress("detecting", len(chosen)) as advance:
         outcomes = detect_fleet(workspace, chosen, since=since, watch=advance)
@@ -259,9 +258,8 @@ def forecast(
     """
     from serving.batch import forecast_fleet
     from training.console import progress
-    from training.workspace import Workspace
 
-    workspace = Workspace.here()
+    workspace = _at_work("forecast")
     chosen = workspace.fleet.match(names or ())
     with progress("forecasting", len(chosen)) as advance:
         outcomes = forecast_fleet(workspace, chosen, horizon=horizon, watch=advance)
@@ -338,6 +336,26 @@ def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def audit(
+    name: Annotated[str | None, typer.Argument(metavar="SENSOR", help="Only what concerns it.")] = None,
+    since: Moment = None,
+    limit: Annotated[int, typer.Option(min=1, help="Entries at most, the newest.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Show who promoted, rolled back, changed settings or spoke about an alert, newest first.
+
+    Example: safeplan audit --since 2026-01-31
+    """
+    from training.audit import deeds, notice
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    notice(workspace.engine, workspace.registry.listings(), now=_now())
+    found = deeds(workspace.engine, sensor_id=name, since=since, limit=limit)
+    _show("audit", [deed.as_dict() for deed in found], as_json)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check the database, the registry, the models, the versions and the disk, and say what to do.
 
@@ -409,6 +427,16 @@ def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -
         show_json({"command": command, command: rows})
     else:
         show_rows(rows, below=below)
+
+
+def _at_work(command: str) -> "Workspace":
+    """The workspace of a command that changes something; what its settings are goes into the audit."""
+    from training.audit import notice_settings, user
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    notice_settings(workspace.engine, command, who=user(), now=_now())
+    return workspace
 
 
 def _now() -> datetime:

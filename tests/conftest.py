@@ -10,10 +10,17 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.plant import empty_mlflow, learning, plan, really_learned, workspace  # noqa: F401 (fixtures)
+from tests.reliability import Gatherer, accounted, pytest_collection_modifyitems  # noqa: F401 (hooks)
 from training.database import open_database
 from training.readings import ReadingStore
 
 POSTGRES = os.environ.get("SAFEPLAN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather what was tried, where all workers report to."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Gatherer(), "reliability")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

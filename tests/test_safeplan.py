@@ -205,6 +205,7 @@ def test_rollback_tells_which_version_serves(trained, door):
 
 
 @pytest.mark.parametrize("command", ["train", "status", "detect", "forecast"])
+@pytest.mark.fault("MLflow away", "each command ends with one line and exit code 1")
 def test_with_mlflow_away_a_command_ends_in_1_with_one_clear_line(workspace, door, monkeypatch, command):
     send(workspace, "PT-1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -219,6 +220,7 @@ def test_with_mlflow_away_a_command_ends_in_1_with_one_clear_line(workspace, doo
     assert "Traceback" not in err
 
 
+@pytest.mark.fault("the database away", "each command ends with one line and exit code 1")
 def test_with_the_database_away_a_command_ends_in_1_with_one_clear_line(workspace, door, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_DATABASE_URL", f"postgresql://me:secret@127.0.0.1:{free_port()}/x")
 

@@ -174,6 +174,23 @@ leases = Table(
 )
 
 
+# Who changed what. Rows are added and never altered; `version` is the champion's number after a move.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("sensor_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("version", Integer),
+    Column("detail", JSON, nullable=False),
+)
+Index("audit_by_subject", audit.c.subject, audit.c.id)
+Index("audit_by_sensor", audit.c.sensor_id, audit.c.id)
+
+
 def open_database(url: str | None = None) -> Engine:
     """The database of readings and predictions, its schema brought up to date.
 

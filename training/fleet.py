@@ -10,11 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 
+from training.audit import PROMOTED, Deed, record, user
 from training.errors import NotTrainable, SafePlanError, UntrustedModel
 from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Kind
@@ -60,10 +61,21 @@ def train_fleet(
         trainer = FleetTrainer(workspace, plan, retrainings, Path(folder), fresh=fresh)
         for outcome in trainer.outcomes(sensors, jobs or os.cpu_count() or 1):
             outcomes.append(outcome)
+            if outcome.status == PROMOTED:
+                _write_down(workspace, outcome)
             watch(outcome)
     for kind, retraining in retrainings.items():
         close(workspace, retraining, [outcome for outcome in outcomes if outcome.kind is kind])
     return outcomes
+
+
+def _write_down(workspace: Workspace, outcome: Outcome) -> None:
+    who = f"{user()}, by the gate"
+    detail = {"gate": outcome.detail["gate"]}
+    deed = Deed(
+        datetime.now(UTC), who, PROMOTED, outcome.sensor_id, outcome.model or "", outcome.version, detail
+    )
+    record(workspace.engine, deed)
 
 
 class FleetTrainer:

@@ -26,6 +26,7 @@ from training.model_files import MODEL_FOLDER, check_digest
 
 NAMES_AT_ONCE = 100  # a server refuses requests whose address is longer than 8,000 characters or so
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ROLLING_BACK_FROM = "rolling_back_from"  # of a registered model, while its aliases change places
 
 
 @dataclass(frozen=True)
@@ -228,19 +229,27 @@ class Registry:
     def rollback(self, sensor_id: str, kind: Kind) -> Version:
         """Give the alias back to the previous champion; doing it twice undoes it.
 
+        One that was cut off between its two moves is completed by the next: a tag says what it left.
+
         Raises:
             NoChampion: there is no previous version to return to.
         """
         name = self.name(sensor_id, kind)
         champion = self.champion(sensor_id, kind)
         previous = self.find_alias(name, PREVIOUS)
-        if previous is None or previous.number == champion.number:
-            raise NoChampion(
-                f"{name} has no previous champion to roll back to; version {champion.number} stays."
-            )
         with registry_errors(f"cannot roll back {name}"):
-            self.client.set_registered_model_alias(name, CHAMPION, str(previous.number))
-            self.client.set_registered_model_alias(name, PREVIOUS, str(champion.number))
+            left = self.client.get_registered_model(name).tags.get(ROLLING_BACK_FROM, "")
+            if previous is not None and previous.number == champion.number and left.isdecimal():
+                self.client.set_registered_model_alias(name, PREVIOUS, left)
+            elif previous is None or previous.number == champion.number:
+                raise NoChampion(
+                    f"{name} has no previous champion to roll back to; version {champion.number} stays."
+                )
+            else:
+                self.client.set_registered_model_tag(name, ROLLING_BACK_FROM, str(champion.number))
+                self.client.set_registered_model_alias(name, CHAMPION, str(previous.number))
+                self.client.set_registered_model_alias(name, PREVIOUS, str(champion.number))
+            self.client.delete_registered_model_tag(name, ROLLING_BACK_FROM)
         return previous
 
     def retire(self, sensor_id: str, kind: Kind, *, keep: int) -> list[int]:

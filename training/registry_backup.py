@@ -56,13 +56,14 @@ def put_registry_back(source: Path, home: Path, old_artifacts: str) -> None:
     """Move an extracted store into a home folder, its paths with it; the store itself comes last."""
     if not (source / STORE).is_file():
         raise BadArchive("The archive speaks of an embedded MLflow and holds none. Take another archive.")
-    _rename_paths(source / STORE, old_artifacts, str(home / ARTIFACTS))
+    rename_paths(source / STORE, old_artifacts, str(home / ARTIFACTS))
     if (source / ARTIFACTS).is_dir():
         (source / ARTIFACTS).replace(home / ARTIFACTS)
     (source / STORE).replace(home / STORE)
 
 
-def _rename_paths(store: Path, old: str, new: str) -> None:
+def rename_paths(store: Path, old: str, new: str) -> None:
+    """Let a store's addresses begin with another folder."""
     with closing(sqlite3.connect(store)) as connection, connection:
         for table, column in PATHS:
             connection.execute(

@@ -1,5 +1,6 @@
 """Kill -9 at any point of a retraining: the next run goes on, and each result is there once."""
 
+import shutil
 import signal
 import sqlite3
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.journeys.house import ROOT, Answer, Commands, House, run
 from tests.plant import readings
+from training.registry_backup import rename_paths as put_paths
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +100,9 @@ def processes_marked(mark: str) -> set[int]:
     return found
 
 
+@pytest.mark.fault(
+    "kill -9 in a training of 12 sensors with workers, twice", "the third run trains what is missing"
+)
 def test_killed_twice_the_third_run_trains_only_what_is_missing(empty_house):
     every, mark = send(empty_house, 12), uuid.uuid4().hex
     assert train_with_workers(empty_house, die_at=150, mark=mark).code == -signal.SIGKILL
@@ -118,7 +123,10 @@ def test_killed_twice_the_third_run_trains_only_what_is_missing(empty_house):
     assert {key for key, status in third.statuses.items() if status == "unchanged"} == done
 
 
-def test_killed_at_one_change_after_the_other(empty_house):
+@pytest.mark.fault(
+    "kill -9 at each write of train", "the next run goes on; each version, run and alias is there once"
+)
+def test_killed_at_one_change_after_the_other(empty_house, accounted):
     """Each life gets one change of a table further than the one before, until one reaches the end."""
     every = send(empty_house, 1)
     lives = 0
@@ -130,3 +138,113 @@ def test_killed_at_one_change_after_the_other(empty_house):
     assert answer.code == 0, answer.stderr
     assert lives > 20
     hold_to_the_end(empty_house.home, every)
+    accounted(lost=len(every - set(registered(empty_house.home))), doubled=0)
+
+
+def killed_until_done(house: House, *command: str) -> tuple[Answer, int]:
+    """Run a command again and again, each time killed one change later, until it ends by itself."""
+    for life in range(1, 100):
+        environment = house.environment(**QUICK, DIE_AT=str(life))
+        answer = Commands.running().run([*command, "--json"], environment, house.home)
+        if answer.code != -signal.SIGKILL:
+            return answer, life - 1
+    raise AssertionError(f"{command} was killed at 99 changes and never ended")
+
+
+@pytest.fixture
+def two_versions(trained: House, tmp_path: Path) -> House:
+    """A copy of the trained house, with a second detector that waits for a human."""
+    shutil.copytree(trained.home, tmp_path / "house")
+    house = House(tmp_path / "house", {})
+    move_artifacts(house.home, trained.home)
+    house.run("train", "--kind", "detector", "--fresh", "--promote", "manual", "--jobs", "1", **QUICK)
+    return house
+
+
+def move_artifacts(home: Path, old: Path) -> None:
+    """MLflow remembers whole paths."""
+    put_paths(home / "mlflow.db", str(old / "mlartifacts"), str(home / "mlartifacts"))
+
+
+def aliases_of_detector(home: Path) -> dict[str, int]:
+    return dict(ask(home, "SELECT alias, version FROM registered_model_aliases WHERE name = 'pt-1-detector'"))
+
+
+def own(home: Path, query: str) -> list[tuple]:
+    """What our own database answers."""
+    connection = sqlite3.connect(home / "safeplan.db")
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.fault(
+    "kill -9 at each write of promote", "there is one champion at every moment, and in the end the right one"
+)
+def test_a_promotion_killed_anywhere_leaves_one_champion(two_versions):
+    command = ("promote", "PT-1", "--kind", "detector", "--version", "2", "--anyway")
+
+    for life in range(1, 30):
+        environment = two_versions.environment(DIE_AT=str(life))
+        answer = Commands.running().run([*command, "--json"], environment, two_versions.home)
+        assert aliases_of_detector(two_versions.home).get("champion") in (1, 2)
+        if answer.code != -signal.SIGKILL:
+            break
+
+    assert (answer.code, life > 2) == (0, True), answer.stderr
+    assert aliases_of_detector(two_versions.home)["champion"] == 2
+    assert len(own(two_versions.home, "SELECT * FROM audit WHERE action = 'promoted' AND version = 2")) == 1
+
+
+@pytest.mark.fault(
+    "kill -9 at each write of rollback", "one champion at every moment; the next roll-back is a whole one"
+)
+def test_a_roll_back_killed_anywhere_leaves_one_champion(two_versions):
+    two_versions.run("promote", "PT-1", "--kind", "detector", "--version", "2", "--anyway")
+
+    for life in range(1, 30):
+        environment = two_versions.environment(DIE_AT=str(life))
+        line = ["rollback", "PT-1", "--kind", "detector", "--json"]
+        answer = Commands.running().run(line, environment, two_versions.home)
+        found = aliases_of_detector(two_versions.home)
+        assert found["champion"] in (1, 2)
+        if answer.code == 0:
+            break
+
+    assert set(found.values()) == {1, 2}
+
+
+@pytest.mark.parametrize("command", ["detect", "forecast"])
+@pytest.mark.fault(
+    "kill -9 at each write of detect and forecast", "the next run writes what is missing, once"
+)
+def test_scoring_killed_anywhere_keeps_each_prediction_once(trained, tmp_path, command, accounted):
+    shutil.copytree(trained.home, tmp_path / "undisturbed")
+    shutil.copytree(trained.home, tmp_path / "killed")
+    for name in ("undisturbed", "killed"):
+        move_artifacts(tmp_path / name, trained.home)
+    House(tmp_path / "undisturbed", {}).run(command, **QUICK)
+
+    answer, lives = killed_until_done(House(tmp_path / "killed", {}), command)
+
+    query = (
+        "SELECT sensor_id, model_type, timestamp, origin, model_version, anomaly_score FROM ml_predictions"
+    )
+    expected, found = own(tmp_path / "undisturbed", query), own(tmp_path / "killed", query)
+    assert (answer.code, lives > 0) == (0, True), answer.stderr
+    accounted(lost=len(set(expected) - set(found)), doubled=len(found) - len(set(found)))
+    assert set(found) == set(expected)
+
+
+@pytest.mark.fault("kill -9 at each write of load", "loading the file again adds what is missing")
+def test_a_load_killed_anywhere_is_completed_by_the_next(empty_house, accounted):
+    sent = pd.concat(readings(f"PT-{number}", 100, seed=number) for number in range(3))
+    path = empty_house.write("plant.csv", sent)
+
+    answer, lives = killed_until_done(empty_house, "load", path)
+
+    (stored,) = own(empty_house.home, "SELECT count(*), count(DISTINCT sensor_id) FROM sensor_readings")
+    assert (answer.code, lives > 0) == (0, True), answer.stderr
+    accounted(lost=len(sent) - stored[0], doubled=0)
+    assert stored == (300, 3)

@@ -56,6 +56,7 @@ def test_the_environment_names_roles_too():
 @pytest.mark.parametrize(
     "header", [None, "", OLD, f"Basic {OLD}", "Bearer", f"Bearer {OLD[:-1]}", "Bearer \udcff"]
 )
+@pytest.mark.attack("requests with a wrong, cut or foreign token", "refused, in the same time")
 def test_anything_else_is_nobody(header):
     tokens = Tokens(given=OLD)
 

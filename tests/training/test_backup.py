@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, text
 from serving.batch import detect_fleet
 from tests.plant import at, send
 from training.archive import ArchiveReader
+from training.audit import Deed, deeds, record
 from training.backup import back_up, restore
 from training.database import labels, metadata, open_database, reading, writing
 from training.errors import BadArchive, ConfigurationError, StoreError
@@ -105,6 +106,20 @@ def test_a_plant_moves_from_sqlite_to_postgresql_and_back(plant, elsewhere, tmp_
     server.engine.dispose()
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_postgresql_numbers_new_rows_behind_the_restored_ones(plant, tmp_path, database_url):
+    server = Workspace(tmp_path / "server")
+    server.__dict__["engine"] = open_database(database_url)
+    back_up(plant, tmp_path / "plant.zip", now=NOW)
+    restore(server, tmp_path / "plant.zip")
+
+    record(server.engine, Deed(NOW, "ana", "restored"))
+
+    assert [deed.action for deed in deeds(server.engine)] == ["restored", "promoted", "promoted"]
+    server.engine.dispose()
+
+
 def test_a_back_up_of_an_older_schema_is_restored_and_brought_up_to_date(plant, elsewhere, tmp_path):
     back_up(plant, tmp_path / "plant.zip", now=NOW)
     as_of = older(tmp_path / "plant.zip", tmp_path / "old.zip", "0001")
@@ -150,6 +165,7 @@ def test_a_back_up_never_overwrites_one(plant, tmp_path):
     assert (tmp_path / "plant.zip").read_text() == "the last good one"
 
 
+@pytest.mark.fault("a back-up that cannot be written to its end", "no file is left")
 def test_a_back_up_that_fails_leaves_no_file(plant, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "training.backup.take_registry", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
@@ -162,6 +178,7 @@ def test_a_back_up_that_fails_leaves_no_file(plant, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+@pytest.mark.fault("one byte of a back-up altered", "found before anything is written")
 def test_one_altered_byte_is_found_before_anything_is_written(plant, elsewhere, tmp_path, where):
     back_up(plant, tmp_path / "plant.zip", now=NOW)
     spoiled = bytearray((tmp_path / "plant.zip").read_bytes())
@@ -178,6 +195,7 @@ def test_one_altered_byte_is_found_before_anything_is_written(plant, elsewhere, 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+@pytest.mark.fault("a back-up cut short", "refused")
 def test_a_back_up_cut_short_is_refused(plant, elsewhere, tmp_path, share):
     back_up(plant, tmp_path / "plant.zip", now=NOW)
     whole = (tmp_path / "plant.zip").read_bytes()
@@ -187,6 +205,7 @@ def test_a_back_up_cut_short_is_refused(plant, elsewhere, tmp_path, share):
         restore(elsewhere, tmp_path / "short.zip")
 
 
+@pytest.mark.attack("a file smuggled into a back-up, with a path that leads outside", "refused")
 def test_a_member_that_nobody_wrote_is_refused(plant, elsewhere, tmp_path):
     back_up(plant, tmp_path / "plant.zip", now=NOW)
     with zipfile.ZipFile(tmp_path / "plant.zip", "a") as archive:

@@ -24,6 +24,7 @@ def test_the_current_schema_is_the_newest_migration():
     assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == schema.CURRENT
 
 
+@pytest.mark.fault("four programs that create the schema at once", "all get it")
 def test_programs_that_open_a_new_database_at_once_all_get_it(database_url):
     with ThreadPoolExecutor(4) as pool:
         engines = list(pool.map(open_database, [database_url] * 4))
@@ -33,6 +34,7 @@ def test_programs_that_open_a_new_database_at_once_all_get_it(database_url):
         engine.dispose()
 
 
+@pytest.mark.fault("a database of a newer program", "refused: upgrade, it says")
 def test_a_newer_schema_is_refused(engine, database_url):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -41,6 +43,7 @@ def test_a_newer_schema_is_refused(engine, database_url):
         open_database(database_url)
 
 
+@pytest.mark.fault("tables of another program under our names", "left alone")
 def test_tables_of_another_program_are_left_alone(tmp_path):
     with sqlite3.connect(tmp_path / "theirs.db") as theirs:
         theirs.execute("CREATE TABLE sensors (id INTEGER)")
@@ -77,6 +80,7 @@ def test_a_url_that_cannot_be_meant_is_refused(url):
         open_database(url)
 
 
+@pytest.mark.fault("a database server that is away", "one line, without the password")
 def test_a_server_that_is_away_is_named_without_its_password():
     with pytest.raises(StoreError, match=r"nobody:\*\*\*@127.0.0.1:1") as caught:
         open_database("postgres://nobody:secret@127.0.0.1:1/plant")
@@ -85,6 +89,7 @@ def test_a_server_that_is_away_is_named_without_its_password():
     assert caught.value.__cause__ is not None
 
 
+@pytest.mark.fault("a database file that is damaged", "named, with what to do")
 def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "notes.db").write_text(
         "a shopping list, not a database, and long enough to be read as one" * 50
@@ -101,6 +106,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         open_database(f"sqlite:///{tmp_path / 'file' / 'safeplan.db'}")
 
 
+@pytest.mark.fault('"database is locked"', "waited for, then named")
 def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
     monkeypatch.setattr("training.database.SQLITE_PATIENCE_SECONDS", 0.01)
     engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
@@ -113,6 +119,7 @@ def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
     engine.dispose()
 
 
+@pytest.mark.fault("a statement that fails in a transaction", "nothing of it is kept")
 def test_what_fails_half_way_leaves_nothing(engine):
     row = {"sensor_id": "PT-1", "source": "operator", "anomalous": True}
     moment = datetime(2026, 3, 1, tzinfo=UTC)

@@ -104,6 +104,7 @@ def test_tags_that_someone_broke_in_the_ui_cost_one_sensor_only(train, workspace
     assert outcomes["PT-2", Kind.FORECASTER].status == "unchanged"
 
 
+@pytest.mark.fault("the registry goes away in a training", "the next run trains what is missing")
 def test_a_registry_that_goes_away_is_said_and_the_next_run_trains_what_is_missing(
     train, workspace, learning, monkeypatch
 ):
@@ -234,6 +235,7 @@ def test_a_kind_that_is_named_twice_is_trained_once(train, workspace, learning):
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}
 
 
+@pytest.mark.fault("a champion whose files were altered, at its retraining", "trained anew")
 def test_a_champion_whose_files_were_altered_is_trained_anew(train, workspace, tmp_path):
     """Its error message says: retrain. That must help even where no reading has changed."""
     send(workspace, "PT-1")

@@ -30,6 +30,7 @@ def test_a_lease_is_free_again_after_its_work_even_when_that_failed(engine):
         pass
 
 
+@pytest.mark.fault("a lease of a process that was killed", "free at once on the same machine")
 def test_a_process_that_was_killed_on_this_machine_does_not_block(engine):
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     owner = Owner.this_process()

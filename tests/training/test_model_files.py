@@ -60,6 +60,9 @@ def test_what_detectors_are_made_of_comes_back_as_it_was(fitted, tmp_path):
     np.testing.assert_array_equal(again.score_samples(ROWS), fitted.score_samples(ROWS))
 
 
+@pytest.mark.attack(
+    "a model file that holds a foreign type", "refused by the type's name before anything is made of it"
+)
 def test_a_foreign_type_is_refused_by_name_when_read(tmp_path):
     (tmp_path / "model.skops").write_bytes(skops.io.dumps(FunctionTransformer(func=np.save)))
 
@@ -72,6 +75,7 @@ def test_a_foreign_type_is_refused_when_written(tmp_path):
         write_skops(FunctionTransformer(func=np.save), tmp_path / "model.skops")
 
 
+@pytest.mark.attack("a pickle planted as a model file", "never unpickled; refused")
 def test_a_planted_pickle_is_never_unpickled(tmp_path):
     mark = tmp_path / "mark"
     (tmp_path / "model.skops").write_bytes(pickle.dumps(Planted(str(mark))))
@@ -82,6 +86,7 @@ def test_a_planted_pickle_is_never_unpickled(tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.attack("a pickle hidden in an array of a model file", "never unpickled; refused")
 def test_an_array_in_the_archive_that_is_a_pickle_is_never_unpickled(forest, tmp_path):
     """Numpy's own format can carry pickled objects."""
     mark, smuggled = tmp_path / "mark", io.BytesIO()
@@ -99,6 +104,7 @@ def test_an_array_in_the_archive_that_is_a_pickle_is_never_unpickled(forest, tmp
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.6, 0.9, 0.99])
+@pytest.mark.fault("a model file cut short", "refused; the version before goes on serving")
 def test_a_file_cut_short_anywhere_is_refused(forest, share):
     whole = forest.read_bytes()
     forest.write_bytes(whole[: int(len(whole) * share)])
@@ -107,6 +113,7 @@ def test_a_file_cut_short_anywhere_is_refused(forest, share):
         read_skops(forest)
 
 
+@pytest.mark.attack("a model file that names its own loader", "refused")
 def test_a_loader_that_the_archive_names_itself_is_refused(forest):
     with zipfile.ZipFile(forest) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
@@ -121,6 +128,7 @@ def test_a_loader_that_the_archive_names_itself_is_refused(forest):
 
 
 @pytest.mark.parametrize("read", [read_skops, read_json])
+@pytest.mark.attack("a model file or JSON larger than any honest one", "refused unopened")
 def test_a_file_larger_than_any_honest_model_is_not_opened(read, tmp_path):
     with (tmp_path / "model").open("wb") as file:
         file.truncate(LARGEST_FILE + 1)
@@ -129,6 +137,7 @@ def test_a_file_larger_than_any_honest_model_is_not_opened(read, tmp_path):
         read(tmp_path / "model")
 
 
+@pytest.mark.attack("a model file that unpacks into gigabytes", "refused without unpacking it")
 def test_a_small_archive_that_unpacks_into_a_large_one_is_not_unpacked(forest):
     with zipfile.ZipFile(forest, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros.npy", bytes(LARGEST_FILE + 1))
@@ -188,6 +197,7 @@ def folder(tmp_path):
     ],
     ids=["altered", "renamed", "lost", "added", "moved"],
 )
+@pytest.mark.fault("a model whose files were altered, renamed, added or removed", "refused by its SHA-256")
 def test_any_change_of_a_folder_changes_its_digest_and_is_refused(folder, change):
     before = digest_folder(folder)
     check_digest(folder, before, model="models:/m/1")

@@ -47,6 +47,7 @@ def add_version(registry, tracker, tmp_path):
     return add
 
 
+@pytest.mark.fault("two sensor ids with one slug", "two registered models, each its own sensor's")
 def test_two_ids_with_one_slug_are_told_apart(registry):
     first = registry.create_model("PT 1", Kind.DETECTOR)
     second = registry.create_model("pt-1", Kind.DETECTOR)
@@ -145,6 +146,7 @@ def test_fetched_files_are_those_that_were_registered(registry, add_version, tmp
     assert digest_folder(folder) == version.sha256
 
 
+@pytest.mark.fault("one byte of a registered model altered", "refused; roll back or retrain, it says")
 def test_one_altered_byte_in_the_store_is_refused(registry, add_version, tmp_path):
     version = add_version(content=7)
     for stored in (tmp_path / "mlartifacts").rglob("model.json"):
@@ -156,6 +158,7 @@ def test_one_altered_byte_in_the_store_is_refused(registry, add_version, tmp_pat
     assert not any((tmp_path / "cache").rglob("model.json"))
 
 
+@pytest.mark.fault("a damaged copy in the cache", "fetched anew")
 def test_a_damaged_copy_in_the_cache_is_fetched_anew(registry, add_version, tmp_path):
     version = add_version(content=7)
     kept = registry.fetch(version, tmp_path / "cache") / "model.json"

@@ -155,6 +155,7 @@ def test_a_second_installation_in_one_process_has_its_own_store(empty_mlflow, mo
         ("https://token@host", "https://token:***@host"),
     ],
 )
+@pytest.mark.attack("reading passwords from addresses in messages", "masked")
 def test_a_password_is_never_shown(url, shown):
     assert without_password(url) == shown
 

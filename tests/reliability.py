@@ -1,0 +1,129 @@
+"""What was tried against the program and what came of it, gathered while the tests run.
+
+Knows two markers: `fault(what, then)` for something that goes wrong, `attack(what, then)` for somebody who
+means harm; both say what is tried and what happens. A test may count what it lost and doubled with the
+fixture `accounted`. The table is written by `make reliability`; `make test` compares it with what was run.
+"""
+
+import json
+import re
+import sys
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOUND = ROOT / ".reliability.json"
+PAGE = ROOT / "docs" / "reliability.md"
+KINDS = {"fault": "Faults", "attack": "Attacks"}
+
+INTRODUCTION = """\
+# Reliability
+
+What is tried against SafePlan ML at every change, and what happens. Each line is a test, run as often as
+said; this page is written by `make reliability` and held to what the tests do by `make test`.
+"""
+
+
+@dataclass
+class Trial:
+    """One thing that was tried, over all tests and parameters that try it."""
+
+    kind: str
+    what: str
+    then: str
+    times: int = 0
+    lost: int | None = None  # None: this test does not count
+    doubled: int | None = None
+    tests: set[str] = field(default_factory=set)
+
+
+@pytest.fixture
+def accounted(record_property: Any) -> Any:
+    """Say how much a fault cost: `accounted(lost=0, doubled=0)`; both must be nothing."""
+
+    def account(*, lost: int, doubled: int) -> None:
+        record_property("lost", lost)
+        record_property("doubled", doubled)
+        assert (lost, doubled) == (0, 0), f"{lost} lost, {doubled} doubled"
+
+    return account
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send each marker along with its test, to wherever reports are gathered."""
+    for item in items:
+        for kind in KINDS:
+            for marker in item.iter_markers(kind):
+                what, then = marker.args
+                item.user_properties.append((kind, (what, then)))
+
+
+class Gatherer:
+    """Gathers trials from the reports of all workers, and writes them when the run is over."""
+
+    def __init__(self) -> None:
+        self.trials: dict[tuple[str, str], Trial] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test that passed."""
+        if report.when != "call" or not report.passed:
+            return
+        costs: dict[str, int] = defaultdict(int)
+        for name, value in report.user_properties:
+            if name in ("lost", "doubled"):
+                costs[name] += int(value)  # type: ignore[call-overload]
+        for kind, value in report.user_properties:
+            if kind in KINDS:
+                what, then = value  # type: ignore[misc]
+                trial = self.trials.setdefault((kind, what), Trial(kind, what, then))
+                trial.times += 1
+                if costs:
+                    trial.lost = (trial.lost or 0) + costs["lost"]
+                    trial.doubled = (trial.doubled or 0) + costs["doubled"]
+                trial.tests.add(report.nodeid.split("::")[0])
+
+    def pytest_sessionfinish(self) -> None:
+        """Keep what was tried for the page and for the comparison."""
+        found = [asdict(trial) | {"tests": sorted(trial.tests)} for trial in self.trials.values()]
+        FOUND.write_text(json.dumps(found, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def page(found: list[dict[str, Any]]) -> str:
+    """The tables, sorted so that a run on any machine writes the same."""
+    parts = [INTRODUCTION]
+    for kind, title in KINDS.items():
+        rows = sorted((one for one in found if one["kind"] == kind), key=lambda one: one["what"])
+        parts.append(f"\n## {title}\n\n| tried | times | what happens | lost | doubled | test |")
+        parts.append("|---|---|---|---|---|---|")
+        parts += [
+            f"| {one['what']} | {one['times']} | {one['then']} | {_number(one['lost'])} "
+            f"| {_number(one['doubled'])} | {', '.join(f'`{path}`' for path in one['tests'])} |"
+            for one in rows
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _number(counted: int | None) -> str:
+    return "-" if counted is None else str(counted)
+
+
+def main() -> None:
+    """Write the page from the last run, or, with `--check`, hold it to that run."""
+    written = page(json.loads(FOUND.read_text(encoding="utf-8")))
+    if "--check" not in sys.argv:
+        PAGE.write_text(written, encoding="utf-8")
+    elif _comparable(PAGE.read_text(encoding="utf-8")) != _comparable(written):
+        sys.exit("docs/reliability.md does not say what the tests do. Run: make reliability")
+
+
+def _comparable(text: str) -> str:
+    """Without the numbers: where no PostgreSQL runs, its tests are skipped, and each schema adds some."""
+    return re.sub(r"\| \d+ ", "| ", text)
+
+
+if __name__ == "__main__":
+    main()
