@@ -159,6 +159,11 @@ class Champions:
         """Every sensor and kind that a version carries the alias of."""
         return list(self.numbers())
 
+    @property
+    def listings(self) -> Mapping[Key, Listing]:
+        """Where every alias pointed when the registry was last asked."""
+        return self._listings
+
     def numbers(self) -> dict[Key, int]:
         """The version that each alias of a champion names, by sensor and kind."""
         return {key: one.aliases[CHAMPION] for key, one in self._listings.items() if CHAMPION in one.aliases}

@@ -26,10 +26,12 @@ from sqlalchemy import (
 
 from serving.prediction_rows import frame_of, rows_of
 from serving.prediction_upsert import upsert
+from training import bulk
 from training.database import ml_predictions, reading, writing
 from training.kinds import Kind
 
 KEPT = ml_predictions.c
+SCORED = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
 ROWS_AT_ONCE = 10_000
 
 
@@ -82,6 +84,24 @@ class PredictionStore:
         if end is not None:
             query = query.where(KEPT.timestamp < end)
         return self._fetch(query.order_by(KEPT.timestamp, KEPT.origin, KEPT.made_at))
+
+    def scores(self, sensor_id: str, start: datetime, end: datetime | None = None) -> pd.DataFrame:
+        """One sensor's scored readings in order of time, what was said last of each; quick for years.
+
+        `timestamp, value, anomaly_score, is_anomaly, threshold`.
+        """
+        odd = case((KEPT.is_anomaly, 1), else_=0).label("is_anomaly")
+        columns = [odd if name == "is_anomaly" else KEPT[name] for name in SCORED]
+        query = select(*columns, KEPT.made_at).where(
+            KEPT.sensor_id == sensor_id,
+            KEPT.model_type == Kind.DETECTOR.model_type,
+            KEPT.timestamp >= start,
+            *([] if end is None else [KEPT.timestamp < end]),
+        )
+        with reading(self.engine) as connection:
+            found = bulk.fetch(connection, query.order_by(KEPT.timestamp, KEPT.made_at))
+        last = found.drop_duplicates("timestamp", keep="last")[list(SCORED)].reset_index(drop=True)
+        return last.astype({"is_anomaly": bool})
 
     def recent(self, since: datetime, *, limit: int | None = None) -> pd.DataFrame:
         """The predictions for the time from `since` on, of all sensors, the newest first."""

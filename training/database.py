@@ -190,6 +190,33 @@ audit = Table(
 Index("audit_by_subject", audit.c.subject, audit.c.id)
 Index("audit_by_sensor", audit.c.sensor_id, audit.c.id)
 
+# Trainings that were started on the page: what was asked for, and which process does it.
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("asked", JSON, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("owner", Text),
+    Column("finished_at", UtcTime),
+    Column("error", Text),
+)
+training_outcomes = Table(
+    "training_outcomes",
+    metadata,
+    Column("training_id", Integer, primary_key=True, autoincrement=False),
+    Column("sensor_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("version", Integer),
+    Column("gate", Text),
+    Column("error", Text),
+    Column("at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 
 def open_database(url: str | None = None) -> Engine:
     """The database of readings and predictions, its schema brought up to date.

@@ -22,6 +22,8 @@ from training.settings import load
 from training.windows import WindowSettings
 from training.workspace import Workspace
 
+Listings = Mapping[tuple[str, Kind], Listing]
+
 DAY = timedelta(days=1)
 MOST = 100_000  # readings a grade looks at
 
@@ -42,13 +44,18 @@ def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[di
 
 
 def describe_models(
-    workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime, book: ModelBook | None = None
+    workspace: Workspace,
+    sensors: Sequence[Sensor],
+    *,
+    now: datetime,
+    listings: Listings | None = None,
+    book: ModelBook | None = None,
 ) -> list[Outcome]:
     """One outcome a sensor and kind: the version that serves, or waits, or that there is none.
 
-    A `book` that was read before spares asking for what it knows.
+    `listings` that were just asked for are not asked for again, nor is what a `book` knows already.
     """
-    listings = workspace.registry.listings()
+    listings = workspace.registry.listings() if listings is None else listings
     asked = [(sensor, kind, listings.get((sensor.id, kind))) for sensor in sensors for kind in Kind]
     book = book or ModelBook(workspace.registry, workspace.tracker)
     pages = book.read(entry for _, _, listing in asked if (entry := _first(listing)) is not None)

@@ -185,6 +185,21 @@ def test_the_newest_score_of_each_sensor_is_what_was_said_of_it_last(predictions
     assert newest.loc["PT-1001", "model_version"] == "2"
 
 
+def test_a_long_stretch_of_scores_is_what_was_said_last_of_each_reading(predictions):
+    predictions.save_scores(scores(0.1, 0.2, 0.3), made_at=NOON)
+    predictions.save_scores(scores(0.9, start=NOON + HOUR, version="2"), made_at=NIGHT)
+    predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
+    predictions.save_forecasts(forecast(1, 2, 3), made_at=NOON)
+
+    found = predictions.scores("PT-1001", NOON, NOON + 2 * HOUR)
+
+    assert found["timestamp"].tolist() == [NOON, NOON + HOUR]
+    assert found["anomaly_score"].tolist() == [0.1, 0.9]
+    assert found["is_anomaly"].tolist() == [False, True]
+    assert found["threshold"].tolist() == [0.5, 0.5]
+    assert predictions.scores("PT-9", NOON).empty
+
+
 def test_the_latest_forecast_is_the_one_from_the_newest_origin(predictions):
     predictions.save_forecasts(forecast(*range(48), origin=NOON - HOUR), made_at=NIGHT)
     predictions.save_forecasts(forecast(1, 2, origin=NOON, version="1"), made_at=NOON)

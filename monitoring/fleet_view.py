@@ -1,0 +1,127 @@
+"""The fleet at a glance: what each sensor sent and what was said of it last, and what needs a human now.
+
+Knows the bulk queries that a large fleet needs, and how urgent one thing is beside another. Decides nothing:
+what is odd, drifted or refused was decided where it was found.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import pandas as pd
+
+from monitoring.drift_checks import DriftCheck, Verdict
+from serving.predictions import PredictionStore
+from training.kinds import Kind
+from training.outcomes import Outcome
+from training.sensors import Fleet, Sensor
+from training.workspace import Workspace
+
+Models = Mapping[tuple[str, Kind], Outcome]
+
+READ = ("timestamp", "value", "data_quality")
+SAID = (
+    "scored_at",
+    "anomaly_score",
+    "is_anomaly",
+    "threshold",
+    "reason",
+    "historical_average",
+    "historical_std",
+    "model_version",
+)
+
+
+class Topic(StrEnum):
+    """What a concern is about, and so where it is looked at."""
+
+    ALERT = "alert"
+    ODD = "odd"
+    DRIFT = "drift"
+    DECISION = "decision"  # a version waits for a human
+    UNTRAINED = "untrained"
+
+
+@dataclass(frozen=True)
+class FleetView:
+    """The enabled sensors, and a row for each of them: what it sent and what was said of it last."""
+
+    sensors: Mapping[str, Sensor]
+    rows: pd.DataFrame  # by sensor_id: READ, then SAID
+
+    @property
+    def newest(self) -> datetime | None:
+        """The newest reading of all."""
+        last = self.rows["timestamp"].max()
+        return None if pd.isna(last) else last.to_pydatetime()
+
+    def newest_of(self, sensor_id: str) -> datetime | None:
+        """The newest reading of one sensor."""
+        found = self.rows["timestamp"].reindex([sensor_id]).iloc[0]
+        return None if pd.isna(found) else found.to_pydatetime()
+
+    @property
+    def platforms(self) -> list[str]:
+        """Their names, in order."""
+        return sorted({sensor.platform for sensor in self.sensors.values()})
+
+
+@dataclass(frozen=True)
+class Concern:
+    """One thing that a human should look at. `weight` is 1 for your information to 4 critical."""
+
+    weight: int
+    topic: Topic
+    sensor_id: str
+    what: str
+    since: datetime | None = None
+    kind: Kind | None = None
+
+
+def view_fleet(workspace: Workspace) -> FleetView:
+    """All enabled sensors, by three queries whatever their number."""
+    known = Fleet.of(workspace.engine)
+    sensors = {sensor.id: sensor for sensor in known.match()} if known else {}
+    said = PredictionStore(workspace.engine).newest_scores().set_index("sensor_id")
+    said = said.rename(columns={"timestamp": "scored_at"})[list(SAID)]
+    rows = workspace.readings.newest()[list(READ)].join(said, how="outer")
+    return FleetView(sensors, rows.reindex(pd.Index(list(sensors), name="sensor_id")))
+
+
+def odd_readings(view: FleetView, known: Collection[str]) -> list[Concern]:
+    """The sensors whose newest scored reading is odd, but for those that are `known` by an alert."""
+    odd = view.rows[view.rows["is_anomaly"].fillna(value=False).astype(bool)]
+    loudest = odd.sort_values("anomaly_score", ascending=False).reset_index()
+    return [
+        Concern(2, Topic.ODD, row["sensor_id"], row["reason"] or "", row["scored_at"].to_pydatetime())
+        for row in loudest.to_dict("records")
+        if row["sensor_id"] not in known
+    ]
+
+
+def drifted(checks: Iterable[DriftCheck], known: Collection[str]) -> list[Concern]:
+    """The sensors whose readings are no longer what a model learned from, the costliest first."""
+    found = [check for check in checks if check.verdict is Verdict.DRIFTED and check.sensor_id not in known]
+    return [
+        Concern(2, Topic.DRIFT, check.sensor_id, check.reason, check.since)
+        for check in sorted(found, key=lambda check: -(check.cost or 0.0))
+    ]
+
+
+def undecided(models: Models, sensors: Collection[str]) -> list[Concern]:
+    """Versions that wait for a human: the gate refused them, or was not asked."""
+    return [
+        Concern(1, Topic.DECISION, sensor_id, str(outcome.detail.get("gate", "")), kind=kind)
+        for (sensor_id, kind), outcome in models.items()
+        if sensor_id in sensors and outcome.status == "waiting"
+    ]
+
+
+def untrained(models: Models, able: Mapping[Kind, Collection[str]]) -> list[Concern]:
+    """Sensors without a model of a kind that they have enough good readings for."""
+    return [
+        Concern(1, Topic.UNTRAINED, sensor_id, "", kind=kind)
+        for (sensor_id, kind), outcome in models.items()
+        if outcome.status == "no model" and sensor_id in able[kind]
+    ]
