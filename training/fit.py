@@ -22,7 +22,7 @@ from training.errors import UntrustedModel
 from training.gate import Verdict, judge
 from training.kinds import Kind
 from training.labels import Label
-from training.model_files import MODEL_FOLDER, read_json
+from training.model_files import DATA, MODEL_FOLDER, read_json
 from training.plan import Plan
 from training.sensors import Sensor
 from training.tuning import StudyPlan
@@ -117,7 +117,7 @@ class Candidate:
 
     sensor: Sensor
     kind: Kind
-    files: Path
+    package: Path  # what is uploaded; the model's own files are in `data/model` below it
     fingerprint: str
     window: Window
     grade: str
@@ -125,6 +125,11 @@ class Candidate:
     lesson: Lesson
     verdict: Verdict
     seconds: Mapping[str, float]
+
+    @property
+    def files(self) -> Path:
+        """The model's own files."""
+        return self.package / DATA / MODEL_FOLDER
 
 
 class Clock:
@@ -176,14 +181,15 @@ def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
         fingerprint = fingerprint_of(assignment, window)
     if fingerprint == assignment.known:
         return Unchanged(fingerprint)
-    files = Path(tempfile.mkdtemp(dir=assignment.folder)) / MODEL_FOLDER
-    files.mkdir()
+    package = Path(tempfile.mkdtemp(dir=assignment.folder))
+    files = package / DATA / MODEL_FOLDER
+    files.mkdir(parents=True)
     lesson = learn(replace(assignment, fingerprint=fingerprint), window, files, clock)
     verdict = judge(assignment.kind, lesson.metrics, lesson.incumbent_metrics, assignment.plan.gate)
     return Candidate(
         sensor=assignment.sensor,
         kind=assignment.kind,
-        files=files,
+        package=package,
         fingerprint=fingerprint,
         window=window,
         grade=quality.grade,

@@ -182,7 +182,7 @@ class FleetTrainer:
         if isinstance(result, Candidate):
             parent, keep = self.retrainings[kind].run_id, self.plan.retention.keep_versions
             outcome = self.recorder.record(result, parent, self.plan.promotion, keep=keep)
-            shutil.rmtree(result.files.parent)
+            shutil.rmtree(result.package)
             return outcome
         version = self.newest[sensor_id, kind]
         if version.tags.get("validation_status") == PENDING:

@@ -17,7 +17,7 @@ from training.forecaster_parameters import ForecasterParameters
 from training.intervals import Bands
 from training.model_files import read_json, write_json
 from training.naive import Naive
-from training.prophet_model import curve_from_json, curve_to_json
+from training.prophet_json import curve_from_json, curve_to_json
 from training.residuals import Autoregression
 from training.structures import Member
 from training.timegrid import TimeGrid

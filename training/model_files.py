@@ -24,6 +24,7 @@ TRUSTED_TYPES = (
     "sklearn.tree._tree.Tree",
 )
 
+DATA = "data"  # MLflow's name for the folder that holds a model's own files
 MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha256 is taken over
 
 _found_sound: set[frozenset[str]] = set()  # the types of what was written and looked through before

@@ -1,21 +1,19 @@
 """A fitted Prophet in plain numbers, and the genuine Prophet object it stands for.
 
-Knows how Prophet scales time and values, where it puts its changepoints and what its JSON holds. Prediction
-is a few products of arrays, without Prophet's import (2 s) or its data frames (40 ms a call); `genuine` gives
-the library's own object, which predicts the same.
+Knows how Prophet scales time and values and where it puts its changepoints. Prediction is a few products of
+arrays, without Prophet's import (2 s) or its data frames (40 ms a call); `genuine` gives the library's own
+object, which predicts the same. What is written to files is `prophet_json`'s.
 """
 
-import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from training.errors import UntrustedModel
 from training.gram import Columns, DesignSums, Solution, solve
-from training.seasonality import PERIODS, Season, fourier_columns
+from training.seasonality import Season, fourier_columns
 from training.timegrid import DAY, Floats, as_times
 
 if TYPE_CHECKING:
@@ -154,62 +152,11 @@ def quiet_prophet() -> type["Prophet"]:
     return Prophet
 
 
-def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
-    """The JSON of the genuine Prophet, which `prophet.serialize.model_from_json` loads."""
-    from prophet.serialize import model_to_json  # noqa: PLC0415 - as above
-
-    return str(model_to_json(genuine(curve, seconds, values)))
-
-
-def curve_from_json(text: str) -> Curve:
-    """Read a Prophet's JSON without Prophet.
-
-    Raises:
-        UntrustedModel: it is no Prophet of ours.
-    """
-    try:
-        return _curve_of(json.loads(text))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UntrustedModel(f"This is no Prophet that we wrote: {error!r}. Retrain this sensor.") from error
-
-
-def _curve_of(content: dict[str, Any]) -> Curve:
-    names, settings = content["seasonalities"]
-    params = {name: np.asarray(value, dtype=np.float64).ravel() for name, value in content["params"].items()}
-    seasons = tuple(Season(str(name), int(settings[name]["fourier_order"])) for name in names)
-    beta = params["beta"][: sum(2 * season.order for season in seasons)]
-    if unknown := set(names) - set(PERIODS):
-        raise ValueError(f"unknown seasons {sorted(unknown)}")
-    if content["scaling"] != "minmax" or content["growth"] not in ("flat", "linear"):
-        raise ValueError(f"scaling {content['scaling']!r}, growth {content['growth']!r}")
-    return Curve(
-        Priors(
-            content["growth"],
-            float(content["changepoint_prior_scale"]),
-            float(content["seasonality_prior_scale"]),
-        ),
-        seasons,
-        start=float(content["start"]),
-        span=float(content["t_scale"]),
-        floor=float(content["y_min"]),
-        scale=float(content["y_scale"]),
-        changes=np.asarray(content["changepoints_t"], dtype=np.float64),
-        fitted=Solution(
-            float(params["k"][0]),
-            float(params["m"][0]),
-            params["delta"],
-            beta,
-            float(params["sigma_obs"][0]),
-            objective=float("nan"),
-        ),
-    )
-
-
 def _take_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats) -> None:
     """Let Prophet prepare itself from the last rows, then put right what it scaled by these rows alone."""
     recent = pd.DataFrame({"ds": as_times(seconds[-ROWS_IN_JSON:]), "y": values[-ROWS_IN_JSON:]})
     model.preprocess(recent)
-    model.changepoints = _changepoints(curve)
+    model.changepoints = pd.Series(changepoint_times(curve), name="ds")
     model.changepoints_t = curve.changes.astype(np.float64)
     model.start = pd.Timestamp(curve.start, unit="s")
     model.t_scale = pd.Timedelta(seconds=curve.span)
@@ -217,10 +164,10 @@ def _take_history(model: "Prophet", curve: Curve, seconds: Floats, values: Float
     model.history = model.setup_dataframe(recent)
 
 
-def _changepoints(curve: Curve) -> "pd.Series[pd.Timestamp]":
+def changepoint_times(curve: Curve) -> pd.DatetimeIndex:
+    """Where the trend may bend; nowhere where it is flat."""
     linear = curve.priors.growth == "linear"
-    seconds = curve.start + curve.changes * curve.span if linear else np.zeros(0)
-    return pd.Series(as_times(seconds), name="ds")
+    return as_times(curve.start + curve.changes * curve.span if linear else np.zeros(0))
 
 
 def _or_dummy(changes: Floats) -> Floats:

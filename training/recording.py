@@ -2,13 +2,15 @@
 
 Knows what is written when: the run, the files, the version with all its tags, the aliases, the verdict's
 tag, the end of the run. A version whose `validation_status` is still pending was cut off before its alias;
-`complete` finishes it. Leaves learning to `fit` and the writing itself to `tracking` and `registry`.
+`complete` finishes it. Leaves learning to `fit` and the writing itself to `publishing` and `registry`.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version as installed
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -18,9 +20,11 @@ from training.fit import Candidate
 from training.kinds import Kind, Promotion
 from training.model_files import digest_folder
 from training.outcomes import Outcome
+from training.packaging import Shell
+from training.publishing import Page, Publisher, Source
 from training.registry import CHALLENGER, CHAMPION, Registry, Version, slug
 from training.standalone import SIGNATURES, example_rows
-from training.tracking import Tracker
+from training.tracking import OpenRun, Tracker
 
 PENDING, PASSED, REFUSED = "pending", "passed", "refused"
 
@@ -36,55 +40,58 @@ class Recorder:
 
     def __init__(self, tracker: Tracker, registry: Registry) -> None:
         self.tracker = tracker
+        self.publisher = Publisher(tracker.client)
         self.registry = registry
 
     def record(self, candidate: Candidate, parent: str, promotion: Promotion, *, keep: int) -> Outcome:
         """Log the run, register the version, let it serve or wait."""
-        run_id = self.tracker.start(
-            candidate.kind.experiment,
-            candidate.sensor.id,
-            {
-                "sensor_id": candidate.sensor.id,
-                "kind": candidate.kind.value,
-                "fingerprint": candidate.fingerprint,
-            },
-            parent,
-        )
+        run = self.tracker.open(candidate.kind.experiment, candidate.sensor.id, run_tags(candidate), parent)
         try:
-            version = self._registered(candidate, run_id)
+            version = self._registered(candidate, run)
         except Exception:
             # Nothing comes of this run any more; where MLflow itself is away, the next retraining removes it.
             with suppress(RegistryError):
-                self.tracker.finish(run_id, succeeded=False)
+                self.tracker.finish(run.run_id, succeeded=False)
             raise
-        outcome = self.complete(version, promotion)
-        self.registry.retire(candidate.sensor.id, candidate.kind, keep=keep)
+        outcome = self.complete(version, promotion, metrics=run_metrics(candidate))
+        if version.number > keep:
+            self.registry.retire(candidate.sensor.id, candidate.kind, keep=keep)
         return outcome
 
-    def _registered(self, candidate: Candidate, run_id: str) -> Version:
-        self._log(candidate, run_id)
-        name = f"{slug(candidate.sensor.id)}-{candidate.kind}"
-        model = self.tracker.upload_model(
-            run_id,
-            candidate.files,
-            name,
-            requirements=[f"{package}=={installed(package)}" for package in REQUIRED[candidate.kind]],
-            signature=SIGNATURES[candidate.kind],
-            example=example_rows(
-                candidate.kind, candidate.window.end + candidate.window.step, candidate.window.values.iloc[-1]
-            ),
+    def _registered(self, candidate: Candidate, run: OpenRun) -> Version:
+        window, lesson = candidate.window, candidate.lesson
+        model = self.publisher.upload_model(
+            run,
+            candidate.package,
+            f"{slug(candidate.sensor.id)}-{candidate.kind}",
+            shell=shell_of(candidate.kind),
+            example=example_rows(candidate.kind, window.end + window.step, window.values.iloc[-1]),
+            params=lesson.parameters,
         )
+        page = Page(
+            params=lesson.parameters,
+            metrics=run_metrics(candidate),
+            pictures=lesson.pictures,
+            tables={"trials": lesson.trials},
+        )
+        self.publisher.show(run, page, model)
+        self.publisher.show_source(run, source_of(candidate))
         return self.registry.register(
             candidate.sensor.id,
             candidate.kind,
             source=model.source,
-            run_id=run_id,
+            run_id=run.run_id,
             model_id=model.model_id,
             tags=version_tags(candidate),
         )
 
-    def complete(self, version: Version, promotion: Promotion) -> Outcome:
-        """Give a pending version the alias its verdict earned, and close its run."""
+    def complete(
+        self, version: Version, promotion: Promotion, *, metrics: Mapping[str, float] | None = None
+    ) -> Outcome:
+        """Give a pending version the alias its verdict earned, and close its run.
+
+        `metrics` are those of its run, where they are at hand.
+        """
         passed = version.tags["gate"].startswith(PASSED)
         if passed and promotion is Promotion.MANAGED:
             self.registry.promote(version)
@@ -101,7 +108,7 @@ class Recorder:
             model=version.name,
             version=version.number,
             alias=alias,
-            metrics=self.tracker.metrics(version.run_id),
+            metrics=self.tracker.metrics(version.run_id) if metrics is None else metrics,
             detail={"gate": version.tags["gate"]},
         )
 
@@ -119,26 +126,46 @@ class Recorder:
             detail={"gate": version.tags.get("gate", "")},
         )
 
-    def _log(self, candidate: Candidate, run_id: str) -> None:
-        window, sensor, lesson = candidate.window, candidate.sensor, candidate.lesson
-        self.tracker.describe(
-            run_id,
-            params=dict(lesson.parameters),
-            metrics={**lesson.metrics, **{f"seconds_{k}": v for k, v in candidate.seconds.items()}},
-            tags={**sensor_tags(candidate), **window_tags(candidate), "gate": str(candidate.verdict)},
-        )
-        self.tracker.describe_data(
-            run_id,
-            name=sensor.id,
-            digest=window.digest,
-            source={
-                "sensor_id": sensor.id,
-                "start": iso(window.start),
-                "end": iso(window.end),
-                "readings": len(window.values),
-            },
-        )
-        self.tracker.attach(run_id, pictures=lesson.pictures, tables={"trials": lesson.trials})
+
+@cache
+def shell_of(kind: Kind) -> Shell:
+    """What is written around every model of a kind; made once a process."""
+    return Shell.of(
+        requirements=[f"{package}=={installed(package)}" for package in REQUIRED[kind]],
+        signature=SIGNATURES[kind],
+        example=example_rows(kind, datetime(2026, 1, 1), 0.0),  # noqa: DTZ001 -- an example
+    )
+
+
+def run_metrics(candidate: Candidate) -> dict[str, float]:
+    """The same names on every run of a kind; what is not finite is no metric."""
+    seconds = {f"seconds_{phase}": value for phase, value in candidate.seconds.items()}
+    numbers = {**candidate.lesson.metrics, **seconds}
+    return {name: float(value) for name, value in numbers.items() if value is not None and isfinite(value)}
+
+
+def run_tags(candidate: Candidate) -> dict[str, str]:
+    """What to find, filter and group runs by in the MLflow UI."""
+    return {
+        "sensor_id": candidate.sensor.id,
+        "kind": candidate.kind.value,
+        "fingerprint": candidate.fingerprint,
+        "gate": str(candidate.verdict),
+        **sensor_tags(candidate),
+        **window_tags(candidate),
+    }
+
+
+def source_of(candidate: Candidate) -> Source:
+    """Which readings were learned from, as the input of the run."""
+    window = candidate.window
+    described = {
+        "sensor_id": candidate.sensor.id,
+        "start": iso(window.start),
+        "end": iso(window.end),
+        "readings": len(window.values),
+    }
+    return Source(candidate.sensor.id, window.digest, described)
 
 
 def version_tags(candidate: Candidate) -> dict[str, str]:

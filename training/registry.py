@@ -22,7 +22,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 
 from training.errors import NoChampion, RegistryError, UntrustedModel
 from training.kinds import Kind
-from training.model_files import MODEL_FOLDER, check_digest
+from training.model_files import DATA, MODEL_FOLDER, check_digest
 
 NAMES_AT_ONCE = 100  # a server refuses requests whose address is longer than 8,000 characters or so
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -197,7 +197,7 @@ class Registry:
         name = self.create_model(sensor_id, kind)
         with registry_errors(f"cannot register a version of {name}"):
             created = self.client.create_model_version(
-                name, source, run_id=run_id, model_id=model_id, tags=dict(tags)
+                name, source, run_id=run_id, model_id=model_id, tags=dict(tags), await_creation_for=0
             )
         return _version(created)
 
@@ -217,13 +217,13 @@ class Registry:
 
         The order of the three writes leaves, wherever it is cut off, exactly one champion.
         """
-        before = self.find_alias(version.name, CHAMPION)
         with registry_errors(f"cannot promote {version.uri}"):
-            if before is not None and before.number != version.number:
-                self.client.set_registered_model_alias(version.name, PREVIOUS, str(before.number))
+            aliases = {} if version.number == 1 else self.client.get_registered_model(version.name).aliases
+            before = aliases.get(CHAMPION)
+            if before is not None and int(before) != version.number:
+                self.client.set_registered_model_alias(version.name, PREVIOUS, before)
             self.client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
-            waiting = self.find_alias(version.name, CHALLENGER)
-            if waiting is not None and waiting.number == version.number:
+            if int(aliases.get(CHALLENGER, 0)) == version.number:
                 self.client.delete_registered_model_alias(version.name, CHALLENGER)
 
     def rollback(self, sensor_id: str, kind: Kind) -> Version:
@@ -284,7 +284,7 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
             with registry_errors(f"cannot fetch the files of {version.uri}"):
                 fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=folder))
-            files = fetched / "data" / MODEL_FOLDER
+            files = fetched / DATA / MODEL_FOLDER
             check_digest(files, version.sha256, model=version.uri)
             try:
                 files.rename(kept)

@@ -16,8 +16,10 @@ from training.kinds import Kind
 from training.leases import Owner
 from training.outcomes import Outcome, summary
 from training.plan import Plan
+from training.publishing import Page, Publisher
 from training.recording import iso, read_iso, sensor_table
 from training.sensors import Sensor
+from training.tracking import OpenRun
 from training.workspace import Workspace
 
 OWNER, SELECTION, AS_OF = "safeplan.owner", "safeplan.selection", "safeplan.as_of"
@@ -28,8 +30,13 @@ class Retraining:
     """One parent run: the sensors of one kind that are trained together, as of one moment (naive UTC)."""
 
     kind: Kind
-    run_id: str
+    run: OpenRun
     as_of: datetime
+
+    @property
+    def run_id(self) -> str:
+        """The parent of its sensors' runs."""
+        return self.run.run_id
 
 
 def adopt_or_open(
@@ -48,26 +55,21 @@ def adopt_or_open(
         if Owner.parse(run.data.tags[OWNER]).is_gone():
             tracker.tag(run.info.run_id, **{OWNER: str(Owner.this_process())})
             _clear_up(workspace, kind, run)
-            return Retraining(kind, run.info.run_id, read_iso(run.data.tags[AS_OF]))
+            return Retraining(kind, OpenRun.of(run), read_iso(run.data.tags[AS_OF]))
     moment = as_of or datetime.now(UTC).replace(tzinfo=None)
     tags = {OWNER: str(Owner.this_process()), SELECTION: selection, AS_OF: iso(moment)}
     name = f"{len(sensors)} {kind}s as of {moment:%Y-%m-%d %H:%M}"
-    return Retraining(kind, tracker.start(kind.experiment, name, tags), moment)
+    return Retraining(kind, tracker.open(kind.experiment, name, tags), moment)
 
 
 def close(workspace: Workspace, retraining: Retraining, outcomes: list[Outcome]) -> None:
     """Write the table of all sensors and how many ended how, and finish the run."""
-    counts = summary(outcomes)
-    tracker = workspace.tracker
-    tracker.describe(
-        retraining.run_id,
-        params={},
-        metrics={f"sensors_{status}": float(count) for status, count in counts.items()},
-        tags={},
+    page = Page(
+        metrics={f"sensors_{status}": float(count) for status, count in summary(outcomes).items()},
+        tables={"sensors": sensor_table(outcomes)} if outcomes else {},
     )
-    if outcomes:
-        tracker.attach(retraining.run_id, pictures={}, tables={"sensors": sensor_table(outcomes)})
-    tracker.finish(retraining.run_id)
+    Publisher(workspace.mlflow).show(retraining.run, page)
+    workspace.tracker.finish(retraining.run_id)
 
 
 def _selection(

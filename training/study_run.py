@@ -11,6 +11,7 @@ from training.fit import Assignment, Candidate, fit
 from training.kinds import Kind
 from training.outcomes import Outcome
 from training.plan import Plan
+from training.publishing import Page, Publisher
 from training.recording import sensor_tags, window_tags
 from training.sensors import Sensor
 from training.workspace import Workspace
@@ -42,19 +43,21 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
         raise AssertionError("without a known fingerprint every fit ends in a candidate")
     lesson = candidate.lesson
     tags = {"sensor_id": sensor.id, "kind": kind.value, "tuning": "only"}
-    run_id = workspace.tracker.start(kind.experiment, f"tune {sensor.id}", tags)
-    workspace.tracker.describe(
-        run_id,
-        params=dict(lesson.parameters),
-        metrics={**lesson.metrics, "trials": float(len(lesson.trials))},
-        tags={**sensor_tags(candidate), **window_tags(candidate)},
+    run = workspace.tracker.open(
+        kind.experiment, f"tune {sensor.id}", {**tags, **sensor_tags(candidate), **window_tags(candidate)}
     )
-    workspace.tracker.attach(run_id, pictures=lesson.pictures, tables={"trials": lesson.trials})
-    workspace.tracker.finish(run_id)
+    page = Page(
+        params=lesson.parameters,
+        metrics={**lesson.metrics, "trials": float(len(lesson.trials))},
+        pictures=lesson.pictures,
+        tables={"trials": lesson.trials},
+    )
+    Publisher(workspace.mlflow).show(run, page)
+    workspace.tracker.finish(run.run_id)
     return Outcome(
         sensor_id=sensor.id,
         kind=kind,
         status="tuned",
         metrics=dict(lesson.metrics),
-        detail={"parameters": dict(lesson.parameters), "run_id": run_id},
+        detail={"parameters": dict(lesson.parameters), "run_id": run.run_id},
     )

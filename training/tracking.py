@@ -1,29 +1,21 @@
 """MLflow tracking: one parent run per retraining and kind, one child run per sensor.
 
-Knows where the tracking server is, the experiments, and the shape that makes runs comparable: the same
-metric names on every child, the data window and its digest, the trials as a table, two pictures. Leaves
-versions and aliases to `registry`.
+Knows where the tracking server is, its experiments, and how runs are opened, found, read and closed. Leaves
+what is written in them to `publishing`, versions and aliases to `registry`.
 """
 
-import json
 import logging
-import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
-import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
-from mlflow.models import Model, ModelSignature
+from mlflow.entities import Run, RunStatus, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import Field
 
-from training.model_files import MODEL_FOLDER
 from training.registry import registry_errors
 from training.settings import Settings, home, load
 
@@ -42,7 +34,6 @@ EXPERIMENT_TAGS = {
     ),
 }
 RUNS_AT_ONCE = 100
-LONGEST_PARAM = 500  # characters; MLflow refuses longer values on some stores
 
 
 class TrackingSettings(Settings, file="training", section="tracking"):
@@ -55,11 +46,17 @@ _own_choices: set[str] = set()
 
 
 @dataclass(frozen=True)
-class LoggedModel:
-    """A model's files, uploaded below one run."""
+class OpenRun:
+    """A run that is being written, and where its files go."""
 
-    model_id: str
-    source: str
+    run_id: str
+    experiment_id: str
+    artifacts: str
+
+    @classmethod
+    def of(cls, run: Run) -> "OpenRun":
+        """What MLflow answers, by our names."""
+        return cls(str(run.info.run_id), str(run.info.experiment_id), str(run.info.artifact_uri))
 
 
 def tracking_address(settings: TrackingSettings | None = None, folder: Path | None = None) -> str:
@@ -120,87 +117,16 @@ class Tracker:
                 self._experiments[name] = self._find_experiment(name) or self._create_experiment(name)
         return self._experiments[name]
 
-    def start(self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """Open a run, nested below `parent` where given; its id."""
+    def open(self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> OpenRun:
+        """Open a run, nested below `parent` where given."""
         nesting = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
         with registry_errors(f"cannot start the run {name}"):
             run = self.client.create_run(self.experiment(experiment), run_name=name, tags={**tags, **nesting})
-        return str(run.info.run_id)
+        return OpenRun.of(run)
 
-    def describe(
-        self,
-        run_id: str,
-        *,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-    ) -> None:
-        """Write parameters, metrics and tags at once; a metric that is not finite is left out."""
-        now = int(time.time() * 1000)
-        numbers = [
-            Metric(key, float(value), now, 0)
-            for key, value in metrics.items()
-            if value is not None and math.isfinite(value)
-        ]
-        texts = [Param(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()]
-        with registry_errors(f"cannot describe the run {run_id}"):
-            self.client.log_batch(
-                run_id, metrics=numbers, params=texts, tags=[RunTag(k, v) for k, v in tags.items()]
-            )
-
-    def describe_data(self, run_id: str, *, name: str, digest: str, source: Mapping[str, Any]) -> None:
-        """Log which readings a run learned from, as its input dataset."""
-        dataset = Dataset(
-            name=name, digest=digest[:36], source_type="safeplan_readings", source=json.dumps(source)
-        )
-        context = [InputTag("mlflow.data.context", "training")]
-        with registry_errors(f"cannot log the data of the run {run_id}"):
-            self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
-
-    def attach(
-        self, run_id: str, *, pictures: Mapping[str, bytes], tables: Mapping[str, pd.DataFrame]
-    ) -> None:
-        """Upload SVG pictures and tables that the MLflow UI shows as such."""
-        with registry_errors(f"cannot upload the artifacts of the run {run_id}"):
-            for name, table in tables.items():
-                self.client.log_table(run_id, _json_ready(table), f"{name}.json")
-            for name, svg in pictures.items():
-                with self.client._log_artifact_helper(run_id, f"{name}.svg") as path:
-                    Path(path).write_bytes(svg)
-
-    def upload_model(
-        self,
-        run_id: str,
-        files: Path,
-        name: str,
-        *,
-        requirements: Sequence[str],
-        signature: ModelSignature,
-        example: pd.DataFrame,
-    ) -> LoggedModel:
-        """Upload a fitted model's files below a run, in the form that `mlflow models serve` runs alone.
-
-        `files` must be a folder called `MODEL_FOLDER`. Requirements are given, never inferred: inferring
-        them loads the model in a new process and takes 9 s. The run's metrics so far become the model's.
-        """
-        if files.name != MODEL_FOLDER:
-            raise ValueError(f"the folder of model files must be called {MODEL_FOLDER}, not {files.name}")
-        with registry_errors(f"cannot upload {name} of run {run_id}"):
-            # Left to itself, MLflow files the model under whatever experiment is current in this process.
-            experiment = self.client.get_run(run_id).info.experiment_id
-            model = self.client.create_logged_model(experiment, name=name, source_run_id=run_id)
-            info = Model.log(
-                artifact_path=None,
-                flavor=mlflow.pyfunc,
-                run_id=run_id,
-                model_id=model.model_id,
-                loader_module="training.standalone",
-                data_path=str(files),
-                pip_requirements=list(requirements),
-                signature=signature,
-                input_example=example,
-            )
-        return LoggedModel(model_id=str(info.model_id), source=str(info.model_uri))
+    def start(self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+        """Open a run of which only the id matters."""
+        return self.open(experiment, name, tags, parent).run_id
 
     def tag(self, run_id: str, **tags: str) -> None:
         """Write tags on a run."""
@@ -279,12 +205,3 @@ class Tracker:
             if found is None:
                 raise
             return found
-
-
-def _json_ready(table: pd.DataFrame) -> pd.DataFrame:
-    """MLflow's tables are JSON: no NaN, times as text."""
-    ready = table.copy()
-    for name in ready.columns:
-        if pd.api.types.is_datetime64_any_dtype(ready[name]):
-            ready[name] = ready[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return ready.astype(object).where(ready.notna(), None)

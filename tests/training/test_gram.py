@@ -1,5 +1,6 @@
 """Prophet's optimum from the Gram matrix is Prophet's optimum, or better."""
 
+import json
 import logging
 from dataclasses import dataclass
 
@@ -8,10 +9,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from prophet import Prophet
-from prophet.serialize import model_from_json
+from prophet.serialize import model_from_json, model_to_json
 
 from training.gram import DesignSums
-from training.prophet_model import Curve, Priors, curve_from_json, curve_to_json, fit_curve, genuine
+from training.prophet_json import curve_from_json, curve_to_json
+from training.prophet_model import Curve, Priors, fit_curve, genuine
 from training.seasonality import Season, fourier_columns
 from training.timegrid import DAY, epoch_seconds
 
@@ -132,6 +134,51 @@ def test_plain_prophet_loads_the_json_and_predicts_the_same(growth, seasons):
     np.testing.assert_allclose(plain["trend"], curve.trend(asked), rtol=1e-9)
     for season in seasons:
         np.testing.assert_allclose(plain[season.name], curve.season(asked, season.name), atol=1e-8)
+
+
+@pytest.mark.parametrize("growth", ["flat", "linear"])
+@pytest.mark.parametrize(
+    "seasons", [(), SEASONS, (Season("daily", 1),), (*SEASONS, Season("yearly", 2))], ids=str
+)
+@pytest.mark.parametrize(("rows", "offset"), [(90, 0.0), (40, 0.1234567)])
+def test_the_json_says_what_prophet_itself_says(growth, seasons, rows, offset):
+    """Field by field; tables inside as tables. Prophet writes ten digits of its history, we write all."""
+    frame = Case(rows, 1).frame()
+    frame["ds"] += pd.Timedelta(seconds=offset)
+    curve = fit_ours(frame, Priors(growth, 0.5, 3.0), seasons)
+    seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
+
+    ours = unfolded(curve_to_json(curve, seconds, frame["y"].to_numpy()))
+
+    theirs = unfolded(model_to_json(genuine(curve, seconds, frame["y"].to_numpy())))
+    assert ours.keys() == theirs.keys()
+    for name, said in theirs.items():
+        assert_alike(ours[name], said, name)
+
+
+def unfolded(text: str) -> dict:
+    """A model's JSON with the JSON inside it read too."""
+    content = json.loads(text)
+    for name in ("changepoints", "history_dates", "history", "train_component_cols"):
+        content[name] = json.loads(content[name])
+    return content
+
+
+def assert_alike(ours, theirs, where):
+    """Equal in kind and order, numbers to ten digits."""
+    assert type(ours) is type(theirs), where
+    if isinstance(theirs, dict):
+        assert list(ours) == list(theirs), where
+        for key in theirs:
+            assert_alike(ours[key], theirs[key], f"{where}.{key}")
+    elif isinstance(theirs, list):
+        assert len(ours) == len(theirs), where
+        for mine, other in zip(ours, theirs, strict=True):
+            assert_alike(mine, other, where)
+    elif isinstance(theirs, float):
+        assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-9), where
+    else:
+        assert ours == theirs, where
 
 
 def test_the_json_without_prophet_gives_back_the_curve():

@@ -7,7 +7,9 @@ from mlflow.models import infer_signature
 
 from training.errors import NoChampion, UntrustedModel
 from training.kinds import Kind
-from training.model_files import MODEL_FOLDER, digest_folder, write_json
+from training.model_files import DATA, MODEL_FOLDER, digest_folder, write_json
+from training.packaging import Shell
+from training.publishing import Publisher
 from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 
 
@@ -21,25 +23,24 @@ def add_version(registry, tracker, tmp_path):
     """Register a version with a small file of its own."""
 
     def add(sensor_id="PT-1", kind=Kind.DETECTOR, content=1):
-        files = tmp_path / f"{sensor_id}-{content}" / MODEL_FOLDER
+        package = tmp_path / f"{sensor_id}-{content}"
+        files = package / DATA / MODEL_FOLDER
         files.mkdir(parents=True)
         write_json({"content": content}, files / "model.json")
         example = pd.DataFrame({"value": [1.0]})
-        run_id = tracker.start(kind.experiment, sensor_id, {})
-        model = tracker.upload_model(
-            run_id,
-            files,
-            "probe",
-            requirements=["mlflow"],
-            signature=infer_signature(example, example),
-            example=example,
+        run = tracker.open(kind.experiment, sensor_id, {})
+        shell = Shell.of(
+            requirements=["mlflow"], signature=infer_signature(example, example), example=example
         )
-        tracker.finish(run_id)
+        model = Publisher(tracker.client).upload_model(
+            run, package, "probe", shell=shell, example=example, params={}
+        )
+        tracker.finish(run.run_id)
         return registry.register(
             sensor_id,
             kind,
             source=model.source,
-            run_id=run_id,
+            run_id=run.run_id,
             model_id=model.model_id,
             tags={"sensor_id": sensor_id, "kind": kind.value, "model_sha256": digest_folder(files)},
         )

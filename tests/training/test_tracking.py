@@ -4,12 +4,10 @@ import logging
 import shutil
 
 import mlflow
-import pandas as pd
 import pytest
 
 from tests.journeys.house import free_port
 from training.errors import RegistryError
-from training.model_files import MODEL_FOLDER
 from training.tracking import Tracker, TrackingSettings, connect, without_password
 
 EXPERIMENT = "safeplan-detectors"
@@ -21,48 +19,6 @@ def test_a_child_run_is_nested_below_its_parent(tracker):
 
     assert tracker.parent(child) == parent
     assert tracker.parent(parent) is None
-
-
-def test_metrics_that_are_not_finite_are_left_out(tracker):
-    run_id = tracker.start(EXPERIMENT, "PT-1", {})
-
-    tracker.describe(run_id, params={}, metrics={"skill": 0.5, "mase": float("nan"), "mape": None}, tags={})
-
-    assert tracker.metrics(run_id) == {"skill": 0.5}
-
-
-def test_a_long_parameter_is_cut_and_a_short_one_is_not(tracker, mlflow_client):
-    run_id = tracker.start(EXPERIMENT, "PT-1", {})
-
-    tracker.describe(run_id, params={"long": "x" * 9000, "short": (1, 2)}, metrics={}, tags={})
-
-    params = mlflow_client.get_run(run_id).data.params
-    assert (len(params["long"]), params["short"]) == (500, "(1, 2)")
-
-
-def test_the_data_a_run_learned_from_is_its_input(tracker, mlflow_client):
-    run_id = tracker.start(EXPERIMENT, "PT-1", {})
-
-    tracker.describe_data(run_id, name="PT-1", digest="d" * 64, source={"start": "2026-01-01T00:00:00Z"})
-
-    (found,) = mlflow_client.get_run(run_id).inputs.dataset_inputs
-    assert (found.dataset.name, found.dataset.digest) == ("PT-1", "d" * 36)
-    assert "2026-01-01" in found.dataset.source
-
-
-def test_tables_and_pictures_are_attached_where_the_ui_looks(tracker, mlflow_client):
-    run_id = tracker.start(EXPERIMENT, "PT-1", {})
-    table = pd.DataFrame(
-        {"trial": [0, 1], "loss": [0.5, float("nan")], "at": pd.to_datetime(["2026-01-01"] * 2)}
-    )
-
-    tracker.attach(run_id, pictures={"scores": b"<svg/>"}, tables={"trials": table})
-
-    assert {file.path for file in mlflow_client.list_artifacts(run_id)} == {"scores.svg", "trials.json"}
-    back = mlflow_client.load_table(tracker.experiment(EXPERIMENT), "trials.json", [run_id])
-    assert back["loss"].tolist()[0] == 0.5
-    assert back["loss"].isna().tolist() == [False, True]
-    assert back["at"].tolist() == ["2026-01-01T00:00:00Z"] * 2
 
 
 def test_unfinished_runs_are_found_by_their_tags_newest_first(tracker):
@@ -113,13 +69,6 @@ def test_artifacts_of_an_embedded_store_stay_in_the_home_folder(tracker, mlflow_
     found = mlflow_client.get_experiment(tracker.experiment(EXPERIMENT))
 
     assert found.artifact_location == str(tmp_path / "mlartifacts" / EXPERIMENT)
-
-
-def test_only_a_folder_of_the_right_name_is_uploaded(tracker, tmp_path):
-    with pytest.raises(ValueError, match=f"must be called {MODEL_FOLDER}, not elsewhere"):
-        tracker.upload_model(
-            "run", tmp_path / "elsewhere", "m", requirements=[], signature=None, example=pd.DataFrame()
-        )
 
 
 def test_the_environment_names_the_server_before_the_settings_do(empty_mlflow, monkeypatch, tmp_path):
