@@ -392,7 +392,7 @@ def restore(
 ) -> None:
     """Put an archive into an installation that holds nothing yet; SQLite or PostgreSQL, whichever is set.
 
-    Example: SAFEPLAN_HOME=~/restored safeplan restore plant-2026-01-31.zip
+    Example: safeplan restore plant-2026-01-31.zip
     """
     from training.backup import restore as put_back
     from training.workspace import Workspace

@@ -26,6 +26,7 @@ RUN_ELSEWHERE = {
     "export MLFLOW_TRACKING_URI": "tests/journeys, on a server of its own",
     "safeplan demo": "tests/monitoring/test_demo.py",
     "safeplan serve": "tests/serving",
+    "safeplan restore": "tests/training/test_backup.py, into an empty installation",
 }
 
 

@@ -38,6 +38,7 @@ from training.settings import Settings, home, load
 from training.store_errors import store_errors
 
 SQLITE_PATIENCE_SECONDS = 60
+CONNECT_SECONDS = 10  # until a server that does not answer counts as away
 
 
 class DatabaseSettings(Settings, file="training", section="database"):
@@ -233,7 +234,9 @@ def open_database(url: str | None = None) -> Engine:
         if address.get_backend_name() == "sqlite":
             engine = _open_sqlite(address)
         else:
-            engine = create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+            engine = create_engine(
+                address, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
+            )
         try:
             bring_up_to_date(engine)
         except BaseException:

@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from training.ensemble import Ensemble
 from training.errors import UntrustedModel
 from training.features import POINTS, Profile
-from training.model_files import read_json, read_skops, write_json, write_skops
+from training.model_files import check_layout, read_json, read_skops, write_json, write_skops
 from training.voices import VOICES, DetectorParameters, Voices, family_of
 
 if TYPE_CHECKING:
     from training.detector import AnomalyDetector
+
+
+LAYOUT = 1
 
 
 class SavedDetector(BaseModel):
@@ -51,8 +54,10 @@ def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
 
 def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
     """Read a detector back; raises UntrustedModel on anything that does not fit together."""
+    written = read_json(folder / "detector.json")
+    check_layout(written.get("format"), LAYOUT, name="detector.json")
     try:
-        saved = SavedDetector.model_validate(read_json(folder / "detector.json"))
+        saved = SavedDetector.model_validate(written)
     except ValidationError as error:
         raise UntrustedModel(f"detector.json does not fit: {error}. Retrain this sensor.") from error
     spoken = [voice for voice in VOICES if voice not in saved.silent]

@@ -15,7 +15,7 @@ from training.errors import UntrustedModel
 from training.fitted_forecaster import Fitted
 from training.forecaster_parameters import ForecasterParameters
 from training.intervals import Bands
-from training.model_files import read_json, write_json
+from training.model_files import check_layout, read_json, write_json
 from training.naive import Naive
 from training.prophet_json import curve_from_json, curve_to_json
 from training.residuals import Autoregression
@@ -73,6 +73,7 @@ def read(folder: Path) -> tuple[Settings, Fitted]:
         UntrustedModel: a file is missing, cut short or not ours.
     """
     content = read_json(folder / MAIN)
+    check_layout(content.get("version"), VERSION, name=MAIN)
     try:
         return _settings(content), _fitted(content, folder)
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -80,8 +81,6 @@ def read(folder: Path) -> tuple[Settings, Fitted]:
 
 
 def _settings(content: Mapping[str, Any]) -> Settings:
-    if content["version"] != VERSION:
-        raise ValueError(f"layout {content['version']}, expected {VERSION}")
     written = dict(content["settings"])
     return Settings(**written | {"parameters": ForecasterParameters.from_json(written["parameters"])})
 

@@ -83,6 +83,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_layout(found: object, known: int, *, name: str) -> None:
+    """Refuse a file that another version of this program laid out.
+
+    Raises:
+        UntrustedModel: its layout is not the one this program reads.
+    """
+    if found != known:
+        raise UntrustedModel(
+            f"{name} has layout {found!r}; this program reads layout {known}. It was written by another "
+            "version of safeplan: retrain this sensor, or serve it with that version."
+        )
+
+
 def digest_folder(folder: Path) -> str:
     """SHA-256 over every file's relative name and bytes, in the order of the names."""
     total = hashlib.sha256()

@@ -116,7 +116,8 @@ def _model(
     version = page.version
     metrics: dict[str, Any] = dict(page.run.metrics)
     if "train_end" in version.tags:
-        metrics["age_days"] = (now - read_iso(version.tags["train_end"])) / DAY
+        # A clock that was set back makes nothing younger than new.
+        metrics["age_days"] = max((now - read_iso(version.tags["train_end"])) / DAY, 0.0)
     return Outcome(
         sensor_id=sensor.id,
         kind=kind,
