@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dposv
 
 from training.timegrid import Floats
 
@@ -143,10 +144,15 @@ def _solution(theta: Floats, problem: Problem, sigma: float, objective: float) -
 
 
 def _ridge_fit(problem: Problem, sigma2: float, ridge: Floats) -> Floats:
-    system = problem.gram + np.diag(sigma2 * ridge)
+    system = problem.gram.copy()
+    diagonal = system.reshape(-1)[:: len(ridge) + 1]
+    diagonal += sigma2 * ridge
     # A trace more on the diagonal keeps like columns (a day's harmonic among the week's) solvable.
-    system.flat[:: len(ridge) + 1] *= 1 + 1e-12
-    fitted: Floats = cho_solve(cho_factor(system, check_finite=False), problem.moments, check_finite=False)
+    diagonal *= 1 + 1e-12
+    _, solved, failed = dposv(system, problem.moments, overwrite_a=True)
+    if failed:
+        raise LinAlgError(f"the design's products are not positive definite at column {failed}")
+    fitted: Floats = solved
     return fitted
 
 

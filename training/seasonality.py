@@ -52,8 +52,12 @@ def fourier_columns(days: Floats, seasons: Sequence[Season]) -> Floats:
 
 
 def _harmonics(days: Floats, season: Season) -> Floats:
-    turns = 2 * np.pi * np.outer(days, np.arange(1, season.order + 1) / season.period)
-    columns = np.empty((len(days), 2 * season.order))
-    columns[:, 0::2] = np.sin(turns)
-    columns[:, 1::2] = np.cos(turns)
-    return columns
+    # One sine and cosine a row; each further harmonic is a product. Angles of 20,000 days are themselves
+    # exact to 1e-11 only, so the 1e-14 that this loses is not missed.
+    first = np.exp(2j * np.pi / season.period * days)
+    columns = np.empty((2 * season.order, len(days)))
+    turning = first
+    for harmonic in range(season.order):
+        columns[2 * harmonic], columns[2 * harmonic + 1] = turning.imag, turning.real
+        turning = turning * first
+    return columns.T

@@ -78,6 +78,7 @@ class History:
     grid: TimeGrid
     most: Mapping[str, int]  # harmonics to prepare for, by season
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    _taken: dict[tuple[str, int, int], bool] = field(default_factory=dict, repr=False)
 
     @classmethod
     def for_structures(
@@ -131,16 +132,21 @@ class History:
         return fit_autoregression(residuals, most=structure.lags, seasonal=seasonal)
 
     def _seasons(self, structure: Structure, first: int, last: int) -> tuple[tuple[Season, ...], Columns]:
-        days = self.sums.t[first:last]
         orders = structure.orders()
         taken, columns, begin = [], [], 0
         for season in self.offered:
             order = min(orders[season.name], season.order)
-            if order and self._takes(season.name, days):
+            if order and self._takes_between(season.name, first, last):
                 taken.append(Season(season.name, order))
                 columns.append(np.arange(begin, begin + 2 * order))
             begin += 2 * season.order
         return tuple(taken), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
+
+    def _takes_between(self, name: str, first: int, last: int) -> bool:
+        stretch = (name, first, last)
+        if stretch not in self._taken:
+            self._taken[stretch] = self._takes(name, self.sums.t[first:last])
+        return self._taken[stretch]
 
     def _takes(self, name: str, days: Floats) -> bool:
         wanted = self.wanted.get(name, "auto")
