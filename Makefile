@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := training serving monitoring tests benchmarks safeplan.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test reliability check lint format docs words lock clean
+.PHONY: help demo test reliability audit check lint format docs words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -35,6 +35,9 @@ lint: .venv/.ready
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: .venv/.ready  ## look every locked package up among the known vulnerabilities
+	$(BIN)/python -m tests.dependency_audit
 
 format: .venv/.ready  ## rewrite the sources in house style
 	$(BIN)/ruff format $(SOURCES)

@@ -25,6 +25,7 @@ RUN_ELSEWHERE = {
     "export SAFEPLAN_DATABASE_URL": "tests/journeys, on a server of its own",
     "export MLFLOW_TRACKING_URI": "tests/journeys, on a server of its own",
     "safeplan demo": "tests/monitoring/test_demo.py",
+    "sudo": "changes the machine; units are verified in tests/test_operations.py",
     "safeplan serve": "tests/serving",
     "safeplan restore": "tests/training/test_backup.py, into an empty installation",
 }
@@ -61,7 +62,8 @@ def test_the_command_line_reference_is_what_the_program_says(monkeypatch):
 
 def test_every_command_of_the_readme_and_of_the_help_works(plant):
     """In the order they are written, in one folder, as somebody would who types them off."""
-    commands = _runnable(_shown_in(ROOT / "README.md")) + _runnable(_examples())
+    written = [*_shown_in(ROOT / "README.md"), *_shown_in(ROOT / "docs" / "operate.md"), *_examples()]
+    commands = _runnable(written)
 
     assert len(commands) > 15
     for command in commands:
