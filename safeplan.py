@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from monitoring import alert_commands
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
 from training.kinds import Kind, Promotion
 
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(alert_commands.app, name="alerts")
 
 
 class Form(StrEnum):
@@ -431,7 +434,8 @@ def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -
 
 def _at_work(command: str) -> "Workspace":
     """The workspace of a command that changes something; what its settings are goes into the audit."""
-    from training.audit import notice_settings, user
+    from training.audit import notice_settings
+    from training.users import user
     from training.workspace import Workspace
 
     workspace = Workspace.here()

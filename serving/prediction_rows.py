@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Boolean, Double, Row
 
-from training.database import UtcTime, ml_predictions
+from training.columns import UtcTime
+from training.database import ml_predictions
 from training.errors import DataError
 from training.kinds import Kind
 

@@ -1,6 +1,8 @@
 """Writes docs/cli.md from the program's own help: `make docs`; a test holds the file to it."""
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import typer
 
@@ -21,11 +23,18 @@ def document() -> str:
     group = typer.main.get_command(app)
     sections = [HEAD]
     for name, command in sorted(group.commands.items()):
-        context = typer.Context(command, info_name=f"safeplan {name}")
-        context.max_content_width = 100
-        context.terminal_width = 100
-        sections.append(f"## safeplan {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
+        sections += _sections(f"safeplan {name}", command)
     return "\n".join(sections)
+
+
+def _sections(name: str, command: Any) -> Iterator[str]:
+    """A command's help, then that of the commands below it, in the order in which they are used."""
+    context = typer.Context(command, info_name=name)
+    context.max_content_width = 100
+    context.terminal_width = 100
+    yield f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n"
+    for below, part in getattr(command, "commands", {}).items():
+        yield from _sections(f"{name} {below}", part)
 
 
 if __name__ == "__main__":

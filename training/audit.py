@@ -4,7 +4,6 @@ Knows deeds and their table. What a deed means belongs to whoever does it. MLflo
 an alias in its UI, nor when; so `notice` compares the registry with what was written here last.
 """
 
-import getpass
 import hashlib
 import json
 import os
@@ -48,17 +47,6 @@ class Deed:
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-def user(environ: Mapping[str, str] | None = None) -> str:
-    """Who runs this process: `SAFEPLAN_USER`, or the name of the system's account."""
-    environ = os.environ if environ is None else environ
-    if named := environ.get("SAFEPLAN_USER", "").strip():
-        return named
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"  # a container's number without a name
 
 
 def record(engine: Engine, deed: Deed) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from training.database import UtcTime
+from training.columns import UtcTime
 
 # Python's garbage collector looks at all rows alive: 1,000,000 rows take 0.7 s by 1,000, and 1.9 s by 50,000.
 ROWS_FETCHED = 1_000

@@ -6,7 +6,6 @@ mean belongs to the stores; how the tables come to be, to `schema`.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,10 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    DateTime,
-    Dialect,
     Double,
     Engine,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
     create_engine,
@@ -30,8 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.types import TypeDecorator
 
+from training import alert_tables  # noqa: F401 (its tables are part of the schema)
+from training.columns import UtcTime, metadata
 from training.errors import ConfigurationError, StoreError
 from training.schema import bring_up_to_date
 from training.settings import Settings, home, load
@@ -46,21 +43,6 @@ class DatabaseSettings(Settings, file="training", section="database"):
 
     url: str | None = None  # None: safeplan.db in the home folder
 
-
-class UtcTime(TypeDecorator[datetime]):
-    """A point in time, kept in UTC without a zone; a time with a zone is converted on its way in."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """What goes into the database."""
-        if value is None or value.tzinfo is None:
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-
-metadata = MetaData()
 
 # A column left empty here is one that nobody wrote: conf/sensors.yaml, then the type's defaults, fill it.
 sensors = Table(

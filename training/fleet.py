@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.audit import PROMOTED, Deed, record, user
+from training.audit import PROMOTED, Deed, record
 from training.errors import NotTrainable, SafePlanError, UntrustedModel
 from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Kind
@@ -27,6 +27,7 @@ from training.recording import PENDING, Recorder, read_iso
 from training.registry import CHAMPION, Registry, Version
 from training.retraining import Retraining, adopt_or_open, close
 from training.sensors import Sensor
+from training.users import user
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.training")

@@ -6,13 +6,14 @@ judging to `gate` and aliases to `registry`.
 
 from datetime import UTC, datetime
 
-from training.audit import PROMOTED, ROLLED_BACK, Deed, record, user
+from training.audit import PROMOTED, ROLLED_BACK, Deed, record
 from training.errors import GateRefused, NoChampion
 from training.kinds import Kind
 from training.outcomes import Outcome
 from training.recording import PASSED
 from training.registry import CHALLENGER, CHAMPION, Version
 from training.sensors import Sensor
+from training.users import user
 from training.workspace import Workspace
 
 

@@ -28,7 +28,8 @@ from sqlalchemy import (
 )
 
 from training.archive import ArchiveReader, ArchiveWriter
-from training.database import UtcTime, leases, metadata, reading
+from training.columns import UtcTime, metadata
+from training.database import leases, reading
 from training.errors import BadArchive
 from training.schema import CURRENT, bring_up_to_date, create_at
 from training.store_errors import store_errors

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from tests.plant import at, send
-from training.audit import UNKNOWN, Deed, deeds, notice, notice_settings, record, settings_now, user
+from training.audit import UNKNOWN, Deed, deeds, notice, notice_settings, record, settings_now
 from training.fleet import train_fleet
 from training.kinds import Kind, Promotion
 from training.promotion import promote_version, roll_back
 from training.registry import CHAMPION, Listing
 from training.sensors import Fleet, Sensor
+from training.users import user
 
 NOW = at("2026-11-22T12:00")
 PT_1 = Sensor(id="PT-1")
