@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.fleet_readings import Cut
+from training.kinds import Kind
 from training.sensor_sources import save
 from training.sensors import Sensor
 from training.workspace import Workspace
@@ -53,9 +54,11 @@ class Run:
 
 
 def prepare(home: Path, cuts: Sequence[Cut]) -> None:
-    """An installation of its own that knows these sensors and holds their readings."""
+    """An installation of its own that knows these sensors and holds their readings; its MLflow is set up."""
     os.environ["SAFEPLAN_HOME"] = str(home)
     workspace = Workspace(home)
+    for kind in Kind:
+        workspace.tracker.experiment(kind.experiment)
     save(workspace.engine, [Sensor(id=cut.sensor_id, type=cut.type) for cut in cuts])
     send(workspace, cuts)
     workspace.engine.dispose()

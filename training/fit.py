@@ -14,19 +14,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
 from training.errors import UntrustedModel
 from training.gate import Verdict, judge
 from training.kinds import Kind
-from training.labels import Label
 from training.model_files import DATA, MODEL_FOLDER, read_json
 from training.plan import Plan
 from training.sensors import Sensor
 from training.tuning import StudyPlan
 from training.windows import Window, training_window
+
+# The labels' store brings SQLAlchemy, which no worker needs.
+if TYPE_CHECKING:
+    from training.labels import Label
 
 log = logging.getLogger("safeplan.training")
 
@@ -72,7 +75,7 @@ class Assignment:
     sensor: Sensor
     kind: Kind
     readings: pd.DataFrame = field(repr=False)  # timestamp, value, data_quality
-    labels: tuple[Label, ...]
+    labels: "tuple[Label, ...]"
     plan: Plan
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None

@@ -16,24 +16,26 @@ from pathlib import Path
 import pandas as pd
 
 from training.audit import PROMOTED, Deed, record
-from training.errors import NotTrainable, SafePlanError, UntrustedModel
+from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
 from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Kind
 from training.leases import lease
 from training.outcomes import FAILED, Outcome
 from training.plan import Plan
 from training.pool import run_all
-from training.recording import PENDING, Recorder, read_iso
-from training.registry import CHAMPION, Registry, Version
+from training.recording import PENDING, Recorder, read_iso, unchanged
+from training.registry import Version
 from training.retraining import Retraining, adopt_or_open, close
 from training.sensors import Sensor
+from training.standing import Key, Standing, Standings
 from training.users import user
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.training")
 
 Watcher = Callable[[Outcome], None]
-Key = tuple[str, Kind]
+
+AT_ONCE = 20  # sensors whose standing is asked for together; nobody else trains them meanwhile
 
 
 def train_fleet(
@@ -97,7 +99,7 @@ class FleetTrainer:
         self.folder = folder
         self.fresh = fresh
         self.recorder = Recorder(workspace.tracker, workspace.registry)
-        self.newest: dict[Key, Version] = {}
+        self.standings: dict[Key, Standing] = {}  # of those in a worker's hands
         self.leases: dict[Key, ExitStack] = {}
         self.refused: list[Outcome] = []  # those that never reached a worker
 
@@ -113,11 +115,18 @@ class FleetTrainer:
                 held.close()
 
     def _assignments(self, sensors: Sequence[Sensor]) -> Iterator[Assignment]:
-        last = self.workspace.readings.last_times().to_dict()
-        for sensor in sensors:
-            for kind in self.retrainings:
+        spans = self.workspace.readings.spans()
+        costliest = sorted(sensors, key=lambda sensor: -self._rows(spans, sensor))
+        known = Standings.now(self.workspace.registry, self.workspace.tracker)
+        kinds = list(self.retrainings)
+        for first in range(0, len(costliest), AT_ONCE):
+            chunk = costliest[first : first + AT_ONCE]
+            ours = [(sensor, kind) for sensor in chunk for kind in kinds if self._leased(sensor.id, kind)]
+            # Only now: whoever held the lease before may have registered a version.
+            standings = known.of([sensor.id for sensor in chunk], kinds)
+            for sensor, kind in ours:
                 try:
-                    assignment = self._assignment(sensor, kind, last.get(sensor.id))
+                    assignment = self._assignment(sensor, kind, spans, standings[sensor.id, kind])
                 # A tag that was edited in the UI can make reading it raise anything; see `_recorded`.
                 except Exception as error:  # noqa: BLE001
                     self._release(sensor.id, kind)
@@ -125,19 +134,30 @@ class FleetTrainer:
                 else:
                     yield assignment
 
-    def _assignment(self, sensor: Sensor, kind: Kind, last: datetime | None) -> Assignment:
-        if last is None:
-            raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
+    def _leased(self, sensor_id: str, kind: Kind) -> bool:
         held = ExitStack()
-        held.enter_context(lease(self.workspace.engine, f"train {kind} {sensor.id}"))
-        self.leases[sensor.id, kind] = held
-        registry, end = self.workspace.registry, min(last, self.retrainings[kind].as_of)
-        newest = next(iter(registry.versions(sensor.id, kind)), None)
-        if newest is not None:
-            self.newest[sensor.id, kind] = newest
-        known = newest.tags.get("fingerprint") if newest and self._counts(newest) else None
         try:
-            incumbent = self._incumbent(registry, sensor.id, kind)
+            held.enter_context(lease(self.workspace.engine, f"train {kind} {sensor_id}"))
+        except StoreError as error:
+            self.refused.append(self._failed(sensor_id, kind, error))
+            return False
+        self.leases[sensor_id, kind] = held
+        return True
+
+    def _rows(self, spans: pd.DataFrame, sensor: Sensor) -> int:
+        """How many readings a sensor's models would learn from: what its training costs."""
+        stored = int(spans["good"].get(sensor.id, 0))
+        return sum(min(stored, self.plan.window.rows(kind)) for kind in self.retrainings)
+
+    def _assignment(self, sensor: Sensor, kind: Kind, spans: pd.DataFrame, standing: Standing) -> Assignment:
+        if sensor.id not in spans.index:
+            raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
+        newest = standing.newest
+        known = newest.tags.get("fingerprint") if newest and self._counts(newest) else None
+        if known:
+            self.standings[sensor.id, kind] = standing
+        try:
+            incumbent = self._incumbent(standing.champion)
         except UntrustedModel as error:
             # It serves nobody as it is: a new one is learned, whether or not the readings have changed.
             log.warning("%s", error)
@@ -145,7 +165,9 @@ class FleetTrainer:
         return Assignment(
             sensor=sensor,
             kind=kind,
-            readings=self._readings(sensor, kind, end),
+            readings=self._readings(
+                sensor, kind, min(spans["last"][sensor.id], self.retrainings[kind].as_of)
+            ),
             labels=self.workspace.labels.of(sensor.id),
             plan=self.plan,
             folder=self.folder,
@@ -153,8 +175,8 @@ class FleetTrainer:
             known=known,
         )
 
-    def _readings(self, sensor: Sensor, kind: Kind, end: datetime) -> pd.DataFrame:
-        window = self.plan.window
+    def _readings(self, sensor: Sensor, kind: Kind, last: datetime) -> pd.DataFrame:
+        window, end = self.plan.window, min(last, self.retrainings[kind].as_of)
         # Some of them will turn out to be faults; of a sensor that speaks each second, years are not read.
         return self.workspace.readings.latest(
             sensor.id,
@@ -163,13 +185,11 @@ class FleetTrainer:
             end=end + timedelta.resolution,
         )
 
-    def _incumbent(self, registry: Registry, sensor_id: str, kind: Kind) -> Incumbent | None:
-        champion = registry.find(sensor_id, kind, CHAMPION)
+    def _incumbent(self, champion: Version | None) -> Incumbent | None:
         if champion is None:
             return None
-        return Incumbent(
-            registry.fetch(champion, self.workspace.model_cache), read_iso(champion.tags["train_end"])
-        )
+        files = self.workspace.registry.fetch(champion, self.workspace.model_cache)
+        return Incumbent(files, read_iso(champion.tags["train_end"]))
 
     def _counts(self, version: Version) -> bool:
         """Whether a version that was learned from the same readings spares us learning again."""
@@ -185,10 +205,11 @@ class FleetTrainer:
             outcome = self.recorder.record(result, parent, self.plan.promotion, keep=keep)
             shutil.rmtree(result.package)
             return outcome
-        version = self.newest[sensor_id, kind]
+        standing = self.standings[sensor_id, kind]
+        version = standing.versions[0]
         if version.tags.get("validation_status") == PENDING:
-            return self.recorder.complete(version, self.plan.promotion)
-        return self.recorder.unchanged(version)
+            return self.recorder.complete(version, self.plan.promotion, metrics=standing.metrics)
+        return unchanged(version, standing)
 
     def _recorded(self, assignment: Assignment, result: Candidate | Unchanged | Exception) -> Outcome:
         sensor_id, kind = assignment.sensor.id, assignment.kind
@@ -209,6 +230,7 @@ class FleetTrainer:
         return Outcome(sensor_id=sensor_id, kind=kind, status=FAILED, error=words)
 
     def _release(self, sensor_id: str, kind: Kind) -> None:
+        self.standings.pop((sensor_id, kind), None)
         held = self.leases.pop((sensor_id, kind), None)
         if held is not None:
             held.close()

@@ -1,6 +1,6 @@
 """Many tasks on a few worker processes, where a dying worker costs its own task and no other.
 
-Knows processes, their numeric threads and their deaths. Knows nothing of sensors; a task is anything that
+Knows processes, their imports, numeric threads and deaths. Knows nothing of sensors; a task is anything that
 pickles.
 """
 
@@ -12,7 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +23,8 @@ R = TypeVar("R")
 # Each worker fills one core; numeric libraries that start threads of their own only get in the way.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STAN_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
+# Seconds of imports, which a forked worker finds done.
+PRELOADED = ("training.fit_detector", "training.fit_forecaster")
 
 
 class WorkerDied(Exception):
@@ -93,9 +97,27 @@ def _outcome(future: Future[R]) -> R | Exception:
 
 
 def _executor(jobs: int) -> ProcessPoolExecutor:
-    # A forked child would inherit database connections and half-held locks.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_end_with_parent)
+
+
+def _context() -> BaseContext:
+    """Workers are forked from a clean process that has imported what they need, once for all of them.
+
+    Forked from this one they would inherit database connections and half-held locks.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def warm_up() -> None:
+    """Begin to import what workers need, in a process beside this one."""
+    with _environment(ONE_THREAD):
+        _context()
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            forkserver.ensure_running()
 
 
 def _end_with_parent() -> None:

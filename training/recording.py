@@ -24,6 +24,7 @@ from training.packaging import Shell
 from training.publishing import Page, Publisher, Source
 from training.registry import CHALLENGER, CHAMPION, Registry, Version, slug
 from training.standalone import SIGNATURES, example_rows
+from training.standing import Standing
 from training.tracking import OpenRun, Tracker
 
 PENDING, PASSED, REFUSED = "pending", "passed", "refused"
@@ -112,19 +113,20 @@ class Recorder:
             detail={"gate": version.tags["gate"]},
         )
 
-    def unchanged(self, version: Version) -> Outcome:
-        """What stands already, because nothing it was learned from has changed."""
-        aliases = self.registry.aliases_of(version)
-        return Outcome(
-            sensor_id=version.sensor_id,
-            kind=version.kind,
-            status="unchanged",
-            model=version.name,
-            version=version.number,
-            alias=aliases[0] if aliases else None,
-            metrics=self.tracker.metrics(version.run_id),
-            detail={"gate": version.tags.get("gate", "")},
-        )
+
+def unchanged(version: Version, standing: Standing) -> Outcome:
+    """What stands already, because nothing it was learned from has changed."""
+    aliases = standing.aliases_of(version)
+    return Outcome(
+        sensor_id=version.sensor_id,
+        kind=version.kind,
+        status="unchanged",
+        model=version.name,
+        version=version.number,
+        alias=aliases[0] if aliases else None,
+        metrics=standing.metrics,
+        detail={"gate": version.tags.get("gate", "")},
+    )
 
 
 @cache

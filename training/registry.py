@@ -79,7 +79,7 @@ class Registry:
 
     def name(self, sensor_id: str, kind: Kind) -> str:
         """This sensor's registered model: `<slug>-<kind>`, or with a hash where another id took the slug."""
-        plain = f"{slug(sensor_id)}-{kind}"
+        plain = plain_name(sensor_id, kind)
         taken = self._find_model(plain)
         if taken is None or taken.tags.get("sensor_id") == sensor_id:
             return plain
@@ -111,12 +111,18 @@ class Registry:
             with registry_errors("cannot list the registered models"):
                 page = self.client.search_registered_models(max_results=1000, page_token=token)
             for model in page:
-                if "sensor_id" in model.tags and "kind" in model.tags:
+                if "sensor_id" in model.tags and model.tags.get("kind") in set(Kind):
                     listing = _listing(model)
                     found[listing.sensor_id, listing.kind] = listing
             token = page.token
             if not token:
                 return found
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Where the aliases of one registered model point."""
+        with registry_errors(f"cannot look up {name}"):
+            found = self.client.get_registered_model(name).aliases
+        return {alias: int(number) for alias, number in found.items()}
 
     def versions(self, sensor_id: str, kind: Kind) -> list[Version]:
         """All versions that exist, newest first."""
@@ -186,9 +192,8 @@ class Registry:
 
     def aliases_of(self, version: Version) -> list[str]:
         """The aliases that point at a version."""
-        with registry_errors(f"cannot look up the aliases of {version.uri}"):
-            model = self.client.get_registered_model(version.name)
-        return sorted(alias for alias, number in model.aliases.items() if int(number) == version.number)
+        aliases = self.aliases(version.name)
+        return sorted(alias for alias, number in aliases.items() if number == version.number)
 
     def register(
         self, sensor_id: str, kind: Kind, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str]
@@ -217,13 +222,13 @@ class Registry:
 
         The order of the three writes leaves, wherever it is cut off, exactly one champion.
         """
+        aliases = {} if version.number == 1 else self.aliases(version.name)
+        before = aliases.get(CHAMPION)
         with registry_errors(f"cannot promote {version.uri}"):
-            aliases = {} if version.number == 1 else self.client.get_registered_model(version.name).aliases
-            before = aliases.get(CHAMPION)
-            if before is not None and int(before) != version.number:
-                self.client.set_registered_model_alias(version.name, PREVIOUS, before)
+            if before is not None and before != version.number:
+                self.client.set_registered_model_alias(version.name, PREVIOUS, str(before))
             self.client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
-            if int(aliases.get(CHALLENGER, 0)) == version.number:
+            if aliases.get(CHALLENGER) == version.number:
                 self.client.delete_registered_model_alias(version.name, CHALLENGER)
 
     def rollback(self, sensor_id: str, kind: Kind) -> Version:
@@ -302,6 +307,11 @@ class Registry:
             raise RegistryError(f"cannot look up {name}: {error.message}") from error
 
 
+def plain_name(sensor_id: str, kind: Kind) -> str:
+    """What a sensor's registered model is called where no other id has the same slug."""
+    return f"{slug(sensor_id)}-{kind}"
+
+
 def slug(sensor_id: str) -> str:
     """A sensor id in the letters a registered model may have.
 
@@ -316,10 +326,18 @@ def _listing(model: RegisteredModel) -> Listing:
     return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases)
 
 
+def _kind_of(found: ModelVersion) -> Kind:
+    """What the tag says; a tag that someone broke must not hide all other versions that are asked for."""
+    said = found.tags.get("kind", "")
+    if said in set(Kind):
+        return Kind(said)
+    return Kind.DETECTOR if found.name.endswith("-detector") else Kind.FORECASTER
+
+
 def _version(found: ModelVersion) -> Version:
     return Version(
         sensor_id=found.tags.get("sensor_id", ""),
-        kind=Kind(found.tags.get("kind", "detector" if found.name.endswith("-detector") else "forecaster")),
+        kind=_kind_of(found),
         name=found.name,
         number=int(found.version),
         run_id=found.run_id or "",
