@@ -4,6 +4,8 @@ Knows clock times and medians. A course is kept only where it explains readings 
 leaves what deviates from it to `features`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
@@ -16,6 +18,7 @@ DAY = 86_400.0  # seconds
 WEEK = 7 * DAY
 MONDAY = 4 * DAY  # the epoch was a Thursday; weeks start four days later
 SEEN_ENOUGH = 3  # cycles of history before a course can be told from chance
+CYCLES = ((DAY, 24), (WEEK, 168))  # with the most slots a course of each has
 WORTHWHILE = 0.85  # the spread that remains, on cycles not learned from, as a share of the spread before
 
 
@@ -38,14 +41,16 @@ class Course(BaseModel):
         return usual[here] * (1 - share) + usual[(here + 1) % slots] * share
 
 
-def learn_course(seconds: Floats, values: Floats, *, step: float) -> Course | None:
+def learn_course(
+    seconds: Floats, values: Floats, *, step: float, cycles: Sequence[tuple[float, int]] = CYCLES
+) -> Course | None:
     """The best course the history supports: weekly, daily, or none.
 
     Judged on cycles left out (odd cycles by even ones and the reverse), because medians of chance always
     explain the readings they were taken from.
     """
     remaining = {}
-    for cycle, finest in ((DAY, 24), (WEEK, 168)):
+    for cycle, finest in cycles:
         slots = int(min(finest, cycle // max(step, 1.0)))
         if slots >= 4 and seconds[-1] - seconds[0] >= SEEN_ENOUGH * cycle:
             remaining[cycle, slots] = _unexplained(seconds, values, cycle, slots)

@@ -1,0 +1,195 @@
+"""How often is drift cried without any, and how often is it found where there is some?
+
+    python -m benchmarks.drift --data ../shared/data --json drift.json
+
+DATA is a folder in which some stretches are known to be undrifted and some changes are known (`drift_data`
+says how it is read). Each 2-day block, 0 to 8 days behind a 28-day window, is compared with it as it is (a
+false alarm if anything is said) and with a drift put in (power). Means are taken within files, then over
+files; `pooled` counts every block alike. Beside it, in the same run, what Evidently would say.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+
+from benchmarks.drift_data import Change, Stretch, known_changes, others, series_of, undrifted
+from benchmarks.drift_peers import PEERS
+from benchmarks.drift_report import RATES, ageing, stated, summarise
+from benchmarks.drift_windows import INJECTIONS, LAGS, Case, cases, injected
+from monitoring.drift import DriftSettings, compare
+
+OURS = "SafePlan"
+OLD_LAGS = (7, 14)  # blocks: two and four weeks
+POWER_LAGS = (0, 3)  # where power is measured
+SETTINGS = DriftSettings()
+
+Judge = Callable[[Case, pd.Series], dict[str, Any]]
+
+
+def run_stretch(stretch: Stretch, *, most: int, peers: bool) -> list[dict[str, Any]]:
+    """One row for each method, block and injection of one series."""
+    rows = []
+    for case in cases(stretch, most=most):
+        hows = ("", *INJECTIONS) if case.lag in POWER_LAGS else ("",)
+        for how in hows:
+            block = injected(case, how) if how else case.block
+            rows += [_row(case, how) | found for found in _judged(case, block, peers=peers)]
+    for case in cases(stretch, most=most, lags=OLD_LAGS):
+        rows += [_row(case, "") | found for found in _judged(case, case.block, peers=False)]
+    return rows
+
+
+def _judged(case: Case, block: pd.Series, *, peers: bool) -> Iterator[dict[str, Any]]:
+    begun = time.process_time()
+    found = compare(case.window, block, settings=replace_current(case))
+    plain = 1.0 if found.judgement is None else found.judgement.plain
+    p = 1.0 if found.p_value is None else found.p_value
+    yield {
+        "method": OURS,
+        "score": p,
+        "verdict": found.verdict.value,
+        "kind": found.kind,
+        "plain": plain,
+        "cpu": time.process_time() - begun,
+    }
+    for name, peer in PEERS.items() if peers else ():
+        begun = time.process_time()
+        score, drifted = peer(case.window, block)
+        told = {"method": name, "score": score, "verdict": "drifted" if drifted else "steady"}
+        yield told | {"cpu": time.process_time() - begun}
+
+
+def replace_current(case: Case) -> DriftSettings:
+    """The settings with blocks as long as the case's."""
+    return SETTINGS.model_copy(update={"current": pd.Timedelta(seconds=case.length).to_pytimedelta()})
+
+
+def _row(case: Case, how: str) -> dict[str, Any]:
+    return {
+        "file": case.stretch.file,
+        "series": case.stretch.series,
+        "block": case.number,
+        "lag": case.lag,
+        "how": how,
+    }
+
+
+def run_change(folder: Path, change: Change) -> dict[str, Any]:
+    """When a known change is first found, checking as readings come in, for at most two days of them."""
+    series = series_of(folder, change)
+    begun = series.index[change.row]
+    window = series[(series.index < begun) & (series.index >= begun - pd.Timedelta(days=28))]
+    since = series[(series.index >= begun) & (series.index <= begun + pd.Timedelta(days=2))]
+    told = {"file": change.file, "series": change.series, "row": change.row, "together": change.together}
+    for end in since.index[::4].append(since.index[-1:]):
+        found = compare(window, since[since.index <= end], settings=SETTINGS)
+        if found.drifted:
+            hours = (end - begun) / pd.Timedelta(hours=1)
+            return told | {"found": True, "hours": hours, "said": found.reason}
+    return told | {"found": False, "hours": float("nan"), "said": found.reason}
+
+
+def main() -> None:
+    """Read the command line, run everything, print tables and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with undrifted and changed series")
+    parser.add_argument("--json", type=Path, help="where to write all numbers")
+    parser.add_argument("--blocks", type=int, default=24, help="most blocks checked of each series")
+    parser.add_argument("--others", action="store_true", help="also what nobody calls undrifted, apart")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    asked = parser.parse_args()
+    stretches = undrifted(asked.data)
+    if not stretches:
+        parser.error(f"{asked.data} names no undrifted stretches; see benchmarks/drift_data.py for its form")
+    rows = _run(stretches, asked.blocks, asked.jobs, peers=True)
+    document = show(rows, "undrifted stretches")
+    if changes := known_changes(asked.data):
+        table = pd.DataFrame([run_change(asked.data, change) for change in changes])
+        document["known_changes"] = show_changes(table)
+    if asked.others:
+        more = others(asked.data, stretches)
+        document["others"] = show(_run(more, asked.blocks, asked.jobs, peers=False), "other series")
+    if asked.json:
+        asked.json.write_text(json.dumps(document, indent=1, default=str), encoding="utf-8")
+
+
+def _run(stretches: list[Stretch], most: int, jobs: int, *, peers: bool) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peers warn of ties and empty bins
+        runs = joblib.Parallel(n_jobs=jobs)(
+            joblib.delayed(run_stretch)(stretch, most=most, peers=peers) for stretch in stretches
+        )
+    return pd.DataFrame([row for run in runs for row in run])
+
+
+def show(rows: pd.DataFrame, what: str) -> dict[str, Any]:
+    """Print the tables of one set of series; all numbers as plain values."""
+    ours = rows[rows["method"] == OURS]
+    methods = {
+        str(name): summarise(some, LAGS) for name, some in rows.groupby("method", sort=False) if len(some)
+    }
+    promises, ages = stated(ours, LAGS), ageing(ours)
+    first = methods[OURS]
+    print(
+        f"{what}: {first['blocks']} blocks of {first['series']} series, 0 to 8 days behind 28-day windows\n"
+    )
+    columns = {
+        name: {
+            "false alarms": told["false_alarms"],
+            "pooled": told["false_alarms_pooled"],
+            "power": told["power"],
+            **{f"power at {rate:.0%}": told[f"observed_{rate}"]["power"] for rate in RATES},
+            **{f"pooled at {rate:.0%}": told[f"observed_{rate}"]["power_pooled"] for rate in RATES},
+            "ms": told["cpu_ms"],
+        }
+        for name, told in methods.items()
+    }
+    print(
+        f"each method as it is, and with its threshold where just so many false alarms are observed\n\n"
+        f"{pd.DataFrame(columns).T.round(3).to_string()}\n"
+    )
+    for rate in RATES:
+        told = promises[f"stated_{rate}"]
+        lags = "  ".join(f"{2 * lag}-{2 * lag + 2} d {value:.3f}" for lag, value in told["by_lag"].items())
+        print(
+            f"{OURS}, stated {rate:.0%}: observed {told['false_alarms']:.4f} (pooled {told['pooled']:.4f}; "
+            f"{lags}), power {told['power']:.3f}"
+        )
+    powers = pd.DataFrame(
+        {f"{OURS} at an observed {rate:.0%}": first[f"observed_{rate}"]["by_injection"] for rate in RATES}
+        | {f"{OURS} at a stated {rate:.0%}": promises[f"stated_{rate}"]["by_injection"] for rate in RATES}
+    )
+    print(f"\n{powers.round(3).to_string()}\n\n{OURS}, by file\n")
+    files = pd.DataFrame(
+        {
+            "false alarms, 5 % stated": promises["stated_0.05"]["by_file"],
+            "1 % stated": promises["stated_0.01"]["by_file"],
+            "power at an observed 5 %": first["observed_0.05"]["by_file"],
+            "1 %": first["observed_0.01"]["by_file"],
+        }
+    )
+    print(f"{files.round(3).to_string()}\n\nwhat undrifted blocks are called, by blocks behind the window\n")
+    print(f"{ages.round(3).to_string()}\n")
+    return {"methods": methods, OURS: promises, "ageing": ages.to_dict(orient="index")}
+
+
+def show_changes(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Print which known changes were found; one marked for a whole file counts as found in any series."""
+    # Found ones first: what is said is what was said where it was found.
+    table = table.sort_values("hours", kind="stable")
+    by_change = table.groupby(["file", "row", table["series"].where(~table["together"], "any series")])
+    summary = by_change.agg(found=("found", "any"), hours=("hours", "min"), said=("said", "first"))
+    print(f"known changes, checked as readings come in for two days\n\n{summary.to_string()}\n")
+    found: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return found
+
+
+if __name__ == "__main__":
+    main()

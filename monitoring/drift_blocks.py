@@ -1,0 +1,102 @@
+"""Blocks: the stretch that is checked, and the window cut into stretches of the same length.
+
+Knows time only: how long a block may be so that the window holds enough of them, where its cells lie, and how
+far behind the window the check is. What is measured in the cells is `drift_statistics`'.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.course import WEEK
+from training.errors import DataError
+from training.words import lasting
+
+Floats = NDArray[np.float64]
+
+CELLS = 8  # of a block
+HALVES = 2
+FEWEST_BLOCKS = 6  # of a window; with fewer, nothing can be said about how blocks differ by themselves
+ENOUGH_BLOCKS = 8  # a block is made shorter than asked for to have so many
+MOST_BLOCKS = 24  # the newest; older ones say little about what is usual now, and cost time
+FEWEST_READINGS = 12  # expected in a block
+
+
+class TooShort(DataError):
+    """The window or the stretch to check is too short for a verdict."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The newest blocks of a window, and the block that is checked, in seconds of the epoch."""
+
+    start: float
+    length: float
+    count: int
+    checked_from: float
+    step: float  # usual seconds between readings
+
+    @property
+    def end(self) -> float:
+        """Where the window ends."""
+        return self.start + self.count * self.length
+
+    @property
+    def checked_to(self) -> float:
+        """Where the block that is checked ends."""
+        return self.checked_from + self.length
+
+    @property
+    def lag(self) -> float:
+        """From the window to the block that is checked, in seconds."""
+        return self.checked_from - self.end
+
+    def week(self, per_block: int) -> float:
+        """How many of so many cells a block are a week; 0 where the window holds no two weeks."""
+        if self.count * self.length < 2 * WEEK - self.length or self.length < WEEK / 14:
+            return 0.0
+        return round(WEEK / (self.length / per_block), 6)
+
+    def past_cells(self, seconds: Floats, per_block: int) -> NDArray[np.int64]:
+        """The cell of each reading of the window; negative before its first block."""
+        return np.floor((seconds - self.start) / (self.length / per_block) + 1e-9).astype(np.int64)
+
+    def checked_cells(self, seconds: Floats, per_block: int) -> NDArray[np.int64]:
+        """The cell of each reading of the block that is checked, counted from its own start."""
+        return np.floor((seconds - self.checked_from) / (self.length / per_block) + 1e-9).astype(np.int64)
+
+    def checked_places(self, per_block: int) -> Floats:
+        """Where the cells of the block that is checked lie, counted as the window's cells are."""
+        first = (self.checked_from - self.start) / (self.length / per_block)
+        return first + np.arange(per_block, dtype=np.float64)
+
+
+def blocks_of(window: Floats, checked: tuple[float, float], *, step: float, length: float) -> Blocks:
+    """Blocks of at most this length that fit the window and what came since.
+
+    The length is shortened where the window would hold fewer than eight, and made longer where it would hold
+    too few readings; the newest part of `checked` (from, to) is what is judged.
+
+    Raises:
+        TooShort: fewer than six blocks of twelve readings in the window, or fewer readings since; it says how
+            many.
+    """
+    start, end = float(window[0]), float(window[-1]) + step
+    begin, until = max(checked[0], end), checked[1] + step
+    span = end - start
+    least = FEWEST_READINGS * step
+    if (found := int(span // least)) < FEWEST_BLOCKS:
+        raise TooShort(
+            f"window too short to calibrate: {found} blocks of {FEWEST_READINGS} readings in "
+            f"{lasting(timedelta(seconds=span))}; verdict withheld"
+        )
+    if until - begin < least * (1 - 1e-9):
+        raise TooShort(
+            f"{lasting(timedelta(seconds=max(until - begin, 0.0)))} since the window; a check needs "
+            f"{FEWEST_READINGS} readings; verdict withheld"
+        )
+    chosen = min(max(min(length, span / ENOUGH_BLOCKS), least), until - begin, span / FEWEST_BLOCKS)
+    count = min(int(span / chosen + 1e-6), MOST_BLOCKS)
+    return Blocks(end - count * chosen, chosen, count, until - chosen, step)

@@ -1,0 +1,187 @@
+"""One comparison of readings with a window: settings, verdict, and everything that was found.
+
+Knows in which order to ask: is there enough, does anything move at all, has it drifted, has the window aged.
+Leaves each question to its room.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from monitoring.drift_blocks import FEWEST_BLOCKS, FEWEST_READINGS, Blocks, TooShort, blocks_of
+from monitoring.drift_checks import Verdict
+from monitoring.drift_judgement import Finding, Judgement, judge
+from monitoring.drift_kinds import (
+    ADVICE,
+    ORIGINS,
+    RETRAIN_AGED,
+    SLOW,
+    DriftKind,
+    Origin,
+    name_drift,
+    slowly,
+    words_of,
+)
+from monitoring.drift_onset import moment_of, onset
+from monitoring.drift_statistics import Readings, Ruler, ruler_of, series_of
+from monitoring.drift_stillness import stillness
+from serving.recent import times_of
+from training.sampling import infer_step
+from training.settings import Settings
+from training.words import counted, lasting
+
+UNKNOWN_STEP = 3600.0  # seconds, of a window with one reading
+
+
+class DriftSettings(Settings, file="monitoring", section="drift"):
+    """When readings count as drifted from the window their model was trained on."""
+
+    false_alarm_rate: float = Field(0.01, gt=0, le=0.2, description="false alarms a check")
+    current: timedelta = Field(
+        timedelta(days=2), gt=timedelta(0), description="newest readings that are checked, since training"
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing readings with a window. Times are those of the readings."""
+
+    verdict: Verdict
+    reason: str
+    false_alarm_rate: float
+    readings: int
+    start: datetime | None = None  # of the block that was judged
+    end: datetime | None = None
+    p_value: float | None = None
+    kind: DriftKind | None = None
+    origin: Origin | None = None
+    since: datetime | None = None
+    blocks: Blocks | None = None
+    judgement: Judgement | None = field(default=None, repr=False)
+    ruler: Ruler | None = field(default=None, repr=False)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether there is drift."""
+        return self.verdict is Verdict.DRIFTED
+
+    @property
+    def advice(self) -> str:
+        """What to do; empty where there is nothing to be done."""
+        if self.verdict is Verdict.AGED:
+            return RETRAIN_AGED
+        return ADVICE[self.origin] if self.drifted else ""
+
+    def channel(self, name: str) -> list[Finding]:
+        """What was found under one heading: value, course, score, error, missing or step."""
+        found = () if self.judgement is None else self.judgement.findings
+        return [finding for finding in found if finding.statistic.channel == name]
+
+    def measures(self) -> dict[str, dict[str, Any]]:
+        """Every statistic in plain numbers, by its name."""
+        found = () if self.judgement is None else self.judgement.findings
+        return {
+            finding.statistic.name: {
+                "channel": finding.statistic.channel,
+                "shift": _rounded(finding.size),
+                "bound": _rounded(finding.bound),
+                "p": _rounded(finding.p),
+                "worst_past_p": _rounded(finding.worst),
+                "window": _rounded(finding.before),
+                "now": _rounded(finding.after),
+            }
+            for finding in found
+        }
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: what it is held to, and how its words are written."""
+
+    settings: DriftSettings
+    unit: str = ""
+    step: timedelta | None = None
+
+    def of(self, window: Readings, since: Readings, *, until: float | None = None) -> Comparison:
+        """Judge what came since a window, up to a moment (the newest reading if none is given)."""
+        if not len(window):
+            return self._without(Verdict.WITHHELD, "the window holds no readings; verdict withheld", 0)
+        if not len(since):
+            return self._without(Verdict.SILENT, "no readings since the window", 0)
+        step = self._step(window)
+        last = float(since.seconds[-1]) if until is None else until
+        try:
+            blocks = blocks_of(
+                window.seconds,
+                (float(since.seconds[0]), last),
+                step=step,
+                length=self.settings.current.total_seconds(),
+            )
+        except TooShort as short:
+            return self._without(Verdict.WITHHELD, str(short), len(since))
+        whole, window = window, window.between(blocks.start, blocks.end)
+        checked = since.between(blocks.checked_from, blocks.checked_to)
+        if len(window) < FEWEST_BLOCKS * FEWEST_READINGS / 2:
+            many = counted(len(window), "reading")
+            reason = f"window too thin to calibrate: {many} in {blocks.count} blocks; verdict withheld"
+            return self._without(Verdict.WITHHELD, reason, len(checked))
+        if not len(checked):
+            reason = f"no readings in the last {lasting(timedelta(seconds=blocks.length))}"
+            return self._without(Verdict.SILENT, reason, 0)
+        told: dict[str, Any] = {
+            "false_alarm_rate": self.settings.false_alarm_rate,
+            "readings": len(checked),
+            "start": moment_of(blocks.checked_from),
+            "end": moment_of(float(checked.seconds[-1])),
+            "blocks": blocks,
+        }
+        if (still := stillness(whole, checked, since, unit=self.unit)) is None:
+            return self._judged(window, since, checked, blocks, told)
+        told["p_value"] = still.p
+        if still.kind is None:
+            return Comparison(Verdict.STEADY, still.words, **told)
+        told |= {"origin": ORIGINS.get(still.kind), "since": moment_of(still.begun)}
+        return Comparison(Verdict.DRIFTED, still.words, kind=still.kind, **told)
+
+    def _judged(
+        self, window: Readings, since: Readings, checked: Readings, blocks: Blocks, told: dict[str, Any]
+    ) -> Comparison:
+        rate = self.settings.false_alarm_rate
+        ruler = ruler_of(window, step=blocks.step)
+        judgement = judge(series_of(window, checked, blocks, ruler), blocks, rate=rate)
+        told |= {"p_value": judgement.p, "judgement": judgement, "ruler": ruler}
+        length = timedelta(seconds=blocks.length)
+        if judgement.drifted(rate):
+            said = name_drift(judgement, ruler, unit=self.unit, length=length)
+            begun = onset(since, blocks, ruler, window, judgement.named(said.statistic))
+            if begun.per_day is not None and said.kind in SLOW:
+                said = slowly(said, begun.per_day * ruler.robust, self.unit)
+            return Comparison(
+                Verdict.DRIFTED,
+                said.words,
+                kind=said.kind,
+                origin=ORIGINS.get(said.kind),
+                since=moment_of(begun.begun),
+                **told,
+            )
+        loudest = words_of(judgement.loudest, ruler, unit=self.unit, length=length)
+        if judgement.aged(rate):
+            lag = lasting(timedelta(seconds=max(blocks.lag, 0.0)))
+            reason = f"the window has aged: {lag} later this sensor moves as far by itself ({loudest})"
+            return Comparison(Verdict.AGED, reason, **told)
+        return Comparison(Verdict.STEADY, f"as usual ({loudest}, p {judgement.p:.2g})", **told)
+
+    def _without(self, verdict: Verdict, reason: str, readings: int) -> Comparison:
+        return Comparison(verdict, reason, self.settings.false_alarm_rate, readings)
+
+    def _step(self, window: Readings) -> float:
+        if self.step is not None:
+            return self.step.total_seconds()
+        inferred = infer_step(times_of(window.seconds))
+        return UNKNOWN_STEP if inferred is None else inferred.total_seconds()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
