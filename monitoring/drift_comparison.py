@@ -106,27 +106,13 @@ class Check:
 
     def of(self, window: Readings, since: Readings, *, until: float | None = None) -> Comparison:
         """Judge what came since a window, up to a moment (the newest reading if none is given)."""
-        if not len(window):
-            return self._without(Verdict.WITHHELD, "the window holds no readings; verdict withheld", 0)
         if not len(since):
             return self._without(Verdict.SILENT, "no readings since the window", 0)
-        step = self._step(window)
-        last = float(since.seconds[-1]) if until is None else until
         try:
-            blocks = blocks_of(
-                window.seconds,
-                (float(since.seconds[0]), last),
-                step=step,
-                length=self.settings.current.total_seconds(),
-            )
+            blocks = self._blocks(window, since, until)
         except TooShort as short:
             return self._without(Verdict.WITHHELD, str(short), len(since))
-        whole, window = window, window.between(blocks.start, blocks.end)
         checked = since.between(blocks.checked_from, blocks.checked_to)
-        if len(window) < FEWEST_BLOCKS * FEWEST_READINGS / 2:
-            many = counted(len(window), "reading")
-            reason = f"window too thin to calibrate: {many} in {blocks.count} blocks; verdict withheld"
-            return self._without(Verdict.WITHHELD, reason, len(checked))
         if not len(checked):
             reason = f"no readings in the last {lasting(timedelta(seconds=blocks.length))}"
             return self._without(Verdict.SILENT, reason, 0)
@@ -137,13 +123,29 @@ class Check:
             "end": moment_of(float(checked.seconds[-1])),
             "blocks": blocks,
         }
-        if (still := stillness(whole, checked, since, unit=self.unit)) is None:
-            return self._judged(window, since, checked, blocks, told)
+        if (still := stillness(window, checked, since, unit=self.unit)) is None:
+            return self._judged(window.between(blocks.start, blocks.end), since, checked, blocks, told)
         told["p_value"] = still.p
         if still.kind is None:
             return Comparison(Verdict.STEADY, still.words, **told)
         told |= {"origin": ORIGINS.get(still.kind), "since": moment_of(still.begun)}
         return Comparison(Verdict.DRIFTED, still.words, kind=still.kind, **told)
+
+    def _blocks(self, window: Readings, since: Readings, until: float | None) -> Blocks:
+        if not len(window):
+            raise TooShort("the window holds no readings; verdict withheld")
+        last = float(since.seconds[-1]) if until is None else until
+        blocks = blocks_of(
+            window.seconds,
+            (float(since.seconds[0]), last),
+            step=self._step(window),
+            length=self.settings.current.total_seconds(),
+        )
+        found = len(window.between(blocks.start, blocks.end))
+        if found < FEWEST_BLOCKS * FEWEST_READINGS / 2:
+            many = counted(found, "reading")
+            raise TooShort(f"window too thin to calibrate: {many} in {blocks.count} blocks; verdict withheld")
+        return blocks
 
     def _judged(
         self, window: Readings, since: Readings, checked: Readings, blocks: Blocks, told: dict[str, Any]
