@@ -15,7 +15,7 @@ import typer
 
 from monitoring import alert_commands
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
-from training.kinds import Kind, Promotion
+from training.kinds import Engine, Kind, Promotion
 
 if TYPE_CHECKING:
     from training.console import Row
@@ -180,6 +180,12 @@ def train(
     names: Names = None,
     kinds: BothKinds = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Optuna trials a sensor and kind.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0.01, help="Seconds of search a sensor, for all its kinds.")
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Workers on this machine, or a Ray cluster (RAY_ADDRESS).")
+    ] = Engine.LOCAL,
     jobs: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")] = 0,
     promote: Annotated[
         Promotion, typer.Option(help="Who promotes: the gate, or a human later.")
@@ -192,17 +198,21 @@ def train(
 
     Example: safeplan train 'PT-*' --kind forecaster --trials 60
     """
+    if engine is Engine.LOCAL and jobs != 1:
+        from training.pool import warm_up
+
+        warm_up()
     from training.console import progress
     from training.fleet import train_fleet
     from training.plan import Plan
 
     workspace = _at_work("train")
     chosen = workspace.fleet.match(names or ())
-    plan = Plan.from_conf(trials=trials, promotion=promote)
-    wanted = kinds or list(Kind)
+    wanted = list(dict.fromkeys(kinds or Kind))
+    plan = Plan.from_conf(trials=trials, budget_seconds=budget and budget / len(wanted), promotion=promote)
     with progress("training", len(chosen) * len(wanted)) as advance:
         outcomes = train_fleet(
-            workspace, chosen, wanted, plan, as_of=as_of, jobs=jobs, fresh=fresh, watch=advance
+            workspace, chosen, wanted, plan, as_of=as_of, jobs=jobs, engine=engine, fresh=fresh, watch=advance
         )
     _report("train", outcomes, as_json)
 

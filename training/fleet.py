@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from training.audit import PROMOTED, Deed, record
+from training.cluster import fit_on_cluster
 from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
 from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
-from training.kinds import Kind
+from training.kinds import Engine, Kind
 from training.leases import lease
 from training.outcomes import FAILED, Outcome
 from training.plan import Plan
@@ -46,6 +47,7 @@ def train_fleet(
     *,
     as_of: datetime | None = None,
     jobs: int = 0,
+    engine: Engine = Engine.LOCAL,
     fresh: bool = False,
     watch: Watcher = lambda _: None,
 ) -> list[Outcome]:
@@ -53,7 +55,7 @@ def train_fleet(
 
     `as_of` (naive UTC) is the moment to train as of: later readings are not seen. An interrupted retraining
     of the same sensors with the same plan goes on as of its own moment and trains what is missing. `fresh`
-    trains also what has not changed. `jobs` 0 uses every core.
+    trains also what has not changed. `jobs` 0 uses every core; a cluster's cores are all used.
     """
     retrainings = {
         kind: adopt_or_open(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh)
@@ -62,7 +64,7 @@ def train_fleet(
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="safeplan-train-") as folder:
         trainer = FleetTrainer(workspace, plan, retrainings, Path(folder), fresh=fresh)
-        for outcome in trainer.outcomes(sensors, jobs or os.cpu_count() or 1):
+        for outcome in trainer.outcomes(sensors, engine, jobs or os.cpu_count() or 1):
             outcomes.append(outcome)
             if outcome.status == PROMOTED:
                 _write_down(workspace, outcome)
@@ -103,10 +105,13 @@ class FleetTrainer:
         self.leases: dict[Key, ExitStack] = {}
         self.refused: list[Outcome] = []  # those that never reached a worker
 
-    def outcomes(self, sensors: Sequence[Sensor], jobs: int) -> Iterator[Outcome]:
+    def outcomes(self, sensors: Sequence[Sensor], engine: Engine, jobs: int) -> Iterator[Outcome]:
         """Train and record; outcomes come in the order they are known."""
+        assignments = self._assignments(sensors)
+        on_cluster = engine is Engine.RAY
+        learned = fit_on_cluster(assignments) if on_cluster else run_all(fit, assignments, jobs=jobs)
         try:
-            for assignment, result in run_all(fit, self._assignments(sensors), jobs=jobs):
+            for assignment, result in learned:
                 yield self._recorded(assignment, result)
                 yield from self._take_refused()
             yield from self._take_refused()

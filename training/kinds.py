@@ -1,4 +1,4 @@
-"""The two kinds of model that every sensor has, their names elsewhere, and who promotes them.
+"""The two kinds of model every sensor has, their names elsewhere, who promotes them, and where they learn.
 
 Knows how a kind is called in tables, experiments, registered models and sentences. Knows no model.
 """
@@ -32,3 +32,10 @@ class Promotion(StrEnum):
 
     MANAGED = "managed"  # the gate
     MANUAL = "manual"  # a human; the challenger waits
+
+
+class Engine(StrEnum):
+    """Where sensors' models are learned."""
+
+    LOCAL = "local"  # worker processes on this machine
+    RAY = "ray"  # a Ray cluster

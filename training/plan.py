@@ -21,7 +21,7 @@ class TuningSettings(Settings, file="training", section="tuning"):
 
     trials: int = Field(40, ge=1, le=10_000)
     seed: int = 0
-    budget_seconds: float | None = Field(None, gt=0, description="stop searching after this long")
+    budget_seconds: float | None = Field(None, gt=0, description="stop a search after this long")
     storage: str | None = Field(None, description="an Optuna storage URL makes studies resumable; not SQLite")
     judged_share: float = Field(0.2, gt=0, le=0.5, description="newest part of the window, kept from tuning")
 
@@ -61,11 +61,19 @@ class Plan:
     promotion: Promotion = Promotion.MANAGED
 
     @classmethod
-    def from_conf(cls, *, trials: int | None = None, promotion: Promotion = Promotion.MANAGED) -> "Plan":
-        """The plan that conf and environment describe; `trials` wins over both."""
+    def from_conf(
+        cls,
+        *,
+        trials: int | None = None,
+        budget_seconds: float | None = None,
+        promotion: Promotion = Promotion.MANAGED,
+    ) -> "Plan":
+        """The plan that conf and environment describe; `trials` and `budget_seconds` win over both."""
         tuning = load(TuningSettings)
-        if trials is not None:
-            tuning = TuningSettings.model_validate({**tuning.model_dump(), "trials": trials})
+        told = {"trials": trials, "budget_seconds": budget_seconds}
+        given = {name: value for name, value in told.items() if value is not None}
+        if given:
+            tuning = TuningSettings.model_validate({**tuning.model_dump(), **given})
         return cls(
             quality=load(QualitySettings),
             window=load(WindowSettings),
