@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from monitoring import alert_commands
+from monitoring import alert_commands, loop_commands
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
 from training.kinds import Engine, Kind, Promotion
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(alert_commands.app, name="alerts")
+app.command()(loop_commands.schedule)
 
 
 class Form(StrEnum):

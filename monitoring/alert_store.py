@@ -61,12 +61,23 @@ class AlertStore:
         query = select(alerts).where(alerts.c.group_id == group_id).order_by(alerts.c.began_at, alerts.c.id)
         return self._fetch(connection, query)
 
-    def opened_since(self, connection: Connection, platform: str, moment: datetime) -> list[Alert]:
-        """A platform's alerts that were opened after a moment, floods themselves left out."""
-        query = select(alerts).where(
-            alerts.c.platform == platform, alerts.c.opened_at > moment, alerts.c.subject != FLOOD
+    def told_since(self, connection: Connection, platform: str, moment: datetime) -> list[Alert]:
+        """A platform's alerts that people were told of after a moment and that no flood stands for."""
+        told = select(alert_changes.c.alert_id).where(
+            alert_changes.c.change == Change.OPENED.value, alert_changes.c.recorded_at > moment
         )
-        return self._fetch(connection, query.order_by(alerts.c.opened_at, alerts.c.id))
+        query = select(alerts).where(
+            alerts.c.platform == platform,
+            alerts.c.subject != FLOOD,
+            alerts.c.group_id.is_(None),
+            alerts.c.id.in_(told),
+        )
+        return self._fetch(connection, query.order_by(alerts.c.began_at, alerts.c.id))
+
+    def join(self, connection: Connection, alert_ids: Collection[int], group_id: int) -> None:
+        """Let one alert stand for others."""
+        if alert_ids:
+            connection.execute(update(alerts).where(alerts.c.id.in_(alert_ids)).values(group_id=group_id))
 
     def find(
         self,

@@ -7,14 +7,19 @@ transaction a platform. Killed anywhere, the next watch goes on as if nothing ha
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from monitoring import watch_store
 from monitoring.alert import Alert, Chapter, Pending, Sign, Topic
 from monitoring.alert_kinds import AlertType, Change
 from monitoring.alert_rules import RuleBook
 from monitoring.alert_store import FLOOD, AlertStore, Key, key_of
+from monitoring.budget_settings import BudgetSettings
+from monitoring.floods import find_flood, pace_of_floods
 from monitoring.life_cycle import Pace, advance
 from monitoring.looking import News, look
 from monitoring.maintenance import windows_of
@@ -72,6 +77,7 @@ class FleetWatch:
         self.book = RuleBook.from_conf()
         self.width = load(ForecasterSettings).interval_width
         self.store = AlertStore(workspace.engine)
+        self.budget = load(BudgetSettings)
         self.post = Post.from_conf(workspace)
         self.failed: dict[str, str] = {}
 
@@ -164,8 +170,48 @@ class FleetWatch:
             kept = [self.store.keep(connection, chapter, now=self.now) for chapter in chapters]
             for chapter in kept:
                 teach(connection, chapter.alert, now=self.now)
+            kept = self._gathered(connection, platform, kept, pendings)
             self.post.post(connection, kept, now=self.now)
             return kept
+
+    def _gathered(
+        self,
+        connection: Connection,
+        platform: str,
+        kept: Sequence[Chapter],
+        pendings: Mapping[Key, Pending],
+    ) -> list[Chapter]:
+        """The same, and the flood that they are, which then is told in place of them."""
+        standing = next(
+            (a for key, a in self.store.alive(connection, platform, ()).items() if key[2] == FLOOD), None
+        )
+        members = [] if standing is None else self.store.members(connection, standing.id or 0)
+        fresh = self.store.told_since(connection, platform, self.now - self.budget.flood_within)
+        flood = find_flood(
+            standing,
+            members,
+            fresh,
+            Pending() if standing is None else pendings.get(key_of(standing.topic), Pending()),
+            self.budget,
+            pace_of_floods(self.book.rules.pace(AlertType.ANOMALY, UNKNOWN_STEP)),
+            platform=platform,
+            now=self.now,
+        )
+        if flood is None:
+            return list(kept)
+        (chapter,) = flood.course.chapters
+        if chapter.alert != standing:
+            chapter = self.store.keep(connection, chapter, now=self.now)
+        watch_store.keep_pendings(connection, {key_of(chapter.alert.topic): flood.course.pending})
+        joined = {alert.id for alert in flood.joining}
+        group_id = chapter.alert.id
+        assert group_id is not None
+        self.store.join(connection, [one for one in joined if one is not None], group_id)
+        told = [
+            replace(one, alert=replace(one.alert, group_id=group_id)) if one.alert.id in joined else one
+            for one in kept
+        ]
+        return [chapter, *told]
 
     def _matters(self, together: Sequence[tuple[Sensor, Watched]]) -> Iterator[Matter]:
         """What these sensors say."""

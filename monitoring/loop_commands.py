@@ -1,0 +1,103 @@
+"""`safeplan schedule`: the jobs that keep scores, alerts and models fresh.
+
+Knows how the command is spelled, what it prints and with which code it ends. What runs is `schedule`'s and
+`running`'s.
+"""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from training.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from monitoring.job_runs import JobRuns
+
+SOME_FAILED, DONE_ELSEWHERE, TIMED_OUT = 1, 4, 5
+
+
+def schedule(
+    once: Annotated[
+        str | None, typer.Option("--once", metavar="JOB", help="Run one job now, and end.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Show each job's last run and next time.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Run every job at its time until stopped, or one job now for cron, Airflow or Kubernetes.
+
+    With --once: exit 0 done, 1 some failed, 4 another process is at it, 5 it was stuck and was ended.
+
+    Example: safeplan schedule --once detect
+    """
+    from monitoring.running import Runner
+    from monitoring.schedule import Schedule
+    from monitoring.schedule_settings import ScheduleSettings
+    from training.console import story
+    from training.settings import load
+    from training.workspace import Workspace
+
+    settings = load(ScheduleSettings)
+    runner = Runner(Workspace.here(), settings, clock=_now)
+    if status:
+        _show_status(runner.runs, settings, as_json)
+    elif once is not None:
+        raise typer.Exit(_once(runner, once, as_json))
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        story.print("running; stop with Ctrl-C. See: safeplan schedule --status")
+        Schedule(runner, settings).run()
+
+
+def _once(runner: Any, name: str, as_json: bool) -> int:
+    from monitoring.job_runs import RunStatus
+    from monitoring.schedule_settings import JobName
+    from training.console import show_json, show_rows, story
+    from training.leases import LeaseTaken
+
+    if name not in set(JobName):
+        raise ConfigurationError(f"{name!r} is no job; there are {', '.join(JobName)}.")
+    try:
+        ran = runner.run_once(JobName(name))
+    except LeaseTaken as taken:
+        story.print(str(taken))
+        return DONE_ELSEWHERE
+    row = {"job": ran.job.value, "due_at": ran.due_at, "status": ran.status.value, "detail": ran.detail}
+    if as_json:
+        show_json({"command": "schedule", **row})
+    else:
+        show_rows([row])
+    return {RunStatus.DONE: 0, RunStatus.TIMED_OUT: TIMED_OUT}.get(ran.status, SOME_FAILED)
+
+
+def _show_status(runs: "JobRuns", settings: Any, as_json: bool) -> None:
+    from monitoring.schedule_settings import JobName, site_zone, trigger_of
+    from training.console import show_json, show_rows
+
+    now = datetime.now(UTC)
+    missed = runs.missed_since(_now() - timedelta(days=1))
+    rows = []
+    for job in JobName:
+        rule, last = settings.rule(job), runs.last(job.value)
+        following = trigger_of(rule.cron, site_zone()).get_next_fire_time(None, now)
+        rows.append(
+            {
+                "job": job.value,
+                "cron": rule.cron,
+                "enabled": rule.enabled,
+                "last": last and last.started_at,
+                "status": last and last.status.value,
+                "missed in 24 h": missed.get(job.value, 0),
+                "next": following and following.astimezone(UTC).replace(tzinfo=None),
+                "detail": last and last.detail,
+            }
+        )
+    if as_json:
+        show_json({"command": "schedule", "jobs": rows})
+    else:
+        show_rows(rows)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
