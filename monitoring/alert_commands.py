@@ -6,6 +6,7 @@ Knows how these commands are spelled and what they print. Each calls one functio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -204,6 +205,51 @@ def maintenance(
         show_json({"command": "alerts maintenance", "maintenance": rows})
     else:
         show_rows(rows)
+
+
+@app.command()
+def stats(
+    days: Annotated[float, typer.Option(min=0.01, help="Of the past.")] = 7.0,
+    as_of: Moment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many alerts came, floods, the ten worst sensors, stale and chattering alerts.
+
+    Example: safeplan alerts stats --days 30
+    """
+    from monitoring.alert_statistics import alert_statistics
+    from training.console import show_json, show_rows
+    from training.workspace import Workspace
+
+    end = as_of or _now()
+    found = alert_statistics(Workspace.here(), start=end - timedelta(days=days), end=end).as_dict()
+    if as_json:
+        show_json({"command": "alerts stats", **found})
+        return
+    worst = found.pop("worst")
+    show_rows([found])
+    show_rows(worst)
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="shift.html or shift.xlsx")],
+    hours: Annotated[float, typer.Option(min=0.1, help="How long the shift was.")] = 8.0,
+    as_of: Moment = None,
+    language: Annotated[str | None, typer.Option(help="en or pt; site.language if not given.")] = None,
+) -> None:
+    """Write the shift report for the hand-over.
+
+    Example: safeplan alerts report shift.html --hours 8 --language pt
+    """
+    from monitoring.shift_report import shift_report, write_report
+    from monitoring.translation import words
+    from training.workspace import Workspace
+
+    end = as_of or _now()
+    start = end - timedelta(hours=hours)
+    write_report(shift_report(Workspace.here(), start=start, end=end, words=words(language)), file)
+    typer.echo(f"wrote {file}")
 
 
 @app.command()

@@ -1,0 +1,81 @@
+"""The shift report: what the next shift must know, in its language, and nothing that runs."""
+
+import sys
+
+import openpyxl
+import pytest
+
+import safeplan
+from monitoring.alert_kinds import Judgement
+from monitoring.alerts import judge
+from monitoring.shift_report import as_html, shift_report, write_report
+from monitoring.translation import Words
+from tests.watched import moment, wander
+from training.errors import ConfigurationError
+
+
+@pytest.fixture
+def shift(watched):
+    """An anomaly judged, a limit ahead, a silent instrument; one note means harm."""
+    watched.read("PT-1", 0, wander(60, seed=7))
+    watched.read("PT-2", 0, wander(60, seed=7))
+    watched.score("PT-2", 0, [0.9] * 60)
+    watched.forecast("PT-1", 30, [40.0])
+    watched.watch(60)
+    (alert,) = watched.alerts("PT-2")
+    judge(
+        watched.workspace, alert.id, Judgement.CONFIRM, by="=cmd()", now=moment(60), note="<script>x</script>"
+    )
+    return watched
+
+
+def page(shift, language="en"):
+    return shift_report(shift.workspace, start=moment(-60), end=moment(61), words=Words(language))
+
+
+def test_each_table_holds_what_belongs_to_it(shift):
+    alerts, ahead, instruments = page(shift).sections
+
+    assert [row[:3] for row in alerts.rows] == [("danger", "Anomaly", "PT-2")]
+    assert alerts.rows[0][5] == "confirmed"
+    assert [(row[0], row[1]) for row in ahead.rows] == [("PT-1", "30")]
+    assert [row[1:3] for row in instruments.rows] == [("Instrument silent", "TT-1")]
+
+
+def test_the_page_speaks_portuguese(shift):
+    told = as_html(page(shift, "pt"))
+
+    assert "Relatório de turno de 01/03/2026 11:00" in told
+    assert "Limites que podem ser atingidos" in told
+    assert "confirmado" in told
+
+
+def test_what_people_wrote_is_shown_and_not_run(shift, tmp_path):
+    told = as_html(page(shift))
+    write_report(page(shift), tmp_path / "shift.xlsx")
+
+    assert "<script>" not in told
+    assert "&lt;script&gt;" in told
+    sheets = openpyxl.load_workbook(tmp_path / "shift.xlsx")
+    cells = [cell for sheet in sheets for row in sheet.iter_rows() for cell in row]
+    assert all(cell.data_type != "f" for cell in cells)
+    assert "'=cmd()" in [cell.value for cell in cells]
+
+
+def test_a_quiet_shift_says_so(watched):
+    told = as_html(page(watched))
+
+    assert "No alerts." in told
+    assert "<table>" not in told
+
+
+def test_the_command_writes_the_form_that_is_asked_for(shift, tmp_path, monkeypatch):
+    line = ["safeplan", "alerts", "report", str(tmp_path / "shift.html"), "--as-of", "2026-03-01T13:01"]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as end:
+        safeplan.main()
+
+    assert not end.value.code
+    assert "PT-2" in (tmp_path / "shift.html").read_text()
+    with pytest.raises(ConfigurationError, match=r"shift\.pdf is neither"):
+        write_report(page(shift), tmp_path / "shift.pdf")
