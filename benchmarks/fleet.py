@@ -6,7 +6,8 @@
 
 Parts: `plain` trains single sensors both ways (60 days hourly, 14 days of 5 minutes) and tells CPU-seconds by
 phase with the grades beside them; `sizes` runs `safeplan train` over whole fleets; `nightly` runs it again,
-unchanged and a day later; `inner` is Prophet's fit alone. DIR is a folder of the forecast benchmark's form.
+unchanged and a day later; `inner` is Prophet's fit alone; `ray` kills one of two cluster nodes. DIR is a
+folder of the forecast benchmark's form.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import mlflow
 import pandas as pd
 
 from benchmarks.fleet_inner import compare
+from benchmarks.fleet_nodes import train_on_two_nodes
 from benchmarks.fleet_ours import train_ours
 from benchmarks.fleet_plain import Graded, train_plainly
 from benchmarks.fleet_readings import FIVE_MINUTES, HOUR, Cut, fleet, single
@@ -79,11 +81,18 @@ def inner(asked: argparse.Namespace) -> Rows:
     return [found.as_row() for found in compare(cuts)]
 
 
+def ray(asked: argparse.Namespace) -> Rows:
+    """A fleet on two local nodes, one killed on the way."""
+    with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
+        return [train_on_two_nodes(Path(folder), asked.cluster)]
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "inner": inner,
     "plain": plain,
     "nightly": nightly,
     "sizes": sizes,
+    "ray": ray,
 }
 
 
@@ -125,6 +134,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=2, help="single sensors of each step")
     parser.add_argument("--sizes", type=int, nargs="*", default=[10, 100, 1000], help="fleets")
     parser.add_argument("--fleet", type=int, default=100, help="sensors of the nightly fleet")
+    parser.add_argument("--cluster", type=int, default=200, help="sensors trained on two Ray nodes")
     parser.add_argument("--jobs", type=int, default=2, help="worker processes")
     parser.add_argument("--json", type=Path, help="where to write every result")
     asked = parser.parse_args()

@@ -30,6 +30,7 @@ from training.windows import Window, training_window
 # The labels' store brings SQLAlchemy, which no worker needs.
 if TYPE_CHECKING:
     from training.labels import Label
+    from training.siblings import Sibling
 
 log = logging.getLogger("safeplan.training")
 
@@ -80,19 +81,27 @@ class Assignment:
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None
     known: str | None = None  # fingerprint of the newest version; the same again is not trained anew
+    siblings: "tuple[Sibling, ...]" = ()  # champions of sensors of the same type, the best first
     fingerprint: str = ""  # of what is learned from; a stored study of other readings is not gone on with
 
     @property
     def study(self) -> StudyPlan:
         """How long to search, and the name the study is stored under."""
         tuning = self.plan.tuning
+        known = self.incumbent is not None and bool(self.incumbent.parameters)
         return StudyPlan(
-            trials=tuning.trials,
+            trials=min(tuning.retrials, tuning.trials) if known else tuning.trials,
             seed=tuning.seed,
             budget_seconds=tuning.budget_seconds,
             storage=tuning.storage,
             name=f"{self.sensor.id}/{self.kind}/{self.fingerprint[:12]}",
         )
+
+    def lender(self, window: Window) -> "Sibling | None":
+        """The sibling whose parameters are taken where the sensor's own readings are too few to search by."""
+        if self.siblings and len(window) < self.plan.tuning.borrow_below:
+            return self.siblings[0]
+        return None
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class Lesson:
     trials: pd.DataFrame
     pictures: Mapping[str, bytes]
     threshold: float | None = None
+    borrowed_from: str | None = None  # the sibling whose parameters these are
 
 
 @dataclass(frozen=True)

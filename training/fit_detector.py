@@ -3,6 +3,7 @@
 Knows which readings each step may see. Leaves search and faults to `detector_tuning` and `faults`.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, log, 
 from training.model_files import write_json
 from training.naive_detector import NaiveDetector
 from training.pictures import score_picture
+from training.plan import Plan
+from training.siblings import Sibling
+from training.tuning import Tuned
 from training.voices import DetectorParameters
 from training.windows import Window
 
@@ -27,19 +31,12 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
     """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
     plan, seed = assignment.plan, assignment.study.seed
     older, newest = split(window, plan.tuning.judged_share)
+    lender = _usable(assignment.lender(window))
+    threshold = lender.threshold if lender and lender.threshold else plan.detector.threshold
     with clock.phase("tune"):
-        tuned = tune_detector(
-            older,
-            plan=assignment.study,
-            alarms_per_day=plan.detector.alarms_per_day,
-            contamination=plan.detector.contamination,
-            labels=[(label.start, label.end, label.anomalous) for label in assignment.labels],
-            first=_known_good(assignment.incumbent),
-        )
+        tuned = _borrowed(lender, plan) if lender else _tuned(assignment, older)
     with clock.phase("grade"):
-        challenger = AnomalyDetector(tuned.parameters, threshold=plan.detector.threshold, seed=seed).fit(
-            older
-        )
+        challenger = AnomalyDetector(tuned.parameters, threshold=threshold, seed=seed).fit(older)
         metrics = grade_detector(challenger, newest, history=older, seed=seed)
         naive = NaiveDetector(
             alarm_rate=min(0.5, plan.detector.alarms_per_day * (window.step / DAY)),
@@ -52,7 +49,7 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
         }
         incumbent = _grade_incumbent(assignment.incumbent, older, newest, seed)
     with clock.phase("fit"):
-        detector = AnomalyDetector(tuned.parameters, threshold=plan.detector.threshold, seed=seed)
+        detector = AnomalyDetector(tuned.parameters, threshold=threshold, seed=seed)
         detector.fit(window.values).save(files)
         write_json(tuned.parameters.model_dump(mode="json"), files / PARAMETERS)
     with clock.phase("draw"):
@@ -68,18 +65,44 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
         trials=tuned.trials,
         pictures={"scores": picture},
         threshold=detector.threshold,
+        borrowed_from=lender.sensor_id if lender else None,
     )
 
 
-def _known_good(incumbent: Incumbent | None) -> list[dict[str, Any]]:
-    """The champion's parameters; none where another version of the program wrote them differently."""
-    if incumbent is None or not incumbent.parameters:
-        return []
+def _tuned(assignment: Assignment, older: pd.Series) -> Tuned[DetectorParameters]:
+    """The best of a search that starts from the champion's parameters, then from the siblings'."""
+    incumbent = assignment.incumbent
+    known = [incumbent.parameters] if incumbent and incumbent.parameters else []
+    known += [sibling.parameters for sibling in assignment.siblings]
+    read = (_read(parameters) for parameters in known)
+    return tune_detector(
+        older,
+        plan=assignment.study,
+        alarms_per_day=assignment.plan.detector.alarms_per_day,
+        contamination=assignment.plan.detector.contamination,
+        labels=[(label.start, label.end, label.anomalous) for label in assignment.labels],
+        first=[parameters.model_dump() for parameters in read if parameters is not None],
+    )
+
+
+def _borrowed(lender: Sibling, plan: Plan) -> Tuned[DetectorParameters]:
+    """A sibling's parameters under this plan's alarm budget; nothing was tried."""
+    ours = {"alarms_per_day": plan.detector.alarms_per_day, "contamination": plan.detector.contamination}
+    parameters = DetectorParameters.model_validate({**lender.parameters, **ours})
+    return Tuned(parameters, float("nan"), pd.DataFrame())
+
+
+def _usable(lender: Sibling | None) -> Sibling | None:
+    return lender if lender is not None and _read(lender.parameters) is not None else None
+
+
+def _read(parameters: Mapping[str, Any]) -> DetectorParameters | None:
+    """None where another version of the program wrote them differently."""
     try:
-        return [DetectorParameters.model_validate(incumbent.parameters).model_dump()]
+        return DetectorParameters.model_validate(parameters)
     except ValidationError as error:
-        log.warning("the search does not start from the champion: %s", error)
-        return []
+        log.warning("known parameters are not started from: %s", error)
+        return None
 
 
 def _grade_incumbent(

@@ -3,6 +3,7 @@
 Knows which readings each step may see. Leaves search and measures to `forecaster_tuning` and `backtest`.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pandas as pd
 
 from training.backtest import grade_forecaster
-from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, log, split
+from training.fit import PARAMETERS, Assignment, Clock, Lesson, log, split
 from training.forecaster import Forecaster
 from training.forecaster_parameters import ForecasterParameters
 from training.forecaster_tuning import starting_points, tune_forecaster
 from training.model_files import write_json
 from training.pictures import forecast_picture
+from training.siblings import Sibling
+from training.tuning import Tuned
 from training.windows import Window
 
 ORIGINS = 20  # moments of the newest readings that challenger and champion both forecast from
@@ -25,14 +28,9 @@ def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock:
     """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
     settings = assignment.plan.forecaster
     older, newest = split(window, assignment.plan.tuning.judged_share)
+    lender = _usable(assignment.lender(window))
     with clock.phase("tune"):
-        tuned = tune_forecaster(
-            older,
-            step=window.step,
-            plan=assignment.study,
-            horizon=settings.horizon_steps,
-            first=_known_good(assignment.incumbent),
-        )
+        tuned = _borrowed(lender, settings.horizon_steps) if lender else _tuned(assignment, window, older)
     with clock.phase("grade"):
         challenger = _made(assignment, window, tuned.parameters).fit(older.index, older.to_numpy())
         metrics = _grade(challenger, assignment, window, newest)
@@ -50,18 +48,43 @@ def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock:
         incumbent_metrics=incumbent,
         trials=tuned.trials,
         pictures={"forecast": picture},
+        borrowed_from=lender.sensor_id if lender else None,
     )
 
 
-def _known_good(incumbent: Incumbent | None) -> list[dict[str, Any]]:
-    """The champion's structures; none where another version of the program wrote them differently."""
-    if incumbent is None or not incumbent.parameters:
-        return []
+def _tuned(assignment: Assignment, window: Window, older: pd.Series) -> Tuned[ForecasterParameters]:
+    """The best of a search that starts from the champion's structures, then from the siblings'."""
+    incumbent = assignment.incumbent
+    known = [incumbent.parameters] if incumbent and incumbent.parameters else []
+    known += [sibling.parameters for sibling in assignment.siblings]
+    read = (_read(parameters) for parameters in known)
+    starts = [start for parameters in read if parameters is not None for start in starting_points(parameters)]
+    return tune_forecaster(
+        older,
+        step=window.step,
+        plan=assignment.study,
+        horizon=assignment.plan.forecaster.horizon_steps,
+        first=[start for place, start in enumerate(starts) if start not in starts[:place]],
+    )
+
+
+def _borrowed(lender: Sibling, horizon: int) -> Tuned[ForecasterParameters]:
+    """A sibling's structures for this plan's horizon; nothing was tried."""
+    parameters = ForecasterParameters.from_json({**lender.parameters, "horizon": horizon})
+    return Tuned(parameters, float("nan"), pd.DataFrame())
+
+
+def _usable(lender: Sibling | None) -> Sibling | None:
+    return lender if lender is not None and _read(lender.parameters) is not None else None
+
+
+def _read(parameters: Mapping[str, Any]) -> ForecasterParameters | None:
+    """None where another version of the program wrote them differently."""
     try:
-        return starting_points(ForecasterParameters.from_json(incumbent.parameters))
+        return ForecasterParameters.from_json(parameters)
     except (KeyError, TypeError, ValueError) as error:
-        log.warning("the search does not start from the champion: %s", error)
-        return []
+        log.warning("known parameters are not started from: %s", error)
+        return None
 
 
 def _made(assignment: Assignment, window: Window, parameters: ForecasterParameters) -> Forecaster:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from training.recording import PENDING, Recorder, read_iso, unchanged
 from training.registry import Version
 from training.retraining import Retraining, adopt_or_open, close
 from training.sensors import Sensor
+from training.siblings import Siblings
 from training.standing import Key, Standing, Standings
 from training.users import user
 from training.workspace import Workspace
@@ -123,6 +125,7 @@ class FleetTrainer:
         spans = self.workspace.readings.spans()
         costliest = sorted(sensors, key=lambda sensor: -self._rows(spans, sensor))
         known = Standings.now(self.workspace.registry, self.workspace.tracker)
+        siblings = Siblings(known, self.workspace.fleet.values(), self.workspace.model_cache)
         kinds = list(self.retrainings)
         for first in range(0, len(costliest), AT_ONCE):
             chunk = costliest[first : first + AT_ONCE]
@@ -132,6 +135,7 @@ class FleetTrainer:
             for sensor, kind in ours:
                 try:
                     assignment = self._assignment(sensor, kind, spans, standings[sensor.id, kind])
+                    assignment = replace(assignment, siblings=siblings.of(sensor, kind))
                 # A tag that was edited in the UI can make reading it raise anything; see `_recorded`.
                 except Exception as error:  # noqa: BLE001
                     self._release(sensor.id, kind)

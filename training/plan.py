@@ -20,6 +20,10 @@ class TuningSettings(Settings, file="training", section="tuning"):
     """How long Optuna searches, per sensor and kind."""
 
     trials: int = Field(40, ge=1, le=10_000)
+    retrials: int = Field(
+        15, ge=1, le=10_000, description="trials of a sensor whose champion they start from"
+    )
+    borrow_below: int = Field(200, ge=0, description="with fewer readings, siblings' parameters are taken")
     seed: int = 0
     budget_seconds: float | None = Field(None, gt=0, description="stop a search after this long")
     storage: str | None = Field(None, description="an Optuna storage URL makes studies resumable; not SQLite")

@@ -110,7 +110,7 @@ class Recorder:
             version=version.number,
             alias=alias,
             metrics=self.tracker.metrics(version.run_id) if metrics is None else metrics,
-            detail={"gate": version.tags["gate"]},
+            detail=_detail(version),
         )
 
 
@@ -125,8 +125,13 @@ def unchanged(version: Version, standing: Standing) -> Outcome:
         version=version.number,
         alias=aliases[0] if aliases else None,
         metrics=standing.metrics,
-        detail={"gate": version.tags.get("gate", "")},
+        detail=_detail(version),
     )
+
+
+def _detail(version: Version) -> dict[str, str]:
+    shown = ("gate", "borrowed_from")
+    return {"gate": "", **{name: version.tags[name] for name in shown if name in version.tags}}
 
 
 @cache
@@ -153,6 +158,7 @@ def run_tags(candidate: Candidate) -> dict[str, str]:
         "kind": candidate.kind.value,
         "fingerprint": candidate.fingerprint,
         "gate": str(candidate.verdict),
+        **borrowed_tags(candidate),
         **sensor_tags(candidate),
         **window_tags(candidate),
     }
@@ -181,8 +187,15 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
         "fingerprint": candidate.fingerprint,
         "model_sha256": digest_folder(candidate.files),
         "gate": str(candidate.verdict),
+        **borrowed_tags(candidate),
         **window_tags(candidate),
     }
+
+
+def borrowed_tags(candidate: Candidate) -> dict[str, str]:
+    """Whose parameters a model was learned with, where its sensor had too few readings to search by."""
+    lender = candidate.lesson.borrowed_from
+    return {} if lender is None else {"borrowed_from": lender}
 
 
 def window_tags(candidate: Candidate) -> dict[str, str]:

@@ -72,7 +72,7 @@ def run_study(
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """One row a trial: number, state, loss, seconds, its parameters and its notes."""
+    """One row a trial that was made: number, state, loss, seconds, its parameters and its notes."""
     return pd.DataFrame(
         {
             "trial": trial.number,
@@ -83,4 +83,5 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
             **trial.user_attrs,
         }
         for trial in study.trials
+        if trial.state.is_finished()
     )
