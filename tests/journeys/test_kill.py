@@ -136,7 +136,7 @@ def test_killed_at_one_change_after_the_other(empty_house, accounted):
         assert {len(found) for found in registered(empty_house.home).values()} <= {1}
 
     assert answer.code == 0, answer.stderr
-    assert lives > 20
+    assert lives > 10
     hold_to_the_end(empty_house.home, every)
     accounted(lost=len(every - set(registered(empty_house.home))), doubled=0)
 
