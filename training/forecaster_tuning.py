@@ -22,6 +22,7 @@ from training.tuning import StudyPlan, Tuned, run_study, trials_table
 
 LONGEST = 20_000  # slots rehearsed on
 PICKS = 5  # forecasts averaged; one that is picked twice counts twice
+HOPEFUL = 75.0  # percent of the trials, the best, whose error so far is worth going on for
 MOST_DAILY, MOST_WEEKLY = 12, 28
 
 # Each was the best of its kind on some series; none is good on all.
@@ -70,10 +71,21 @@ def tune_forecaster(
         return rehearsed[structure]
 
     def loss(trial: optuna.Trial) -> float:
-        return rehearsal.error(paths_of(suggest(trial))) / unit
+        structure = suggest(trial)
+        if structure not in rehearsed:
+            made = np.zeros((0, rehearsal.horizon))
+            for number, paths in enumerate(rehearsal.cut_by_cut(structure)):
+                made = np.concatenate([made, np.clip(paths, lowest, highest)])
+                trial.report(rehearsal.error(made) / unit, number)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+            rehearsed[structure] = made
+        return rehearsal.error(rehearsed[structure]) / unit
 
     starts = [*first, *[asdict(structure) for structure in STARTS]]
-    study = run_study(loss, plan, first=[searched(start) for start in starts])
+    # Nothing is stopped before there is enough to compare with; then what is among the worst so far.
+    pruner = optuna.pruners.PercentilePruner(HOPEFUL, n_startup_trials=len(STARTS))
+    study = run_study(loss, plan, first=[searched(start) for start in starts], pruner=pruner)
     # A resumed study brings trials that were rehearsed in another process.
     done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     structures = [structure_of(trial.params) for trial in done]

@@ -4,7 +4,7 @@ Knows cuts, origins and errors. Between two cuts a model stays as it was fitted 
 as between two retrainings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -83,21 +83,26 @@ class Rehearsal:
 
     def of(self, structure: Structure) -> Floats:
         """What a structure would have forecast from each origin, fitted anew at each cut."""
-        grid = self.history.grid
-        paths = [
-            self.history.fit(structure, c.end).forecast(grid, c.origins, self.horizon) for c in self.cuts
-        ]
-        return np.concatenate([np.zeros((0, self.horizon)), *paths])
+        return np.concatenate([np.zeros((0, self.horizon)), *self.cut_by_cut(structure)])
+
+    def cut_by_cut(self, structure: Structure) -> Iterator[Floats]:
+        """The same, a cut after the other, for who may have seen enough after the first."""
+        for each in self.cuts:
+            member = self.history.fit(structure, each.end)
+            yield member.forecast(self.history.grid, each.origins, self.horizon)
 
     def of_naive(self, name: str) -> Floats:
         """What a naive would have forecast from each origin."""
         return self.naives[name].forecast(self.history.grid, self.origins, self.horizon)
 
     def error(self, paths: Floats) -> float:
-        """The weighted mean absolute error over all that is known; infinite where nothing is."""
-        errors = np.abs(paths - self.truth)
+        """The weighted mean absolute error over all that is known; infinite where nothing is.
+
+        `paths` may end early: of the first origins only.
+        """
+        errors = np.abs(paths - self.truth[: len(paths)])
         known = ~np.isnan(errors)
-        weights = known * self.weights[:, None]
+        weights = known * self.weights[: len(paths), None]
         total = weights.sum()
         return float((np.where(known, errors, 0.0) * weights).sum() / total) if total > 0 else float("inf")
 

@@ -98,3 +98,16 @@ def test_a_constant_is_tuned_without_complaint():
     tuned = tune_forecaster(drifting() * 0, plan=StudyPlan(trials=11), horizon=24)
 
     assert tuned.loss == 0
+
+
+def test_hopeless_trials_are_stopped_and_never_averaged():
+    tuned = tune_forecaster(drifting(), plan=StudyPlan(trials=30), horizon=24)
+
+    stopped = tuned.trials[tuned.trials["state"] == "pruned"]
+    made = tuned.trials[tuned.trials["state"] == "complete"]
+    assert 0 < len(stopped) < 15
+    assert (stopped["trial"] >= 10).all()  # the usual starts are all rehearsed
+    assert made["loss"].min() < stopped["loss"].min()
+    tried = {(row.season_scale, row.changepoint_scale) for row in made.itertuples()}
+    picked = {(one.season_scale, one.changepoint_scale) for one in tuned.parameters.structures}
+    assert picked <= tried
