@@ -315,6 +315,32 @@ def serve(
 
 
 @app.command()
+def dashboard(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; conf/monitoring.yaml if none.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on.")] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Address of the MLflow UI, for links to runs and versions.")
+    ] = None,
+    allow_everyone: Annotated[
+        bool, typer.Option("--allow-everyone", help="Let anyone who can reach it look, without a token.")
+    ] = False,
+) -> None:
+    """Show the Predictions page in the browser.
+
+    Example: safeplan dashboard --mlflow http://127.0.0.1:5000
+    """
+    from monitoring.page_server import serve_page
+    from monitoring.plant import PageSettings
+    from training.settings import load as load_settings
+
+    told = {"host": host, "port": port, "mlflow": mlflow, "allow_everyone": allow_everyone or None}
+    given = {name: value for name, value in told.items() if value is not None}
+    serve_page(load_settings(PageSettings).model_copy(update=given))
+
+
+@app.command()
 def promote(
     name: Name,
     kind: OneKind,

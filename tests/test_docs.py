@@ -28,6 +28,7 @@ RUN_ELSEWHERE = {
     "sudo": "changes the machine; units are verified in tests/test_operations.py",
     "safeplan serve": "tests/serving",
     "safeplan restore": "tests/training/test_backup.py, into an empty installation",
+    "safeplan dashboard": "tests/journeys/test_page.py",
 }
 
 

@@ -1,19 +1,18 @@
 """Brings conf/locale/*.po up to what the program says: `make words`; a test holds the files to it.
 
-New sentences are added without a translation, those no longer said are dropped; the rest stays.
+`_("...")` is a sentence, `_.plural("...", "...", count)` one about a number. New sentences are added without
+a translation, those no longer said are dropped; the rest stays.
 """
 
+import ast
 import io
 from pathlib import Path
 
 from babel.messages import Catalog
-from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parent.parent
 LOCALE = ROOT / "conf" / "locale"
-# `_("...")` is a sentence, `_.plural("...", "...", count)` one about a number.
-KEYWORDS = {"_": None, "plural": (1, 2)}
 
 # Without the dates and names that would change with every run.
 HEADER = """msgid ""
@@ -28,12 +27,22 @@ msgstr ""
 
 
 def said() -> Catalog:
-    """Every sentence that the code asks words for."""
+    """Every sentence that the code asks words for, inside f-strings too."""
     found = Catalog()
-    folder = ROOT / "monitoring"
-    for name, line, message, comments, _ in extract_from_dir(folder, keywords=KEYWORDS):
-        found.add(message, locations=[(f"monitoring/{name}", line)], auto_comments=comments)
+    for path in sorted((ROOT / "monitoring").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and (message := _message(node)) is not None:
+                found.add(message, locations=[(f"monitoring/{path.name}", node.lineno)])
     return found
+
+
+def _message(call: ast.Call) -> str | tuple[str, ...] | None:
+    texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    if isinstance(call.func, ast.Name) and call.func.id == "_" and texts:
+        return texts[0]
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "plural" and len(texts) > 1:
+        return tuple(texts[:2])
+    return None
 
 
 def kept(path: Path) -> Catalog:

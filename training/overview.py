@@ -25,6 +25,7 @@ from training.workspace import Workspace
 Listings = Mapping[tuple[str, Kind], Listing]
 
 DAY = timedelta(days=1)
+NAMED = 1_000  # sensors that a query is asked for by name; for more it looks at all
 MOST = 100_000  # readings a grade looks at
 
 
@@ -38,7 +39,8 @@ class Judging:
 
 def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[dict[str, Any]]:
     """One row a sensor: what it is, what it sent, its grade with the reasons, and what it can train."""
-    spans = workspace.readings.spans()
+    few = [sensor.id for sensor in sensors] if len(sensors) <= NAMED else None
+    spans = workspace.readings.spans(few)
     settings = Judging(load(WindowSettings), load(QualitySettings))
     return [_described(workspace, sensor, spans, settings) for sensor in sensors]
 
@@ -79,13 +81,20 @@ def _described(
         "enabled": sensor.enabled,
     }
     if sensor.id not in spans.index:
-        return {**row, "readings": 0, "grade": "F", "reasons": ["no readings yet; run: safeplan load FILE"]}
+        return {
+            **row,
+            "readings": 0,
+            "good": 0,
+            "grade": "F",
+            "reasons": ["no readings yet; run: safeplan load FILE"],
+        }
     span = spans.loc[sensor.id].to_dict()
     start = span["last"] - settings.window.history(Kind.DETECTOR)
     quality = inspect(workspace.readings.latest(sensor.id, MOST, start=start), sensor, settings.quality)
     return {
         **row,
         "readings": int(span["readings"]),
+        "good": int(span["good"]),
         "first": span["first"],
         "last": span["last"],
         "step": str(quality.step) if quality.step else None,

@@ -99,8 +99,8 @@ class ReadingStore:
         )
         return self._fetch(query.order_by(sensor_readings.c.sensor_id, sensor_readings.c.timestamp))
 
-    def spans(self) -> pd.DataFrame:
-        """What is stored of each sensor, from one query: `first, last, readings, good` by `sensor_id`."""
+    def spans(self, sensor_ids: Collection[str] | None = None) -> pd.DataFrame:
+        """What is stored of each sensor, or of those named: `first, last, readings, good` by `sensor_id`."""
         kept = sensor_readings.c
         query = select(
             kept.sensor_id,
@@ -109,6 +109,8 @@ class ReadingStore:
             func.count().label("readings"),
             func.sum(case((kept.data_quality == GOOD, 1), else_=0)).label("good"),
         )
+        if sensor_ids is not None:
+            query = query.where(kept.sensor_id.in_(list(sensor_ids)))
         return self._fetch(query.group_by(kept.sensor_id).order_by(kept.sensor_id)).set_index("sensor_id")
 
     def last_times(self) -> pd.Series:

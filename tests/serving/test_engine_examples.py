@@ -1,5 +1,6 @@
 """The four things that scripts for the original system do, done with the same calls."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from serving.engine import MLEngine, create_ml_engine
 from serving.sensor_manager import create_sensor_manager
+from tests.journeys.house import ROOT
 from tests.plant import at, lenient, send
 from training.plan import Plan
 
@@ -126,3 +128,14 @@ def test_alerts_from_anomalies_and_forecasts(plant, ml_engine):
         ("PT-1", 3, "ANOMALY"),
         ("TT-1", 4, "FORECAST_WARNING"),
     ]
+
+
+def test_the_example_of_the_documentation_runs_as_it_is_printed(plant, ml_engine, monkeypatch, capsys):
+    text = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.setattr("serving.engine.create_ml_engine", lambda: ml_engine)
+
+    exec(compile(example, "docs/engine.md", "exec"), {})
+
+    *_odd, ahead = capsys.readouterr().out.splitlines()
+    assert ahead.split()[0] in {"rising", "falling", "stable"}

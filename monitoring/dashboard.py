@@ -1,0 +1,77 @@
+"""The Predictions page: the script that Streamlit runs for each reader, from its head to the tab chosen.
+
+Knows the frame around the tabs: name, language, login, troubles. Each tab is a `page_*` module.
+"""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from monitoring import page_anomalies, page_fleet, page_forecast, page_models, page_training
+from monitoring.page_login import show_login
+from monitoring.page_look import plain, style
+from monitoring.page_state import VIEWS, choose, chosen, pick, plant, reader_words, say_what_happened
+from monitoring.translation import Words, languages
+from training.errors import SafePlanError
+
+LANGUAGES = {"en": "EN", "pt": "PT"}
+SHOW: dict[str, Callable[[Words], None]] = {
+    "fleet": page_fleet.show,
+    "forecast": page_forecast.show,
+    "anomalies": page_anomalies.show,
+    "models": page_models.show,
+    "training": page_training.show,
+}
+
+
+def main() -> None:
+    """Draw the page as its address says."""
+    st.set_page_config(page_title="SafePlan ML", layout="wide", initial_sidebar_state="collapsed")
+    style()
+    _ = reader_words()
+    _head(_)
+    say_what_happened()
+    names = dict(zip(VIEWS, view_names(_), strict=True))
+    now = chosen("view", VIEWS, VIEWS[0])
+    key = f"view-{_.language}"
+    if st.session_state.get(key) != names[now]:
+        st.session_state[key] = names[now]
+
+    def changed() -> None:
+        choose(view=next(view for view, name in names.items() if name == st.session_state[key]))
+
+    tabs = st.tabs(list(names.values()), key=key, on_change=changed)
+    for view, tab in zip(VIEWS, tabs, strict=True):
+        if view == now:
+            with tab:
+                _show(_, view)
+
+
+def view_names(_: Words) -> tuple[str, ...]:
+    """What the tabs are called, in the order of VIEWS."""
+    return _("Fleet"), _("Forecasting"), _("Anomaly Detection"), _("Model Status"), _("Training")
+
+
+def _head(_: Words) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.html(f'<h1 class="sp-name">SafePlan<span>{_("Predictions")}</span></h1>', width="content")
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            options = {name: LANGUAGES.get(name, name.upper()) for name in languages()}
+            pick(_, _("Language"), "lang", options, _.language, label_visibility="collapsed")
+            show_login(_)
+
+
+def _show(_: Words, view: str) -> None:
+    try:
+        SHOW[view](_)
+    except SafePlanError as error:
+        st.error(plain(str(error)))
+        st.caption(_("The rest of the page goes on. This is tried anew as you go on."))
+        return
+    trouble = plant().models.trouble
+    if trouble is not None:
+        st.warning(_("Models are shown as they were: {why}", why=plain(str(trouble))))
+
+
+if __name__ == "__main__":
+    main()
