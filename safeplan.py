@@ -327,7 +327,7 @@ def dashboard(
         bool, typer.Option("--allow-everyone", help="Let anyone who can reach it look, without a token.")
     ] = False,
 ) -> None:
-    """Show the Predictions page in the browser.
+    """Show the Predictions page in the browser; see docs/page.md.
 
     Example: safeplan dashboard --mlflow http://127.0.0.1:5000
     """

@@ -28,7 +28,7 @@ RUN_ELSEWHERE = {
     "sudo": "changes the machine; units are verified in tests/test_operations.py",
     "safeplan serve": "tests/serving",
     "safeplan restore": "tests/training/test_backup.py, into an empty installation",
-    "safeplan dashboard": "tests/journeys/test_page.py",
+    "safeplan dashboard": "a server that does not end; tests/monitoring/test_page_server.py",
 }
 
 
