@@ -83,7 +83,10 @@ class ArchiveReader:
         try:
             content = json.loads(self._zip.read(name))
         except (KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise BadArchive(f"{self.path} is no archive of safeplan: {name}: {error}.") from error
+            # Cut short behind a model's file, which is a ZIP itself, it may look like a whole one.
+            raise BadArchive(
+                f"{self.path} is no archive of safeplan, or was cut short: {name}: {error}."
+            ) from error
         if not isinstance(content, dict):
             raise BadArchive(f"{self.path} is no archive of safeplan: {name} holds no object.")
         return content

@@ -222,7 +222,7 @@ class Registry:
 
         The order of the three writes leaves, wherever it is cut off, exactly one champion.
         """
-        aliases = {} if version.number == 1 else self.aliases(version.name)
+        aliases = self.aliases(version.name)
         before = aliases.get(CHAMPION)
         with registry_errors(f"cannot promote {version.uri}"):
             if before is not None and before != version.number:

@@ -104,7 +104,7 @@ def listening(app: FastAPI) -> Iterator[str]:
 @pytest.fixture
 def client(service: FleetService) -> Iterator[httpx.Client]:
     """The endpoint, without tokens."""
-    with listening(create_app(service, Tokens())) as url, httpx.Client(base_url=url) as made:
+    with listening(create_app(service, Tokens())) as url, httpx.Client(base_url=url, timeout=60) as made:
         yield made
 
 
@@ -113,7 +113,7 @@ def one_client(grown: Path) -> Iterator[httpx.Client]:
     """One endpoint for all tests of a module: for those that change nothing."""
     with settled(grown) as workspace:
         app = create_app(FleetService(workspace), Tokens())
-        with listening(app) as url, httpx.Client(base_url=url) as made:
+        with listening(app) as url, httpx.Client(base_url=url, timeout=60) as made:
             yield made
 
 
