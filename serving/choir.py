@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from serving import grove
 from serving.packed_detector import PackedDetector
+from serving.surroundings import factors
 from training.features import Design
-from training.neighbours import NEVER_ZERO
 from training.voices import VOICES, deviation, family_of
 
 Floats = NDArray[np.float64]
@@ -23,57 +23,23 @@ def scores_of(detectors: Sequence[PackedDetector], of_row: Ints, design: Design)
     """The score of each row in [0, 1] by its own sensor's detector; `of_row` ascends."""
     said = np.full((len(of_row), len(VOICES)), np.nan)
     for column, voice in enumerate(VOICES[:-1]):
-        speak = _forests if family_of(voice) == "forest" else _densities
-        usable = design.full if voice.endswith("windows") else np.ones(len(of_row), bool)
-        rows = design.windows if voice.endswith("windows") else design.points
-        speak(voice, detectors, of_row, rows, usable, said[:, column])
+        full = voice.endswith("windows")
+        rows = design.windows if full else design.points
+        speaking = np.array([voice in one.forests or voice in one.surroundings for one in detectors])
+        heard = np.flatnonzero(speaking[of_row] & (design.full if full else True))
+        if heard.size:
+            number = (np.cumsum(speaking) - 1)[of_row[heard]]
+            said[heard, column] = _said(voice, detectors, number, rows[heard])
     said[:, -1] = deviation(design)
     return _calibrated(detectors, of_row, said)
 
 
-def _forests(
-    voice: str,
-    detectors: Sequence[PackedDetector],
-    of_row: Ints,
-    rows: Floats,
-    usable: NDArray[np.bool_],
-    said: Floats,
-) -> None:
-    speaking = [place for place, one in enumerate(detectors) if voice in one.forests]
-    if not speaking:
-        return
-    number = np.full(len(detectors), -1)
-    number[speaking] = np.arange(len(speaking))
-    heard = np.flatnonzero(usable & (number[of_row] >= 0))
-    plots = [detectors[place].forests[voice] for place in speaking]
-    if heard.size:
-        said[heard] = grove.scores(plots, number[of_row[heard]], rows[heard])
-
-
-def _densities(
-    voice: str,
-    detectors: Sequence[PackedDetector],
-    of_row: Ints,
-    rows: Floats,
-    usable: NDArray[np.bool_],
-    said: Floats,
-) -> None:
-    """LOF: one search a sensor, the rest for all that have the same number of neighbours."""
-    heard = np.flatnonzero(usable)
-    if not heard.size:
-        return
-    owners, firsts = np.unique(of_row[heard], return_index=True)
-    found: dict[int, list[tuple[Ints, Floats, Floats]]] = {}
-    for owner, some in zip(owners.tolist(), np.split(heard, firsts[1:]), strict=True):
-        near = detectors[owner].densities.get(voice)
-        if near is not None:
-            distances, indices = near.tree.query(rows[some], near.k)
-            reached = np.maximum(distances, near.reach[indices])
-            found.setdefault(near.k, []).append((some, reached, near.density[indices]))
-    for parts in found.values():
-        where, reached, density = (np.concatenate(part) for part in zip(*parts, strict=True))
-        own = 1.0 / (reached.mean(axis=1) + NEVER_ZERO)
-        said[where] = density.mean(axis=1) / own
+def _said(voice: str, detectors: Sequence[PackedDetector], number: Ints, rows: Floats) -> Floats:
+    """One voice of those detectors that have it; `number` says whose among them each row is."""
+    if family_of(voice) == "forest":
+        return grove.scores([one.forests[voice] for one in detectors if voice in one.forests], number, rows)
+    near = [one.surroundings[voice] for one in detectors if voice in one.surroundings]
+    return factors(near, number, rows)
 
 
 def _calibrated(detectors: Sequence[PackedDetector], of_row: Ints, said: Floats) -> Floats:

@@ -19,9 +19,9 @@ from training.forest import Forest
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# A leaf has `right` 0 and its path length as `value`; an inner node's left child is the next node, and its
-# right child `right` nodes further on.
-NODE = np.dtype([("value", np.float32), ("right", np.uint16), ("feature", np.uint8), ("depth", np.uint8)])
+# An inner node's left child is the next node, its right child stands so far `beyond` that; the `value` of a
+# leaf is its path length.
+NODE = np.dtype([("value", np.float32), ("beyond", np.uint16), ("feature", np.uint8), ("inner", np.uint8)])
 Nodes = NDArray[np.void]
 
 BLOCK = 8 * 2**20  # nodes: 64 MB of address space, of which the system gives only what is written to
@@ -127,8 +127,9 @@ def packed(forest: Forest) -> PackedForest:
     nearest = forest.threshold.astype(np.float32)
     below = np.where(nearest > forest.threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)
     nodes["value"] = np.where(leaf, forest.length, below)
-    nodes["right"] = np.where(leaf, 0, right - here)
+    nodes["beyond"] = np.where(leaf, 0, right - here - 1)
     nodes["feature"] = forest.feature
+    nodes["inner"] = ~leaf
     return PackedForest(nodes, forest.roots, forest.normal_length, forest.depth)
 
 
@@ -139,15 +140,15 @@ def check(forest: PackedForest, columns: int) -> None:
         UntrustedModel: a child or a feature is outside.
     """
     nodes, here = forest.nodes, np.arange(len(forest.nodes))
-    inner = nodes["right"] > 0
+    inner = nodes["inner"] > 0
     ends = np.append(forest.roots[1:], len(nodes))
     end = np.repeat(ends, np.diff(np.append(forest.roots, len(nodes))))
     sound = (
         len(nodes) > 0
         and forest.roots[0] == 0
         and bool((np.diff(ends) > 0).all())
-        and bool((here + nodes["right"] < end).all())
-        and bool((here[inner] + 1 < end[inner]).all())
+        and bool((nodes["inner"] <= 1).all() and (nodes["beyond"][~inner] == 0).all())
+        and bool((here + nodes["inner"] + nodes["beyond"] < end).all())
         and bool((nodes["feature"][inner] < columns).all())
         and bool(np.isfinite(nodes["value"]).all())
         and 0 <= forest.depth <= 64
@@ -173,20 +174,36 @@ def scores(plots: Sequence[Plot], of_row: Ints, rows: Floats) -> Floats:
 
 def _scores(block: Block, plots: Sequence[Plot], of_row: Ints, rows: Floats) -> Floats:
     """One lane a row and tree, all walked down together."""
-    counts = np.array([len(plots[one].roots) for one in of_row])
-    node = np.concatenate([plots[one].roots for one in of_row])
+    counts = np.array([len(plot.roots) for plot in plots])[of_row]
+    node = np.concatenate([plots[one].roots for one in of_row.tolist()])
     # scikit-learn's trees compare single precision with thresholds.
     single = rows.astype(np.float32)
-    width = single.shape[1]
-    first = np.repeat(np.arange(len(rows)) * width, counts)
-    flat = single.ravel()
-    for _ in range(max(plots[one].depth for one in set(of_row.tolist()))):
-        at = block.nodes[node]
-        right = at["right"].astype(np.int64)
-        above = flat[first + at["feature"]] > at["value"]
-        node = node + np.where(above, right, np.minimum(right, 1))
-    lengths = block.nodes[node]["value"].astype(np.float64)
+    first = np.repeat(np.arange(len(rows)) * single.shape[1], counts)
+    at = _walked(block.nodes, node, single.ravel(), first, max(plot.depth for plot in plots))
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    means = np.add.reduceat(lengths, starts) / counts
-    normal = np.array([plots[one].normal_length for one in of_row])
+    means = np.add.reduceat(at["value"].astype(np.float64), starts) / counts
+    normal = np.array([plot.normal_length for plot in plots])[of_row]
     return np.where(normal > 0, np.exp2(-means / np.where(normal > 0, normal, 1.0)), 1.0)
+
+
+def _walked(nodes: Nodes, node: Ints, readings: NDArray[np.float32], first: Ints, depth: int) -> Nodes:
+    """The leaf that each lane reaches; `first` is where its row begins among `readings`.
+
+    Every step writes into the same few arrays: fresh ones would take longer than the arithmetic.
+    """
+    lanes = len(node)
+    words, at = nodes.view(np.uint64), np.empty(lanes, np.uint64)
+    here = at.view(NODE)
+    value, beyond, feature, inner = (here[name] for name in ("value", "beyond", "feature", "inner"))
+    place, reading = np.empty(lanes, np.int64), np.empty(lanes, np.float32)
+    above, step = np.empty(lanes, bool), np.empty(lanes, np.uint16)
+    for _ in range(depth):
+        words.take(node, out=at, mode="clip")
+        np.add(first, feature, out=place)
+        readings.take(place, out=reading, mode="clip")
+        np.greater(reading, value, out=above)
+        np.multiply(beyond, above, out=step)
+        np.add(step, inner, out=step)
+        np.add(node, step, out=node)
+    words.take(node, out=at, mode="clip")
+    return here

@@ -7,6 +7,7 @@ where readings come from to `recent` and the command's store, features to `many_
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """Readings of one sensor to be judged, in order of time, and those before them."""
 
     model: PackedDetector | AnomalyDetector
@@ -35,8 +35,7 @@ class Case:
     before: Tail = NOTHING
 
 
-@dataclass(frozen=True)
-class Verdicts:
+class Verdicts(NamedTuple):
     """One entry a reading asked about."""
 
     scores: Floats

@@ -74,13 +74,15 @@ def describe_many(profiles: Sequence[Usual], flat: Flat) -> Design:
     whose = flat.sensor
     with np.errstate(over="ignore"):
         level = np.clip((flat.values - centre[whose]) / spread[whose], -FURTHEST, FURTHEST)
-    around = (level - _courses(profiles, cycle, flat)) / remaining[whose]
     begins, place = _begins(flat, pause), np.arange(len(whose))
     window = profiles[0].window
     # The errors of the next step are wanted of each reading asked about and of those shortly before it.
     near = np.maximum(flat.asked[:, None] + np.arange(1 - SHORT, 1), begins[flat.asked, None])
     rows, back = np.unique(near, return_inverse=True)
-    windows = around[np.maximum(rows[:, None] + np.arange(1 - window, 1), begins[rows, None])]
+    seen = _covered(np.maximum(rows - window + 1, begins[rows]), rows, len(place))
+    around = np.zeros(len(place))
+    around[seen] = (level[seen] - _courses(profiles, cycle, flat, seen)) / remaining[whose[seen]]
+    windows = around.take(np.maximum(rows[:, None] + np.arange(1 - window, 1), begins[rows, None]))
     spans = doubling_spans(windows)
     weights = numbers[12 : 12 + spans.shape[1] - 1]
     # Term by term, and in this order, as `NextStep` does.
@@ -128,16 +130,22 @@ def trailing(flat: Flat, first: Ints, window: int) -> tuple[Ints, Floats, Floats
     return counts, means, np.sqrt(squares.sum(axis=1) / np.maximum(counts - 1, 1))
 
 
-def _courses(profiles: Sequence[Usual], cycle: Floats, flat: Flat) -> Floats:
-    """The usual course at each reading; zero for sensors without."""
+def _covered(first: Ints, last: Ints, count: int) -> Ints:
+    """The places that lie in any of these stretches, given by their first and last places."""
+    steps = np.bincount(first, minlength=count + 1) - np.bincount(last + 1, minlength=count + 1)
+    return np.flatnonzero(np.cumsum(steps[:count]) > 0)
+
+
+def _courses(profiles: Sequence[Usual], cycle: Floats, flat: Flat, seen: Ints) -> Floats:
+    """The usual course at these readings; zero for sensors without."""
     if not cycle.any():
-        return np.zeros(len(flat.values))
+        return np.zeros(len(seen))
     slots = np.array([len(profile.course) for profile in profiles])
     table = np.zeros((len(profiles), slots.max()))
     for row, profile in enumerate(profiles):
         table[row, : slots[row]] = profile.course
-    whose, length = flat.sensor, np.where(cycle > 0, cycle, 1.0)
-    position = ((flat.seconds - MONDAY) % length[whose]) / length[whose] * slots[whose] - 0.5
+    whose, length = flat.sensor[seen], np.where(cycle > 0, cycle, 1.0)
+    position = ((flat.seconds[seen] - MONDAY) % length[whose]) / length[whose] * slots[whose] - 0.5
     left = np.floor(position)
     share = position - left
     here = left.astype(np.int64) % slots[whose]

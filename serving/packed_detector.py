@@ -1,18 +1,18 @@
 """A fitted detector in the form that serves: small, and scored together with others.
 
 Knows which numbers of an `AnomalyDetector` a score needs, and keeps them in arrays. What it says is what the
-detector says; `acceptance` checks that for each one. Leaves the arithmetic to `many_features`, `grove` and
-`choir`, files to `packed_files`.
+detector says; `acceptance` checks that for each one. Leaves the arithmetic to `many_features`, `grove`,
+`surroundings` and `choir`, files to `packed_files`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from serving.grove import GROVE, PackedForest, Plot, packed
 from serving.many_features import Usual
+from serving.surroundings import Density, Surroundings
 from training.calibration import LEVELS, Rarity
 from training.detector import AnomalyDetector
 from training.ensemble import Ensemble
@@ -20,16 +20,6 @@ from training.features import Profile
 from training.voices import VOICES
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """What a density needs."""
-
-    tree: cKDTree
-    reach: Floats
-    density: Floats
-    k: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,7 @@ class Packing:
     threshold: float
     tables: Tables
     forests: dict[str, PackedForest]
-    densities: dict[str, Neighbours]
+    densities: dict[str, Density]
 
     @classmethod
     def of(cls, detector: AnomalyDetector) -> "Packing":
@@ -83,7 +73,7 @@ class Packing:
             Tables.of(detector.ensemble),
             {voice: packed(forest) for voice, forest in voices.fast_forests.items()},
             {
-                voice: Neighbours(near.tree, near.reach, near.density, near.k)
+                voice: Density(np.asarray(near.tree.data), near.reach, near.density, near.k)
                 for voice, near in voices.fast_densities.items()
             },
         )
@@ -98,11 +88,12 @@ class PackedDetector:
     usual: Usual
     tables: Tables
     forests: dict[str, Plot]
-    densities: dict[str, Neighbours]
+    surroundings: dict[str, Surroundings]
 
     @classmethod
     def of(cls, packing: Packing) -> "PackedDetector":
         """Put a detector's trees among the others'."""
         plots = {voice: GROVE.plant(forest) for voice, forest in packing.forests.items()}
         usual = Usual.of(packing.profile)
-        return cls(packing.profile, packing.threshold, usual, packing.tables, plots, packing.densities)
+        near = {voice: Surroundings.of(density) for voice, density in packing.densities.items()}
+        return cls(packing.profile, packing.threshold, usual, packing.tables, plots, near)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
-from scipy.spatial import cKDTree
 
 from serving.grove import NODE, PackedForest, check
-from serving.packed_detector import Neighbours, Packing, Tables
+from serving.packed_detector import Packing, Tables
+from serving.surroundings import Density
 from training.errors import UntrustedModel
 from training.features import POINTS, Profile
 from training.voices import VOICES, family_of
@@ -33,7 +33,7 @@ def save(packing: Packing, path: Path) -> str:
         arrays[f"{voice}.roots"] = forest.roots
         arrays[f"{voice}.scalars"] = np.array([forest.normal_length, forest.depth])
     for voice, near in packing.densities.items():
-        arrays[f"{voice}.rows"] = near.tree.data
+        arrays[f"{voice}.rows"] = near.rows
         arrays[f"{voice}.reach"], arrays[f"{voice}.density"] = near.reach, near.density
         arrays[f"{voice}.scalars"] = np.array([near.k])
     buffer = io.BytesIO()
@@ -79,9 +79,8 @@ def _packing(arrays: dict[str, np.ndarray]) -> Packing:
             check(forest, len(POINTS) if voice.endswith("points") else profile.window.bit_length())
             forests[voice] = forest
         else:
-            tree = cKDTree(arrays[f"{voice}.rows"])
-            reach, density = arrays[f"{voice}.reach"], arrays[f"{voice}.density"]
-            densities[voice] = Neighbours(tree, reach, density, int(scalars[0]))
+            rows, reach, density = (arrays[f"{voice}.{name}"] for name in ("rows", "reach", "density"))
+            densities[voice] = Density(rows, reach, density, int(scalars[0]))
     knots, rarities, slopes, last, weights = (arrays[f"tables.{name}"] for name in TABLES)
     tables = Tables(knots, rarities, slopes, last, weights, budget)
     return Packing(profile, threshold, tables, forests, densities)

@@ -48,11 +48,14 @@ def read_skops(path: Path) -> Any:
     Raises:
         UntrustedModel: the file is cut short, no skops file, too large, or holds a type off the allow-list.
     """
-    _refuse_foreign_types(path)
+    _refuse_large(path)
+    _refuse_bomb(path)
     try:
+        # Looks all types through itself before it makes anything; to do so twice would take as long again.
         return skops.io.load(path, trusted=list(TRUSTED_TYPES))
     # A crafted file can make any constructor inside skops, numpy or scikit-learn raise.
     except Exception as error:
+        _refuse_foreign_types(path)
         raise UntrustedModel(
             f"{path.name} cannot be read as a model: {error}. Retrain this sensor."
         ) from error
