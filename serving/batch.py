@@ -161,7 +161,7 @@ class BatchService:
             champion = self.champions.forecaster(sensor.id)
         except NoChampion:
             champion = None
-        frame, said_by = forecast_frame(champion, recent, steps, step=sensor.step)
+        frame, said_by = forecast_frame(champion, recent, steps, sensor=sensor)
         return Foreseen(frame.iloc[:steps], recent.series, said_by, champion)
 
     def forecast(self, sensor: Sensor, steps: int) -> Outcome:

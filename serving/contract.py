@@ -129,6 +129,8 @@ def horizon_of(given: Any, limits: Limits) -> int:
     Raises:
         BadRequest: it is no whole number, negative or above the limit.
     """
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)  # to JSON, 24.0 is a whole number
     if isinstance(given, bool) or not isinstance(given, int):
         raise BadRequest(f"params.horizon is {shown(given)}; it is a whole number of steps, such as 24.")
     if given < 0:

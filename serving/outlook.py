@@ -1,13 +1,13 @@
 """What comes next for one sensor: its forecaster's word from its newest reading, or the best naive one's.
 
-Knows steps ahead and moments between them, and keeps each sensor's last path until a newer reading or version
-comes. Leaves forecasting to `Forecaster` and `naive_service`.
+Knows steps ahead and moments between them, that no instrument shows what is outside its physical range, and
+keeps each sensor's last path until a newer reading or version comes. Leaves forecasting to `Forecaster` and
+`naive_service`.
 """
 
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from serving.naive_service import naive_forecast
 from serving.recent import Tail, times_of
 from training.errors import DataError
 from training.fitted_forecaster import FARTHEST
+from training.sensors import Sensor
 
 Floats = NDArray[np.float64]
 
@@ -69,21 +70,21 @@ class Outlooks:
         moments: Floats,
         *,
         horizon: int = 0,
-        step: timedelta | None = None,
+        sensor: Sensor | None = None,
     ) -> Outlook:
         """What is expected at these moments, and in the next `horizon` steps.
 
         Raises:
             DataError: nothing is known to forecast from.
         """
-        path = self._path(sensor_id, forecaster, tail, AT_LEAST, step)
+        path = self._path(sensor_id, forecaster, tail, AT_LEAST, sensor)
         places = (moments - path.first) / path.step
         near = places < FARTHEST - 1
         needed = int(np.ceil(places[near].max(initial=-1.0))) + 1
         if max(needed, horizon) > len(path.steps):
-            path = self._path(sensor_id, forecaster, tail, max(needed, horizon), step)
+            path = self._path(sensor_id, forecaster, tail, max(needed, horizon), sensor)
         found = np.full((len(moments), len(COLUMNS)), np.nan)
-        found[near] = _at(path, places[near], forecaster, tail, moments[near])
+        found[near] = within_range(_at(path, places[near], forecaster, tail, moments[near]), sensor)
         why = tuple(
             BEFORE if close else FAR.format(steps=int(place) + 1, most=FARTHEST)
             for close, place in zip(near.tolist(), places.tolist(), strict=True)
@@ -96,14 +97,15 @@ class Outlooks:
         forecaster: ServingForecaster | None,
         tail: Tail,
         steps: int,
-        step: timedelta | None,
+        sensor: Sensor | None,
     ) -> Path:
-        seen = (forecaster, len(tail.seconds), *tail.seconds[-1:].tolist(), *tail.values[-1:].tolist())
+        known = sensor and (sensor.step, sensor.low, sensor.high)
+        seen = (forecaster, known, len(tail.seconds), *tail.seconds[-1:].tolist(), *tail.values[-1:].tolist())
         with self._lock:
             kept = self._paths.get(sensor_id)
         if kept is not None and kept[0] == seen and len(kept[1].steps) >= steps:
             return kept[1]
-        path = new_path(forecaster, tail, steps, step=step)
+        path = new_path(forecaster, tail, steps, sensor=sensor)
         with self._lock:
             self._paths[sensor_id] = (seen, path)
             self._paths.move_to_end(sensor_id)
@@ -113,14 +115,14 @@ class Outlooks:
 
 
 def new_path(
-    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, step: timedelta | None = None
+    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
 ) -> Path:
     """The next steps after the newest reading.
 
     Raises:
         DataError: there is no forecaster, and no reading to go on from.
     """
-    frame, version = forecast_frame(forecaster, tail, steps, step=step)
+    frame, version = forecast_frame(forecaster, tail, steps, sensor=sensor)
     seconds = frame["timestamps"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
     width = float(seconds[1] - seconds[0])
     origin = float(tail.seconds[-1]) if len(tail.seconds) else float(seconds[0]) - width
@@ -128,9 +130,11 @@ def new_path(
 
 
 def forecast_frame(
-    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, step: timedelta | None = None
+    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
 ) -> tuple[pd.DataFrame, str]:
     """The next steps as a forecaster's frame, and the version (or the naive forecast) that says so.
+
+    What the sensor's instrument cannot show is neither forecast nor inside the band.
 
     Raises:
         DataError: there is no forecaster, and no reading to go on from.
@@ -138,11 +142,21 @@ def forecast_frame(
     steps = max(steps, 2)
     if forecaster is not None:
         frame = forecaster.model.forecast(steps, history=tail.series if len(tail.seconds) else None)
-        return frame, str(forecaster.version.number)
-    if not len(tail.seconds):
+        said_by = str(forecaster.version.number)
+    elif len(tail.seconds):
+        frame = naive_forecast(tail.series, steps, step=sensor.step if sensor else None)
+        said_by = str(frame.pop("method").iloc[0])
+    else:
         raise DataError("no forecaster serves it, and there is no good reading to go on from.")
-    frame = naive_forecast(tail.series, steps, step=step)
-    return frame, str(frame.pop("method").iloc[0])
+    frame[list(COLUMNS)] = within_range(frame[list(COLUMNS)].to_numpy(np.float64), sensor)
+    return frame, said_by
+
+
+def within_range(steps: Floats, sensor: Sensor | None) -> Floats:
+    """Forecasts and their bands cut off where the instrument's physical range ends."""
+    if sensor is None or (sensor.low is None and sensor.high is None):
+        return steps
+    return np.clip(steps, sensor.low, sensor.high)
 
 
 def _at(

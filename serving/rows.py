@@ -6,7 +6,8 @@ Knows what a row may hold and which rows contradict each other. Knows no model a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -23,6 +24,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WRITE_IT = "Write it like 2026-01-31T23:00:00Z."
+LATEST = np.datetime64("2300-01-01")  # a forecast from there on is still a date that others can read
 STAMP_ERRORS = {
     CODE[Reason.UNREADABLE_STAMP]: f"the timestamp {{}} cannot be read. {WRITE_IT}",
     CODE[Reason.SKIPPED_HOUR]: f"the clocks skip the timestamp {{}}. {WRITE_IT}",
@@ -46,6 +48,36 @@ class Rows:
             if error is None:
                 found.setdefault(sensor_id, []).append(row)
         return found
+
+
+class Posted(NamedTuple):
+    """One sensor's posted readings in order of time, each once, and which of them each of its rows is."""
+
+    seconds: Floats
+    values: Floats
+    places: Ints
+
+
+def posted(rows: Rows, of_sensors: Sequence[list[int]]) -> list[Posted]:
+    """The readings of each sensor, from the numbers of its rows that have a value; all sensors at once."""
+    if not of_sensors:
+        return []
+    lengths = [len(some) for some in of_sensors]
+    flat = np.fromiter(chain.from_iterable(of_sensors), np.int64, sum(lengths))
+    sensor = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((rows.seconds[flat], sensor))
+    seconds = rows.seconds[flat[order]]
+    first = np.ones(len(flat), bool)
+    first[1:] = (seconds[1:] != seconds[:-1]) | (sensor[1:] != sensor[:-1])
+    counts = np.bincount(sensor[first], minlength=len(lengths))
+    ends = np.cumsum(counts)
+    places = np.empty(len(flat), np.int64)
+    places[order] = np.cumsum(first) - 1
+    places -= np.repeat(ends - counts, lengths)
+    seconds, values = seconds[first], rows.values[flat[order][first]]
+    cuts = zip((ends - counts).tolist(), ends.tolist(), strict=True)
+    spread = zip(cuts, np.split(places, np.cumsum(lengths)[:-1]), strict=True)
+    return [Posted(seconds[start:end], values[start:end], some) for (start, end), some in spread]
 
 
 def read_rows(ask: Ask, settings: IngestSettings) -> Rows:
@@ -102,32 +134,36 @@ def _seconds(stamps: Sequence[Any], errors: list[str | None], settings: IngestSe
     texts = [stamp if type(stamp) is str else None for stamp in stamps]
     read = read_stamps(pa.array(texts, pa.string()), zone=ZoneInfo(settings.zone))
     seconds = read.utc.astype("datetime64[us]").astype(np.int64) / 1e6
-    doubtful = np.isnat(read.utc) | (read.utc < np.datetime64(settings.earliest))
+    doubtful = np.isnat(read.utc) | (read.utc < np.datetime64(settings.earliest)) | (read.utc >= LATEST)
     seconds[doubtful] = np.nan
     for row in np.flatnonzero(doubtful).tolist():
         if errors[row] is None:
-            errors[row] = _why_no_time(stamps[row], int(read.reasons[row]), settings)
+            errors[row] = _why_no_time(stamps[row], int(read.reasons[row]), read.utc[row], settings)
     return seconds
 
 
-def _why_no_time(given: Any, reason: int, settings: IngestSettings) -> str:
+def _why_no_time(given: Any, reason: int, read: np.datetime64, settings: IngestSettings) -> str:
     if given is None:
         return "no timestamp"
     if not isinstance(given, str):
         return f"the timestamp {shown(given)} is no text. {WRITE_IT}"
-    early = f"the timestamp {{}} is before {settings.earliest:%Y}, when no reading can be. {WRITE_IT}"
-    return STAMP_ERRORS.get(reason, early).format(shown(given))
+    if reason in STAMP_ERRORS:
+        return STAMP_ERRORS[reason].format(shown(given))
+    bound = "in 2300 or later" if read >= LATEST else f"before {settings.earliest:%Y}"
+    return f"the timestamp {shown(given)} is {bound}, when no reading can be. {WRITE_IT}"
 
 
 def _refuse_contradictions(rows: Rows) -> None:
     """Two values for one sensor and time: which is meant is not ours to guess."""
+    scored = [row for row in np.flatnonzero(~np.isnan(rows.values)).tolist() if rows.errors[row] is None]
+    seconds = rows.seconds.tolist()
+    keys = [(rows.sensor_ids[row], seconds[row]) for row in scored]
+    if len(set(keys)) == len(keys):
+        return
     first: dict[tuple[str, float], int] = {}
-    scored = np.flatnonzero(~np.isnan(rows.values))
-    for row, second in zip(scored.tolist(), rows.seconds[scored].tolist(), strict=True):
-        if rows.errors[row] is not None:
-            continue
-        before = first.setdefault((rows.sensor_ids[row], second), row)
-        if before != row and rows.values[before] != rows.values[row]:
+    for row, key in zip(scored, keys, strict=True):
+        before = first.setdefault(key, row)
+        if rows.values[before] != rows.values[row]:
             rows.errors[row] = (
                 f"the value {rows.values[row]:g} contradicts row {before}, "
                 f"which has {rows.values[before]:g} for the same sensor and time."
