@@ -8,8 +8,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -36,6 +38,7 @@ log = logging.getLogger("safeplan.serving")
 
 Model = PackedDetector | AnomalyDetector | Forecaster
 
+RECENT = 3600.0  # seconds
 SAME = 1e-6  # how far a packed detector's scores may be from the detector's own; 1e-9 is seen
 
 
@@ -86,6 +89,24 @@ class Library:
             return Version(**content | {"kind": kind, "created": created})
         except (ValueError, KeyError, TypeError):
             return None
+
+    def forget_others(self, name: str, numbers: Collection[int], *, now: float) -> None:
+        """Remove the copies of all versions of a model but these: the folder would grow with each promotion.
+
+        Those of the last hour stay: another worker, a few seconds ahead, may be opening one of them.
+        """
+        folder = self.folder / name
+        for path in folder.iterdir() if folder.is_dir() else ():
+            number = re.match(r"\d+", path.name)
+            if number is None or int(number.group()) in numbers:
+                continue
+            with suppress(FileNotFoundError):  # another worker was faster
+                if path.stat().st_mtime > now - RECENT:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     def _packed(self, version: Version) -> Path:
         return self.folder / version.name / f"{version.number}.npz"

@@ -29,6 +29,8 @@ log = logging.getLogger("safeplan.serving")
 
 Key = tuple[str, Kind]
 
+LONGEST_TAG = 500  # characters of a reason that are kept on a version
+
 
 class CacheSettings(Settings, file="serving", section="cache"):
     """How many models stay in memory."""
@@ -222,12 +224,16 @@ class Champions:
         try:
             serving = self._open(key, name, number)
         except SafePlanError as error:
-            known = failed is not None and str(failed[1]) == str(error)
-            self._failed[name, number] = (_now(), error)
-            if not known and self.away is None:
-                self._refuse(name, number, error)
+            self._note_failure(name, number, error)
             raise
-        self._failed.pop((name, number), None)
+        # Whatever one version's files set off, the others must be followed; the log has the trace.
+        except Exception as error:
+            log.exception("models:/%s/%d could not be opened", name, number)
+            told = RegistryError(f"models:/{name}/{number} cannot be opened: {type(error).__name__}: {error}")
+            self._note_failure(name, number, told)
+            raise told from error
+        if self._failed.pop((name, number), None) is not None:
+            self._tag(name, number, "accepted")
         self.tally.loads += 1
         return serving
 
@@ -253,19 +259,29 @@ class Champions:
             while len(self._loaded) > 2 * self.settings.sensors:
                 self._loaded.popitem(last=False)
                 self.tally.evictions += 1
+        listing = self._listings.get(key)
+        if listing is not None:
+            needed = {serving.version.number, *listing.aliases.values()}
+            self.library.forget_others(listing.name, needed, now=_now().timestamp())
         return serving
 
-    def _refuse(self, name: str, number: int, error: SafePlanError) -> None:
+    def _note_failure(self, name: str, number: int, error: SafePlanError) -> None:
         """Say why a version does not serve: in the log, in the metrics and on the version itself."""
+        before = self._failed.get((name, number))
+        self._failed[name, number] = (_now(), error)
+        if self.away is not None or (before is not None and str(before[1]) == str(error)):
+            return
         uri = f"models:/{name}/{number}"
         self.tally.refusals += 1
         self.tally.refused[uri] = str(error)
         log.error("%s does not serve: %s", uri, error)
-        if isinstance(error, UntrustedModel):
-            try:
-                self.registry.tag(self.registry.version(name, number), serving=f"refused: {error}"[:500])
-            except RegistryError as other:
-                log.warning("%s could not be tagged: %s", uri, other)
+        self._tag(name, number, f"refused: {error}"[:LONGEST_TAG])
+
+    def _tag(self, name: str, number: int, word: str) -> None:
+        try:
+            self.registry.tag(self.registry.version(name, number), serving=word)
+        except RegistryError as error:
+            log.warning("models:/%s/%d could not be tagged: %s", name, number, error)
 
     def _number(self, key: Key) -> int:
         listing = self._listings.get(key)

@@ -1,6 +1,6 @@
-"""The thread that follows the aliases: one bulk query every few seconds, at no two workers' same moment.
+"""A thread that looks at something every few seconds, such as the aliases; no two workers at the same moment.
 
-Knows time and chance. Leaves what a moved alias means to `champions`.
+Knows time and chance. Leaves what is seen, such as a moved alias, to whoever looks.
 """
 
 import logging
@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from serving.champions import Champions
 from training.errors import SafePlanError
 from training.settings import Settings
 
@@ -25,19 +24,13 @@ class FollowSettings(Settings, file="serving", section="follow"):
 
 
 class Follower:
-    """Looks at the aliases until it is closed; registry errors are survived and shown in `champions.away`."""
+    """Looks again and again until it is closed; whatever a look raises, the next one happens."""
 
     def __init__(
-        self,
-        champions: Champions,
-        settings: FollowSettings,
-        *,
-        also: Callable[[], None] = lambda: None,
-        chance: random.Random | None = None,
+        self, look: Callable[[], object], settings: FollowSettings, *, chance: random.Random | None = None
     ) -> None:
-        self.champions = champions
+        self.look = look
         self.settings = settings
-        self.also = also
         self.chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -57,11 +50,10 @@ class Follower:
 
     def _run(self) -> None:
         while not self._closed.wait(self.pause()):
-            for look in (self.champions.refresh, self.also):
-                try:
-                    look()
-                except SafePlanError as error:
-                    log.debug("a look at the aliases failed: %s", error)
-                # Whatever else goes wrong, the next look must happen, or promotions are never seen again.
-                except Exception:
-                    log.exception("a look at the aliases failed")
+            try:
+                self.look()
+            except SafePlanError as error:
+                log.debug("a look failed: %s", error)
+            # Whatever else goes wrong, the next look must happen, or promotions are never seen again.
+            except Exception:
+                log.exception("a look failed")

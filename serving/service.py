@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from serving.champions import CacheSettings, Champions
@@ -17,10 +16,10 @@ from serving.follower import Follower, FollowSettings
 from serving.recent import RecentReadings, RecentSettings
 from serving.record import Record
 from serving.scoring import Scorer
-from training.errors import SafePlanError
+from training.errors import SafePlanError, StoreError
 from training.judging import IngestSettings
 from training.kinds import Kind
-from training.sensors import Sensor
+from training.sensors import Fleet, Sensor
 from training.settings import load
 from training.workspace import Workspace
 
@@ -35,12 +34,17 @@ IMPATIENT = {
 }
 
 
-@dataclass
 class KnownSensors:
     """What is known about the sensors, renewed now and then; as it was where that fails."""
 
-    workspace: Workspace
-    sensors: Mapping[str, Sensor]
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.sensors: Mapping[str, Sensor]
+        try:
+            self.renew()
+        except StoreError as error:
+            log.warning("of the sensors only what conf/sensors.yaml says is known yet: %s", error)
+            self.sensors = Fleet.from_yaml()
 
     def renew(self) -> None:
         """Read the file and the table again."""
@@ -64,17 +68,20 @@ class FleetService:
             settings=load(CacheSettings),
         )
         self.recent = RecentReadings(lambda: workspace.readings, load(RecentSettings))
-        self.known = KnownSensors(workspace, {})
+        self.known = KnownSensors(workspace)
         self.scorer = Scorer(
             self.champions, self.recent, sensors=lambda: self.known.sensors, ingest=load(IngestSettings)
         )
-        self.follower = Follower(self.champions, load(FollowSettings), also=self.known.renew)
+        # Three threads: a database that hangs must not keep promotions waiting.
+        looks = (self.champions.refresh, self.known.renew, self.recent.read_again)
+        self.followers = [Follower(look, load(FollowSettings)) for look in looks]
         self.warm = False
         self._closing = threading.Event()
 
     def start(self, *, warm_up: bool = True) -> None:
         """Begin to follow the aliases; load all champions meanwhile, if wanted."""
-        self.follower.start()
+        for follower in self.followers:
+            follower.start()
         if warm_up:
             threading.Thread(target=self.warm_up, name="warm-up", daemon=True).start()
 
@@ -104,5 +111,6 @@ class FleetService:
     def close(self) -> None:
         """Stop following and asking; what is being answered is answered."""
         self._closing.set()
-        self.follower.close()
+        for follower in self.followers:
+            follower.close()
         self.recent.close()

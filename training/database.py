@@ -36,6 +36,7 @@ from training.store_errors import store_errors
 
 SQLITE_PATIENCE_SECONDS = 60
 CONNECT_SECONDS = 10  # until a server that does not answer counts as away
+VANISHED_MS = 30_000  # until one that was connected, and says nothing more, counts as away
 
 
 class DatabaseSettings(Settings, file="training", section="database"):
@@ -216,9 +217,8 @@ def open_database(url: str | None = None) -> Engine:
         if address.get_backend_name() == "sqlite":
             engine = _open_sqlite(address)
         else:
-            engine = create_engine(
-                address, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
-            )
+            patience = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": VANISHED_MS}
+            engine = create_engine(address, pool_pre_ping=True, connect_args=patience)
         try:
             bring_up_to_date(engine)
         except BaseException:

@@ -82,7 +82,12 @@ def test_an_alias_moved_in_the_mlflow_ui_counts_the_same(plant, service):
 def test_the_follower_looks_by_itself(plant, service):
     version_of(service)
     seen = threading.Event()
-    follower = Follower(service.champions, FollowSettings(every=0.05), also=seen.set)
+
+    def look():
+        service.champions.refresh()
+        seen.set()
+
+    follower = Follower(look, FollowSettings(every=0.05))
     promote(plant, 2)
 
     follower.start()
