@@ -11,15 +11,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import Field
+from sqlalchemy.exc import DataError as DataRefused
 
 from serving.contract import Answer
 from serving.predictions import PredictionStore
-from training.errors import SafePlanError
+from training.errors import DataError, StoreError
 from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
@@ -60,14 +62,7 @@ class KeptPredictions:
         self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
 
     def start(self) -> None:
-        """Take up what was left over from the last run, and begin to write."""
-        for path in sorted(self.leftover.parent.glob(f"{self.leftover.name}-*.jsonl")):
-            try:
-                lines = path.read_text(encoding="utf-8").splitlines()
-                path.unlink()
-            except OSError:
-                continue  # another worker took it
-            self.add([json.loads(line) for line in lines])
+        """Begin to write, what was left over from the last run too."""
         self._thread.start()
 
     def take(self, answer: Answer) -> None:
@@ -94,13 +89,14 @@ class KeptPredictions:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(patience)
-        with self._lock:
-            rows = list(self._waiting)
-            self._waiting.clear()
+        # A writing that still goes on may keep some of these as well; the next start finds them there.
+        rows = self._taken(len(self._waiting))
         if rows:
-            self.leftover.parent.mkdir(parents=True, exist_ok=True)
             path = self.leftover.with_name(f"{self.leftover.name}-{time.time_ns()}.jsonl")
-            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+            part.replace(path)
             log.warning("%d predictions wait in %s for the next start", len(rows), path)
 
     def _run(self) -> None:
@@ -109,24 +105,66 @@ class KeptPredictions:
         self._write_all()
 
     def _write_all(self) -> None:
-        while rows := [
-            self._waiting[place] for place in range(min(len(self._waiting), self.settings.at_once))
-        ]:
-            try:
-                write(self.store(), rows)
-            # Whatever the driver raises, the rows stay, and answers go on.
-            except Exception as error:
-                if not self._away:
-                    log.warning("predictions wait for the database: %s", error)
-                self._away = True
-                if not isinstance(error, SafePlanError):
-                    log.exception("predictions could not be written")
-                return
-            with self._lock:
-                for _ in rows:
-                    self._waiting.popleft()
-            self.kept += len(rows)
+        try:
+            store = self.store()
+            while rows := self._next():
+                self._write(store, rows)
+                self._taken(len(rows))
+            self._write_leftovers(store)
             self._away = False
+        except StoreError as error:
+            if not self._away:
+                log.warning("predictions wait for the database: %s", error)
+            self._away = True
+        # Whatever else goes wrong, the rows stay and the next look must happen.
+        except Exception:
+            log.exception("predictions could not be written")
+
+    def _write_leftovers(self, store: PredictionStore) -> None:
+        """Those of the last run; another worker may do the same, which changes nothing."""
+        for path in sorted(self.leftover.parent.glob(f"{self.leftover.name}-*.jsonl")):
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+            except FileNotFoundError:
+                continue
+            for first in range(0, len(lines), self.settings.at_once):
+                rows = [json.loads(line) for line in lines[first : first + self.settings.at_once]]
+                self._write(store, rows)
+            path.unlink(missing_ok=True)
+
+    def _write(self, store: PredictionStore, rows: list[dict[str, Any]]) -> None:
+        """Keep rows; one that no table takes is lost alone, and does not stand in the way of the others.
+
+        Raises:
+            StoreError: the database is away, locked or full.
+        """
+        try:
+            write(store, rows)
+        except StoreError as error:
+            if not isinstance(error.__cause__, DataRefused):
+                raise
+            refusal: Exception = error
+        # Such as a time after the year 9999.
+        except (DataError, ValueError, TypeError, OverflowError) as error:
+            refusal = error
+        else:
+            self.kept += len(rows)
+            return
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            self._write(store, rows[:middle])
+            self._write(store, rows[middle:])
+        else:
+            self.lost += 1
+            log.error("a prediction cannot be kept: %s", refusal)
+
+    def _next(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return list(islice(self._waiting, self.settings.at_once))
+
+    def _taken(self, rows: int) -> list[dict[str, Any]]:
+        with self._lock:
+            return [self._waiting.popleft() for _ in range(min(rows, len(self._waiting)))]
 
 
 def rows_to_keep(answer: Answer, made_at: datetime) -> list[dict[str, Any]]:
