@@ -1,7 +1,7 @@
 """JSON bodies of `POST /invocations` as requests, with a sentence for each way to get one wrong.
 
-Knows JSON and the four layouts of rows that MLflow knows. A body that cannot be meant is refused whole;
-a row that cannot be answered is left in, and gets its own `error` later.
+Knows JSON, both ways, and the four layouts of rows that MLflow knows. A body that cannot be meant is refused
+whole; a row that cannot be answered is left in, and gets its own `error` later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,11 @@ KNOWN = ", ".join(COLUMNS_IN)
 EXPECTED = (
     '{"dataframe_records": [{"sensor_id": "PT-1001", "timestamp": "2026-01-31T23:00:00Z", "value": 1.5}]}'
 )
+
+
+def as_json(content: Any) -> bytes:
+    """JSON as it is answered: numbers that are not finite are null."""
+    return pydantic_core.to_json(content, inf_nan_mode="null")
 
 
 def check_content_type(header: str | None) -> None:

@@ -6,6 +6,7 @@ Knows names, units and how several workers add up. Counts what it is told and lo
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -96,6 +97,21 @@ class Metrics:
         """Everything in Prometheus' text format."""
         if SHARED_FOLDER not in os.environ:
             return generate_latest(self.registry)
+        _forget_the_dead(Path(os.environ[SHARED_FOLDER]))
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+    def close(self) -> None:
+        """Take this worker's gauges away; its counts stay."""
+        if SHARED_FOLDER in os.environ:
+            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take away the gauges of workers that were killed and could not do it themselves."""
+    for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -1,36 +1,39 @@
 """`POST /invocations` and its neighbours: the HTTP app around the fleet's service.
 
-Knows statuses, headers, limits of time and size, and what is logged of a request: never its rows, never its
-token. Leaves what a body means to `bodies`, answers to `scoring`, processes and addresses to `running`.
+Knows paths, limits of time and size, and turns. Leaves tokens and the log to `guard`, what a body means to
+`bodies`, answers to `scoring`, processes and addresses to `running`.
 """
 
 import asyncio
-import logging
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pydantic_core
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from serving.bodies import check_content_type, read_body
+from serving.bodies import as_json, check_content_type, read_body
 from serving.contract import Answer, BadRequest
+from serving.guard import Guard, of_bad_request, of_starlette
 from serving.kept_predictions import KeptPredictions
 from serving.metrics import Metrics
-from serving.openapi import DESCRIPTION, INVOCATIONS, METRICS_TEXT, MODELS, SECURED, STATE, errors
+from serving.openapi import (
+    DESCRIPTION,
+    HEALTH,
+    METRICS_TEXT,
+    MODELS,
+    READY,
+    SCHEMES,
+    SECURED,
+    errors,
+    invocations_of,
+)
 from serving.service import FleetService
 from serving.tokens import Tokens
 
-log = logging.getLogger("safeplan.requests")
-
-SENTENCES = {
-    404: "There is no {path}. There are /invocations, /models, /metrics, /health, /ready and /openapi.json.",
-    405: "{path} does not take {method}.",
-}
+LOOK_SECONDS = 5.0  # between two looks at what the gauges show
 BODY_SECONDS = 10.0  # a body that takes longer to arrive is given up
 
 
@@ -54,14 +57,20 @@ class Desk:
         body = await self._body(request)
         answer, content = await self._in_turn(self._answered, body)
         rows, wrong = self.metrics.answered(answer)
-        request.state.told = {"rows": rows, "row_errors": wrong}
+        request.state.told.update(rows=rows, row_errors=wrong)
         headers = {"SafePlan-Note": "; ".join(answer.notes)} if answer.notes else {}
         return Response(content, media_type="application/json", headers=headers)
 
     def observe(self) -> bytes:
         """All metrics, as they are now."""
-        self.metrics.look(self.service, self.keeper.counts if self.keeper else {})
+        self._look()
         return self.metrics.text()
+
+    async def keep_looking(self) -> None:
+        """Look now and then: of several workers one is asked for metrics, which are those of all."""
+        while True:
+            await asyncio.to_thread(self._look)
+            await asyncio.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
         """Finish what was taken in."""
@@ -69,6 +78,10 @@ class Desk:
         if self.keeper is not None:
             self.keeper.close()
         self.service.close()
+        self.metrics.close()
+
+    def _look(self) -> None:
+        self.metrics.look(self.service, self.keeper.counts if self.keeper else {})
 
     def _answered(self, body: bytes) -> tuple[Answer, bytes]:
         answer = self.service.scorer.answer(read_body(body, self.limits))
@@ -119,7 +132,9 @@ def create_app(service: FleetService, tokens: Tokens, keeper: KeptPredictions | 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(desk.keep_looking())
         yield
+        looking.cancel()
         await asyncio.to_thread(desk.close)
 
     app = FastAPI(
@@ -131,39 +146,38 @@ def create_app(service: FleetService, tokens: Tokens, keeper: KeptPredictions | 
         lifespan=lifespan,
     )
     app.state.desk = desk
-    app.exception_handler(BadRequest)(_of_bad_request)
-    app.exception_handler(HTTPException)(_of_starlette)
-    app.middleware("http")(_guarded(desk))
-    _add_routes(app, desk)
+    app.exception_handler(BadRequest)(of_bad_request)
+    app.exception_handler(HTTPException)(of_starlette)
+    _add_routes(app, desk, SECURED if tokens else {})
+    paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
+    app.add_middleware(Guard, tokens=tokens, metrics=desk.metrics, paths=paths)
+    app.openapi().setdefault("components", {})["securitySchemes"] = SCHEMES
     return app
 
 
-def as_json(content: Any) -> bytes:
-    """JSON as it is answered: numbers that are not finite are null."""
-    return pydantic_core.to_json(content, inf_nan_mode="null")
-
-
-def _add_routes(app: FastAPI, desk: Desk) -> None:
+def _add_routes(app: FastAPI, desk: Desk, secured: dict[str, Any]) -> None:
     service = desk.service
 
     @app.post(
-        "/invocations", openapi_extra=INVOCATIONS | SECURED, responses=errors(400, 401, 408, 413, 415, 503)
+        "/invocations",
+        openapi_extra=invocations_of(desk.limits) | secured,
+        responses=errors(400, 401, 408, 413, 415, 500, 503),
     )
     async def invocations(request: Request) -> Response:
         """Score the rows that have a value, forecast the others, and look `horizon` steps ahead."""
         return await desk.invoke(request)
 
-    @app.get("/models", openapi_extra=SECURED, responses=MODELS | errors(401))
+    @app.get("/models", openapi_extra=secured, responses=MODELS | errors(401))
     async def models() -> Response:
         """Which version serves each sensor in memory, since when, and which were refused and why."""
         return Response(as_json(describe(service)), media_type="application/json")
 
-    @app.get("/metrics", openapi_extra=SECURED, responses=METRICS_TEXT | errors(401))
+    @app.get("/metrics", openapi_extra=secured, responses=METRICS_TEXT | errors(401))
     async def metrics() -> Response:
         """What Prometheus reads."""
         return Response(await asyncio.to_thread(desk.observe), media_type="text/plain; version=0.0.4")
 
-    @app.get("/health", responses=STATE)
+    @app.get("/health", responses=HEALTH)
     async def health(request: Request) -> Response:
         """Alive; with a token also what is out of reach, and why."""
         troubles = service.troubles()
@@ -173,7 +187,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
             content["predictions"] = desk.keeper.counts if desk.keeper else None
         return Response(as_json(content), media_type="application/json")
 
-    @app.get("/ready", responses=STATE | errors(503))
+    @app.get("/ready", responses=READY | errors(503))
     async def ready() -> Response:
         """Whether there is a champion to serve."""
         if not service.champions.serving():
@@ -201,64 +215,3 @@ def describe(service: FleetService) -> dict[str, Any]:
     ]
     refused = [{"model": uri, "why": why} for uri, why in sorted(service.champions.tally.refused.items())]
     return {"models": sorted(loaded, key=lambda one: (one["sensor_id"], one["kind"])), "refused": refused}
-
-
-OPEN = frozenset({"/health", "/ready", "/ping", "/openapi.json"})
-
-Next = Callable[[Request], Awaitable[Response]]
-
-
-def _guarded(desk: Desk) -> Callable[[Request, Next], Awaitable[Response]]:
-    async def guard(request: Request, call_next: Next) -> Response:
-        begun, request.state.told = time.perf_counter(), {}
-        path = request.url.path
-        try:
-            if path not in OPEN and not desk.tokens.allow(request.headers.get("authorization")):
-                response = refusal("This needs a token. Send: Authorization: Bearer TOKEN", 401)
-            else:
-                response = await call_next(request)
-        # Whatever is wrong with us, the client gets an answer and the log the trace.
-        except Exception:
-            log.exception("request failed")
-            response = refusal("This failed on our side; the log of the server says more.", 500)
-        known = path if path in {route.path for route in request.app.routes} else "other"
-        seconds = time.perf_counter() - begun
-        desk.metrics.requests.labels(known, response.status_code).inc()
-        if path == "/invocations":
-            desk.metrics.seconds.observe(seconds)
-        if response.status_code >= 400:
-            desk.metrics.refusals.labels(str(response.status_code)).inc()
-        response.headers["SafePlan-Request"] = number = uuid.uuid4().hex[:16]
-        log.info(
-            "request",
-            extra={
-                "request": number,
-                "method": request.method,
-                "path": known,
-                "status": response.status_code,
-                "ms": round(1000 * seconds, 1),
-                **request.state.told,
-            },
-        )
-        return response
-
-    return guard
-
-
-def refusal(sentence: str, status: int) -> Response:
-    """An error as every error of this app looks."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}, 408: {"Connection": "close"}}
-    return Response(as_json({"error": sentence}), status, headers.get(status), "application/json")
-
-
-async def _of_bad_request(_: Request, error: Exception) -> Response:
-    assert isinstance(error, BadRequest)
-    return refusal(str(error), error.status)
-
-
-async def _of_starlette(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    sentence = SENTENCES.get(error.status_code, str(error.detail))
-    response = refusal(sentence.format(path=request.url.path[:80], method=request.method), error.status_code)
-    response.headers.update(error.headers or {})
-    return response
