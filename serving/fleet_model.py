@@ -2,7 +2,8 @@
 
 `mlflow models serve -m models:/safeplan-fleet@champion --env-manager local` finds the sensors' champions
 through `MLFLOW_TRACKING_URI` (or `SAFEPLAN_HOME`) and their readings through `SAFEPLAN_DATABASE_URL`, as
-every `safeplan` command does. Knows MLflow's model interface; leaves answers to `scoring`.
+every `safeplan` command does. Knows MLflow's model interface; leaves requests in JSON to `mlflow_door`, and
+answers to `scoring`.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
 from serving.contract import BadRequest, ask_of_frame
+from serving.mlflow_door import open_door
 from serving.service import FleetService
 from training.workspace import Workspace
 
@@ -26,6 +28,7 @@ class FleetModel(PythonModel):
     def load_context(self, context: Any) -> None:  # noqa: ARG002
         """Open the service once, when the server starts."""
         self.service = FleetService(Workspace.here())
+        open_door(self, self.service)
         self.service.start()
 
     def predict(

@@ -129,3 +129,12 @@ def ask(client: httpx.Client) -> Callable[..., list[dict]]:
         return json.loads(answer.content)["predictions"]
 
     return post
+
+
+@pytest.fixture(scope="module")
+def shared_service(grown: Path) -> Iterator[FleetService]:
+    """One service for all tests of a module: for those that change nothing."""
+    with settled(grown) as workspace:
+        made = FleetService(workspace)
+        yield made
+        made.close()
