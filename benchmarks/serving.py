@@ -1,0 +1,189 @@
+"""One endpoint for a fleet: how quick beside an empty model, how big, and what promotions and outages cost.
+
+    python -m benchmarks.serving --json OUT [--sensors 500] [--seconds 60]
+
+Three servers answer the same requests in turns: MLflow's with an empty model, MLflow's with `safeplan-fleet`,
+and `safeplan serve`. Then `safeplan serve` with two workers is asked without pause while versions are
+promoted, rolled back and broken, and the registry and the database go away.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mlflow
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.serving_fleet import SHAPES as LEARNED_SHAPES
+from benchmarks.serving_fleet import build, course
+from benchmarks.serving_load import under_load
+from benchmarks.serving_processes import BIN, Process, free_port
+from serving.contract import SIGNATURE
+from serving.registration import register_fleet_model
+from training.workspace import Workspace
+
+# Rows, sensors, times asked.
+SHAPES = {
+    "1 row": (1, 1, 300),
+    "100 rows, 100 sensors": (100, 100, 100),
+    "1,000 rows, 500 sensors": (1000, 500, 60),
+}
+EMPTY, PLAIN, OWN = "mlflow, empty model", "mlflow, safeplan-fleet", "safeplan serve"
+
+
+def body(rows: int, sensors: int, names: list[str], *, forecast: bool = False) -> bytes:
+    """Readings behind the stored ones, of so many sensors: usual ones, and one in twenty that is odd."""
+    coming = [course(shape, 0) for shape in range(LEARNED_SHAPES)]
+    asked = []
+    for row in range(rows):
+        number = row % sensors
+        reading = coming[number % LEARNED_SHAPES].iloc[row // sensors]
+        value = None if forecast else reading["value"] + 9.0 * (row % 20 == 19)
+        stamp = f"{reading['timestamp']:%Y-%m-%dT%H:%M:%SZ}"
+        asked.append({"sensor_id": names[number], "timestamp": stamp, "value": value})
+    return json.dumps({"dataframe_records": asked}).encode()
+
+
+def take_turns(servers: Mapping[str, str], content: bytes, times: int) -> dict[str, list[float]]:
+    """Milliseconds of each answer, the servers asked in turns so that all meet the same machine."""
+    found: dict[str, list[float]] = {name: [] for name in servers}
+    with httpx.Client(timeout=120) as client:
+        for turn in range(times + 3):
+            for name, url in servers.items():
+                begun = time.perf_counter()
+                answer = client.post(
+                    f"{url}/invocations", content=content, headers={"Content-Type": "application/json"}
+                )
+                spent = 1000 * (time.perf_counter() - begun)
+                answer.raise_for_status()
+                if turn >= 3:
+                    found[name].append(spent)
+    return found
+
+
+def summary(found: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Medians and 99th percentiles, and their ratios to the empty model's."""
+    told = {}
+    for name, spent in found.items():
+        p50, p99 = np.quantile(spent, [0.5, 0.99]).round(2).tolist()
+        told[name] = {
+            "p50_ms": p50,
+            "p99_ms": p99,
+            "p50_ratio": round(p50 / float(np.median(found[EMPTY])), 2),
+            "p99_ratio": round(p99 / float(np.quantile(found[EMPTY], 0.99)), 2),
+        }
+    return told
+
+
+def measure_speed(workspace: Workspace, names: list[str], folder: Path) -> dict[str, Any]:
+    """Latency, memory and start of the three servers."""
+    environ = {"SAFEPLAN_HOME": str(workspace.home), "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+    mlflow.pyfunc.save_model(
+        str(folder / "empty"),
+        python_model=str(Path(__file__).parent / "empty_model.py"),
+        signature=SIGNATURE,
+        pip_requirements=["mlflow"],
+    )
+    ports = {name: free_port() for name in (EMPTY, PLAIN, OWN)}
+    plain = [str(BIN / "mlflow"), "models", "serve", "--env-manager", "local"]
+    commands = {
+        EMPTY: [*plain, "-m", str(folder / "empty"), "-p", str(ports[EMPTY])],
+        PLAIN: [*plain, "-m", "models:/safeplan-fleet@champion", "-p", str(ports[PLAIN])],
+        OWN: [str(BIN / "safeplan"), "serve", "--port", str(ports[OWN])],
+    }
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    told: dict[str, Any] = {"start_seconds": {}, "first_answer_seconds": {}, "resident_mb": {}, "latency": {}}
+    with ExitStack() as stack:
+        running = {}
+        for name, command in commands.items():
+            one = stack.enter_context(Process(command, environ, folder / f"{name}.log"))
+            running[name] = one
+            told["start_seconds"][name] = round(one.wait_for(f"{urls[name]}/ping"), 1)
+            first = httpx.post(
+                f"{urls[name]}/invocations",
+                content=body(1, 1, names),
+                headers={"Content-Type": "application/json"},
+                timeout=120,
+            )
+            first.raise_for_status()
+            told["first_answer_seconds"][name] = round(time.perf_counter() - one.begun, 1)
+        for name in (PLAIN, OWN):
+            told.setdefault("all_loaded_seconds", {})[name] = load_all(urls[name], names, running[name])
+        for shape, (rows, sensors, times) in SHAPES.items():
+            content = body(rows, min(sensors, len(names)), names)
+            told["latency"][shape] = summary(take_turns(urls, content, times))
+        shape = "1,000 rows, 500 sensors, all to forecast"
+        content = body(1000, min(500, len(names)), names, forecast=True)
+        told["latency"][shape] = summary(take_turns(urls, content, 20))
+        told["resident_mb"] = {name: round(one.resident_bytes() / 2**20) for name, one in running.items()}
+    return told
+
+
+def load_all(url: str, names: list[str], server: Process) -> float:
+    """Ask for both models of every sensor; seconds since the server was started."""
+    with httpx.Client(timeout=300) as client:
+        for first in range(0, len(names), 25):
+            some = names[first : first + 25]
+            for forecast in (False, True):
+                client.post(
+                    f"{url}/invocations",
+                    content=body(len(some), len(some), some, forecast=forecast),
+                    headers={"Content-Type": "application/json"},
+                ).raise_for_status()
+    return round(time.perf_counter() - server.begun, 1)
+
+
+def show(told: Mapping[str, Any]) -> None:
+    """The same as tables."""
+    table = Table("request", "server", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio", box=None)
+    for shape, servers in told["speed"]["latency"].items():
+        for name, one in servers.items():
+            table.add_row(
+                shape, name, *(f"{one[key]:g}" for key in ("p50_ms", "p99_ms", "p50_ratio", "p99_ratio"))
+            )
+    console = Console(width=120)
+    console.print(table)
+    for key in ("start_seconds", "first_answer_seconds", "all_loaded_seconds", "resident_mb"):
+        console.print(key, told["speed"][key])
+    console.print(told["load"])
+
+
+def main() -> None:
+    """Build, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--sensors", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--database", default=os.environ.get("SAFEPLAN_TEST_POSTGRES", ""))
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="safeplan-serving-") as place:
+        folder = Path(place)
+        os.environ["SAFEPLAN_HOME"] = str(folder / "home")
+        for name in ("MLFLOW_TRACKING_URI", "SAFEPLAN_DATABASE_URL"):
+            os.environ.pop(name, None)
+        workspace = Workspace(folder / "home")
+        begun = time.perf_counter()
+        names, uploads = build(workspace, chosen.sensors)
+        register_fleet_model(workspace)
+        told: dict[str, Any] = {
+            "sensors": len(names),
+            "models": 2 * len(names),
+            "build_seconds": round(time.perf_counter() - begun, 1),
+            "speed": measure_speed(workspace, names, folder),
+        }
+        told["load"] = under_load(workspace, names, uploads, folder, chosen.seconds, chosen.database)
+    chosen.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
+    show(told)
+
+
+if __name__ == "__main__":
+    main()

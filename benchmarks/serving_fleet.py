@@ -1,0 +1,126 @@
+"""A fleet of many sensors for the serving benchmark, built in a minute: few models learned, registered often.
+
+Knows how versions share one upload, and how a broken one is made.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from training.fit import Assignment, Candidate, fit
+from training.gate import GateSettings
+from training.kinds import Kind
+from training.plan import Plan
+from training.publishing import LoggedModel, Publisher
+from training.recording import shell_of, version_tags
+from training.registry import Registry, Version
+from training.sensor_sources import add_missing
+from training.sensors import Sensor
+from training.standalone import example_rows
+from training.workspace import Workspace
+
+LEARNED = 6_000  # readings of each model learned, one a minute
+STORED = 400  # of each sensor in the fleet
+MORE = 200  # readings after those learned from, to be asked about
+START = datetime(2026, 1, 1)  # noqa: DTZ001 (UTC, as in the store)
+SHAPES = 2  # models of each kind that are really learned
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One learned model, uploaded once."""
+
+    candidate: Candidate
+    run_id: str
+    logged: LoggedModel
+
+
+def course(seed: int, rows: int) -> pd.DataFrame:
+    """A reading a minute with a daily course: the last of those learned, or the further ones."""
+    times = pd.date_range(START, periods=LEARNED + MORE, freq="min")
+    chance = np.random.default_rng(seed)
+    minutes = np.arange(len(times)) % 1440
+    values = 20 + 3 * np.sin(2 * np.pi * minutes / 1440) + chance.normal(0, 0.3, len(times))
+    whole = pd.DataFrame({"timestamp": times, "value": values.round(3)})
+    return whole.iloc[LEARNED:] if rows <= 0 else whole.iloc[LEARNED - rows : LEARNED]
+
+
+def learn(workspace: Workspace, folder: Path) -> dict[Kind, list[Upload]]:
+    """Learn a few models and upload them."""
+    plan = Plan.from_conf(trials=2)
+    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
+    uploads: dict[Kind, list[Upload]] = {}
+    for kind in Kind:
+        for seed in range(SHAPES):
+            readings = course(seed, LEARNED).assign(data_quality=0)
+            given = Assignment(
+                Sensor(id=f"shape-{seed}"),
+                kind,
+                readings,
+                (),
+                plan.__class__(**vars(plan) | {"gate": gate}),
+                folder,
+            )
+            candidate = fit(given)
+            assert isinstance(candidate, Candidate)
+            uploads.setdefault(kind, []).append(upload(workspace, candidate))
+    return uploads
+
+
+def upload(workspace: Workspace, candidate: Candidate) -> Upload:
+    """Upload a model's files below a run."""
+    tracker, kind = workspace.tracker, candidate.kind
+    run = tracker.open(kind.experiment, candidate.sensor.id, {})
+    logged = Publisher(tracker.client).upload_model(
+        run,
+        candidate.package,
+        candidate.sensor.id,
+        shell=shell_of(kind),
+        example=example_rows(kind, candidate.window.end, 20.0),
+        params={},
+    )
+    tracker.finish(run.run_id)
+    return Upload(candidate, run.run_id, logged)
+
+
+def register(
+    registry: Registry,
+    sensor_id: str,
+    one: Upload,
+    *,
+    source: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Version:
+    """Another version of a sensor's model, from files that are there already."""
+    usual = version_tags(one.candidate) | {"sensor_id": sensor_id, "validation_status": "passed"}
+    return registry.register(
+        sensor_id,
+        one.candidate.kind,
+        source=source or one.logged.source,
+        run_id=one.run_id,
+        model_id=one.logged.model_id,
+        tags=usual | dict(tags or {}),
+    )
+
+
+def build(workspace: Workspace, sensors: int) -> tuple[list[str], dict[Kind, list[Upload]]]:
+    """Register two champions for each sensor, and store its readings; the ids and what was uploaded."""
+    folder = Path(tempfile.mkdtemp(prefix="safeplan-benchmark-"))
+    uploads = learn(workspace, folder)
+    names = [f"PT-{number:04}" for number in range(sensors)]
+    for number, name in enumerate(names):
+        for kind in Kind:
+            workspace.registry.promote(register(workspace.registry, name, uploads[kind][number % SHAPES]))
+    stored = pd.concat(
+        [course(number % SHAPES, STORED).assign(sensor_id=name) for number, name in enumerate(names)]
+    )
+    workspace.readings.ingest(stored)
+    add_missing(workspace.engine, names)
+    shutil.rmtree(folder)
+    return names, uploads
