@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -74,7 +75,9 @@ def requirements() -> list[str]:
 def _log(workspace: Workspace, run_id: str) -> ModelInfo:
     experiment = workspace.mlflow.get_run(run_id).info.experiment_id
     model = workspace.mlflow.create_logged_model(experiment, name=NAME, source_run_id=run_id)
-    with _only_our_code(workspace):
+    with _only_our_code(workspace), warnings.catch_warnings():
+        # MLflow would put an example to a whole service; the signature is ours, not inferred from one.
+        warnings.filterwarnings("ignore", message=".*input example was not provided")
         logged: ModelInfo = Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
