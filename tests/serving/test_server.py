@@ -171,7 +171,10 @@ def test_metrics_count_requests_rows_errors_and_models(client):
     assert any(line.startswith("safeplan_registry_last_contact_timestamp_seconds 1") for line in lines)
 
 
-def test_the_log_tells_of_requests_but_not_what_they_carried(guarded, caplog):
+def test_the_log_tells_of_requests_but_not_what_they_carried(guarded, caplog, monkeypatch):
+    # MLflow, when it makes its tables in this process, silences every logger there is.
+    monkeypatch.setattr(logging.getLogger("safeplan.requests"), "disabled", False)
+    monkeypatch.setattr(logging.getLogger("safeplan"), "propagate", True)
     caplog.set_level(logging.INFO, "safeplan")
     odd = {"dataframe_records": [{"sensor_id": "SECRET-TAG", "timestamp": STAMP, "value": 123.456}]}
 
