@@ -341,6 +341,42 @@ def dashboard(
 
 
 @app.command()
+def drift(
+    names: Names = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the fleet page and a report a model there.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=0.2, help="False alarms a check, like 0.01.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare readings since training with the window each champion was trained on.
+
+    Example: safeplan drift 'PT-*' --html drift
+    """
+    from monitoring.drift_checked import drift_rows
+    from monitoring.drift_comparison import DriftSettings
+    from monitoring.drift_fleet import check_fleet
+    from training.console import progress
+    from training.settings import load as load_settings
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    chosen = workspace.fleet.match(names or ())
+    settings = load_settings(DriftSettings)
+    if rate is not None:
+        settings = settings.model_copy(update={"false_alarm_rate": rate})
+    with progress("checking", 2 * len(chosen)) as advance:
+        outcomes = check_fleet(workspace, chosen, now=_now(), settings=settings, html=html, watch=advance)
+    if not as_json:
+        _show("drift", drift_rows(outcomes), as_json=False, below="advice")
+    failed = [one for one in outcomes if one.failed]
+    if as_json or failed:
+        _report("drift", outcomes if as_json else failed, as_json)
+
+
+@app.command()
 def promote(
     name: Name,
     kind: OneKind,

@@ -1,9 +1,11 @@
 """Have the readings drifted from the window a model was trained on? A verdict that can be believed.
 
-`compare` answers for two frames of readings and knows no database. The false-alarm rate is the one number
+`compare` answers for two frames of readings and knows no database; `check_fleet` asks it for every champion,
+`DriftCheckStore.latest` says what came of it last. The false-alarm rate is the one number
 to set: how far blocks of readings move by themselves is learned from the window's own past, its
 autocorrelation, day, week and the distance of the check included. Reading order: `drift_comparison` (what is
-asked when), `drift_blocks`, `drift_statistics`, `drift_null`, `drift_judgement`, `drift_kinds`.
+asked when), `drift_blocks`, `drift_statistics`, `drift_null`, `drift_judgement`, `drift_kinds`; for a fleet,
+`drift_fleet`, `drift_models`, `drift_quality`, `drift_neighbours`, `drift_recording`, `drift_page`.
 """
 
 from datetime import timedelta

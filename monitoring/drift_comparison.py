@@ -4,7 +4,8 @@ Knows in which order to ask: is there enough, does anything move at all, has it 
 Leaves each question to its room.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,6 +43,11 @@ class DriftSettings(Settings, file="monitoring", section="drift"):
     current: timedelta = Field(
         timedelta(days=2), gt=timedelta(0), description="newest readings that are checked, since training"
     )
+    silent_steps: float = Field(12, gt=1, description="steps without a reading that are a silence")
+    stale_after: timedelta = Field(
+        timedelta(days=60), gt=timedelta(0), description="age from which on a model is stale"
+    )
+    reports: int = Field(20, ge=0, description="most drifted models with a report of their own in a run")
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,24 @@ class Comparison:
             return RETRAIN_AGED
         return ADVICE[self.origin] if self.drifted else ""
 
+    def by_instrument(self, faults: Sequence[str]) -> "Comparison":
+        """The same drift, of which instrument faults are the likelier cause."""
+        words = f"{self.reason}; faults of the instrument: {', '.join(faults)}"
+        return replace(self, origin=Origin.INSTRUMENT, reason=words)
+
     def channel(self, name: str) -> list[Finding]:
         """What was found under one heading: value, course, score, error, missing or step."""
         found = () if self.judgement is None else self.judgement.findings
         return [finding for finding in found if finding.statistic.channel == name]
+
+    def told_of(self, name: str) -> tuple[float, str]:
+        """The p of one heading, corrected for all that is looked at, and why."""
+        found = self.channel(name)
+        if self.judgement is None or not found:
+            p = self.p_value if name == "value" and self.p_value is not None else 1.0
+            return p, self.reason
+        p = self.judgement.corrected(found)
+        return p, self.reason if p <= self.false_alarm_rate else f"as usual (p {p:.2g})"
 
     def measures(self) -> dict[str, dict[str, Any]]:
         """Every statistic in plain numbers, by its name."""
@@ -104,18 +124,20 @@ class Check:
     unit: str = ""
     step: timedelta | None = None
 
-    def of(self, window: Readings, since: Readings, *, until: float | None = None) -> Comparison:
-        """Judge what came since a window, up to a moment (the newest reading if none is given)."""
-        if not len(since):
+    def of(self, window: Readings, since: Readings, *, sent: Readings | None = None) -> Comparison:
+        """Judge what came since a window.
+
+        `sent` is all that was sent since, if `since` leaves out what the instrument got wrong; a sensor that
+        is stuck shows there.
+        """
+        sent = since if sent is None else sent
+        if not len(sent):
             return self._without(Verdict.SILENT, "no readings since the window", 0)
         try:
-            blocks = self._blocks(window, since, until)
+            blocks = self._blocks(window, sent)
         except TooShort as short:
-            return self._without(Verdict.WITHHELD, str(short), len(since))
-        checked = since.between(blocks.checked_from, blocks.checked_to)
-        if not len(checked):
-            reason = f"no readings in the last {lasting(timedelta(seconds=blocks.length))}"
-            return self._without(Verdict.SILENT, reason, 0)
+            return self._without(Verdict.WITHHELD, str(short), len(sent))
+        checked = sent.between(blocks.checked_from, blocks.checked_to)
         told: dict[str, Any] = {
             "false_alarm_rate": self.settings.false_alarm_rate,
             "readings": len(checked),
@@ -123,21 +145,20 @@ class Check:
             "end": moment_of(float(checked.seconds[-1])),
             "blocks": blocks,
         }
-        if (still := stillness(window, checked, since, unit=self.unit)) is None:
-            return self._judged(window.between(blocks.start, blocks.end), since, checked, blocks, told)
+        if (still := stillness(window, checked, sent, unit=self.unit)) is None:
+            return self._judged(window.between(blocks.start, blocks.end), since, blocks, told)
         told["p_value"] = still.p
         if still.kind is None:
             return Comparison(Verdict.STEADY, still.words, **told)
         told |= {"origin": ORIGINS.get(still.kind), "since": moment_of(still.begun)}
         return Comparison(Verdict.DRIFTED, still.words, kind=still.kind, **told)
 
-    def _blocks(self, window: Readings, since: Readings, until: float | None) -> Blocks:
+    def _blocks(self, window: Readings, since: Readings) -> Blocks:
         if not len(window):
             raise TooShort("the window holds no readings; verdict withheld")
-        last = float(since.seconds[-1]) if until is None else until
         blocks = blocks_of(
             window.seconds,
-            (float(since.seconds[0]), last),
+            (float(since.seconds[0]), float(since.seconds[-1])),
             step=self._step(window),
             length=self.settings.current.total_seconds(),
         )
@@ -147,10 +168,9 @@ class Check:
             raise TooShort(f"window too thin to calibrate: {many} in {blocks.count} blocks; verdict withheld")
         return blocks
 
-    def _judged(
-        self, window: Readings, since: Readings, checked: Readings, blocks: Blocks, told: dict[str, Any]
-    ) -> Comparison:
+    def _judged(self, window: Readings, since: Readings, blocks: Blocks, told: dict[str, Any]) -> Comparison:
         rate = self.settings.false_alarm_rate
+        checked = since.between(blocks.checked_from, blocks.checked_to)
         ruler = ruler_of(window, step=blocks.step)
         judgement = judge(series_of(window, checked, blocks, ruler), blocks, rate=rate)
         told |= {"p_value": judgement.p, "judgement": judgement, "ruler": ruler}

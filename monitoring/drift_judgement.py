@@ -54,6 +54,11 @@ class Judgement:
         """The one that says most."""
         return min(self.findings, key=lambda finding: finding.p / finding.statistic.weight)
 
+    def corrected(self, some: Sequence[Finding]) -> float:
+        """The p of some of the statistics, on the scale of all."""
+        total = ALIKE * sum(finding.statistic.weight for finding in self.findings)
+        return _together([finding.p for finding in some], some, total)
+
     def named(self, statistic: str) -> Finding:
         """What was found of one statistic."""
         return next(finding for finding in self.findings if finding.statistic.name == statistic)

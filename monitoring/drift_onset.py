@@ -55,6 +55,11 @@ def moment_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds), UTC).replace(tzinfo=None)
 
 
+def seconds_of(moment: datetime) -> float:
+    """The inverse of `moment_of`, to the microsecond."""
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
 def _places(count: int) -> list[int]:
     return sorted({int(place) for place in np.linspace(0, max(count - 1, 0), MOST_TRIED)})
 

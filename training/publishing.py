@@ -46,6 +46,7 @@ class Page:
     tags: Mapping[str, str] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)  # SVG
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)  # by path, as they are
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,16 @@ class Publisher:
         return LoggedModel(str(model.model_id), str(model.model_uri))
 
     def _upload(self, run: OpenRun, page: Page) -> None:
-        if not page.tables and not page.pictures:
+        if not page.tables and not page.pictures and not page.files:
             return
         with tempfile.TemporaryDirectory() as folder:
             for name, table in page.tables.items():
                 _json_ready(table).to_json(Path(folder) / f"{name}.json", orient="split", index=False)
             for name, svg in page.pictures.items():
                 (Path(folder) / f"{name}.svg").write_bytes(svg)
+            for path, content in page.files.items():
+                (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / path).write_bytes(content)
             self._repository(run.artifacts).log_artifacts(folder)
 
     def _repository(self, location: str) -> Any:

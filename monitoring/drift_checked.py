@@ -1,0 +1,65 @@
+"""One champion's check with all that its report and its row in a table need. Knows shapes only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from monitoring.drift_checks import DriftCheck
+from monitoring.drift_comparison import Comparison
+from monitoring.drift_models import View
+from serving.champions import Serving
+from training.outcomes import Outcome
+from training.registry import CHAMPION
+from training.sensors import Sensor
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One champion's check with what it rests on."""
+
+    sensor: Sensor
+    champion: Serving
+    view: View
+    comparison: Comparison
+    check: DriftCheck
+
+
+def outcome_of(found: Checked) -> Outcome:
+    """The row of the command's table."""
+    check, version = found.check, found.champion.version
+    return Outcome(
+        sensor_id=check.sensor_id,
+        kind=version.kind,
+        status=check.verdict.value,
+        model=version.name,
+        version=version.number,
+        alias=CHAMPION,
+        metrics={"p_value": check.p_value, "cost": check.cost, "readings": check.readings, **check.quality},
+        detail={
+            "drift": check.kind,
+            "origin": check.origin,
+            "since": check.since,
+            "reason": check.reason,
+            "advice": check.advice,
+            "start": check.start,
+            "end": check.end,
+            "run_id": check.run_id,
+        },
+    )
+
+
+def drift_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """What the command prints: a row a model, with what to do about it; failures are told elsewhere."""
+    return [
+        {
+            "sensor": outcome.sensor_id,
+            "model": f"{outcome.kind.value} v{outcome.version}" if outcome.kind else "",
+            "verdict": outcome.status,
+            "since": outcome.detail.get("since"),
+            "cost": outcome.metrics.get("cost"),
+            "what": outcome.detail.get("reason", ""),
+            "advice": [outcome.detail["advice"]] if outcome.detail.get("advice") else [],
+        }
+        for outcome in outcomes
+        if not outcome.failed
+    ]

@@ -1,0 +1,131 @@
+"""Evidently as the reporter: our verdict as its drift method, and its HTML small enough to keep.
+
+Knows Evidently's registry of methods and its template. Its own page carries 3.6 MB of program whatever the
+data; here that lies once beside all pages of a folder, as `evidently.js`, and a summary that needs no program
+stands on top of each.
+"""
+
+import html
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import evidently
+import numpy as np
+import pandas as pd
+from evidently import Report
+from evidently.core.report import Snapshot
+from evidently.legacy.calculations.stattests import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
+from evidently.legacy.model.dashboard import DashboardInfo
+from evidently.legacy.renderers.html_widgets import group_widget
+from evidently.legacy.utils import NumpyEncoder
+from evidently.metrics import ValueDrift
+
+from monitoring.drift import compare
+from monitoring.drift_comparison import Comparison, DriftSettings
+from monitoring.drift_statistics import Readings, Ruler
+from serving.recent import times_of
+
+METHOD = "safeplan"
+LIBRARY = "evidently.js"
+CHANNELS = {
+    "value": "value",
+    "course": "deviation from the usual course",
+    "score": "anomaly score",
+    "error": "forecast error",
+}
+STYLE = "body{font:15px system-ui,sans-serif;margin:1.5rem}dt{color:#666;margin-top:.4rem}dd{margin:0}"
+MOST_ROWS = 1_500  # of either side that a page shows
+
+
+def register(settings: DriftSettings | None = None) -> str:
+    """Make the calibrated verdict a method of Evidently, for columns indexed by time; its name.
+
+    `Report([ValueDrift(column="value", method=register())]).run(current, reference)` then says what `compare`
+    says, with the p-value as drift score and the false-alarm rate as threshold.
+    """
+    chosen = settings or DriftSettings()
+
+    def judge(reference: pd.Series, current: pd.Series, _: ColumnType, __: float) -> tuple[float, bool]:
+        found = compare(reference, current, settings=chosen)
+        method.display_name = f"SafePlan: {found.reason}"
+        return (1.0 if found.p_value is None else found.p_value), found.drifted
+
+    method = StatTest(METHOD, "SafePlan", [ColumnType.Numerical], chosen.false_alarm_rate)
+    register_stattest(method, judge)
+    return METHOD
+
+
+def snapshot_of(comparison: Comparison, window: Readings, since: Readings) -> Snapshot:
+    """Evidently's report of a comparison already made: one column a channel, with our verdict on each."""
+    tables = [_table(side, comparison.ruler) for side in (window, since)]
+    names = [
+        name for name, column in CHANNELS.items() if all(table[column].notna().any() for table in tables)
+    ]
+    methods = _verdicts(comparison, names)
+    metrics = [ValueDrift(column=CHANNELS[name], method=methods[name]) for name in names]
+    reference, current = (table[[CHANNELS[name] for name in names]].dropna() for table in tables)
+    return Report(metrics).run(current, reference)
+
+
+def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot) -> bytes:
+    """A page of some 30 KB: what was found, then Evidently's own widgets, drawn by the file beside it."""
+    widgets = [group_widget(title="", widgets=snapshot._widgets)]
+    graphs = {
+        graph.id: getattr(graph, "params", graph)
+        for widget in widgets
+        for graph in widget.get_additional_graphs()
+    }
+    told = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in lines.items())
+    board = f"drift_{uuid.uuid4().hex}"
+    content = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
+<style>{STYLE}</style>
+</head><body><h1>{html.escape(title)}</h1><dl>{told}</dl>
+<div id="{board}"><p>The charts are drawn by {LIBRARY}, which lies beside this page.</p></div>
+<script>var global = globalThis; const info = {_script(DashboardInfo(name="Report", widgets=widgets).dict())};
+const graphs = {_script(graphs)};</script>
+<script src="{LIBRARY}"></script>
+<script>
+if (window.drawDashboard) window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}");
+</script>
+</body></html>"""
+    return content.encode()
+
+
+def library() -> bytes:
+    """Evidently's program, once for all pages of a folder."""
+    return (Path(evidently.__file__).parent / "nbextension" / "static" / "index.js").read_bytes()
+
+
+def _verdicts(comparison: Comparison, names: list[str]) -> dict[str, str]:
+    """One method a channel, which says what was found there; by the channel's name."""
+    methods = {}
+    for name in names:
+        p, reason = comparison.told_of(name)
+        method = StatTest(
+            f"{METHOD}-{name}", f"SafePlan: {reason}", [ColumnType.Numerical], comparison.false_alarm_rate
+        )
+        drifted = p <= comparison.false_alarm_rate and comparison.drifted
+        register_stattest(method, lambda *_, p=p, drifted=drifted: (p, drifted))
+        methods[name] = method.name
+    return methods
+
+
+def _table(side: Readings, ruler: Ruler | None) -> pd.DataFrame:
+    thin = np.unique(np.linspace(0, len(side) - 1, min(len(side), MOST_ROWS)).astype(int))
+    expected = np.zeros(len(side)) if ruler is None else ruler.expected(side.seconds) + ruler.centre
+    table = {
+        CHANNELS["value"]: side.values,
+        CHANNELS["course"]: side.values - expected,
+        CHANNELS["score"]: side.scores,
+        CHANNELS["error"]: side.errors,
+    }
+    return pd.DataFrame(table, index=times_of(side.seconds)).iloc[thin]
+
+
+def _script(value: object) -> str:
+    """JSON that no text in it can break out of."""
+    return json.dumps(value, cls=NumpyEncoder).replace("<", "\\u003c")

@@ -1,0 +1,102 @@
+"""The fleet page tells what to look at, in a browser's words, and no sensor's name breaks it."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from monitoring.drift import compare, readings_of
+from monitoring.drift_checked import Checked
+from monitoring.drift_checks import Verdict
+from monitoring.drift_models import View
+from monitoring.drift_page import fleet_page, sparkline
+from tests.monitoring.drifting import window_and_rest
+from tests.monitoring.test_drift_checks import CHECK, NOON
+from training.kinds import Kind
+from training.sensors import Sensor
+
+
+def one(sensor_id="PT-1", verdict=Verdict.DRIFTED, *, cost=1.0, name="", **changes):
+    window, rest = window_and_rest()
+    check = replace(CHECK, sensor_id=sensor_id, verdict=verdict, cost=cost, **changes)
+    champion = SimpleNamespace(version=SimpleNamespace(kind=Kind.DETECTOR, name="pt-1-detector", number=3))
+    view = View(readings_of(window), readings_of(rest), readings_of(rest), 3600.0, ())
+    return Checked(Sensor(id=sensor_id, name=name), champion, view, compare(window, rest), check)
+
+
+def page(*checked, history=(), links=None):
+    return fleet_page(checked, history, links or {}, now=NOON).decode()
+
+
+def test_it_says_how_many_have_drifted():
+    told = page(one("A"), one("B"), one("C", Verdict.STEADY))
+
+    assert "<b>2</b>have drifted" in told
+    assert "3 models of 3 sensors" in told
+
+
+def test_the_costliest_drift_comes_first_and_silence_after_it():
+    told = page(one("LOW", cost=0.1), one("HIGH", cost=5.0), one("MUTE", Verdict.SILENT, cost=9.0))
+
+    assert told.index(">HIGH<") < told.index(">LOW<") < told.index(">MUTE<")
+
+
+def test_what_drifted_has_a_reason_an_advice_and_a_date():
+    told = page(one())
+
+    assert "level moved by 2.1 bar" in told
+    assert "recalibrate" in told
+    assert "2026-02-28 12:00" in told
+
+
+def test_a_report_is_linked():
+    told = page(one(), links={("PT-1", "ANOMALY_DETECTOR"): "pt-1-detector.html"})
+
+    assert '<a href="pt-1-detector.html">detector v3</a>' in told
+
+
+def test_steady_models_are_folded_away():
+    told = page(one(verdict=Verdict.STEADY))
+
+    assert "<summary>1 steady models</summary>" in told
+    assert "<h2>To look at, the costliest first</h2><p>Nothing.</p>" in told
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_no_name_breaks_out(evil):
+    told = page(one(evil, name=evil, reason=evil, advice=evil, model_version=evil))
+
+    assert evil not in told
+
+
+def test_past_checks_are_a_bar_each():
+    history = [replace(CHECK, checked_at=NOON - timedelta(days=day)) for day in range(3)]
+
+    told = page(one(), history=history)
+
+    assert told.count(": 1 drifted</title>") == 3
+
+
+def test_a_single_check_has_no_history():
+    assert "Past checks" not in page(one(), history=[CHECK])
+
+
+def test_models_are_told_with_what_became_of_their_forecasts():
+    told = page(one(quality={"forecasts": 24, "mase": 0.81, "coverage": 0.95, "stale": True}))
+
+    assert "0.81" in told
+    assert "stale" in told
+
+
+def test_a_sparkline_is_a_picture_with_the_new_readings_marked():
+    drawn = ET.fromstring(sparkline(one()))
+
+    assert {child.tag for child in drawn} == {"rect", "polyline"}
+
+
+def test_the_page_of_many_steady_models_stays_small():
+    checked = [one(f"PT-{number}", Verdict.STEADY) for number in range(20)]
+
+    assert len(page(*checked)) < 20 * 1_000 + 5_000
