@@ -213,7 +213,7 @@ def stats(
     as_of: Moment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many alerts came, floods, the ten worst sensors, stale and chattering alerts.
+    """Show how many alerts came, floods, the ten worst sensors, stale and chattering alerts, who was right.
 
     Example: safeplan alerts stats --days 30
     """
@@ -226,9 +226,38 @@ def stats(
     if as_json:
         show_json({"command": "alerts stats", **found})
         return
-    worst = found.pop("worst")
+    tables = [found.pop("worst"), found.pop("precision")]
     show_rows([found])
-    show_rows(worst)
+    for table in tables:
+        show_rows(table)
+
+
+@app.command()
+def thresholds(
+    names: Names = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="Share the budget out anew, by the past weeks, before.")
+    ] = False,
+    as_of: Moment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show from which score on each sensor may call, its part of the alarm budget, and why.
+
+    Example: safeplan alerts thresholds --share
+    """
+    from monitoring.thresholds import share_budget, threshold_rows
+    from training.console import show_json, show_rows, story
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    if share:
+        story.print(str(share_budget(workspace, now=as_of or _now())))
+    chosen = None if not names else [sensor.id for sensor in workspace.fleet.match(names)]
+    rows = threshold_rows(workspace, chosen)
+    if as_json:
+        show_json({"command": "alerts thresholds", "thresholds": rows})
+    else:
+        show_rows([{**row, "reason": [row["reason"]]} for row in rows], below="reason")
 
 
 @app.command()

@@ -5,7 +5,7 @@ Knows counting. What the control room can stand is said in `budget_settings`.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,8 @@ from monitoring.alert import Alert, Event
 from monitoring.alert_kinds import Change, Judgement, State
 from monitoring.alert_store import FLOOD, AlertStore
 from monitoring.budget_settings import BudgetSettings
+from training.alert_verdicts import judged_alarms
+from training.database import reading
 from training.settings import load
 from training.workspace import Workspace
 
@@ -33,6 +35,7 @@ class Statistics:
     worst: tuple[dict[str, Any], ...]
     stale: tuple[int, ...]
     chattering: tuple[int, ...]
+    precision: tuple[dict[str, Any], ...] = ()  # of all times, by sensor and version
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -91,7 +94,15 @@ def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) ->
     store = AlertStore(workspace.engine)
     found = store.find(start=start, end=end)
     changes = store.changes(start=start, end=end)
-    return statistics_of(found, changes, load(BudgetSettings), start=start, end=end)
+    with reading(workspace.engine) as connection:
+        verdicts = judged_alarms(connection)
+    precision = tuple(
+        {"sensor_id": sensor_id, "version": version, **vars(judged), "precision": judged.precision}
+        for sensor_id, versions in sorted(verdicts.items())
+        for version, judged in sorted(versions.items())
+    )
+    counted = statistics_of(found, changes, load(BudgetSettings), start=start, end=end)
+    return replace(counted, precision=precision)
 
 
 def _worst(

@@ -68,6 +68,13 @@ def deliver(workspace: Workspace, now: datetime) -> Result:
     return Result(any(one.error for one in found), "; ".join(said) or "nothing waits")
 
 
+def share(workspace: Workspace, now: datetime) -> Result:
+    """Share the alarm budget out over the fleet."""
+    from monitoring.thresholds import share_budget  # noqa: PLC0415
+
+    return Result(False, str(share_budget(workspace, now=now)))
+
+
 def retrain(workspace: Workspace, now: datetime) -> Result:
     """Learn anew what needs it most, as far as the night's budget goes."""
     from monitoring.retraining_need import retrain as retrain_by_need  # noqa: PLC0415
@@ -96,6 +103,7 @@ JOBS: dict[JobName, Callable[[Workspace, datetime], Result]] = {
     JobName.DETECT: detect,
     JobName.FORECAST: forecast,
     JobName.DELIVER: deliver,
+    JobName.SHARE: share,
     JobName.RETRAIN: retrain,
     JobName.TIDY: tidy,
 }

@@ -55,6 +55,7 @@ class JobName(StrEnum):
     DETECT = "detect"
     FORECAST = "forecast"
     DELIVER = "deliver"
+    SHARE = "share"
     RETRAIN = "retrain"
     TIDY = "tidy"
 
@@ -81,6 +82,7 @@ class ScheduleSettings(Settings, file="monitoring", section="schedule"):
     detect: JobRule = JobRule(cron="* * * * *", timeout=timedelta(minutes=10))
     forecast: JobRule = JobRule(cron="2 * * * *", timeout=timedelta(minutes=30))
     deliver: JobRule = JobRule(cron="*/15 * * * * *", timeout=timedelta(minutes=10))
+    share: JobRule = JobRule(cron="30 1 * * *", timeout=timedelta(hours=1))
     retrain: JobRule = JobRule(cron="0 2 * * *", timeout=timedelta(hours=6))
     tidy: JobRule = JobRule(cron="45 1 * * *", timeout=timedelta(hours=1))
 

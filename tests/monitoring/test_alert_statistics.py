@@ -38,6 +38,9 @@ def test_calls_rates_and_the_worst_sensors(busy):
     ]
     assert (found.worst[0]["share"], found.worst[0]["false"]) == (pytest.approx(4 / 6), 1)
     assert found.chattering == (alert.id,)
+    assert found.precision == (
+        {"sensor_id": "PT-1", "version": "1", "confirmed": 0, "false": 1, "precision": 0.0},
+    )
 
 
 def test_an_alert_that_stays_open_for_more_than_a_day_is_stale(busy):
