@@ -27,6 +27,14 @@ class Verdict(StrEnum):
     SILENT = "silent"  # nothing came in
 
 
+class Origin(StrEnum):
+    """What is the likelier cause."""
+
+    INSTRUMENT = "instrument"
+    PROCESS = "process"
+    MODEL = "model"
+
+
 @dataclass(frozen=True)
 class DriftCheck:
     """One model's readings of late, compared with the window it was trained on. Times are naive UTC."""

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from monitoring.drift_blocks import FEWEST_BLOCKS, FEWEST_READINGS, Blocks, TooShort, blocks_of
-from monitoring.drift_checks import Verdict
+from monitoring.drift_checks import Origin, Verdict
 from monitoring.drift_judgement import Finding, Judgement, judge
 from monitoring.drift_kinds import (
     ADVICE,
@@ -20,7 +20,6 @@ from monitoring.drift_kinds import (
     RETRAIN_AGED,
     SLOW,
     DriftKind,
-    Origin,
     name_drift,
     slowly,
     words_of,

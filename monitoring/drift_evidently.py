@@ -36,7 +36,15 @@ CHANNELS = {
     "score": "anomaly score",
     "error": "forecast error",
 }
-STYLE = "body{font:15px system-ui,sans-serif;margin:1.5rem}dt{color:#666;margin-top:.4rem}dd{margin:0}"
+# Evidently's program sets the body's font and margins; what stands above its widgets has its own.
+STYLE = """
+body{font-family:system-ui,sans-serif}
+main{font:15px/1.45 system-ui,sans-serif;margin:1.5rem 2rem;max-width:60rem}
+main h1{font-size:1.5rem;margin:0 0 1rem}main dl{display:grid;grid-template-columns:9rem 1fr;gap:.25rem 1rem}
+main dt{color:#777}main dd{margin:0}main table{border-collapse:collapse;margin-top:1rem}
+main td,main th{padding:.2rem 1rem .2rem 0;border-bottom:1px solid #8884;text-align:left}
+main .num{text-align:right}.since{fill:#c0392b;opacity:.12}.begun{stroke:#c0392b}.note{margin:0 2rem}
+"""
 MOST_ROWS = 1_500  # of either side that a page shows
 
 
@@ -70,8 +78,11 @@ def snapshot_of(comparison: Comparison, window: Readings, since: Readings) -> Sn
     return Report(metrics).run(current, reference)
 
 
-def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot) -> bytes:
-    """A page of some 30 KB: what was found, then Evidently's own widgets, drawn by the file beside it."""
+def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: str = "") -> bytes:
+    """A page of some 60 KB: what was found, then Evidently's own widgets, drawn by the file beside it.
+
+    `shown` is HTML below the lines, taken as it is: pictures and tables that need no program.
+    """
     widgets = [group_widget(title="", widgets=snapshot._widgets)]
     graphs = {
         graph.id: getattr(graph, "params", graph)
@@ -83,8 +94,8 @@ def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot) -> bytes:
     content = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
 <style>{STYLE}</style>
-</head><body><h1>{html.escape(title)}</h1><dl>{told}</dl>
-<div id="{board}"><p>The charts are drawn by {LIBRARY}, which lies beside this page.</p></div>
+</head><body><main><h1>{html.escape(title)}</h1><dl>{told}</dl>{shown}</main>
+<div id="{board}"><p class="note">The charts are drawn by {LIBRARY}, which lies beside this page.</p></div>
 <script>var global = globalThis; const info = {_script(DashboardInfo(name="Report", widgets=widgets).dict())};
 const graphs = {_script(graphs)};</script>
 <script src="{LIBRARY}"></script>

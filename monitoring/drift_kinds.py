@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from monitoring.drift_checks import Origin
 from monitoring.drift_judgement import Finding, Judgement
 from monitoring.drift_statistics import Ruler
 from training.words import amount, lasting
@@ -34,14 +35,6 @@ class DriftKind(StrEnum):
     MISSING = "missing"
     SCORE = "score"
     ERROR = "error"
-
-
-class Origin(StrEnum):
-    """What is the likelier cause."""
-
-    INSTRUMENT = "instrument"
-    PROCESS = "process"
-    MODEL = "model"
 
 
 KINDS = {

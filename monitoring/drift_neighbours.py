@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from monitoring.drift_checked import Checked
-from monitoring.drift_checks import Verdict
-from monitoring.drift_kinds import LEFT_TO_NEIGHBOURS, Origin
+from monitoring.drift_checks import Origin, Verdict
+from monitoring.drift_kinds import LEFT_TO_NEIGHBOURS
 
 FEWEST = 3  # other sensors on the platform, to say that only this one moved
 JUDGED = frozenset({Verdict.STEADY, Verdict.AGED, Verdict.DRIFTED})

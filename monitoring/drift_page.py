@@ -10,18 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from monitoring.drift_checked import Checked
 from monitoring.drift_checks import DriftCheck, Verdict
-from monitoring.drift_statistics import Readings
+from monitoring.drift_pictures import COLOURS, WORTH, past_checks, sparkline
 from training.console import cell
+from training.words import counted
 
-Floats = NDArray[np.float64]
-
-# The order of the page: what somebody must look at first.
-WORTH = (Verdict.DRIFTED, Verdict.SILENT, Verdict.AGED, Verdict.WITHHELD, Verdict.STEADY)
 MEANING = {
     Verdict.DRIFTED: "have drifted",
     Verdict.SILENT: "are silent",
@@ -29,16 +23,24 @@ MEANING = {
     Verdict.WITHHELD: "cannot be judged",
     Verdict.STEADY: "are steady",
 }
-COLOURS = {
-    Verdict.DRIFTED: "#c0392b",
-    Verdict.SILENT: "#7f8c8d",
-    Verdict.AGED: "#d68910",
-    Verdict.WITHHELD: "#b2babb",
-    Verdict.STEADY: "#2e8b57",
+COST = (
+    "Cost: by how much forecast errors have grown, plus alarms a day above the budget; 1 is errors that "
+    "doubled, or twice the alarms accepted. Shaded: readings since training; the line: where it began."
+)
+NUMBERS = {"window": "window", "now": "now", "shift": "moved by", "bound": "alarm from", "p": "p"}
+MEASURES = {
+    "level": "level, in robust sd of what deviates from the daily course",
+    "slope": "slope within the stretch, in the same",
+    "noise": "step from reading to reading, log",
+    "spread": "spread around the daily course, log",
+    "cycle": "depth of the daily course, 1 as usual",
+    "low": "low readings, in sd",
+    "high": "high readings, in sd",
+    "score": "anomaly score",
+    "error": "forecast error, log",
+    "missing": "share of readings missing",
+    "step": "time between readings, log seconds",
 }
-WIDTH, HEIGHT = 220, 36  # of a sparkline
-POINTS = 110
-MOST_CHECKS = 60  # past checks in the history
 STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}
@@ -48,7 +50,8 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;color:#888}
 td,th{padding:.4rem .7rem .4rem 0;border-bottom:1px solid #8884;vertical-align:top}
 .num{text-align:right;white-space:nowrap}.when{white-space:nowrap}.mark{font-weight:600}
-.todo{color:#888}svg{display:block}summary{cursor:pointer;margin:1rem 0}
+.todo,small{color:#888}small{display:block}svg{display:block}.since{fill:#c0392b;opacity:.12}
+.begun{stroke:#c0392b}summary{cursor:pointer;margin:1rem 0}
 """
 
 
@@ -61,10 +64,9 @@ def fleet_page(
 ) -> bytes:
     """The page; `links` are reports of single models, by sensor and model type."""
     verdicts = Counter(one.check.verdict for one in checked)
-    sensors = len({one.check.sensor_id for one in checked})
     tiles = "".join(
         f'<div class="tile" style="border-color:{COLOURS[verdict]}"><b>{verdicts[verdict]}</b>'
-        f"{MEANING[verdict]}</div>"
+        f"{MEANING[verdict]}<small>{_sensors(checked, verdict)}</small></div>"
         for verdict in WORTH
         if verdicts[verdict]
     )
@@ -72,16 +74,20 @@ def fleet_page(
     notable = [one for one in ranked if one.check.verdict is not Verdict.STEADY]
     steady = [one for one in ranked if one.check.verdict is Verdict.STEADY]
     rate = checked[0].check.false_alarm_rate if checked else 0.0
+    bars = past_checks(history)
+    told = f"{now:%Y-%m-%d %H:%M} UTC, {counted(len(checked), 'model')} of {_sensors(checked)}"
+    folded = counted(len(steady), "steady model")
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Drift of the fleet</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
 <h1>Drift of the fleet</h1>
-<p class="sub">{now:%Y-%m-%d %H:%M} UTC, {len(checked)} models of {sensors} sensors, each compared with the
-window it was trained on; {rate:.2%} of undrifted models are called drifted by chance</p>
+<p class="sub">{told}, each compared with the window it was trained on;
+of those that have not drifted, {rate:.2%} may be called drifted by chance</p>
 <div class="tiles">{tiles}</div>
-{_history(history)}
+{f"<h2>Past checks</h2>{bars}" if bars else ""}
 {_table("To look at, the costliest first", notable, links)}
-<details><summary>{len(steady)} steady models</summary>{_table("", steady, links, plain=True)}</details>
+<p class="sub">{COST}</p>
+<details><summary>{folded}</summary>{_table("", steady, links, plain=True)}</details>
 {_quality(ranked)}
 </body></html>""".encode()
 
@@ -112,7 +118,7 @@ def _row(one: Checked, links: Mapping[tuple[str, str], str], *, plain: bool) -> 
     if check.advice:
         why += f'<br><span class="todo">{html.escape(check.advice)}</span>'
     since = f"{check.since:%Y-%m-%d %H:%M}" if check.since else ""
-    picture = "" if plain else f"<td>{sparkline(one)}</td>"
+    picture = "" if plain else f"<td>{sparkline(one.view.window, one.view.since, begun=check.since)}</td>"
     return (
         f'<tr><td>{name}</td><td>{model}</td><td class="mark" style="color:{COLOURS[check.verdict]}">'
         f'{check.verdict}</td><td>{why}</td><td class="when">{since}</td>'
@@ -120,63 +126,23 @@ def _row(one: Checked, links: Mapping[tuple[str, str], str], *, plain: bool) -> 
     )
 
 
-def sparkline(one: Checked) -> str:
-    """The end of the window and what came since, with a line between."""
-    window, since = one.view.window, one.view.since
-    if len(since) and len(window):
-        # As much of the window as came since, or a fourth of it: what changed must be seen at a glance.
-        shown = max(since.seconds[-1] - window.seconds[-1], (window.seconds[-1] - window.seconds[0]) / 4)
-        window = window.between(window.seconds[-1] - shown, np.inf)
-    seconds, values = _thinned(window, since)
-    if len(values) < 2:
+def measured(measures: Mapping[str, Mapping[str, Any]]) -> str:
+    """What was compared, one row a statistic, the rarest first: what it was, what it is, and its alarm."""
+    if not measures:
         return ""
-    low, high = float(values.min()), float(values.max())
-    x = (seconds - seconds[0]) / max(seconds[-1] - seconds[0], 1e-9) * (WIDTH - 2) + 1
-    y = HEIGHT - 2 - (values - low) / max(high - low, 1e-300) * (HEIGHT - 4)
-    points = " ".join(f"{a:.0f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    border = ""
-    if len(since):
-        place = float(np.interp(since.seconds[0], seconds, x))
-        shade = 'fill="#c0392b" opacity=".12"'
-        border = f'<rect x="{place:.0f}" width="{WIDTH - place:.0f}" height="{HEIGHT}" {shade}/>'
-    return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img">{border}'
-        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1"/></svg>'
+    rows = "".join(
+        f"<tr><td>{html.escape(MEASURES.get(name, name))}</td>"
+        + "".join(f'<td class="num">{cell(float(found[key]))}</td>' for key in NUMBERS)
+        + "</tr>"
+        for name, found in sorted(measures.items(), key=lambda item: float(item[1]["p"]))
     )
+    heads = "".join(f'<th class="num">{head}</th>' for head in NUMBERS.values())
+    return f"<table><tr><th>compared</th>{heads}</tr>{rows}</table>"
 
 
-def _thinned(window: Readings, since: Readings) -> tuple[Floats, Floats]:
-    seconds = np.concatenate([window.seconds, since.seconds])
-    values = np.concatenate([window.values, since.values])
-    rows = np.unique(np.linspace(0, max(len(seconds) - 1, 0), POINTS).astype(int))[: len(seconds)]
-    return seconds[rows], values[rows]
-
-
-def _history(history: Sequence[DriftCheck]) -> str:
-    """Bars of past checks, one a moment of checking: the share of models of each verdict."""
-    moments = sorted({check.checked_at for check in history})[-MOST_CHECKS:]
-    if len(moments) < 2:
-        return ""
-    counts = {moment: Counter(c.verdict for c in history if c.checked_at == moment) for moment in moments}
-    tallest = max(counts[moment].total() for moment in moments)
-    width, height = 640, 90
-    bar = width / len(moments)
-    drawn = []
-    for place, moment in enumerate(moments):
-        top = float(height)
-        for verdict in WORTH:
-            part = counts[moment][verdict] / tallest * height
-            top -= part
-            if part:
-                drawn.append(
-                    f'<rect x="{place * bar + 1:.1f}" y="{top:.1f}" width="{max(bar - 2, 1):.1f}" '
-                    f'height="{part:.1f}" fill="{COLOURS[verdict]}"><title>{moment:%Y-%m-%d %H:%M}: '
-                    f"{counts[moment][verdict]} {verdict}</title></rect>"
-                )
-    return (
-        f'<h2>Past checks</h2><svg width="{width}" height="{height}" role="img">{"".join(drawn)}</svg>'
-        f'<p class="sub">{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}, a bar a check</p>'
-    )
+def _sensors(checked: Sequence[Checked], verdict: Verdict | None = None) -> str:
+    chosen = {one.check.sensor_id for one in checked if verdict in (None, one.check.verdict)}
+    return counted(len(chosen), "sensor")
 
 
 QUALITY: dict[str, str] = {

@@ -18,7 +18,8 @@ import pandas as pd
 from monitoring.drift_checked import Checked
 from monitoring.drift_checks import DriftCheckStore, Verdict
 from monitoring.drift_comparison import DriftSettings
-from monitoring.drift_page import fleet_page
+from monitoring.drift_page import fleet_page, measured
+from monitoring.drift_pictures import sparkline
 from training.console import plain
 from training.errors import RegistryError
 from training.publishing import Page, Publisher
@@ -29,6 +30,7 @@ from training.workspace import Workspace
 
 EXPERIMENT = "safeplan-drift"
 PAGE = "fleet.html"
+CURVE = (760, 140)  # pixels, of a single model's readings
 HISTORY = timedelta(days=90)
 LONGEST_TAG = 250  # characters
 COLUMNS = (
@@ -118,7 +120,9 @@ def reports(
         for one in drawn:
             name = file_name(one)
             snapshot = snapshot_of(one.comparison, one.view.window, one.view.since)
-            files[name] = page_of(_title(one), _lines(one), snapshot)
+            curve = sparkline(one.view.window, one.view.since, begun=one.check.since, size=CURVE)
+            shown = curve + measured(one.check.measures)
+            files[name] = page_of(_title(one), _lines(one), snapshot, shown=shown)
             links[one.check.sensor_id, one.check.model_type] = name
     history = store.history(since=now - HISTORY)
     files[PAGE] = fleet_page(everyone, history, links, now=now)

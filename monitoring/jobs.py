@@ -75,6 +75,13 @@ def share(workspace: Workspace, now: datetime) -> Result:
     return Result(False, str(share_budget(workspace, now=now)))
 
 
+def drift(workspace: Workspace, now: datetime) -> Result:
+    """Compare every champion's readings with the window it was trained on, then look for alerts."""
+    from monitoring.drift_fleet import check_fleet  # noqa: PLC0415
+
+    return _result(check_fleet(workspace, _served(workspace, *Kind), now=now), _watch(workspace, now))
+
+
 def retrain(workspace: Workspace, now: datetime) -> Result:
     """Learn anew what needs it most, as far as the night's budget goes."""
     from monitoring.retraining_need import retrain as retrain_by_need  # noqa: PLC0415
@@ -104,20 +111,21 @@ JOBS: dict[JobName, Callable[[Workspace, datetime], Result]] = {
     JobName.FORECAST: forecast,
     JobName.DELIVER: deliver,
     JobName.SHARE: share,
+    JobName.DRIFT: drift,
     JobName.RETRAIN: retrain,
     JobName.TIDY: tidy,
 }
 
 
-def _served(workspace: Workspace, kind: Kind) -> list[Sensor]:
-    """The sensors that a champion of this kind serves; one that was never trained is no failure."""
+def _served(workspace: Workspace, *kinds: Kind) -> list[Sensor]:
+    """The sensors that a champion of such a kind serves; one that was never trained is no failure."""
     from training.registry import CHAMPION  # noqa: PLC0415
 
     listings = workspace.registry.listings()
     return [
         sensor
         for sensor in workspace.fleet.match(())
-        if (found := listings.get((sensor.id, kind))) and CHAMPION in found.aliases
+        if any((found := listings.get((sensor.id, kind))) and CHAMPION in found.aliases for kind in kinds)
     ]
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 from sqlalchemy import func, select
 
-from monitoring.drift_checks import DriftCheck, DriftCheckStore, Verdict
+from monitoring.drift_checks import DriftCheck, DriftCheckStore, Origin, Verdict
 from training.database import labels, reading
 from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
@@ -60,7 +60,8 @@ def need_of(
         return Need(sensor_id, kind, DRIFTED, ("no model serves it",))
     weight, reasons = 0.0, []
     if drift is not None and drift.checked_at > trained_until:
-        if drift.verdict is Verdict.DRIFTED:
+        # What an instrument gets wrong is nothing to learn; it is to be put right.
+        if drift.verdict is Verdict.DRIFTED and drift.origin != Origin.INSTRUMENT:
             weight += DRIFTED + min(drift.cost or 0.0, DRIFTED)
             reasons.append(f"drift: {drift.reason}")
         elif drift.verdict is Verdict.AGED:

@@ -56,6 +56,7 @@ class JobName(StrEnum):
     FORECAST = "forecast"
     DELIVER = "deliver"
     SHARE = "share"
+    DRIFT = "drift"
     RETRAIN = "retrain"
     TIDY = "tidy"
 
@@ -83,6 +84,8 @@ class ScheduleSettings(Settings, file="monitoring", section="schedule"):
     forecast: JobRule = JobRule(cron="2 * * * *", timeout=timedelta(minutes=30))
     deliver: JobRule = JobRule(cron="*/15 * * * * *", timeout=timedelta(minutes=10))
     share: JobRule = JobRule(cron="30 1 * * *", timeout=timedelta(hours=1))
+    # Before retraining by need, which goes by the newest checks.
+    drift: JobRule = JobRule(cron="0 1 * * *", timeout=timedelta(hours=1))
     retrain: JobRule = JobRule(cron="0 2 * * *", timeout=timedelta(hours=6))
     tidy: JobRule = JobRule(cron="45 1 * * *", timeout=timedelta(hours=1))
 

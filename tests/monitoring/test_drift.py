@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from monitoring.drift import DriftSettings, compare, readings_of
-from monitoring.drift_checks import Verdict
-from monitoring.drift_kinds import DriftKind, Origin
+from monitoring.drift_checks import Origin, Verdict
+from monitoring.drift_kinds import DriftKind
 from tests.monitoring.drifting import hourly, window_and_rest
 from training.errors import DataError
 

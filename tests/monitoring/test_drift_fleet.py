@@ -7,10 +7,14 @@ import mlflow
 import pandas as pd
 import pytest
 
+from monitoring.alert_kinds import AlertType
+from monitoring.alerts import list_alerts
 from monitoring.drift import DriftSettings
 from monitoring.drift_checks import DriftCheckStore, Verdict
 from monitoring.drift_fleet import check_fleet
 from monitoring.drift_recording import EXPERIMENT
+from monitoring.jobs import run_job
+from monitoring.schedule_settings import JobName
 from serving.batch import detect_fleet, forecast_fleet
 from tests.plant import readings
 from tests.serving.conftest import grown, plant  # noqa: F401 (fixtures)
@@ -169,3 +173,14 @@ def test_checking_again_at_the_same_moment_keeps_one_row(sent):
     checked(sent)
 
     assert len(DriftCheckStore(sent.engine).history()) == 4
+
+
+def test_the_daily_job_checks_what_is_served_and_raises_an_alert(sent):
+    result = run_job(JobName.DRIFT, sent, now=NOW)
+
+    assert not result.failed
+    assert result.detail.startswith("2 drifted, 2 steady")
+    rows = DriftCheckStore(sent.engine).latest()
+    assert {row.sensor_id for row in rows} == {"PT-1", "TT-1"}
+    alerts = [alert for alert in list_alerts(sent) if alert.topic.type is AlertType.DRIFT]
+    assert [alert.topic.sensor_id for alert in alerts] == ["PT-1"]

@@ -5,13 +5,16 @@ from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from monitoring.drift import compare, readings_of
 from monitoring.drift_checked import Checked
 from monitoring.drift_checks import Verdict
 from monitoring.drift_models import View
-from monitoring.drift_page import fleet_page, sparkline
+from monitoring.drift_page import fleet_page
+from monitoring.drift_pictures import sparkline
 from tests.monitoring.drifting import window_and_rest
 from tests.monitoring.test_drift_checks import CHECK, NOON
 from training.kinds import Kind
@@ -33,7 +36,7 @@ def page(*checked, history=(), links=None):
 def test_it_says_how_many_have_drifted():
     told = page(one("A"), one("B"), one("C", Verdict.STEADY))
 
-    assert "<b>2</b>have drifted" in told
+    assert "<b>2</b>have drifted<small>2 sensors</small>" in told
     assert "3 models of 3 sensors" in told
 
 
@@ -60,7 +63,7 @@ def test_a_report_is_linked():
 def test_steady_models_are_folded_away():
     told = page(one(verdict=Verdict.STEADY))
 
-    assert "<summary>1 steady models</summary>" in told
+    assert "<summary>1 steady model</summary>" in told
     assert "<h2>To look at, the costliest first</h2><p>Nothing.</p>" in told
 
 
@@ -90,10 +93,31 @@ def test_models_are_told_with_what_became_of_their_forecasts():
     assert "stale" in told
 
 
-def test_a_sparkline_is_a_picture_with_the_new_readings_marked():
-    drawn = ET.fromstring(sparkline(one()))
+def test_a_sparkline_marks_the_new_readings_and_where_the_drift_began():
+    window, rest = window_and_rest()
+    begun = rest.index[10].to_pydatetime()
 
-    assert {child.tag for child in drawn} == {"rect", "polyline"}
+    drawn = ET.fromstring(sparkline(readings_of(window), readings_of(rest), begun=begun))
+
+    shaded, line = drawn.find("rect"), drawn.find("line")
+    assert 0 < int(shaded.get("x")) < int(line.get("x1")) < int(drawn.get("width"))
+
+
+def test_a_sparkline_keeps_a_spike_of_one_reading():
+    times = pd.date_range("2026-01-01", periods=20_000, freq="min")
+    values = pd.Series(np.zeros(len(times)), times)
+    values.iloc[12_345] = 1.0
+
+    drawn = ET.fromstring(sparkline(readings_of(values[:15_000]), readings_of(values[15_000:])))
+
+    heights = {float(point.split(",")[1]) for point in drawn.find("polyline").get("points").split()}
+    assert len(heights) > 1
+
+
+def test_one_sensor_of_two_models_is_counted_once():
+    detector, forecaster = one("A"), one("A", model_type="FORECASTER")
+
+    assert "2 models of 1 sensor," in page(detector, forecaster)
 
 
 def test_the_page_of_many_steady_models_stays_small():

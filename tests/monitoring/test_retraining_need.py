@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring.drift_checks import DriftCheck, Verdict
+from monitoring.drift_checks import DriftCheck, Origin, Verdict
 from monitoring.retraining_need import need_of, needs_of, retrain
 from tests.plant import at, send
 from training.kinds import Kind
@@ -14,7 +14,7 @@ NOW = at("2026-03-01T02:00")
 MONTH = timedelta(days=30)
 
 
-def check(verdict, *, cost=None, days_ago=1):
+def check(verdict, *, cost=None, days_ago=1, origin=None):
     return DriftCheck(
         "PT-1",
         "ANOMALY_DETECTOR",
@@ -27,6 +27,7 @@ def check(verdict, *, cost=None, days_ago=1):
         "the level moved",
         0.01,
         cost=cost,
+        origin=origin,
     )
 
 
@@ -52,6 +53,11 @@ def test_the_neediest_comes_first():
     assert weights == sorted(weights, reverse=True)
     assert drifted.reasons == ("drift: the level moved",)
     assert old.reasons == ("31 days old",)
+
+
+def test_what_an_instrument_gets_wrong_is_not_learned():
+    assert need(10, drift=check(Verdict.DRIFTED, origin=Origin.INSTRUMENT)) is None
+    assert need(10, drift=check(Verdict.DRIFTED, origin=Origin.PROCESS)) is not None
 
 
 def test_drift_that_a_newer_version_has_seen_is_none():
