@@ -141,7 +141,9 @@ def test_a_job_that_another_process_does_is_left_to_it(runner, workspace):
 def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
     every = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60))
     off = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60), enabled=False)
-    settings = ScheduleSettings(detect=every, forecast=off, deliver=off, drift=off, retrain=off, tidy=off)
+    settings = ScheduleSettings(
+        detect=every, forecast=off, deliver=off, drift=off, share=off, retrain=off, tidy=off
+    )
     made = Runner(workspace, settings, clock=now, work=counts)
     made._context.set_forkserver_preload([__name__])
     twice, found = threading.Event(), []
