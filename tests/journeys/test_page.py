@@ -1,0 +1,302 @@
+"""The page in a real browser, beside a real MLflow server and the endpoint: each tab does its job."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from playwright.sync_api import Browser
+
+from tests.journeys.browser import PATIENCE, Reader, chromium, keep_times
+from tests.journeys.house import BIN, House, free_port, post, served
+from tests.many import multiply
+from tests.plant import readings
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "0123456789abcdef-ana"
+EVIL = "<script>alert(1)</script>"
+NEWEST = pd.Timestamp("2026-01-17T15:00")  # the 400th hour of the year
+SENSORS = {
+    "PT-1": {
+        "name": "Wellhead pressure",
+        "platform": "P-48",
+        "type": "pressure",
+        "unit": "bar",
+        "critical_high": 27.0,
+    },
+    "NEW-1": {"name": "Flow line temperature", "platform": "P-50", "type": "temperature", "unit": "degC"},
+    EVIL: {"name": EVIL, "platform": "<b>P</b>"},
+}
+VIEWS = {
+    "Fleet": "Needs a human now",
+    "Forecasting": "How far this can be believed",
+    "Anomaly Detection": "Status now",
+    "Model Status": "Detectors serving",
+    "Training": "What is needed",
+}
+
+
+CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Town:
+    """A house with everything around it."""
+
+    house: House
+    page: str
+    endpoint: str
+    mlflow: str
+
+    def scored_by(self, sensor_id: str) -> str:
+        """The version that the endpoint scores a reading with."""
+        rows = [{"sensor_id": sensor_id, "timestamp": str(NEWEST + timedelta(hours=1)), "value": 20.0}]
+        answer = post(f"{self.endpoint}/invocations", {"dataframe_records": rows})
+        return str(answer["predictions"][0]["detector_version"])
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterator[Town]:
+    """PT-1 with champions and a detector that waits, NEW-1 and an evil one with readings only; all served."""
+    home = tmp_path_factory.mktemp("town")
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    (home / "conf").mkdir()
+    (home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": SENSORS}), encoding="utf-8")
+    ports = free_port(), free_port(), free_port()
+    page, endpoint, mlflow = (f"http://127.0.0.1:{port}" for port in ports)
+    quick = {
+        "SAFEPLAN_TOKENS": f"ana:promote:{TOKEN}",
+        "SAFEPLAN_PAGE_REFRESH": "1",
+        "SAFEPLAN_PAGE_MODELS_REFRESH": "1",
+        "SAFEPLAN_FOLLOW_EVERY": "1",
+        "SAFEPLAN_TUNING_TRIALS": "2",
+        "SAFEPLAN_GATE_MIN_SKILL": "-9",
+        "SAFEPLAN_GATE_MIN_COVERAGE": "0",
+    }
+    house = House(home, quick)
+    plant = pd.concat([readings("PT-1", 400), readings("NEW-1", 80), readings(EVIL, 60)])
+    house.run("load", house.write("plant.csv", plant))
+    house.run("train", "PT-1", "--jobs", "1")
+    house.run("train", "PT-1", "--kind", "detector", "--jobs", "1", "--fresh", "--promote", "manual")
+    house.run("detect", "PT-1", "--since", "2026-01-16")
+    there = House(home, {**quick, "MLFLOW_TRACKING_URI": mlflow})
+    tracking = [
+        *(str(BIN / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(ports[2])),
+        *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
+    ]
+    safeplan = str(BIN / "safeplan")
+    open_to_all = {"SAFEPLAN_TOKENS": ""}
+    with ExitStack() as stack:
+        start = stack.enter_context
+        # Its workers for language models take 2 GB that nobody here needs.
+        lean = house.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+        start(served(tracking, lean, home, f"{mlflow}/health"))
+        others = [
+            served([safeplan, "dashboard", "--port", str(ports[0])], there.environment(), home, page),
+            served(
+                [safeplan, "serve", "--port", str(ports[1])],
+                there.environment(**open_to_all),
+                home,
+                f"{endpoint}/ready",
+            ),
+        ]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(start, others))
+        yield Town(there, page, endpoint, mlflow)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all."""
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture
+def reader(browser: Browser, town: Town) -> Iterator[Reader]:
+    """Somebody at the page; afterwards, nothing went wrong in the browser and nobody else was asked."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    made = Reader(context.new_page(), town.page)
+    yield made
+    context.close()
+    assert made.errors == []
+    assert made.hosts <= {made.base.removeprefix("http://"), ""}
+
+
+def test_each_tab_does_its_job(reader):
+    reader.open("/", VIEWS["Fleet"])
+    reader.screenshot("fleet")
+    for name, awaited in list(VIEWS.items())[1:]:
+        reader.tab(name, awaited)
+        reader.screenshot(name.lower().replace(" ", "-"))
+    reader.tab("Fleet", VIEWS["Fleet"])
+    keep_times("page-times", reader.times)
+
+
+def test_a_view_can_be_sent_to_a_colleague(reader, browser, town):
+    reader.open("/?view=forecast&sensor=PT-1", "Direction")
+    reader.page.get_by_label("Steps ahead").fill("36")
+    reader.page.get_by_label("Steps ahead").press("Enter")
+    reader.page.wait_for_url("**steps=36**")
+    reader.page.get_by_role("radio", name="24 h").click()
+    reader.page.wait_for_url("**hours=24**")
+
+    context = browser.new_context()
+    colleague = Reader(context.new_page(), "")
+    colleague.open(reader.page.url, "Direction")
+
+    assert colleague.page.get_by_label("Steps ahead").input_value() == "36"
+    assert colleague.page.get_by_role("radio", name="24 h").is_checked()
+    context.close()
+
+
+def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader, town):
+    reader.open("/?view=training&lang=en", VIEWS["Training"])
+    reader.log_in(TOKEN, "ana")
+    chosen = reader.page.get_by_label("Sensors to train")
+    chosen.fill("NEW-1")
+    reader.page.get_by_role("option", name="NEW-1").first.click()
+    reader.page.keyboard.press("Escape")
+    reader.page.get_by_role("button", name="Train").last.click()
+    reader.see("Training goes on")
+
+    reader.page.reload()
+    reader.see("Training goes on")
+    reader.screenshot("training-goes-on")
+
+    reader.see("The last training")
+    status = town.house.run("status", "NEW-1")
+    assert {status.of("NEW-1", kind)["version"] for kind in ("detector", "forecaster")} == {1}
+    reader.open("/?view=models&sensor=NEW-1", "Detectors serving")
+    reader.see("v1")
+    audit = town.house.run("audit", "NEW-1").document
+    assert "ana" in str(audit)
+
+
+def test_a_promotion_in_the_mlflow_ui_shows_on_the_page_and_in_the_endpoint(reader, browser, town):
+    assert town.scored_by("PT-1") == "1"
+    reader.open("/?view=models&sensor=PT-1", "Detectors serving")
+    with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
+        ui = context.new_page()
+        ui.set_default_timeout(PATIENCE)
+        ui.goto(reader.page.get_by_role("link", name="pt-1-detector").get_attribute("href"))
+        ui.goto(f"{town.mlflow}/#/models/pt-1-detector/versions/2")
+        ui.get_by_title("Edit aliases").click()
+        dialog = ui.get_by_role("dialog").last
+        dialog.get_by_role("combobox").fill("champion")
+        dialog.get_by_role("combobox").press("Enter")
+        dialog.get_by_role("button", name="Save aliases").click()
+        dialog.wait_for(state="hidden")
+
+    reader.page.get_by_role("link", name="pt-1-detector v2").wait_for()
+    until = time.monotonic() + 30
+    while town.scored_by("PT-1") != "2" and time.monotonic() < until:
+        time.sleep(0.3)
+    assert town.scored_by("PT-1") == "2"
+    reader.screenshot("promoted")
+
+
+def test_what_comes_in_is_seen_without_a_reload(reader, town):
+    reader.open("/?view=anomalies&sensor=PT-1", "Status now")
+    odd = readings("PT-1", 401).tail(1).assign(value=900.0)
+
+    town.house.run("load", town.house.write("odd.csv", odd))
+    town.house.run("detect", "PT-1")
+
+    reader.see("certainly an anomaly")
+    reader.screenshot("anomaly")
+
+
+def test_a_sensor_called_script_runs_nothing(reader):
+    for view, awaited in zip(
+        ("fleet", "forecast", "models", "training"),
+        ("Every sensor", "Direction", "Detectors serving", "What is needed"),
+        strict=True,
+    ):
+        reader.open(f"/?view={view}&sensor=%3Cscript%3Ealert(1)%3C/script%3E", awaited)
+        reader.settle()
+    reader.open("/?view=forecast&sensor=%3Cscript%3Ealert(1)%3C/script%3E", EVIL)
+
+
+def test_whatever_takes_the_focus_has_a_name_and_tab_reaches_it(reader):
+    for name, awaited in VIEWS.items():
+        reader.open("/", VIEWS["Fleet"])
+        reader.tab(name, awaited)
+        reader.settle()
+        nameless = [one for one in reader.accessible() if not one["name"].strip()]
+        assert nameless == [], name
+    reached = set()
+    reader.page.locator("body").focus()
+    for _ in range(40):
+        reader.page.keyboard.press("Tab")
+        reached.add(
+            reader.page.evaluate(
+                "document.activeElement.getAttribute('role') ?? document.activeElement.tagName"
+            )
+        )
+    assert {"tab", "BUTTON"} <= reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_in_both_themes(browser, town, scheme):
+    """AA: 4.5 to 1, for every text that is shown, against what is behind it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    reader = Reader(context.new_page(), town.page)
+    faint = []
+    for view, awaited in zip(
+        ("fleet", "forecast", "anomalies", "models", "training"), VIEWS.values(), strict=True
+    ):
+        reader.open(f"/?view={view}&sensor=PT-1", awaited)
+        reader.settle()
+        reader.screenshot(f"{view}-{scheme}")
+        faint += [f"{view}: {found}" for found in reader.page.evaluate(CONTRASTS)]
+    context.close()
+    assert faint == []
+
+
+def test_a_tablet_shows_everything_without_scrolling_sideways(browser, town):
+    context = browser.new_context(viewport={"width": 820, "height": 1180})
+    reader = Reader(context.new_page(), town.page)
+    for view, awaited in zip(
+        ("fleet", "forecast", "anomalies", "models", "training"), VIEWS.values(), strict=True
+    ):
+        reader.open(f"/?view={view}&sensor=PT-1", awaited)
+        reader.screenshot(f"{view}-tablet")
+        assert reader.page.evaluate("document.querySelector('.stMain').scrollWidth") <= 820
+    context.close()
+
+
+def test_five_hundred_sensors_are_no_burden(browser, town, tmp_path_factory):
+    """Times go into the log; they are not asserted, for the machine may be busy."""
+    home = tmp_path_factory.mktemp("many")
+    shutil.copytree(town.house.home, home, dirs_exist_ok=True)
+    ids = multiply(home, ["PT-1", "NEW-1"], 250)
+    port = free_port()
+    house = House(home, {})
+    line = [str(BIN / "safeplan"), "dashboard", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}"
+    with served(line, house.environment(), home, address):
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        first = Reader(context.new_page(), address)
+        first.open("/", VIEWS["Fleet"])
+        reader = Reader(context.new_page(), address)
+        reader.open("/", VIEWS["Fleet"])
+        reader.see("503")
+        for name, awaited in list(VIEWS.items())[1:]:
+            reader.tab(name, awaited)
+        reader.tab("Fleet", VIEWS["Fleet"])
+        keep_times(
+            "page-times-503-sensors", {"first view after the start": first.times["open /"], **reader.times}
+        )
+        reader.screenshot("fleet-503-sensors")
+        assert reader.errors == []
+        context.close()
+    assert len(ids) == 500
