@@ -20,12 +20,12 @@ demo: .venv/.ready  ## the whole story on real readings, in ./demo
 	$(BIN)/safeplan demo
 
 test: .venv/.ready  ## every test, with coverage floors
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=
 	$(BIN)/python -m tests.coverage_floors
 	$(BIN)/python -m tests.reliability --check
 
 reliability: .venv/.ready  ## run what is tried against the program, and rewrite docs/reliability.md
-	$(BIN)/python -m pytest -n 2 -m "fault or attack"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "fault or attack"
 	$(BIN)/python -m tests.reliability
 
 check: lint  ## format, lint, types, floors

@@ -47,6 +47,7 @@ class Crossing:
     at: datetime
     limit: Limit
     sentence: str
+    weight: int = CRITICAL
 
 
 class Pen:
@@ -265,7 +266,7 @@ class Pen:
                 )
 
     def _crossing(self, figure: go.Figure, crossing: Crossing) -> None:
-        colour = self.palette.of(crossing.limit.weight)
+        colour = self.palette.of(crossing.weight)
         [moment] = self.clock([crossing.at])
         figure.add_scatter(
             x=[moment],

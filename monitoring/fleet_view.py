@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import pandas as pd
 
+from monitoring.alert import Alert
+from monitoring.alert_kinds import Severity, State
 from monitoring.drift_checks import DriftCheck, Verdict
 from serving.predictions import PredictionStore
 from training.kinds import Kind
@@ -77,6 +79,12 @@ class Concern:
     what: str
     since: datetime | None = None
     kind: Kind | None = None
+    alert: Alert | None = None
+
+    @property
+    def seen_by(self) -> str | None:
+        """Who has acknowledged it."""
+        return None if self.alert is None else self.alert.acknowledged_by
 
 
 def view_fleet(workspace: Workspace) -> FleetView:
@@ -87,6 +95,26 @@ def view_fleet(workspace: Workspace) -> FleetView:
     said = said.rename(columns={"timestamp": "scored_at"})[list(SAID)]
     rows = workspace.readings.newest()[list(READ)].join(said, how="outer")
     return FleetView(sensors, rows.reindex(pd.Index(list(sensors), name="sensor_id")))
+
+
+def alarms(alerts: Collection[Alert], sensors: Collection[str]) -> list[Concern]:
+    """The alerts that somebody should look at, in their order.
+
+    Not those on the shelf, those that a flood stands for unless they are critical, and those that are back to
+    normal and were seen. One that is back and was not seen weighs little.
+    """
+    ids = {alert.id for alert in alerts}
+    found = []
+    for alert in alerts:
+        returned = alert.state is State.RETURNED
+        told_by_flood = alert.group_id in ids and alert.severity < Severity.CRITICAL
+        settled = returned and alert.acknowledged_at is not None
+        if told_by_flood or settled or alert.shelved_until or alert.topic.sensor_id not in sensors:
+            continue
+        weight = 1 if returned else int(alert.severity)
+        reason, sensor_id = alert.evidence.reason, alert.topic.sensor_id
+        found.append(Concern(weight, Topic.ALERT, sensor_id, reason, alert.began_at, alert=alert))
+    return found
 
 
 def odd_readings(view: FleetView, known: Collection[str]) -> list[Concern]:

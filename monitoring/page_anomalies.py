@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from monitoring.alert_kinds import AlertType
 from monitoring.charts import TOOLS, Pen
+from monitoring.page_alerts import show_alerts
 from monitoring.page_data import history, model_of, scores, step_of
-from monitoring.page_forecast import limits_of
+from monitoring.page_limits import limits_of
 from monitoring.page_links import links_of
 from monitoring.page_look import cards, mark, palette, plain
-from monitoring.page_state import pick_hours, pick_sensor, plant, title_of
+from monitoring.page_state import live, pick_hours, pick_sensor, plant, title_of
 from monitoring.page_words import score_words
 from monitoring.translation import Words
 from training.kinds import Kind
@@ -42,13 +44,14 @@ def show(_: Words) -> None:
         return
     with right:
         hours = pick_hours(_, step_of(sensor.id, newest))
-    st.fragment(_show_sensor, run_every=plant().settings.refresh)(_, sensor, hours)
+    kinds, often = (AlertType.ANOMALY, AlertType.INSTRUMENT), plant().settings.refresh
+    live(_show_now, often)(_, sensor)
+    live(show_alerts, often)(_, sensor, kinds)
+    live(_show_history, often)(_, sensor, hours)
 
 
-def _show_sensor(_: Words, sensor: Sensor, hours: float | None) -> None:
-    view = plant().fleet.look()
-    newest, said = view.newest_of(sensor.id), view.rows.loc[sensor.id].to_dict()
-    assert newest is not None
+def _show_now(_: Words, sensor: Sensor) -> None:
+    said = plant().fleet.look().rows.loc[sensor.id].to_dict()
     st.subheader(plain(title_of(sensor)), anchor=False)
     if pd.isna(said["anomaly_score"]):
         st.info(
@@ -60,6 +63,12 @@ def _show_sensor(_: Words, sensor: Sensor, hours: float | None) -> None:
         )
     else:
         _tell(_, sensor, said)
+
+
+def _show_history(_: Words, sensor: Sensor, hours: float | None) -> None:
+    view = plant().fleet.look()
+    newest, said = view.newest_of(sensor.id), view.rows.loc[sensor.id].to_dict()
+    assert newest is not None
     measured = history(sensor.id, hours, newest)
     span = hours or (newest - measured.good["timestamp"].min()) / timedelta(hours=1)
     scored_at = newest if pd.isna(said["scored_at"]) else said["scored_at"]

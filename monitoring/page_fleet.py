@@ -12,37 +12,46 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from monitoring.alert_kinds import AlertType, Severity, State, severity_name
 from monitoring.fleet_view import (
     Concern,
     FleetView,
     Models,
     Topic,
+    alarms,
     drifted,
     odd_readings,
     undecided,
     untrained,
 )
+from monitoring.page_alerts import alert_mark, alert_name, alert_words
 from monitoring.page_data import newest_values
 from monitoring.page_look import cards, mark, palette, plain, sparkline
-from monitoring.page_state import choose, plant
+from monitoring.page_state import choose, live, plant
 from monitoring.page_words import kind_name, lasting
 from monitoring.translation import Words
 from training.kinds import Kind
+from training.sensors import Sensor
 
 FEW, MORE = 8, 24  # concerns shown at first, and with each click
 SHOWN = "concerns-shown"
 VIEW_OF = {
-    Topic.ALERT: "anomalies",
     Topic.ODD: "anomalies",
     Topic.DRIFT: "models",
     Topic.DECISION: "models",
     Topic.UNTRAINED: "training",
 }
+VIEW_OF_ALERT = {
+    AlertType.ANOMALY: "anomalies",
+    AlertType.INSTRUMENT: "anomalies",
+    AlertType.FORECAST_WARNING: "forecast",
+    AlertType.DRIFT: "models",
+}
 
 
 def show(_: Words) -> None:
     """The whole tab, renewed as readings arrive."""
-    st.fragment(_show_fleet, run_every=plant().settings.refresh)(_)
+    live(_show_fleet, plant().settings.refresh)(_)
 
 
 def _show_fleet(_: Words) -> None:
@@ -57,24 +66,36 @@ def _show_fleet(_: Words) -> None:
 
 
 def concerns_of(view: FleetView, models: Models | None) -> list[Concern]:
-    """Everything that a human should look at, the most urgent first."""
-    checks, able = plant().checks.peek() or [], plant().able.peek()
-    found = [*odd_readings(view, ()), *drifted(checks, ())]
+    """Everything that a human should look at: the worst first, of these what nobody has seen yet."""
+    checks, able, alerts = plant().checks.peek() or [], plant().able.peek(), plant().alerts.look()
+    known = {
+        kind: {one.topic.sensor_id for one in alerts if one.topic.type in kinds}
+        for kind, kinds in (
+            (Topic.ODD, (AlertType.ANOMALY, AlertType.INSTRUMENT)),
+            (Topic.DRIFT, (AlertType.DRIFT,)),
+        )
+    }
+    found = [
+        *alarms(alerts, view.sensors),
+        *odd_readings(view, known[Topic.ODD]),
+        *drifted(checks, known[Topic.DRIFT]),
+    ]
     if models is not None:
         found += undecided(models, view.sensors)
         if able is not None:
             found += untrained(models, able)
-    return sorted(found, key=lambda one: -one.weight)
+    return sorted(found, key=lambda one: (-one.weight, one.seen_by is not None))
 
 
 def _summary(_: Words, view: FleetView, models: Models | None, concerns: list[Concern]) -> None:
-    urgent = [one for one in concerns if one.weight >= 2]
+    urgent = [one for one in concerns if one.weight >= 2 and one.seen_by is None]
     worst = max((one.weight for one in urgent), default=0)
     state = mark(worst, _.number(len({one.sensor_id for one in urgent}))) if urgent else mark(0, _("nothing"))
     odd = int(view.rows["is_anomaly"].fillna(value=False).astype(bool).sum())
     platforms = _.plural("on {count} platform", "on {count} platforms", len(view.platforms))
     shown = [
         (_("Needs a human now"), state, _("sensors with something urgent") if urgent else _("all is calm")),
+        _open_alerts(_),
         (_("Odd now"), _.number(odd), _("by their newest reading")),
         (_("Sensors"), _.number(len(view.sensors)), platforms),
     ]
@@ -87,6 +108,16 @@ def _summary(_: Words, view: FleetView, models: Models | None, concerns: list[Co
         age = lasting(_, max(plant().clock() - newest, timedelta(0)))
         shown.append((_("Newest reading"), escape(_.moment(newest)), _("{time} ago", time=age)))
     cards(shown)
+
+
+def _open_alerts(_: Words) -> tuple[str, str, str]:
+    """How many alerts are open, and how bad they are."""
+    alerts = [alert for alert in plant().alerts.look() if alert.state is State.OPEN]
+    counts = {severity: sum(one.severity is severity for one in alerts) for severity in reversed(Severity)}
+    told = [f"{_.number(count)} {severity_name(_, severity)}" for severity, count in counts.items() if count]
+    worst = max((alert.severity for alert in alerts), default=0)
+    shown = mark(worst, _.number(len(alerts))) if alerts else mark(0, "0")
+    return _("Open alerts"), shown, ", ".join(told) or _("none")
 
 
 def _list(_: Words, view: FleetView, concerns: list[Concern]) -> None:
@@ -107,7 +138,8 @@ def _row(_: Words, view: FleetView, concern: Concern, place: int) -> None:
     sensor = view.sensors[concern.sensor_id]
     sign, name, picture, what, way = st.columns([1.5, 2.6, 1.9, 5, 0.9], vertical_alignment="center")
     with sign:
-        st.html(mark(concern.weight, topic_words(_, concern)))
+        alert = concern.alert
+        st.html(alert_mark(_, alert) if alert else mark(concern.weight, topic_words(_, concern)))
     with name:
         below = " · ".join(part for part in (sensor.name, sensor.platform) if part)
         st.html(f'<b>{escape(sensor.id)}</b><br><small class="sp-faint">{escape(below)}</small>')
@@ -117,16 +149,27 @@ def _row(_: Words, view: FleetView, concern: Concern, place: int) -> None:
             told = _("The newest readings of {sensor}", sensor=sensor.id)
             st.html(sparkline(newest_values(sensor.id, newest), palette(), concern.weight, told))
     with what:
-        since = f'<small class="sp-faint"> · {_.moment(concern.since)}</small>' if concern.since else ""
-        st.html(f"{escape(what_words(_, concern))}{since}")
+        st.html(f"{escape(what_words(_, concern, sensor))}{_below(_, concern)}")
     with way:
         st.button(
             _("Look"),
             key=f"look-{place}",
             on_click=go,
-            args=(VIEW_OF[concern.topic], concern.sensor_id),
+            args=(view_of(concern), concern.sensor_id),
             help=_("Open {sensor}", sensor=plain(sensor.id)),
         )
+
+
+def view_of(concern: Concern) -> str:
+    """The tab in which a concern is looked at."""
+    return VIEW_OF[concern.topic] if concern.alert is None else VIEW_OF_ALERT[concern.alert.topic.type]
+
+
+def _below(_: Words, concern: Concern) -> str:
+    parts = [_.moment(concern.since)] if concern.since else []
+    if concern.seen_by:
+        parts.append(_("seen by {who}", who=concern.seen_by))
+    return "".join(f'<small class="sp-faint"> · {escape(part)}</small>' for part in parts)
 
 
 def go(view: str, sensor_id: str) -> None:
@@ -138,7 +181,6 @@ def go(view: str, sensor_id: str) -> None:
 def topic_words(_: Words, concern: Concern) -> str:
     """What a concern is about."""
     return {
-        Topic.ALERT: _("alert"),
         Topic.ODD: _("odd reading"),
         Topic.DRIFT: _("drift"),
         Topic.DECISION: _("to decide"),
@@ -146,8 +188,10 @@ def topic_words(_: Words, concern: Concern) -> str:
     }[concern.topic]
 
 
-def what_words(_: Words, concern: Concern) -> str:
+def what_words(_: Words, concern: Concern, sensor: Sensor) -> str:
     """A concern in a sentence."""
+    if concern.alert is not None:
+        return f"{alert_name(_, concern.alert)}: {alert_words(_, concern.alert, sensor)}"
     kind = kind_name(_, concern.kind) if concern.kind else ""
     if concern.topic is Topic.DECISION:
         return _("A {kind} waits for a decision. The gate: {gate}", kind=kind, gate=concern.what)

@@ -4,12 +4,15 @@ Knows how the answers of the forecaster are laid out. Leaves forecasts to `page_
 `page_words`, figures to `charts`.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from html import escape
 
 import streamlit as st
 
-from monitoring.charts import TOOLS, Crossing, Limit, Pen
+from monitoring.alert_kinds import AlertType
+from monitoring.charts import TOOLS, Crossing, Pen
+from monitoring.page_alerts import show_alerts
 from monitoring.page_data import (
     Outlook,
     history,
@@ -19,9 +22,10 @@ from monitoring.page_data import (
     step_of,
     usual_range,
 )
+from monitoring.page_limits import crossings_of, limits_of
 from monitoring.page_links import links_of
 from monitoring.page_look import cards, mark, palette, plain
-from monitoring.page_state import choose, chosen_number, pick_hours, pick_sensor, plant, title_of
+from monitoring.page_state import choose, chosen_number, live, pick_hours, pick_sensor, plant, title_of
 from monitoring.page_words import direction_words, forecast_quality, lasting, volatility_words
 from monitoring.translation import Words
 from training.errors import DataError, RegistryError
@@ -52,7 +56,9 @@ def show(_: Words) -> None:
         steps = _pick_steps(_, step)
     with right:
         hours = pick_hours(_, step)
-    st.fragment(_show_sensor, run_every=plant().settings.refresh)(_, sensor, steps, hours)
+    live(_show_outlook, plant().settings.refresh)(_, sensor, steps, hours)
+    live(show_alerts, plant().settings.refresh)(_, sensor, (AlertType.FORECAST_WARNING,))
+    live(_show_model, plant().settings.models_refresh)(_, sensor, steps)
 
 
 def _pick_steps(_: Words, step: timedelta | None) -> int:
@@ -68,13 +74,13 @@ def _pick_steps(_: Words, step: timedelta | None) -> int:
     return int(st.number_input(label, 1, FAR, now, step=usual, key="steps-box", on_change=changed))
 
 
-def _show_sensor(_: Words, sensor: Sensor, steps: int, hours: float | None) -> None:
+def _show_outlook(_: Words, sensor: Sensor, steps: int, hours: float | None) -> None:
     view = plant().fleet.look()
     newest = view.newest_of(sensor.id)
     assert newest is not None
     measured = history(sensor.id, hours, newest)
     try:
-        ahead = outlook(sensor.id, steps, newest, serving_version(sensor.id, Kind.FORECASTER))
+        ahead = _ahead(sensor, steps, newest)
     except (DataError, RegistryError) as error:
         st.warning(plain(str(error)))
         return
@@ -93,45 +99,10 @@ def _show_sensor(_: Words, sensor: Sensor, steps: int, hours: float | None) -> N
                 count=_.number(measured.count, 12),
             )
         )
-    _show_quality(_, sensor, newest)
-    _show_parts(_, sensor, ahead)
 
 
-def limits_of(_: Words, sensor: Sensor) -> list[Limit]:
-    """The critical limits and the physical range of a sensor, as far as they are known."""
-    named = (
-        (sensor.critical_high, _("upper critical limit"), 4),
-        (sensor.critical_low, _("lower critical limit"), 4),
-        (sensor.high, _("end of range"), 1),
-        (sensor.low, _("end of range"), 1),
-    )
-    return [
-        Limit(value, f"{name} {_.number(value)} {sensor.unit}".strip(), weight)
-        for value, name, weight in named
-        if value is not None
-    ]
-
-
-def crossings_of(_: Words, sensor: Sensor, ahead: Outlook, newest: datetime) -> list[Crossing]:
-    """Where the forecast first passes each critical limit; where it does not, where its band does."""
-    frame, found = ahead.frame, []
-    for limit in limits_of(_, sensor):
-        if limit.weight < 4:
-            continue
-        above = limit.value == sensor.critical_high
-        edge, middle = frame["upper_bound" if above else "lower_bound"], frame["forecasted_values"]
-        sentences = (
-            (middle, _("Will probably cross the {limit}", limit=limit.name)),
-            (edge, _("May cross the {limit}", limit=limit.name)),
-        )
-        for values, sentence in sentences:
-            beyond = frame.loc[values >= limit.value if above else values <= limit.value, "timestamps"]
-            if len(beyond):
-                at = beyond.iloc[0].to_pydatetime()
-                when = _("{moment}, in {time}", moment=_.moment(at), time=lasting(_, at - newest))
-                found.append(Crossing(at, limit, f"{sentence}: {when}"))
-                break
-    return found
+def _ahead(sensor: Sensor, steps: int, newest: datetime) -> Outlook:
+    return outlook(sensor.id, steps, newest, serving_version(sensor.id, Kind.FORECASTER))
 
 
 def _tell(
@@ -142,7 +113,7 @@ def _tell(
     crossings: list[Crossing],
 ) -> None:
     for crossing in crossings:
-        st.html(f"<p role='status'>{mark(4, crossing.sentence)}</p>")
+        st.html(f"<p role='status'>{mark(crossing.weight, crossing.sentence)}</p>")
     said, unit = ahead.summary, sensor.unit
     last = ahead.frame.iloc[-1]
     cards(
@@ -163,6 +134,14 @@ def _tell(
             ),
         ]
     )
+
+
+def _show_model(_: Words, sensor: Sensor, steps: int) -> None:
+    newest = plant().fleet.look().newest_of(sensor.id)
+    assert newest is not None
+    _show_quality(_, sensor, newest)
+    with suppress(DataError, RegistryError):  # told above the chart
+        _show_parts(_, sensor, _ahead(sensor, steps, newest))
 
 
 def _show_quality(_: Words, sensor: Sensor, newest: datetime) -> None:

@@ -50,11 +50,7 @@ def links_of(_: Words, model: Outcome) -> None:
     """Buttons to a model's version and run."""
     if model.model is None or model.version is None or model.kind is None:
         return
-    try:
-        base = mlflow_ui()
-        experiment = plant().workspace.tracker.experiment(model.kind.experiment) if base else ""
-    except RegistryError:
-        base, experiment = None, ""
+    base, experiment = _places(model.kind.experiment)
     if base is None:
         st.caption(
             _(
@@ -73,3 +69,19 @@ def links_of(_: Words, model: Outcome) -> None:
         )
         if run_id := model.detail.get("run_id"):
             st.link_button(_("Its run"), run_link(base, experiment, run_id), icon=":material/open_in_new:")
+
+
+def link_of_run(_: Words, name: str, experiment: str, run_id: str) -> None:
+    """A button to a run; nothing where no UI is known."""
+    base, number = _places(experiment)
+    if base is not None:
+        st.link_button(name, run_link(base, number, run_id), icon=":material/open_in_new:")
+
+
+def _places(experiment: str) -> tuple[str | None, str]:
+    """Where the UI is, and the experiment's number there."""
+    try:
+        base = mlflow_ui()
+        return base, plant().workspace.tracker.experiment(experiment) if base else ""
+    except RegistryError:
+        return None, ""

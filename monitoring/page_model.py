@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from monitoring.drift_checks import DriftCheck
+from monitoring.drift_recording import EXPERIMENT
 from monitoring.page_data import versions
-from monitoring.page_links import links_of
+from monitoring.page_links import link_of_run, links_of
 from monitoring.page_login import needs
 from monitoring.page_look import cards, mark
 from monitoring.page_state import attempt, caller, plant
@@ -43,10 +44,30 @@ def show_model(
         passed = gate.startswith(PASSED)
         st.html(f"<p>{mark(0 if passed else 2, _('Gate'))} {escape(gate)}</p>")
     if check is not None:
-        weight, words = drift_words(_, check.verdict)
-        st.html(f"<p>{mark(weight, words)} {escape(check.reason)}</p>")
+        _drift(_, check)
     links_of(_, outcome)
     _versions(_, sensor_id, kind, outcome)
+
+
+def _drift(_: Words, check: DriftCheck) -> None:
+    """The newest check: its verdict and why, since when, what to do, and how good the model was of late."""
+    weight, words = drift_words(_, check.verdict)
+    version, checked_at = check.model_version, _.moment(check.checked_at)
+    below = [_("v{version} checked at {moment}", version=version, moment=checked_at)]
+    if check.since is not None:
+        below.insert(0, _("since {moment}", moment=_.moment(check.since)))
+    if (mase := check.quality.get("mase")) is not None:
+        below.append(_("MASE of late {mase}", mase=_.number(mase, 3)))
+    if (alarms := check.quality.get("alarms_per_day")) is not None:
+        below.append(_("{count} alarms a day of late", count=_.number(alarms, 2)))
+    if check.advice:
+        below.append(check.advice)
+    st.html(
+        f"<p>{mark(weight, words)} {escape(check.reason)}<br>"
+        f'<small class="sp-faint">{escape(" · ".join(below))}</small></p>'
+    )
+    if check.run_id:
+        link_of_run(_, _("The drift check in MLflow"), EXPERIMENT, check.run_id)
 
 
 def _trained(_: Words, outcome: Outcome) -> str:

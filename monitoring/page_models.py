@@ -9,11 +9,13 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
+from monitoring.alert_kinds import AlertType
 from monitoring.drift_checks import DriftCheck
 from monitoring.fleet_view import FleetView, Models
+from monitoring.page_alerts import show_alerts
 from monitoring.page_look import SIGNS, cards, mark, plain
 from monitoring.page_model import show_model
-from monitoring.page_state import choose, pick_sensor, plant, title_of
+from monitoring.page_state import choose, live, pick_sensor, plant, title_of
 from monitoring.page_words import drift_words, kind_name, lasting
 from monitoring.translation import Words
 from training.kinds import Kind
@@ -30,11 +32,12 @@ def show(_: Words) -> None:
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
-    st.fragment(_show_fleet, run_every=plant().settings.models_refresh)(_)
+    live(_show_fleet, plant().settings.models_refresh)(_)
     st.divider()
     sensor = pick_sensor(_, sensors)
     st.subheader(plain(title_of(sensor)), anchor=False)
-    st.fragment(_show_sensor, run_every=plant().settings.models_refresh)(_, sensor.id)
+    live(show_alerts, plant().settings.refresh)(_, sensor, (AlertType.DRIFT,))
+    live(_show_sensor, plant().settings.models_refresh)(_, sensor.id)
 
 
 def _show_fleet(_: Words) -> None:

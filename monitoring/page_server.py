@@ -107,5 +107,5 @@ async def _warm(_: st.App) -> AsyncIterator[None]:
 
 def _look_once() -> None:
     shared = plant()
-    for kept in (shared.fleet, shared.models, shared.checks, shared.able):
+    for kept in (shared.fleet, shared.alerts, shared.models, shared.checks, shared.able):
         kept.peek()

@@ -1,12 +1,14 @@
 """What one reader has chosen: kept in the address, so that a view can be sent to a colleague.
 
-Knows query parameters, the session's token and the words of the reader's language. Whatever an address says
-that cannot be meant is as if it had not been said.
+Knows query parameters, the session's token and the words of the reader's language, and how a click in a part
+that renews itself reaches the rest of the page. Whatever an address says that cannot be meant is as if it had
+not been said.
 """
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -20,6 +22,7 @@ from training.workspace import Workspace
 
 T = TypeVar("T")
 
+AROUND = "around"  # something outside of the part that was clicked in has changed
 VIEWS = ("fleet", "forecast", "anomalies", "models", "training")
 
 
@@ -45,6 +48,19 @@ def choose(**changes: str) -> None:
     """Write choices into the address."""
     for name, value in changes.items():
         st.query_params[name] = value
+    st.session_state[AROUND] = True
+
+
+def live(show: Callable[..., None], every: float) -> Callable[..., None]:
+    """A part of the page that renews itself; what a click in it changes around it is drawn anew as well."""
+
+    @wraps(show)
+    def shown(*given: Any) -> None:
+        if st.session_state.pop(AROUND, False):
+            st.rerun()
+        show(*given)
+
+    return st.fragment(shown, run_every=every)
 
 
 def reader_words() -> Words:
@@ -133,6 +149,7 @@ def may(role: Role) -> bool:
 
 def attempt(action: Callable[[], T], done: Callable[[T], str] | None = None) -> T | None:
     """Do something a reader asked for; what went wrong is said on the page in the error's own words."""
+    st.session_state[AROUND] = True
     try:
         found = action()
     except SafePlanError as error:
@@ -144,7 +161,8 @@ def attempt(action: Callable[[], T], done: Callable[[T], str] | None = None) -> 
 
 
 def say_what_happened() -> None:
-    """Show what the last action came to, once."""
+    """Show what the last action came to, once; whatever it changed is drawn by this run."""
+    st.session_state.pop(AROUND, None)
     said = st.session_state.pop("said", None)
     if said is not None:
         kind, sentence = said

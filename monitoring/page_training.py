@@ -13,7 +13,7 @@ import streamlit as st
 from monitoring.page_data import model_of, quality, step_of
 from monitoring.page_login import needs
 from monitoring.page_look import SIGNS
-from monitoring.page_state import attempt, caller, plant, title_of
+from monitoring.page_state import attempt, caller, live, plant, title_of
 from monitoring.page_training_run import show_runs
 from monitoring.page_words import kind_name, lasting
 from monitoring.trainings import TrainingStore, Wish, start
@@ -35,7 +35,7 @@ def show(_: Words) -> None:
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
-    st.fragment(show_runs, run_every=1.0)(_)
+    live(show_runs, 1.0)(_)
     chosen = _pick_sensors(_, sensors)
     kinds = _pick_kinds(_)
     _requirements(_, [sensors[sensor_id] for sensor_id in chosen], kinds)

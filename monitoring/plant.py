@@ -10,6 +10,8 @@ from functools import cached_property
 
 from pydantic import Field
 
+from monitoring.alert import Alert
+from monitoring.alerts import list_alerts
 from monitoring.drift_checks import DriftCheck, DriftCheckStore
 from monitoring.fleet_view import FleetView, Models, view_fleet
 from monitoring.kept import Kept
@@ -56,6 +58,7 @@ class Plant:
         self.tokens = Tokens.from_environment(load(ServerSettings).tokens)
         often, seldom = self.settings.refresh, self.settings.models_refresh
         self.fleet: Kept[FleetView] = Kept(lambda: view_fleet(workspace), lasts=often)
+        self.alerts: Kept[list[Alert]] = Kept(lambda: list_alerts(workspace), lasts=often)
         self.models: Kept[Models] = Kept(self._models, lasts=seldom)
         self.checks: Kept[list[DriftCheck]] = Kept(DriftCheckStore(workspace.engine).latest, lasts=seldom)
         self.able: Kept[Mapping[Kind, set[str]]] = Kept(self._able, lasts=60.0)

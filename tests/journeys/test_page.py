@@ -19,7 +19,8 @@ from tests.journeys.house import BIN, House, free_port, post, served
 from tests.many import multiply
 from tests.plant import readings
 
-pytestmark = pytest.mark.slow
+# One town for all of them: they go to one worker.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("town")]
 
 TOKEN = "0123456789abcdef-ana"
 EVIL = "<script>alert(1)</script>"
@@ -215,6 +216,30 @@ def test_what_comes_in_is_seen_without_a_reload(reader, town):
     reader.screenshot("anomaly")
 
 
+def test_an_alert_is_looked_at_and_judged_on_the_page(reader, town):
+    """From what needs a human to the verdict in the table, by clicks alone."""
+    town.house.run("alerts", "watch", "--as-of", f"{NEWEST + timedelta(hours=1, minutes=10):%Y-%m-%dT%H:%M}")
+    reader.open("/", VIEWS["Fleet"])
+    reader.see("danger")
+    reader.screenshot("fleet-with-an-alert")
+    reader.page.get_by_role("button", name="Look").first.click()
+    reader.see("Status now")
+    reader.see("opened")
+    reader.log_in(TOKEN, "ana")
+
+    reader.page.get_by_label("What it was").fill("cable cut")
+    reader.page.get_by_role("button", name="Confirm").click()
+
+    reader.see("Verdict: confirmed")
+    reader.see("cable cut")
+    reader.screenshot("alert-judged")
+    (alert,) = town.house.run("alerts", "list", "PT-1", "--all").document["alerts"]
+    assert (alert["verdict"], alert["verdict_by"], alert["note"]) == ("confirm", "ana", "cable cut")
+
+
+@pytest.mark.attack(
+    "a sensor whose name is a script, on every tab of the page", "it is shown as text; nothing is run"
+)
 def test_a_sensor_called_script_runs_nothing(reader):
     for view, awaited in zip(
         ("fleet", "forecast", "models", "training"),

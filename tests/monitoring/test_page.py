@@ -2,12 +2,9 @@
 
 import re
 from datetime import timedelta
-from urllib.parse import urlsplit
 
-import pandas as pd
 import pytest
 import streamlit as st
-import yaml
 from streamlit.testing.v1 import AppTest
 
 from monitoring import page_state
@@ -15,79 +12,12 @@ from monitoring.drift_checks import DriftCheck, DriftCheckStore, Verdict
 from monitoring.page_server import SCRIPT
 from monitoring.trainings import TrainingStore, Wish
 from serving.batch import detect_fleet
-from tests.plant import at
-from tests.serving.conftest import grown, plant, settled  # noqa: F401 (fixtures)
+from tests.monitoring.paged import NEWEST, PATIENCE, SECRET, button, odd_reading, said
 from training.audit import deeds
 from training.kinds import Kind
 from training.leases import Owner
 from training.outcomes import Outcome
 from training.sensor_sources import add_missing
-
-NEWEST = at("2026-01-09T07:00")  # 200 hours from the first of January
-TOKENS = {"ana": "promote", "ole": "operate", "eva": "read"}
-SECRET = "0123456789abcdef-"
-PATIENCE = 60
-
-
-@pytest.fixture
-def known(plant, monkeypatch):  # noqa: F811
-    """The plant with names, limits and tokens; PT-1 and TT-1 have champions, NEW-1 has readings only."""
-    (plant.home / "conf").mkdir()
-    sensors = {
-        "PT-1": {"name": "Wellhead pressure", "platform": "P-48", "type": "pressure", "unit": "bar"},
-        "TT-1": {"platform": "P-50", "unit": "degC", "critical_high": 24.0},
-    }
-    (plant.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": sensors}))
-    tokens = " ".join(f"{name}:{role}:{SECRET}{name}" for name, role in TOKENS.items())
-    monkeypatch.setenv("SAFEPLAN_TOKENS", tokens)
-    return plant
-
-
-@pytest.fixture
-def page(known):
-    """Draw the page at an address, for a reader of its own."""
-    st.cache_data.clear()
-    st.cache_resource.clear()
-
-    def draw(address="/", reader=None) -> AppTest:
-        app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE)
-        for pair in filter(None, urlsplit(address).query.split("&")):
-            name, _, value = pair.partition("=")
-            app.query_params[name] = value
-        if reader:
-            app.session_state["token"] = SECRET + reader
-        for kept in (page_state.plant().models, page_state.plant().able, page_state.plant().checks):
-            kept.look()
-        app.run()
-        assert not app.exception, app.exception
-        return app
-
-    yield draw
-    if "engine" in vars(page_state.plant().workspace):
-        page_state.plant().workspace.engine.dispose()
-    st.cache_data.clear()
-    st.cache_resource.clear()
-
-
-def said(app) -> str:
-    """Everything written on the page, without tags."""
-    parts = [
-        block.value
-        for kind in ("markdown", "caption", "info", "warning", "error", "success", "subheader")
-        for block in app.get(kind)
-    ]
-    parts += [block.proto.body for block in app.get("html")]
-    return re.sub(r"<[^>]*>", " ", "\n".join(map(str, parts))).replace("\\", "")
-
-
-def button(app, label):
-    (found,) = [one for one in app.button if one.label == label]
-    return found
-
-
-def odd_reading(workspace, value=900.0, sensor_id="PT-1", hours=1):
-    row = {"sensor_id": [sensor_id], "timestamp": [NEWEST + timedelta(hours=hours)], "value": [value]}
-    workspace.readings.ingest(pd.DataFrame(row))
 
 
 def test_the_fleet_comes_first_with_what_needs_a_human(page, known):
@@ -136,7 +66,7 @@ def test_a_forecast_is_told_in_words_with_its_limits(page):
     text = said(app)
     assert "Expected at the end" in text
     assert "Direction" in text
-    assert "cross the upper critical limit 24 degC" in text
+    assert "cross the upper critical limit 25.5 degC" in text
     for measure in ("MAPE", "RMSE", "MAE", "MASE", "Coverage", "Skill"):
         assert measure in text
     assert app.number_input(key="steps-box").value == 48
@@ -374,6 +304,9 @@ def test_choices_are_written_into_the_address(page):
     assert app.query_params["steps"] == "12"
 
 
+@pytest.mark.attack(
+    "a sensor whose name is a script, on every tab of the page", "it is shown as text; nothing is run"
+)
 def test_a_name_is_shown_as_it_is_written_never_run(page, known):
     evil = "<script>alert(1)</script>"
     rows = known.readings.between("PT-1").assign(sensor_id=evil)
@@ -409,8 +342,8 @@ def test_links_lead_to_the_very_run_and_version(page, monkeypatch):
     )
 
 
-def test_a_drift_verdict_is_shown_where_models_are(page, known):
-
+def test_a_drift_verdict_is_shown_where_models_are(page, known, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_PAGE_MLFLOW", "http://127.0.0.1:5000/")
     check = DriftCheck(
         sensor_id="PT-1",
         model_type="ANOMALY_DETECTOR",
@@ -422,11 +355,25 @@ def test_a_drift_verdict_is_shown_where_models_are(page, known):
         verdict=Verdict.DRIFTED,
         reason="the level moved by 3 bar",
         false_alarm_rate=0.01,
+        since=NEWEST - timedelta(days=1),
+        advice="retrain it",
+        quality={"alarms_per_day": 3.5},
+        run_id="0123456789abcdef",
     )
     DriftCheckStore(known.engine).save([check])
 
     app = page("/?view=models&sensor=PT-1")
 
     assert app.dataframe[0].value.set_index("sensor").loc["PT-1", "drift"] == "▲ drifted"
-    assert "the level moved by 3 bar" in said(app)
+    text = said(app)
+    assert "the level moved by 3 bar" in text
+    for told in (
+        "since 2026-01-08 07:00",
+        "v1 checked at 2026-01-09 07:00",
+        "3.5 alarms a day",
+        "retrain it",
+    ):
+        assert told in text
+    links = [block.proto.url for block in app.get("link_button")]
+    assert any(link.endswith("/runs/0123456789abcdef") for link in links)
     assert "the level moved by 3 bar" in said(page("/"))

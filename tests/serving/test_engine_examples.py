@@ -1,13 +1,13 @@
 """The four things that scripts for the original system do, done with the same calls."""
 
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from monitoring.alert_engine import create_alert_engine
 from serving.engine import MLEngine, create_ml_engine
 from serving.sensor_manager import create_sensor_manager
 from tests.journeys.house import ROOT
@@ -17,20 +17,17 @@ from training.plan import Plan
 NEWEST = at("2026-01-09T07:00")
 
 
-@dataclass
-class RememberedAlerts:
-    """An alert engine that keeps what it was given."""
-
-    created: list[dict] = field(default_factory=list)
-
-    def create_alert(self, **said):
-        self.created.append(said)
-
-
 @pytest.fixture
 def ml_engine(plant, learning, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_TUNING_TRIALS", "2")
     engine = create_ml_engine()
+    yield engine
+    engine.workspace.engine.dispose()
+
+
+@pytest.fixture
+def alert_engine(plant):
+    engine = create_alert_engine()
     yield engine
     engine.workspace.engine.dispose()
 
@@ -63,9 +60,7 @@ def test_watching_all_sensors_in_a_loop(plant, ml_engine):
     assert kept["timestamp"] == NEWEST + timedelta(hours=1)
 
 
-def test_a_forecast_that_passes_a_limit_raises_a_warning(ml_engine):
-    alert_engine = RememberedAlerts()
-
+def test_a_forecast_that_passes_a_limit_raises_a_warning(ml_engine, alert_engine):
     for threshold in (22.0, 100.0):
         result = ml_engine.forecast_sensor(sensor_id="PT-1", periods=24)
         highest = max(result["forecast"]["forecasted_values"])
@@ -74,8 +69,9 @@ def test_a_forecast_that_passes_a_limit_raises_a_warning(ml_engine):
                 sensor_id="PT-1", severity_level=2, notes=f"forecast {highest:.2f} > {threshold}"
             )
 
-    [alert] = alert_engine.created
-    assert alert["notes"].endswith("> 22.0")
+    [alert] = alert_engine.get_active_alerts()
+    assert (alert.sensor_id, alert.severity_level) == ("PT-1", 2)
+    assert alert.notes.endswith("> 22.0")
 
 
 def test_retraining_every_night_at_two(workspace, learning):
@@ -102,11 +98,11 @@ def test_retraining_every_night_at_two(workspace, learning):
     assert not results[0]["failed"]
 
 
-def test_alerts_from_anomalies_and_forecasts(plant, ml_engine):
+def test_alerts_from_anomalies_and_forecasts(plant, ml_engine, alert_engine):
     """A score above 0.8 is a danger; a forecast above the critical limit is critical before it happens."""
     row = {"sensor_id": ["PT-1"], "timestamp": [NEWEST + timedelta(hours=1)], "value": [900.0]}
     plant.readings.ingest(pd.DataFrame(row))
-    alert_engine, upper_critical_limit = RememberedAlerts(), 22.0
+    upper_critical_limit = 22.0
 
     for sensor_id in ("PT-1", "TT-1"):
         anomaly_result = ml_engine.detect_anomalies(sensor_id)
@@ -124,9 +120,10 @@ def test_alerts_from_anomalies_and_forecasts(plant, ml_engine):
             sensor_id="TT-1", severity_level=4, alert_type="FORECAST_WARNING", notes=f"reaches {highest:.2f}"
         )
 
-    assert [(one["sensor_id"], one["severity_level"], one["alert_type"]) for one in alert_engine.created] == [
-        ("PT-1", 3, "ANOMALY"),
+    raised = alert_engine.get_active_alerts()
+    assert [(one.sensor_id, one.severity_level, one.alert_type) for one in raised] == [
         ("TT-1", 4, "FORECAST_WARNING"),
+        ("PT-1", 3, "ANOMALY"),
     ]
 
 

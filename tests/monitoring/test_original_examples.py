@@ -1,0 +1,1 @@
+"""The original's four examples as they were written: only imports, ids and the clock of tests differ."""
