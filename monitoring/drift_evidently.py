@@ -1,17 +1,15 @@
 """Evidently as the reporter: our verdict as its drift method, and its HTML small enough to keep.
 
 Knows Evidently's registry of methods and its template. Its own page carries 3.6 MB of program whatever the
-data; here that lies once beside all pages of a folder, as `evidently.js`, and a summary that needs no program
-stands on top of each.
+data; here that lies once beside all pages of a folder, or beside all runs of the experiment, as
+`evidently.js`, and a summary that needs no program stands on top of each page.
 """
 
 import html
 import json
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 
-import evidently
 import numpy as np
 import pandas as pd
 from evidently import Report
@@ -26,10 +24,10 @@ from evidently.metrics import ValueDrift
 from monitoring.drift import compare
 from monitoring.drift_comparison import Comparison, DriftSettings
 from monitoring.drift_statistics import Readings, Ruler
+from monitoring.evidently_library import LIBRARY
 from serving.recent import times_of
 
 METHOD = "safeplan"
-LIBRARY = "evidently.js"
 CHANNELS = {
     "value": "value",
     "course": "deviation from the usual course",
@@ -95,20 +93,18 @@ def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: 
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
 <style>{STYLE}</style>
 </head><body><main><h1>{html.escape(title)}</h1><dl>{told}</dl>{shown}</main>
-<div id="{board}"><p class="note">The charts are drawn by {LIBRARY}, which lies beside this page.</p></div>
+<div id="{board}"><p class="note">{LIBRARY}, beside this page or two folders up, draws the charts.</p></div>
 <script>var global = globalThis; const info = {_script(DashboardInfo(name="Report", widgets=widgets).dict())};
 const graphs = {_script(graphs)};</script>
 <script src="{LIBRARY}"></script>
+<script>
+if (!window.drawDashboard) document.write('<script src="../../{LIBRARY}"><\\/script>');
+</script>
 <script>
 if (window.drawDashboard) window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}");
 </script>
 </body></html>"""
     return content.encode()
-
-
-def library() -> bytes:
-    """Evidently's program, once for all pages of a folder."""
-    return (Path(evidently.__file__).parent / "nbextension" / "static" / "index.js").read_bytes()
 
 
 def _verdicts(comparison: Comparison, names: list[str]) -> dict[str, str]:

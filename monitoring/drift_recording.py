@@ -20,6 +20,7 @@ from monitoring.drift_checks import DriftCheckStore, Verdict
 from monitoring.drift_comparison import DriftSettings
 from monitoring.drift_page import fleet_page, measured
 from monitoring.drift_pictures import sparkline
+from monitoring.evidently_library import LIBRARY, library
 from training.console import plain
 from training.errors import RegistryError
 from training.publishing import Page, Publisher
@@ -59,15 +60,18 @@ def record(
             workspace.registry.tag(one.champion.version, drift=said, drift_checked_at=iso(now))
         wanted = kept if html else _costliest(kept, settings.reports)
         files = reports(wanted, kept, store, now=now)
+        publisher = Publisher(workspace.mlflow)
+        if set(files) - {PAGE}:
+            publisher.share(run, LIBRARY, library)
         page = Page(
             params={"false_alarm_rate": settings.false_alarm_rate, "current": settings.current},
             metrics=fleet_metrics(kept),
             tables={"checks": table_of(kept)},
             files={**files, "drift.json": json.dumps([details(one) for one in kept]).encode()},
         )
-        Publisher(workspace.mlflow).show(run, page)
+        publisher.show(run, page)
         if html is not None:
-            write(files, html)
+            write(files | {LIBRARY: library()}, html)
     except Exception:
         # Nothing more comes of this run; where MLflow itself is away, it stays marked as running.
         with suppress(RegistryError):
@@ -108,15 +112,14 @@ def details(one: Checked) -> dict[str, Any]:
 def reports(
     wanted: Sequence[Checked], everyone: Sequence[Checked], store: DriftCheckStore, *, now: datetime
 ) -> dict[str, bytes]:
-    """The fleet page and a report of each model wanted, by file name; Evidently's program once."""
+    """The fleet page and a report of each model wanted, by file name."""
     files: dict[str, bytes] = {}
     links: dict[tuple[str, str], str] = {}
     drawn = [one for one in wanted if len(one.view.window) and len(one.view.since)]
     if drawn:
         # Evidently takes seconds to import; a fleet without drift does without.
-        from monitoring.drift_evidently import LIBRARY, library, page_of, snapshot_of  # noqa: PLC0415
+        from monitoring.drift_evidently import page_of, snapshot_of  # noqa: PLC0415
 
-        files[LIBRARY] = library()
         for one in drawn:
             name = file_name(one)
             snapshot = snapshot_of(one.comparison, one.view.window, one.view.since)

@@ -9,7 +9,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +100,20 @@ class Publisher:
         context = [InputTag("mlflow.data.context", "training")]
         with registry_errors(f"cannot log the data of the run {run.run_id}"):
             self.client.log_inputs(run.run_id, [DatasetInput(dataset, context)])
+
+    def share(self, run: OpenRun, name: str, make: Callable[[], bytes]) -> None:
+        """Keep a file once for all runs of an experiment: `../../name` as seen from a run's files.
+
+        It is made only where it is not there yet.
+        """
+        place = run.artifacts.rstrip("/").rsplit("/", 2)[0]
+        with registry_errors(f"cannot keep {name} beside the run {run.run_id}"):
+            repository = self._repository(place)
+            if name in {Path(file.path).name for file in repository.list_artifacts()}:
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / name).write_bytes(make())
+                repository.log_artifact(str(Path(folder) / name))
 
     def upload_model(
         self,

@@ -7,7 +7,8 @@ from evidently import Report
 from evidently.metrics import ValueDrift
 
 from monitoring.drift import Check, DriftSettings, compare, readings_of
-from monitoring.drift_evidently import LIBRARY, library, page_of, register, snapshot_of
+from monitoring.drift_evidently import page_of, register, snapshot_of
+from monitoring.evidently_library import LIBRARY, library
 from tests.monitoring.drifting import window_and_rest
 
 

@@ -72,8 +72,22 @@ def test_the_run_holds_the_numbers_and_the_files(sent, tmp_path):
     told = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/drift.json"))
     assert {one["sensor_id"] for one in told} == {"PT-1", "TT-1"}
     names = {file.path for file in sent.mlflow.list_artifacts(run_id)}
-    assert {"fleet.html", "checks.json", "evidently.js", "pt-1-detector.html"} <= names
+    assert {"fleet.html", "checks.json", "pt-1-detector.html"} <= names
     assert "tt-1-detector.html" not in names
+
+
+def test_evidently_s_program_is_kept_once_for_all_checks(sent):
+    runs = {
+        outcome.detail["run_id"]
+        for moment in (NOW, NOW + timedelta(days=1))
+        for outcome in check_fleet(sent, sent.fleet.match(["PT-1"]), now=moment)
+    }
+
+    found = list((sent.home / "mlartifacts").rglob("evidently.js"))
+    pages = list((sent.home / "mlartifacts").rglob("pt-1-detector.html"))
+    assert len(runs) == len(pages) == 2
+    assert {(page.parent / "../../evidently.js").resolve() for page in pages} == set(found)
+    assert all(b'src="../../evidently.js"' in page.read_bytes() for page in pages)
 
 
 def test_the_versions_say_so(sent):
