@@ -25,6 +25,9 @@ Labels = NDArray[np.int64]
 
 FEWEST = 30  # readings to learn from
 MOST = 10_000  # newest readings the models learn from; the usual course uses all
+# How often a reading counts to the voices whose alarm was called false. After two such episodes the next one
+# scores 0.65 to 0.76 instead of 0.74 to 0.86, the same deviation the other way as before; ten times is worse.
+DISMISSED = 6
 
 
 class AnomalyDetector:
@@ -63,8 +66,12 @@ class AnomalyDetector:
         """The usual time between two readings."""
         return self.profile.step
 
-    def fit(self, data: ArrayLike, timestamps: Times = None) -> Self:
+    def fit(
+        self, data: ArrayLike, timestamps: Times = None, *, dismissed: NDArray[np.bool_] | None = None
+    ) -> Self:
         """Learn what is usual; infinite and missing values are left out.
+
+        `dismissed` says of each reading whether somebody called an alarm there false: it counts six times.
 
         Raises:
             NotTrainable: fewer than 30 finite readings.
@@ -77,8 +84,14 @@ class AnomalyDetector:
         self.profile = learn_profile(learned.seconds, learned.values, clocked=learned.clocked)
         newest = slice(-MOST, None)
         design = describe(self.profile, learned.seconds[newest], learned.values[newest])
-        self.voices, said = learn_voices(design, self.profile, self.parameters, seed=self.seed)
-        self.ensemble = learn_ensemble(said, self.parameters, step=self.profile.step)
+        rows = np.arange(len(design.points))
+        if dismissed is not None:
+            rows = np.repeat(rows, np.where(dismissed[learned.places[newest]], DISMISSED, 1))
+        self.voices, said = learn_voices(design.rows(rows), self.profile, self.parameters, seed=self.seed)
+        # The scale counts each reading once. Six times, they become the tail that all else is held to, and
+        # of other faults none was found any more where ten units for six hours had been called false.
+        once = np.append(True, np.diff(rows) > 0)
+        self.ensemble = learn_ensemble(said[once], self.parameters, step=self.profile.step)
         return self
 
     def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:

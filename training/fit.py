@@ -37,7 +37,7 @@ log = logging.getLogger("safeplan.training")
 Model = TypeVar("Model")
 
 # Raised when the program learns something else from the same readings, so that all are learned anew.
-RECIPE = 1
+RECIPE = 2
 PARAMETERS = "parameters.json"  # among a version's files: what the next search starts from
 
 
@@ -47,6 +47,7 @@ class Incumbent:
 
     files: Path
     train_end: datetime
+    judged: tuple[int, int] | None = None  # of its alarms, how many people confirmed, and called false
 
     def loaded(self, load: Callable[[Path], Model]) -> Model | None:
         """The champion's model, or None where this version of the program cannot read it.

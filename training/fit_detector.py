@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from training.detector import AnomalyDetector
 from training.detector_tuning import tune_detector
 from training.faults import grade_detector
-from training.fit import PARAMETERS, Assignment, Clock, Incumbent, Lesson, log, split
+from training.fit import PARAMETERS, Assignment, Clock, Lesson, log, split
+from training.heeding import grade_verdicts, learn, usual
 from training.model_files import write_json
 from training.naive_detector import NaiveDetector
 from training.pictures import score_picture
@@ -31,27 +32,32 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
     """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
     plan, seed = assignment.plan, assignment.study.seed
     older, newest = split(window, plan.tuning.judged_share)
+    labels, graded = assignment.labels, usual(newest, assignment.labels)
     lender = _usable(assignment.lender(window))
     threshold = lender.threshold if lender and lender.threshold else plan.detector.threshold
     with clock.phase("tune"):
         tuned = _borrowed(lender, plan) if lender else _tuned(assignment, older)
     with clock.phase("grade"):
-        challenger = AnomalyDetector(tuned.parameters, threshold=threshold, seed=seed).fit(older)
-        metrics = grade_detector(challenger, newest, history=older, seed=seed)
+        challenger = AnomalyDetector(tuned.parameters, threshold=threshold, seed=seed)
+        learn(challenger, older, labels)
+        metrics = grade_detector(challenger, graded, history=older, seed=seed)
         naive = NaiveDetector(
             alarm_rate=min(0.5, plan.detector.alarms_per_day * (window.step / DAY)),
             step_seconds=window.step.total_seconds(),
         ).fit(older)
         metrics |= {
-            "naive_recall_mean": grade_detector(naive, newest, history=older, seed=seed)["recall_mean"],
+            "naive_recall_mean": grade_detector(naive, graded, history=older, seed=seed)["recall_mean"],
             "alarm_budget_per_day": plan.detector.alarms_per_day,
-            "judged_days": len(newest) * (window.step / DAY),
+            "judged_days": len(graded) * (window.step / DAY),
         }
-        incumbent = _grade_incumbent(assignment.incumbent, older, newest, seed)
+        incumbent = _grade_incumbent(assignment, window, older, newest)
     with clock.phase("fit"):
         detector = AnomalyDetector(tuned.parameters, threshold=threshold, seed=seed)
-        detector.fit(window.values).save(files)
+        learn(detector, window.values, labels).save(files)
         write_json(tuned.parameters.model_dump(mode="json"), files / PARAMETERS)
+    # As it will serve: what was called false is part of what it has learned, what was confirmed is not.
+    with clock.phase("grade"):
+        metrics |= grade_verdicts(detector, window.values, labels)
     with clock.phase("draw"):
         scores = challenger.score(newest, history=older)
         title = f"{assignment.sensor.title}: scores of the newest {len(newest):,} readings, held out"
@@ -106,13 +112,22 @@ def _read(parameters: Mapping[str, Any]) -> DetectorParameters | None:
 
 
 def _grade_incumbent(
-    incumbent: Incumbent | None, older: pd.Series, newest: pd.Series, seed: int
+    assignment: Assignment, window: Window, older: pd.Series, newest: pd.Series
 ) -> dict[str, float] | None:
-    """The champion as it serves; one that has seen the newest readings is learned again without them."""
+    """The champion as it serves; one that has seen the newest readings is learned again without them.
+
+    Not so for the verdicts: people spoke of the alarms that this very version raises.
+    """
+    incumbent, seed = assignment.incumbent, assignment.study.seed
     champion = incumbent.loaded(AnomalyDetector.load) if incumbent else None
     if incumbent is None or champion is None:
         return None
+    verdicts = grade_verdicts(champion, window.values, assignment.labels)
+    if incumbent.judged:
+        verdicts["alarms_confirmed"], verdicts["alarms_false"] = map(float, incumbent.judged)
     if incumbent.train_end >= newest.index[0]:
         parameters: DetectorParameters = champion.parameters
-        champion = AnomalyDetector(parameters, threshold=champion.threshold, seed=seed).fit(older)
-    return grade_detector(champion, newest, history=older, seed=seed)
+        champion = AnomalyDetector(parameters, threshold=champion.threshold, seed=seed)
+        learn(champion, older, assignment.labels)
+    graded = usual(newest, assignment.labels)
+    return grade_detector(champion, graded, history=older, seed=seed) | verdicts

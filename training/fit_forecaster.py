@@ -4,7 +4,7 @@ Knows which readings each step may see. Leaves search and measures to `forecaste
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from training.fit import PARAMETERS, Assignment, Clock, Lesson, log, split
 from training.forecaster import Forecaster
 from training.forecaster_parameters import ForecasterParameters
 from training.forecaster_tuning import starting_points, tune_forecaster
+from training.heeding import usual
 from training.model_files import write_json
 from training.pictures import forecast_picture
 from training.siblings import Sibling
@@ -27,6 +28,7 @@ ORIGINS = 20  # moments of the newest readings that challenger and champion both
 def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock: Clock) -> Lesson:
     """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
     settings = assignment.plan.forecaster
+    window = replace(window, values=usual(window.values, assignment.labels))
     older, newest = split(window, assignment.plan.tuning.judged_share)
     lender = _usable(assignment.lender(window))
     with clock.phase("tune"):

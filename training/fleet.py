@@ -16,12 +16,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from training.alert_verdicts import judged_alarms
 from training.audit import PROMOTED, Deed, record
 from training.cluster import fit_on_cluster
+from training.database import reading
 from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
 from training.fit import Assignment, Candidate, Incumbent, Unchanged, fit
 from training.kinds import Engine, Kind
 from training.leases import lease
+from training.left_out import without, works_on
 from training.outcomes import FAILED, Outcome
 from training.plan import Plan
 from training.pool import run_all
@@ -105,6 +108,8 @@ class FleetTrainer:
         self.recorder = Recorder(workspace.tracker, workspace.registry)
         self.standings: dict[Key, Standing] = {}  # of those in a worker's hands
         self.leases: dict[Key, ExitStack] = {}
+        with reading(workspace.engine) as connection:
+            self.verdicts = judged_alarms(connection)
         self.refused: list[Outcome] = []  # those that never reached a worker
 
     def outcomes(self, sensors: Sequence[Sensor], engine: Engine, jobs: int) -> Iterator[Outcome]:
@@ -187,18 +192,21 @@ class FleetTrainer:
     def _readings(self, sensor: Sensor, kind: Kind, last: datetime) -> pd.DataFrame:
         window, end = self.plan.window, min(last, self.retrainings[kind].as_of)
         # Some of them will turn out to be faults; of a sensor that speaks each second, years are not read.
-        return self.workspace.readings.latest(
+        read = self.workspace.readings.latest(
             sensor.id,
             2 * window.rows(kind),
             start=end - window.history(kind),
             end=end + timedelta.resolution,
         )
+        return without(read, works_on(self.workspace.engine, sensor))
 
     def _incumbent(self, champion: Version | None) -> Incumbent | None:
         if champion is None:
             return None
         files = self.workspace.registry.fetch(champion, self.workspace.model_cache)
-        return Incumbent(files, read_iso(champion.tags["train_end"]))
+        said = self.verdicts.get(champion.sensor_id, {}).get(str(champion.number))
+        judged = None if said is None or champion.kind is not Kind.DETECTOR else (said.confirmed, said.false)
+        return Incumbent(files, read_iso(champion.tags["train_end"]), judged)
 
     def _counts(self, version: Version) -> bool:
         """Whether a version that was learned from the same readings spares us learning again."""

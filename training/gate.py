@@ -27,6 +27,9 @@ class GateSettings(Settings, file="training", section="gate"):
     max_recall_loss: float = Field(
         0.05, ge=0, le=1, description="recall of injected faults below the champion's"
     )
+    max_verdict_cost: float = Field(
+        0.2, ge=0, le=1, description="recall that raising fewer alarms judged false may cost instead"
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,11 @@ def judge_forecaster(
 def judge_detector(
     challenger: Mapping[str, float], champion: Mapping[str, float] | None, settings: GateSettings
 ) -> list[Check]:
-    """Within the alarm budget, better than a plain robust z-score, and not blinder than the champion."""
+    """Within the alarm budget, better than a plain robust z-score, and not blinder than the champion.
+
+    What people said of real alarms weighs more than injected faults: a champion whose alarms were judged
+    false loses to a challenger that would not have raised them, at the cost of some recall.
+    """
     alarms, budget = challenger["false_alarms_per_day"], challenger["alarm_budget_per_day"]
     # Over a short judged window one or two alarms say nothing; three a window are always allowed.
     allowed = max(budget * settings.max_alarm_excess, 3 / max(challenger["judged_days"], 1e-9))
@@ -93,11 +100,43 @@ def judge_detector(
     ]
     if champion is None:
         return [*checks, Check(True, "no champion to compare with")]
-    before = champion["recall_mean"]
+    before, cost = champion["recall_mean"], settings.max_recall_loss
+    if is_righter(challenger, champion):
+        cost = max(cost, settings.max_verdict_cost)
     return [
         *checks,
-        Check(
-            recall >= before - settings.max_recall_loss,
-            f"finds {recall:.0%} of faults, champion {before:.0%}",
-        ),
+        *checks_of_verdicts(challenger, champion),
+        Check(recall >= before - cost, f"finds {recall:.0%} of faults, champion {before:.0%}"),
     ]
+
+
+def checks_of_verdicts(challenger: Mapping[str, float], champion: Mapping[str, float]) -> list[Check]:
+    """What people confirmed is still caught, and what they called false is not raised more often."""
+    checks = []
+    if champion.get("verdicts_confirmed"):
+        of, ours, theirs = (
+            challenger["verdicts_confirmed"],
+            challenger["verdicts_confirmed_caught"],
+            champion["verdicts_confirmed_caught"],
+        )
+        told = f"catches {ours:.0f} of {of:.0f} confirmed anomalies, champion {theirs:.0f}"
+        checks.append(Check(ours >= theirs, told))
+    if champion.get("verdicts_false"):
+        of, ours, theirs = (
+            challenger["verdicts_false"],
+            challenger["verdicts_false_raised"],
+            champion["verdicts_false_raised"],
+        )
+        told = f"raises {ours:.0f} of {of:.0f} alarms judged false, champion {theirs:.0f}"
+        if champion.get("alarms_false"):
+            judged = champion["alarms_confirmed"] + champion["alarms_false"]
+            told += f" ({champion['alarms_confirmed']:.0f} of its {judged:.0f} judged alarms were right)"
+        checks.append(Check(ours <= theirs, told))
+    return checks
+
+
+def is_righter(challenger: Mapping[str, float], champion: Mapping[str, float]) -> bool:
+    """Whether a challenger raises fewer of the alarms that were judged false, and catches what was right."""
+    fewer = challenger.get("verdicts_false_raised", 0) < champion.get("verdicts_false_raised", 0)
+    caught, before = (m.get("verdicts_confirmed_caught", 0) for m in (challenger, champion))
+    return fewer and caught >= before

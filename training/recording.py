@@ -188,6 +188,7 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
         "model_sha256": digest_folder(candidate.files),
         "gate": str(candidate.verdict),
         **borrowed_tags(candidate),
+        **verdict_tags(candidate),
         **window_tags(candidate),
     }
 
@@ -196,6 +197,18 @@ def borrowed_tags(candidate: Candidate) -> dict[str, str]:
     """Whose parameters a model was learned with, where its sensor had too few readings to search by."""
     lender = candidate.lesson.borrowed_from
     return {} if lender is None else {"borrowed_from": lender}
+
+
+def verdict_tags(candidate: Candidate) -> dict[str, str]:
+    """How a version stands to what people said of alarms, where anybody said anything."""
+    said = candidate.lesson.metrics
+    if "verdicts_confirmed" not in said:
+        return {}
+    told = (
+        f"catches {said['verdicts_confirmed_caught']:.0f} of {said['verdicts_confirmed']:.0f} confirmed, "
+        f"raises {said['verdicts_false_raised']:.0f} of {said['verdicts_false']:.0f} judged false"
+    )
+    return {"verdicts": told}
 
 
 def window_tags(candidate: Candidate) -> dict[str, str]:

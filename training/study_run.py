@@ -9,6 +9,7 @@ from pathlib import Path
 from training.errors import NotTrainable
 from training.fit import Assignment, Candidate, fit
 from training.kinds import Kind
+from training.left_out import without, works_on
 from training.outcomes import Outcome
 from training.plan import Plan
 from training.publishing import Page, Publisher
@@ -31,8 +32,11 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
             Assignment(
                 sensor=sensor,
                 kind=kind,
-                readings=workspace.readings.latest(
-                    sensor.id, 2 * plan.window.rows(kind), start=last - plan.window.history(kind)
+                readings=without(
+                    workspace.readings.latest(
+                        sensor.id, 2 * plan.window.rows(kind), start=last - plan.window.history(kind)
+                    ),
+                    works_on(workspace.engine, sensor),
                 ),
                 labels=workspace.labels.of(sensor.id),
                 plan=plan,

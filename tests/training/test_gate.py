@@ -68,6 +68,40 @@ def test_a_detector_must_keep_its_budget_and_see_what_a_z_score_and_the_champion
     assert verdict(Kind.DETECTOR, challenger, champion).passed is passes
 
 
+SAID = {
+    "verdicts_confirmed": 2.0,
+    "verdicts_confirmed_caught": 2.0,
+    "verdicts_false": 4.0,
+    "verdicts_false_raised": 3.0,
+    "alarms_confirmed": 1.0,
+    "alarms_false": 3.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("challenger", "passes"),
+    [
+        ({}, True),
+        ({"verdicts_confirmed_caught": 1.0}, False),
+        ({"verdicts_false_raised": 4.0}, False),
+        # Fewer injected faults are found: that loses, but not where fewer false alarms are raised for it.
+        ({"recall_mean": 0.7}, False),
+        ({"recall_mean": 0.7, "verdicts_false_raised": 0.0}, True),
+        ({"recall_mean": 0.59, "verdicts_false_raised": 0.0}, False),
+        ({"recall_mean": 0.7, "verdicts_false_raised": 0.0, "verdicts_confirmed_caught": 1.0}, False),
+    ],
+)
+def test_what_people_said_of_alarms_weighs_more_than_injected_faults(challenger, passes):
+    assert verdict(Kind.DETECTOR, {**SAID, **challenger}, SAID).passed is passes
+
+
+def test_the_reason_tells_how_right_the_champions_alarms_were():
+    found = str(verdict(Kind.DETECTOR, {**SAID, "verdicts_false_raised": 0.0}, SAID))
+
+    assert "catches 2 of 2 confirmed anomalies, champion 2" in found
+    assert "raises 0 of 4 alarms judged false, champion 3 (1 of its 4 judged alarms were right)" in found
+
+
 @pytest.mark.parametrize(
     ("settings", "challenger"),
     [({"min_skill": 0.3}, {}), ({"min_coverage": 0.96}, {}), ({"max_error_growth": 0}, {"mae": 1.01})],
