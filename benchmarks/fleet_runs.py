@@ -5,7 +5,6 @@ Knows how a fleet is prepared and how one command is watched from outside, by /p
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -32,9 +31,9 @@ class Run:
 
     sensors: int
     wall: float  # seconds
-    cpu: float  # seconds, parent and workers
-    parent_cpu: float  # seconds, the parent alone; up to WATCH_EVERY too few
-    memory_early: float  # MB of the parent after a tenth of the time
+    cpu: float  # seconds, parent and workers; of each up to WATCH_EVERY too few
+    parent_cpu: float  # seconds, the parent alone
+    memory_early: float  # MB of the parent after a third of the time
     memory_late: float  # MB of the parent at its end
     statuses: dict[str, int]
 
@@ -80,7 +79,6 @@ def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -
     """`safeplan train` over all sensors of a home."""
     environment = {**os.environ, "SAFEPLAN_HOME": str(home)}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.monotonic()
     command = [*PROGRAM, "train", "--json", "--jobs", str(jobs), *options]
     with (
@@ -88,9 +86,8 @@ def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -
         (home / "train.log").open("w") as story,
         subprocess.Popen(command, env=environment, stdout=out, stderr=story) as process,  # noqa: S603
     ):
-        memory, parent_cpu = _watched(process)
+        memory, cpu = _watched(process)
     wall = time.monotonic() - begun
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     outcomes = json.loads((home / "train.json").read_text())["sensors"]
     statuses: dict[str, int] = {}
     for outcome in outcomes:
@@ -98,26 +95,47 @@ def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -
     return Run(
         sensors=sensors,
         wall=wall,
-        cpu=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        parent_cpu=parent_cpu,
-        memory_early=memory[len(memory) // 10] if memory else float("nan"),
+        cpu=sum(cpu.values()),
+        parent_cpu=cpu[process.pid],
+        memory_early=memory[len(memory) // 3] if memory else float("nan"),
         memory_late=memory[-1] if memory else float("nan"),
         statuses=statuses,
     )
 
 
-def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], float]:
-    """Megabytes of the process over its life, and its own CPU-seconds."""
-    memory, cpu = [], 0.0
+def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], dict[int, float]]:
+    """Megabytes of the process over its life, and the CPU-seconds of it and of all below it, by process id.
+
+    Workers are children of a process that nobody waits for, so the system adds them up nowhere.
+    """
+    memory: list[float] = []
+    cpu: dict[int, float] = {}
     while process.poll() is None:
-        try:
-            memory.append(_resident(process.pid))
-            cpu = _cpu_of(process.pid)
-        except (FileNotFoundError, ProcessLookupError, IndexError):
-            break  # it ended between two looks
+        for pid in _family(process.pid):
+            try:
+                cpu[pid] = _cpu_of(pid)
+                if pid == process.pid:
+                    memory.append(_resident(pid))
+            except (FileNotFoundError, ProcessLookupError, IndexError):
+                continue  # it ended between two looks
         time.sleep(WATCH_EVERY)
     process.wait()
     return [megabytes for megabytes in memory if megabytes > 0], cpu
+
+
+def _family(root: int) -> list[int]:
+    """A process and all below it."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int(_fields(int(folder.name))[1])
+            except (FileNotFoundError, ProcessLookupError, IndexError):
+                continue
+    family = [root]
+    for member in family:
+        family += [pid for pid, parent in parents.items() if parent == member]
+    return family
 
 
 def _resident(pid: int) -> float:
@@ -126,5 +144,10 @@ def _resident(pid: int) -> float:
 
 
 def _cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _fields(pid)
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _fields(pid: int) -> list[str]:
+    """What proc(5) says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
