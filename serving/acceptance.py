@@ -32,7 +32,7 @@ from training.errors import DataError, UntrustedModel
 from training.forecaster import Forecaster
 from training.kinds import Kind
 from training.registry import Registry, Version, registry_errors
-from training.standalone import SIGNATURES
+from training.signatures import SIGNATURES
 
 log = logging.getLogger("safeplan.serving")
 

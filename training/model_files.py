@@ -12,10 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import skops.io
-
 from training.errors import UntrustedModel
-from training.skops_packing import pack
 
 # What scikit-learn's Isolation Forest and LOF are made of, beyond the types skops trusts by itself.
 TRUSTED_TYPES = (
@@ -34,6 +31,8 @@ LARGEST_FILE = 64 * 2**20  # bytes, packed or not; the biggest honest model meas
 
 def write_skops(fitted: object, path: Path) -> None:
     """Write one fitted scikit-learn object; refuses what `read_skops` would refuse."""
+    from training.skops_packing import pack  # noqa: PLC0415 - skops imports all of scikit-learn, in 2 s
+
     packed, types = pack(fitted)
     path.write_bytes(packed)
     # Looking through a forest's file takes 27 ms; objects of the same types are made of the same.
@@ -50,6 +49,8 @@ def read_skops(path: Path) -> Any:
     """
     _refuse_large(path)
     _refuse_bomb(path)
+    import skops.io  # noqa: PLC0415 - as above
+
     try:
         # Looks all types through itself before it makes anything; to do so twice would take as long again.
         return skops.io.load(path, trusted=list(TRUSTED_TYPES))
@@ -125,6 +126,8 @@ def check_digest(folder: Path, expected: str, *, model: str) -> None:
 def _refuse_foreign_types(path: Path) -> None:
     _refuse_large(path)
     _refuse_bomb(path)
+    import skops.io  # noqa: PLC0415 - as above
+
     try:
         unknown = skops.io.get_untrusted_types(file=path)
     # As above: the bytes are not ours yet.

@@ -23,7 +23,7 @@ from training.outcomes import Outcome
 from training.packaging import Shell
 from training.publishing import Page, Publisher, Source
 from training.registry import CHALLENGER, CHAMPION, Registry, Version, slug
-from training.standalone import SIGNATURES, example_rows
+from training.signatures import SIGNATURES, example_rows
 from training.standing import Standing
 from training.tracking import OpenRun, Tracker
 

@@ -1,5 +1,7 @@
 """The fleet trainer: every sensor ends in one outcome, and what was cut off goes on."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -396,3 +398,12 @@ def test_the_watcher_is_called_once_for_each_outcome(workspace, plan, learning):
 
     assert seen == outcomes
     assert fleet.FAILED not in {o.status for o in outcomes}
+
+
+def test_the_process_that_writes_imports_no_models():
+    """scikit-learn and skops take it seconds; only workers need them."""
+    told = "import sys, training.fleet; print(sorted({'sklearn', 'skops', 'prophet'} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

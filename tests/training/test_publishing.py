@@ -17,7 +17,7 @@ from training.model_files import DATA, MODEL_FOLDER
 from training.packaging import Shell
 from training.publishing import Page, Publisher, Source
 from training.recording import REQUIRED, shell_of
-from training.standalone import SIGNATURES, example_rows
+from training.signatures import SIGNATURES, example_rows
 
 EXPERIMENT = "safeplan-detectors"
 

@@ -7,14 +7,8 @@ from tests.plant import at, series
 from training.detector import AnomalyDetector
 from training.errors import DataError
 from training.kinds import Kind
-from training.standalone import (
-    SIGNATURES,
-    StandaloneDetector,
-    StandaloneForecaster,
-    _load_pyfunc,
-    as_utc,
-    example_rows,
-)
+from training.signatures import SIGNATURES, example_rows
+from training.standalone import StandaloneDetector, StandaloneForecaster, _load_pyfunc, as_utc
 
 
 @pytest.fixture(scope="session")
