@@ -220,11 +220,15 @@ class Registry:
     def promote(self, version: Version) -> None:
         """Make a version the champion; the one before it becomes `previous`.
 
-        The order of the three writes leaves, wherever it is cut off, exactly one champion.
+        The order of the writes leaves, wherever it is cut off, exactly one champion.
         """
-        aliases = self.aliases(version.name)
-        before = aliases.get(CHAMPION)
         with registry_errors(f"cannot promote {version.uri}"):
+            model = self.client.get_registered_model(version.name)
+            aliases = {alias: int(number) for alias, number in model.aliases.items()}
+            before = aliases.get(CHAMPION)
+            if ROLLING_BACK_FROM in model.tags:
+                # A roll-back that was cut off is over: where its aliases were to go is no longer true.
+                self.client.delete_registered_model_tag(version.name, ROLLING_BACK_FROM)
             if before is not None and before != version.number:
                 self.client.set_registered_model_alias(version.name, PREVIOUS, str(before))
             self.client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
@@ -243,8 +247,8 @@ class Registry:
         champion = self.champion(sensor_id, kind)
         previous = self.find_alias(name, PREVIOUS)
         with registry_errors(f"cannot roll back {name}"):
-            left = self.client.get_registered_model(name).tags.get(ROLLING_BACK_FROM, "")
-            if previous is not None and previous.number == champion.number and left.isdecimal():
+            left = self.client.get_registered_model(name).tags.get(ROLLING_BACK_FROM)
+            if previous is not None and previous.number == champion.number and self._exists(name, left):
                 self.client.set_registered_model_alias(name, PREVIOUS, left)
             elif previous is None or previous.number == champion.number:
                 raise NoChampion(
@@ -297,6 +301,9 @@ class Registry:
                 # Another process fetched the same bytes first.
                 check_digest(kept, version.sha256, model=version.uri)
         return kept
+
+    def _exists(self, name: str, number: str | None) -> bool:
+        return any(str(version.number) == number for version in self.versions_of(name))
 
     def _find_model(self, name: str) -> RegisteredModel | None:
         try:

@@ -94,6 +94,38 @@ def test_rolling_back_twice_returns_to_where_it_was(registry, add_version):
     assert registry.rollback("PT-1", Kind.DETECTOR).number == second.number
 
 
+@pytest.fixture
+def cut_off(registry, add_version, mlflow_client):
+    """A roll-back from version 2 to 1 that was killed before its last move."""
+    first, second = add_version(content=1), add_version(content=2)
+    registry.promote(first)
+    registry.promote(second)
+    mlflow_client.set_registered_model_tag(first.name, "rolling_back_from", "2")
+    mlflow_client.set_registered_model_alias(first.name, CHAMPION, "1")
+    return first.name
+
+
+def test_a_roll_back_that_was_cut_off_says_so_when_what_it_left_is_deleted(registry, cut_off, mlflow_client):
+    mlflow_client.delete_model_version(cut_off, "2")
+
+    with pytest.raises(NoChampion, match="no previous champion"):
+        registry.rollback("PT-1", Kind.DETECTOR)
+
+    assert registry.aliases(cut_off) == {CHAMPION: 1, PREVIOUS: 1}
+
+
+def test_a_promotion_ends_a_roll_back_that_was_cut_off(registry, add_version, cut_off, mlflow_client):
+    third = add_version(content=3)
+
+    registry.promote(third)
+    # As a promotion of a fourth would leave it, killed between its two moves.
+    mlflow_client.set_registered_model_alias(cut_off, PREVIOUS, "3")
+
+    with pytest.raises(NoChampion, match="no previous champion"):
+        registry.rollback("PT-1", Kind.DETECTOR)
+    assert registry.aliases(cut_off) == {CHAMPION: 3, PREVIOUS: 3}
+
+
 def test_nothing_to_roll_back_to_is_said_and_changes_nothing(registry, add_version):
     registry.promote(add_version())
 
