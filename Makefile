@@ -1,10 +1,11 @@
 # The one vocabulary for people, the hook and CI. Everything runs from a local .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+WHEELS ?= wheels
 SOURCES := training serving monitoring tests benchmarks safeplan.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test reliability audit check lint format docs words lock clean
+.PHONY: help demo test reliability audit check lint format docs words lock wheels clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -53,5 +54,13 @@ lock: .venv/.ready  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--all-extras --group dev pyproject.toml -o requirements.lock
 
+wheels: .venv/.ready  ## gather everything that an installation without a network needs, in ./wheels
+	mkdir -p $(WHEELS)
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --generate-hashes --constraints requirements.lock \
+		pyproject.toml -o $(WHEELS)/requirements.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		-r $(WHEELS)/requirements.txt --dest $(WHEELS)
+	$(BIN)/python -m hatchling build -t wheel -d $(abspath $(WHEELS))
+
 clean:  ## remove what make made
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .hypothesis
+	rm -rf .venv demo wheels .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .hypothesis

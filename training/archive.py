@@ -5,8 +5,10 @@ Knows bytes and names. Knows nothing of what the members mean.
 
 import hashlib
 import json
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 from training.errors import BadArchive
 
 CHUNK = 1 << 20
+# What reading a damaged archive raises; an altered header may even claim encryption or another compression.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
 PACKED = frozenset({".parquet", ".skops", ".png", ".gz", ".zip"})  # deflating these again gains nothing
 
 
@@ -69,7 +73,7 @@ class ArchiveReader:
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise BadArchive(f"There is no file {path}.") from None
-        except (zipfile.BadZipFile, OSError) as error:
+        except DAMAGED as error:
             raise BadArchive(f"{path} is no archive of safeplan, or was cut short: {error}.") from error
 
     def __enter__(self) -> "ArchiveReader":
@@ -82,7 +86,7 @@ class ArchiveReader:
         """A member that holds one JSON object."""
         try:
             content = json.loads(self._zip.read(name))
-        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, *DAMAGED) as error:
             # Cut short behind a model's file, which is a ZIP itself, it may look like a whole one.
             raise BadArchive(
                 f"{self.path} is no archive of safeplan, or was cut short: {name}: {error}."
@@ -129,6 +133,6 @@ class ArchiveReader:
             with self._zip.open(name) as member:
                 while chunk := member.read(CHUNK):
                     digest.update(chunk)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except DAMAGED as error:
             raise BadArchive(f"{self.path} is damaged: {name}: {error}. Take another archive.") from error
         return digest.hexdigest()

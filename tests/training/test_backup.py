@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text
 
 from serving.batch import detect_fleet
 from tests.plant import at, send
-from training.archive import ArchiveReader
+from training.archive import ArchiveReader, ArchiveWriter
 from training.audit import Deed, deeds, record
 from training.backup import back_up, restore
 from training.database import labels, metadata, open_database, reading, writing
@@ -192,6 +192,29 @@ def test_one_altered_byte_is_found_before_anything_is_written(plant, elsewhere, 
         restore(elsewhere, tmp_path / "spoiled.zip")
 
     assert not any(contents(elsewhere.engine).values())
+
+
+@pytest.mark.fault(
+    "each byte of an archive altered, one after the other", "named as damaged, or nothing is lost"
+)
+def test_no_altered_byte_of_an_archive_gets_through(tmp_path):
+    path = tmp_path / "small.zip"
+    with ArchiveWriter(path) as archive:
+        archive.add_text("tables.json", json.dumps({"rows": list(range(40))}))
+        archive.add_text("manifest.json", json.dumps({"members": archive.digests}))
+    whole = path.read_bytes()
+    refused = 0
+
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        try:
+            with ArchiveReader(path) as archive:
+                archive.verify(archive.json("manifest.json")["members"])
+                assert archive.json("tables.json") == {"rows": list(range(40))}
+        except BadArchive:
+            refused += 1
+
+    assert refused > len(whole) // 2
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
