@@ -13,14 +13,13 @@ from sqlalchemy import func, select
 
 from serving.champions import Champions
 from training.database import leases, reading
-from training.errors import SafePlanError
+from training.errors import SafePlanError, without_passwords
 from training.kinds import Kind
 from training.leases import Owner
 from training.recording import PENDING
 from training.registry import CHAMPION
 from training.schema import CURRENT
 from training.schema import version as schema_version
-from training.tracking import without_password
 from training.workspace import Workspace
 
 LEAST_FREE = 2 * 2**30  # bytes; a retraining of 100 sensors writes 0.1 GB
@@ -123,7 +122,7 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
 def _registry(workspace: Workspace) -> Iterator[Finding]:
     champions = Champions(workspace.registry, workspace.model_cache)
     listings = workspace.registry.listings()
-    uri = without_password(workspace.mlflow.tracking_uri)
+    uri = without_passwords(workspace.mlflow.tracking_uri)
     serving = [key for key, listing in listings.items() if CHAMPION in listing.aliases]
     yield Finding(
         "registry",

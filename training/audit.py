@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, insert, select, text
 
 from training.database import audit, reading, writing
+from training.errors import without_passwords
 from training.registry import CHAMPION, Listing
 from training.settings import conf_folder, read_yaml
-from training.tracking import without_password
 
 PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled back", "withdrawn"
 MOVES = (PROMOTED, ROLLED_BACK, WITHDRAWN)
@@ -136,7 +136,7 @@ def _shown(name: str, value: Any) -> str:
     told = value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
     if any(word in name.lower() for word in SECRET) and told not in ("", "null"):
         return "(set)"
-    told = without_password(told) if "://" in told else told
+    told = without_passwords(told) if "://" in told else told
     return told if len(told) <= LONGEST else f"SHA-256 {hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
 

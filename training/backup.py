@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from training.archive import ArchiveReader, ArchiveWriter
-from training.errors import BadArchive, ConfigurationError
+from training.errors import BadArchive, ConfigurationError, without_passwords
 from training.registry_backup import is_embedded, occupied, put_registry_back, take_registry
 from training.schema import CURRENT
 from training.settings import conf_folder
 from training.table_backup import put_tables_back, rows_held, take_tables
-from training.tracking import tracking_address, without_password
+from training.tracking import tracking_address
 from training.workspace import Workspace
 
 FORMAT = 1
@@ -158,4 +158,4 @@ def _put_conf_back(source: Path, target: Path) -> None:
 
 
 def _address(workspace: Workspace) -> str:
-    return without_password(tracking_address(folder=workspace.home))
+    return without_passwords(tracking_address(folder=workspace.home))

@@ -13,12 +13,29 @@ SafePlanError
     ├── UntrustedModel     a model file that was altered, cut short or holds a foreign type
     └── GateRefused        the challenger did not earn the alias (exit 3)
 
-Knows names and nothing else. Each message says what happened, with the value, and what to do next.
+Knows names, and that no message may carry a password: many repeat what a library said of an address. Each message
+says what happened, with the value, and what to do next.
 """
+
+import re
+
+PASSWORD = re.compile(r"(://[^\s/:@]*)(:[^\s/]*)?@")
+
+
+def without_passwords(text: str) -> str:
+    """A text in which `user:password@` of any address has become `user:***@`.
+
+    >>> without_passwords("no answer from http://admin:secret@mlflow:5000/api, twice")
+    'no answer from http://admin:***@mlflow:5000/api, twice'
+    """
+    return PASSWORD.sub(r"\1:***@", text)
 
 
 class SafePlanError(Exception):
     """The platform could not do what was asked."""
+
+    def __str__(self) -> str:
+        return without_passwords(super().__str__())
 
 
 class ConfigurationError(SafePlanError):

@@ -75,23 +75,9 @@ def connect(settings: TrackingSettings | None = None, folder: Path | None = None
         (folder or home()).mkdir(parents=True, exist_ok=True)
     if uri != os.environ.get("MLFLOW_TRACKING_URI"):
         _own_choices.add(uri)
-    with registry_errors(f"cannot reach MLflow at {without_password(uri)}"):
+    with registry_errors(f"cannot reach MLflow at {uri}"):
         mlflow.set_tracking_uri(uri)
         return MlflowClient()
-
-
-def without_password(url: str) -> str:
-    """A URL that may be shown: `user:password@` becomes `user:***@`.
-
-    >>> without_password("postgresql://me:secret@db/safeplan")
-    'postgresql://me:***@db/safeplan'
-    """
-    scheme, separator, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{place}"
 
 
 @dataclass(frozen=True)

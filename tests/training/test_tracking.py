@@ -7,8 +7,8 @@ import mlflow
 import pytest
 
 from tests.journeys.house import free_port
-from training.errors import RegistryError
-from training.tracking import Tracker, TrackingSettings, connect, without_password
+from training.errors import RegistryError, without_passwords
+from training.tracking import Tracker, TrackingSettings, connect
 
 EXPERIMENT = "safeplan-detectors"
 
@@ -106,7 +106,7 @@ def test_a_second_installation_in_one_process_has_its_own_store(empty_mlflow, mo
 )
 @pytest.mark.attack("reading passwords from addresses in messages", "masked")
 def test_a_password_is_never_shown(url, shown):
-    assert without_password(url) == shown
+    assert without_passwords(url) == shown
 
 
 @pytest.fixture
