@@ -13,8 +13,8 @@ SafePlanError
     ├── UntrustedModel     a model file that was altered, cut short or holds a foreign type
     └── GateRefused        the challenger did not earn the alias (exit 3)
 
-Knows names, and that no message may carry a password: many repeat what a library said of an address. Each message
-says what happened, with the value, and what to do next.
+Knows names, and that no message may carry a password: many repeat what a library said of an address. Each
+message says what happened, with the value, and what to do next.
 """
 
 import re
