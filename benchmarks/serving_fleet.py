@@ -22,7 +22,7 @@ from training.recording import shell_of, version_tags
 from training.registry import Registry, Version
 from training.sensor_sources import add_missing
 from training.sensors import Sensor
-from training.standalone import example_rows
+from training.signatures import example_rows
 from training.workspace import Workspace
 
 LEARNED = 6_000  # readings of each model learned, one a minute
