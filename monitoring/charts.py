@@ -222,7 +222,10 @@ class Pen:
             separators=",." if self.words.language.startswith("pt") else ".,",
             uirevision="kept",  # a refresh leaves what the reader has zoomed into
         )
-        figure.update_xaxes(**axis, showgrid=False, hoverformat=HOVER.get(self.words.language, HOVER["en"]))
+        # Where nothing was scored yet, there is no time to tell the axis by.
+        figure.update_xaxes(
+            **axis, type="date", showgrid=False, hoverformat=HOVER.get(self.words.language, HOVER["en"])
+        )
         if self.words.language.startswith("pt"):
             figure.update_xaxes(tickformatstops=NUMBERED)  # the charts' own names of months are English
         figure.update_yaxes(**axis, automargin=True)

@@ -147,9 +147,12 @@ def undecided(models: Models, sensors: Collection[str]) -> list[Concern]:
 
 
 def untrained(models: Models, able: Mapping[Kind, Collection[str]]) -> list[Concern]:
-    """Sensors without a model of a kind that they have enough good readings for."""
+    """Sensors without a model that they have enough good readings for; without a kind where it is both."""
+    missing: dict[str, list[Kind]] = {}
+    for (sensor_id, kind), outcome in models.items():
+        if outcome.status == "no model" and sensor_id in able[kind]:
+            missing.setdefault(sensor_id, []).append(kind)
     return [
-        Concern(1, Topic.UNTRAINED, sensor_id, "", kind=kind)
-        for (sensor_id, kind), outcome in models.items()
-        if outcome.status == "no model" and sensor_id in able[kind]
+        Concern(1, Topic.UNTRAINED, sensor_id, "", kind=kinds[0] if len(kinds) == 1 else None)
+        for sensor_id, kinds in missing.items()
     ]

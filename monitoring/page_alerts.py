@@ -28,7 +28,7 @@ from monitoring.alerts import acknowledge, history_of, judge, list_alerts
 from monitoring.letters import change_name
 from monitoring.page_login import needs
 from monitoring.page_look import SIGNS, mark
-from monitoring.page_state import attempt, caller, plant
+from monitoring.page_state import attempt, caller, may, plant
 from monitoring.page_words import lasting
 from monitoring.translation import Words
 from serving.tokens import Role
@@ -45,10 +45,10 @@ def show_alerts(_: Words, sensor: Sensor, kinds: Collection[AlertType] | None = 
     over = list_alerts(workspace, [sensor.id], alive=False, kinds=kinds)
     if not living and not over:
         return
+    for alert in living:
+        _show_alert(_, alert, sensor)
     if living:
-        may = needs(_, Role.OPERATE)
-        for alert in living:
-            _show_alert(_, alert, sensor, may=may)
+        needs(_, Role.OPERATE)
     if over:
         _show_earlier(_, over, sensor)
 
@@ -98,7 +98,7 @@ def _told(_: Words, event: Event) -> str:
     return " · ".join(parts)
 
 
-def _show_alert(_: Words, alert: Alert, sensor: Sensor, *, may: bool) -> None:
+def _show_alert(_: Words, alert: Alert, sensor: Sensor) -> None:
     assert alert.id is not None
     with st.container(border=True, key=f"alert-{alert.id}"):
         told, life = st.columns([3, 2], gap="medium")
@@ -109,7 +109,7 @@ def _show_alert(_: Words, alert: Alert, sensor: Sensor, *, may: bool) -> None:
                 f'<small class="sp-faint">{below}</small></p>'
                 f"<p>{escape(alert_words(_, alert, sensor))}</p>{_verdict(_, alert)}"
             )
-            if may:
+            if may(Role.OPERATE):
                 _answers(_, alert)
         with life:
             _life(_, alert)
@@ -217,7 +217,8 @@ def _show_earlier(_: Words, over: list[Alert], sensor: Sensor) -> None:
         )
         rows = event["selection"]["rows"]
         if rows and rows[0] < len(newest):
-            _show_alert(_, newest[rows[0]], sensor, may=needs(_, Role.OPERATE))
+            _show_alert(_, newest[rows[0]], sensor)
+            needs(_, Role.OPERATE)
         else:
             st.caption(_("Choose a row to see its life, or to say what it was."))
 

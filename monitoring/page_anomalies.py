@@ -35,7 +35,7 @@ def show(_: Words) -> None:
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
-    left, right = st.columns([5, 4], vertical_alignment="bottom")
+    left, right = st.columns([4, 5], vertical_alignment="bottom")
     with left:
         sensor = pick_sensor(_, sensors)
     newest = plant().fleet.look().newest_of(sensor.id)

@@ -195,6 +195,8 @@ def what_words(_: Words, concern: Concern, sensor: Sensor) -> str:
     kind = kind_name(_, concern.kind) if concern.kind else ""
     if concern.topic is Topic.DECISION:
         return _("A {kind} waits for a decision. The gate: {gate}", kind=kind, gate=concern.what)
+    if concern.topic is Topic.UNTRAINED and concern.kind is None:
+        return _("There are readings enough for both models, and none was trained yet.")
     if concern.topic is Topic.UNTRAINED:
         return _("There are readings enough for a {kind}, and none was trained yet.", kind=kind)
     return concern.what

@@ -44,7 +44,7 @@ def show(_: Words) -> None:
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
-    left, middle, right = st.columns([5, 2, 4], vertical_alignment="bottom")
+    left, middle, right = st.columns([7, 4, 10], vertical_alignment="bottom")
     with left:
         sensor = pick_sensor(_, sensors)
     newest = plant().fleet.look().newest_of(sensor.id)

@@ -93,6 +93,12 @@ STYLE = """
 .stAppHeader > * { pointer-events: auto; }
 .sp-name { font-size: 1.35rem; font-weight: 650; letter-spacing: -0.01em; line-height: 2.2rem; }
 .sp-name span { color: light-dark(%(faint_light)s, %(faint_dark)s); font-weight: 400; margin-left: .5rem; }
+/* Streamlit's own captions have 4.4 to 1 in the light theme, and white on a light accent in the dark one. */
+[data-testid="stCaptionContainer"] { opacity: 1; color: light-dark(%(faint_light)s, %(faint_dark)s); }
+[data-testid="stCaptionContainer"] p { opacity: 1; color: inherit; }
+[data-tag], [data-tag] span, [data-tag] button, [data-testid="stBaseButton-primary"]:enabled,
+[data-testid="stBaseButton-primary"]:enabled p, [data-testid="stBaseButton-primaryFormSubmit"]:enabled,
+[data-testid="stBaseButton-primaryFormSubmit"]:enabled p { color: light-dark(#ffffff, #0f1720); }
 .sp-faint { color: light-dark(%(faint_light)s, %(faint_dark)s); }
 .sp-cards dl.sp-card { margin: 0; padding: .7rem .9rem; }
 .sp-cards dl dt, .sp-cards dl dd, .sp-cards dl p { margin-left: 0; padding-left: 0; }

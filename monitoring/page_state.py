@@ -101,7 +101,7 @@ def pick_hours(_: Words, step: timedelta | None) -> float | None:
         "24": _("24 h"),
         "168": _("7 d"),
         "720": _("30 d"),
-        "8784": _("1 year"),
+        "8784": _("1 y"),
         "all": _("all"),
     }
     wanted = 150 * (step or timedelta(hours=1)) / timedelta(hours=1)
@@ -111,9 +111,13 @@ def pick_hours(_: Words, step: timedelta | None) -> float | None:
 
 
 def pick_sensor(_: Words, sensors: dict[str, Sensor]) -> Sensor:
-    """The sensor looked at; typing finds one by its id, its name or its platform."""
+    """The sensor looked at; typing finds one by its id, its name or its platform.
+
+    At first, one that was scored, for there is more to see.
+    """
     ids = list(sensors)
-    now = chosen("sensor", sensors, ids[0])
+    scored = plant().fleet.look().rows["anomaly_score"].dropna().index
+    now = chosen("sensor", sensors, next((name for name in ids if name in scored), ids[0]))
 
     def changed() -> None:
         choose(sensor=st.session_state["sensor-box"])

@@ -24,6 +24,12 @@ ARTEFACTS = ROOT / "artefacts"
 PATIENCE = 60_000  # ms; a loaded machine is slow
 # What the page promises the reader's keyboard: whatever takes the focus has a name.
 FOCUSABLE = {"button", "textbox", "combobox", "tab", "radio", "checkbox", "spinbutton", "link", "slider"}
+# What a keyboard cannot reach: what Tab passes over and no arrow moves to, as it does in a group or a number.
+UNREACHABLE = """() => [...document.querySelectorAll('button, a[href], input, textarea')]
+  .filter(e => e.checkVisibility() && !e.disabled && e.tabIndex < 0)
+  .filter(e => !e.closest('[role=tablist], [role=radiogroup], [role=group], .stNumberInput'))
+  .filter(e => !e.closest('[aria-hidden=true]'))
+  .map(e => e.outerHTML.slice(0, 150))"""
 
 
 @contextmanager
@@ -73,9 +79,10 @@ class Reader:
         self.page.get_by_text(text).first.wait_for()
 
     def settle(self) -> None:
-        """Wait until the script has ended."""
+        """Wait until the script has ended and everything it sent is drawn."""
         self.page.wait_for_function(
             "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'"
+            " && !document.querySelector('[data-testid=stSkeleton]')"
         )
 
     def log_in(self, token: str, name: str) -> None:

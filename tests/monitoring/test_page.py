@@ -29,7 +29,7 @@ def test_the_fleet_comes_first_with_what_needs_a_human(page, known):
     text = said(app)
     assert "Needs a human now" in text
     assert "odd reading" in text
-    assert "There are readings enough for a detector, and none was trained yet." in text
+    assert "There are readings enough for both models, and none was trained yet." in text
     table = app.dataframe[0].value
     assert table["sensor"].tolist()[0] == "PT-1"
     assert table["status"].tolist()[0] == "◆ anomaly"
