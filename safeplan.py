@@ -34,6 +34,7 @@ app = typer.Typer(
 
 app.add_typer(alert_commands.app, name="alerts")
 app.command()(loop_commands.schedule)
+app.command()(loop_commands.replay)
 
 
 class Form(StrEnum):

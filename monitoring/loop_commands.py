@@ -1,7 +1,7 @@
-"""`safeplan schedule`: the jobs that keep scores, alerts and models fresh.
+"""`safeplan schedule` and `safeplan replay`: the jobs that keep models fresh, and the past told again.
 
-Knows how the command is spelled, what it prints and with which code it ends. What runs is `schedule`'s and
-`running`'s.
+Knows how the commands are spelled, what they print and with which code they end. What runs is `schedule`'s
+and `running`'s; what versions would have said, `replay`'s.
 """
 
 import logging
@@ -15,6 +15,11 @@ from training.errors import ConfigurationError
 if TYPE_CHECKING:
     from monitoring.job_runs import JobRuns
 
+MOMENT: dict[str, Any] = {
+    "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+    "metavar": "TIME",
+    "help": "A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
+}
 SOME_FAILED, DONE_ELSEWHERE, TIMED_OUT = 1, 4, 5
 
 
@@ -48,6 +53,36 @@ def schedule(
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         story.print("running; stop with Ctrl-C. See: safeplan schedule --status")
         Schedule(runner, settings).run()
+
+
+def replay(
+    name: Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")],
+    start: Annotated[datetime, typer.Option("--from", **MOMENT)],
+    end: Annotated[datetime | None, typer.Option("--to", **MOMENT)] = None,
+    versions: Annotated[
+        list[int] | None,
+        typer.Option("--version", min=1, help="May be repeated; champion and challenger if none."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Tell the past again by any version of a detector: scores, alerts it would have raised, events caught.
+
+    Example: safeplan replay PT-1001 --version 1 --from 2026-01-31 --to 2026-02-02
+    """
+    from monitoring.replay import replay as tell_again
+    from monitoring.replay import versions_named
+    from training.console import show_json, show_rows
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    sensor = workspace.fleet.sensor(name)
+    chosen = versions_named(workspace, sensor, versions or ())
+    found = tell_again(workspace, sensor, chosen, start, end or _now())
+    if as_json:
+        show_json({"command": "replay", "sensor_id": sensor.id, "versions": [one.as_dict() for one in found]})
+        return
+    show_rows([one.summary() for one in found])
+    show_rows([{"by version": one.version, **told} for one in found for told in one.as_dict()["alerts"]])
 
 
 def _once(runner: Any, name: str, as_json: bool) -> int:

@@ -12,17 +12,19 @@ from typing import Any
 
 import pandas as pd
 
-from serving.champions import Champions, ServingDetector, ServingForecaster
+from serving.champions import Champions, ServingForecaster
 from serving.judging import Case, Unjudged, judge
 from serving.outlook import forecast_frame
+from serving.packed_detector import PackedDetector
 from serving.predictions import PredictionStore
 from serving.recent import Tail, tail_of, times_of
 from training.calibration import episodes
+from training.detector import AnomalyDetector
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
 from training.plan import ForecasterSettings
-from training.readings import GOOD
+from training.readings import GOOD, ReadingStore
 from training.recording import read_iso
 from training.registry import CHAMPION
 from training.sensors import Sensor
@@ -114,7 +116,7 @@ class BatchService:
         if not len(fresh.seconds) and scored is None:
             fresh = newest
         scores = [
-            self._score(sensor, champion, fresh.part(first, first + AT_ONCE))
+            score_stretch(self.readings, sensor.id, champion.model, fresh.part(first, first + AT_ONCE))
             for first in range(0, len(fresh.seconds), AT_ONCE)
         ]
         if not scores:
@@ -197,26 +199,6 @@ class BatchService:
             raise DataError(f"{sensor.id} has no good reading to score. Run: safeplan load FILE")
         return tail_of(newest, whole=False)
 
-    def _score(self, sensor: Sensor, champion: ServingDetector, fresh: Tail) -> pd.DataFrame:
-        times = times_of(fresh.seconds)
-        before = self.readings.latest(sensor.id, CONTEXT, end=times[0].to_pydatetime(), quality=GOOD)
-        [found] = judge([Case(champion.model, fresh, tail_of(before, whole=False))])
-        if isinstance(found, Unjudged):
-            raise DataError(f"{sensor.id}: {found.why}")
-        return pd.DataFrame(
-            {
-                "sensor_id": sensor.id,
-                "timestamp": times,
-                "value": fresh.values,
-                "anomaly_score": found.scores,
-                "is_anomaly": found.anomalous,
-                "severity": found.severities,
-                "reason": found.reasons,
-                "historical_average": found.averages,
-                "historical_std": found.deviations,
-            }
-        )
-
     def _outcome(
         self,
         sensor: Sensor,
@@ -236,6 +218,34 @@ class BatchService:
             metrics=metrics or {},
             detail=detail or {},
         )
+
+
+def score_stretch(
+    readings: ReadingStore, sensor_id: str, model: PackedDetector | AnomalyDetector, asked: Tail
+) -> pd.DataFrame:
+    """One sensor's readings scored by one model in the light of what is stored before them; nothing is kept.
+
+    Raises:
+        DataError: they cannot be scored.
+    """
+    times = times_of(asked.seconds)
+    before = readings.latest(sensor_id, CONTEXT, end=times[0].to_pydatetime(), quality=GOOD)
+    [found] = judge([Case(model, asked, tail_of(before, whole=False))])
+    if isinstance(found, Unjudged):
+        raise DataError(f"{sensor_id}: {found.why}")
+    return pd.DataFrame(
+        {
+            "sensor_id": sensor_id,
+            "timestamp": times,
+            "value": asked.values,
+            "anomaly_score": found.scores,
+            "is_anomaly": found.anomalous,
+            "severity": found.severities,
+            "reason": found.reasons,
+            "historical_average": found.averages,
+            "historical_std": found.deviations,
+        }
+    )
 
 
 def _for_each(

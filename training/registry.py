@@ -212,6 +212,20 @@ class Registry:
             for key, value in tags.items():
                 self.client.set_model_version_tag(version.name, str(version.number), key, value)
 
+    def note(self, name: str, key: str, value: str | None) -> None:
+        """Write a tag on a registered model, or remove it."""
+        with registry_errors(f"cannot tag {name}"):
+            if value is None:
+                self.client.delete_registered_model_tag(name, key)
+            else:
+                self.client.set_registered_model_tag(name, key, value)
+
+    def noted(self, key: str) -> list[Listing]:
+        """The registered models that carry a tag."""
+        with registry_errors(f"cannot list the models tagged {key}"):
+            found = self.client.search_registered_models(f"tags.{key} != ''", max_results=1000)
+        return [_listing(model) for model in found if model.tags.get("kind") in set(Kind)]
+
     def challenge(self, version: Version) -> None:
         """Let a version wait under the challenger alias."""
         with registry_errors(f"cannot make {version.uri} the challenger"):
