@@ -50,6 +50,7 @@ def test_the_page_speaks_portuguese(shift):
     assert "confirmado" in told
 
 
+@pytest.mark.attack("a script and a formula in a name and a note of the shift report", "shown as letters")
 def test_what_people_wrote_is_shown_and_not_run(shift, tmp_path):
     told = as_html(page(shift))
     write_report(page(shift), tmp_path / "shift.xlsx")

@@ -201,3 +201,35 @@ def test_paths_and_methods_that_do_not_exist_say_what_does(one_client, method, p
 
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
     assert piece in answer.json()["error"]
+
+
+HARMFUL = [
+    "'; DROP TABLE sensor_readings; --",
+    '" OR 1=1',
+    "../../../etc/passwd",
+    "models:/safeplan-fleet/1",
+    "PT-1\r\nSet-Cookie: a=b",
+    "PT-1\n2026-01-01 CRITICAL all is well",
+    "=cmd|' /C calc'!A0",
+    "<script>alert(1)</script>",
+    "${jndi:ldap://127.0.0.1/a}",
+    "%s%n{0.__class__}",
+]
+
+
+@pytest.mark.attack(
+    "SQL, paths, headers, log lines, formulas and scripts as a sensor's id", "an unknown sensor, as any other"
+)
+@pytest.mark.parametrize("name", HARMFUL)
+def test_an_id_that_means_harm_is_just_an_unknown_sensor(one_client, caplog, name):
+    caplog.set_level("DEBUG")
+
+    answer = one_client.post("/invocations", content=records(GOOD | {"sensor_id": name}, GOOD), headers=JSON)
+
+    harmful, good = answer.json()["predictions"]
+    assert "no detector champion" in harmful["error"] or "printable" in harmful["error"]
+    assert good["error"] is None
+    assert "set-cookie" not in answer.headers
+    assert not [
+        record for record in caplog.records if "\n" in record.getMessage() and name in record.getMessage()
+    ]
