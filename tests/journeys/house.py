@@ -68,6 +68,8 @@ class House:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             "OMP_NUM_THREADS": "1",
+            # Ten idle workers of an MLflow server otherwise take a third of a core.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         if sys.dont_write_bytecode:
             # MLflow takes 3 s more to import where it must be compiled each time.
