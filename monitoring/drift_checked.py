@@ -49,17 +49,26 @@ def outcome_of(found: Checked) -> Outcome:
 
 
 def drift_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """What the command prints: a row a model, with what to do about it; failures are told elsewhere."""
-    return [
-        {
-            "sensor": outcome.sensor_id,
-            "model": f"{outcome.kind.value} v{outcome.version}" if outcome.kind else "",
-            "verdict": outcome.status,
-            "since": outcome.detail.get("since"),
-            "cost": outcome.metrics.get("cost"),
-            "what": outcome.detail.get("reason", ""),
-            "advice": [outcome.detail["advice"]] if outcome.detail.get("advice") else [],
-        }
-        for outcome in outcomes
-        if not outcome.failed
-    ]
+    """What the command prints: a row a model, with what to do about it; failures are told elsewhere.
+
+    The same advice on both models of a sensor is given once.
+    """
+    rows, given = [], set()
+    for outcome in outcomes:
+        if outcome.failed:
+            continue
+        advice = outcome.detail.get("advice")
+        new = bool(advice) and (outcome.sensor_id, advice) not in given
+        given.add((outcome.sensor_id, advice))
+        rows.append(
+            {
+                "sensor": outcome.sensor_id,
+                "model": f"{outcome.kind.value} v{outcome.version}" if outcome.kind else "",
+                "verdict": outcome.status,
+                "since": outcome.detail.get("since"),
+                "cost": outcome.metrics.get("cost"),
+                "what": outcome.detail.get("reason", ""),
+                "advice": [advice] if new else [],
+            }
+        )
+    return rows

@@ -188,8 +188,9 @@ class Check:
                 **told,
             )
         loudest = words_of(judgement.loudest, ruler, unit=self.unit, length=length)
-        if judgement.aged(rate):
-            lag = lasting(timedelta(seconds=max(blocks.lag, 0.0)))
+        # Right behind its window nothing can have aged; the block is within what the window foretells.
+        if judgement.aged(rate) and blocks.lag >= blocks.length:
+            lag = lasting(timedelta(seconds=blocks.lag))
             reason = f"the window has aged: {lag} later this sensor moves as far by itself ({loudest})"
             return Comparison(Verdict.AGED, reason, **told)
         return Comparison(Verdict.STEADY, f"as usual ({loudest}, p {judgement.p:.2g})", **told)

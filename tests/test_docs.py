@@ -63,7 +63,8 @@ def test_the_command_line_reference_is_what_the_program_says(monkeypatch):
 
 def test_every_command_of_the_readme_and_of_the_help_works(plant):
     """In the order they are written, in one folder, as somebody would who types them off."""
-    written = [*_shown_in(ROOT / "README.md"), *_shown_in(ROOT / "docs" / "operate.md"), *_examples()]
+    documents = (ROOT / "README.md", ROOT / "docs" / "operate.md", ROOT / "docs" / "drift.md")
+    written = [*(line for path in documents for line in _shown_in(path)), *_examples()]
     commands = _runnable(written)
 
     assert len(commands) > 15

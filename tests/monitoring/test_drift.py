@@ -151,6 +151,19 @@ def test_an_old_window_of_wandering_sensors_has_aged():
     assert aged.advice == "Retrain on newer readings."
 
 
+def test_a_window_right_before_the_check_has_not_aged():
+    """Random walks that go on where their window ends."""
+    times = pd.date_range("2026-01-01", periods=24 * 26, freq="h")
+    found = []
+    for seed in range(30):
+        walk = pd.Series(np.random.default_rng(seed).normal(0, 1, len(times)).cumsum(), times)
+        lenient = DriftSettings(false_alarm_rate=0.1)
+        found.append(compare(walk[: 24 * 24], walk[24 * 24 :], settings=lenient))
+
+    assert {one.verdict for one in found} <= {Verdict.STEADY, Verdict.DRIFTED}
+    assert any(one.judgement.aged(one.false_alarm_rate) for one in found)
+
+
 def test_errors_that_grew_are_drift_of_the_model_and_smaller_ones_are_not(window, rest):
     rng = np.random.default_rng(5)
     frame, later = window.rename("value").reset_index(), rest.rename("value").reset_index()

@@ -1,6 +1,8 @@
 """Evidently reports our verdict and its reason, on a page that is small and that no text breaks out of."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from evidently import Report
@@ -37,6 +39,18 @@ def test_as_a_method_of_evidently_it_says_what_compare_says(sides):
         assert report.dict()["metrics"][0]["value"] == pytest.approx(found.p_value)
         assert ("Data drift detected" in widgets(report)) == found.drifted
         assert found.reason in widgets(report)
+
+
+def test_the_python_that_is_shown_runs(sides, capsys):
+    """What docs/drift.md shows, on a window and readings of its kind."""
+    text = (Path(__file__).parents[2] / "docs" / "drift.md").read_text(encoding="utf-8")
+    window, rest = (side.rename("value").reset_index() for side in sides)
+
+    first, second = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(first, {"window": window, "readings": rest})
+    exec(second, {"window": window.set_index("timestamp"), "readings": rest.set_index("timestamp")})
+
+    assert capsys.readouterr().out.startswith("steady as usual")
 
 
 def test_the_threshold_is_the_false_alarm_rate(sides):

@@ -10,6 +10,7 @@ import pytest
 from monitoring.alert_kinds import AlertType
 from monitoring.alerts import list_alerts
 from monitoring.drift import DriftSettings
+from monitoring.drift_checked import drift_rows
 from monitoring.drift_checks import DriftCheckStore, Verdict
 from monitoring.drift_fleet import check_fleet
 from monitoring.drift_recording import EXPERIMENT
@@ -45,6 +46,13 @@ def test_what_drifted_is_found_and_what_did_not_is_steady(sent):
 
     assert {found["PT-1", kind].status for kind in Kind} == {"drifted"}
     assert {found["TT-1", kind].status for kind in Kind} == {"steady"}
+
+
+def test_the_same_advice_is_given_once_a_sensor(sent):
+    rows = drift_rows(check_fleet(sent, sent.fleet.match(["PT-1"]), now=NOW))
+
+    assert [row["verdict"] for row in rows] == ["drifted", "drifted"]
+    assert [len(row["advice"]) for row in rows] == [1, 0]
 
 
 def test_each_check_is_a_row(sent):
