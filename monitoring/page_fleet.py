@@ -166,10 +166,10 @@ def view_of(concern: Concern) -> str:
 
 
 def _below(_: Words, concern: Concern) -> str:
-    parts = [_.moment(concern.since)] if concern.since else []
+    parts = [_("since {moment}", moment=_.moment(concern.since))] if concern.since else []
     if concern.seen_by:
         parts.append(_("seen by {who}", who=concern.seen_by))
-    return "".join(f'<small class="sp-faint"> · {escape(part)}</small>' for part in parts)
+    return f'<br><small class="sp-faint">{escape(" · ".join(parts))}</small>' if parts else ""
 
 
 def go(view: str, sensor_id: str) -> None:

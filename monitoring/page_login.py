@@ -22,6 +22,8 @@ def show_login(_: Words) -> None:
         elif not plant().tokens:
             st.write(_("Without tokens the page is read-only. Set SAFEPLAN_TOKENS or server.tokens."))
         else:
+            st.write(_("Everybody may look. To judge alerts, train or promote, show your token."))
+            st.caption(_("It is the one of the endpoint; what you do is kept under its name."))
             with st.form("login", border=False):
                 st.text_input(_("Token"), type="password", key="offered", autocomplete="current-password")
                 st.form_submit_button(_("Log in"), on_click=_log_in)
