@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from training.errors import DataError
 from training.forecaster_parameters import ForecasterParameters
-from training.intervals import Bands, learn_bands
+from training.intervals import Bands, learn_bands, stretch_of
 from training.naive import Naive
 from training.rolling import Rehearsal, blend
 from training.structures import History, Member, Wanted
 from training.timegrid import Floats, TimeGrid
+from training.trust import trust_in
 
 KEPT = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
 FARTHEST = 50_000  # steps ahead
@@ -51,8 +52,13 @@ class Fitted:
 
     @property
     def reach(self) -> int:
-        """Slots of readings that a forecast looks at."""
-        return TO_SPARE + max(part.memory for _, part in self.serving)
+        """Slots of readings that a forecast and its intervals look at."""
+        return TO_SPARE + self.back + max(part.memory for _, part in self.serving)
+
+    @property
+    def back(self) -> int:
+        """Steps up to the newest reading whose errors tell how wide the next intervals are."""
+        return looked_back(len(self.bands.sizes))
 
     @property
     def memory(self) -> int:
@@ -86,6 +92,15 @@ class Fitted:
         highest = np.maximum(self.highest, np.fmax.accumulate(state.values)[origins])
         return np.minimum(np.maximum(made, lowest[:, None]), highest[:, None])
 
+    def stretch(self, state: TimeGrid) -> float:
+        """How much wider than usual the next intervals are to be, by what went wrong of late."""
+        recent = state.tail(self.reach)
+        origin = len(recent) - 1 - self.back
+        if origin < 0:
+            return 1.0
+        errors = recent.values[origin + 1 :] - self.paths(recent, np.array([origin]), self.back)[0]
+        return float(stretch_of(errors[None, :], self.bands.sizes)[0])
+
 
 def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str, Wanted]) -> Fitted:
     """Rehearse over rolling origins, choose what to serve, learn its intervals, then fit to everything."""
@@ -94,12 +109,21 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
     structures, names, shares = parameters.counted(rehearsal.naives)
     best, naive_error = rehearsal.best_naive()
     lowest, highest = allowed_range(grid.values)
-    paths = blend(shares, [*map(rehearsal.of, structures), *map(rehearsal.of_naive, names)])
-    paths = np.clip(paths, lowest, highest)
+    fits = [rehearsal.fits(structure) for structure in structures]
+    paths = [*map(rehearsal.made, fits), *map(rehearsal.of_naive, names)]
+    usual = rehearsal.usual_naive
+    trust = trust_in(rehearsal, np.clip(blend(shares, paths), lowest, highest), rehearsal.of_naive(usual))
+    names, shares = (*names, usual), (*(trust * share for share in shares), 1 - trust)
+    made = np.clip(blend(shares, [*paths, rehearsal.of_naive(usual)]), lowest, highest)
     # A naive that never errs cannot be beaten, and without any rehearsal nothing was shown to beat it.
-    skill = 1 - rehearsal.error(paths) / naive_error if 0 < naive_error < np.inf else 0.0
+    skill = 1 - rehearsal.error(made) / naive_error if 0 < naive_error < np.inf else 0.0
     if skill <= 0:
-        names, shares, paths = (best,), (*[0.0] * len(structures), 1.0), rehearsal.of_naive(best)
+        names, shares, made = (best,), (*[0.0] * len(structures), 1.0), rehearsal.of_naive(best)
+    back = looked_back(rehearsal.horizon)
+    lately = [
+        *(rehearsal.lately(members, back=back) for members in fits),
+        *(rehearsal.lately([rehearsal.naives[name]] * len(rehearsal.cuts), back=back) for name in names),
+    ]
     fitted = Fitted(
         state=grid,
         members=tuple(history.fit(structure, len(grid)) for structure in structures),
@@ -108,7 +132,8 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
         lowest=lowest,
         highest=highest,
         bands=learn_bands(
-            rehearsal.truth - paths,
+            rehearsal.truth - made,
+            lately=rehearsal.came_lately(back=back) - np.clip(blend(shares, lately), lowest, highest),
             age=rehearsal.age,
             independent=rehearsal.independent,
             spread=float(np.nanstd(grid.values)),
@@ -117,6 +142,11 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
         rows=len(history.rows),
     )
     return replace(fitted, state=grid.tail(fitted.memory))
+
+
+def looked_back(horizon: int) -> int:
+    """Half a horizon: what was forecast then has come, and is still fresh."""
+    return max(1, horizon // 2)
 
 
 def forecast_at(fitted: Fitted, state: TimeGrid, seconds: Floats) -> Floats:

@@ -84,7 +84,9 @@ def held_out_metrics(
     seconds = state.start + state.step * np.arange(border, len(state))
     truth = state.values[border:]
     forecast = forecast_at(fitted, fitted.state, seconds)
-    lower, upper = fitted.bands.around(forecast, np.arange(1.0, len(truth) + 1), interval_width)
+    steps = np.arange(1.0, len(truth) + 1)
+    stretch = fitted.stretch(fitted.state)
+    lower, upper = fitted.bands.around(forecast, steps, interval_width, stretch=stretch)
     absolute, square = naive_scales(before.values, round(DAY / state.step))
     measured: dict[str, Any] = point_measures(truth, forecast, absolute_scale=absolute, square_scale=square)
     measured |= interval_measures(truth, lower, upper, width=interval_width)

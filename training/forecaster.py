@@ -194,7 +194,9 @@ class Forecaster:
         fitted = self.fitted
         values = forecast_at(fitted, state, seconds)
         steps = (seconds - state.last) / state.step
-        lower, upper = fitted.bands.around(values, steps, self.interval_width)
+        stretch = fitted.stretch(state) if (steps > 0).any() else 1.0
+        stretched = np.where(steps > 0, stretch, 1.0)
+        lower, upper = fitted.bands.around(values, steps, self.interval_width, stretch=stretched)
         return pd.DataFrame(
             {
                 "timestamps": as_times(seconds),

@@ -21,7 +21,7 @@ from training.timegrid import Floats, grid_of
 from training.tuning import StudyPlan, Tuned, run_study, trials_table
 
 LONGEST = 20_000  # slots rehearsed on
-PICKS = 5  # forecasts averaged; one that is picked twice counts twice
+PICKS = 10  # forecasts averaged; one that is picked twice counts twice
 HOPEFUL = 75.0  # percent of the trials, the best, whose error so far is worth going on for
 MOST_DAILY, MOST_WEEKLY = 12, 28
 

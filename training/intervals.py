@@ -1,6 +1,8 @@
 """Intervals that cover what they say, learned from errors made ahead of time.
 
-Knows errors by step ahead and their age. Does not know what made them.
+Knows errors by step ahead, their age, and how large errors were of late: a sensor that has just been hard to
+forecast will be hard for a while, so its intervals stretch, and shrink again when it calms down. Does not
+know what made the errors.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,10 @@ from training.timegrid import Floats
 
 WIDTHS = np.concatenate((np.linspace(0.02, 0.98, 49), [0.985, 0.99, 0.995, 0.9975, 0.999]))
 HALF_LIFE = 0.3  # of the rehearsed span, after which an error counts half: a sensor's noise changes with time
-SMALL_SAMPLE = 2.5  # how much wider few errors make the outer intervals
+SMALL_SAMPLE = 0.5  # how much wider few errors make the outer intervals
+LATELY = 0.75  # what the errors of late weigh beside the usual size, which weighs 1
+BELIEVED = 0.7  # the power of their size by which intervals stretch
+STRETCH = (0.5, 2.5)  # the least and the greatest size of late that is believed
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,11 @@ class Bands:
         beyond = np.minimum(beyond, max(self.limit, self.sizes[-1]))
         return np.where(steps <= len(self.sizes), np.interp(steps, known, self.sizes), beyond)
 
-    def around(self, forecast: Floats, steps: Floats, width: float) -> tuple[Floats, Floats]:
+    def around(
+        self, forecast: Floats, steps: Floats, width: float, *, stretch: Floats | float = 1.0
+    ) -> tuple[Floats, Floats]:
         """Lower and upper bound of the interval of this width, in (0, 1)."""
-        size = self.size(steps)
+        size = self.size(steps) * stretch
         below, above = (np.interp(width, WIDTHS, reach) for reach in (self.below, self.above))
         return forecast - below * size, forecast + above * size
 
@@ -58,15 +65,35 @@ class Bands:
         return cls(sizes, float(content["growth"]), float(content["limit"]), below, above)
 
 
-def learn_bands(errors: Floats, *, age: Floats, independent: float, spread: float) -> Bands:
+def stretch_of(lately: Floats, sizes: Floats) -> Floats:
+    """How much wider than usual intervals are to be, from the errors of the latest steps: one row a moment.
+
+    A column is a step ahead of where that forecast was made; NaN where unknown.
+
+    >>> stretch_of(np.array([[2.0, -2.0], [np.nan, np.nan]]), np.ones(2)).round(2).tolist()
+    [1.28, 1.0]
+    """
+    ratios = np.abs(lately) / sizes[: lately.shape[1]]
+    known = ~np.isnan(ratios)
+    weight = LATELY * known.mean(axis=1)
+    mean = np.where(known, ratios, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    stretch: Floats = np.clip((weight * mean + 1) / (weight + 1), *STRETCH) ** BELIEVED
+    return stretch
+
+
+def learn_bands(
+    errors: Floats, *, age: Floats, independent: float, spread: float, lately: Floats | None = None
+) -> Bands:
     """Learn from truth minus forecast: one row an origin, one column a step, NaN where unknown.
 
     `age` is each origin's, from 0 for the latest to 1 for the first; `independent` how many horizons were
-    rehearsed that share no reading; `spread` the readings' own standard deviation.
+    rehearsed that share no reading; `spread` the readings' own standard deviation; `lately` such errors of
+    the steps up to each origin, where intervals will be stretched.
     """
     sizes = _smooth_sizes(errors)
     known = ~np.isnan(errors)
-    ratios = (errors / sizes)[known]
+    stretches = np.ones(len(errors)) if lately is None else stretch_of(lately, sizes)
+    ratios = (errors / sizes / stretches[:, None])[known]
     weights = np.broadcast_to(0.5 ** (age / HALF_LIFE)[:, None], errors.shape)[known]
     if not len(ratios):
         ratios, weights = np.array([-1.0, 1.0]), np.ones(2)

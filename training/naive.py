@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.timegrid import DAY, Floats, TimeGrid
 
+DAILY, LAST = "seasonal naive (daily)", "last value"
 SEASONS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
 
 
@@ -47,7 +48,7 @@ def naives(grid: TimeGrid) -> dict[str, Naive]:
     seasonal = {
         f"seasonal naive ({name})": turn for name, turn in turns.items() if 2 <= turn <= len(grid) / 2
     }
-    return {name: Naive(name, turn) for name, turn in {"last value": 1, **seasonal}.items()}
+    return {name: Naive(name, turn) for name, turn in {LAST: 1, **seasonal}.items()}
 
 
 def _carried(values: Floats) -> Floats:

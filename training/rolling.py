@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from training.naive import Naive, naives
-from training.structures import History, Structure
+from training.naive import DAILY, LAST, Naive, naives
+from training.structures import History, Member, Structure
 from training.timegrid import Floats, TimeGrid
 
 FOLDS = 4
@@ -56,6 +56,12 @@ class Rehearsal:
         after: Floats = padded[self.origins[:, None] + np.arange(1, self.horizon + 1)]
         return after
 
+    def came_lately(self, *, back: int) -> Floats:
+        """The readings of the `back` slots up to each origin; NaN where unknown."""
+        padded = np.concatenate((np.full(back, np.nan), self.history.grid.values))
+        came: Floats = padded[self.origins[:, None] + np.arange(1, back + 1)]
+        return came
+
     @cached_property
     def age(self) -> Floats:
         """Each origin's age, from 1 for the first to 0 for the latest."""
@@ -81,6 +87,15 @@ class Rehearsal:
         """The naive forecasts that this history supports."""
         return naives(self.history.grid)
 
+    @property
+    def usual_naive(self) -> str:
+        """The naive that a forecaster must be seen to beat: yesterday again; without days, the last value."""
+        return DAILY if DAILY in self.naives else LAST
+
+    def fits(self, structure: Structure) -> list[Member]:
+        """A structure as it would have been fitted at each cut."""
+        return [self.history.fit(structure, c.end) for c in self.cuts]
+
     def of(self, structure: Structure) -> Floats:
         """What a structure would have forecast from each origin, fitted anew at each cut."""
         return np.concatenate([np.zeros((0, self.horizon)), *self.cut_by_cut(structure)])
@@ -93,7 +108,23 @@ class Rehearsal:
 
     def of_naive(self, name: str) -> Floats:
         """What a naive would have forecast from each origin."""
-        return self.naives[name].forecast(self.history.grid, self.origins, self.horizon)
+        return self.made([self.naives[name]] * len(self.cuts))
+
+    def made(self, parts: Sequence[Member | Naive]) -> Floats:
+        """What these parts, one a cut, would have forecast from each origin."""
+        return self._forecast(parts, back=0, steps=self.horizon)
+
+    def lately(self, parts: Sequence[Member | Naive], *, back: int) -> Floats:
+        """What these parts would have forecast `back` slots before each origin, up to the origin."""
+        return self._forecast(parts, back=back, steps=back)
+
+    def _forecast(self, parts: Sequence[Member | Naive], *, back: int, steps: int) -> Floats:
+        grid = self.history.grid
+        paths = [
+            part.forecast(grid, np.maximum(c.origins - back, 0), steps)
+            for part, c in zip(parts, self.cuts, strict=True)
+        ]
+        return np.concatenate([np.zeros((0, steps)), *paths])
 
     def error(self, paths: Floats) -> float:
         """The weighted mean absolute error over all that is known; infinite where nothing is.

@@ -68,6 +68,21 @@ def test_a_wider_interval_holds_the_narrower(month):
     assert (wide["upper_bound"] > narrow["upper_bound"]).all()
 
 
+def test_intervals_stretch_while_a_sensor_is_hard_to_forecast(month):
+    forecaster = fitted(month)
+    rng = np.random.default_rng(1)
+    later = pd.date_range(month.index[-1], periods=25, freq="h")[1:]
+    usual = forecaster.forecast(24)["forecasted_values"].to_numpy()
+
+    calm, wild = (
+        forecaster.forecast(24, history=pd.Series(usual + rng.normal(0, noise, 24), index=later))
+        for noise in (0.3, 3.0)
+    )
+
+    widths = [frame["upper_bound"] - frame["lower_bound"] for frame in (calm, wild)]
+    assert (widths[1] > 1.3 * widths[0]).all()
+
+
 def test_newer_readings_move_the_forecast_without_training(month):
     """After a jump of 20 the next hour is expected up there, not at the level of the training."""
     forecaster = fitted(month[:-48])
@@ -288,9 +303,10 @@ def test_saving_and_loading_changes_nothing(month, tmp_path, naive):
 
 
 def test_plain_prophet_serves_the_saved_file(tmp_path):
-    forecaster = fitted(readings(720, wander=0), parameters=ForecasterParameters((Structure(lags=0),)))
+    forecaster = fitted(readings(2880, wander=0), parameters=ForecasterParameters((Structure(lags=0),)))
     forecaster.save(tmp_path)
     ours = forecaster.forecast(24)
+    assert forecaster.fitted.shares == (1.0, 0.0), "believed wholly"
 
     plain = model_from_json((tmp_path / "prophet.json").read_text())
 
