@@ -40,6 +40,12 @@ QUANTITIES = {
     "visib": ("VISIB", {"type": "visibility", "unit": "mi", "low": 0, "high": 10}),
 }
 
+LEGEND = (
+    "finds: known faults found when put into held-out readings. skill: forecast error below that of the best "
+    "naive forecast;\nwhere it is not above 0 %, the gate promotes nothing and that naive forecast is served "
+    "under its own name (by)."
+)
+
 
 def run_demo(folder: Path) -> None:
     """Load, train, tune, promote, detect and forecast 18 sensors; then show what came of it."""
@@ -62,6 +68,7 @@ def run_demo(folder: Path) -> None:
     with progress("forecasting", len(sensors)) as watch:
         forecasts = forecast_fleet(workspace, sensors, watch=watch)
     show_rows(fleet_table(sensors, trained, detected, forecasts))
+    story.print(LEGEND, markup=False)
     story.rule("4. what looked odd in December", align="left")
     show_rows(oddest(PredictionStore(workspace.engine)))
     failed = [outcome for outcome in (*trained, *detected, *forecasts) if outcome.failed]
