@@ -21,9 +21,10 @@ from monitoring.drift_quality import Retrospect, cost_of
 from monitoring.drift_recording import record
 from serving.champions import Champions, Serving
 from serving.predictions import PredictionStore
-from training.errors import SafePlanError
+from training.errors import DataError, SafePlanError
 from training.examination import QualitySettings
 from training.kinds import Kind
+from training.leases import lease
 from training.outcomes import FAILED, Outcome
 from training.plan import DetectorSettings
 from training.recording import read_iso
@@ -36,6 +37,7 @@ log = logging.getLogger("safeplan.monitoring")
 
 Watcher = Callable[[Outcome], None]
 NO_MODEL = "no model"
+LEASE = "drift check"
 
 
 def check_fleet(
@@ -52,8 +54,23 @@ def check_fleet(
     `now` is the time of the check, naive UTC. Readings are taken up to then; a sensor counts as silent beside
     the newest reading of the others, so that a fleet whose readings lie in the past can be checked as well.
     With `html`, a report of each model and the fleet page are written into that folder too.
+
+    Raises:
+        LeaseTaken: another process is checking; two would write the same tags at once.
     """
-    service = FleetCheck(workspace, settings or load(DriftSettings), now)
+    with lease(workspace.engine, LEASE):
+        return _check_fleet(workspace, sensors, now, settings or load(DriftSettings), html, watch)
+
+
+def _check_fleet(
+    workspace: Workspace,
+    sensors: Sequence[Sensor],
+    now: datetime,
+    settings: DriftSettings,
+    html: Path | None,
+    watch: Watcher,
+) -> list[Outcome]:
+    service = FleetCheck(workspace, settings, now)
     checked: list[Checked] = []
     outcomes = []
     for sensor in sensors:
@@ -103,6 +120,11 @@ class FleetCheck:
     def _checked(self, sensor: Sensor, kind: Kind) -> Checked:
         find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster
         champion: Serving = find(sensor.id)
+        if not champion.version.tags.get("train_start"):
+            raise DataError(
+                f"{champion.version.uri} has no tag train_start: it does not say which window it was trained on. "
+                f"Train it anew: safeplan train {sensor.id} --fresh"
+            )
         view = self.viewer.of(sensor, champion, until=self.now)
         check = Check(self.settings, sensor.unit, timedelta(seconds=view.step))
         comparison = self._unless_silent(sensor, view) or check.of(view.window, view.since, sent=view.sent)

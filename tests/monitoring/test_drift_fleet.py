@@ -12,14 +12,16 @@ from monitoring.alerts import list_alerts
 from monitoring.drift import DriftSettings
 from monitoring.drift_checked import drift_rows
 from monitoring.drift_checks import DriftCheckStore, Verdict
-from monitoring.drift_fleet import check_fleet
+from monitoring.drift_fleet import LEASE, check_fleet
 from monitoring.drift_recording import EXPERIMENT
 from monitoring.jobs import run_job
 from monitoring.schedule_settings import JobName
 from serving.batch import detect_fleet, forecast_fleet
 from tests.plant import readings
 from tests.serving.conftest import grown, plant  # noqa: F401 (fixtures)
+from training.errors import StoreError
 from training.kinds import Kind
+from training.leases import LeaseTaken, lease
 from training.sensors import Sensor
 
 NOW = pd.Timestamp("2026-02-01").to_pydatetime()
@@ -148,6 +150,38 @@ def test_what_cannot_be_loaded_fails_alone(sent):
 
     assert found["PT-1", Kind.DETECTOR].status == "failed"
     assert found["TT-1", Kind.DETECTOR].status == "steady"
+
+
+def test_a_version_that_does_not_tell_its_window_fails_with_what_to_do(sent):
+    version = sent.registry.champion("PT-1", Kind.DETECTOR)
+    sent.mlflow.delete_model_version_tag(version.name, str(version.number), "train_start")
+
+    found = checked(sent)
+
+    assert found["PT-1", Kind.DETECTOR].status == "failed"
+    assert "Train it anew: safeplan train PT-1 --fresh" in found["PT-1", Kind.DETECTOR].error
+    assert found["TT-1", Kind.DETECTOR].status == "steady"
+
+
+def test_a_database_that_goes_away_leaves_no_run_that_seems_to_have_succeeded(sent, monkeypatch):
+    def gone(*_):
+        raise StoreError("the database is away")
+
+    monkeypatch.setattr(DriftCheckStore, "save", gone)
+    with pytest.raises(StoreError):
+        checked(sent)
+
+    experiment = sent.mlflow.get_experiment_by_name(EXPERIMENT)
+    [run] = sent.mlflow.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_of_two_checks_at_once_the_second_is_told_so_and_nothing_is_half_kept(sent):
+    with lease(sent.engine, LEASE), pytest.raises(LeaseTaken, match="drift check is being done"):
+        checked(sent)
+
+    assert DriftCheckStore(sent.engine).history() == []
+    assert len(checked(sent)) == 4
 
 
 def test_nothing_since_training_is_withheld_or_silent_never_steady(plant):  # noqa: F811
