@@ -122,7 +122,7 @@ class FleetCheck:
         champion: Serving = find(sensor.id)
         if not champion.version.tags.get("train_start"):
             raise DataError(
-                f"{champion.version.uri} has no tag train_start: it does not say which window it was trained on. "
+                f"{champion.version.uri} has no tag train_start, so its window is not known. "
                 f"Train it anew: safeplan train {sensor.id} --fresh"
             )
         view = self.viewer.of(sensor, champion, until=self.now)
