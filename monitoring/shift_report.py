@@ -1,6 +1,6 @@
 """The shift report: one page for the hand-over, as HTML that prints to a clean PDF and as an Excel sheet.
 
-Knows what belongs on the page and how it is laid out, in the reader's language. Reads alerts only;
+Knows what belongs on the page and how it is laid out, in the reader's language. Reads alerts and the audit;
 what plants and people wrote is shown as it is, and never run: neither as HTML nor as a formula.
 """
 
@@ -17,17 +17,21 @@ from monitoring.alert import Alert
 from monitoring.alert_kinds import AlertType, State, judgement_name, severity_name, state_name, type_name
 from monitoring.alerts import list_alerts
 from monitoring.translation import Words
+from training.audit import MOVES, PROMOTED, ROLLED_BACK, Deed, deeds
 from training.errors import ConfigurationError
 from training.workspace import Workspace
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
 STYLE = """
 @page { size: A4 landscape; margin: 12mm }
-body { font: 11px/1.4 sans-serif; color: #111; margin: 2em }
-h1 { font-size: 18px; margin: 0 } h2 { font-size: 14px; margin: 1.4em 0 .3em; break-after: avoid }
-table { border-collapse: collapse; width: 100% } th { text-align: left; border-bottom: 2px solid #333 }
-td { border-bottom: 1px solid #ccc; vertical-align: top } th, td { padding: 3px 8px 3px 0 }
-tr { break-inside: avoid } @media print { body { margin: 0 } }
+body { font: 12px/1.4 sans-serif; color: #111; margin: 2em auto; max-width: 1200px }
+h1 { font-size: 19px; margin: 0 } h2 { font-size: 14px; margin: 1.6em 0 .4em; break-after: avoid }
+p { color: #555; margin: 0 } table { border-collapse: collapse; width: 100% }
+th { text-align: left; border-bottom: 2px solid #333; white-space: nowrap }
+thead { display: table-header-group } td { border-bottom: 1px solid #ccc; vertical-align: top }
+th, td { padding: 4px 10px 4px 0; overflow-wrap: break-word } td:last-child { min-width: 24em }
+td:nth-child(-n+4) { white-space: nowrap } tr:nth-child(even) td { background: #f6f6f6 }
+tr { break-inside: avoid } @media print { body { margin: 0; max-width: none; font-size: 10px } }
 """
 
 
@@ -64,6 +68,7 @@ def shift_report(workspace: Workspace, *, start: datetime, end: datetime, words:
             _alerts(_, _("Alerts and verdicts"), _("No alerts."), process),
             _forecasts(_, ahead),
             _alerts(_, _("Instruments in fault"), _("No instrument is in fault."), faulty),
+            _model_changes(_, _moves(workspace, start, end)),
         ),
     )
 
@@ -142,6 +147,30 @@ def _alerts(_: Words, title: str, empty: str, found: Sequence[Alert]) -> Section
         for alert in found
     ]
     return Section(title, empty, columns, rows)
+
+
+def _moves(workspace: Workspace, start: datetime, end: datetime) -> list[Deed]:
+    """What happened to champions, oldest first."""
+    found = deeds(workspace.engine, since=start)
+    return [deed for deed in reversed(found) if deed.action in MOVES and deed.at < end]
+
+
+def _model_changes(_: Words, found: Sequence[Deed]) -> Section:
+    columns = (_("Time"), _("Model"), _("Change"), _("Version"), _("Before"), _("By"), _("Why"))
+    said = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
+    rows = [
+        (
+            _.moment(deed.at),
+            deed.subject,
+            said.get(deed.action, _("withdrawn")),
+            "" if deed.version is None else str(deed.version),
+            str(deed.detail.get("before") or ""),
+            deed.who,
+            str(deed.detail.get("gate") or ""),
+        )
+        for deed in found
+    ]
+    return Section(_("Model changes"), _("No model has changed."), columns, rows)
 
 
 def _forecasts(_: Words, found: Sequence[Alert]) -> Section:

@@ -159,9 +159,17 @@ def test_one_that_misses_what_was_confirmed_or_raises_what_was_false_waits(
     assert past.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
-def test_the_night_replays_before_it_promotes(past, monkeypatch):
+@pytest.fixture
+def night(past, monkeypatch):
+    """The same, with a gate that lets all pass and learning in this process."""
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
+    monkeypatch.setattr("monitoring.retraining_need.os.cpu_count", lambda: 1)
+    return past
+
+
+@pytest.mark.usefixtures("night")
+def test_the_night_replays_before_it_promotes(past):
     confirm(past)
 
     outcomes = {one.kind: one for one in retrain(past, past.fleet.match(()), now=NOW)}
@@ -172,9 +180,8 @@ def test_the_night_replays_before_it_promotes(past, monkeypatch):
     assert needs_of(past, past.fleet.match(()), now=NOW) == []
 
 
+@pytest.mark.usefixtures("night")
 def test_a_replay_that_was_cut_off_is_done_the_next_night(past, monkeypatch):
-    monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
-    monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     confirm(past)
     monkeypatch.setattr(succession, "replay", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

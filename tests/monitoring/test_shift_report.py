@@ -11,6 +11,7 @@ from monitoring.alerts import judge
 from monitoring.shift_report import as_html, shift_report, write_report
 from monitoring.translation import Words
 from tests.watched import moment, wander
+from training.audit import PROMOTED, ROLLED_BACK, Deed, record
 from training.errors import ConfigurationError
 
 
@@ -34,12 +35,30 @@ def page(shift, language="en"):
 
 
 def test_each_table_holds_what_belongs_to_it(shift):
-    alerts, ahead, instruments = page(shift).sections
+    alerts, ahead, instruments, _ = page(shift).sections
 
     assert [row[:3] for row in alerts.rows] == [("danger", "Anomaly", "PT-2")]
     assert alerts.rows[0][5] == "confirmed"
     assert [(row[0], row[1]) for row in ahead.rows] == [("PT-1", "30")]
     assert [row[1:3] for row in instruments.rows] == [("Instrument silent", "TT-1")]
+
+
+def test_what_became_of_models_is_told_to_the_next_shift(shift):
+    for minutes, action, version in (
+        (-90, PROMOTED, 1),
+        (10, PROMOTED, 2),
+        (20, ROLLED_BACK, 1),
+        (70, PROMOTED, 3),
+    ):
+        detail = {"before": version - 1, "gate": "passed: finds 90 %"}
+        deed = Deed(moment(minutes), "Ana", action, "PT-1", "pt-1-detector", version, detail)
+        record(shift.workspace.engine, deed)
+
+    changes = page(shift).sections[-1]
+
+    assert [row[2:4] for row in changes.rows] == [("promoted", "2"), ("rolled back", "1")]
+    assert "Mudanças de modelos" in as_html(page(shift, "pt"))
+    assert "revertido" in as_html(page(shift, "pt"))
 
 
 def test_the_page_speaks_portuguese(shift):
