@@ -1,0 +1,177 @@
+"""Thirty days of real weather, told as if live, with faults put in at known times.
+
+The readings are the demo's; detectors learn until November, and November comes in hour by hour.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from monitoring.alert import Alert
+from monitoring.alert_kinds import AlertType, Change
+from monitoring.alert_store import AlertStore
+from monitoring.alerts import list_alerts
+from monitoring.demo import write_readings
+from monitoring.thresholds import share_budget
+from monitoring.watching import watch_fleet
+from serving.batch import detect_fleet
+from tests.monitoring.test_dying_watch import Fresh, in_a_life, state
+from tests.plant import at, lenient
+from training.fleet import train_fleet
+from training.ingest import load_files
+from training.kinds import Kind
+from training.plan import Plan
+from training.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+START, END = at("2013-11-01"), at("2013-12-01")
+HOUR, DAY, POLL = timedelta(hours=1), timedelta(days=1), timedelta(hours=8)
+SENSORS = ("EWR-TEMP", "EWR-DEWP", "JFK-PRESS", "LGA-TEMP")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a sensor, and what is to be told of it, at the latest when."""
+
+    sensor_id: str
+    start: datetime
+    length: timedelta
+    type: AlertType
+    subject: str
+    within: timedelta  # its hold time, and what an instrument needs to be called silent or frozen
+
+    @property
+    def end(self) -> datetime:
+        return self.start + self.length
+
+
+FAULTS = (
+    Fault("EWR-TEMP", at("2013-11-08T06:00"), 8 * HOUR, AlertType.ANOMALY, "", timedelta(minutes=5)),
+    Fault("JFK-PRESS", at("2013-11-13T00:00"), 40 * HOUR, AlertType.INSTRUMENT, "frozen", 30 * HOUR),
+    Fault("LGA-TEMP", at("2013-11-18T00:00"), 20 * HOUR, AlertType.INSTRUMENT, "silent", 5 * HOUR),
+    Fault("EWR-DEWP", at("2013-11-24T12:00"), 6 * HOUR, AlertType.INSTRUMENT, "out of range", 0 * HOUR),
+)
+
+
+def spoil(workspace: Workspace) -> None:
+    """Put the faults into what is stored."""
+    with workspace.engine.begin() as connection:
+        for fault in FAULTS:
+            frame = workspace.readings.between(fault.sensor_id, fault.start, fault.end)
+            where = f"sensor_id = '{fault.sensor_id}' AND timestamp >= '{fault.start}.000000' "
+            where += f"AND timestamp < '{fault.end}.000000'"
+            change = {
+                "": "UPDATE sensor_readings SET value = value + 45",
+                "frozen": f"UPDATE sensor_readings SET value = {frame['value'].iloc[0] + 0.05}",
+                "silent": "DELETE FROM sensor_readings",
+                "out of range": "UPDATE sensor_readings SET value = 500, data_quality = 1",
+            }[fault.subject]
+            assert connection.exec_driver_sql(f"{change} WHERE {where}").rowcount > 5
+
+
+@pytest.fixture(scope="module")
+def november(empty_mlflow, tmp_path_factory):
+    """The plant on the last of November: everything read and scored, nothing looked at yet."""
+    home = tmp_path_factory.mktemp("november")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        patch.setenv("SAFEPLAN_HOME", str(home))
+        patch.setenv("SAFEPLAN_CHANNEL_ROOM", "json://127.0.0.1:1/")
+        (home / "mlflow.db").write_bytes(empty_mlflow.read_bytes())
+        workspace = Workspace(home)
+        load_files(write_readings(home), workspace.readings, now=END + DAY)
+        sensors = workspace.fleet.match(SENSORS)
+        plan = lenient(Plan.from_conf(trials=1))
+        train_fleet(workspace, sensors, [Kind.DETECTOR], plan, as_of=START, jobs=1)
+        spoil(workspace)
+        assert not any(outcome.failed for outcome in detect_fleet(workspace, sensors, since=START))
+        yield workspace
+        workspace.engine.dispose()
+
+
+def polls():
+    """Every moment at which somebody looks."""
+    return [START + POLL * number for number in range(1, int((END - START) / POLL) + 1)]
+
+
+def watch(workspace, now):
+    """What the schedule does: share the budget out once a night, then look."""
+    if now.hour == 0:
+        share_budget(workspace, now=now)
+    watch_fleet(workspace, workspace.fleet.match(SENSORS), now=now)
+
+
+def forget(workspace):
+    """As if nobody had looked yet."""
+    with workspace.engine.begin() as connection:
+        for table in ("alerts", "alert_changes", "alert_watches", "outbox", "alert_thresholds"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence")
+
+
+@pytest.fixture(scope="module")
+def told(november):
+    """All alerts of the month, and what is kept of them."""
+    for now in polls():
+        watch(november, now)
+    alerts = list_alerts(november, alive=None)
+    return alerts, state(november)
+
+
+def of(alerts: list[Alert], fault: Fault) -> list[Alert]:
+    """The alerts that began while a fault lasted."""
+    return [
+        a for a in alerts if a.topic.sensor_id == fault.sensor_id and fault.start <= a.began_at < fault.end
+    ]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.subject or "level")
+def test_each_fault_opens_one_alert_of_its_type_within_its_hold_time(told, fault):
+    (alert,) = of(told[0], fault)
+
+    assert (alert.topic.type, alert.topic.subject) == (fault.type, fault.subject)
+    assert fault.start <= alert.opened_at <= fault.start + fault.within + HOUR
+
+
+def test_on_untouched_days_the_control_room_has_fewer_alerts_than_it_can_stand(november, told):
+    """Four sensors that may call falsely once a day each; the weather itself is odd at times."""
+    touched = {(fault.start + n * DAY).date() for fault in FAULTS for n in range(-1, 4)}
+    days = 30 - len(touched)
+    calls = [
+        event.at
+        for _, event in AlertStore(november.engine).changes(start=START, end=END)
+        if event.change in (Change.OPENED, Change.REPEATED)
+    ]
+    untouched = [at for at in calls if at.date() not in touched]
+
+    assert days >= 10
+    assert len(untouched) / days <= len(SENSORS)
+    assert len(calls) / 30 <= 120
+
+
+@pytest.mark.fault(
+    "kill -9 in every second look at thirty days", "no alert, change or message is lost or there twice"
+)
+def test_killed_in_every_second_look_the_month_ends_the_same(november, told, accounted):
+    """Each dies at a step of its own, and the next look goes on."""
+    _, expected = told
+    steps = np.random.default_rng(0).integers(1, 12, len(polls()))
+    forget(november)
+    died = 0
+    for place, (now, step) in enumerate(zip(polls(), steps.tolist(), strict=True)):
+        november.engine.dispose()
+        plant = type("Plant", (), {"workspace": november, "home": november.home})()
+        if place % 2:
+            look = Fresh(plant, lambda workspace, now=now: watch(workspace, now))
+            died += not in_a_life(look, die_at=step)
+        watch(november, now)
+
+    found = state(november)
+    lost = sum(row not in after for before, after in zip(expected, found, strict=True) for row in before)
+    doubled = sum(row not in before for before, after in zip(expected, found, strict=True) for row in after)
+    accounted(lost=lost, doubled=doubled)
+    assert died > 15
