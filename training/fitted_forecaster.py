@@ -17,7 +17,7 @@ from training.naive import Naive
 from training.rolling import Rehearsal, blend
 from training.structures import History, Member, Wanted
 from training.timegrid import Floats, TimeGrid
-from training.trust import trust_in
+from training.trust import plainest_naive, trust_in
 
 KEPT = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
 FARTHEST = 50_000  # steps ahead
@@ -36,7 +36,7 @@ class Fitted:
     lowest: float  # no forecast goes below
     highest: float  # or above
     bands: Bands
-    skill: float  # 1 - mean absolute error / that of the best naive, over the rehearsal
+    skill: float  # 1 - mean absolute error / that of the naive to beat, over the rehearsal
     rows: int  # readings learned from
 
     @property
@@ -107,18 +107,18 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
     history = History.for_structures(grid, parameters.structures, wanted)
     rehearsal = Rehearsal(history, parameters.horizon_for(grid))
     structures, names, shares = parameters.counted(rehearsal.naives)
-    best, naive_error = rehearsal.best_naive()
+    naive = plainest_naive(rehearsal)
+    naive_error = rehearsal.error(rehearsal.of_naive(naive))
     lowest, highest = allowed_range(grid.values)
     fits = [rehearsal.fits(structure) for structure in structures]
     paths = [*map(rehearsal.made, fits), *map(rehearsal.of_naive, names)]
-    usual = rehearsal.usual_naive
-    trust = trust_in(rehearsal, np.clip(blend(shares, paths), lowest, highest), rehearsal.of_naive(usual))
-    names, shares = (*names, usual), (*(trust * share for share in shares), 1 - trust)
-    made = np.clip(blend(shares, [*paths, rehearsal.of_naive(usual)]), lowest, highest)
+    trust = trust_in(rehearsal, np.clip(blend(shares, paths), lowest, highest), rehearsal.of_naive(naive))
+    names, shares = (*names, naive), (*(trust * share for share in shares), 1 - trust)
+    made = np.clip(blend(shares, [*paths, rehearsal.of_naive(naive)]), lowest, highest)
     # A naive that never errs cannot be beaten, and without any rehearsal nothing was shown to beat it.
     skill = 1 - rehearsal.error(made) / naive_error if 0 < naive_error < np.inf else 0.0
     if skill <= 0:
-        names, shares, made = (best,), (*[0.0] * len(structures), 1.0), rehearsal.of_naive(best)
+        names, shares, made = (naive,), (*[0.0] * len(structures), 1.0), rehearsal.of_naive(naive)
     back = looked_back(rehearsal.horizon)
     lately = [
         *(rehearsal.lately(members, back=back) for members in fits),

@@ -87,10 +87,11 @@ class Rehearsal:
         """The naive forecasts that this history supports."""
         return naives(self.history.grid)
 
-    @property
+    @cached_property
     def usual_naive(self) -> str:
-        """The naive that a forecaster must be seen to beat: yesterday again; without days, the last value."""
-        return DAILY if DAILY in self.naives else LAST
+        """The naive to be seen to beat: yesterday again, or the last value where that erred less."""
+        usual = [name for name in (DAILY, LAST) if name in self.naives]
+        return min(usual, key=lambda name: self.error(self.of_naive(name)))
 
     def fits(self, structure: Structure) -> list[Member]:
         """A structure as it would have been fitted at each cut."""

@@ -12,6 +12,7 @@ from training.timegrid import Floats
 CLEARLY = 5.0  # standard errors of the mean gain at which the forecaster is believed wholly
 # By how much more than in the rehearsal a forecaster errs later, for it was chosen by that rehearsal.
 FLATTERED = 0.15
+HALF = 0.5
 
 
 def trust_in(rehearsal: Rehearsal, paths: Floats, naive: Floats) -> float:
@@ -30,6 +31,14 @@ def trust_in(rehearsal: Rehearsal, paths: Floats, naive: Floats) -> float:
     witnesses = max(2.0, min(rehearsal.independent, float(known.sum())))
     error = float(np.sqrt(weights @ (gains - mean) ** 2 / witnesses))
     return float(np.clip(mean / max(CLEARLY * error, 1e-300), 0.0, 1.0))
+
+
+def plainest_naive(rehearsal: Rehearsal) -> str:
+    """The naive forecast to beat, or to serve: the usual one, unless the best is more than half believed."""
+    usual, (best, _) = rehearsal.usual_naive, rehearsal.best_naive()
+    if best == usual or trust_in(rehearsal, rehearsal.of_naive(best), rehearsal.of_naive(usual)) <= HALF:
+        return usual
+    return best
 
 
 def _mean_errors(errors: Floats) -> Floats:
