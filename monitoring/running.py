@@ -125,7 +125,7 @@ class Runner:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_become,
-            args=(self.work, job, self.workspace.home, self.clock(), theirs),
+            args=(self.work, job, self.workspace.home, dict(os.environ), self.clock(), theirs),
             name=f"job {job}",
         )
         process.start()
@@ -153,9 +153,14 @@ def _work(job: JobName, workspace: Workspace, now: datetime) -> Result:
     return run_job(job, workspace, now=now)
 
 
-def _become(work: Work, job: JobName, home: Path, now: datetime, answer: Connection) -> None:
+def _become(
+    work: Work, job: JobName, home: Path, environ: dict[str, str], now: datetime, answer: Connection
+) -> None:
     """What a job's process does: its work, then one word about it."""
     os.setsid()
+    # The server that forks it may have been started long ago, with other settings.
+    os.environ.clear()
+    os.environ.update(environ)
     _end_with_parent()
     try:
         result = work(job, Workspace(home), now)

@@ -4,8 +4,6 @@ Knows tail probabilities and the alarm budget; knows nothing of features or dete
 on held-out readings: readings a model has seen look more ordinary than those it will see.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -14,14 +12,10 @@ Floats = NDArray[np.float64]
 
 TAIL = 0.05  # share of scores whose excess the extrapolation is fitted to
 LEVELS = 48  # knots of a curve
-MOST_ODD = 0.03  # more readings than that cannot be called anomalies
-ORDINARY = 1.0  # rarity up to which scores stay below 0.3: nine ordinary readings in ten
+MOST_ODD = 0.08  # more readings than that cannot be called anomalies
 RAREST_NORMAL = -float(np.log10(MOST_ODD))
 FINEST = 0.01  # the smallest mean excess believed of a tail, where nothing else is said
 QUIET = 16  # readings without an alarm that end an episode
-PARTS = 2  # of each half that is judged by the other; how much they differ is how much the future may
-LEVEL = 0.9  # quantile by which parts are compared
-FURTHER = (0.5, 2.0)  # how far beyond the mean a part is moved out, as shares of its distance
 
 
 class Rarity(BaseModel):
@@ -79,60 +73,28 @@ def _rarity(ordered: Floats, known: float, finest: float) -> Rarity:
 class Scale(BaseModel):
     """From the ensemble's surprise to a score in [0, 1] that means the same on each sensor.
 
-    A score of 0.5 is as rare on ordinary readings as the alarm budget allows, 0.3 ten times as frequent but
-    no more frequent than one reading in ten, 0.7 ten times as rare as 0.5, 0.9 a hundred times; beyond, it
-    approaches 1 and still increases.
+    A score of 0.5 is as rare on ordinary readings as the alarm budget allows, 0.3 ten times as frequent,
+    0.7 ten times as rare, 0.9 a hundred times; beyond, it approaches 1 and still increases.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rarity: Rarity
-    budget: FiniteFloat = Field(gt=ORDINARY, description="rarity of readings that score 0.5")
+    budget: FiniteFloat = Field(ge=RAREST_NORMAL, description="rarity of readings that score 0.5")
 
     def of(self, surprise: Floats) -> Floats:
         """The score of each surprise."""
-        return scores_at(self.rarity.of(surprise), self.budget)
+        rarity = self.rarity.of(surprise)
+        steps = rarity - self.budget
+        ordinary = 0.3 * np.maximum(rarity, 0.0) / (self.budget - 1.0)
+        middle = 0.5 + 0.2 * steps
+        beyond = np.maximum(steps - 2.0, 0.0)
+        certain = 0.9 + 0.1 * (1.0 - 1.0 / (1.0 + 2.0 * beyond))
+        return np.select([steps < -1.0, steps <= 2.0], [ordinary, middle], certain)
 
     def share_above(self, score: float) -> float:
         """The share of ordinary readings promised to score at least this, for scores from 0.3 to 0.9."""
-        look = float(rarity_to_look(self.budget))
-        if score >= 0.5:
-            return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
-        return float(10.0 ** -(look + (score - 0.3) / 0.2 * (self.budget - look)))
-
-
-def scores_at(rarity: Floats, budget: Floats | float) -> Floats:
-    """The score of readings so rare, where readings as rare as `budget` score 0.5."""
-    steps, look = rarity - budget, rarity_to_look(budget)
-    ordinary = 0.3 * np.maximum(rarity, 0.0) / look
-    doubtful = 0.3 + 0.2 * (rarity - look) / (budget - look)
-    beyond = np.maximum(steps - 2.0, 0.0)
-    certain = 0.9 + 0.1 * (1.0 - 1.0 / (1.0 + 2.0 * beyond))
-    return np.select(
-        [rarity < look, steps < 0.0, steps <= 2.0], [ordinary, doubtful, 0.5 + 0.2 * steps], certain
-    )
-
-
-def rarity_to_look(budget: Floats | float) -> Floats:
-    """The rarity that scores 0.3."""
-    return np.maximum(np.asarray(budget) - 1.0, ORDINARY)
-
-
-def widened(halves: Sequence[Floats]) -> Floats:
-    """Surprises of readings not learned from, those of parts further out than the mean moved out further.
-
-    What differs so much between parts of the training will differ yet more from the training tomorrow: by
-    half as much again or three times as much, equally likely. Each of `halves` is in order of time.
-
-    >>> widened([np.array([0.0, 0.0, 4.0, 4.0])]).tolist()
-    [0.0, 0.0, 5.0, 5.0, 0.0, 0.0, 8.0, 8.0]
-    """
-    parts = [part for half in halves for part in np.array_split(half, PARTS)]
-    levels = np.array([np.quantile(part, LEVEL) for part in parts])
-    further = np.maximum(levels - levels.mean(), 0.0)
-    return np.concatenate(
-        [part + share * far for share in FURTHER for part, far in zip(parts, further, strict=True)]
-    )
+        return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
 
 
 def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:

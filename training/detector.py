@@ -5,7 +5,6 @@ Leaves features to `features`, the models to `voices`, calibration and the alarm
 words to `reasons`.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +16,6 @@ from training.detector_files import load_detector, save_detector
 from training.ensemble import Ensemble, learn_ensemble
 from training.errors import ConfigurationError, NotTrainable
 from training.features import Design, Profile, describe, learn_profile
-from training.halves import surprises_by_halves
 from training.reasons import reasons, severity_of, trailing_statistics
 from training.sequence import Sequence, Times, joined, sequence_of
 from training.voices import DetectorParameters, Voices, learn_voices
@@ -64,11 +62,6 @@ class AnomalyDetector:
         self._threshold = float(value)
 
     @property
-    def unseen_days(self) -> float:
-        """Days of readings not learned from on which its score was calibrated; 0 where there were too few."""
-        return self.ensemble.unseen * self.profile.step / 86_400.0
-
-    @property
     def step_seconds(self) -> float:
         """The usual time between two readings."""
         return self.profile.step
@@ -90,8 +83,7 @@ class AnomalyDetector:
             )
         self.profile = learn_profile(learned.seconds, learned.values, clocked=learned.clocked)
         newest = slice(-MOST, None)
-        recent = replace(learned, seconds=learned.seconds[newest], values=learned.values[newest])
-        design = describe(self.profile, recent.seconds, recent.values)
+        design = describe(self.profile, learned.seconds[newest], learned.values[newest])
         rows = np.arange(len(design.points))
         if dismissed is not None:
             rows = np.repeat(rows, np.where(dismissed[learned.places[newest]], DISMISSED, 1))
@@ -99,8 +91,7 @@ class AnomalyDetector:
         # The scale counts each reading once. Six times, they become the tail that all else is held to, and
         # of other faults none was found any more where ten units for six hours had been called false.
         once = np.append(True, np.diff(rows) > 0)
-        unseen = surprises_by_halves(recent, self.parameters, seed=self.seed)
-        self.ensemble = learn_ensemble(said[once], self.parameters, step=self.profile.step, unseen=unseen)
+        self.ensemble = learn_ensemble(said[once], self.parameters, step=self.profile.step)
         return self
 
     def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:

@@ -4,21 +4,19 @@ Knows voices by name and what they say; leaves how they come to say it to `voice
 `calibration`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from training.calibration import Rarity, Scale, learn_rarity, learn_scale, widened
+from training.calibration import Rarity, Scale, learn_rarity, learn_scale
 from training.voices import VOICES, DetectorParameters, family_of
 
 Floats = NDArray[np.float64]
 
 DEFAULT_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
 FAMILIES = ("ensemble", "forest", "density")
-# How much more surprising readings to come are taken to be where none could be kept from learning.
-UNPROVEN = 1.5
 # The smallest mean excess believed in a tail, in what each family of voices measures.
 FINEST = {"forest": 0.01, "density": 0.05, "deviation": 0.2}
 
@@ -31,7 +29,6 @@ class Ensemble(BaseModel):
     weights: dict[str, FiniteFloat]
     rarities: dict[str, Rarity]
     scales: dict[str, Scale]
-    unseen: int = Field(0, ge=0, description="readings not learned from that the score was calibrated on")
 
     def score(self, said: Floats, family: str = "ensemble") -> Floats:
         """Scores in [0, 1] of the whole ensemble, or of one family of voices alone."""
@@ -76,13 +73,11 @@ def learn_ensemble(
     parameters: DetectorParameters,
     *,
     step: float,
-    unseen: Sequence[Floats] = (),
     families: Iterable[str] = FAMILIES,
 ) -> Ensemble:
     """Calibrate on what the voices said of readings held out from them, in order of time.
 
-    `unseen` are the ensemble's surprises at stretches that nothing was learned from; without them its scores
-    are held low. `step` is the seconds between readings, by which a budget a day becomes one a reading.
+    `step` is the seconds between readings, by which a budget a day becomes one a reading.
     """
     rate = allowed_rate(parameters, step)
     heard = {voice: column[np.isfinite(column)] for voice, column in zip(VOICES, said.T, strict=True)}
@@ -90,13 +85,12 @@ def learn_ensemble(
     weights = weights_of(parameters)
     voices = Ensemble(weights=weights, rarities=rarities, scales={})
     spoken = {"ensemble", *map(family_of, rarities)}
-    surprises = {family: voices.surprise(said, family) for family in families if family in spoken}
-    if "ensemble" in surprises:
-        surprises["ensemble"] = widened(unseen) if unseen else UNPROVEN * surprises["ensemble"]
-    scales = {family: learn_scale(each, episodes_per_reading=rate) for family, each in surprises.items()}
-    return Ensemble(
-        weights=weights, rarities=rarities, scales=scales, unseen=sum(stretch.size for stretch in unseen)
-    )
+    scales = {
+        family: learn_scale(voices.surprise(said, family), episodes_per_reading=rate)
+        for family in families
+        if family in spoken
+    }
+    return Ensemble(weights=weights, rarities=rarities, scales=scales)
 
 
 def rarity_of_voice(voice: str, said: Floats) -> Rarity:

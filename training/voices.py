@@ -11,16 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.crossfit import (
-    DENSITY_ROWS,
-    Blocks,
-    HeldOutDensity,
-    fit_density,
-    grow_forest,
-    held_out_forest,
-    jitter,
-    thin,
-)
+from training.crossfit import Blocks, HeldOutDensity, fit_density, grow_forest, held_out_forest, jitter, thin
 from training.features import Design, Profile
 from training.forest import Forest
 from training.neighbours import Neighbourhood
@@ -115,12 +106,7 @@ def deviation(design: Design) -> Floats:
 
 
 def learn_voices(
-    design: Design,
-    profile: Profile,
-    parameters: DetectorParameters,
-    *,
-    seed: int,
-    density_rows: int = DENSITY_ROWS,
+    design: Design, profile: Profile, parameters: DetectorParameters, *, seed: int
 ) -> tuple[Voices, Floats]:
     """Fit each voice on all rows; also return what it says of each row when its block is held out."""
     forests: dict[str, IsolationForest] = {}
@@ -136,7 +122,7 @@ def learn_voices(
             forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
             held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
         else:
-            kept = thin(len(rows), most=density_rows)
+            kept = thin(len(rows))
             jittered = rows.copy()
             jittered[kept] += jitter(rows[kept].shape, profile, seed)
             k = min(parameters.neighbours, len(kept) // 4)

@@ -30,6 +30,10 @@ def counts(job, workspace, now):
     return Result(False, "counted")
 
 
+def says_its_mark(job, workspace, now):
+    return Result(False, os.environ["SAFEPLAN_MARK"])
+
+
 def fails(job, workspace, now):
     return Result(True, "1 failed")
 
@@ -103,13 +107,20 @@ def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
 
 
 def test_a_stuck_job_is_ended_with_all_it_started_and_its_place_is_free(runner, workspace):
-    stuck = runner(hangs, timeout=3).run_due(JobName.DETECT)
+    stuck = runner(hangs, timeout=6).run_due(JobName.DETECT)
     child = int((workspace.home / "child.txt").read_text())
     freed = runner(minutes=1).run_due(JobName.DETECT)
 
     assert stuck.status is RunStatus.TIMED_OUT
     assert not is_alive(child)
     assert freed.status is RunStatus.DONE
+
+
+def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
+    for minutes, mark in enumerate(("first", "second")):
+        monkeypatch.setenv("SAFEPLAN_MARK", mark)
+
+        assert runner(says_its_mark, minutes=minutes).run_once(JobName.DETECT).detail == mark
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def test_a_fitted_forecaster_is_graded_as_it_is():
         for graded in (frozen, parameters)
     )
 
-    assert of_frozen["mae"] > 10
+    # The share that yesterday's readings keep knows of the jump; Prophet does not.
+    assert of_frozen["mae"] > 6
     assert of_parameters["mae"] < 5
 
 

@@ -273,27 +273,3 @@ def test_a_tree_that_runs_in_a_circle_is_refused():
     fitted.estimators_[1].tree_.children_left[0] = 0
     with pytest.raises(UntrustedModel, match="no tree"):
         Forest.of(fitted)
-
-
-def test_a_level_that_wanders_raises_what_counts_as_odd():
-    """It went from 0 to 4 and back once while it was learned: it may well go to 6."""
-    noise = np.random.default_rng(0).normal(size=2000)
-    calm = AnomalyDetector().fit(noise)
-    wandering = AnomalyDetector().fit(noise + 4 * (np.arange(2000) // 500 % 2))
-
-    assert calm.score([6.0], history=noise)[0] >= 0.5
-    assert wandering.promised_share(0.5) < 0.03
-    later = np.random.default_rng(1).normal(size=2000) + 4.0
-    assert np.mean(wandering.score(later, history=noise) >= 0.5) < 0.03
-
-
-@pytest.mark.parametrize(("readings", "unseen"), [(100, 0.0), (1440, 1.0)])
-def test_what_the_score_rests_on_is_told(readings, unseen):
-    detector = AnomalyDetector().fit(np.random.default_rng(0).normal(size=readings))
-    assert detector.unseen_days == pytest.approx(unseen, rel=0.1)
-
-
-def test_scores_are_held_low_where_no_reading_could_be_kept_from_learning():
-    few = np.random.default_rng(0).normal(size=119)
-    assert AnomalyDetector().fit(few).promised_share(0.5) < 0.03
-    assert np.max(AnomalyDetector().fit(few).score(few)) < 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.calibration import MOST_ODD, effective_number, learn_rarity, learn_scale, widened
+from training.calibration import effective_number, learn_rarity, learn_scale
 from training.course import DAY, WEEK, learn_course
 from training.features import POINTS, describe, learn_profile
 from training.next_step import learn_next_step
@@ -106,26 +106,3 @@ def test_scores_increase_without_end():
     scores = scale.of(np.array([0.1, 1, 3, 6, 10, 20, 50, 1e3, 1e6]))
     assert np.all(np.diff(scores) > 0)
     assert scores[-1] <= 1
-
-
-@pytest.mark.parametrize("rate", [1e-4, 1e-3, 0.04])
-def test_ordinary_readings_score_below_the_look(rate):
-    """An hourly sensor with an alarm a day allows 4 % of its readings to be odd; most are still normal."""
-    rng = np.random.default_rng(0)
-    scale = learn_scale(rng.exponential(size=3000), episodes_per_reading=rate)
-    scores = scale.of(rng.exponential(size=20_000))
-    assert np.mean(scores < 0.3) > 0.88
-    assert np.mean(scores >= 0.5) < 1.5 * MOST_ODD
-    assert scale.share_above(0.3) <= 0.1
-    for score in (0.3, 0.4, 0.5, 0.7):
-        assert np.mean(scores >= score) == pytest.approx(scale.share_above(score), rel=0.8, abs=3e-4)
-
-
-def test_parts_that_differ_make_the_tail_longer():
-    rng = np.random.default_rng(0)
-    alike = [rng.exponential(size=1000) for _ in range(2)]
-    apart = [alike[0], np.concatenate([alike[1][:500], alike[1][500:] + 3])]
-    calm, wandering = (learn_scale(widened(halves), episodes_per_reading=1e-3) for halves in (alike, apart))
-    limit = 9.0
-    assert calm.of(np.array([limit]))[0] > 0.5
-    assert wandering.of(np.array([limit]))[0] < 0.5
