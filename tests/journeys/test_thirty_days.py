@@ -48,8 +48,9 @@ class Fault:
         return self.start + self.length
 
 
+# Each begins on a day that was quiet until then, so that no episode of the weather is under way.
 FAULTS = (
-    Fault("EWR-TEMP", at("2013-11-08T06:00"), 8 * HOUR, AlertType.ANOMALY, "", timedelta(minutes=5)),
+    Fault("EWR-TEMP", at("2013-11-18T06:00"), 8 * HOUR, AlertType.ANOMALY, "", timedelta(minutes=5)),
     Fault("JFK-PRESS", at("2013-11-13T00:00"), 40 * HOUR, AlertType.INSTRUMENT, "frozen", 30 * HOUR),
     Fault("LGA-TEMP", at("2013-11-18T00:00"), 20 * HOUR, AlertType.INSTRUMENT, "silent", 5 * HOUR),
     Fault("EWR-DEWP", at("2013-11-24T12:00"), 6 * HOUR, AlertType.INSTRUMENT, "out of range", 0 * HOUR),
