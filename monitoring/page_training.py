@@ -195,7 +195,8 @@ def _form(_: Words, chosen: Sequence[str], kinds: Sequence[Kind]) -> None:
             fresh = st.checkbox(_("Train also what has not changed"), key="train-fresh")
         count = len(chosen) * len(kinds)
         label = _.plural("Train {count} model", "Train {count} models", count)
-        asked = st.form_submit_button(label, type="primary", disabled=running or not count)
+        # The key keeps a click that falls between a choice and the new count on its label.
+        asked = st.form_submit_button(label, type="primary", disabled=running or not count, key="train-asked")
     if asked:
         wish = Wish(tuple(chosen), tuple(kinds), int(trials), Promotion(promotion), fresh)
         _start(_, wish)

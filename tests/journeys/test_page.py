@@ -165,7 +165,7 @@ def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader,
     reader.page.get_by_label("Sensors to train").fill("NEW-1")
     reader.page.get_by_role("option", name="NEW-1").first.click()
     reader.page.keyboard.press("Escape")
-    reader.page.get_by_role("button", name="Train").last.click()
+    reader.page.get_by_role("button", name="Train 2 models").click()
     reader.see("Training goes on")
 
     reader.page.reload()
