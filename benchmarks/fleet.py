@@ -11,6 +11,7 @@ folder of the forecast benchmark's form.
 """
 
 import argparse
+import importlib
 import json
 import os
 import tempfile
@@ -30,7 +31,7 @@ from benchmarks.fleet_readings import FIVE_MINUTES, HOUR, Cut, fleet, single
 from benchmarks.fleet_runs import prepare, send, train, without_last_day
 from training.kinds import Kind
 from training.plan import Plan
-from training.pool import ONE_THREAD
+from training.pool import ONE_THREAD, PRELOADED
 from training.workspace import Workspace
 
 Rows = list[dict[str, Any]]
@@ -40,6 +41,9 @@ PHASES = ("read", "features", "tune", "grade", "fit", "log")
 
 def plain(asked: argparse.Namespace) -> Rows:
     """The same sensors by the plain pattern and by ours, each in this process, one after the other."""
+    # Workers are forked from a process that has these already, and the plain pattern's are imported above.
+    for module in PRELOADED:
+        importlib.import_module(module)
     rows: Rows = []
     for name, step, days in SETS:
         for cut in single(step, days=days, count=asked.series, data=asked.data):

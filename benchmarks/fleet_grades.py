@@ -6,10 +6,13 @@ every one gets the lowest threshold at which the untouched readings alarm no mor
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from training.calibration import episodes
 from training.faults import Scorer, character_of, inject
 from training.sequence import seconds_of
+
+Floats = NDArray[np.float64]
 
 ALARMS_A_DAY = 1.0
 
@@ -21,12 +24,23 @@ def recall_at_one_alarm_a_day(
     values = newest.to_numpy(np.float64)
     usual = detector.score(newest, history=older)
     allowed = ALARMS_A_DAY * len(newest) * detector.step_seconds / 86_400.0
-    levels = np.unique(usual)
-    loud = [level for level in levels if episodes(usual > level) <= allowed]
-    threshold = min(loud)
+    threshold = lowest_within(usual, allowed)
     character = character_of(values, seconds_of(pd.DatetimeIndex(newest.index)))
     found = []
     for injection in inject(values, character, seed=seed):
         scores = detector.score(pd.Series(injection.values, index=newest.index), history=older)
         found.append(np.mean(injection.found(scores > threshold, usual > threshold) or [False]))
     return float(np.mean(found))
+
+
+def lowest_within(scores: Floats, allowed: float) -> float:
+    """The lowest threshold that raises at most so many episodes, coming down from the highest score.
+
+    Further down the count falls again, because all alarms run into one that never ends, which helps nobody.
+    """
+    threshold = float(scores.max())
+    for level in np.unique(scores)[::-1]:
+        if episodes(scores > level) > allowed:
+            break
+        threshold = float(level)
+    return threshold
