@@ -118,7 +118,7 @@ def fleet_table(
                 "unit": sensor.unit,
                 "detector": _version(detector),
                 "finds": _percent(detector.metrics.get("recall_mean")),
-                "alarms/day": detector.metrics.get("false_alarms_per_day"),
+                "alarms/day": _hundredths(detector.metrics.get("false_alarms_per_day")),
                 "forecaster": _version(forecaster),
                 "skill": _percent(forecaster.metrics.get("skill"), sign="+"),
                 "in band": _percent(forecaster.metrics.get("coverage")),
@@ -172,7 +172,14 @@ def _version(outcome: Outcome) -> str:
 
 
 def _percent(value: float | None, sign: str = "") -> str:
-    return "" if value is None or math.isnan(value) else f"{value:{sign}.0%}"
+    if value is None or math.isnan(value):
+        return ""
+    rounded = round(value, 2)
+    return f"{rounded:{sign}.0%}" if rounded else "0%"
+
+
+def _hundredths(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _band(outcome: Outcome) -> str:
@@ -187,6 +194,8 @@ def _next_steps(home: Path) -> str:
 Now look around:
   export SAFEPLAN_HOME={home}
   safeplan status                       which version serves each sensor
+  safeplan dashboard                    the same for people who look, in a browser
+  safeplan serve                        one endpoint for all sensors
   mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db
                                         compare runs, look at the pictures, move an alias (http://localhost:5000)
   MLFLOW_TRACKING_URI=sqlite:///{home}/mlflow.db mlflow models serve \\
