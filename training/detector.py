@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from training.detector_files import load_detector, save_detector
 from training.ensemble import Ensemble, learn_ensemble
-from training.errors import ConfigurationError, NotTrainable
+from training.errors import ConfigurationError, DataError, NotTrainable
 from training.features import Design, Profile, describe, learn_profile
 from training.reasons import reasons, severity_of, trailing_statistics
 from training.sequence import Sequence, Times, joined, sequence_of
@@ -141,8 +141,18 @@ class AnomalyDetector:
         return np.where(scores >= threshold, -1, 1), scores
 
     def calculate_anomaly_threshold(self, data: ArrayLike, percentile: float = 95.0) -> float:
-        """The score that this percentage of the readings stays below."""
-        return float(np.nanpercentile(self.score(data), percentile))
+        """The score that this percentage of the readings stays below.
+
+        Raises:
+            DataError: none of the readings can be judged, or no percentile.
+        """
+        scores = self.score(data)
+        if not 0 <= percentile <= 100 or not np.isfinite(scores).any():
+            raise DataError(
+                f"No score is at percentile {percentile:g} of {np.count_nonzero(np.isfinite(scores))} judged "
+                "readings; give at least one finite reading and a percentile from 0 to 100."
+            )
+        return float(np.nanpercentile(scores, percentile))
 
     def get_anomaly_summary(self, data: ArrayLike) -> dict[str, float | int]:
         """Counts and scores over the readings that could be judged."""
@@ -173,6 +183,8 @@ class AnomalyDetector:
         return load_detector(cls, folder)
 
     def _sequence(self, data: ArrayLike, timestamps: Times, history: ArrayLike | None) -> Sequence:
+        if not hasattr(self, "profile"):
+            raise NotTrainable("This detector has learned nothing yet; call fit(readings) first.")
         profile = self.profile
         asked = sequence_of(data, timestamps, step=profile.step, after=profile.last)
         if history is not None:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from training.errors import DataError
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Times = Any  # a DatetimeIndex, a Series or array of times, or None
@@ -58,8 +60,12 @@ def sequence_of(
     step: float = PLAIN_STEP,
     after: float = -PLAIN_STEP,
 ) -> Sequence:
-    """Put readings in order of time; rows without times follow each other from `after` at `step`."""
-    values = np.asarray(data, dtype=np.float64).ravel()
+    """Put readings in order of time; rows without times follow each other from `after` at `step`.
+
+    Raises:
+        DataError: a table of several columns, or something that is no number.
+    """
+    values = _column(data)
     given = _seconds(data, timestamps)
     seconds = after + step * np.arange(1, values.size + 1.0) if given is None else given
     if seconds.size != values.size:
@@ -84,6 +90,18 @@ def joined(history: Sequence, asked: Sequence, *, step: float, context: int) -> 
         values=np.concatenate([history.values[earlier], asked.values]),
         before=earlier.size,
     )
+
+
+def _column(data: ArrayLike | pd.Series) -> Floats:
+    try:
+        values = np.asarray(data, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Readings must be numbers: {error}. Leave a missing one as NaN.") from error
+    if values.size != max(values.shape, default=1):
+        raise DataError(
+            f"Readings of shape {values.shape} are of several sensors; a detector knows one. Give one column."
+        )
+    return values.ravel()
 
 
 def _seconds(data: object, timestamps: Times) -> Floats | None:

@@ -7,7 +7,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from training.detector import AnomalyDetector, create_anomaly_detector
-from training.errors import ConfigurationError, NotTrainable, UntrustedModel
+from training.errors import ConfigurationError, DataError, NotTrainable, UntrustedModel
 from training.features import POINTS
 from training.forest import Forest
 from training.neighbours import Neighbourhood
@@ -144,6 +144,37 @@ def test_lof_is_left_out_of_a_constant_sensor_with_a_reason():
 def test_too_few_readings_are_refused_with_their_number():
     with pytest.raises(NotTrainable, match="29 finite readings; a detector needs 30"):
         AnomalyDetector().fit(np.append(np.arange(29.0), [np.nan, np.inf]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (lambda it: type(it)().score([1.0]), "learned nothing yet"),
+        (lambda it: it.score(np.zeros((500, 2))), "several sensors"),
+        (lambda it: it.score(["wide open"]), "must be numbers"),
+        (lambda it: it.calculate_anomaly_threshold([]), "percentile 95 of 0 judged"),
+        (lambda it: it.calculate_anomaly_threshold([1.0], 101), "percentile 101"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_plainly(asked, says):
+    with pytest.raises(DataError, match=says):
+        asked(AnomalyDetector().fit(np.random.default_rng(0).normal(size=100)))
+
+
+def test_one_column_of_a_table_is_a_series():
+    values = np.random.default_rng(0).normal(size=100)
+    detector = AnomalyDetector().fit(values[:, None])
+    assert np.array_equal(detector.score(values[:, None]), detector.score(values))
+
+
+def test_a_level_far_larger_than_its_movement_is_not_called_constant():
+    """Twelve digits of level, one of noise: still a sensor that moves."""
+    noise = np.random.default_rng(0).normal(size=500)
+    detector = AnomalyDetector().fit(1e12 + noise)
+    assert not detector.voices.silent
+    mild, severe = (detector.score([1e12 + by], history=1e12 + noise)[0] for by in (1.0, 60.0))
+    assert mild < 0.5
+    assert severe > 0.9
 
 
 def test_the_threshold_stays_within_its_bounds():
