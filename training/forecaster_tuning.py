@@ -87,7 +87,7 @@ def tune_forecaster(
     pruner = optuna.pruners.PercentilePruner(HOPEFUL, n_startup_trials=len(STARTS))
     study = run_study(loss, plan, first=[searched(start) for start in starts], pruner=pruner)
     # A resumed study brings trials that were rehearsed in another process.
-    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
     structures = [structure_of(trial.params) for trial in done]
     for structure in structures:
         paths_of(structure)

@@ -61,7 +61,7 @@ def run_study(
         ),
         pruner=pruner or optuna.pruners.NopPruner(),
     )
-    done = [trial for trial in study.trials if trial.state.is_finished()]
+    done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     if not done:
         for parameters in first:
             study.enqueue_trial(dict(parameters), skip_if_exists=True)
@@ -82,6 +82,6 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
             **trial.params,
             **trial.user_attrs,
         }
-        for trial in study.trials
+        for trial in study.get_trials(deepcopy=False)
         if trial.state.is_finished()
     )
