@@ -28,7 +28,7 @@ from serving.judging import judge_alone, judge_packed
 from serving.packed_detector import PackedDetector, Packing
 from serving.recent import Tail
 from training.detector import AnomalyDetector
-from training.errors import DataError, UntrustedModel
+from training.errors import UntrustedModel
 from training.forecaster import Forecaster
 from training.kinds import Kind
 from training.registry import Registry, Version, registry_errors
@@ -151,10 +151,9 @@ def open_detector(version: Version, files: Path) -> AnomalyDetector:
     """Load a detector; an absurd reading must be odder to it than an ordinary one."""
     with _foreign_errors(version):
         detector = AnomalyDetector.load(files)
-    profile = detector.profile
-    ordinary, absurd = (
-        float(detector.score([value])[0]) for value in (profile.centre, profile.centre + 1e6 * profile.spread)
-    )
+        profile = detector.profile
+        absurdity = profile.centre + 1e6 * profile.spread
+        ordinary, absurd = (float(detector.score([value])[0]) for value in (profile.centre, absurdity))
     if not 0 <= ordinary <= absurd <= 1:
         raise UntrustedModel(
             f"{version.uri} scores an ordinary reading {ordinary:g} and an absurd one {absurd:g}. Roll back."
@@ -166,10 +165,7 @@ def open_forecaster(version: Version, files: Path) -> Forecaster:
     """Load a forecaster; two steps ahead must be numbers inside their own band."""
     with _foreign_errors(version):
         forecaster = Forecaster.load(files)
-    try:
         ahead = forecaster.forecast(2)
-    except DataError as error:
-        raise UntrustedModel(f"{version.uri} cannot forecast two steps: {error} Roll back.") from error
     numbers = ahead[["lower_bound", "forecasted_values", "upper_bound"]].to_numpy()
     if not np.isfinite(numbers).all() or (np.diff(numbers, axis=1) < 0).any():
         raise UntrustedModel(f"{version.uri} forecasts no numbers inside a band. Roll back.")
@@ -184,7 +180,7 @@ def _foreign_errors(version: Version) -> Iterator[None]:
         raise UntrustedModel(f"{version.uri}: {error}") from error
     # The files are those registered, but nobody has said that who registered them was careful.
     except Exception as error:
-        raise UntrustedModel(f"{version.uri} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise UntrustedModel(f"{version.uri} cannot be used: {type(error).__name__}: {error}") from error
 
 
 def same_packing(version: Version, detector: AnomalyDetector) -> Packing | None:

@@ -3,6 +3,7 @@
 Knows two markers: `fault(what, then)` for something that goes wrong, `attack(what, then)` for somebody who
 means harm; both say what is tried and what happens. A test may count what it lost and doubled with the
 fixture `accounted`. The table is written by `make reliability`; `make test` compares it with what was run.
+After a run of a few files, `python -m tests.reliability --add` renews their lines and keeps the others.
 """
 
 import json
@@ -111,9 +112,37 @@ def _number(counted: int | None) -> str:
     return "-" if counted is None else str(counted)
 
 
+def lines_of(text: str) -> list[dict[str, Any]]:
+    """The tables of a page that was written, as they were found."""
+    found: list[dict[str, Any]] = []
+    kind = ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            kind = next((kind for kind, title in KINDS.items() if line == f"## {title}"), "")
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if kind and len(cells) == 6 and cells[1].isdigit():
+            what, times, then, lost, doubled, tests = cells
+            numbers = {"lost": lost, "doubled": doubled}
+            found.append(
+                {"kind": kind, "what": what, "then": then, "times": int(times)}
+                | {name: None if told == "-" else int(told) for name, told in numbers.items()}
+                | {"tests": [path.strip("`") for path in tests.split(", ")]}
+            )
+    return found
+
+
+def added(before: list[dict[str, Any]], run: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was known, and what a run of a few files says instead or besides."""
+    fresh = {(one["kind"], one["what"]) for one in run}
+    return [one for one in before if (one["kind"], one["what"]) not in fresh] + run
+
+
 def main() -> None:
-    """Write the page from the last run, or, with `--check`, hold it to that run."""
-    written = page(json.loads(FOUND.read_text(encoding="utf-8")))
+    """Write the page from the last run; `--add` keeps what it did not try, `--check` holds the page to it."""
+    found = json.loads(FOUND.read_text(encoding="utf-8"))
+    if "--add" in sys.argv:
+        found = added(lines_of(PAGE.read_text(encoding="utf-8")), found)
+    written = page(found)
     if "--check" not in sys.argv:
         PAGE.write_text(written, encoding="utf-8")
     elif _comparable(PAGE.read_text(encoding="utf-8")) != _comparable(written):

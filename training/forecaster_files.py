@@ -14,10 +14,11 @@ import numpy as np
 from training.errors import UntrustedModel
 from training.fitted_forecaster import Fitted
 from training.forecaster_parameters import ForecasterParameters
+from training.forecaster_soundness import check_sound
 from training.intervals import Bands
 from training.model_files import check_layout, read_json, write_json
 from training.naive import Naive
-from training.prophet_json import curve_from_json, curve_to_json
+from training.prophet_json import curve_of, curve_to_json
 from training.residuals import Autoregression
 from training.structures import Member
 from training.timegrid import TimeGrid
@@ -75,9 +76,11 @@ def read(folder: Path) -> tuple[Settings, Fitted]:
     content = read_json(folder / MAIN)
     check_layout(content.get("version"), VERSION, name=MAIN)
     try:
-        return _settings(content), _fitted(content, folder)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        settings, fitted = _settings(content), _fitted(content, folder)
+        check_sound(fitted)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UntrustedModel(f"{MAIN} is no forecaster of ours: {error!r}. Retrain this sensor.") from error
+    return settings, fitted
 
 
 def _settings(content: Mapping[str, Any]) -> Settings:
@@ -89,7 +92,7 @@ def _fitted(content: Mapping[str, Any], folder: Path) -> Fitted:
     state = content["state"]
     values = np.array([np.nan if v is None else v for v in state["values"]], dtype=np.float64)
     members = tuple(
-        Member(curve_from_json(_read_text(folder / _prophet_name(number))), _autoregression(written))
+        Member(curve_of(read_json(folder / _prophet_name(number))), _autoregression(written))
         for number, written in enumerate(content["autoregressions"], start=1)
     )
     return Fitted(
@@ -112,9 +115,3 @@ def _autoregression(written: Mapping[str, Any]) -> Autoregression:
 
 def _prophet_name(number: int) -> str:
     return "prophet.json" if number == 1 else f"prophet-{number}.json"
-
-
-def _read_text(path: Path) -> str:
-    if not path.is_file():
-        raise UntrustedModel(f"{path.name} is missing from the model. Retrain this sensor.")
-    return path.read_text(encoding="utf-8")

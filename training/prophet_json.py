@@ -80,15 +80,15 @@ def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
     return json.dumps(content)
 
 
-def curve_from_json(text: str) -> Curve:
-    """Read a Prophet's JSON without Prophet.
+def curve_of(content: dict[str, Any]) -> Curve:
+    """Read a Prophet's JSON without Prophet; whether its numbers make sense is `forecaster_soundness`'s.
 
     Raises:
         UntrustedModel: it is no Prophet of ours.
     """
     try:
-        return _curve_of(json.loads(text))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        return _curve_of(content)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UntrustedModel(f"This is no Prophet that we wrote: {error!r}. Retrain this sensor.") from error
 
 

@@ -1,17 +1,27 @@
-"""Killed between any two steps, watching and answering lose nothing and do nothing twice."""
+"""Killed between any two steps, watching, answering, delivering and scheduling lose and double nothing."""
 
+import itertools
 import os
 import signal
+import threading
+import time
 import warnings
+from datetime import timedelta
 
 import pytest
+from apprise import Apprise
 from sqlalchemy import event, select
 
 from monitoring.alert_kinds import Judgement
 from monitoring.alerts import judge
+from monitoring.delivery import deliver
+from monitoring.job_runs import RunStatus
+from monitoring.running import Runner
+from monitoring.schedule_settings import JobName, JobRule, ScheduleSettings
 from monitoring.watching import watch_fleet
+from tests.monitoring.test_delivery import Receiver
 from tests.watched import moment, wander
-from training.alert_tables import alert_changes, alerts, outbox
+from training.alert_tables import alert_changes, alerts, job_runs, outbox
 from training.database import labels, reading
 
 STATEMENTS = ("INSERT", "UPDATE", "DELETE")
@@ -90,7 +100,10 @@ def killed_everywhere(plant, do, after_each=lambda: None):
     return lives
 
 
-def test_watching_killed_at_every_step(eventful):
+@pytest.mark.fault(
+    "kill -9 at each write of a look for alerts", "each change, its alert and its messages are there once"
+)
+def test_watching_killed_at_every_step(eventful, accounted):
     """What is kept of a change is the change, its alert and all its letters; in the end, each once."""
 
     def look(workspace):
@@ -108,7 +121,7 @@ def test_watching_killed_at_every_step(eventful):
     assert lives > 10
     assert sorted(changes) == sorted(["opened", "worsened", "returned", "repeated", "opened", "returned"])
     letters = [(row.alert_id, row.revision, row.channel) for row in kept[2]]
-    assert len(letters) == len(set(letters)) == 2 * len(changes)
+    accounted(lost=2 * len(changes) - len(letters), doubled=len(letters) - len(set(letters)))
 
     with eventful.workspace.engine.begin() as connection:
         for table in ("alerts", "alert_changes", "alert_watches", "outbox", "sqlite_sequence"):
@@ -117,6 +130,9 @@ def test_watching_killed_at_every_step(eventful):
     assert state(eventful.workspace)[:3] == kept, "one life would have left something else"
 
 
+@pytest.mark.fault(
+    "kill -9 at each write of a verdict", "the verdict, its label and its messages are there once"
+)
 def test_a_verdict_killed_at_every_step(eventful):
     eventful.watch(60)
     alert = eventful.alerts("PT-1")[0]
@@ -131,3 +147,83 @@ def test_a_verdict_killed_at_every_step(eventful):
     assert [row.change for row in changes].count("judged") == 1
     assert [row.message["change"] for row in letters].count("judged") == 2
     assert len(labelled) == 1
+
+
+@pytest.mark.fault(
+    "kill -9 at each write of the outbox",
+    "every message arrives, in order; one taken just before the death comes again under the same id",
+)
+def test_delivery_killed_at_every_step(eventful, monkeypatch, accounted):
+    """Each life has its own hour: an attempt that was cut off is not tried again at once."""
+    monkeypatch.delenv("SAFEPLAN_CHANNEL_NIGHT")
+    Apprise().add("json://127.0.0.1:1/")  # it reads all its plugins at first, which each life would do again
+    with Receiver(itertools.repeat("takes")) as receiver:
+        monkeypatch.setenv("SAFEPLAN_CHANNEL_ROOM", receiver.address)
+        eventful.watch(60)
+        expected = state(eventful.workspace)[2]
+
+        def send(workspace):
+            deliver(workspace, clock=lambda: moment(60 + 16 * hour))
+
+        eventful.workspace.engine.dispose()
+        threads = threading.active_count()
+        for hour in itertools.count(1):
+            while (
+                threading.active_count() > threads
+            ):  # a fork must not catch the receiver with a lock in hand
+                time.sleep(0.01)
+            if in_a_life(Fresh(eventful, send), die_at=hour) and not waiting(eventful.workspace):
+                break
+            eventful.workspace.engine.dispose()
+            assert hour < 100
+
+    arrived = [message["id"] for message in receiver.taken]
+    sent = {row.message["id"]: row.alert_id for row in expected if row.channel == "room"}
+    assert hour > 10
+    for alert in set(sent.values()):
+        in_order = [one for one in dict.fromkeys(arrived) if sent[one] == alert]
+        assert in_order == [one for one in sent if sent[one] == alert]
+    accounted(lost=len(sent.keys() - set(arrived)), doubled=len(set(arrived) - sent.keys()))
+
+
+def waiting(workspace):
+    with reading(workspace.engine) as connection:
+        return connection.execute(select(outbox.c.id).where(outbox.c.sent_at.is_(None))).all()
+
+
+@pytest.mark.fault(
+    "kill -9 at each write of the schedule", "each due time is run once at most; what was cut off is said so"
+)
+def test_a_schedule_killed_at_every_step(workspace, monkeypatch, accounted):
+    """Each life is due a minute later than the one before, and dies one step later."""
+    done = workspace.home / "done.txt"
+
+    def inline(self, job, timeout):
+        with done.open("a") as file:
+            file.write(f"{self.clock():%H:%M}\n")
+        return RunStatus.DONE, "counted"
+
+    monkeypatch.setattr(Runner, "_in_a_process", inline)
+    settings = ScheduleSettings(detect=JobRule(cron="* * * * *", timeout=timedelta(minutes=1)))
+
+    def run_due(workspace):
+        Runner(workspace, settings, clock=lambda: moment(life)).run_due(JobName.DETECT)
+
+    plant = type("Plant", (), {"workspace": workspace, "home": workspace.home})
+    vars(workspace)["fleet"] = workspace.fleet
+    workspace.engine.dispose()
+    for life in itertools.count(1):
+        whole = in_a_life(Fresh(plant, run_due), die_at=life)
+        workspace.engine.dispose()
+        if whole:
+            break
+        assert life < 50
+
+    with reading(workspace.engine) as connection:
+        rows = connection.execute(select(job_runs.c.due_at, job_runs.c.status)).all()
+    ran = done.read_text().split()
+    claimed = {f"{row.due_at:%H:%M}" for row in rows}
+    assert life > 6
+    assert {row.status for row in rows} <= {"done", "cut off"}
+    assert [row.status for row in rows if row.due_at == moment(life)] == ["done"]
+    accounted(lost=len(set(ran) - claimed), doubled=len(ran) - len(set(ran)))
