@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from serving import grove
 from serving.packed_detector import PackedDetector
 from serving.surroundings import factors
+from training.calibration import scores_at
 from training.features import Design
 from training.voices import VOICES, deviation, family_of
 
@@ -64,7 +65,7 @@ def _calibrated(detectors: Sequence[PackedDetector], of_row: Ints, said: Floats)
         spoken[heard] += weight[heard]
     surprise = total / np.maximum(spoken, 1e-12)
     rarity = _rarity(surprise, knots[of_row, -1], rarities[of_row, -1], slopes[of_row, -1], last[of_row, -1])
-    return _scale(rarity, np.array([one.budget for one in tables])[of_row])
+    return scores_at(rarity, np.array([one.budget for one in tables])[of_row])
 
 
 def _rarity(scores: Floats, knots: Floats, rarities: Floats, slopes: Floats, last: Floats) -> Floats:
@@ -76,12 +77,3 @@ def _rarity(scores: Floats, knots: Floats, rarities: Floats, slopes: Floats, las
     rise = (rarities[rows, left + 1] - rarities[rows, left]) / (knots[rows, left + 1] - knots[rows, left])
     inside = rarities[rows, left] + rise * (inside - knots[rows, left])
     return np.asarray(inside + slopes * np.maximum(scores - last, 0.0))
-
-
-def _scale(rarity: Floats, budget: Floats) -> Floats:
-    """`Scale.of` with a budget for each rarity."""
-    steps = rarity - budget
-    ordinary = 0.3 * np.maximum(rarity, 0.0) / (budget - 1.0)
-    beyond = np.maximum(steps - 2.0, 0.0)
-    certain = 0.9 + 0.1 * (1.0 - 1.0 / (1.0 + 2.0 * beyond))
-    return np.select([steps < -1.0, steps <= 2.0], [ordinary, 0.5 + 0.2 * steps], certain)

@@ -4,6 +4,8 @@ Knows tail probabilities and the alarm budget; knows nothing of features or dete
 on held-out readings: readings a model has seen look more ordinary than those it will see.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -13,9 +15,13 @@ Floats = NDArray[np.float64]
 TAIL = 0.05  # share of scores whose excess the extrapolation is fitted to
 LEVELS = 48  # knots of a curve
 MOST_ODD = 0.08  # more readings than that cannot be called anomalies
+ORDINARY = 1.0  # rarity up to which scores stay below 0.3: nine ordinary readings in ten
 RAREST_NORMAL = -float(np.log10(MOST_ODD))
 FINEST = 0.01  # the smallest mean excess believed of a tail, where nothing else is said
 QUIET = 16  # readings without an alarm that end an episode
+PARTS = 2  # of each half that is judged by the other; how much they differ is how much the future may
+LEVEL = 0.9  # quantile by which parts are compared
+FURTHER = (0.0, 0.5, 2.0)  # how far beyond the mean a part is moved out, as shares of its distance
 
 
 class Rarity(BaseModel):
@@ -39,6 +45,11 @@ class Rarity(BaseModel):
         """The rarity of each score; strictly increasing beyond the highest ordinary one."""
         inside = np.interp(scores, self.scores, self.rarities)
         return inside + self.slope * np.maximum(scores - self.scores[-1], 0.0)
+
+    def at(self, rarities: Floats) -> Floats:
+        """The score of each rarity: the way back."""
+        inside = np.interp(rarities, self.rarities, self.scores)
+        return inside + np.maximum(rarities - self.rarities[-1], 0.0) / self.slope
 
 
 def learn_rarity(scores: Floats, *, finest: float = FINEST) -> Rarity:
@@ -73,8 +84,9 @@ def _rarity(ordered: Floats, known: float, finest: float) -> Rarity:
 class Scale(BaseModel):
     """From the ensemble's surprise to a score in [0, 1] that means the same on each sensor.
 
-    A score of 0.5 is as rare on ordinary readings as the alarm budget allows, 0.3 ten times as frequent,
-    0.7 ten times as rare, 0.9 a hundred times; beyond, it approaches 1 and still increases.
+    A score of 0.5 is as rare on ordinary readings as the alarm budget allows, 0.3 ten times as frequent but
+    no more frequent than one reading in ten, 0.7 ten times as rare as 0.5, 0.9 a hundred times; beyond, it
+    approaches 1 and still increases.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,17 +96,64 @@ class Scale(BaseModel):
 
     def of(self, surprise: Floats) -> Floats:
         """The score of each surprise."""
-        rarity = self.rarity.of(surprise)
-        steps = rarity - self.budget
-        ordinary = 0.3 * np.maximum(rarity, 0.0) / (self.budget - 1.0)
-        middle = 0.5 + 0.2 * steps
-        beyond = np.maximum(steps - 2.0, 0.0)
-        certain = 0.9 + 0.1 * (1.0 - 1.0 / (1.0 + 2.0 * beyond))
-        return np.select([steps < -1.0, steps <= 2.0], [ordinary, middle], certain)
+        return scores_at(self.rarity.of(surprise), self.budget)
 
     def share_above(self, score: float) -> float:
         """The share of ordinary readings promised to score at least this, for scores from 0.3 to 0.9."""
-        return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
+        if score >= 0.5:
+            return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
+        look = float(rarity_to_look(self.budget))
+        return float(10.0 ** -(look + (score - 0.3) / 0.2 * (self.budget - look)))
+
+
+def scores_at(rarity: Floats, budget: Floats | float) -> Floats:
+    """The score of readings so rare, where readings as rare as `budget` score 0.5."""
+    steps, look = rarity - budget, rarity_to_look(budget)
+    ordinary = 0.3 * np.maximum(rarity, 0.0) / look
+    doubtful = 0.3 + 0.2 * (rarity - look) / (budget - look)
+    beyond = np.maximum(steps - 2.0, 0.0)
+    certain = 0.9 + 0.1 * (1.0 - 1.0 / (1.0 + 2.0 * beyond))
+    return np.select(
+        [rarity < look, steps < 0.0, steps <= 2.0], [ordinary, doubtful, 0.5 + 0.2 * steps], certain
+    )
+
+
+def rarity_to_look(budget: Floats | float) -> Floats:
+    """The rarity that scores 0.3."""
+    return np.maximum(np.asarray(budget) - 1.0, ORDINARY)
+
+
+def widened(halves: Sequence[Floats]) -> Floats:
+    """Surprises of readings not learned from, those of parts further out than the mean moved out further.
+
+    What differs so much between parts of the training may differ yet more from the training later: not at
+    all, by half as much again or three times as much, equally likely. Each of `halves` is in order of time.
+
+    >>> widened([np.array([0.0, 0.0, 4.0, 4.0])]).tolist()
+    [0.0, 0.0, 4.0, 4.0, 0.0, 0.0, 5.0, 5.0, 0.0, 0.0, 8.0, 8.0]
+    """
+    parts = [part for half in halves for part in np.array_split(half, PARTS)]
+    levels = np.array([np.quantile(part, LEVEL) for part in parts])
+    further = np.maximum(levels - levels.mean(), 0.0)
+    return np.concatenate(
+        [part + share * far for share in FURTHER for part, far in zip(parts, further, strict=True)]
+    )
+
+
+def between_scales(near: Scale, far: Scale, share: float) -> Scale:
+    """Each rarity at that share of the way from the near scale's surprise to the far one's."""
+    rarities = np.linspace(0.0, max(near.rarity.rarities[-1], far.rarity.rarities[-1]), LEVELS)
+    surprises = (1.0 - share) * near.rarity.at(rarities) + share * far.rarity.at(rarities)
+    fresh = np.append(True, np.diff(surprises) > 0)
+    rarities, surprises = rarities[fresh], surprises[fresh]
+    return Scale(
+        rarity=Rarity(
+            scores=tuple(surprises.tolist()),
+            rarities=tuple(rarities.tolist()),
+            slope=1.0 / ((1.0 - share) / near.rarity.slope + share / far.rarity.slope),
+        ),
+        budget=(1.0 - share) * near.budget + share * far.budget,
+    )
 
 
 def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:

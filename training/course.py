@@ -74,11 +74,14 @@ def _unexplained(seconds: Floats, values: Floats, cycle: float, slots: int) -> f
 
 def _medians(seconds: Floats, values: Floats, cycle: float, slots: int) -> Course:
     slot = np.minimum((_phase(seconds, cycle) * slots).astype(np.int64), slots - 1)
-    order = np.argsort(slot, kind="stable")
-    borders = np.searchsorted(slot[order], np.arange(1, slots))
-    whole = float(np.median(values))
-    groups = np.split(values[order], borders)
-    return Course(cycle=cycle, usual=tuple(float(np.median(g)) if g.size else whole for g in groups))
+    usual = np.full(slots, float(np.median(values)))
+    # All slots' medians by one sort: a call of the library's median for each took half of the learning.
+    ordered = values[np.lexsort((values, slot))]
+    sizes = np.bincount(slot, minlength=slots)
+    begins, filled = np.cumsum(sizes) - sizes, sizes > 0
+    lower, upper = ordered[(begins + (sizes - 1) // 2)[filled]], ordered[(begins + sizes // 2)[filled]]
+    usual[filled] = (lower + upper) / 2
+    return Course(cycle=cycle, usual=tuple(usual.tolist()))
 
 
 def _phase(seconds: Floats, cycle: float) -> Floats:

@@ -55,9 +55,9 @@ def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
     return odd
 
 
-def thin(rows: int) -> Ints:
+def thin(rows: int, *, most: int = DENSITY_ROWS) -> Ints:
     """At most as many rows as LOF keeps, evenly over time."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, DENSITY_ROWS)).astype(np.int64))
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
 
 
 def jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:

@@ -5,6 +5,7 @@ Leaves features to `features`, the models to `voices`, calibration and the alarm
 words to `reasons`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ from training.detector_files import load_detector, save_detector
 from training.ensemble import Ensemble, learn_ensemble
 from training.errors import ConfigurationError, DataError, NotTrainable
 from training.features import Design, Profile, describe, learn_profile
+from training.halves import reach_of, surprises_by_halves
 from training.reasons import reasons, severity_of, trailing_statistics
 from training.sequence import Sequence, Times, joined, sequence_of
 from training.voices import DetectorParameters, Voices, learn_voices
@@ -24,6 +26,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 FEWEST = 30  # readings to learn from
+DAY = 86_400.0  # seconds
 MOST = 10_000  # newest readings the models learn from; the usual course uses all
 # How often a reading counts to the voices whose alarm was called false. After two such episodes the next one
 # scores 0.65 to 0.76 instead of 0.74 to 0.86, the same deviation the other way as before; ten times is worse.
@@ -83,7 +86,8 @@ class AnomalyDetector:
             )
         self.profile = learn_profile(learned.seconds, learned.values, clocked=learned.clocked)
         newest = slice(-MOST, None)
-        design = describe(self.profile, learned.seconds[newest], learned.values[newest])
+        recent = replace(learned, seconds=learned.seconds[newest], values=learned.values[newest])
+        design = describe(self.profile, recent.seconds, recent.values)
         rows = np.arange(len(design.points))
         if dismissed is not None:
             rows = np.repeat(rows, np.where(dismissed[learned.places[newest]], DISMISSED, 1))
@@ -91,7 +95,7 @@ class AnomalyDetector:
         # The scale counts each reading once. Six times, they become the tail that all else is held to, and
         # of other faults none was found any more where ten units for six hours had been called false.
         once = np.append(True, np.diff(rows) > 0)
-        self.ensemble = learn_ensemble(said[once], self.parameters, step=self.profile.step)
+        self.ensemble = self._calibrated(recent, said[once])
         return self
 
     def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:
@@ -191,6 +195,13 @@ class AnomalyDetector:
             before = sequence_of(history, step=profile.step, after=profile.last)
             asked = joined(before, asked, step=profile.step, context=profile.context)
         return asked if profile.clocked else asked.by_order(profile.step)
+
+    def _calibrated(self, learned: Sequence, said: Floats) -> Ensemble:
+        """The scale of all voices, for readings as far behind those learned from as the lifetime says."""
+        days = float(learned.seconds[-1] - learned.seconds[0]) / DAY
+        reach = reach_of(self.parameters.lifetime_days, learned_days=days)
+        halves = surprises_by_halves(learned, self.parameters, seed=self.seed) if reach else []
+        return learn_ensemble(said, self.parameters, step=self.profile.step, reach=reach, halves=halves)
 
     def _design(self, sequence: Sequence) -> Design:
         whole = describe(self.profile, sequence.seconds, sequence.values)

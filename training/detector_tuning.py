@@ -91,6 +91,7 @@ def tune_detector(
     plan: StudyPlan,
     alarms_per_day: float | None = None,
     contamination: float = 0.1,
+    lifetime_days: float | None = None,
     labels: Sequence[Label] | None = None,
     first: Sequence[Mapping[str, Any]] = (),
 ) -> Tuned[DetectorParameters]:
@@ -101,7 +102,9 @@ def tune_detector(
     Raises:
         NotTrainable: fewer than 30 finite readings.
     """
-    default = DetectorParameters(alarms_per_day=alarms_per_day, contamination=contamination)
+    default = DetectorParameters(
+        alarms_per_day=alarms_per_day, contamination=contamination, lifetime_days=lifetime_days
+    )
     trials = prepare_trials(readings, alarms_per_day=alarms_per_day, labels=labels or (), seed=plan.seed)
 
     def objective(trial: optuna.Trial) -> float:

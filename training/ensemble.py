@@ -4,19 +4,21 @@ Knows voices by name and what they say; leaves how they come to say it to `voice
 `calibration`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from training.calibration import Rarity, Scale, learn_rarity, learn_scale
+from training.calibration import Rarity, Scale, between_scales, learn_rarity, learn_scale, widened
 from training.voices import VOICES, DetectorParameters, family_of
 
 Floats = NDArray[np.float64]
 
 DEFAULT_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
 FAMILIES = ("ensemble", "forest", "density")
+# How much more surprising readings far from the training are taken to be where no half could be kept from it.
+UNPROVEN = 1.5
 # The smallest mean excess believed in a tail, in what each family of voices measures.
 FINEST = {"forest": 0.01, "density": 0.05, "deviation": 0.2}
 
@@ -73,11 +75,15 @@ def learn_ensemble(
     parameters: DetectorParameters,
     *,
     step: float,
+    reach: float = 0.0,
+    halves: Sequence[Floats] = (),
     families: Iterable[str] = FAMILIES,
 ) -> Ensemble:
     """Calibrate on what the voices said of readings held out from them, in order of time.
 
-    `step` is the seconds between readings, by which a budget a day becomes one a reading.
+    `step` is the seconds between readings, by which a budget a day becomes one a reading. `reach` says how
+    far from those learned from the readings to come will be, from 0 (as near as those held out) to 1;
+    `halves` are the surprises of stretches that nothing was learned from.
     """
     rate = allowed_rate(parameters, step)
     heard = {voice: column[np.isfinite(column)] for voice, column in zip(VOICES, said.T, strict=True)}
@@ -85,11 +91,12 @@ def learn_ensemble(
     weights = weights_of(parameters)
     voices = Ensemble(weights=weights, rarities=rarities, scales={})
     spoken = {"ensemble", *map(family_of, rarities)}
-    scales = {
-        family: learn_scale(voices.surprise(said, family), episodes_per_reading=rate)
-        for family in families
-        if family in spoken
-    }
+    surprises = {family: voices.surprise(said, family) for family in families if family in spoken}
+    scales = {family: learn_scale(each, episodes_per_reading=rate) for family, each in surprises.items()}
+    if reach > 0 and "ensemble" in scales:
+        apart = widened(halves) if halves else UNPROVEN * surprises["ensemble"]
+        far = learn_scale(apart, episodes_per_reading=rate)
+        scales["ensemble"] = between_scales(scales["ensemble"], far, reach)
     return Ensemble(weights=weights, rarities=rarities, scales=scales)
 
 

@@ -37,7 +37,7 @@ log = logging.getLogger("safeplan.training")
 Model = TypeVar("Model")
 
 # Raised when the program learns something else from the same readings, so that all are learned anew.
-RECIPE = 6
+RECIPE = 7
 PARAMETERS = "parameters.json"  # among a version's files: what the next search starts from
 
 

@@ -49,6 +49,8 @@ def learn_detector(assignment: Assignment, window: Window, files: Path, clock: C
             "naive_recall_mean": grade_detector(naive, graded, history=older, seed=seed)["recall_mean"],
             "alarm_budget_per_day": plan.detector.alarms_per_day,
             "judged_days": len(graded) * (window.step / DAY),
+            "learned_days": (window.values.index[-1] - window.values.index[0]) / DAY,
+            "lifetime_days": plan.detector.lifetime_days,
         }
         incumbent = _grade_incumbent(assignment, window, older, newest)
     with clock.phase("fit"):
@@ -86,6 +88,7 @@ def _tuned(assignment: Assignment, older: pd.Series) -> Tuned[DetectorParameters
         plan=assignment.study,
         alarms_per_day=assignment.plan.detector.alarms_per_day,
         contamination=assignment.plan.detector.contamination,
+        lifetime_days=assignment.plan.detector.lifetime_days,
         labels=[(label.start, label.end, label.anomalous) for label in assignment.labels],
         first=[parameters.model_dump() for parameters in read if parameters is not None],
     )
@@ -93,7 +96,8 @@ def _tuned(assignment: Assignment, older: pd.Series) -> Tuned[DetectorParameters
 
 def _borrowed(lender: Sibling, plan: Plan) -> Tuned[DetectorParameters]:
     """A sibling's parameters under this plan's alarm budget; nothing was tried."""
-    ours = {"alarms_per_day": plan.detector.alarms_per_day, "contamination": plan.detector.contamination}
+    names = ("alarms_per_day", "contamination", "lifetime_days")
+    ours = {name: getattr(plan.detector, name) for name in names}
     parameters = DetectorParameters.model_validate({**lender.parameters, **ours})
     return Tuned(parameters, float("nan"), pd.DataFrame())
 

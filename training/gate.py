@@ -6,9 +6,11 @@ Knows what is compared and how much worse is too much. Both were graded on the s
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from pydantic import Field
 
+from training.halves import reach_of
 from training.kinds import Kind
 from training.settings import Settings
 
@@ -98,6 +100,10 @@ def judge_detector(
             f"finds {recall:.0%} of injected faults, a robust z-score {naive:.0%}",
         ),
     ]
+    learned, lifetime = challenger.get("learned_days", inf), challenger.get("lifetime_days", 0.0)
+    if reach_of(lifetime, learned_days=learned) > 0:
+        told = f"the alarm budget is extrapolated: learned from {learned:.2g} days to serve {lifetime:.2g}"
+        checks.append(Check(True, told))
     if champion is None:
         return [*checks, Check(True, "no champion to compare with")]
     before, cost = champion["recall_mean"], settings.max_recall_loss

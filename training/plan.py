@@ -36,6 +36,7 @@ class DetectorSettings(Settings, file="training", section="detector"):
     threshold: float = Field(0.5, ge=0.3, le=0.8)
     alarms_per_day: float = Field(1.0, gt=0, description="false alarms an operator accepts, a sensor and day")
     contamination: float = Field(0.1, gt=0, le=0.5, description="share that each voice alone calls odd")
+    lifetime_days: float = Field(7.0, gt=0, description="how long a version scores until the next, at most")
 
 
 class ForecasterSettings(Settings, file="training", section="forecaster"):

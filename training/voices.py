@@ -11,7 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.crossfit import Blocks, HeldOutDensity, fit_density, grow_forest, held_out_forest, jitter, thin
+from training.crossfit import (
+    DENSITY_ROWS,
+    Blocks,
+    HeldOutDensity,
+    fit_density,
+    grow_forest,
+    held_out_forest,
+    jitter,
+    thin,
+)
 from training.features import Design, Profile
 from training.forest import Forest
 from training.neighbours import Neighbourhood
@@ -41,6 +50,9 @@ class DetectorParameters(BaseModel):
     )
     alarms_per_day: float | None = Field(
         None, gt=0, description="false alarms tolerated at a score of 0.5; none: one in 1,000 readings"
+    )
+    lifetime_days: float | None = Field(
+        None, gt=0, description="how long it scores until it is learned anew; none: longer than it learned"
     )
 
     def weights(self) -> Floats:
@@ -106,7 +118,12 @@ def deviation(design: Design) -> Floats:
 
 
 def learn_voices(
-    design: Design, profile: Profile, parameters: DetectorParameters, *, seed: int
+    design: Design,
+    profile: Profile,
+    parameters: DetectorParameters,
+    *,
+    seed: int,
+    density_rows: int = DENSITY_ROWS,
 ) -> tuple[Voices, Floats]:
     """Fit each voice on all rows; also return what it says of each row when its block is held out."""
     forests: dict[str, IsolationForest] = {}
@@ -122,7 +139,7 @@ def learn_voices(
             forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
             held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
         else:
-            kept = thin(len(rows))
+            kept = thin(len(rows), most=density_rows)
             jittered = rows.copy()
             jittered[kept] += jitter(rows[kept].shape, profile, seed)
             k = min(parameters.neighbours, len(kept) // 4)

@@ -304,3 +304,47 @@ def test_a_tree_that_runs_in_a_circle_is_refused():
     fitted.estimators_[1].tree_.children_left[0] = 0
     with pytest.raises(UntrustedModel, match="no tree"):
         Forest.of(fitted)
+
+
+def wandering(size: int) -> np.ndarray:
+    """Noise around a level that climbs by six noises while it is learned."""
+    return np.random.default_rng(0).normal(size=size) + np.linspace(0, 6, size)
+
+
+def test_a_level_that_wanders_raises_what_counts_as_odd_far_from_the_training():
+    """It climbed by six while it was learned: it may well climb on."""
+    values = wandering(2000)
+    soon, long = (AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(values) for life in (0.1, None))
+    later = np.random.default_rng(1).normal(size=500) + 8
+
+    assert np.mean(soon.score(later, history=values) >= 0.5) > 0.1
+    assert np.mean(long.score(later, history=values) >= 0.5) < 0.01
+    assert long.score([60.0], history=values)[0] > 0.9
+
+
+def test_a_longer_lifetime_never_makes_a_reading_odder():
+    values = wandering(2000)
+    days = 2000 / 1440
+    lives = [0.1 * days, 0.25 * days, 0.4 * days, 5 * days]
+    scores = [
+        AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(values).score([9.0], history=values)[0]
+        for life in lives
+    ]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[-1]
+
+
+def test_the_order_of_readings_by_oddness_does_not_depend_on_the_lifetime():
+    values = wandering(2000)
+    asked = np.random.default_rng(1).normal(scale=4, size=300)
+    soon, long = (
+        AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(values).score(asked, history=values)
+        for life in (0.1, None)
+    )
+    assert np.all(np.diff(long[np.argsort(soon, kind="stable")]) >= 0)
+
+
+def test_too_few_readings_to_keep_a_half_from_learning_are_believed_less():
+    few = np.random.default_rng(0).normal(size=100)
+    soon, long = (AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(few) for life in (0.001, None))
+    assert long.score([4.0], history=few)[0] < soon.score([4.0], history=few)[0]

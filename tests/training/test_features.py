@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from training.calibration import effective_number, learn_rarity, learn_scale
+from training.calibration import (
+    MOST_ODD,
+    between_scales,
+    effective_number,
+    learn_rarity,
+    learn_scale,
+    widened,
+)
 from training.course import DAY, WEEK, learn_course
 from training.features import POINTS, describe, learn_profile
 from training.next_step import learn_next_step
@@ -106,3 +113,41 @@ def test_scores_increase_without_end():
     scores = scale.of(np.array([0.1, 1, 3, 6, 10, 20, 50, 1e3, 1e6]))
     assert np.all(np.diff(scores) > 0)
     assert scores[-1] <= 1
+
+
+@pytest.mark.parametrize("rate", [1e-4, 1e-3, 0.04])
+def test_ordinary_readings_score_below_the_look(rate):
+    """An hourly sensor with an alarm a day allows 4 % of its readings to be odd; most are still normal."""
+    rng = np.random.default_rng(0)
+    scale = learn_scale(rng.exponential(size=3000), episodes_per_reading=rate)
+    scores = scale.of(rng.exponential(size=20_000))
+    assert np.mean(scores < 0.3) > 0.88
+    assert np.mean(scores >= 0.5) < 1.5 * MOST_ODD
+    assert scale.share_above(0.3) <= 0.1
+    for score in (0.3, 0.4, 0.5, 0.7):
+        assert np.mean(scores >= score) == pytest.approx(scale.share_above(score), rel=0.8, abs=3e-4)
+
+
+def halves_apart(by: float) -> list[np.ndarray]:
+    """Two halves of surprises; the second quarter of the second lies further out."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.exponential(size=1000) for _ in range(2))
+    return [first, second + by * (np.arange(1000) >= 500)]
+
+
+def test_parts_that_differ_make_the_tail_longer():
+    calm, wandering = (learn_scale(widened(halves_apart(by)), episodes_per_reading=1e-3) for by in (0.0, 3.0))
+    assert calm.of(np.array([9.0]))[0] > 0.5
+    assert wandering.of(np.array([9.0]))[0] < 0.5
+
+
+def test_a_scale_between_two_scores_between_them():
+    near, far = (learn_scale(widened(halves_apart(by)), episodes_per_reading=1e-3) for by in (0.0, 3.0))
+    surprises = np.linspace(0.5, 40, 200)
+    for share, like in ((0.0, near), (1.0, far)):
+        # Few knots stand for the curve: equal to a hundredth.
+        assert between_scales(near, far, share).of(surprises) == pytest.approx(like.of(surprises), abs=0.02)
+    middle = between_scales(near, far, 0.5).of(surprises)
+    assert np.all(np.diff(middle) > 0)
+    assert np.all(middle <= near.of(surprises) + 0.02)
+    assert np.all(middle >= far.of(surprises) - 0.02)

@@ -130,3 +130,10 @@ def test_a_pass_gives_all_reasons_in_favour():
 
 def test_a_verdict_reads_as_a_sentence():
     assert str(Verdict(False, ("too late", "too loud"))) == "refused: too late; too loud"
+
+
+@pytest.mark.parametrize(("learned", "told"), [(60.0, False), (10.0, True)])
+def test_a_budget_that_outlives_its_training_is_called_extrapolated(learned, told):
+    found = verdict(Kind.DETECTOR, {"learned_days": learned, "lifetime_days": 7.0}, None)
+    assert found.passed
+    assert ("extrapolated: learned from 10 days to serve 7" in str(found)) is told
