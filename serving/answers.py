@@ -52,11 +52,9 @@ def write_verdicts(columns: Columns, judged: Sequence[Judged]) -> None:
     if not judged:
         return
     found = [one.verdicts for one in judged]
-    ends = np.cumsum([len(one.scores) for one in found])
-    places = np.concatenate(
-        [one.places + end - len(one.verdicts.scores) for one, end in zip(judged, ends.tolist(), strict=True)]
-    )
-    lengths = [len(one.rows) for one in judged]
+    lengths, readings = [len(one.rows) for one in judged], [len(one.scores) for one in found]
+    starts = np.cumsum(readings) - readings
+    places = np.concatenate([one.places for one in judged]) + np.repeat(starts, lengths)
     scores = np.concatenate([one.scores for one in found])[places]
     thresholds = np.repeat([one.threshold for one in found], lengths)
     words = list(chain.from_iterable(one.reasons for one in found))

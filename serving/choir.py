@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import grove
-from serving.packed_detector import PackedDetector
+from serving.packed_detector import PackedDetector, rows_of
+from serving.shelf import SHELF, Shelf
 from serving.surroundings import factors
 from training.calibration import scores_at
 from training.features import Design
@@ -20,41 +21,35 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def scores_of(detectors: Sequence[PackedDetector], of_row: Ints, design: Design) -> Floats:
+def scores_of(
+    detectors: Sequence[PackedDetector], of_row: Ints, design: Design, *, shelf: Shelf = SHELF
+) -> Floats:
     """The score of each row in [0, 1] by its own sensor's detector; `of_row` ascends."""
     said = np.full((len(of_row), len(VOICES)), np.nan)
+    place = rows_of(detectors)[of_row]
     for column, voice in enumerate(VOICES[:-1]):
         full = voice.endswith("windows")
-        rows = design.windows if full else design.points
-        speaking = np.array([voice in one.forests or voice in one.surroundings for one in detectors])
-        heard = np.flatnonzero(speaking[of_row] & (design.full if full else True))
+        speaking = shelf.table(f"{voice}.speaks")[place]
+        heard = np.flatnonzero(speaking & design.full if full else speaking)
         if heard.size:
-            number = (np.cumsum(speaking) - 1)[of_row[heard]]
-            said[heard, column] = _said(voice, detectors, number, rows[heard])
+            rows = (design.windows if full else design.points)[heard]
+            if family_of(voice) == "forest":
+                said[heard, column] = grove.scores(grove.Lots.on_shelf(voice, place[heard]), rows)
+            else:
+                near = [one.surroundings.get(voice) for one in detectors]
+                said[heard, column] = factors(near, of_row[heard], rows)
     said[:, -1] = deviation(design)
-    return _calibrated(detectors, of_row, said)
+    return _calibrated(shelf, place, said)
 
 
-def _said(voice: str, detectors: Sequence[PackedDetector], number: Ints, rows: Floats) -> Floats:
-    """One voice of those detectors that have it; `number` says whose among them each row is."""
-    if family_of(voice) == "forest":
-        return grove.scores([one.forests[voice] for one in detectors if voice in one.forests], number, rows)
-    near = [one.surroundings[voice] for one in detectors if voice in one.surroundings]
-    return factors(near, number, rows)
-
-
-def _calibrated(detectors: Sequence[PackedDetector], of_row: Ints, said: Floats) -> Floats:
-    tables = [one.tables for one in detectors]
-    knots = np.stack([one.knots for one in tables])
-    rarities = np.stack([one.rarities for one in tables])
-    slopes = np.stack([one.slopes for one in tables])
-    last = np.stack([one.last for one in tables])
-    weights = np.stack([one.weights for one in tables])
-    total, spoken = np.zeros(len(of_row)), np.zeros(len(of_row))
+def _calibrated(shelf: Shelf, place: Ints, said: Floats) -> Floats:
+    knots, rarities, slopes, last = (shelf.table(name) for name in ("knots", "rarities", "slopes", "last"))
+    weights = shelf.table("weights")[place]
+    total, spoken = np.zeros(len(place)), np.zeros(len(place))
     for column in range(len(VOICES)):
-        weight = weights[of_row, column]
+        weight = weights[:, column]
         heard = np.flatnonzero(np.isfinite(said[:, column]) & (weight > 0))
-        owner = of_row[heard]
+        owner = place[heard]
         total[heard] += weight[heard] * _rarity(
             said[heard, column],
             knots[owner, column],
@@ -64,8 +59,8 @@ def _calibrated(detectors: Sequence[PackedDetector], of_row: Ints, said: Floats)
         )
         spoken[heard] += weight[heard]
     surprise = total / np.maximum(spoken, 1e-12)
-    rarity = _rarity(surprise, knots[of_row, -1], rarities[of_row, -1], slopes[of_row, -1], last[of_row, -1])
-    return scores_at(rarity, np.array([one.budget for one in tables])[of_row])
+    rarity = _rarity(surprise, knots[place, -1], rarities[place, -1], slopes[place, -1], last[place, -1])
+    return scores_at(rarity, shelf.table("budget")[place])
 
 
 def _rarity(scores: Floats, knots: Floats, rarities: Floats, slopes: Floats, last: Floats) -> Floats:

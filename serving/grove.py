@@ -7,12 +7,13 @@ grown to `training.forest`.
 
 import threading
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, fields
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from serving.shelf import SHELF, Shelf
 from training.errors import UntrustedModel
 from training.forest import Forest
 
@@ -42,7 +43,7 @@ class PackedForest:
 class Plot:
     """A forest's place in a block; given back when nobody scores with it any more."""
 
-    block: "Block"
+    block: int  # its number among the grove's
     start: int
     size: int
     roots: Ints  # in the block
@@ -80,32 +81,36 @@ class Grove:
     """All forests in memory; safe for several threads."""
 
     def __init__(self) -> None:
-        self._blocks: list[Block] = []
+        self.blocks: list[Block] = []
+        # A plot comes back wherever it is collected, perhaps in the middle of `plant`: without the lock.
+        self._returned: deque[tuple[Block, int, int]] = deque()
         self._lock = threading.Lock()
 
     def plant(self, forest: PackedForest) -> Plot:
         """Give a forest a place."""
         size = len(forest.nodes)
         with self._lock:
-            for block in self._blocks:
-                if (start := block.take(size)) is not None:
-                    break
-            else:
-                block = Block()
-                self._blocks.append(block)
-                start = block.take(size)
+            while self._returned:
+                block, start, length = self._returned.popleft()
+                block.give_back(start, length)
+            number, start = self._place(size)
+        block = self.blocks[number]
+        block.nodes[start : start + size] = forest.nodes
+        plot = Plot(number, start, size, forest.roots + start, forest.normal_length, forest.depth)
+        weakref.finalize(plot, self._returned.append, (block, start, size))
+        return plot
+
+    def _place(self, size: int) -> tuple[int, int]:
+        for number, block in enumerate(self.blocks):
+            if (start := block.take(size)) is not None:
+                return number, start
+        self.blocks.append(Block())
+        start = self.blocks[-1].take(size)
         if start is None:
             raise UntrustedModel(
                 f"A forest of {size:,} nodes is larger than any of ours. Retrain this sensor."
             )
-        block.nodes[start : start + size] = forest.nodes
-        plot = Plot(block, start, size, forest.roots + start, forest.normal_length, forest.depth)
-        weakref.finalize(plot, self._give_back, block, start, size)
-        return plot
-
-    def _give_back(self, block: Block, start: int, size: int) -> None:
-        with self._lock:
-            block.give_back(start, size)
+        return len(self.blocks) - 1, start
 
 
 GROVE = Grove()  # one a process: its blocks are worth sharing
@@ -157,32 +162,62 @@ def check(forest: PackedForest, columns: int) -> None:
         raise UntrustedModel("A packed forest leads out of itself.")
 
 
-def scores(plots: Sequence[Plot], of_row: Ints, rows: Floats) -> Floats:
-    """Oddness of each row by the forest of its own sensor: `of_row` says which of `plots` that is."""
+def lot_of(plot: Plot | None) -> dict[str, ArrayLike]:
+    """What must be known of a forest to ask it, as numbers for the shelf."""
+    if plot is None:
+        return {"block": 0, "roots": np.zeros(1, np.int64), "trees": 0, "normal_length": 0.0, "depth": 0}
+    return {
+        "block": plot.block,
+        "roots": plot.roots,
+        "trees": len(plot.roots),
+        "normal_length": plot.normal_length,
+        "depth": plot.depth,
+    }
+
+
+@dataclass(frozen=True)
+class Lots:
+    """The forest of each row asked about: an entry a row, of `roots` the first `trees`."""
+
+    block: Ints
+    roots: Ints
+    trees: Ints
+    normal_length: Floats
+    depth: Ints
+
+    @classmethod
+    def on_shelf(cls, voice: str, rows: Ints, *, shelf: Shelf = SHELF) -> "Lots":
+        """Take the numbers of these rows, of a voice that speaks in all of them."""
+        return cls(*(shelf.table(f"{voice}.{one.name}")[rows] for one in fields(cls)))
+
+    def rows(self, chosen: Ints) -> "Lots":
+        """Those of some rows only."""
+        return Lots(*(entries[chosen] for entries in vars(self).values()))
+
+
+def scores(lots: Lots, rows: Floats, *, grove: Grove = GROVE) -> Floats:
+    """Oddness of each row by the forest of its own sensor."""
     found = np.empty(len(rows))
-    trees = np.array([len(plot.roots) for plot in plots])
-    at_once = max(1, LANES_AT_ONCE // int(trees.max(initial=1)))
-    blocks = {id(plot.block): plot.block for plot in plots}
-    block_of = np.array([id(plot.block) for plot in plots])
-    for key, block in blocks.items():
-        inside = np.flatnonzero(block_of[of_row] == key)
+    at_once = max(1, LANES_AT_ONCE // int(lots.trees.max(initial=1)))
+    for number in np.unique(lots.block).tolist():
+        inside = np.flatnonzero(lots.block == number)
         for first in range(0, len(inside), at_once):
             some = inside[first : first + at_once]
-            found[some] = _scores(block, plots, of_row[some], rows[some])
+            found[some] = _scores(grove.blocks[number].nodes, lots.rows(some), rows[some])
     return found
 
 
-def _scores(block: Block, plots: Sequence[Plot], of_row: Ints, rows: Floats) -> Floats:
+def _scores(nodes: Nodes, lots: Lots, rows: Floats) -> Floats:
     """One lane a row and tree, all walked down together."""
-    counts = np.array([len(plot.roots) for plot in plots])[of_row]
-    node = np.concatenate([plots[one].roots for one in of_row.tolist()])
+    most = int(lots.trees.max())
+    node = lots.roots[:, :most][np.arange(most) < lots.trees[:, None]]
     # scikit-learn's trees compare single precision with thresholds.
     single = rows.astype(np.float32)
-    first = np.repeat(np.arange(len(rows)) * single.shape[1], counts)
-    at = _walked(block.nodes, node, single.ravel(), first, max(plot.depth for plot in plots))
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    means = np.add.reduceat(at["value"].astype(np.float64), starts) / counts
-    normal = np.array([plot.normal_length for plot in plots])[of_row]
+    first = np.repeat(np.arange(len(rows)) * single.shape[1], lots.trees)
+    at = _walked(nodes, node, single.ravel(), first, int(lots.depth.max()))
+    starts = np.cumsum(lots.trees) - lots.trees
+    means = np.add.reduceat(at["value"].astype(np.float64), starts) / lots.trees
+    normal = lots.normal_length
     return np.where(normal > 0, np.exp2(-means / np.where(normal > 0, normal, 1.0)), 1.0)
 
 

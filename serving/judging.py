@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.choir import scores_of
-from serving.many_features import Flat, describe_many, trailing
-from serving.packed_detector import PackedDetector
+from serving.many_features import Flat, Usual, describe_many, trailing
+from serving.packed_detector import PackedDetector, rows_of
 from serving.recent import NOTHING, Tail
 from training.detector import AnomalyDetector
 from training.features import Design
@@ -80,7 +80,7 @@ def _judge(cases: Sequence[Case]) -> list[Verdicts]:
     for place, case in enumerate(cases):
         model = case.model
         if isinstance(model, PackedDetector):
-            together.setdefault(model.usual.window, []).append(place)
+            together.setdefault(model.window, []).append(place)
         else:
             found[place] = judge_alone(model, case.asked, case.before)
     for window, places in together.items():
@@ -104,14 +104,14 @@ def judge_alone(model: AnomalyDetector, asked: Tail, before: Tail) -> Verdicts:
 
 def judge_packed(model: PackedDetector, asked: Tail, before: Tail) -> Floats:
     """One sensor's scores by its packed detector."""
-    return judge_together([model], [(asked, before)], model.usual.window)[0].scores
+    return judge_together([model], [(asked, before)], model.window)[0].scores
 
 
 def judge_together(
     models: Sequence[PackedDetector], cases: Sequence[tuple[Tail, Tail]], window: int
 ) -> list[Verdicts]:
     """Readings of many sensors whose windows have one length."""
-    before = [past.newest(model.usual.context) for model, (_, past) in zip(models, cases, strict=True)]
+    before = [past.newest(model.context) for model, (_, past) in zip(models, cases, strict=True)]
     earlier = np.array([len(past.seconds) for past in before])
     asked = np.array([len(new.seconds) for new, _ in cases])
     lengths = earlier + asked
@@ -129,9 +129,10 @@ def judge_together(
         sensor,
         place[place >= (starts + earlier)[sensor]],
     )
-    design = describe_many([model.usual for model in models], flat)
+    usual = Usual.on_shelf(rows_of(models), window)
+    design = describe_many(usual, flat)
     scores = scores_of(models, of_row, design)
-    averages, deviations = _usual(models, flat, starts[of_row], of_row, window)
+    averages, deviations = _trailing(usual, flat, starts[of_row], of_row)
     words = _words(models, flat, starts, earlier, of_row, design, scores)
     ends = np.cumsum(asked)
     verdicts = []
@@ -143,14 +144,11 @@ def judge_together(
     return verdicts
 
 
-def _usual(
-    models: Sequence[PackedDetector], flat: Flat, first: Ints, of_row: Ints, window: int
-) -> tuple[Floats, Floats]:
+def _trailing(usual: Usual, flat: Flat, first: Ints, of_row: Ints) -> tuple[Floats, Floats]:
     """Mean and deviation of what came before; of what was learned from, where too little did."""
-    counts, means, deviations = trailing(flat, first, window)
-    enough = counts >= window // 2
-    centre = np.array([model.profile.centre for model in models])[of_row]
-    spread = np.array([model.profile.spread for model in models])[of_row]
+    counts, means, deviations = trailing(flat, first, usual.window)
+    enough = counts >= usual.window // 2
+    centre, spread = usual.centre[of_row], usual.spread[of_row]
     return np.where(enough, means, centre), np.where(enough, deviations, spread)
 
 

@@ -5,12 +5,12 @@ equal. Written for few readings of many sensors where that one is for many of on
 millisecond for each sensor less. Knows arrays with an entry a sensor or a reading.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from serving.shelf import SHELF, Shelf
 from training.features import FURTHEST, GAP_STEPS, SHORT, Design, Profile
 from training.features import _doubling_spans as doubling_spans
 
@@ -21,38 +21,56 @@ MONDAY = 4 * 86_400.0
 STEPS = 6  # spans that foretell the next one, at most
 
 
+def usual_of(profile: Profile) -> dict[str, ArrayLike]:
+    """What is usual for a sensor, as numbers for the shelf."""
+    course = profile.course
+    weights = np.zeros(STEPS)
+    weights[: len(profile.next_step.weights)] = profile.next_step.weights
+    return {
+        "centre": profile.centre,
+        "spread": profile.spread,
+        "remaining": profile.remaining,
+        "noise": profile.noise,
+        "wobble": profile.wobble,
+        "wobble_spread": profile.wobble_spread,
+        "unrest": profile.unrest,
+        "longest_unmoved": profile.longest_unmoved,
+        "pause": GAP_STEPS * profile.step,
+        "context": profile.context,
+        "cycle": course.cycle if course else 0.0,
+        "slots": len(course.usual) if course else 1,
+        "course": np.asarray(course.usual if course else (0.0,), np.float64),
+        "next_step": weights,
+        "next_step_spread": profile.next_step.spread,
+    }
+
+
 @dataclass(frozen=True)
 class Usual:
-    """A profile as a row of numbers, to be stacked with others."""
+    """What is usual for some sensors with windows of one length: an entry a sensor in each."""
 
-    numbers: Floats
-    course: Floats
     window: int
-    context: int
+    centre: Floats
+    spread: Floats
+    remaining: Floats
+    noise: Floats
+    wobble: Floats
+    wobble_spread: Floats
+    unrest: Floats
+    longest_unmoved: Floats
+    pause: Floats
+    context: Ints
+    cycle: Floats
+    slots: Ints
+    course: Floats
+    next_step: Floats
+    next_step_spread: Floats
 
     @classmethod
-    def of(cls, profile: Profile) -> "Usual":
-        """Take the numbers over."""
-        course = profile.course
-        weights = np.zeros(STEPS)
-        weights[: len(profile.next_step.weights)] = profile.next_step.weights
-        numbers = [
-            profile.centre,
-            profile.spread,
-            profile.remaining,
-            profile.noise,
-            profile.wobble,
-            profile.wobble_spread,
-            profile.unrest,
-            profile.longest_unmoved,
-            GAP_STEPS * profile.step,
-            float(profile.context),
-            course.cycle if course else 0.0,
-            profile.next_step.spread,
-            *weights,
-        ]
-        usual = np.asarray(course.usual if course else (0.0,), np.float64)
-        return cls(np.array(numbers), usual, profile.window, profile.context)
+    def on_shelf(cls, rows: Ints, window: int, *, shelf: Shelf = SHELF) -> "Usual":
+        """Take the numbers of these rows."""
+        names = [one.name for one in fields(cls) if one.name != "window"]
+        return cls(window, *(shelf.table(name)[rows] for name in names))
 
 
 @dataclass(frozen=True)
@@ -65,29 +83,25 @@ class Flat:
     asked: Ints
 
 
-def describe_many(profiles: Sequence[Usual], flat: Flat) -> Design:
-    """The features of the readings asked about, all of sensors with windows of one length."""
-    numbers = np.stack([profile.numbers for profile in profiles]).T
-    centre, spread, remaining, noise, wobble, wobble_spread, unrest, longest, pause, context, cycle, error = (
-        numbers[place] for place in range(12)
-    )
+def describe_many(usual: Usual, flat: Flat) -> Design:
+    """The features of the readings asked about."""
     whose = flat.sensor
     with np.errstate(over="ignore"):
-        level = np.clip((flat.values - centre[whose]) / spread[whose], -FURTHEST, FURTHEST)
-    begins, place = _begins(flat, pause), np.arange(len(whose))
-    window = profiles[0].window
+        level = np.clip((flat.values - usual.centre[whose]) / usual.spread[whose], -FURTHEST, FURTHEST)
+    begins, place = _begins(flat, usual.pause), np.arange(len(whose))
+    window = usual.window
     # The errors of the next step are wanted of each reading asked about and of those shortly before it.
     near = np.maximum(flat.asked[:, None] + np.arange(1 - SHORT, 1), begins[flat.asked, None])
     rows, back = np.unique(near, return_inverse=True)
     seen = _covered(np.maximum(rows - window + 1, begins[rows]), rows, len(place))
     around = np.zeros(len(place))
-    around[seen] = (level[seen] - _courses(profiles, cycle, flat, seen)) / remaining[whose[seen]]
+    around[seen] = (level[seen] - _courses(usual, flat, seen)) / usual.remaining[whose[seen]]
     windows = around.take(np.maximum(rows[:, None] + np.arange(1 - window, 1), begins[rows, None]))
     spans = doubling_spans(windows)
-    weights = numbers[12 : 12 + spans.shape[1] - 1]
+    weights = usual.next_step[whose[rows], : spans.shape[1] - 1]
     # Term by term, and in this order, as `NextStep` does.
-    foretold = sum(weights[step][whose[rows]] * spans[:, 1 + step] for step in range(len(weights)))
-    errors = np.arcsinh((spans[:, 0] - foretold) / error[whose[rows]])
+    foretold = sum(weights[:, step] * spans[:, 1 + step] for step in range(weights.shape[1]))
+    errors = np.arcsinh((spans[:, 0] - foretold) / usual.next_step_spread[whose[rows]])
     errors = np.where(begins[rows] == rows, 0.0, errors)
     restless = np.abs(errors)[back.reshape(near.shape)].mean(axis=1) + 0.1
 
@@ -97,19 +111,20 @@ def describe_many(profiles: Sequence[Usual], flat: Flat) -> Design:
     recent = own[:, -SHORT:]
     behind = asked - begins[asked]
     settled = behind >= SHORT - 1
-    scatter = np.log(recent.std(axis=1) + 0.1 * noise[of] / remaining[of])
-    change = np.where(behind == 0, 0.0, around[asked] - around[asked - 1]) * remaining[of] / noise[of]
-    run = np.minimum(_runs(level, begins, place)[asked], context[of].astype(np.int64))
+    noise, remaining = usual.noise[of], usual.remaining[of]
+    scatter = np.log(recent.std(axis=1) + 0.1 * noise / remaining)
+    change = np.where(behind == 0, 0.0, around[asked] - around[asked - 1]) * remaining / noise
+    run = np.minimum(_runs(level, begins, place)[asked], usual.context[of])
     points = np.column_stack(
         [
             np.arcsinh(level[asked]),
             np.arcsinh(around[asked]),
             np.arcsinh(change),
             np.arcsinh(recent.mean(axis=1) - own.mean(axis=1)),
-            np.where(settled, (scatter - wobble[of]) / wobble_spread[of], 0.0),
-            np.log(np.maximum(run / longest[of], 1.0)),
+            np.where(settled, (scatter - usual.wobble[of]) / usual.wobble_spread[of], 0.0),
+            np.log(np.maximum(run / usual.longest_unmoved[of], 1.0)),
             errors[back.reshape(near.shape)[:, -1]],
-            np.where(settled, np.log(restless / unrest[of]), 0.0),
+            np.where(settled, np.log(restless / usual.unrest[of]), 0.0),
         ]
     )
     spans_asked = spans[back.reshape(near.shape)[:, -1]]
@@ -136,21 +151,21 @@ def _covered(first: Ints, last: Ints, count: int) -> Ints:
     return np.flatnonzero(np.cumsum(steps[:count]) > 0)
 
 
-def _courses(profiles: Sequence[Usual], cycle: Floats, flat: Flat, seen: Ints) -> Floats:
+def _courses(usual: Usual, flat: Flat, seen: Ints) -> Floats:
     """The usual course at these readings; zero for sensors without."""
-    if not cycle.any():
+    if not usual.cycle.any():
         return np.zeros(len(seen))
-    slots = np.array([len(profile.course) for profile in profiles])
-    table = np.zeros((len(profiles), slots.max()))
-    for row, profile in enumerate(profiles):
-        table[row, : slots[row]] = profile.course
-    whose, length = flat.sensor[seen], np.where(cycle > 0, cycle, 1.0)
-    position = ((flat.seconds[seen] - MONDAY) % length[whose]) / length[whose] * slots[whose] - 0.5
+    whose = flat.sensor[seen]
+    slots, length = usual.slots[whose], np.where(usual.cycle > 0, usual.cycle, 1.0)[whose]
+    position = ((flat.seconds[seen] - MONDAY) % length) / length * slots - 0.5
     left = np.floor(position)
     share = position - left
-    here = left.astype(np.int64) % slots[whose]
-    following = (here + 1) % slots[whose]
-    return np.asarray(table[whose, here] * (1 - share) + table[whose, following] * share)
+    here = left.astype(np.int64)
+    # Comparing costs a tenth of what a remainder does.
+    here += slots * (here < 0)
+    following = here + 1
+    following -= slots * (following == slots)
+    return np.asarray(usual.course[whose, here] * (1 - share) + usual.course[whose, following] * share)
 
 
 def _begins(flat: Flat, pause: Floats) -> Ints:

@@ -1,25 +1,28 @@
 """A fitted detector in the form that serves: small, and scored together with others.
 
-Knows which numbers of an `AnomalyDetector` a score needs, and keeps them in arrays. What it says is what the
-detector says; `acceptance` checks that for each one. Leaves the arithmetic to `many_features`, `grove`,
-`surroundings` and `choir`, files to `packed_files`.
+Knows which numbers of an `AnomalyDetector` a score needs, and keeps them in arrays, small ones on the shelf.
+What it says is what the detector says; `acceptance` checks that for each one. Leaves the arithmetic to
+`many_features`, `grove`, `surroundings` and `choir`, files to `packed_files`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from serving.grove import GROVE, PackedForest, Plot, packed
-from serving.many_features import Usual
+from serving.grove import GROVE, PackedForest, Plot, lot_of, packed
+from serving.many_features import usual_of
+from serving.shelf import SHELF, Place
 from serving.surroundings import Density, Surroundings
 from training.calibration import LEVELS, Rarity
 from training.detector import AnomalyDetector
 from training.ensemble import Ensemble
 from training.features import Profile
-from training.voices import VOICES
+from training.voices import VOICES, family_of
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -79,21 +82,39 @@ class Packing:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackedDetector:
     """One sensor's detector among many."""
 
     profile: Profile
     threshold: float
-    usual: Usual
-    tables: Tables
+    window: int
+    context: int
     forests: dict[str, Plot]
     surroundings: dict[str, Surroundings]
+    place: Place
 
     @classmethod
     def of(cls, packing: Packing) -> "PackedDetector":
-        """Put a detector's trees among the others'."""
+        """Put a detector's trees among the others', and its numbers on the shelf."""
+        profile = packing.profile
         plots = {voice: GROVE.plant(forest) for voice, forest in packing.forests.items()}
-        usual = Usual.of(packing.profile)
         near = {voice: Surroundings.of(density) for voice, density in packing.densities.items()}
-        return cls(packing.profile, packing.threshold, usual, packing.tables, plots, near)
+        numbers = usual_of(profile) | vars(packing.tables) | _of_voices(plots, near)
+        place = SHELF.put(numbers)
+        return cls(profile, packing.threshold, profile.window, profile.context, plots, near, place)
+
+
+def _of_voices(plots: Mapping[str, Plot], near: Mapping[str, Surroundings]) -> dict[str, ArrayLike]:
+    """For every voice but the last: whether it speaks, and of forests where they stand."""
+    numbers: dict[str, ArrayLike] = {}
+    for voice in VOICES[:-1]:
+        numbers[f"{voice}.speaks"] = voice in plots or voice in near
+        if family_of(voice) == "forest":
+            numbers |= {f"{voice}.{name}": entry for name, entry in lot_of(plots.get(voice)).items()}
+    return numbers
+
+
+def rows_of(detectors: Sequence[PackedDetector]) -> Ints:
+    """The rows of the shelf that hold these detectors' numbers."""
+    return np.fromiter((one.place.row for one in detectors), np.int64, len(detectors))

@@ -6,7 +6,7 @@ Knows what a row may hold and which rows contradict each other. Knows no model a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -75,9 +75,11 @@ def posted(rows: Rows, of_sensors: Sequence[list[int]]) -> list[Posted]:
     places[order] = np.cumsum(first) - 1
     places -= np.repeat(ends - counts, lengths)
     seconds, values = seconds[first], rows.values[flat[order][first]]
-    cuts = zip((ends - counts).tolist(), ends.tolist(), strict=True)
-    spread = zip(cuts, np.split(places, np.cumsum(lengths)[:-1]), strict=True)
-    return [Posted(seconds[start:end], values[start:end], some) for (start, end), some in spread]
+    cuts = zip((ends - counts).tolist(), ends.tolist(), accumulate(lengths), lengths, strict=True)
+    return [
+        Posted(seconds[start:end], values[start:end], places[last - length : last])
+        for start, end, last, length in cuts
+    ]
 
 
 def read_rows(ask: Ask, settings: IngestSettings) -> Rows:

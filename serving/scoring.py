@@ -135,7 +135,8 @@ class Scorer:
 
     def _case(self, group: Group, model: PackedDetector | AnomalyDetector, tail: Tail) -> tuple[Case, Ints]:
         """The readings posted, with those stored between them, and where each posted one stands."""
-        posted, context = group.posted, model.profile.context
+        posted = group.posted
+        context = model.context if isinstance(model, PackedDetector) else model.profile.context
         first, last = float(posted.seconds[0]), float(posted.seconds[-1])
         reaches_back = tail.whole or len(tail.seconds) >= context
         if reaches_back and not (len(tail.seconds) and tail.seconds[-1] >= first):

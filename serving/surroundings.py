@@ -7,7 +7,7 @@ some 25 rows to be measured exactly. Leaves learning to `training.neighbours`, w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Surroundings:
     known: Floats  # each row, its reach, its density
     longest: float
     k: int
+    shape: tuple[int, int]  # columns compared, and neighbours: what those asked together must share
 
     @classmethod
     def of(cls, density: Density) -> "Surroundings":
@@ -59,38 +60,36 @@ class Surroundings:
         turned[-1] = np.inf
         turned[:-1, : len(rows)], turned[-1, : len(rows)] = -2 * rows.T, squares
         known = np.column_stack([rows, density.reach, density.density])
-        return cls(turned, known, float(np.sqrt(squares.max())), density.k)
+        return cls(turned, known, float(np.sqrt(squares.max())), density.k, (width, density.k))
 
 
-Share = tuple[Surroundings, int, int]  # whose rows of a request, from where to where
-
-
-def factors(surroundings: Sequence[Surroundings], owner: Ints, rows: Floats) -> Floats:
+def factors(surroundings: Sequence[Surroundings | None], owner: Ints, rows: Floats) -> Floats:
     """LOF of each row, 1 is ordinary, by the surroundings of its owner; `owner` ascends."""
     found = np.empty(len(rows))
-    owners, firsts = np.unique(owner, return_index=True)
-    ends = [*firsts[1:].tolist(), len(rows)]
-    alike: dict[tuple[int, int], list[Share]] = {}
-    for whose, first, last in zip(owners.tolist(), firsts.tolist(), ends, strict=True):
-        near = surroundings[whose]
-        alike.setdefault((near.turned.shape[1], near.k), []).append((near, first, last))
-    for shares in alike.values():
-        where = np.concatenate([np.arange(first, last) for _, first, last in shares])
-        found[where] = _factors(shares, rows[where])
+    owners, firsts, counts = np.unique(owner, return_index=True, return_counts=True)
+    alike: dict[tuple[int, int], list[int]] = {}
+    near = [one for whose in owners.tolist() if (one := surroundings[whose]) is not None]
+    for place, one in enumerate(near):
+        alike.setdefault(one.shape, []).append(place)
+    for places in alike.values():
+        lengths = counts[places]
+        starts = np.cumsum(lengths) - lengths
+        where = np.repeat(firsts[places] - starts, lengths) + np.arange(lengths.sum())
+        found[where] = _factors([near[place] for place in places], lengths.tolist(), rows[where])
     return found
 
 
-def _factors(shares: Sequence[Share], rows: Floats) -> Floats:
-    """The same where all have one number of neighbours and of columns; `rows` are theirs, in turn."""
-    k, columns = shares[0][0].k, rows.shape[1]
-    lengths = [last - first for _, first, last in shares]
-    row, column = _candidates([near for near, _, _ in shares], lengths, rows)
+def _factors(near: Sequence[Surroundings], lengths: list[int], rows: Floats) -> Floats:
+    """The same where all have one number of neighbours and of columns; each is asked about so many rows."""
+    k, columns = near[0].k, rows.shape[1]
+    row, column = _candidates(near, lengths, rows)
     # Each candidate's row, reach and density, fetched sensor by sensor.
     known = np.empty((len(row), columns + 2))
     cuts = np.searchsorted(row, [0, *accumulate(lengths)]).tolist()
-    for (near, _, _), (first, last) in zip(shares, pairwise(cuts), strict=True):
-        near.known.take(column[first:last], axis=0, out=known[first:last], mode="clip")
-    squared = ((known[:, :columns] - rows[row]) ** 2).sum(axis=1)
+    for one, first, last in zip(near, cuts, cuts[1:], strict=False):
+        one.known.take(column[first:last], axis=0, out=known[first:last], mode="clip")
+    apart = known[:, :columns] - rows.take(row, axis=0)
+    squared = np.einsum("ij,ij->i", apart, apart)
     starts = np.searchsorted(row, np.arange(len(rows)))
     slot = np.arange(len(row)) - starts[row]
     table = np.full((len(rows), int(slot.max()) + 1), np.inf)

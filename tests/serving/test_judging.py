@@ -10,6 +10,7 @@ from serving.judging import Case, Unjudged, judge, judge_alone, judge_together
 from serving.packed_detector import PackedDetector, Packing
 from serving.packed_files import load, save
 from serving.recent import NOTHING, Tail
+from serving.shelf import Shelf
 from training.detector import AnomalyDetector
 from training.errors import UntrustedModel
 
@@ -118,14 +119,25 @@ def test_memory_of_forests_no_longer_used_is_used_again(learned, monkeypatch):
     forest = packed(learned[0][0].voices.fast_forests["forest_points"])
     monkeypatch.setattr(grove, "BLOCK", 3 * len(forest.nodes))
     place = Grove()
-    place._blocks.append(grove.Block(np.empty(grove.BLOCK, grove.NODE), [(0, grove.BLOCK)]))
+    place.blocks.append(grove.Block(np.empty(grove.BLOCK, grove.NODE), [(0, grove.BLOCK)]))
 
     for _ in range(20):
         place.plant(forest)
     kept = [place.plant(forest) for _ in range(3)]
 
-    assert len(place._blocks) == 1
+    assert len(place.blocks) == 1
     assert sorted(plot.start for plot in kept) == [0, len(forest.nodes), 2 * len(forest.nodes)]
+
+
+def test_rows_of_the_shelf_are_used_again_and_widened():
+    shelf = Shelf()
+    places = [shelf.put({"size": number, "course": np.ones(2)}) for number in range(100)]
+    del places[7]
+    again = shelf.put({"size": 7, "course": np.full(5, 3.0)})
+
+    assert again.row == 7
+    assert shelf.table("size")[:100].tolist() == list(range(100))
+    assert shelf.table("course")[[6, 7]].tolist() == [[1, 1, 0, 0, 0], [3, 3, 3, 3, 3]]
 
 
 def test_one_sensor_that_cannot_be_judged_costs_the_others_nothing(learned, caplog):

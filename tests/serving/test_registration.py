@@ -29,7 +29,7 @@ CODE = {
         "packed_detector",
         "packed_files",
     ),
-    *("recent", "record", "rows", "scoring", "service", "surroundings"),
+    *("recent", "record", "rows", "scoring", "service", "shelf", "surroundings"),
 }
 ROW = {"sensor_id": "PT-1", "timestamp": STAMP, "value": 20.0}
 
