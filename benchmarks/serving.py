@@ -1,10 +1,11 @@
 """One endpoint for a fleet: how quick beside an empty model, how big, and what promotions and outages cost.
 
-    python -m benchmarks.serving --json OUT [--sensors 500] [--seconds 60]
+    python -m benchmarks.serving --json OUT [--sensors 500] [--seconds 60] [--only speed load]
 
 Three servers answer the same requests in turns: MLflow's with an empty model, MLflow's with `safeplan-fleet`,
 and `safeplan serve`. Then `safeplan serve` with two workers is asked without pause while versions are
-promoted, rolled back and broken, and the registry and the database go away.
+promoted, rolled back and broken, and the registry and the database go away. The database is a PostgreSQL
+server, behind a wire that can be cut.
 """
 
 import argparse
@@ -20,12 +21,13 @@ from typing import Any
 import httpx
 import mlflow
 import numpy as np
+import psycopg
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.serving_fleet import SHAPES as LEARNED_SHAPES
 from benchmarks.serving_fleet import build, course
-from benchmarks.serving_load import under_load
+from benchmarks.serving_load import BROKEN, PROMOTIONS, under_load
 from benchmarks.serving_processes import BIN, Process, free_port
 from serving.contract import SIGNATURE
 from serving.registration import register_fleet_model
@@ -37,6 +39,9 @@ SHAPES = {
     "100 rows, 100 sensors": (100, 100, 100),
     "1,000 rows, 500 sensors": (1000, 500, 60),
 }
+PARTS = ("speed", "load")
+POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
+FEWEST = PROMOTIONS + BROKEN
 EMPTY, PLAIN, OWN = "mlflow, empty model", "mlflow, safeplan-fleet", "safeplan serve"
 
 
@@ -144,17 +149,22 @@ def load_all(url: str, names: list[str], server: Process) -> float:
 
 def show(told: Mapping[str, Any]) -> None:
     """The same as tables."""
-    table = Table("request", "server", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio", box=None)
-    for shape, servers in told["speed"]["latency"].items():
-        for name, one in servers.items():
-            table.add_row(
-                shape, name, *(f"{one[key]:g}" for key in ("p50_ms", "p99_ms", "p50_ratio", "p99_ratio"))
-            )
     console = Console(width=120)
-    console.print(table)
-    for key in ("start_seconds", "first_answer_seconds", "all_loaded_seconds", "resident_mb"):
-        console.print(key, told["speed"][key])
-    console.print(told["load"])
+    if speed := told.get("speed"):
+        table = Table("request", "server", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio", box=None)
+        for shape, servers in speed["latency"].items():
+            for name, one in servers.items():
+                table.add_row(
+                    shape, name, *(f"{one[key]:g}" for key in ("p50_ms", "p99_ms", "p50_ratio", "p99_ratio"))
+                )
+        console.print(table)
+        for key in ("start_seconds", "first_answer_seconds", "all_loaded_seconds", "resident_mb"):
+            console.print(key, speed[key])
+    if load := told.get("load"):
+        table = Table("under load", "", box=None)
+        for name, found in load.items():
+            table.add_row(name, str(found))
+        console.print(table)
 
 
 def main() -> None:
@@ -163,8 +173,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--sensors", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--database", default=os.environ.get("SAFEPLAN_TEST_POSTGRES", ""))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--database", default=os.environ.get("SAFEPLAN_TEST_POSTGRES", POSTGRES))
     chosen = parser.parse_args()
+    if "load" in chosen.only:
+        if chosen.sensors < FEWEST:
+            parser.error(f"under load {FEWEST} sensors are needed, not {chosen.sensors}")
+        try:
+            psycopg.connect(chosen.database).close()
+        except psycopg.Error as error:
+            parser.error(f"no PostgreSQL to cut off at {chosen.database}; name one with --database. {error}")
     with tempfile.TemporaryDirectory(prefix="safeplan-serving-") as place:
         folder = Path(place)
         os.environ["SAFEPLAN_HOME"] = str(folder / "home")
@@ -172,15 +190,17 @@ def main() -> None:
             os.environ.pop(name, None)
         workspace = Workspace(folder / "home")
         begun = time.perf_counter()
-        names, uploads = build(workspace, chosen.sensors)
+        names, uploads = build(workspace, chosen.sensors, folder / "learned")
         register_fleet_model(workspace)
         told: dict[str, Any] = {
             "sensors": len(names),
             "models": 2 * len(names),
             "build_seconds": round(time.perf_counter() - begun, 1),
-            "speed": measure_speed(workspace, names, folder),
         }
-        told["load"] = under_load(workspace, names, uploads, folder, chosen.seconds, chosen.database)
+        if "speed" in chosen.only:
+            told["speed"] = measure_speed(workspace, names, folder)
+        if "load" in chosen.only:
+            told["load"] = under_load(workspace, names, uploads, folder, chosen.seconds, chosen.database)
     chosen.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
     show(told)
 

@@ -3,8 +3,6 @@
 Knows how versions share one upload, and how a broken one is made.
 """
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,9 +107,12 @@ def register(
     )
 
 
-def build(workspace: Workspace, sensors: int) -> tuple[list[str], dict[Kind, list[Upload]]]:
-    """Register two champions for each sensor, and store its readings; the ids and what was uploaded."""
-    folder = Path(tempfile.mkdtemp(prefix="safeplan-benchmark-"))
+def build(workspace: Workspace, sensors: int, folder: Path) -> tuple[list[str], dict[Kind, list[Upload]]]:
+    """Register two champions for each sensor, and store its readings; the ids and what was uploaded.
+
+    The files of what was learned stay in `folder`: broken versions are made from them.
+    """
+    folder.mkdir()
     uploads = learn(workspace, folder)
     names = [f"PT-{number:04}" for number in range(sensors)]
     for number, name in enumerate(names):
@@ -122,5 +123,4 @@ def build(workspace: Workspace, sensors: int) -> tuple[list[str], dict[Kind, lis
     )
     workspace.readings.ingest(stored)
     add_missing(workspace.engine, names)
-    shutil.rmtree(folder)
     return names, uploads

@@ -26,7 +26,7 @@ from training.model_files import MODEL_FOLDER, digest_folder
 from training.registry import CHAMPION, Version
 from training.workspace import Workspace
 
-PROMOTIONS, ROLL_BACKS = 50, 10
+PROMOTIONS, ROLL_BACKS, BROKEN = 50, 10, 3
 ASKERS = 4
 PAUSE = 0.15  # seconds between an answer and the same asker's next request
 FORECASTS = 5  # sensors forecast in one request; all are scored in each
@@ -106,7 +106,7 @@ def under_load(
 ) -> dict[str, Any]:
     """Ask two workers for `seconds` while it all happens, and as long again as a promotion may take."""
     coming = [_another(workspace, uploads, name, number) for number, name in enumerate(names[:PROMOTIONS])]
-    spoilt = names[PROMOTIONS : PROMOTIONS + 3]
+    spoilt = names[PROMOTIONS : PROMOTIONS + BROKEN]
     broken = _broken(workspace, uploads[Kind.DETECTOR][0], spoilt, folder)
     chosen = [*names[:PROMOTIONS], *spoilt]
     noted, happened, stop, number = Noted(), Happenings(), threading.Event(), count()
