@@ -42,7 +42,7 @@ def compare(
     >>> compare(values[:672], values[672:]).verdict.value
     'steady'
     >>> compare(values[:672], values[672:] + 2, unit="bar").reason
-    'level moved by +2.01 bar (2.0 sd)'
+    'level moved by +2 bar (2.0 sd)'
     """
     settings = settings or DriftSettings()
     return Check(settings, unit, step).of(readings_of(reference), readings_of(current))

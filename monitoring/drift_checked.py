@@ -6,7 +6,9 @@ from typing import Any
 
 from monitoring.drift_checks import DriftCheck
 from monitoring.drift_comparison import Comparison
+from monitoring.drift_kinds import DriftKind
 from monitoring.drift_models import View
+from monitoring.drift_statistics import Readings
 from serving.champions import Serving
 from training.outcomes import Outcome
 from training.registry import CHAMPION
@@ -22,6 +24,12 @@ class Checked:
     view: View
     comparison: Comparison
     check: DriftCheck
+
+    @property
+    def drawn(self) -> Readings:
+        """What came since, for pictures: what a stuck instrument repeats is the very thing to be seen."""
+        stuck = self.comparison.kind is DriftKind.STUCK
+        return self.view.sent if stuck else self.view.since
 
 
 def outcome_of(found: Checked) -> Outcome:

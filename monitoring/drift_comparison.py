@@ -144,7 +144,8 @@ class Check:
             "end": moment_of(float(checked.seconds[-1])),
             "blocks": blocks,
         }
-        if (still := stillness(window, checked, sent, unit=self.unit)) is None:
+        still = stillness(window, checked, sent, blocks=blocks.count, unit=self.unit)
+        if still is None or (still.kind is DriftKind.STUCK and still.p > self.settings.false_alarm_rate):
             return self._judged(window.between(blocks.start, blocks.end), since, blocks, told)
         told["p_value"] = still.p
         if still.kind is None:
@@ -173,9 +174,8 @@ class Check:
         ruler = ruler_of(window, step=blocks.step)
         judgement = judge(series_of(window, checked, blocks, ruler), blocks, rate=rate)
         told |= {"p_value": judgement.p, "judgement": judgement, "ruler": ruler}
-        length = timedelta(seconds=blocks.length)
         if judgement.drifted(rate):
-            said = name_drift(judgement, ruler, unit=self.unit, length=length)
+            said = name_drift(judgement, ruler, unit=self.unit)
             begun = onset(since, blocks, ruler, window, judgement.named(said.statistic))
             if begun.per_day is not None and said.kind in SLOW:
                 said = slowly(said, begun.per_day * ruler.robust, self.unit)
@@ -187,7 +187,7 @@ class Check:
                 since=moment_of(begun.begun),
                 **told,
             )
-        loudest = words_of(judgement.loudest, ruler, unit=self.unit, length=length)
+        loudest = words_of(judgement.loudest, ruler, unit=self.unit)
         # Right behind its window nothing can have aged; the block is within what the window foretells.
         if judgement.aged(rate) and blocks.lag >= blocks.length:
             lag = lasting(timedelta(seconds=blocks.lag))

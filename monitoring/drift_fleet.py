@@ -17,6 +17,7 @@ from monitoring.drift_checks import DriftCheck, Verdict
 from monitoring.drift_comparison import Check, Comparison, DriftSettings
 from monitoring.drift_models import View, Viewer
 from monitoring.drift_neighbours import with_neighbours
+from monitoring.drift_pictures import WORTH
 from monitoring.drift_quality import Retrospect, cost_of
 from monitoring.drift_recording import record
 from serving.champions import Champions, Serving
@@ -84,7 +85,7 @@ def _check_fleet(
     checked = with_neighbours(checked)
     if checked:
         checked = record(workspace, checked, now=now, settings=service.settings, html=html)
-    ranked = sorted(checked, key=lambda one: (not one.comparison.drifted, -(one.check.cost or 0.0)))
+    ranked = sorted(checked, key=lambda one: (WORTH.index(one.check.verdict), -(one.check.cost or 0.0)))
     return [*(outcome_of(one) for one in ranked), *outcomes]
 
 

@@ -1,18 +1,19 @@
 """From statistics to a verdict at a stated false-alarm rate.
 
-Knows how many statistics are looked at, how alike they are, and what the window's own worst block says about
-each one's tail. Tells drift from a window that has merely aged. Leaves words to `drift_words`.
+Knows how many statistics are looked at, how alike they are, and what the window's own past blocks say about
+each one's spread. Tells drift from a window that has merely aged. Leaves words to `drift_kinds`.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from monitoring.drift_blocks import Blocks
-from monitoring.drift_null import Null, Shift
+from monitoring.drift_null import TAIL, Null, Shift, stretch_of
 from monitoring.drift_statistics import Series, Statistic
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ class Finding:
 
     statistic: Statistic
     shift: Shift = field(repr=False)
-    p: float  # after what the window's own worst block allows
+    p: float  # with spreads as the window's past blocks speak for
     worst: float  # the smallest p of a past block
     plain: float  # p were blocks exchangeable, however far the check is from the window
     bound: float  # the shift from which on this one alone raises the alarm
@@ -52,7 +53,7 @@ class Judgement:
     @property
     def loudest(self) -> Finding:
         """The one that says most."""
-        return min(self.findings, key=lambda finding: finding.p / finding.statistic.weight)
+        return loudest_of(self.findings)
 
     def corrected(self, some: Sequence[Finding]) -> float:
         """The p of some of the statistics, on the scale of all."""
@@ -72,6 +73,11 @@ class Judgement:
         return self.p > rate and self.plain <= rate
 
 
+def loudest_of(findings: Sequence[Finding]) -> Finding:
+    """The one whose p is least for its share of the false-alarm rate."""
+    return min(findings, key=lambda finding: finding.p / finding.statistic.weight)
+
+
 def judge(series: Iterable[Series], blocks: Blocks, *, rate: float) -> Judgement:
     """Judge a block by the past of its window."""
     known = list(series)
@@ -87,27 +93,28 @@ def judge(series: Iterable[Series], blocks: Blocks, *, rate: float) -> Judgement
 def _finding(series: Series, blocks: Blocks, share: float) -> Finding:
     statistic = series.statistic
     per_block = statistic.per_block
-    null = Null(series.window, per_block=per_block, week=blocks.week(per_block), floor=statistic.floor)
-    shape = (np.arange(per_block) + 0.5) / per_block if statistic.name == "slope" else np.ones(per_block)
+    null = _null(series.window.tobytes(), per_block, blocks.week(per_block), statistic.floor)
     known = np.isfinite(series.checked)
-    shift = null.judge(blocks.checked_places(per_block)[known], series.checked[known], shape[known])
-    past = null.past(shape)
-    past = past[np.isfinite(past)]
-    worst = float(past.min()) if len(past) else 1.0
-    # Of n past blocks the worst should have a p of about 1/n. Where it was less, the sensor's own tail is
-    # heavier than foretold, and as much less is asked of the block that is checked.
-    allowance = min(1.0, worst * max(len(past), 1))
+    past = null.past(round(blocks.lag / blocks.length))
+    places = blocks.checked_places(per_block)[known]
+    shift = null.judge(places, series.checked[known], stretch=stretch_of(past))
     harmless = statistic.rising and shift.size <= 0
     return Finding(
         statistic=statistic,
         shift=shift,
-        p=1.0 if harmless else min(1.0, shift.p / allowance),
-        worst=worst,
+        p=1.0 if harmless else shift.p,
+        worst=float(2 * special.stdtr(TAIL, -np.abs(past).max())) if len(past) else 1.0,
         plain=1.0 if harmless else _plain(series, known),
-        bound=shift.bound(share * statistic.weight * allowance, statistic.floor),
+        bound=shift.bound(share * statistic.weight, statistic.floor),
         before=float(np.nanmean(series.window)),
         after=float(series.checked[known].mean()),
     )
+
+
+@lru_cache(maxsize=16)
+def _null(series: bytes, per_block: int, week: float, floor: float) -> Null:
+    """What is learned of a window's series; both models of a sensor were trained on the same readings."""
+    return Null(np.frombuffer(series, np.float64), per_block=per_block, week=week, floor=floor)
 
 
 def _plain(series: Series, known: NDArray[np.bool_]) -> float:

@@ -12,11 +12,13 @@ from enum import StrEnum
 from typing import Any
 
 from monitoring.drift_checks import Origin
-from monitoring.drift_judgement import Finding, Judgement
+from monitoring.drift_judgement import Finding, Judgement, loudest_of
 from monitoring.drift_statistics import Ruler
 from training.words import amount, lasting
 
 LOST = 0.35  # of its usual depth: less is a cycle that is gone
+CONSEQUENCES = frozenset({"score", "error"})  # channels that move because readings did
+EDGES = (("low", "high"), ("below", "above"))
 LIKELY = 0.2  # p of a statistic that may tell of a drift which another one has found
 
 
@@ -39,12 +41,13 @@ class DriftKind(StrEnum):
 
 KINDS = {
     "level": DriftKind.LEVEL,
-    "slope": DriftKind.SLOPE,
     "noise": DriftKind.NOISE,
     "spread": DriftKind.SPREAD,
     "cycle": DriftKind.CYCLE,
     "low": DriftKind.RANGE,
     "high": DriftKind.RANGE,
+    "below": DriftKind.RANGE,
+    "above": DriftKind.RANGE,
     "score": DriftKind.SCORE,
     "error": DriftKind.ERROR,
     "missing": DriftKind.MISSING,
@@ -59,7 +62,7 @@ ORIGINS = {
     DriftKind.SCORE: Origin.MODEL,
     DriftKind.ERROR: Origin.MODEL,
 }
-SLOW = frozenset({DriftKind.LEVEL, DriftKind.SLOPE})  # kinds that may come little by little
+SLOW = frozenset({DriftKind.LEVEL})  # kinds that may come little by little
 # What may be said of a drift once it is known whether the neighbours moved as well.
 LEFT_TO_NEIGHBOURS = frozenset(
     {DriftKind.LEVEL, DriftKind.SLOPE, DriftKind.NOISE, DriftKind.SPREAD, DriftKind.RANGE}
@@ -82,20 +85,27 @@ class Said:
     statistic: str
 
 
-def name_drift(judgement: Judgement, ruler: Ruler, *, unit: str, length: timedelta) -> Said:
+def name_drift(judgement: Judgement, ruler: Ruler, *, unit: str) -> Said:
     """The kind of drift that the statistics tell together, and its size."""
     by_name = {finding.statistic.name: finding for finding in judgement.findings}
-    loudest = judgement.loudest
-    name = loudest.statistic.name
-    low, high = by_name.get("low"), by_name.get("high")
-    if name in ("low", "high") and low and high and max(low.p, high.p) <= LIKELY:
+    name = _cause(judgement).statistic.name
+    low, high = (by_name.get(edge) for edge in next((pair for pair in EDGES if name in pair), ("", "")))
+    if low and high and max(low.p, high.p) <= LIKELY:
         # Edges that move alike are a level, edges that move apart a spread.
         together = "level" if low.size * high.size > 0 else "spread"
         if together in by_name and by_name[together].p <= LIKELY:
             name = together
     if name == "missing" and "step" in by_name and by_name["step"].p <= LIKELY:
         name = "step"  # half as often is no gap
-    return Said(KINDS[name], words_of(by_name[name], ruler, unit=unit, length=length), name)
+    return Said(KINDS[name], words_of(by_name[name], ruler, unit=unit), name)
+
+
+def _cause(judgement: Judgement) -> Finding:
+    """The loudest; scores and errors speak only where nothing in the readings themselves explains them."""
+    own = [finding for finding in judgement.findings if finding.statistic.channel not in CONSEQUENCES]
+    if own and judgement.corrected(own) <= LIKELY:
+        return loudest_of(own)
+    return judgement.loudest
 
 
 def slowly(said: Said, per_day: float, unit: str) -> Said:
@@ -107,23 +117,25 @@ def slowly(said: Said, per_day: float, unit: str) -> Said:
     return Said(DriftKind.SLOPE, f"a slow slope, {signed(per_day, unit)} a day", said.statistic)
 
 
-def words_of(finding: Finding, ruler: Ruler, *, unit: str, length: timedelta) -> str:
+def words_of(finding: Finding, ruler: Ruler, *, unit: str) -> str:
     """How far one statistic has moved."""
-    return TELLERS[finding.statistic.name](finding, ruler, unit, length)
+    return TELLERS[finding.statistic.name](finding, ruler, unit)
 
 
-def _level(finding: Finding, ruler: Ruler, unit: str, _: timedelta) -> str:
-    moved = finding.size * ruler.robust
+def _level(finding: Finding, ruler: Ruler, unit: str) -> str:
+    moved = finding.shift.mean * ruler.robust
     return f"level moved by {signed(moved, unit)} ({abs(moved) / ruler.spread:.1f} sd)"
 
 
-def _slope(finding: Finding, ruler: Ruler, unit: str, length: timedelta) -> str:
-    return f"a slope, {signed(finding.size * ruler.robust, unit)} in {lasting(length)}"
-
-
-def _edge(finding: Finding, ruler: Ruler, unit: str, _: timedelta) -> str:
+def _edge(finding: Finding, ruler: Ruler, unit: str) -> str:
     side = "lowest" if finding.statistic.name == "low" else "highest"
-    return f"{side} readings moved by {signed(finding.size * ruler.spread, unit)}"
+    return f"{side} readings moved by {signed(finding.shift.mean * ruler.spread, unit)}"
+
+
+def _beside(finding: Finding, ruler: Ruler, unit: str) -> str:
+    side = "lowest" if finding.statistic.name == "below" else "highest"
+    moved = signed(finding.shift.mean * ruler.robust, unit)
+    return f"{side} readings moved by {moved} beside the usual course"
 
 
 def _missing(finding: Finding, *_: Any) -> str:
@@ -135,14 +147,15 @@ def _step(finding: Finding, *_: Any) -> str:
     return f"sampling changed: a reading every {now} instead of {usual}"
 
 
-TELLERS: dict[str, Callable[[Finding, Ruler, str, timedelta], str]] = {
+TELLERS: dict[str, Callable[[Finding, Ruler, str], str]] = {
     "level": _level,
-    "slope": _slope,
     "noise": lambda finding, *_: f"noise {times(finding.size)}",
     "spread": lambda finding, *_: f"spread {times(finding.size)}",
     "cycle": lambda finding, *_: f"daily cycle {depth(finding.after)}",
     "low": _edge,
     "high": _edge,
+    "below": _beside,
+    "above": _beside,
     "missing": _missing,
     "step": _step,
     "score": lambda finding, *_: f"anomaly scores rose by {finding.size:.2f}",

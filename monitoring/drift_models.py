@@ -4,7 +4,7 @@ Knows where each comes from: the store, the quality rules that training goes by,
 comparison to `drift_comparison`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -17,6 +17,7 @@ from serving.champions import Serving, ServingDetector
 from serving.judging import Case, Unjudged, judge
 from serving.recent import Tail
 from training.examination import QualitySettings
+from training.quality import Quality
 from training.readings import GOOD, ReadingStore
 from training.recording import read_iso
 from training.sensors import Sensor
@@ -25,6 +26,10 @@ from training.words import counted
 
 MOST_SINCE = 100_000  # newest readings since training
 EARLIER = timedelta(days=1)  # before the first block, for a score to look back on
+
+
+# A window, how good the readings since are, those that are sound, and all of them.
+Stored = tuple[Window, Quality, Window, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Viewer:
     readings: ReadingStore
     settings: DriftSettings
     quality: QualitySettings
+    last: dict[tuple[str, datetime, datetime, datetime], Stored] = field(default_factory=dict, repr=False)
 
     def of(self, sensor: Sensor, champion: Serving, *, until: datetime) -> View:
         """What a champion was trained on and what came since, up to a moment."""
@@ -52,11 +58,7 @@ class Viewer:
         start, end = read_iso(tags["train_start"]), read_iso(tags["train_end"])
         # As much as is judged; a forecaster's window of two years is not read whole.
         start = max(start, end - (MOST_BLOCKS + 1) * self.settings.current - EARLIER)
-        tick = timedelta.resolution
-        learned = self.readings.between(sensor.id, start, end + tick, quality=GOOD)
-        stored = self.readings.latest(sensor.id, MOST_SINCE, start=end + tick, end=until + tick, quality=GOOD)
-        _, window = window_of(learned, sensor, settings=self.quality)
-        quality, since = window_of(stored, sensor, settings=self.quality)
+        window, quality, since, stored = self._stored(sensor, start, end, until)
         faults = tuple(
             f"{finding.kind.value} ({counted(finding.readings, 'reading')})"
             for finding in quality.findings
@@ -66,6 +68,21 @@ class Viewer:
         step = (sensor.step or window.step).total_seconds()
         told = self._told(champion, window, since)
         return View(*told, _bare(sent), step, faults)
+
+    def _stored(self, sensor: Sensor, start: datetime, end: datetime, until: datetime) -> Stored:
+        """The readings of a window and since; read once where both models were trained up to one moment."""
+        asked = (sensor.id, start, end, until)
+        if asked not in self.last:
+            tick = timedelta.resolution
+            learned = self.readings.between(sensor.id, start, end + tick, quality=GOOD)
+            stored = self.readings.latest(
+                sensor.id, MOST_SINCE, start=end + tick, end=until + tick, quality=GOOD
+            )
+            _, window = window_of(learned, sensor, settings=self.quality)
+            quality, since = window_of(stored, sensor, settings=self.quality)
+            self.last.clear()
+            self.last[asked] = window, quality, since, stored
+        return self.last[asked]
 
     def _told(self, champion: Serving, window: Window, since: Window) -> tuple[Readings, Readings]:
         both = pd.concat([window.values, since.values])

@@ -3,11 +3,11 @@
 Knows a statistic as a series over equal cells of time, and predicts what it should be over a later block:
 a mixture of covariances, from white noise to slow trends, with and without a week, each weighed by how well
 it tells the window itself (Gaussian process regression, its scale and mean integrated out). So
-autocorrelation, the week and the distance of the block from the window are in the null, and every past block
-can be judged by the rest of the window in the same way. Leaves making the series to `drift_statistics`.
+autocorrelation, the week and the distance of the block from the window are in the null. Every past block is
+foretold in the same way by what lay before it, and how far those were off is learned from. Leaves making the
+series to `drift_statistics`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -29,13 +29,21 @@ JITTER = 1e-5
 # made by, with 10, 1.1 %, at nearly equal power.
 TAIL = 10.0
 FAINT = 1e-3  # covariances with less weight are left out
+# Share of the likelihood's exponent that weighs covariances: a hundred cells that are not normal, and no two
+# weeks of which are alike, say less than they would.
+TRUST = 0.5
+FIRST = 4  # blocks of a window that foretell the next; the first that are not foretold themselves
+# Past blocks that a spread as foretold counts for, beside those of the window.
+EXPECTED = 15.0
+FARTHEST = 4.0  # spreads that a past block counts for at most
 
 
 @dataclass(frozen=True)
 class Shift:
     """How far a statistic is from what was predicted, and how rarely it is that far by itself."""
 
-    size: float
+    size: float  # each cell weighed by what is known of it, as p is
+    mean: float  # each cell counted alike, as people would say it
     p: float
     spreads: Floats = field(repr=False)  # of the prediction, by covariance
     weights: Floats = field(repr=False)
@@ -72,13 +80,27 @@ class Covariances:
         return len(_curves(np.zeros(1), self.cells, self.week)[1])
 
 
-@lru_cache(maxsize=6)
-def _precisions(cells: int, week: float) -> tuple[Floats, Floats]:
-    """Inverse and log determinant of each covariance over a whole grid, for all sensors with such a grid."""
+@dataclass(frozen=True)
+class _Grid:
+    """The covariances of a whole grid, one row each, for all sensors with such a grid."""
+
+    matrices: Floats
+    roots: Floats  # lower triangles that make each white
+    precisions: Floats
+    log_determinants: Floats
+
+
+@lru_cache(maxsize=4)
+def _grid(cells: int, week: float) -> _Grid:
     places = np.arange(cells, dtype=np.float64)
     matrices = Covariances(cells, week).at(places[:, None] - places)
-    inverse = np.asarray(np.linalg.inv(matrices), np.float64)
-    return inverse, np.asarray(np.linalg.slogdet(matrices)[1], np.float64)
+    roots = _roots(matrices)
+    inverse = np.swapaxes(roots, 1, 2) @ roots
+    return _Grid(matrices, roots, inverse, -2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1))
+
+
+def _roots(matrices: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(matrices)), np.float64)
 
 
 def _curves(distances: Floats, cells: int, week: float) -> tuple[Floats, Floats]:
@@ -115,73 +137,90 @@ class Null:
 
     >>> noise = np.random.default_rng(0).normal(size=112)
     >>> null = Null(noise, per_block=8, week=0.0, floor=0.0)
-    >>> null.judge(np.arange(112, 120), np.full(8, 3.0), np.ones(8)).p < 0.001
+    >>> null.judge(np.arange(112, 120), np.full(8, 3.0)).p < 0.001
     True
     """
 
     def __init__(self, series: Floats, *, per_block: int, week: float, floor: float) -> None:
         self.per_block, self.floor = per_block, floor
         self.covariances = Covariances(len(series), week)
+        self.grid = _grid(len(series), week)
         self.known = np.isfinite(series)
+        self.places = np.flatnonzero(self.known)
+        self.blocks = len(series) // per_block
         self.mean = float(series[self.known].mean())
+        self.values = series[self.known] - self.mean
         precision, log_determinant = self._of_known_cells()
         row = precision.sum(2)
         total = row.sum(1)
         centred = np.where(self.known, series - self.mean, 0.0)
         answer = precision @ centred
-        drift = (row @ centred) / total
-        answer -= row * drift[:, None]
+        answer -= row * ((row @ centred) / total)[:, None]
         energy = np.maximum(answer @ centred, 1e-12)
         freedom = int(self.known.sum()) - 1
-        log_weights = -0.5 * (log_determinant + np.log(total) + freedom * np.log(energy))
+        log_weights = -0.5 * TRUST * (log_determinant + np.log(total) + freedom * np.log(energy))
         weights = np.exp(log_weights - log_weights.max())
         self.kept = np.flatnonzero(weights > FAINT * weights.sum())
         self.weights = weights[self.kept] / weights[self.kept].sum()
         self.variances = energy[self.kept] / freedom
-        self._precision, self._row, self._total = precision[self.kept], row[self.kept], total[self.kept]
-        self._answer, self._drift, self._centred = answer[self.kept], drift[self.kept], centred
+        self._matrices, self._root = self._of_kept()
 
-    def judge(self, places: Floats, values: Floats, shape: Floats) -> Shift:
-        """How far the cells at these places are, along a shape, from what the window foretells for them.
+    def judge(self, places: Floats, values: Floats, *, stretch: float = 1.0) -> Shift:
+        """How far the cells at these places are from what the window foretells for them.
 
-        The shape is weighed by what is known of each cell (generalised least squares): of a wandering
-        statistic the first cells after the window say most.
+        Each cell is weighed by what is known of it (generalised least squares): of a wandering statistic the
+        first cells after the window say most. `stretch` is a factor on the spreads foretold.
         """
-        own = np.arange(len(self._centred), dtype=np.float64)
-        between = self.covariances.at(places[:, None] - own, self.kept)
-        solved = between @ self._precision
-        unknown = 1 - solved.sum(2)
-        foretold = solved @ self._centred + unknown * self._drift[:, None] + self.mean
-        spread = self.covariances.at(places[:, None] - places, self.kept)
-        spread -= solved @ np.swapaxes(between, 1, 2)
-        spread += unknown[:, :, None] * unknown[:, None, :] / self._total[:, None, None]
-        shapes = np.broadcast_to(shape, foretold.shape)[:, :, None]
-        weighed = np.asarray(np.linalg.solve(spread, shapes)[:, :, 0], np.float64)
-        return self._shift(weighed, values - foretold, weighed @ shape)
+        between = self.covariances.at(places[:, None] - self.places, self.kept)
+        among = self.covariances.at(places[:, None] - places, self.kept)
+        missed, moved, spreads = self._moved(len(self.places), between, among, values - self.mean)
+        spreads = spreads * stretch
+        mean = float(self.weights @ missed.mean(1))
+        return Shift(float(self.weights @ moved), mean, self._p(moved, spreads), spreads, self.weights)
 
-    def past(self, shape: Floats) -> Floats:
-        """The p of every past block by the rest of the window, half a block apart; NaN where one is empty."""
+    def past(self, lag: int) -> Floats:
+        """How far each past block was from what all that lay `lag` blocks before it foretold, in spreads.
+
+        The lag is shortened to half of the blocks that can be foretold; blocks without half of their cells
+        are left out.
+        """
+        lag = min(lag, max((self.blocks - FIRST) // 2, 0))
         found = []
-        for first in self._past_blocks():
-            block = slice(first, first + self.per_block)
-            here = np.where(self.known[block], shape, 0.0)
-            if np.count_nonzero(here) < self.per_block / 2:
-                found.append(np.nan)
+        for number in range(FIRST + lag, self.blocks):
+            edges = self.per_block * np.array([number - lag, number, number + 1])
+            seen, first, last = np.searchsorted(self.places, edges).tolist()
+            if last - first < self.per_block / 2 or seen < 2 * self.per_block:
                 continue
-            own = self._precision[:, block, block]
-            pull = self._row[:, block] @ here
-            within = np.einsum("kij,i,j->k", own, here, here) - pull**2 / self._total
-            moved = (self._answer[:, block] @ here) / within
-            found.append(self._p(moved, np.sqrt(self.variances / within)))
+            block = slice(first, last)
+            between, among = self._matrices[:, block, :seen], self._matrices[:, block, block]
+            _, moved, spreads = self._moved(seen, between, among, self.values[block])
+            scale = np.sqrt(self.weights @ (spreads**2 + self.floor**2))
+            found.append(float(self.weights @ moved) / max(float(scale), 1e-300))
         return np.array(found)
 
-    def _past_blocks(self) -> Iterator[int]:
-        last = len(self._centred) - self.per_block
-        return iter(range(0, last + 1, max(self.per_block // 2, 1)))
+    def _moved(
+        self, seen: int, between: Floats, among: Floats, values: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """How far each cell of a block is from what the first known cells foretell, how far the block is, and
+        with what spread; by covariance."""
+        root = self._root[:, :seen, :seen]
+        drawn = root @ np.swapaxes(between, 1, 2)
+        ones, told = root.sum(2), root @ self.values[:seen]
+        total = (ones**2).sum(1)
+        level = (ones * told).sum(1) / total
+        unknown = 1 - (ones[:, None, :] @ drawn)[:, 0]
+        foretold = (told[:, None, :] @ drawn)[:, 0] + unknown * level[:, None]
+        spread = among - np.swapaxes(drawn, 1, 2) @ drawn
+        spread += unknown[:, :, None] * unknown[:, None, :] / total[:, None, None]
+        weighed = np.asarray(np.linalg.solve(spread, np.ones((*foretold.shape, 1)))[:, :, 0], np.float64)
+        strength = weighed.sum(1)
+        missed = values - foretold
+        moved = (weighed * missed).sum(1) / strength
+        return missed, moved, np.sqrt(self.variances / strength)
 
     def _of_known_cells(self) -> tuple[Floats, Floats]:
         """Precision of the cells that are known, zero elsewhere: empty ones taken out of the whole grid's."""
-        whole, log_determinant = _precisions(self.covariances.cells, self.covariances.week)
+        whole, log_determinant = self.grid.precisions, self.grid.log_determinants
         empty = np.flatnonzero(~self.known)
         if not len(empty):
             return whole, log_determinant
@@ -192,12 +231,25 @@ class Null:
         precision[:, :, empty] = 0.0
         return precision, log_determinant + np.linalg.slogdet(inner)[1]
 
-    def _shift(self, weighed: Floats, missed: Floats, strength: Floats) -> Shift:
-        moved = (weighed * missed).sum(1) / strength
-        spreads = np.sqrt(self.variances / strength)
-        return Shift(float(self.weights @ moved), self._p(moved, spreads), spreads, self.weights)
+    def _of_kept(self) -> tuple[Floats, Floats]:
+        """Matrices and roots of the known cells, for the covariances that are kept."""
+        matrices = self.grid.matrices[self.kept]
+        if self.known.all():
+            return matrices, self.grid.roots[self.kept]
+        matrices = matrices[:, self.places][:, :, self.places]
+        return matrices, _roots(matrices)
 
     def _p(self, moved: Floats, spreads: Floats) -> float:
         scales = np.maximum(np.hypot(spreads, self.floor), 1e-300)
         below = float(self.weights @ special.stdtr(TAIL, moved / scales))
         return float(np.clip(2 * min(below, 1 - below), 1e-12, 1.0))
+
+
+def stretch_of(past: Floats) -> float:
+    """The factor on spreads that past blocks speak for: one where they were as far off as foretold.
+
+    >>> stretch_of(np.ones(10)), round(stretch_of(np.full(10, 2.0)), 2)
+    (1.0, 1.48)
+    """
+    bounded = np.clip(past, -FARTHEST, FARTHEST)
+    return float(np.sqrt((EXPECTED + (bounded**2).sum()) / (EXPECTED + len(bounded))))

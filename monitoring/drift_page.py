@@ -30,12 +30,13 @@ COST = (
 NUMBERS = {"window": "window", "now": "now", "shift": "moved by", "bound": "alarm from", "p": "p"}
 MEASURES = {
     "level": "level, in robust sd of what deviates from the daily course",
-    "slope": "slope within the stretch, in the same",
     "noise": "step from reading to reading, log",
     "spread": "spread around the daily course, log",
     "cycle": "depth of the daily course, 1 as usual",
     "low": "low readings, in sd",
     "high": "high readings, in sd",
+    "below": "low deviations from the daily course, in robust sd",
+    "above": "high deviations from the daily course, in robust sd",
     "score": "anomaly score",
     "error": "forecast error, log",
     "missing": "share of readings missing",
@@ -118,11 +119,12 @@ def _row(one: Checked, links: Mapping[tuple[str, str], str], *, plain: bool) -> 
     if check.advice:
         why += f'<br><span class="todo">{html.escape(check.advice)}</span>'
     since = f"{check.since:%Y-%m-%d %H:%M}" if check.since else ""
-    picture = "" if plain else f"<td>{sparkline(one.view.window, one.view.since, begun=check.since)}</td>"
+    picture = "" if plain else f"<td>{sparkline(one.view.window, one.drawn, begun=check.since)}</td>"
+    colour = COLOURS[check.verdict]
     return (
-        f'<tr><td>{name}</td><td>{model}</td><td class="mark" style="color:{COLOURS[check.verdict]}">'
-        f'{check.verdict}</td><td>{why}</td><td class="when">{since}</td>'
-        f'<td class="num">{cell(check.cost)}</td>{picture}</tr>'
+        f'<tr><td>{name}</td><td class="when">{model}</td>'
+        f'<td class="mark" style="color:{colour}">{check.verdict}</td><td>{why}</td>'
+        f'<td class="when">{since}</td><td class="num">{cell(check.cost)}</td>{picture}</tr>'
     )
 
 

@@ -123,7 +123,7 @@ def reports(
         for one in drawn:
             name = file_name(one)
             snapshot = snapshot_of(one.comparison, one.view.window, one.view.since)
-            curve = sparkline(one.view.window, one.view.since, begun=one.check.since, size=CURVE)
+            curve = sparkline(one.view.window, one.drawn, begun=one.check.since, size=CURVE)
             shown = curve + measured(one.check.measures)
             files[name] = page_of(_title(one), _lines(one), snapshot, shown=shown)
             links[one.check.sensor_id, one.check.model_type] = name

@@ -1,7 +1,7 @@
 """What is compared: a window and a later block as a few series over their cells.
 
 Knows readings and, where given, detector scores and forecast errors: two edges of the values; the level,
-slope, noise and spread of what deviates from the daily course; the depth of that course; the share missing
+edges, noise and spread of what deviates from the daily course; the depth of that course; the share missing
 and the step between readings. Leaves to `drift_null` how far each moves by itself.
 """
 
@@ -60,10 +60,11 @@ STATISTICS = {
     one.name: one
     for one in (
         Statistic("level", "course", 1.0, CELLS, 0.0),
-        Statistic("slope", "course", 0.5, CELLS, 0.0),
         Statistic("noise", "course", 1.0, CELLS, 0.02),
         Statistic("spread", "course", 0.5, HALVES, 0.02),
         Statistic("cycle", "course", 0.5, HALVES, 0.02),
+        Statistic("below", "course", 1.0, HALVES, 0.1),
+        Statistic("above", "course", 1.0, HALVES, 0.1),
         Statistic("low", "value", 1.0, HALVES, 0.1),
         Statistic("high", "value", 1.0, HALVES, 0.1),
         Statistic("score", "score", 0.25, HALVES, 0.1, rising=True),
@@ -184,7 +185,7 @@ def _fine(readings: Readings, cut: _Cut, ruler: Ruler, scale: _Scale) -> dict[st
     noise = _divided(_sums(cut.cells[pairs], moves, cut.count), counts)
     usual = scale.of("moves", noise)
     noise[counts < max(1.0, FILLED * scale.of("pairs", counts))] = np.nan
-    return {"level": level, "slope": level, "noise": np.log(noise + 0.1 * usual + 1e-9)}
+    return {"level": level, "noise": np.log(noise + 0.1 * usual + 1e-9)}
 
 
 def _coarse(readings: Readings, cut: _Cut, ruler: Ruler, scale: _Scale) -> dict[str, Floats]:
@@ -194,7 +195,8 @@ def _coarse(readings: Readings, cut: _Cut, ruler: Ruler, scale: _Scale) -> dict[
     empty = ~cut.filled(scale.of("filled", cut.sizes), least=3.0)
     spread = np.sqrt(np.maximum(cut.mean((left - cut.mean(left)[cut.cells]) ** 2), 0.0))
     found = {"spread": np.log(spread + 0.1 * scale.of("spread", spread) + 1e-6)}
-    found |= _edges((values - ruler.centre) / ruler.spread, cut)
+    found |= _edges(np.clip((values - ruler.centre) / ruler.spread, -50.0, 50.0), cut, ("low", "high"))
+    found |= _edges(left, cut, ("below", "above"))
     if ruler.course is not None:
         found["cycle"] = _depth(left, expected / ruler.robust, cut)
     if np.isfinite(readings.scores).any():
@@ -208,18 +210,18 @@ def _coarse(readings: Readings, cut: _Cut, ruler: Ruler, scale: _Scale) -> dict[
     return found | {"missing": 1 - np.minimum(cut.sizes / scale.expected, 1.0)}
 
 
-def _edges(scaled: Floats, cut: _Cut) -> dict[str, Floats]:
+def _edges(scaled: Floats, cut: _Cut, names: tuple[str, str]) -> dict[str, Floats]:
     """A low and a high quantile of each cell."""
-    found = {name: np.full(cut.count, np.nan) for name in ("low", "high")}
+    found = {name: np.full(cut.count, np.nan) for name in names}
     ordered = scaled[np.lexsort((scaled, cut.cells))]
     some = np.flatnonzero(cut.sizes)
     firsts = (np.cumsum(cut.sizes) - cut.sizes)[some].astype(np.int64)
-    for name, level in zip(("low", "high"), EDGES, strict=True):
+    for name, level in zip(names, EDGES, strict=True):
         place = (cut.sizes[some] - 1) * level
         below = place.astype(np.int64)
         lower = ordered[firsts + below]
         upper = ordered[firsts + np.minimum(below + 1, cut.sizes[some].astype(np.int64) - 1)]
-        found[name][some] = np.clip(lower + (upper - lower) * (place - below), -50, 50)
+        found[name][some] = lower + (upper - lower) * (place - below)
     return found
 
 

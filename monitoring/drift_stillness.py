@@ -29,9 +29,14 @@ class Still:
     p: float
 
 
-def stillness(window: Readings, checked: Readings, since: Readings, *, unit: str) -> Still | None:
-    """What to say of a block or a window without moves; None where both move."""
-    rare = 1 / len(window)
+def stillness(
+    window: Readings, checked: Readings, since: Readings, *, blocks: int, unit: str
+) -> Still | None:
+    """What to say of a block or a window without moves; None where both move.
+
+    The window is `blocks` blocks long, and none held still for so long: one more would do so in one of
+    `blocks + 1` cases, and for as many times longer, in as many times fewer.
+    """
     if np.ptp(window.values) == 0:
         constant = float(window.values[0])
         told = amount(constant, unit or None)
@@ -41,14 +46,14 @@ def stillness(window: Readings, checked: Readings, since: Readings, *, unit: str
         words = f"constant at {told} for {counted(len(window), 'reading')}, "
         words += f"now {amount(low)} to {amount(high, unit or None)}"
         moved = float(since.seconds[np.argmax(since.values != constant)])
-        return Still(DriftKind.ALIVE, words, moved, rare)
+        return Still(DriftKind.ALIVE, words, moved, 1 / len(window))
     run, usual = plateaus(checked.values)[-1], int(plateaus(window.values).max())
     if run < max(STUCK_SHARE * len(checked), FEWEST_READINGS / 2, STUCK_FACTOR * usual):
         return None
     whole = int(plateaus(since.values)[-1])
     held = amount(float(checked.values[-1]), unit or None)
     words = f"stuck at {held} for {counted(whole, 'reading')}"
-    return Still(DriftKind.STUCK, words, float(since.seconds[-whole]), rare)
+    return Still(DriftKind.STUCK, words, float(since.seconds[-whole]), usual / whole / (blocks + 1))
 
 
 def plateaus(values: Floats) -> NDArray[np.int64]:

@@ -83,6 +83,16 @@ def test_a_sensor_that_stopped_moving_is_stuck(window, rest):
     assert found.origin is Origin.INSTRUMENT
 
 
+def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
+    """Held for 26 h, where 12 h were held in the window: rare, but not so rare as one check in a hundred."""
+    window, rest = window_and_rest()
+    paused = window.where((window.index < window.index[300]) | (window.index >= window.index[312]), 21.5)
+    held = rest.where(rest.index < rest.index[-26], 21.5)
+
+    assert compare(paused, held).kind is not DriftKind.STUCK
+    assert compare(window, held).kind is DriftKind.STUCK
+
+
 def test_half_of_the_sampling_is_no_gap(window, rest):
     found = compare(window, rest.iloc[::2])
 
