@@ -155,8 +155,8 @@ def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
 def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
     centre = float(np.median(scaled))
     spread = robust_spread(scaled)
-    # Numbers hold sixteen digits: a trillionth of the level is rounding, not movement.
-    if spread > 1e-12 * abs(centre):
+    # Numbers hold sixteen digits: less than the thirteenth of the level is rounding, not movement.
+    if spread > 1e-13 * abs(centre):
         return centre, spread, False
     return centre, max(1e-3 * abs(centre), 1e-12), True
 

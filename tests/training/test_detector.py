@@ -172,9 +172,20 @@ def test_a_level_far_larger_than_its_movement_is_not_called_constant():
     noise = np.random.default_rng(0).normal(size=500)
     detector = AnomalyDetector().fit(1e12 + noise)
     assert not detector.voices.silent
+    assert AnomalyDetector().fit(1e12 + 0.5 * noise).profile.constant is False
     mild, severe = (detector.score([1e12 + by], history=1e12 + noise)[0] for by in (1.0, 60.0))
     assert mild < 0.5
     assert severe > 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_flag_that_is_rarely_set_is_usual_where_it_is_not_set(seed):
+    flag = (np.random.default_rng(seed).random(1000) < 0.01).astype(float)
+    detector = AnomalyDetector().fit(flag)
+    for alone in (detector.detect_isolation_forest, detector.detect_lof):
+        labels, scores = alone(flag)
+        assert np.mean(labels[flag == 0] == -1) < 0.2
+        assert scores[flag == 1].mean() > scores[flag == 0].mean()
 
 
 def test_the_threshold_stays_within_its_bounds():
