@@ -213,8 +213,8 @@ class AnomalyDetector:
         if family not in self.ensemble.scales:
             return np.ones(sequence.asked, np.int64), np.zeros(sequence.asked)
         said = self.voices.raw(self._design(sequence))
-        # On tied readings nearly all score alike, and those seen while learning by less than a hundredth above
-        # those held out: LOF called every reading of a flag odd that was zero in 99 of 100.
+        # On tied readings nearly all score alike, those seen while learning a hundredth above those held out:
+        # LOF called every reading of a flag odd that was zero in 99 of 100.
         surely = self.ensemble.surprise(said - FINEST[family] / 2, family)
         rarity = self.ensemble.scales[family].rarity.of(surely)
         odd = sequence.in_order_asked(rarity) > -np.log10(self.parameters.contamination)
