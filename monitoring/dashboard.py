@@ -10,9 +10,17 @@ import streamlit as st
 from monitoring import page_anomalies, page_fleet, page_forecast, page_models, page_training
 from monitoring.page_login import show_login
 from monitoring.page_look import plain, style
-from monitoring.page_state import VIEWS, choose, chosen, pick, plant, reader_words, say_what_happened
+from monitoring.page_state import (
+    VIEWS,
+    choose,
+    chosen,
+    pick,
+    plant,
+    reader_words,
+    say_what_happened,
+    shown_whole,
+)
 from monitoring.translation import Words, languages
-from training.errors import SafePlanError
 
 LANGUAGES = {"en": "EN", "pt": "PT"}
 SHOW: dict[str, Callable[[Words], None]] = {
@@ -62,11 +70,7 @@ def _head(_: Words) -> None:
 
 
 def _show(_: Words, view: str) -> None:
-    try:
-        SHOW[view](_)
-    except SafePlanError as error:
-        st.error(plain(str(error)))
-        st.caption(_("The rest of the page goes on. This is tried anew as you go on."))
+    if not shown_whole(SHOW[view], _):
         return
     trouble = plant().models.trouble
     if trouble is not None:

@@ -58,9 +58,21 @@ def live(show: Callable[..., None], every: float) -> Callable[..., None]:
     def shown(*given: Any) -> None:
         if st.session_state.pop(AROUND, False):
             st.rerun()
-        show(*given)
+        shown_whole(show, *given)
 
     return st.fragment(shown, run_every=every)
+
+
+def shown_whole(show: Callable[..., None], *given: Any) -> bool:
+    """Draw a part; where a database or registry that is away ends it, that is said in its place."""
+    try:
+        show(*given)
+    except SafePlanError as error:
+        _ = reader_words()
+        st.error(plain(str(error)))
+        st.caption(_("The rest of the page goes on. This is tried anew as you go on."))
+        return False
+    return True
 
 
 def reader_words() -> Words:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.models.model import MLMODEL_FILE_NAME
 
 import training
 from serving import packed_files
@@ -140,8 +142,14 @@ def check_described(version: Version) -> None:
 
 def check_signature(version: Version) -> None:
     """Refuse a version that takes or gives other columns than its kind."""
-    with registry_errors(f"cannot read the description of {version.uri}"):
-        found = mlflow.models.get_model_info(version.uri).signature
+    # MLflow's own `get_model_info` leaves what it fetched in a temporary folder, for good.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        registry_errors(f"cannot read the description of {version.uri}"),
+    ):
+        uri = f"{version.uri}/{MLMODEL_FILE_NAME}"
+        fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        found = mlflow.models.Model.load(fetched).signature
     expected = SIGNATURES[version.kind]
     if found is None or found.inputs != expected.inputs or found.outputs != expected.outputs:
         raise UntrustedModel(f"{version.uri} does not have the columns of a {version.kind}. Roll back.")

@@ -9,6 +9,8 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,9 +70,7 @@ def serve(settings: ServerSettings) -> None:
     check_address(settings, Tokens.from_environment(settings.tokens))
     os.environ["SAFEPLAN_SERVER_TOKENS"] = "" if settings.tokens is None else str(settings.tokens.absolute())
     os.environ["SAFEPLAN_SERVER_WARM_UP"] = str(settings.warm_up)
-    with tempfile.TemporaryDirectory(prefix="safeplan-metrics-") as folder:
-        if settings.workers > 1:
-            os.environ[SHARED_FOLDER] = folder
+    with _shared_metrics(settings.workers):
         uvicorn.run(
             "serving.running:app_of_environment",
             factory=True,
@@ -82,6 +82,17 @@ def serve(settings: ServerSettings) -> None:
             server_header=False,
             timeout_graceful_shutdown=FINISH_SECONDS,
         )
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """A folder in which several processes add up their metrics; one alone keeps them in memory."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="safeplan-metrics-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        yield
 
 
 def check_address(settings: ServerSettings, tokens: Tokens) -> None:

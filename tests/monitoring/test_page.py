@@ -14,6 +14,7 @@ from monitoring.trainings import TrainingStore, Wish
 from serving.batch import detect_fleet
 from tests.monitoring.paged import NEWEST, PATIENCE, SECRET, button, odd_reading, said
 from training.audit import deeds
+from training.errors import RegistryError
 from training.kinds import Kind
 from training.leases import Owner
 from training.outcomes import Outcome
@@ -328,6 +329,30 @@ def test_a_registry_that_is_away_takes_nothing_from_the_readings(page, known, mo
 
     assert not app.exception
     assert app.dataframe[0].value["sensor"].tolist()
+
+
+@pytest.mark.fault(
+    "the registry or the database away while somebody reads the page", "said in the place of what it ends"
+)
+@pytest.mark.parametrize(
+    ("view", "broken"),
+    [
+        ("models", "training.registry.Registry.versions"),
+        ("anomalies", "monitoring.alert_store.AlertStore.find"),
+    ],
+)
+def test_a_part_that_renews_itself_says_what_it_lacks(page, monkeypatch, view, broken):
+    """Parts that renew themselves run apart from the page, and end in an error of the program otherwise."""
+
+    def away(*_, **__):
+        raise RegistryError("nobody answers at 127.0.0.1:9")
+
+    monkeypatch.setattr(broken, away)
+
+    app = page(f"/?view={view}&sensor=PT-1")
+
+    assert not app.exception
+    assert "nobody answers at" in app.error[0].value
 
 
 def test_links_lead_to_the_very_run_and_version(page, monkeypatch):

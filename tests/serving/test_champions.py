@@ -1,6 +1,7 @@
 """Champions as batch commands use them: loaded once, again when an alias moves, never when altered."""
 
 import shutil
+import tempfile
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,17 @@ def test_a_sensor_without_a_champion_says_what_to_run(champions):
     with pytest.raises(NoChampion, match="safeplan train 'PT-9'"):
         champions.detector("PT-9")
     assert champions.name("PT-9", Kind.DETECTOR) is None
+
+
+def test_looking_at_versions_leaves_no_temporary_file(champions, workspace, tmp_path, monkeypatch):
+    """An endpoint follows promotions for months."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+    champions.detector("PT-1")
+    champions.forecaster("PT-1")
+
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_without_its_cache_everything_is_fetched_again(champions, workspace):
