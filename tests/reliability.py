@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOUND = ROOT / ".reliability.json"
 PAGE = ROOT / "docs" / "reliability.md"
+KEPT = ROOT / "docs" / "long_runs"
 KINDS = {"fault": "Faults", "attack": "Attacks"}
 
 INTRODUCTION = """\
@@ -27,6 +28,12 @@ INTRODUCTION = """\
 What is tried against SafePlan ML at every change, and what happens. Each line is a test, run as often as
 said; this page is written by `make reliability` and held to what the tests do by `make test`.
 """
+
+LONG_RUNS = """\
+Endpoint, scheduler, page and MLflow server as real processes on PostgreSQL, readings of three sensors every
+ten seconds, retraining every eight minutes, everything tidied away after eight, a fault a minute or more:
+`python -m tests.soak --postgres URL --into DIR`.
+Growth is the median slope over all pairs of moments, the first third left out, times its minutes."""
 
 
 @dataclass
@@ -105,7 +112,48 @@ def page(found: list[dict[str, Any]]) -> str:
             f"| {_number(one['doubled'])} | {', '.join(f'`{path}`' for path in one['tests'])} |"
             for one in rows
         ]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, *_long_runs()]) + "\n"
+
+
+def _long_runs() -> list[str]:
+    """What runs too long for every change: kept in docs/long_runs as it was measured, the failed ones too."""
+    parts = ["", "## Soaked", "", LONG_RUNS]
+    for path in sorted(KEPT.glob("soak-*.json")):
+        parts += _soak(path.stem, json.loads(path.read_text(encoding="utf-8")))
+    parts += ["", "## Bad inputs made up", "", "| into | inputs | minutes | crashes, 500s, hangs | when |"]
+    parts += ["|---|---|---|---|---|"]
+    parts += [
+        f"| {one['into']} | {one['inputs']} | {one['minutes']} | {one['failed']} | {one['when']} |"
+        for one in json.loads((KEPT / "fuzz.json").read_text(encoding="utf-8"))
+    ]
+    return parts
+
+
+def _soak(name: str, told: dict[str, Any]) -> list[str]:
+    accounts, answers = told["accounts"], told["answers"]
+    faults = ", ".join(f"{what} ({times})" for what, times in sorted(told["faults"].items()))
+    asked, answered, away = sum(answers.values()), answers.get("200", 0), answers.get("0", 0)
+    pages = ", ".join(f"{count} {state}" for state, count in sorted(told["pages"].items()))
+    return [
+        f"\n### {told['title']}\n",
+        f"![curves](long_runs/{name}.svg)\n",
+        f"* {told['minutes']:g} minutes, {sum(told['faults'].values())} faults: {faults}.",
+        f"* {accounts['readings']} readings: {accounts['lost']} lost, {accounts['doubled']} doubled, "
+        f"{accounts['unscored']} without a score in the end.",
+        f"* {accounts['alert_changes']} changes of {accounts['alerts']} alerts: {accounts['messages']} "
+        f"messages, {accounts['messages_again']} sent again, {accounts['messages_waiting']} waiting.",
+        f"* {asked} requests: {answered} answered, {away} while nobody listened, {asked - answered - away} "
+        f"otherwise. The page: {pages}.",
+        f"* What did not hold: {'; '.join(told['wrong']) or 'nothing'}.\n",
+        "| in the longest life | at first | in the end | grown by the slope | allowed | minutes |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {one['what']} | {one['first']:g} | {one['last']:g} | {one['grown']:g} | {one['bar']:.0f} "
+            f"| {one['minutes']:g} |"
+            for one in told["growths"]
+            if one["first"] or one["last"]
+        ),
+    ]
 
 
 def _number(counted: int | None) -> str:
