@@ -98,6 +98,9 @@ class Champions:
         self._listings: Mapping[Key, Listing] = {}
         self._loaded: OrderedDict[Key, Serving] = OrderedDict()
         self._failed: dict[tuple[str, int], tuple[datetime, SafePlanError]] = {}
+        self._missed: set[tuple[str, int]] = (
+            set()
+        )  # could not be fetched once; that may be the network's fault
         self._locks: dict[Key, threading.Lock] = {}
         self._lock = threading.Lock()
         self._find_out()
@@ -117,6 +120,10 @@ class Champions:
             raise
         if self.away is not None:
             log.info("the registry is back")
+            # What it could not say while it was away it can be asked again at once.
+            self._failed = {
+                key: failed for key, failed in self._failed.items() if isinstance(failed[1], UntrustedModel)
+            }
         self.away, self.last_contact = None, _now()
         for key in list(self._loaded):
             self._follow(key)
@@ -232,6 +239,7 @@ class Champions:
             told = RegistryError(f"models:/{name}/{number} cannot be opened: {type(error).__name__}: {error}")
             self._note_failure(name, number, told)
             raise told from error
+        self._missed.discard((name, number))
         if self._failed.pop((name, number), None) is not None:
             self._tag(name, number, "accepted")
         self.tally.loads += 1
@@ -266,7 +274,15 @@ class Champions:
         return serving
 
     def _note_failure(self, name: str, number: int, error: SafePlanError) -> None:
-        """Say why a version does not serve: in the log, in the metrics and on the version itself."""
+        """Say why a version does not serve: in the log, in the metrics and on the version itself.
+
+        One that could not be fetched is tried again at the next look before anything is said of it.
+        """
+        missed = self.away is None and not isinstance(error, UntrustedModel)
+        if missed and (name, number) not in self._missed:
+            self._missed.add((name, number))
+            log.warning("models:/%s/%d could not be opened, and is tried again: %s", name, number, error)
+            return
         before = self._failed.get((name, number))
         self._failed[name, number] = (_now(), error)
         if self.away is not None or (before is not None and str(before[1]) == str(error)):

@@ -166,6 +166,48 @@ def test_files_that_are_as_registered_but_no_model_of_ours_never_serve(plant, se
     assert list(service.champions.tally.refused) == [broken.uri]
 
 
+def fetch_failing(registry, times):
+    """As if the network were cut in the middle of so many downloads."""
+    fetch, left = registry.fetch, [times]
+
+    def fetched(version, cache):
+        if left[0]:
+            left[0] -= 1
+            raise RegistryError(f"cannot fetch the files of {version.uri}: connection reset")
+        return fetch(version, cache)
+
+    return fetched
+
+
+def test_a_good_version_that_could_not_be_fetched_once_is_not_refused(plant, service, monkeypatch, caplog):
+    version_of(service)
+    monkeypatch.setattr(plant.registry, "fetch", fetch_failing(plant.registry, 1))
+    good = another(plant)
+    plant.registry.promote(good)
+
+    service.champions.refresh()
+    assert version_of(service) == "1"
+    service.champions.refresh()
+
+    assert version_of(service) == str(good.number)
+    assert service.champions.tally.refusals == 0
+    assert "serving" not in plant.mlflow.get_model_version(good.name, str(good.number)).tags
+    assert "is tried again" in caplog.text
+
+
+def test_a_version_whose_files_stay_away_is_refused_with_the_reason(plant, service, monkeypatch):
+    version_of(service)
+    monkeypatch.setattr(plant.registry, "fetch", fetch_failing(plant.registry, 9))
+    lost = another(plant)
+    plant.registry.promote(lost)
+
+    for _ in range(2):
+        service.champions.refresh()
+
+    assert version_of(service) == "1"
+    assert "connection reset" in plant.mlflow.get_model_version(lost.name, str(lost.number)).tags["serving"]
+
+
 def test_a_refusal_is_over_when_the_alias_moves_back(plant, service):
     version_of(service)
     broken = another(plant, **BROKEN["altered"])
