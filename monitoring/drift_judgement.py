@@ -93,9 +93,14 @@ def judge(series: Iterable[Series], blocks: Blocks, *, rate: float) -> Judgement
 def _finding(series: Series, blocks: Blocks, share: float) -> Finding:
     statistic = series.statistic
     per_block = statistic.per_block
-    null = _null(series.window.tobytes(), per_block, blocks.week(per_block), statistic.floor)
     known = np.isfinite(series.checked)
-    past = null.past(round(blocks.lag / blocks.length))
+    null, past = _learned(
+        series.window.tobytes(),
+        per_block,
+        blocks.week(per_block),
+        statistic.floor,
+        round(blocks.lag / blocks.length),
+    )
     places = blocks.checked_places(per_block)[known]
     shift = null.judge(places, series.checked[known], stretch=stretch_of(past))
     harmless = statistic.rising and shift.size <= 0
@@ -112,9 +117,10 @@ def _finding(series: Series, blocks: Blocks, share: float) -> Finding:
 
 
 @lru_cache(maxsize=16)
-def _null(series: bytes, per_block: int, week: float, floor: float) -> Null:
+def _learned(series: bytes, per_block: int, week: float, floor: float, lag: int) -> tuple[Null, Floats]:
     """What is learned of a window's series; both models of a sensor were trained on the same readings."""
-    return Null(np.frombuffer(series, np.float64), per_block=per_block, week=week, floor=floor)
+    null = Null(np.frombuffer(series, np.float64), per_block=per_block, week=week, floor=floor)
+    return null, null.past(lag)
 
 
 def _plain(series: Series, known: NDArray[np.bool_]) -> float:
