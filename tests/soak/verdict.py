@@ -20,6 +20,9 @@ Curve = tuple[list[float], list[float]]  # minutes, values
 BARS = {"mb": 30.0, "handles": 10.0, "threads": 5.0, "others_mb": 60.0}
 UNITS = {"mb": "MB", "handles": "handles", "threads": "threads", "others_mb": "MB of lasting helpers"}
 FLAT_ROWS = ("ml_predictions", "job_runs", "outbox", "leases", "drift_checks")
+# The page keeps a reader's three handles for two minutes after he left; six come in that time.
+READERS = 18.0
+SETTLED = 600.0  # seconds of a page's life, from which on as many readers are forgotten as come
 WARM_UP = 0.3  # of a life, in which caches fill and sessions come and go
 RAW = "drawn with an error of the program"
 RECOVERED = 90.0  # seconds after a fault has ended, in which callers may still feel it
@@ -95,7 +98,9 @@ def judge(notes: Sequence[Note]) -> Verdict:
 
 def _growths(notes: Sequence[Note]) -> Iterator[Growth]:
     for role, life in longest_lives(notes).items():
-        for name, bar in BARS.items():
+        young = role == "page" and life[-1]["t"] - life[0]["t"] < SETTLED
+        for name, usual in BARS.items():
+            bar = usual + READERS if young and name == "handles" else usual
             yield growth(f"{role}: {UNITS[name]}", life, lambda n, name=name: n[name], bar)
     files = [n for n in notes if n["what"] == "files" and n["temporary"] >= 0]
     yield growth("temporary files", files, lambda n: n["temporary"], 10.0)
