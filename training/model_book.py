@@ -34,8 +34,10 @@ class ModelBook:
     tracker: Tracker
     _pages: dict[Entry, Page] = field(default_factory=dict)
 
-    def read(self, wanted: Iterable[Entry]) -> Mapping[Entry, Page]:
+    def read(self, wanted: Iterable[Entry], known: Iterable[Version] = ()) -> Mapping[Entry, Page]:
         """These versions, as far as they exist; those not asked for are forgotten.
+
+        Of those that are `known` only the runs are asked for.
 
         Raises:
             RegistryError: MLflow is away, and some of them were not known yet.
@@ -43,8 +45,10 @@ class ModelBook:
         entries = set(wanted)
         missing = entries - self._pages.keys()
         if missing:
-            names = sorted({name for name, _ in missing})
-            found = [v for v in self.registry.versions_in(names) if (v.name, v.number) in missing]
+            found = [version for version in known if (version.name, version.number) in missing]
+            names = sorted({name for name, _ in missing - {(v.name, v.number) for v in found}})
+            if names:
+                found += [v for v in self.registry.versions_in(names) if (v.name, v.number) in missing]
             runs = self._runs(found)
             self._pages |= {(v.name, v.number): Page(v, runs.get(v.run_id, NOTHING)) for v in found}
         read = {entry: page for entry, page in self._pages.items() if entry in entries}

@@ -60,7 +60,10 @@ def describe_models(
     listings = workspace.registry.listings() if listings is None else listings
     asked = [(sensor, kind, listings.get((sensor.id, kind))) for sensor in sensors for kind in Kind]
     book = book or ModelBook(workspace.registry, workspace.tracker)
-    pages = book.read(entry for _, _, listing in asked if (entry := _first(listing)) is not None)
+    pages = book.read(
+        (entry for _, _, listing in asked if (entry := _first(listing)) is not None),
+        (listing.newest for _, _, listing in asked if listing is not None and listing.newest is not None),
+    )
     return [_model(sensor, kind, listing, pages, now) for sensor, kind, listing in asked]
 
 
@@ -115,6 +118,12 @@ def _alias(listing: Listing | None) -> str | None:
     return next((alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if alias in aliases), None)
 
 
+def _challenger(listing: Listing) -> int | None:
+    """The version that waits; one that was made champion by hand may still carry both aliases."""
+    number = listing.aliases.get(CHALLENGER)
+    return None if number == listing.aliases.get(CHAMPION) else number
+
+
 def _model(
     sensor: Sensor, kind: Kind, listing: Listing | None, pages: Mapping[Entry, Page], now: datetime
 ) -> Outcome:
@@ -141,7 +150,7 @@ def _model(
             "train_start": version.tags.get("train_start"),
             "train_end": version.tags.get("train_end"),
             "run_id": version.run_id,
-            "challenger": listing.aliases.get(CHALLENGER),
+            "challenger": _challenger(listing),
             "previous": listing.aliases.get(PREVIOUS),
         },
     )

@@ -60,6 +60,7 @@ class Listing:
     kind: Kind
     name: str
     aliases: Mapping[str, int]
+    newest: Version | None = None  # which that query brings along
 
 
 @contextmanager
@@ -344,7 +345,8 @@ def slug(sensor_id: str) -> str:
 
 def _listing(model: RegisteredModel) -> Listing:
     aliases = {alias: int(number) for alias, number in model.aliases.items()}
-    return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases)
+    newest = max((_version(one) for one in model.latest_versions), key=lambda one: one.number, default=None)
+    return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases, newest)
 
 
 def _kind_of(found: ModelVersion) -> Kind:

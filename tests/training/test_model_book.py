@@ -53,6 +53,17 @@ def test_what_is_known_is_not_asked_for_again(trained, asked):
     assert asked == [["pt-1-detector"], ["pt-2-detector"]]
 
 
+def test_what_the_listings_brought_along_is_not_asked_for(trained, asked):
+    known = [listing.newest for listing in trained.registry.listings().values()]
+    book = ModelBook(trained.registry, trained.tracker)
+
+    pages = book.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)], known)
+
+    assert asked == []
+    assert {page.version.sensor_id for page in pages.values()} == {"PT-1", "PT-2"}
+    assert all(page.run.metrics for page in pages.values())
+
+
 def test_a_version_that_does_not_exist_is_left_out(trained):
     assert ModelBook(trained.registry, trained.tracker).read([("pt-1-detector", 9), ("nobody", 1)]) == {}
 
