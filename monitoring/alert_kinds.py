@@ -7,6 +7,9 @@ from enum import IntEnum, StrEnum
 
 from monitoring.translation import Words
 
+# By severity, from nothing to critical: who does not see the colour sees the shape.
+SIGNS = ("✓", "○", "●", "▲", "◆")
+
 
 class AlertType(StrEnum):
     """What an alert is about."""

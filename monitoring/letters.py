@@ -9,6 +9,7 @@ from typing import Any
 from monitoring.alert import Alert, Event
 from monitoring.alert_kinds import AlertType, Change, severity_name, type_name
 from monitoring.alert_store import FLOOD
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from training.console import plain
 from training.sensors import Sensor
@@ -21,10 +22,10 @@ NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
 def compose(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -> dict[str, Any]:
     """One message about one change; `number` is the change's among those of its alert."""
     title = _(
-        "{severity}: {sensor} ({type}) {change}",
+        "{severity}: {sensor}, {type}: {change}",
         severity=severity_name(_, event.severity).upper(),
         sensor=sensor.title,
-        type=_kind(_, alert),
+        type=alert_name(_, alert),
         change=change_name(_, event.change),
     )
     return {
@@ -63,16 +64,17 @@ def change_name(_: Words, change: Change) -> str:
     }[change]
 
 
-def _kind(_: Words, alert: Alert) -> str:
+def alert_name(_: Words, alert: Alert) -> str:
+    """What an alert is about, in words."""
     if alert.topic.subject == FLOOD:
-        return _("alarm flood")
+        return _("Alarm flood")
     name = type_name(_, alert.topic.type)
-    return f"{name}: {alert.topic.subject}" if alert.topic.type is AlertType.INSTRUMENT else name
+    return f"{name} ({retold(_, alert.topic.subject)})" if alert.topic.type is AlertType.INSTRUMENT else name
 
 
 def _lines(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -> list[str]:
     evidence = alert.evidence
-    lines = [evidence.reason]
+    lines = [retold(_, evidence.reason)]
     if evidence.value is not None:
         lines.append(_("value {value}", value=amount(evidence.value, sensor.unit)))
     if evidence.crosses_at is not None:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from monitoring.alert import Alert, Event
 from monitoring.alert_kinds import (
+    SIGNS,
     AlertType,
     Change,
     Judgement,
@@ -21,15 +22,14 @@ from monitoring.alert_kinds import (
     judgement_name,
     severity_name,
     state_name,
-    type_name,
 )
-from monitoring.alert_store import FLOOD
 from monitoring.alerts import acknowledge, history_of, judge, list_alerts
-from monitoring.letters import change_name
+from monitoring.letters import alert_name, change_name
 from monitoring.page_login import needs
-from monitoring.page_look import SIGNS, mark
+from monitoring.page_look import mark, table_height
 from monitoring.page_state import attempt, caller, may, plant
 from monitoring.page_words import lasting
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from serving.tokens import Role
 from training.sensors import Sensor
@@ -53,19 +53,11 @@ def show_alerts(_: Words, sensor: Sensor, kinds: Collection[AlertType] | None = 
         _show_earlier(_, over, sensor)
 
 
-def alert_name(_: Words, alert: Alert) -> str:
-    """What an alert is about, in words."""
-    if alert.topic.subject == FLOOD:
-        return _("Alarm flood")
-    name = type_name(_, alert.topic.type)
-    return f"{name} ({alert.topic.subject})" if alert.topic.type is AlertType.INSTRUMENT else name
-
-
 def alert_words(_: Words, alert: Alert, sensor: Sensor) -> str:
     """What an alert says: a forecast's limit, moment and probability, else the reason it was given."""
     said = alert.evidence
     if said.crosses_at is None or said.limit is None or said.probability is None or said.probability >= 1:
-        return said.reason
+        return retold(_, said.reason)
     return _(
         "Will probably ({probability}) cross {limit} at {moment}",
         probability=_.percent(said.probability),
@@ -201,7 +193,7 @@ def _show_earlier(_: Words, over: list[Alert], sensor: Sensor) -> None:
         event = st.dataframe(
             earlier_table(_, newest, sensor),
             hide_index=True,
-            height=min(290, 38 + 35 * len(newest)),
+            height=table_height(len(newest), 290),
             key=f"earlier-{sensor.id}",
             on_select="rerun",
             selection_mode="single-row",

@@ -21,6 +21,7 @@ from monitoring.page_links import links_of
 from monitoring.page_look import cards, mark, palette, plain
 from monitoring.page_state import live, pick_hours, pick_sensor, plant, title_of
 from monitoring.page_words import score_words
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from training.kinds import Kind
 from training.sensors import Sensor
@@ -73,6 +74,7 @@ def _show_history(_: Words, sensor: Sensor, hours: float | None) -> None:
     span = hours or (newest - measured.good["timestamp"].min()) / timedelta(hours=1)
     scored_at = newest if pd.isna(said["scored_at"]) else said["scored_at"]
     found = scores(sensor.id, float(span), newest, scored_at)
+    found = found.assign(reason=[retold(_, why) for why in found["reason"].fillna("")])
     figure = Pen(palette(), _).anomalies(
         sensor,
         measured.good,
@@ -98,7 +100,7 @@ def _tell(_: Words, sensor: Sensor, said: Mapping[Any, Any]) -> None:
     if average is not None and deviation is not None:
         usual = f"{_.number(average, 4)} <small>± {_.number(deviation, 3)} {escape(sensor.unit)}</small>"
         away = (value - average) / deviation if deviation > 0 else 0.0
-        off = _("{count} deviations away", count=f"{away:+.1f}")
+        off = _("{count} deviations away", count=f"{'+' if away > 0 else ''}{_.number(round(away, 1))}")
     cards(
         [
             (_("Status now"), status, _.moment(said["scored_at"])),
@@ -109,7 +111,7 @@ def _tell(_: Words, sensor: Sensor, said: Mapping[Any, Any]) -> None:
     )
     st.html(scale(_, score, _known(said["threshold"])))
     if said["reason"] and isinstance(said["reason"], str):
-        st.markdown(f"**{_('Why')}:** {plain(said['reason'])}")
+        st.markdown(f"**{_('Why')}:** {plain(retold(_, said['reason']))}")
 
 
 def scale(_: Words, score: float, threshold: float | None) -> str:
@@ -136,9 +138,9 @@ def _list_odd(_: Words, sensor: Sensor, found: pd.DataFrame) -> None:
     table = pd.DataFrame(
         {
             "when": [_.moment(at) for at in newest["timestamp"]],
-            "value": newest["value"].to_numpy(float),
+            "value": [_.number(value) for value in newest["value"]],
             "score": newest["anomaly_score"].to_numpy(float),
-            "why": newest["reason"].fillna("").to_numpy(),
+            "why": newest["reason"].to_numpy(),
         }
     )
     st.dataframe(
@@ -146,7 +148,9 @@ def _list_odd(_: Words, sensor: Sensor, found: pd.DataFrame) -> None:
         hide_index=True,
         column_config={
             "when": st.column_config.TextColumn(_("When"), width="small"),
-            "value": st.column_config.NumberColumn(f"{_('Value')} {sensor.unit}".strip(), width="small"),
+            "value": st.column_config.TextColumn(
+                f"{_('Value')} {sensor.unit}".strip(), width="small", alignment="right"
+            ),
             "score": st.column_config.ProgressColumn(
                 _("Score"), min_value=0, max_value=1, format="%.2f", width="small"
             ),

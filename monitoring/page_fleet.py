@@ -24,11 +24,13 @@ from monitoring.fleet_view import (
     undecided,
     untrained,
 )
-from monitoring.page_alerts import alert_mark, alert_name, alert_words
+from monitoring.letters import alert_name
+from monitoring.page_alerts import alert_mark, alert_words
 from monitoring.page_data import newest_values
-from monitoring.page_look import cards, mark, palette, plain, sparkline
+from monitoring.page_look import cards, mark, palette, plain, sparkline, table_height
 from monitoring.page_state import choose, live, plant
 from monitoring.page_words import kind_name, lasting
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from training.kinds import Kind
 from training.sensors import Sensor
@@ -136,7 +138,7 @@ def _list(_: Words, view: FleetView, concerns: list[Concern]) -> None:
 
 def _row(_: Words, view: FleetView, concern: Concern, place: int) -> None:
     sensor = view.sensors[concern.sensor_id]
-    sign, name, picture, what, way = st.columns([1.5, 2.6, 1.9, 5, 0.9], vertical_alignment="center")
+    sign, name, picture, what, way = st.columns([1.5, 2.6, 1.6, 4.6, 1.4], vertical_alignment="center")
     with sign:
         alert = concern.alert
         st.html(alert_mark(_, alert) if alert else mark(concern.weight, topic_words(_, concern)))
@@ -194,12 +196,12 @@ def what_words(_: Words, concern: Concern, sensor: Sensor) -> str:
         return f"{alert_name(_, concern.alert)}: {alert_words(_, concern.alert, sensor)}"
     kind = kind_name(_, concern.kind) if concern.kind else ""
     if concern.topic is Topic.DECISION:
-        return _("A {kind} waits for a decision. The gate: {gate}", kind=kind, gate=concern.what)
+        return _("A {kind} waits for a decision. The gate: {gate}", kind=kind, gate=retold(_, concern.what))
     if concern.topic is Topic.UNTRAINED and concern.kind is None:
         return _("There are readings enough for both models, and none was trained yet.")
     if concern.topic is Topic.UNTRAINED:
         return _("There are readings enough for a {kind}, and none was trained yet.", kind=kind)
-    return concern.what
+    return retold(_, concern.what)
 
 
 def _table(_: Words, view: FleetView, models: Models | None) -> None:
@@ -208,12 +210,12 @@ def _table(_: Words, view: FleetView, models: Models | None) -> None:
     event = st.dataframe(
         table,
         hide_index=True,
-        height=min(560, 38 + 35 * len(table)),
+        height=table_height(len(table), 560),
         key="fleet-table",
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "status": st.column_config.TextColumn(_("Status"), width="small"),
+            "status": st.column_config.TextColumn(_("Status"), width=110),
             "sensor": st.column_config.TextColumn(_("Sensor")),
             "name": st.column_config.TextColumn(_("Name")),
             "platform": st.column_config.TextColumn(_("Platform")),
@@ -255,7 +257,7 @@ def sensor_table(_: Words, view: FleetView, models: Models | None) -> pd.DataFra
                 "value": f"{_.number(row['value'])} {sensor.unit}".strip() if known else "",
                 "when": _.moment(row["timestamp"]) if known else "",
                 "score": float(row["anomaly_score"]) if scored else None,
-                "why": row["reason"] if isinstance(row["reason"], str) else "",
+                "why": retold(_, row["reason"]) if isinstance(row["reason"], str) else "",
                 "models": "" if models is None else models_of(_, models, sensor_id),
             }
         )

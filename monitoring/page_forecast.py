@@ -27,6 +27,7 @@ from monitoring.page_links import links_of
 from monitoring.page_look import cards, mark, palette, plain
 from monitoring.page_state import choose, chosen_number, live, pick_hours, pick_sensor, plant, title_of
 from monitoring.page_words import direction_words, forecast_quality, lasting, volatility_words
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from training.errors import DataError, RegistryError
 from training.fitted_forecaster import FARTHEST
@@ -151,7 +152,7 @@ def _show_quality(_: Words, sensor: Sensor, newest: datetime) -> None:
         st.caption(_("The registry has not been read yet."))
         return
     if model.status != "serving":
-        gate = plain(str(model.detail.get("gate", "")))
+        gate = plain(retold(_, str(model.detail.get("gate", ""))))
         told = _("No forecaster serves this sensor: this is the naive forecast.")
         st.warning(f"{told} {gate}")
     measures = forecast_quality(_, model.metrics, sensor.unit, usual_range(sensor.id, newest))

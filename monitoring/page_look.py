@@ -8,9 +8,11 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
+
+from monitoring.alert_kinds import SIGNS
 
 FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
 
@@ -68,8 +70,6 @@ DARK = Palette(
     danger="#ff9466",
     critical="#ff8095",
 )
-# A sign beside each colour: who does not see the colour sees the shape.
-SIGNS = ("✓", "○", "●", "▲", "◆")
 
 OPTIONS: dict[str, Any] = {
     f"theme.{name}.{option}": value
@@ -164,6 +164,11 @@ def cards(shown: list[tuple[str, str, str]]) -> None:
     st.html(f'<div class="sp-cards">{inner}</div>')
 
 
+def table_height(rows: int, most: int) -> int | Literal["content"]:
+    """How tall a table is: as its rows are, and at most so many pixels; what is more, one scrolls to."""
+    return "content" if HEADER + ROW * rows <= most else most
+
+
 def sparkline(values: Sequence[float], colours: Palette, weight: int, told: str) -> str:
     """The newest readings as a small picture, the last one marked; `told` is for those who cannot see it."""
     if len(values) < 2:
@@ -198,6 +203,7 @@ def plain(text: str) -> str:
 MARKDOWN = frozenset("\\`*_{}[]<>#+|~$:!&")
 PARTS = ("text", "faint", "line", "card")
 WIDE, TALL = 160, 30  # of a small picture
+HEADER, ROW = 38, 35  # of a table, in pixels, at most
 
 
 def _both() -> tuple[tuple[str, Palette], ...]:

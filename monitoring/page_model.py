@@ -18,6 +18,7 @@ from monitoring.page_login import needs
 from monitoring.page_look import cards, mark
 from monitoring.page_state import attempt, caller, plant
 from monitoring.page_words import drift_words, grades_words, kind_name
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from serving.tokens import Role
 from training.kinds import Kind
@@ -42,7 +43,7 @@ def show_model(
     gate = str(outcome.detail.get("gate") or "")
     if gate:
         passed = gate.startswith(PASSED)
-        st.html(f"<p>{mark(0 if passed else 2, _('Gate'))} {escape(gate)}</p>")
+        st.html(f"<p>{mark(0 if passed else 2, _('Gate'))} {escape(retold(_, gate))}</p>")
     if check is not None:
         _drift(_, check)
     links_of(_, outcome)
@@ -61,9 +62,9 @@ def _drift(_: Words, check: DriftCheck) -> None:
     if (alarms := check.quality.get("alarms_per_day")) is not None:
         below.append(_("{count} alarms a day of late", count=_.number(alarms, 2)))
     if check.advice:
-        below.append(check.advice)
+        below.append(retold(_, check.advice))
     st.html(
-        f"<p>{mark(weight, words)} {escape(check.reason)}<br>"
+        f"<p>{mark(weight, words)} {escape(retold(_, check.reason))}<br>"
         f'<small class="sp-faint">{escape(" · ".join(below))}</small></p>'
     )
     if check.run_id:
@@ -106,7 +107,7 @@ def version_table(_: Words, found: list[Version], aliases: dict[str, object]) ->
             "version": f"v{version.number}",
             "alias": ", ".join(alias for alias, number in aliases.items() if number == version.number),
             "made": _.moment(version.created.replace(tzinfo=None)),
-            "gate": version.tags.get("gate", ""),
+            "gate": retold(_, version.tags.get("gate", "")),
         }
         for version in found
     ]

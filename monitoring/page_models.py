@@ -9,14 +9,15 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
-from monitoring.alert_kinds import AlertType
+from monitoring.alert_kinds import SIGNS, AlertType
 from monitoring.drift_checks import DriftCheck
 from monitoring.fleet_view import FleetView, Models
 from monitoring.page_alerts import show_alerts
-from monitoring.page_look import SIGNS, cards, mark, plain
+from monitoring.page_look import cards, mark, plain, table_height
 from monitoring.page_model import show_model
 from monitoring.page_state import choose, live, pick_sensor, plant, title_of
 from monitoring.page_words import drift_words, kind_name, lasting
+from monitoring.retelling import retold
 from monitoring.translation import Words
 from training.kinds import Kind
 from training.outcomes import Outcome
@@ -52,10 +53,11 @@ def _show_fleet(_: Words) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(460, 38 + 35 * max(1, len(table))),
+        height=table_height(len(table), 460),
         key="models-table",
         on_select=_choose_row,
         selection_mode="single-row",
+        placeholder="-",
         column_config={
             "sensor": st.column_config.TextColumn(_("Sensor")),
             "name": st.column_config.TextColumn(_("Name")),
@@ -166,7 +168,7 @@ def gate_of(_: Words, both: Mapping[Kind, Outcome]) -> str:
     for kind, outcome in both.items():
         gate = str(outcome.detail.get("gate") or "")
         if gate and not gate.startswith(PASSED):
-            told.append(f"▲ {kind_name(_, kind)}: {gate}")
+            told.append(f"▲ {kind_name(_, kind)}: {retold(_, gate)}")
     if told:
         return "; ".join(told)
     return f"✓ {_('passed')}" if any(outcome.version for outcome in both.values()) else ""

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from monitoring.alert_kinds import SIGNS
 from monitoring.page_data import model_of, quality, step_of
 from monitoring.page_login import needs
-from monitoring.page_look import SIGNS
 from monitoring.page_state import attempt, caller, live, plant, title_of
 from monitoring.page_training_run import show_runs
 from monitoring.page_words import kind_name, lasting
+from monitoring.retelling import retold
 from monitoring.trainings import TrainingStore, Wish, start
 from monitoring.translation import Words
 from serving.tokens import Role
@@ -133,7 +134,7 @@ def _requirement(
     newest = plant().fleet.look().newest_of(sensor.id)
     found = quality(sensor.id, newest)
     todo = [advice(_, sensor, kind, window, able, found) for kind in kinds]
-    said = [*dict.fromkeys(filter(None, todo)), *found["reasons"]]
+    said = [*dict.fromkeys(filter(None, todo)), *(retold(_, reason) for reason in found["reasons"])]
     return {
         "sensor": sensor.id,
         "readings": found["readings"],

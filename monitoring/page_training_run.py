@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from monitoring.page_look import SIGNS, plain
+from monitoring.alert_kinds import SIGNS
+from monitoring.page_look import plain, table_height
 from monitoring.page_state import plant
 from monitoring.page_words import kind_name, lasting
+from monitoring.retelling import retold
 from monitoring.trainings import Training, TrainingStore, seconds_left
 from monitoring.translation import Words
 
@@ -107,7 +109,7 @@ def _table(_: Words, rows: Sequence[Mapping[str, Any]]) -> None:
                 "sensor": row["sensor_id"],
                 "kind": kind_name(_, row["kind"]),
                 "version": f"v{row['version']}" if row["version"] else "",
-                "why": row["error"] or row["gate"] or "",
+                "why": row["error"] or retold(_, row["gate"] or ""),
             }
             for row in sorted(rows, key=lambda row: -weight_of(str(row["status"])))
         ]
@@ -115,7 +117,7 @@ def _table(_: Words, rows: Sequence[Mapping[str, Any]]) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(290, 38 + 35 * len(table)),
+        height=table_height(len(table), 290),
         column_config={
             "result": st.column_config.TextColumn(_("Result")),
             "sensor": st.column_config.TextColumn(_("Sensor")),

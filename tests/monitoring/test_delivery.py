@@ -298,6 +298,6 @@ def test_messages_speak_the_language_and_the_clock_of_the_site(eventful, watched
     acknowledge(watched.workspace, watched.alerts("TT-1")[0].id, by="Ana", now=moment(62))
 
     message = Outbox(watched.workspace.engine).waiting("room")[-1].message
-    assert message["title"] == "ATENÇÃO: TT-1 (Anomalia) reconhecido"
+    assert message["title"] == "ATENÇÃO: TT-1, Anomalia: reconhecido"
     assert "desde 01/03/2026 09:20" in message["body"]
     assert "por Ana" in message["body"]

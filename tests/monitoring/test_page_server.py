@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from monitoring import page_server
+from monitoring.alert_kinds import SIGNS
 from monitoring.page_links import run_link, ui_address, version_link
-from monitoring.page_look import DARK, LIGHT, SIGNS, plain
+from monitoring.page_look import DARK, LIGHT, plain
 from monitoring.plant import PageSettings
 from tests.serving.conftest import listening
 from training.errors import ConfigurationError
