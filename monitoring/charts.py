@@ -1,29 +1,35 @@
 """The page's charts: history, forecast, anomalies and scores, in one house style.
 
-Knows figures. What is drawn comes in as frames; words come in translated, names are escaped.
+Knows figures, as the plain values that Plotly's scripts take: its own objects check each line they are given,
+which took ten times as long as drawing. What is drawn comes in as frames; words come in translated, names are
+escaped.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from babel.dates import format_datetime
-from plotly.subplots import make_subplots
 
 from monitoring.page_look import FONT, Palette
 from monitoring.translation import Words
 from training.sensors import Sensor
 
 HEIGHT = 430
+SCORES_BELOW = 0.285  # of a chart's height, where the scores stand below the readings
 CRITICAL = 4  # the weight of a critical limit
+READABLE = 0.05  # of an axis, that two of its lines are apart where each is named
 TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
 # What stands below a season's one turn: how many marks, and how a time is written there.
 SEASONS = {"daily": (8, "HH:mm"), "weekly": (7, "EEE"), "yearly": (12, "MMM")}
+
+Figure = dict[str, Any]
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -69,44 +75,18 @@ class Pen:
         *,
         limits: Sequence[Limit] = (),
         crossings: Sequence[Crossing] = (),
-    ) -> go.Figure:
+    ) -> Figure:
         """What was measured, what is expected, its band, the limits, and where one may be crossed."""
-        _, colours, figure = self.words, self.palette, self._figure(sensor)
-        figure.add_scatter(
-            x=self.clock(history["timestamp"]),
-            y=history["value"],
-            name=_("Measured"),
-            mode="lines",
-            line={"color": colours.history, "width": 1.6},
-            connectgaps=False,
-        )
-        joined = _joined(history, forecast)
-        times = self.clock(joined["timestamps"])
-        for column, fill in (("upper_bound", None), ("lower_bound", "tonexty")):
-            figure.add_scatter(
-                x=times,
-                y=joined[column],
-                name=_("Where 95 % are expected"),
-                mode="lines",
-                line={"color": colours.forecast, "width": 0.6},
-                fill=fill,
-                fillcolor=colours.band,
-                showlegend=fill is not None,
-                hoverinfo="skip",
-            )
-        figure.add_scatter(
-            x=times,
-            y=joined["forecasted_values"],
-            name=_("Expected"),
-            mode="lines",
-            line={"color": colours.forecast, "width": 2.4, "dash": "dash"},
-            customdata=np.column_stack([joined["lower_bound"], joined["upper_bound"]]),
-            hovertemplate="%{y:.5g}  (%{customdata[0]:.5g} … %{customdata[1]:.5g})",
-        )
         shown = np.concatenate([history["value"], forecast["lower_bound"], forecast["upper_bound"]])
-        self._limits(figure, limits, shown)
-        for crossing in crossings:
-            self._crossing(figure, crossing)
+        span = span_of(shown, limits)
+        figure = self._figure(HEIGHT)
+        figure["data"] = [
+            self._measured(history),
+            *self._expected(_joined(history, forecast)),
+            *(self._crossing(crossing) for crossing in crossings),
+        ]
+        figure["layout"]["yaxis"] |= _titled(axis_title(sensor)) | _ranged(span)
+        self._limits(figure, limits, span)
         self._now(figure, history)
         return figure
 
@@ -119,223 +99,281 @@ class Pen:
         average: float | None,
         deviation: float | None,
         limits: Sequence[Limit] = (),
-    ) -> go.Figure:
+    ) -> Figure:
         """Readings with the odd ones marked, over their scores and the threshold."""
+        _, span = self.words, span_of(history["value"].to_numpy(), limits)
+        figure = self._figure(HEIGHT + 90)
+        figure["data"] = [self._measured(history), self._odd(scores), self._scores(scores)]
+        layout = figure["layout"]
+        layout["xaxis2"] = layout["xaxis"] | {"anchor": "y2"}
+        layout["xaxis"] |= {"matches": "x2", "showticklabels": False}
+        layout["yaxis2"] = layout["yaxis"] | {
+            **_titled(_("Score")),
+            "anchor": "x2",
+            "domain": [0, SCORES_BELOW],
+            "range": [0, 1.02],
+            "dtick": 0.5,
+        }
+        layout["yaxis"] |= {
+            **_titled(axis_title(sensor)),
+            "anchor": "x",
+            "domain": [SCORES_BELOW + 0.05, 1],
+            **_ranged(span),
+        }
+        self._usual(figure, average, deviation, span)
+        self._limits(figure, limits, span)
+        self._threshold(figure, scores)
+        return figure
+
+    def component(self, frame: pd.DataFrame, *, unit: str, season: str | None) -> Figure:
+        """One part of a forecaster: its trend, or one turn of a season by the reader's clock."""
+        figure = self._figure(210)
+        shown = frame.assign(timestamps=self.clock(frame["timestamps"]))
+        if season in SEASONS:
+            shown = turned(frame, shown)
+            count, pattern = SEASONS[season]
+            marks = shown["timestamps"].iloc[:: max(1, len(shown) // count)]
+            texts = [format_datetime(mark, pattern, locale=self.words.language) for mark in marks]
+            figure["layout"]["xaxis"] |= {"tickvals": marks, "ticktext": texts, "showspikes": False}
+            figure["layout"]["hovermode"] = "closest"
+        line = _line(
+            shown["timestamps"], shown["value"], "", self.palette.forecast, 2, hovertemplate="%{y:.4g}"
+        )
+        figure["data"] = [line | {"showlegend": False}]
+        figure["layout"]["yaxis"] |= _titled(unit)
+        return figure
+
+    def _figure(self, height: int) -> Figure:
+        colours, language = self.palette, self.words.language
+        axis = {"gridcolor": colours.line, "linecolor": colours.line, "zeroline": False, "ticks": ""}
+        axis |= {"automargin": True}
+        # Where nothing was scored yet, there is no time to tell the axis by.
+        times = axis | {"type": "date", "showgrid": False, "hoverformat": HOVER.get(language, HOVER["en"])}
+        if language.startswith("pt"):
+            times["tickformatstops"] = NUMBERED  # the charts' own names of months are English
+        layout = {
+            "template": {},
+            "height": height,
+            "margin": {"l": 8, "r": 8, "t": 36, "b": 44},
+            "font": {"family": FONT, "size": 13, "color": colours.text},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "hovermode": "x unified",
+            "hoverlabel": {
+                "bgcolor": colours.card,
+                "bordercolor": colours.line,
+                "font": {"color": colours.text},
+            },
+            "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "traceorder": "normal"},
+            "separators": ",." if language.startswith("pt") else ".,",
+            "uirevision": "kept",  # a refresh leaves what the reader has zoomed into
+            "xaxis": times,
+            "yaxis": axis,
+            "shapes": [],
+            "annotations": [],
+        }
+        return {"data": [], "layout": layout}
+
+    def _measured(self, history: pd.DataFrame) -> Figure:
+        _, times = self.words, self.clock(history["timestamp"])
+        return _line(times, history["value"], _("Measured"), self.palette.history, 1.6)
+
+    def _expected(self, joined: pd.DataFrame) -> list[Figure]:
+        """The edges of the band, then what is expected."""
+        _, colours, times = self.words, self.palette, self.clock(joined["timestamps"])
+        upper, lower = (
+            _line(times, joined[column], _("Where 95 % are expected"), colours.forecast, 0.6)
+            | {"hoverinfo": "skip", "showlegend": filled}
+            | ({"fill": "tonexty", "fillcolor": colours.band} if filled else {})
+            for column, filled in (("upper_bound", False), ("lower_bound", True))
+        )
+        expected = _line(
+            times, joined["forecasted_values"], _("Expected"), colours.forecast, 2.4, dash="dash"
+        )
+        expected["customdata"] = np.column_stack([joined["lower_bound"], joined["upper_bound"]])
+        expected["hovertemplate"] = "%{y:.5g}  (%{customdata[0]:.5g} … %{customdata[1]:.5g})"
+        return [upper, lower, expected]
+
+    def _odd(self, scores: pd.DataFrame) -> Figure:
         _, colours = self.words, self.palette
-        figure = make_subplots(
-            rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05
-        )
-        self._styled(figure, HEIGHT + 90)
-        figure.add_scatter(
-            x=self.clock(history["timestamp"]),
-            y=history["value"],
-            name=_("Measured"),
-            mode="lines",
-            line={"color": colours.history, "width": 1.6},
-            row=1,
-            col=1,
-        )
         odd = scores[scores["is_anomaly"].fillna(value=False).astype(bool)]
-        figure.add_scatter(
-            x=self.clock(odd["timestamp"]),
-            y=odd["value"],
-            name=_("Odd"),
-            mode="markers",
-            marker={
+        why = [escape(text or "") for text in odd["reason"].fillna("")]
+        return {
+            "type": "scatter",
+            "x": self.clock(odd["timestamp"]),
+            "y": odd["value"],
+            "name": _("Odd"),
+            "mode": "markers",
+            "marker": {
                 "color": colours.danger,
                 "size": 10,
                 "symbol": "triangle-up",
                 "line": {"color": colours.text, "width": 0.6},
             },
-            customdata=np.column_stack(
-                [odd["anomaly_score"], [escape(text or "") for text in odd["reason"].fillna("")]]
-            ),
-            hovertemplate="%{y:.5g}<br>" + _("score") + " %{customdata[0]:.2f}<br>%{customdata[1]}",
-            row=1,
-            col=1,
-        )
-        self._usual(figure, average, deviation)
-        self._limits(figure, limits, history["value"].to_numpy(), row=1)
-        figure.add_scatter(
-            x=self.clock(scores["timestamp"]),
-            y=scores["anomaly_score"],
-            name=_("Score"),
-            mode="lines",
-            line={"color": colours.forecast, "width": 1.3},
-            fill="tozeroy",
-            fillcolor=colours.band,
+            "customdata": np.column_stack([odd["anomaly_score"], why]),
+            "hovertemplate": "%{y:.5g}<br>" + _("score") + " %{customdata[0]:.2f}<br>%{customdata[1]}",
+        }
+
+    def _scores(self, scores: pd.DataFrame) -> Figure:
+        _, colours, times = self.words, self.palette, self.clock(scores["timestamp"])
+        line = _line(
+            times,
+            scores["anomaly_score"],
+            _("Score"),
+            colours.forecast,
+            1.3,
             hovertemplate="%{y:.2f}",
-            row=2,
-            col=1,
         )
-        self._threshold(figure, scores)
-        figure.update_yaxes(title_text=escape(axis_title(sensor)), row=1, col=1)
-        figure.update_yaxes(title_text=_("Score"), range=[0, 1.02], dtick=0.5, row=2, col=1)
-        return figure
+        return line | {"fill": "tozeroy", "fillcolor": colours.band, "xaxis": "x2", "yaxis": "y2"}
 
-    def component(self, frame: pd.DataFrame, *, unit: str, season: str | None) -> go.Figure:
-        """One part of a forecaster: its trend, or one turn of a season by the reader's clock."""
-        figure = go.Figure()
-        self._styled(figure, 210)
-        shown = frame.assign(timestamps=self.clock(frame["timestamps"]))
-        if season in SEASONS:
-            shown = turned(frame, shown)
-        figure.add_scatter(
-            x=shown["timestamps"],
-            y=shown["value"],
-            mode="lines",
-            line={"color": self.palette.forecast, "width": 2},
-            showlegend=False,
-            hovertemplate="%{y:.4g}",
-        )
-        figure.update_yaxes(title_text=escape(unit))
-        if season in SEASONS:
-            count, pattern = SEASONS[season]
-            marks = shown["timestamps"].iloc[:: max(1, len(shown) // count)]
-            texts = [format_datetime(mark, pattern, locale=self.words.language) for mark in marks]
-            figure.update_xaxes(tickvals=marks, ticktext=texts, showspikes=False)
-            figure.update_layout(hovermode="closest")
-        return figure
+    def _crossing(self, crossing: Crossing) -> Figure:
+        [moment] = self.clock([crossing.at])
+        return {
+            "type": "scatter",
+            "x": [moment],
+            "y": [crossing.limit.value],
+            "mode": "markers",
+            "marker": {"symbol": "diamond", "size": 12, "color": self.palette.of(crossing.weight)},
+            "name": escape(crossing.sentence),
+            "hovertemplate": escape(crossing.sentence),
+        }
 
-    def _figure(self, sensor: Sensor) -> go.Figure:
-        figure = go.Figure()
-        self._styled(figure, HEIGHT)
-        figure.update_yaxes(title_text=escape(axis_title(sensor)))
-        return figure
-
-    def _styled(self, figure: go.Figure, height: int) -> None:
-        colours = self.palette
-        axis = {"gridcolor": colours.line, "linecolor": colours.line, "zeroline": False, "ticks": ""}
-        figure.update_layout(
-            height=height,
-            margin={"l": 8, "r": 8, "t": 36, "b": 44},
-            font={"family": FONT, "size": 13, "color": colours.text},
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-            hovermode="x unified",
-            hoverlabel={
-                "bgcolor": colours.card,
-                "bordercolor": colours.line,
-                "font": {"color": colours.text},
-            },
-            legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "traceorder": "normal"},
-            separators=",." if self.words.language.startswith("pt") else ".,",
-            uirevision="kept",  # a refresh leaves what the reader has zoomed into
-        )
-        # Where nothing was scored yet, there is no time to tell the axis by.
-        figure.update_xaxes(
-            **axis, type="date", showgrid=False, hoverformat=HOVER.get(self.words.language, HOVER["en"])
-        )
-        if self.words.language.startswith("pt"):
-            figure.update_xaxes(tickformatstops=NUMBERED)  # the charts' own names of months are English
-        figure.update_yaxes(**axis, automargin=True)
-
-    def _limits(
-        self, figure: go.Figure, limits: Sequence[Limit], shown: np.ndarray, *, row: int | None = None
-    ) -> None:
+    def _limits(self, figure: Figure, limits: Sequence[Limit], span: Range | None) -> None:
         """Lines at the limits; one so far away that it would flatten the readings is named at the edge."""
-        finite = shown[np.isfinite(shown)]
-        if not len(finite):
-            return
-        place = {} if row is None else {"row": row, "col": 1}
-        low, high = float(finite.min()), float(finite.max())
-        room = (high - low) or abs(high) or 1.0
-        near = [one for one in limits if low - one.reach * room <= one.value <= high + one.reach * room]
-        low, high = min([low, *(one.value for one in near)]), max([high, *(one.value for one in near)])
-        margin = 0.06 * ((high - low) or abs(high) or 1.0)
-        figure.update_yaxes(range=[low - margin, high + margin], **place)
-        for limit in limits:
+        low, high = span or (np.nan, np.nan)
+        for limit in limits if span else ():
             colour = self.palette.of(limit.weight)
-            named = {"text": escape(limit.name), "font": {"color": colour, "size": 12}}
-            if limit in near:
-                figure.add_hline(
-                    y=limit.value,
-                    line={"color": colour, "width": 1.4, "dash": "dot"},
-                    annotation=named,
-                    annotation_position="top left",
-                    **place,
-                )
+            if low <= limit.value <= high:
+                _mark_across(figure, limit.value, limit.name, colour, dash="dot", side="left")
             else:
                 above = limit.value > high
-                figure.add_annotation(
-                    **named | {"text": f"{'↑' if above else '↓'} {escape(limit.name)}"},
-                    x=0,
-                    xref="x domain",
-                    xanchor="left",
-                    y=1 if above else 0,
-                    yref="y domain",
-                    yanchor="top" if above else "bottom",
-                    showarrow=False,
-                )
+                text = f"{'↑' if above else '↓'} {limit.name}"
+                edge = {"y": 1 if above else 0, "yref": "y domain", "yanchor": "top" if above else "bottom"}
+                figure["layout"]["annotations"].append(_note(text, colour, "left", 12) | edge)
 
-    def _crossing(self, figure: go.Figure, crossing: Crossing) -> None:
-        colour = self.palette.of(crossing.weight)
-        [moment] = self.clock([crossing.at])
-        figure.add_scatter(
-            x=[moment],
-            y=[crossing.limit.value],
-            mode="markers",
-            marker={"symbol": "diamond", "size": 12, "color": colour},
-            name=crossing.sentence,
-            hovertemplate=escape(crossing.sentence),
-        )
-
-    def _now(self, figure: go.Figure, history: pd.DataFrame) -> None:
+    def _now(self, figure: Figure, history: pd.DataFrame) -> None:
         if history.empty:
             return
-        [moment] = self.clock([history["timestamp"].iloc[-1]])
-        figure.add_vline(x=moment, line={"color": self.palette.usual, "width": 1, "dash": "dot"})
-        figure.add_annotation(
-            x=moment,
-            y=1,
-            yref="paper",
-            text=self.words("newest reading"),
-            showarrow=False,
-            xanchor="right",
-            yanchor="top",
-            xshift=-4,
-            font={"color": self.palette.faint, "size": 12},
+        _, [moment] = self.words, self.clock([history["timestamp"].iloc[-1]])
+        line = {"color": self.palette.usual, "width": 1, "dash": "dot"}
+        figure["layout"]["shapes"].append(
+            {"type": "line", "x0": moment, "x1": moment, "yref": "y domain", "y0": 0, "y1": 1, "line": line}
         )
+        note = _note(_("newest reading"), self.palette.faint, "right", 12)
+        place = {"x": moment, "xref": "x", "xshift": -4, "y": 1, "yref": "paper", "yanchor": "top"}
+        figure["layout"]["annotations"].append(note | place)
 
-    def _usual(self, figure: go.Figure, average: float | None, deviation: float | None) -> None:
+    def _usual(
+        self, figure: Figure, average: float | None, deviation: float | None, span: Range | None
+    ) -> None:
         if average is None or deviation is None:
             return
         _, colours = self.words, self.palette
-        figure.add_hrect(
-            y0=average - deviation,
-            y1=average + deviation,
-            fillcolor=colours.usual,
-            opacity=0.12,
-            line_width=0,
-            row=1,
-            col=1,
+        edges = {"y0": average - deviation, "y1": average + deviation}
+        band = {"type": "rect", "xref": "x domain", "x0": 0, "x1": 1, **edges}
+        figure["layout"]["shapes"].append(
+            band | {"fillcolor": colours.usual, "opacity": 0.12, "line": {"width": 0}}
         )
+        apart = span is None or deviation > READABLE * (span[1] - span[0])
         for value, name in (
-            (average, _("average")),
-            (average + deviation, _("+1 deviation")),
-            (average - deviation, _("-1 deviation")),
+            (average, _("average") if apart else _("average ± deviation")),
+            (average + deviation, _("+1 deviation") if apart else ""),
+            (average - deviation, _("-1 deviation") if apart else ""),
         ):
-            figure.add_hline(
-                y=value,
-                line={"color": colours.usual, "width": 1, "dash": "solid" if value == average else "dot"},
-                annotation={"text": name, "font": {"color": colours.faint, "size": 11}},
-                annotation_position="top right",
-                row=1,
-                col=1,
+            dash = "solid" if value == average else "dot"
+            _mark_across(
+                figure,
+                value,
+                name,
+                colours.usual,
+                dash=dash,
+                side="right",
+                width=1,
+                ink=colours.faint,
+                size=11,
             )
 
-    def _threshold(self, figure: go.Figure, scores: pd.DataFrame) -> None:
+    def _threshold(self, figure: Figure, scores: pd.DataFrame) -> None:
         known = scores["threshold"].dropna()
         if known.empty:
             return
-        figure.add_hline(
-            y=float(known.iloc[-1]),
-            line={"color": self.palette.danger, "width": 1.2, "dash": "dot"},
-            annotation={"text": self.words("threshold"), "font": {"color": self.palette.danger, "size": 11}},
-            annotation_position="top left",
-            row=2,
-            col=1,
+        _, value, colour = self.words, float(known.iloc[-1]), self.palette.danger
+        _mark_across(
+            figure,
+            value,
+            _("threshold"),
+            colour,
+            dash="dot",
+            side="left",
+            width=1.2,
+            size=11,
+            axis="2",
         )
+
+
+def span_of(shown: np.ndarray, limits: Sequence[Limit]) -> Range | None:
+    """From where to where values are drawn: readings and near limits, with a margin; None without any."""
+    finite = shown[np.isfinite(shown)]
+    if not len(finite):
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    room = (high - low) or abs(high) or 1.0
+    near = [one.value for one in limits if low - one.reach * room <= one.value <= high + one.reach * room]
+    low, high = min([low, *near]), max([high, *near])
+    margin = 0.06 * ((high - low) or abs(high) or 1.0)
+    return low - margin, high + margin
+
+
+def _line(
+    times: pd.Series,
+    values: pd.Series,
+    name: str,
+    colour: str,
+    width: float,
+    *,
+    dash: str = "solid",
+    **more: str,
+) -> Figure:
+    line = {"color": colour, "width": width, "dash": dash}
+    return {"type": "scatter", "mode": "lines", "x": times, "y": values, "name": name, "line": line, **more}
+
+
+def _mark_across(
+    figure: Figure,
+    value: float,
+    name: str,
+    colour: str,
+    *,
+    dash: str,
+    side: str,
+    width: float = 1.4,
+    ink: str | None = None,
+    size: int = 12,
+    axis: str = "",
+) -> None:
+    """A line at a value from end to end, named above it at one side."""
+    x, y = f"x{axis} domain", f"y{axis}"
+    ends = {"xref": x, "x0": 0, "x1": 1, "yref": y, "y0": value, "y1": value}
+    line = {"color": colour, "width": width, "dash": dash}
+    figure["layout"]["shapes"].append({"type": "line", **ends, "line": line})
+    if name:
+        note = _note(name, ink or colour, side, size)
+        figure["layout"]["annotations"].append(note | {"xref": x, "y": value, "yref": y, "yanchor": "bottom"})
+
+
+def _note(text: str, colour: str, side: str, size: int) -> Figure:
+    """Escaped words at the left or right edge."""
+    font = {"color": colour, "size": size}
+    place = {"x": 0 if side == "left" else 1, "xref": "x domain", "xanchor": side}
+    return {"text": escape(text), "font": font, "showarrow": False, **place}
+
+
+def _titled(text: str) -> Figure:
+    return {"title": {"text": escape(text)}}
+
+
+def _ranged(span: Range | None) -> Figure:
+    return {} if span is None else {"range": list(span)}
 
 
 def turned(utc: pd.DataFrame, local: pd.DataFrame) -> pd.DataFrame:

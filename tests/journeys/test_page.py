@@ -315,7 +315,9 @@ def test_five_hundred_sensors_are_no_burden(browser, town, tmp_path_factory):
         reader.open("/", VIEWS["Fleet"])
         reader.see("503")
         for name, awaited in list(VIEWS.items())[1:]:
+            reader.settle()
             reader.tab(name, awaited)
+        reader.settle()
         reader.tab("Fleet", VIEWS["Fleet"])
         keep_times(
             "page-times-503-sensors", {"first view after the start": first.times["open /"], **reader.times}
