@@ -13,6 +13,7 @@ import typer
 
 from training.errors import ConfigurationError
 from training.users import user
+from training.words import amount
 
 if TYPE_CHECKING:
     from monitoring.alert import Alert
@@ -321,7 +322,7 @@ def _row(alert: "Alert") -> dict[str, Any]:
         "state": alert.state.value,
         "since": alert.began_at,
         "last": alert.last_at,
-        "value": alert.evidence.value,
+        "value": None if alert.evidence.value is None else amount(alert.evidence.value),
         "score": alert.evidence.score,
         "acknowledged by": alert.acknowledged_by,
         **said,

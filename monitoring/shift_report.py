@@ -11,22 +11,38 @@ from datetime import datetime
 from pathlib import Path
 
 from openpyxl import Workbook
-from openpyxl.styles import Font
+from openpyxl.styles import Alignment, Font
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.properties import PageSetupProperties
 
 from monitoring.alert import Alert
-from monitoring.alert_kinds import AlertType, State, judgement_name, severity_name, state_name, type_name
+from monitoring.alert_kinds import (
+    SIGNS,
+    AlertType,
+    State,
+    count_of_alerts,
+    judgement_name,
+    severity_name,
+    state_name,
+)
+from monitoring.alert_store import FLOOD
 from monitoring.alerts import list_alerts
+from monitoring.letters import alert_name
+from monitoring.retelling import retold
+from monitoring.risks import Risk, risks_ahead
 from monitoring.translation import Words
 from training.audit import MOVES, PROMOTED, ROLLED_BACK, Deed, deeds
 from training.errors import ConfigurationError
+from training.sensors import Fleet
 from training.workspace import Workspace
 
+WIDEST = 60  # characters, of a column in the sheet
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
 STYLE = """
 @page { size: A4 landscape; margin: 12mm }
 body { font: 12px/1.4 sans-serif; color: #111; margin: 2em auto; max-width: 1200px }
 h1 { font-size: 19px; margin: 0 } h2 { font-size: 14px; margin: 1.6em 0 .4em; break-after: avoid }
-p { color: #555; margin: 0 } table { border-collapse: collapse; width: 100% }
+p { color: #555; margin: .3em 0 0 } table { border-collapse: collapse; width: 100% }
 th { text-align: left; border-bottom: 2px solid #333; white-space: nowrap }
 thead { display: table-header-group } td { border-bottom: 1px solid #ccc; vertical-align: top }
 th, td { padding: 4px 10px 4px 0; overflow-wrap: break-word } td:last-child { min-width: 24em }
@@ -50,27 +66,38 @@ class Report:
     """The page, in one language."""
 
     title: str
+    summary: str
     language: str
     sections: Sequence[Section]
 
 
 def shift_report(workspace: Workspace, *, start: datetime, end: datetime, words: Words) -> Report:
     """What the next shift must know of this one, from start until end (naive UTC)."""
-    _ = words
+    _, fleet = words, workspace.fleet
     found = list_alerts(workspace, alive=None, start=start, end=end)
-    process = [a for a in found if a.topic.type in {AlertType.ANOMALY, AlertType.DRIFT}]
-    ahead = [a for a in found if a.topic.type is AlertType.FORECAST_WARNING and a.state is State.OPEN]
-    faulty = [a for a in found if a.topic.type is AlertType.INSTRUMENT and a.state is not State.CLOSED]
+    instruments = [a for a in found if a.topic.type is AlertType.INSTRUMENT and a.topic.subject != FLOOD]
+    process = [a for a in found if a not in instruments]
+    faulty = [a for a in instruments if a.state is not State.CLOSED]
+    ahead = risks_ahead(workspace, list(fleet.values()), start=end, end=end + (end - start))
     return Report(
         title=_("Shift report {start} to {end}", start=_.moment(start), end=_.moment(end)),
+        summary=_summary(_, found),
         language=_.language,
         sections=(
-            _alerts(_, _("Alerts and verdicts"), _("No alerts."), process),
-            _forecasts(_, ahead),
-            _alerts(_, _("Instruments in fault"), _("No instrument is in fault."), faulty),
+            _alerts(_, fleet, _("Alerts and verdicts"), _("No alerts."), process),
+            _risks(_, ahead),
+            _alerts(_, fleet, _("Instruments in fault"), _("No instrument is in fault."), faulty),
             _model_changes(_, _moves(workspace, start, end)),
         ),
     )
+
+
+def _summary(_: Words, found: Sequence[Alert]) -> str:
+    """The shift in one line."""
+    alive = [alert for alert in found if alert.state is State.OPEN]
+    unseen = sum(alert.acknowledged_at is None for alert in alive)
+    still, nobody = _("{count} still open", count=len(alive)), _("{count} seen by nobody yet", count=unseen)
+    return f"{count_of_alerts(_, len(found))} · {still} · {nobody}"
 
 
 def as_html(report: Report) -> str:
@@ -78,7 +105,7 @@ def as_html(report: Report) -> str:
     parts = [
         f"<!doctype html><html lang='{report.language}'><head><meta charset='utf-8'>",
         f"<title>{html.escape(report.title)}</title><style>{STYLE}</style></head><body>",
-        f"<h1>{html.escape(report.title)}</h1>",
+        f"<h1>{html.escape(report.title)}</h1><p>{html.escape(report.summary)}</p>",
     ]
     for section in report.sections:
         parts.append(f"<h2>{html.escape(section.title)}</h2>")
@@ -104,7 +131,15 @@ def write_excel(report: Report, path: Path) -> None:
             sheet.append([_harmless(cell) for cell in row])
         for cell in sheet[1]:
             cell.font = Font(bold=True)
+        for place, name in enumerate(section.columns):
+            widest = max(len(text) for text in (name, *(row[place] for row in section.rows)))
+            sheet.column_dimensions[get_column_letter(place + 1)].width = min(widest + 2, WIDEST)
+        for row in sheet.iter_rows():
+            for cell in row:
+                cell.alignment = Alignment(vertical="top", wrap_text=True)
         sheet.freeze_panes = "A2"
+        sheet.page_setup.orientation, sheet.page_setup.fitToHeight = "landscape", 0
+        sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     book.save(path)
 
 
@@ -131,22 +166,28 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _alerts(_: Words, title: str, empty: str, found: Sequence[Alert]) -> Section:
+def _alerts(_: Words, fleet: Fleet, title: str, empty: str, found: Sequence[Alert]) -> Section:
     columns = (_("Severity"), _("Type"), _("Sensor"), _("Since"), _("State"), _("Verdict"), _("By"), _("Why"))
     rows = [
         (
-            severity_name(_, alert.severity),
-            " ".join(filter(None, (type_name(_, alert.topic.type), alert.topic.subject))),
-            alert.topic.sensor_id,
+            f"{SIGNS[alert.severity]} {severity_name(_, alert.severity)}",
+            alert_name(_, alert),
+            _named(fleet, alert.topic.sensor_id),
             _.moment(alert.began_at),
             state_name(_, alert.state),
             judgement_name(_, alert.verdict) if alert.verdict else "",
             alert.verdict_by or alert.acknowledged_by or "",
-            " ".join(filter(None, (alert.evidence.reason, alert.note))),
+            " · ".join(filter(None, (retold(_, alert.evidence.reason), alert.note))),
         )
         for alert in found
     ]
     return Section(title, empty, columns, rows)
+
+
+def _named(fleet: Fleet, sensor_id: str) -> str:
+    """A sensor's id with what people call it."""
+    known = fleet.get(sensor_id)
+    return " ".join(filter(None, (sensor_id, known.name if known else "")))
 
 
 def _moves(workspace: Workspace, start: datetime, end: datetime) -> list[Deed]:
@@ -166,23 +207,35 @@ def _model_changes(_: Words, found: Sequence[Deed]) -> Section:
             "" if deed.version is None else str(deed.version),
             str(deed.detail.get("before") or ""),
             deed.who,
-            str(deed.detail.get("gate") or ""),
+            retold(_, str(deed.detail.get("gate") or "")),
         )
         for deed in found
     ]
     return Section(_("Model changes"), _("No model has changed."), columns, rows)
 
 
-def _forecasts(_: Words, found: Sequence[Alert]) -> Section:
-    columns = (_("Sensor"), _("Limit"), _("Reached at"), _("Probability"), _("Why"))
+def _risks(_: Words, found: Sequence[Risk]) -> Section:
+    columns = (
+        _("Sensor"),
+        _("Limit"),
+        _("Newest reading"),
+        _("Reached at"),
+        _("Probability"),
+        _("Forecast from"),
+    )
     rows = [
         (
-            alert.topic.sensor_id,
-            "" if alert.evidence.limit is None else _.number(alert.evidence.limit),
-            "" if alert.evidence.crosses_at is None else _.moment(alert.evidence.crosses_at),
-            "" if alert.evidence.probability is None else _.percent(alert.evidence.probability),
-            alert.evidence.reason,
+            " ".join(filter(None, (risk.sensor.id, risk.sensor.name))),
+            _in_unit(_, risk.limit, risk.sensor.unit),
+            "" if risk.value is None else _in_unit(_, risk.value, risk.sensor.unit),
+            _.moment(risk.at),
+            _.percent(risk.probability),
+            _.moment(risk.foretold_at),
         )
-        for alert in found
+        for risk in found
     ]
-    return Section(_("Limits that may be reached"), _("No limit is expected to be reached."), columns, rows)
+    return Section(_("At risk in the next shift"), _("No critical limit is at risk."), columns, rows)
+
+
+def _in_unit(_: Words, value: float, unit: str) -> str:
+    return f"{_.number(value)} {unit}".strip()

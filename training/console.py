@@ -132,15 +132,15 @@ def show_json(document: Any) -> None:
 def cell(value: Any) -> str:
     """One value as a person reads it.
 
-    >>> cell(0.123456), cell(4743.2), cell(None), cell(True), cell(["a", "b"]), cell(float("nan"))
-    ('0.123', '4,743', '', 'yes', 'a, b', '')
+    >>> cell(0.123456), cell(4743.2), cell(999.9), cell(None), cell(True), cell(["a", "b"])
+    ('0.123', '4,743', '1,000', '', 'yes', 'a, b')
     """
     if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, list | tuple):

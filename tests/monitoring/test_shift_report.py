@@ -8,6 +8,7 @@ import pytest
 import safeplan
 from monitoring.alert_kinds import Judgement
 from monitoring.alerts import judge
+from monitoring.risks import risks_ahead
 from monitoring.shift_report import as_html, shift_report, write_report
 from monitoring.translation import Words
 from tests.watched import moment, wander
@@ -37,10 +38,28 @@ def page(shift, language="en"):
 def test_each_table_holds_what_belongs_to_it(shift):
     alerts, ahead, instruments, _ = page(shift).sections
 
-    assert [row[:3] for row in alerts.rows] == [("danger", "Anomaly", "PT-2")]
-    assert alerts.rows[0][5] == "confirmed"
-    assert [(row[0], row[1]) for row in ahead.rows] == [("PT-1", "30")]
-    assert [row[1:3] for row in instruments.rows] == [("Instrument silent", "TT-1")]
+    assert [row[:3] for row in alerts.rows] == [
+        ("◆ critical", "Forecast warning", "PT-1"),
+        ("▲ danger", "Anomaly", "PT-2"),
+    ]
+    assert alerts.rows[1][5] == "confirmed"
+    assert [row[:2] for row in ahead.rows] == [("PT-1", "30 bar")]
+    assert ahead.rows[0][3:5] == ("2026-03-01 13:30", "100 %")
+    assert [row[1:3] for row in instruments.rows] == [("Instrument (silent)", "TT-1")]
+
+
+def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(watched):
+    """The limit is 30; the band is one to each side, so that 29 is one in forty."""
+    watched.forecast("PT-1", 0, [40.0] * 3)
+    watched.forecast("PT-1", 60, [20.0, 29.4, 29.0, 40.0])
+
+    (risk,) = risks_ahead(
+        watched.workspace, watched.workspace.fleet.match(()), start=moment(61), end=moment(61 + 180)
+    )
+
+    assert (risk.sensor.id, risk.limit, risk.at) == ("PT-1", 30, moment(60 + 120))
+    assert 0.1 < risk.probability < 0.15
+    assert risk.foretold_at == moment(60)
 
 
 def test_what_became_of_models_is_told_to_the_next_shift(shift):
@@ -65,7 +84,8 @@ def test_the_page_speaks_portuguese(shift):
     told = as_html(page(shift, "pt"))
 
     assert "Relatório de turno de 01/03/2026 11:00" in told
-    assert "Limites que podem ser atingidos" in told
+    assert "Em risco no próximo turno" in told
+    assert "nada chega desde" in told
     assert "confirmado" in told
 
 
