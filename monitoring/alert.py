@@ -5,7 +5,7 @@ Knows fields. When they change is told in `life_cycle` (by readings and time) an
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from monitoring.alert_kinds import AlertType, Change, Judgement, Severity, State
 
@@ -24,7 +24,7 @@ class Topic:
 class Evidence:
     """What speaks for an alert: the oddest reading so far, or the worst forecast."""
 
-    weight: float = 0.0  # the heaviest is told
+    weight: float = 0.0  # the heaviest is told; where one is as bad as another, the newest: see `heft`
     value: float | None = None
     score: float | None = None
     threshold: float | None = None
@@ -37,6 +37,15 @@ class Evidence:
     def heavier(self, other: "Evidence | None") -> "Evidence":
         """The one to tell; of two that weigh the same, the older."""
         return self if other is None or self.weight > other.weight else other
+
+
+def heft(at: datetime) -> float:
+    """What evidence weighs of which the newest is to be told: the later, the heavier.
+
+    >>> heft(datetime.fromisoformat("2026-01-01T00:00:01")) - heft(datetime.fromisoformat("2026-01-01"))
+    1.0
+    """
+    return at.replace(tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitoring import watch_store
-from monitoring.alert import Alert, Evidence, Pending, Sign, Topic
+from monitoring.alert import Alert, Evidence, Pending, Sign, Topic, heft
 from monitoring.alert_kinds import AlertType, Severity, State
 from monitoring.alert_rules import RuleBook
 from monitoring.alert_store import AlertStore, key_of
@@ -96,7 +96,7 @@ class AlertEngine:
         sensor = Fleet.of(self.workspace.engine).sensor(str(sensor_id))
         severity, kind = _meant(severity_level, alert_type)
         now, book = self._now(), RuleBook.from_conf()
-        said = Evidence(weight=float(severity), value=sensor_value, reason=notes)
+        said = Evidence(weight=heft(now), value=sensor_value, reason=notes)
         signs = [Sign(now, severity, severity, said), Sign(now + datetime.resolution)]
         pace = book.of(sensor).pace(kind, sensor.step or NO_STEP)
         at_once = replace(pace, hold=dict.fromkeys(pace.hold, NO_STEP))

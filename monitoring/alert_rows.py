@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from monitoring.alert import Alert, Evidence, Pending, Topic
+from monitoring.alert import Alert, Evidence, Pending, Topic, heft
 from monitoring.alert_kinds import AlertType, Judgement, Severity, State
 from training.alert_tables import alerts
 
@@ -36,10 +36,19 @@ def alert_of(row: Mapping[str, Any]) -> Alert:
         "verdict": None if row["verdict"] is None else Judgement(row["verdict"]),
     }
     topic = Topic(AlertType(row["type"]), *(row[name] for name in TOPIC[1:]))
-    # The heaviest evidence is the one that is kept; what it weighs is told by what it says.
-    weight = row["probability"] if row["probability"] is not None else row["score"] or 0.0
-    evidence = Evidence(weight=weight, **{name: row[name] for name in EVIDENCE})
+    evidence = Evidence(weight=_weight(row), **{name: row[name] for name in EVIDENCE})
     return Alert(topic=topic, evidence=evidence, id=row["id"], **own)
+
+
+def _weight(row: Mapping[str, Any]) -> float:
+    """What the evidence that is kept weighs, by what it says."""
+    if row["probability"] is not None:
+        return float(row["probability"])
+    if row["score"] is not None or row["type"] == AlertType.DRIFT.value:
+        return float(row["score"] or 0.0)
+    if row["limit"] is not None and row["value"] is not None:
+        return float(abs(row["value"] - row["limit"]))
+    return heft(row["last_at"])
 
 
 def pending_row(pending: Pending) -> dict[str, Any]:

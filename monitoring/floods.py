@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitoring.alert import Alert, Evidence, Pending, Sign, Topic
+from monitoring.alert import Alert, Evidence, Pending, Sign, Topic, heft
 from monitoring.alert_kinds import State
 from monitoring.alert_store import FLOOD
 from monitoring.budget_settings import BudgetSettings
@@ -48,7 +48,7 @@ def find_flood(
     together = sorted((*members, *joining), key=lambda alert: (alert.began_at, alert.id or 0))
     worst = max((alert.severity for alert in together if alert.state is State.OPEN), default=0)
     topic = standing.topic if standing else _topic(together[0], platform)
-    sign = Sign(now, worst, worst, _evidence(together, settings))
+    sign = Sign(now, worst, worst, _evidence(together, settings, now))
     return Flood(advance(topic, pending, standing, [sign], pace, now=now), joining)
 
 
@@ -69,11 +69,11 @@ def _topic(first: Alert, platform: str) -> Topic:
     return Topic(first.topic.type, first.topic.sensor_id, FLOOD, platform)
 
 
-def _evidence(together: Sequence[Alert], settings: BudgetSettings) -> Evidence:
+def _evidence(together: Sequence[Alert], settings: BudgetSettings, now: datetime) -> Evidence:
     first = together[0]
     told = (
         f"{len(together)} alerts at once (a flood is {settings.flood_alerts} in "
         f"{lasting(settings.flood_within)}); the first was {first.topic.sensor_id} at "
         f"{first.began_at:%Y-%m-%d %H:%M} UTC: {first.evidence.reason}"
     )
-    return Evidence(weight=len(together), value=first.evidence.value, reason=told)
+    return Evidence(weight=heft(now), value=first.evidence.value, reason=told)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitoring.alert import Evidence, Sign
+from monitoring.alert import Evidence, Sign, heft
 from monitoring.alert_kinds import Severity
 from monitoring.alert_rules import InstrumentRules
 from monitoring.habits import Habit, Standing
@@ -74,7 +74,7 @@ def signs_of_freezing(
         if stands and (long or odd.get(reading.at, False)):
             told = f"has not moved from {amount(standing.value, sensor.unit)} for "
             told += f"{lasting(reading.at - standing.since)} ({standing.readings} readings)"
-            evidence = Evidence(weight=standing.readings, value=standing.value, reason=told)
+            evidence = Evidence(heft(reading.at), value=standing.value, reason=told)
             signs.append(Sign(reading.at, BAD, BAD, evidence))
         elif stands:
             signs.append(Sign(reading.at, 0, BAD))
@@ -112,7 +112,7 @@ def signs_of_bad_marks(readings: Sequence[Reading], sensor: Sensor) -> list[Sign
             signs.append(Sign(at))
         else:
             told = f"{amount(value, sensor.unit)} came marked as bad"
-            signs.append(Sign(at, BAD, BAD, Evidence(1.0, value=value, reason=told)))
+            signs.append(Sign(at, BAD, BAD, Evidence(heft(at), value=value, reason=told)))
     return signs
 
 
@@ -133,7 +133,7 @@ def signs_of_silence(
         overdue = None if last is None else last + patience
         if overdue is not None and last is not None and overdue < (arrival or now):
             silent = f"nothing came since {last:%Y-%m-%d %H:%M} UTC; it speaks every {lasting(step)}"
-            signs.append(Sign(overdue, BAD, BAD, Evidence(1.0, reason=silent)))
+            signs.append(Sign(overdue, BAD, BAD, Evidence(heft(overdue), reason=silent)))
         if arrival is not None:
             signs.append(Sign(arrival))
             last = arrival

@@ -53,19 +53,21 @@ def test_a_score_above_the_danger_line_is_severity_three(watched):
 
 
 def test_looking_once_tells_what_looking_each_minute_does(watched):
+    watched.describe({"XT-1": {"platform": "P-48", "low": 0, "high": 100}})
     quiet(watched, "PT-2", "TT-1", until=120)
     watched.read("PT-1", 0, [*wander(40, seed=7), *[10.3] * 40, *wander(40, seed=8)])
     watched.score("PT-1", 0, [0.1] * 10 + [0.7] * 10 + [0.1] * 30 + [0.9] * 30 + [0.1] * 40)
+    watched.read("XT-1", 0, [*wander(20, seed=7), 400.0, 500.0, 300.0, 300.0, *wander(60, seed=8)], quality=1)
 
     watched.watch(120)
-    once = [(a.topic, watched.told(a)) for a in watched.alerts()]
+    once = {a.topic: (a.evidence, watched.told(a)) for a in watched.alerts()}
     with watched.workspace.engine.begin() as connection:
         for table in ("alerts", "alert_changes", "alert_watches"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
     watched.watch_each(0, 120)
 
-    assert [(a.topic, watched.told(a)) for a in watched.alerts()] == once
-    assert len(once) == 2
+    assert {a.topic: (a.evidence, watched.told(a)) for a in watched.alerts()} == once
+    assert {topic.subject for topic in once} == {"", "frozen", "out of range", "marked bad", "silent"}
 
 
 def test_looking_again_changes_nothing(watched):
