@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from sqlalchemy import URL, make_url, select
 
 from benchmarks.serving_processes import BIN, Process, Wire, free_port
 from training.database import ml_predictions, open_database
+from training.kinds import Kind
 from training.readings import ReadingStore
 from training.workspace import Workspace
 
@@ -33,6 +35,7 @@ class House:
     registry: Wire
     database: Wire
     address: URL  # of the database, past the wire
+    home: Path
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         """Status and body of one request, over a connection of its own: any worker may answer.
@@ -61,6 +64,17 @@ class House:
             rows = connection.execute(select(*wanted)).all()
         engine.dispose()
         return {(row[0], row[1], row[2].isoformat(timespec="milliseconds"), row[3]) for row in rows}
+
+    def left(self) -> set[tuple[str, str, str, str]]:
+        """The same of every prediction that waits in a file for the next start."""
+        found = set()
+        for path in (self.home / ".safeplan").glob("predictions-*.jsonl"):
+            for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+                kind = Kind.DETECTOR if "anomaly_score" in row else Kind.FORECASTER
+                moment = datetime.fromtimestamp(round(row["timestamp"], 3), UTC).replace(tzinfo=None)
+                stamp = moment.isoformat(timespec="milliseconds")
+                found.add((row["sensor_id"], kind.model_type, stamp, row["model_version"]))
+        return found
 
 
 @contextmanager
@@ -94,7 +108,7 @@ def furnished(workspace: Workspace, names: Sequence[str], folder: Path, database
         command = [str(BIN / "safeplan"), "serve", "--workers", str(WORKERS), "--port", str(port)]
         server = stack.enter_context(Process(command, environ, folder / "served.log"))
         server.wait_for(f"http://127.0.0.1:{port}/ready")
-        yield House(server, port, to_registry, to_database, address)
+        yield House(server, port, to_registry, to_database, address, workspace.home)
 
 
 @contextmanager

@@ -133,7 +133,9 @@ def under_load(
             "resident_mb_of_all_workers": round(house.server.resident_bytes() / 2**20),
         }
         house.server.end()
-        kept = house.kept()
+        left = house.left()
+        told["predictions_left_for_the_next_start"] = len(left)
+        kept = house.kept() | left
     return told | _judged(noted, happened, broken, kept)
 
 
