@@ -7,7 +7,9 @@ DIR holds `sets.csv` (file, step, horizon, season, week, history_days) and the f
 `series_id,timestamp,value` on the set's own grid. Per series there are five origins over the last fifth of
 its readings; each forecaster gets the days of history before an origin, nothing else. Ours is tuned (40
 trials) and fitted at each origin. Means are taken over origins, then series, then files; CPU-seconds are of
-one forecast, search and fit included.
+one forecast, search and fit included. A peer that fails, or answers with what is no number, answers with
+yesterday again; how often is in the table, what it said in the JSON. Series that leave no origin, and those
+without a change before their first one, which have no MASE, are named.
 """
 
 import argparse
@@ -26,12 +28,13 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.forecast_peers import LIMITS, PEERS, Question
+from benchmarks.forecast_peers import LIMITS, PEERS, Answer, Question
 from training.measures import interval_measures, naive_scales, point_measures
 from training.timegrid import Floats
 
 WIDTH = 0.95
 YARDSTICK = "seasonal naive (day)"
+RIVALS = {"day": YARDSTICK, "week": "seasonal naive (week)", "last": "last value"}
 MEASURES = ["mase", "rmsse", "coverage", "scaled_winkler", "cpu_seconds"]
 
 
@@ -47,26 +50,27 @@ class Task:
     scales: tuple[float, float]  # mean absolute and square change over a season, before the first origin
 
 
-def tasks(folder: Path, *, pattern: str = "*", origins: int = 5) -> Iterator[list[Task]]:
-    """The origins of every series of the folder whose id matches."""
+def tasks(folder: Path, *, pattern: str = "*", origins: int = 5) -> Iterator[tuple[str, list[Task]]]:
+    """Every series of the folder whose id matches, by file and id, with its origins."""
     for row in json.loads(pd.read_csv(folder / "sets.csv").to_json(orient="records")):
         readings = pd.read_csv(folder / row["file"], parse_dates=["timestamp"])
         for series_id, group in readings.groupby("series_id"):
             if fnmatch(str(series_id), pattern):
-                values = group.set_index("timestamp")["value"].asfreq(row["step"])
-                yield list(_tasks_of(values, str(series_id), row, origins))
+                values = group.set_index("timestamp")["value"].sort_index().asfreq(row["step"])
+                yield f"{row['file']} {series_id}", list(_tasks_of(values, str(series_id), row, origins))
 
 
 def _tasks_of(values: pd.Series, series_id: str, row: dict[str, Any], origins: int) -> Iterator[Task]:
     horizon, season = int(row["horizon"]), int(row["season"])
-    week = int(row["week"]) if row["week"] else None
+    week = int(row["week"]) if row.get("week") else None
     numbers = values.to_numpy()
     known = np.flatnonzero(~np.isnan(numbers))
     scales = naive_scales(numbers[: int(known[int(0.8 * len(known))])], season)
     memory: dict[str, Any] = {}
     for number, origin in enumerate(place_origins(numbers, horizon=horizon, origins=origins)):
-        start = values.index[origin] - pd.Timedelta(days=row["history_days"])
-        history = values.iloc[: origin + 1].loc[start:]
+        history = values.iloc[: origin + 1]
+        if row.get("history_days"):
+            history = history.loc[history.index[-1] - pd.Timedelta(days=row["history_days"]) :]
         truth = numbers[origin + 1 : origin + 1 + horizon]
         asked = Question(history, horizon, season, week, WIDTH, memory)
         yield Task(row["file"], series_id, number, asked, truth, scales)
@@ -103,7 +107,7 @@ def _wave() -> Question:
 def judge(name: str, task: Task) -> dict[str, Any]:
     """One peer's measures on one task, with the CPU-seconds it took."""
     began = cpu_seconds()
-    answer = PEERS[name](task.asked)
+    answer, failure = answered(name, task.asked)
     spent = cpu_seconds() - began
     absolute, square = task.scales
     point = point_measures(task.truth, answer.values, absolute_scale=absolute, square_scale=square)
@@ -115,10 +119,22 @@ def judge(name: str, task: Task) -> dict[str, Any]:
         "origin": task.origin,
         **point,
         **interval,
-        "scaled_winkler": interval["winkler"] / absolute,
+        "scaled_winkler": interval["winkler"] / absolute if absolute > 0 else np.nan,
         "cpu_seconds": spent,
         "note": answer.note,
+        "failure": failure,
     }
+
+
+def answered(name: str, asked: Question) -> tuple[Answer, str]:
+    """What a peer said, or yesterday again with the reason why it said nothing that can be judged."""
+    try:
+        answer = PEERS[name](asked)
+    except Exception as error:  # noqa: BLE001  peers fail in ways of their own, and one failure must not end the run
+        return PEERS[YARDSTICK](asked), repr(error)
+    if not all(np.isfinite(part).all() for part in (answer.values, answer.lower, answer.upper)):
+        return PEERS[YARDSTICK](asked), "answered with what is no number"
+    return answer, ""
 
 
 def cpu_seconds() -> float:
@@ -133,15 +149,39 @@ def macro(results: pd.DataFrame) -> pd.DataFrame:
     total = by_file.groupby("peer").mean()
     total["coverage_mean"] = by_series.groupby("peer")["coverage"].mean()
     total["coverage_least"] = by_series.groupby("peer")["coverage"].min()
+    total["failures"] = (results["failure"] != "").groupby(results["peer"]).sum()
     return total.join(by_file["mase"].unstack("file")).sort_values("mase")
 
 
-def against(results: pd.DataFrame, yardstick: str) -> pd.DataFrame:
-    """Our MASE and a yardstick's, series by series, the worst ratio first; above 1 we lose."""
-    mean = results.groupby(["peer", "series_id"])["mase"].mean().unstack("peer")[["ours", yardstick]]
-    coverage = results[results["peer"] == "ours"].groupby("series_id")["coverage"].mean()
-    ratio = mean["ours"] / mean[yardstick]
-    return mean.assign(ratio=ratio, coverage=coverage).sort_values("ratio", ascending=False)
+def against(results: pd.DataFrame) -> pd.DataFrame:
+    """Our MASE series by series, its ratio to the naive ones' that ran, and our coverage; the worst first.
+
+    Above 1 we lose. Both without any error is a draw.
+    """
+    series = [results["file"], results["series_id"]]
+    mean = results.groupby([*series, results["peer"]])[["mase", "coverage"]].mean().unstack("peer")
+    mase = mean["mase"]
+    ran = {short: name for short, name in RIVALS.items() if name in mase}
+    ratios = {
+        f"by {short}": (mase["ours"] / mase[name]).mask((mase["ours"] == 0) & (mase[name] == 0), 1.0)
+        for short, name in ran.items()
+    }
+    table = pd.DataFrame(
+        {"ours": mase["ours"], **{short: mase[name] for short, name in ran.items()}, **ratios}
+    )
+    table["coverage"] = mean["coverage"]["ours"]
+    return table.sort_values("by day", ascending=False)
+
+
+def told(found: list[list[Task]], results: pd.DataFrame, empty: list[str]) -> list[str]:
+    """What is missing from the means, a line each."""
+    lines = [f"{len(found)} series, {sum(map(len, found))} origins", "", *LIMITS]
+    if empty:
+        lines.append(f"no origin in the last fifth with half a horizon known after it: {', '.join(empty)}")
+    unscaled = sorted(set(results[results["mase"].isna()]["series_id"]))
+    if unscaled:
+        lines.append(f"no MASE, for nothing changes before the first origin: {', '.join(unscaled)}")
+    return lines
 
 
 def main() -> None:
@@ -157,24 +197,25 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args()
 
-    found = list(tasks(asked.data, pattern=asked.series, origins=asked.origins))
+    named = dict(tasks(asked.data, pattern=asked.series, origins=asked.origins))
+    found, empty = [t for t in named.values() if t], [name for name, t in named.items() if not t]
     if not found:
-        parser.error(f"{asked.data}/sets.csv names no series that matches {asked.series!r}")
+        parser.error(f"{asked.data}/sets.csv names no series with an origin that matches {asked.series!r}")
     runs = joblib.Parallel(n_jobs=asked.jobs, return_as="generator")(
         joblib.delayed(run)(series, asked.peers) for series in found
     )
     judged = track(runs, total=len(found), console=Console(stderr=True))
     results = pd.DataFrame(row for rows in judged for row in rows)
     table = macro(results)
-    print(f"{len(found)} series, {sum(map(len, found))} origins\n", *LIMITS, "", sep="\n")
+    print(*told(found, results, empty), "", sep="\n")
     print(table.round(3).to_string())
     if {"ours", YARDSTICK} <= set(asked.peers):
-        print(against(results, YARDSTICK).round(3).to_string())
+        print(against(results).round(3).to_string())
     if asked.json:
         content = {
             "limits": LIMITS,
-            "macro": table.reset_index().to_dict("records"),
-            "results": results.to_dict("records"),
+            "macro": json.loads(table.reset_index().to_json(orient="records")),
+            "results": json.loads(results.to_json(orient="records")),
         }
         asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

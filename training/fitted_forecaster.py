@@ -107,14 +107,14 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
     history = History.for_structures(grid, parameters.structures, wanted)
     rehearsal = Rehearsal(history, parameters.horizon_for(grid))
     structures, names, shares = parameters.counted(rehearsal.naives)
-    naive = plainest_naive(rehearsal)
+    naive, usual = plainest_naive(rehearsal), rehearsal.usual_naive
     naive_error = rehearsal.error(rehearsal.of_naive(naive))
     lowest, highest = allowed_range(grid.values)
     fits = [rehearsal.fits(structure) for structure in structures]
     paths = [*map(rehearsal.made, fits), *map(rehearsal.of_naive, names)]
-    trust = trust_in(rehearsal, np.clip(blend(shares, paths), lowest, highest), rehearsal.of_naive(naive))
-    names, shares = (*names, naive), (*(trust * share for share in shares), 1 - trust)
-    made = np.clip(blend(shares, [*paths, rehearsal.of_naive(naive)]), lowest, highest)
+    trust = trust_in(rehearsal, np.clip(blend(shares, paths), lowest, highest), rehearsal.of_naive(usual))
+    names, shares = (*names, usual), (*(trust * share for share in shares), 1 - trust)
+    made = np.clip(blend(shares, [*paths, rehearsal.of_naive(usual)]), lowest, highest)
     # A naive that never errs cannot be beaten, and without any rehearsal nothing was shown to beat it.
     skill = 1 - rehearsal.error(made) / naive_error if 0 < naive_error < np.inf else 0.0
     if skill <= 0:

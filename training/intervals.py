@@ -14,10 +14,11 @@ import numpy as np
 from training.timegrid import Floats
 
 WIDTHS = np.concatenate((np.linspace(0.02, 0.98, 49), [0.985, 0.99, 0.995, 0.9975, 0.999]))
-HALF_LIFE = 0.3  # of the rehearsed span, after which an error counts half: a sensor's noise changes with time
-SMALL_SAMPLE = 0.5  # how much wider few errors make the outer intervals
-LATELY = 0.75  # what the errors of late weigh beside the usual size, which weighs 1
+HALF_LIFE = 0.6  # of the rehearsed span, after which an error counts half: a sensor's noise changes with time
+SMALL_SAMPLE = 2.0  # how much wider few errors make the outer intervals: so many errors too few
+LATELY = 1.5  # what the errors of late weigh beside the usual size, which weighs 1
 BELIEVED = 0.7  # the power of their size by which intervals stretch
+FINEST = 1e-6  # of the readings' standard deviation: no step's errors are taken to be smaller
 STRETCH = (0.5, 2.5)  # the least and the greatest size of late that is believed
 
 
@@ -90,7 +91,8 @@ def learn_bands(
     rehearsed that share no reading; `spread` the readings' own standard deviation; `lately` such errors of
     the steps up to each origin, where intervals will be stretched.
     """
-    sizes = _smooth_sizes(errors)
+    # What is forecast without an error must not be missed for its rounding.
+    sizes = np.maximum(_smooth_sizes(errors), FINEST * spread)
     known = ~np.isnan(errors)
     stretches = np.ones(len(errors)) if lately is None else stretch_of(lately, sizes)
     ratios = (errors / sizes / stretches[:, None])[known]
@@ -98,7 +100,7 @@ def learn_bands(
     if not len(ratios):
         ratios, weights = np.array([-1.0, 1.0]), np.ones(2)
     # Few independent errors hold too few of the rare ones, which the outer intervals are made of.
-    lack = min(0.8, SMALL_SAMPLE / np.sqrt(max(independent, 1.0)))
+    lack = min(0.8, SMALL_SAMPLE / max(independent, 1.0))
     levels = WIDTHS + (1 - WIDTHS) * lack * WIDTHS**4
     evenly = _quantiles(np.abs(ratios), weights, levels)
     low, high = _quantiles(ratios, weights, (1 - levels) / 2), _quantiles(ratios, weights, (1 + levels) / 2)

@@ -87,11 +87,10 @@ class Rehearsal:
         """The naive forecasts that this history supports."""
         return naives(self.history.grid)
 
-    @cached_property
+    @property
     def usual_naive(self) -> str:
-        """The naive to be seen to beat: yesterday again, or the last value where that erred less."""
-        usual = [name for name in (DAILY, LAST) if name in self.naives]
-        return min(usual, key=lambda name: self.error(self.of_naive(name)))
+        """The naive that everyone compares with: yesterday again; the last value where that is unknown."""
+        return DAILY if DAILY in self.naives else LAST
 
     def fits(self, structure: Structure) -> list[Member]:
         """A structure as it would have been fitted at each cut."""

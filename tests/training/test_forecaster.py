@@ -303,7 +303,9 @@ def test_saving_and_loading_changes_nothing(month, tmp_path, naive):
 
 
 def test_plain_prophet_serves_the_saved_file(tmp_path):
-    forecaster = fitted(readings(2880, wander=0), parameters=ForecasterParameters((Structure(lags=0),)))
+    rising = readings(2880, wander=0) + np.linspace(0, 400, 2880)  # yesterday is always too low
+    structure = Structure(growth="linear", lags=0)
+    forecaster = fitted(rising, parameters=ForecasterParameters((structure,)))
     forecaster.save(tmp_path)
     ours = forecaster.forecast(24)
     assert forecaster.fitted.shares == (1.0, 0.0), "believed wholly"

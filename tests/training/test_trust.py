@@ -31,8 +31,19 @@ def test_what_is_not_clearly_better_is_not_believed(error):
     assert trust(error) == 0.0
 
 
-def test_a_gain_that_comes_and_goes_is_believed_in_part():
-    assert 0.1 < trust(0.75, wavering=0.4) < trust(0.65, wavering=0.4) < 1.0
+def test_two_that_err_alike_but_not_together_share_the_forecast():
+    """Their blend errs less than either."""
+    other = np.random.default_rng(1).normal(size=NOISE.shape)
+
+    share = trust_in(REHEARSAL, REHEARSAL.truth + NOISE, REHEARSAL.truth + other)
+
+    assert 0.3 < share < 0.6
+
+
+@pytest.mark.parametrize(("wavering", "believed"), [(0.0, 1.0), (0.2, 1.0), (0.9, 0.0)])
+def test_a_gain_that_comes_and_goes_is_not_believed(wavering, believed):
+    """A quarter better on average; half of the time nearly twice as bad."""
+    assert trust(0.75, wavering=wavering) == believed
 
 
 def test_without_any_rehearsal_nothing_is_believed():
