@@ -27,8 +27,11 @@ from training.database import labels, reading
 STATEMENTS = ("INSERT", "UPDATE", "DELETE")
 
 
-def in_a_life(work, *, die_at: int) -> bool:
-    """Do the work in a process that is killed at its n-th statement or commit; whether it came to its end."""
+def in_a_life(work, *, die_at: int, statements: bool = True) -> bool:
+    """Do the work in a process that is killed at its n-th statement or commit; whether it came to its end.
+
+    Without `statements` only commits count: what was not committed is as if it had never been.
+    """
     with warnings.catch_warnings():
         # Python 3.12 warns of threads that a fork leaves behind; none of theirs is ours to use.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -47,7 +50,8 @@ def in_a_life(work, *, die_at: int) -> bool:
 
     try:
         engine = work.workspace.engine
-        event.listen(engine, "before_cursor_execute", lambda *said: said[2][:6] in STATEMENTS and step())
+        if statements:
+            event.listen(engine, "before_cursor_execute", lambda *said: said[2][:6] in STATEMENTS and step())
         event.listen(engine, "commit", step)
         work()
         os._exit(0)
