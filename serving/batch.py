@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from serving.champions import Champions, ServingForecaster
+from serving.champions import Champions, ServingDetector, ServingForecaster
 from serving.judging import Case, Unjudged, judge
 from serving.outlook import forecast_frame
 from serving.packed_detector import PackedDetector
@@ -36,6 +36,7 @@ log = logging.getLogger("safeplan.serving")
 # The furthest that a detector or a forecaster looks back; both bound themselves to less.
 CONTEXT = 4096
 AT_ONCE = 50_000  # readings scored in one go
+LATE = 200  # readings before the newest score that are looked through for some that came after it
 
 Watcher = Callable[[Outcome], None]
 
@@ -49,7 +50,8 @@ def detect_fleet(
 ) -> list[Outcome]:
     """Score each sensor's good readings since the last scoring, and keep the scores.
 
-    Without a scoring before, since the end of its detector's training; at least the newest reading is
+    Those that came late, or that a score kept by the endpoint overtook, are scored too, among the newest 200
+    before. Without a scoring before, since the end of its detector's training; at least the newest reading is
     scored. `since` (naive UTC) goes back further or less far. Scoring again changes nothing.
     """
     service = BatchService(workspace)
@@ -115,7 +117,8 @@ class BatchService:
         fresh = tail_of(stored if since is not None else stored[stored["timestamp"] > begin], whole=False)
         if not len(fresh.seconds) and scored is None:
             fresh = newest
-        scores = [
+        scores = [] if since is not None else self._late_scores(sensor, champion, scored)
+        scores += [
             score_stretch(self.readings, sensor.id, champion.model, fresh.part(first, first + AT_ONCE))
             for first in range(0, len(fresh.seconds), AT_ONCE)
         ]
@@ -192,6 +195,24 @@ class BatchService:
             },
             detail={"method": found.method, "from": first["timestamps"], "to": last["timestamps"]},
         )
+
+    def _late_scores(
+        self, sensor: Sensor, champion: ServingDetector, scored: datetime | None
+    ) -> list[pd.DataFrame]:
+        """Scores of the readings before the newest score that have none, in one frame or none."""
+        if scored is None:
+            return []
+        before = self.readings.latest(sensor.id, LATE, end=scored, quality=GOOD)
+        if before.empty:
+            return []
+        learned = read_iso(champion.version.tags["train_end"])
+        late = self.predictions.without_score(sensor.id, before["timestamp"], learned=learned)
+        if late.empty:
+            return []
+        # All from the first of them on, for each is scored in the light of those before it.
+        stretch = tail_of(before[before["timestamp"] >= late.iloc[0]], whole=False)
+        found = score_stretch(self.readings, sensor.id, champion.model, stretch)
+        return [found[found["timestamp"].isin(late)]]
 
     def _newest(self, sensor: Sensor) -> Tail:
         newest = self.readings.latest(sensor.id, 1, quality=GOOD)

@@ -141,6 +141,19 @@ class PredictionStore:
         counts = dict.fromkeys(("predictions", "anomalies"), "int64")
         return frame.astype(times | counts | dict.fromkeys(("mean_score", "max_score"), "float64"))
 
+    def without_score(self, sensor_id: str, times: pd.Series, *, learned: datetime) -> pd.Series:
+        """Those of one sensor's times (in order) that no score was ever kept for.
+
+        What lies before its first score and was `learned` from (naive UTC) needs none.
+        """
+        detector = (KEPT.sensor_id == sensor_id, KEPT.model_type == Kind.DETECTOR.model_type)
+        from_here = (*detector, KEPT.timestamp >= times.iloc[0].to_pydatetime())
+        with reading(self.engine) as connection:
+            first = connection.execute(select(func.min(KEPT.timestamp)).where(*detector)).scalar()
+            scored = connection.execute(select(KEPT.timestamp).where(*from_here)).scalars().all()
+        needed = times > learned if first is None else (times > learned) | (times >= first)
+        return times[needed & ~times.isin(scored)]
+
     def last_scored(self) -> dict[str, datetime]:
         """The newest scored reading of each sensor; quick however many predictions there are."""
         ids = _distinct_ids()

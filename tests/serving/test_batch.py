@@ -7,7 +7,7 @@ import pytest
 
 from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions import PredictionStore
-from tests.plant import at, send
+from tests.plant import at, readings, send
 from training.fleet import train_fleet
 from training.kinds import Kind
 from training.sensor_sources import add_missing
@@ -175,3 +175,28 @@ def test_the_watcher_sees_every_outcome(plant):
     outcomes = detect(plant, watch=seen.append)
 
     assert {o.sensor_id for o in seen} == set(outcomes)
+
+
+def test_a_reading_that_came_late_is_scored_in_its_place(plant):
+    """A clock's network was away: one hour's reading arrives after two newer ones were scored."""
+    newest = readings("PT-1", 204).tail(4)
+    plant.readings.ingest(newest.drop(newest.index[1]))
+    detect(plant, "PT-1")
+    plant.readings.ingest(newest)
+
+    late = detect(plant, "PT-1")["PT-1"]
+    again = detect(plant, "PT-1")["PT-1"]
+
+    assert (late.status, late.metrics["readings"], again.status) == ("scored", 1, "nothing new")
+    assert kept(plant)["timestamp"].tolist() == [TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)]
+
+
+def test_readings_that_a_kept_score_of_the_endpoint_overtook_are_scored(plant):
+    send(plant, "PT-1", 203)
+    posted = {"sensor_id": "PT-1", "timestamp": at("2026-01-09T11:00"), "value": 20.0, "anomaly_score": 0.1}
+    PredictionStore(plant.engine).save_scores(pd.DataFrame([posted]), made_at=at("2026-01-09T11:00"))
+
+    outcome = detect(plant, "PT-1")["PT-1"]
+
+    assert outcome.metrics["readings"] == 3
+    assert kept(plant)["timestamp"].tolist() == [TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)]
