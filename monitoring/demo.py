@@ -178,8 +178,8 @@ def _percent(value: float | None, sign: str = "") -> str:
     return f"{rounded:{sign}.0%}" if rounded else "0%"
 
 
-def _hundredths(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _hundredths(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 def _band(outcome: Outcome) -> str:
