@@ -434,14 +434,16 @@ def audit(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Check the database, the registry, the models, the versions and the disk, and say what to do.
+    """Check the database, the registry, the models, the disk, the jobs and the messages, and say what to do.
 
     Example: safeplan doctor
     """
+    from monitoring.loop_doctor import examine_loop
     from serving.doctor import examine
     from training.workspace import Workspace
 
-    findings = examine(Workspace.here())
+    workspace = Workspace.here()
+    findings = [*examine(workspace), *examine_loop(workspace, now=_now())]
     _show("doctor", [finding.as_dict() for finding in findings], as_json)
     if any(finding.bad for finding in findings):
         raise typer.Exit(SOME_FAILED)

@@ -1,10 +1,11 @@
 """The doctor: looks at everything an installation needs and says what to do about what is wrong.
 
-Knows what can be checked without changing anything. Repairs nothing.
+Knows what can be checked without changing anything. Repairs nothing. What the schedule and the messages leave
+behind is `monitoring.loop_doctor`'s.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -58,8 +59,8 @@ def examine(workspace: Workspace) -> list[Finding]:
     return [
         *_disk(workspace),
         *_packages(),
-        *_guarded("database", lambda: list(_database(workspace))),
-        *_guarded("registry", lambda: list(_registry(workspace))),
+        *guarded("database", lambda: list(_database(workspace))),
+        *guarded("registry", lambda: list(_registry(workspace))),
     ]
 
 
@@ -145,7 +146,7 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
         )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
-        yield from _guarded(
+        yield from guarded(
             f"{kind} of {sensor_id}", lambda load=load, sensor_id=sensor_id: _loads(load, sensor_id)
         )
 
@@ -155,9 +156,9 @@ def _loads(load: Any, sensor_id: str) -> list[Finding]:
     return []
 
 
-def _guarded(what: str, look: Any) -> list[Finding]:
+def guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """What a look finds; where it cannot be taken, that is the finding."""
     try:
-        found: list[Finding] = look()
+        return look()
     except SafePlanError as error:
         return [Finding(what, True, str(error), "See the sentence; run safeplan doctor again afterwards.")]
-    return found
