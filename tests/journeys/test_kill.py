@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -121,6 +122,26 @@ def test_killed_twice_the_third_run_trains_only_what_is_missing(empty_house):
     hold_to_the_end(empty_house.home, every)
     done = {key for key, ((_, verdict),) in second.items() if verdict != "pending"}
     assert {key for key, status in third.statuses.items() if status == "unchanged"} == done
+
+
+@pytest.mark.fault(
+    "two trainings of the same sensors at once, as two processes",
+    "each version is there once; whoever is second says so",
+)
+def test_two_trainings_at_once_register_each_version_once(empty_house):
+    every = send(empty_house, 3)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda mark: train_with_workers(empty_house, die_at=0, mark=mark), ("a", "b")))
+
+    ends = [status for one in both for status in one.statuses.values()]
+    assert {one.code for one in both} <= {0, 1}
+    assert sum(status in {"promoted", "refused"} for status in ends) == len(every)
+    assert set(ends) <= {"promoted", "refused", "unchanged", "failed"}
+    for one in both:
+        failed = [outcome for outcome in one.document["sensors"] if outcome["status"] == "failed"]
+        assert all("train" in outcome["error"] for outcome in failed), failed
+    hold_to_the_end(empty_house.home, every)
 
 
 @pytest.mark.fault(

@@ -1,11 +1,15 @@
 """The fleet trainer: every sensor ends in one outcome, and what was cut off goes on."""
 
+import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy import insert, select
 
 from tests.plant import START, at, send
@@ -104,6 +108,41 @@ def test_tags_that_someone_broke_in_the_ui_cost_one_sensor_only(train, workspace
 
     assert outcomes["PT-1", Kind.FORECASTER].failed
     assert outcomes["PT-2", Kind.FORECASTER].status == "unchanged"
+
+
+@pytest.mark.fault(
+    "half of a model's files uploaded when the disk is full",
+    "never registered; the next run trains what is missing",
+)
+def test_half_an_upload_is_no_version_and_the_next_run_makes_it_whole(
+    train, workspace, learning, monkeypatch
+):
+    for number in (1, 2, 3):
+        send(workspace, f"PT-{number}", seed=number)
+    upload, uploads = LocalArtifactRepository.log_artifacts, []
+
+    def half(repository, folder, artifact_path=None):
+        if not (Path(folder) / "MLmodel").exists():
+            return upload(repository, folder, artifact_path)
+        uploads.append(folder)
+        if len(uploads) == 2:
+            (Path(folder) / "MLmodel").unlink()
+            upload(repository, folder, artifact_path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return upload(repository, folder, artifact_path)
+
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", half)
+    first = train(kinds=[Kind.FORECASTER])
+    learning.seen.clear()
+    second = train(kinds=[Kind.FORECASTER])
+
+    (failed,) = [one for one in first.values() if one.failed]
+    assert "No space left on device" in failed.error
+    assert learning.trained == [(failed.sensor_id, "forecaster")]
+    assert second[failed.sensor_id, Kind.FORECASTER].status == "promoted"
+    assert [version.number for version in workspace.registry.versions(failed.sensor_id, Kind.FORECASTER)] == [
+        1
+    ]
 
 
 @pytest.mark.fault("the registry goes away in a training", "the next run trains what is missing")

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,11 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 
 from serving.batch import detect_fleet, forecast_fleet
 from tests.plant import at, readings, send
-from training.database import open_database, reading, sensor_readings
+from training.database import open_database, reading, sensor_readings, writing
 from training.detector import AnomalyDetector
 from training.errors import RegistryError, StoreError, UntrustedModel
 from training.fleet import train_fleet
@@ -270,6 +271,42 @@ def test_five_thousand_sensors_are_listed(champions):
     assert (len(described), len(models), len(outcomes)) == (5_002, 10_004, 5_002)
     assert {one.status for one in outcomes.values()} == {"scored", "failed"}
     assert sum(one.alias == CHAMPION for one in models) == 4
+
+
+TEN_MILLION = """
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999999)
+    INSERT INTO sensor_readings
+    SELECT 'PT-1', strftime('%Y-%m-%d %H:%M:%S', :newest - 10 * (9999999 - i), 'unixepoch') || '.000000',
+           20.0 + (i * 7919 % 1000) / 500.0, 0
+    FROM n
+"""
+
+
+@pytest.mark.fault(
+    "10 million readings of one sensor", "described, trained and scored from the newest, within 200 MB"
+)
+def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, learning):
+    with writing(workspace.engine) as connection:
+        connection.execute(text(TEN_MILLION), {"newest": int(at("2026-01-09T07:00+00:00").timestamp())})
+    add_missing(workspace.engine, ["PT-1"])
+    chosen = Fleet.of(workspace.engine).match()
+
+    tracemalloc.start()
+    (described,) = describe_sensors(workspace, chosen)
+    trained = train_fleet(workspace, chosen, list(Kind), plan, jobs=1)
+    (scored,) = detect_fleet(workspace, chosen)
+    (foreseen,) = forecast_fleet(workspace, chosen)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert described["readings"] == 10_000_000
+    assert [one.status for one in (*trained, scored, foreseen)] == [
+        "promoted",
+        "promoted",
+        "scored",
+        "forecast",
+    ]
+    assert peak < 200e6
 
 
 def count(engine):
