@@ -7,6 +7,7 @@ behind is `monitoring.loop_doctor`'s.
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -146,9 +147,7 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
         )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
-        yield from guarded(
-            f"{kind} of {sensor_id}", lambda load=load, sensor_id=sensor_id: _loads(load, sensor_id)
-        )
+        yield from guarded(f"{kind} of {sensor_id}", partial(_loads, load, sensor_id))
 
 
 def _loads(load: Any, sensor_id: str) -> list[Finding]:

@@ -17,7 +17,8 @@ from training.detector_files import load_detector, save_detector
 from training.ensemble import FINEST, Ensemble, learn_ensemble
 from training.errors import ConfigurationError, DataError, NotTrainable
 from training.features import Design, Profile, describe, learn_profile
-from training.halves import reach_of, surprises_by_halves
+from training.halves import surprises_by_halves
+from training.lifetime import reach_of
 from training.reasons import reasons, severity_of, trailing_statistics
 from training.sequence import Sequence, Times, joined, sequence_of
 from training.voices import DetectorParameters, Voices, learn_voices

@@ -10,8 +10,8 @@ from math import inf
 
 from pydantic import Field
 
-from training.halves import reach_of
 from training.kinds import Kind
+from training.lifetime import reach_of
 from training.settings import Settings
 
 

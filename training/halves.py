@@ -1,4 +1,4 @@
-"""How far from its training a detector will be used, and what one half of the readings says of the other.
+"""What the detector of one half of the readings says of the other half.
 
 Knows how a window is cut in two, with a gap between. Readings held out from the voices lie between those
 learned from, and centre, course and the idea of the next step have seen them: they stand for tomorrow, not
@@ -16,26 +16,10 @@ from training.voices import DetectorParameters, learn_voices
 
 Floats = NDArray[np.float64]
 
-# Lifetimes as shares of what was learned from. Over 91 series the share of readings above 0.5 was what
-# held-out readings promise, or less, up to a tenth of the training behind it; at a quarter it was 3 to 20
-# times as much on those that wander, and hardly more at a half than at twice the training.
-NEAR, FAR = 0.15, 0.5
 FEWEST = 60  # readings of a half: with fewer, its detector is another one
 # A half's detector may be smaller than the one it stands for: its scores are calibrated by themselves.
 TREES, DENSITY_ROWS = 32, 400
 GAP = 0.1  # of a half, at most a window: rows that look back into what was learned from are left out
-
-
-def reach_of(lifetime_days: float | None, *, learned_days: float) -> float:
-    """How far away readings are to be scored: 0 right behind those learned from, 1 as far as it matters.
-
-    >>> [round(reach_of(days, learned_days=60), 2) for days in (7, 20, 60, None)]
-    [0.0, 0.52, 1.0, 1.0]
-    """
-    if lifetime_days is None:
-        return 1.0
-    share = lifetime_days / max(learned_days, 1e-9)
-    return float(np.clip((share - NEAR) / (FAR - NEAR), 0.0, 1.0))
 
 
 def surprises_by_halves(sequence: Sequence, parameters: DetectorParameters, *, seed: int) -> list[Floats]:

@@ -72,7 +72,7 @@ def stretch_of(lately: Floats, sizes: Floats) -> Floats:
     A column is a step ahead of where that forecast was made; NaN where unknown.
 
     >>> stretch_of(np.array([[2.0, -2.0], [np.nan, np.nan]]), np.ones(2)).round(2).tolist()
-    [1.28, 1.0]
+    [1.39, 1.0]
     """
     ratios = np.abs(lately) / sizes[: lately.shape[1]]
     known = ~np.isnan(ratios)

@@ -17,6 +17,8 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -97,7 +99,7 @@ def _outcome(future: Future[R]) -> R | Exception:
 
 
 def _executor(jobs: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_end_with_parent)
+    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_begin)
 
 
 def _context() -> BaseContext:
@@ -118,6 +120,16 @@ def warm_up() -> None:
         _context()
         if "forkserver" in multiprocessing.get_all_start_methods():
             forkserver.ensure_running()
+
+
+def _begin() -> None:
+    """Hold a worker to one numeric thread and to its parent's life, whoever started what it was forked from.
+
+    A server to fork from that this process has had before was started in another environment.
+    """
+    os.environ.update(ONE_THREAD)
+    threadpool_limits(1)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -180,7 +180,12 @@ def test_the_log_tells_of_requests_but_not_what_they_carried(guarded, caplog, mo
 
     guarded.post("/invocations?key=hidden", json=odd, headers=bearer(SECRET))
 
-    written = [Lines().format(record) for record in caplog.records if record.name == "safeplan.requests"]
+    until = time.monotonic() + 10
+    # The line is written once the answer is on its way.
+    while not (told := [one for one in caplog.records if one.name == "safeplan.requests"]):
+        assert time.monotonic() < until, "no line in the log"
+        time.sleep(0.01)
+    written = [Lines().format(record) for record in told]
     line = json.loads(written[-1])
     assert (line["path"], line["status"], line["rows"], line["row_errors"]) == ("/invocations", 200, 1, 1)
     assert not any(word in "".join(written) for word in ("SECRET-TAG", "123.456", SECRET, "hidden"))
