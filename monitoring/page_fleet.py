@@ -4,7 +4,7 @@ Knows how concerns and sensors are listed and how one comes from there to a sens
 decided elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from html import escape
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from monitoring.alert import Alert
 from monitoring.alert_kinds import AlertType, Severity, State, severity_name
 from monitoring.fleet_view import (
     Concern,
@@ -57,19 +58,20 @@ def show(_: Words) -> None:
 
 
 def _show_fleet(_: Words) -> None:
-    view, models = plant().fleet.look(), plant().models.peek()
+    # Each is looked at once: what is counted above and what is listed below must agree.
+    view, models, alerts = plant().fleet.look(), plant().models.peek(), plant().alerts.look()
     if not view.sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
-    concerns = concerns_of(view, models)
-    _summary(_, view, models, concerns)
+    concerns = concerns_of(view, models, alerts)
+    _summary(_, view, models, concerns, alerts)
     _list(_, view, concerns)
     _table(_, view, models)
 
 
-def concerns_of(view: FleetView, models: Models | None) -> list[Concern]:
+def concerns_of(view: FleetView, models: Models | None, alerts: Collection[Alert]) -> list[Concern]:
     """Everything that a human should look at: the worst first, of these what nobody has seen yet."""
-    checks, able, alerts = plant().checks.peek() or [], plant().able.peek(), plant().alerts.look()
+    checks, able = plant().checks.peek() or [], plant().able.peek()
     known = {
         kind: {one.topic.sensor_id for one in alerts if one.topic.type in kinds}
         for kind, kinds in (
@@ -89,7 +91,9 @@ def concerns_of(view: FleetView, models: Models | None) -> list[Concern]:
     return sorted(found, key=lambda one: (-one.weight, one.seen_by is not None))
 
 
-def _summary(_: Words, view: FleetView, models: Models | None, concerns: list[Concern]) -> None:
+def _summary(
+    _: Words, view: FleetView, models: Models | None, concerns: list[Concern], alerts: Collection[Alert]
+) -> None:
     urgent = [one for one in concerns if one.weight >= 2 and one.seen_by is None]
     worst = max((one.weight for one in urgent), default=0)
     state = mark(worst, _.number(len({one.sensor_id for one in urgent}))) if urgent else mark(0, _("nothing"))
@@ -97,7 +101,7 @@ def _summary(_: Words, view: FleetView, models: Models | None, concerns: list[Co
     platforms = _.plural("on {count} platform", "on {count} platforms", len(view.platforms))
     shown = [
         (_("Needs a human now"), state, _("sensors with something urgent") if urgent else _("all is calm")),
-        _open_alerts(_),
+        _open_alerts(_, alerts),
         (_("Odd now"), _.number(odd), _("by their newest reading")),
         (_("Sensors"), _.number(len(view.sensors)), platforms),
     ]
@@ -112,13 +116,13 @@ def _summary(_: Words, view: FleetView, models: Models | None, concerns: list[Co
     cards(shown)
 
 
-def _open_alerts(_: Words) -> tuple[str, str, str]:
+def _open_alerts(_: Words, alerts: Collection[Alert]) -> tuple[str, str, str]:
     """How many alerts are open, and how bad they are."""
-    alerts = [alert for alert in plant().alerts.look() if alert.state is State.OPEN]
-    counts = {severity: sum(one.severity is severity for one in alerts) for severity in reversed(Severity)}
+    still = [alert for alert in alerts if alert.state is State.OPEN]
+    counts = {severity: sum(one.severity is severity for one in still) for severity in reversed(Severity)}
     told = [f"{_.number(count)} {severity_name(_, severity)}" for severity, count in counts.items() if count]
-    worst = max((alert.severity for alert in alerts), default=0)
-    shown = mark(worst, _.number(len(alerts))) if alerts else mark(0, "0")
+    worst = max((alert.severity for alert in still), default=0)
+    shown = mark(worst, _.number(len(still))) if still else mark(0, "0")
     return _("Open alerts"), shown, ", ".join(told) or _("none")
 
 

@@ -176,7 +176,7 @@ def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader,
     status = town.house.run("status", "NEW-1")
     assert {status.of("NEW-1", kind)["version"] for kind in ("detector", "forecaster")} == {1}
     reader.open("/?view=models&sensor=NEW-1", "Detectors serving")
-    reader.see("v1")
+    reader.page.get_by_role("link", name="new-1-detector v1").wait_for()
     audit = town.house.run("audit", "NEW-1").document
     assert "ana" in str(audit)
 
@@ -225,7 +225,7 @@ def test_an_alert_is_looked_at_and_judged_on_the_page(reader, town):
     send_something_odd(town)
     town.house.run("alerts", "watch", "--as-of", f"{NEWEST + timedelta(hours=1, minutes=10):%Y-%m-%dT%H:%M}")
     reader.open("/", VIEWS["Fleet"])
-    reader.see("danger")
+    reader.page.locator(".st-key-concerns").get_by_text("danger").first.wait_for()
     reader.screenshot("fleet-with-an-alert")
     reader.page.get_by_role("button", name="Look").first.click()
     reader.see("Status now")
