@@ -75,8 +75,8 @@ class Reader:
             self.see(awaited)
 
     def see(self, text: str) -> None:
-        """Wait until a text can be seen."""
-        self.page.get_by_text(text).first.wait_for()
+        """Wait until a text can be seen; tables hold their words a second time, hidden, for screen readers."""
+        self.page.get_by_text(text).filter(visible=True).first.wait_for()
 
     def settle(self) -> None:
         """Wait until the script has ended and everything it sent is drawn."""
