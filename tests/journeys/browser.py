@@ -75,7 +75,7 @@ class Reader:
             self.see(awaited)
 
     def see(self, text: str) -> None:
-        """Wait until a text can be seen; tables hold their words a second time, hidden, for screen readers."""
+        """Wait until a text can be seen; tables hold their words once more, hidden, for screen readers."""
         self.page.get_by_text(text).filter(visible=True).first.wait_for()
 
     def settle(self) -> None:
