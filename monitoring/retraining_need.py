@@ -34,7 +34,7 @@ SETTLING = "settling"  # of a registered model: a challenger is learned, and wha
 class RetrainingSettings(Settings, file="monitoring", section="retraining"):
     """What a night may cost, and who promotes."""
 
-    max_age: timedelta = Field(timedelta(days=30), gt=timedelta(0), description="then age alone is a reason")
+    max_age: timedelta = Field(timedelta(days=7), gt=timedelta(0), description="then age alone is a reason")
     cpu_budget: timedelta = Field(timedelta(hours=4), gt=timedelta(0), description="of a night")
     promotion: Promotion = Promotion.MANAGED
     replay: timedelta = Field(
