@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from monitoring.drift_checked import Checked, outcome_of
 from monitoring.drift_checks import DriftCheck, Verdict
@@ -59,7 +60,8 @@ def check_fleet(
     Raises:
         LeaseTaken: another process is checking; two would write the same tags at once.
     """
-    with lease(workspace.engine, LEASE):
+    # The matrices are small: more numeric threads than one only wait for each other, at twice the CPU.
+    with lease(workspace.engine, LEASE), threadpool_limits(1):
         return _check_fleet(workspace, sensors, now, settings or load(DriftSettings), html, watch)
 
 
