@@ -77,7 +77,7 @@ def snapshot_of(comparison: Comparison, window: Readings, since: Readings) -> Sn
 
 
 def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: str = "") -> bytes:
-    """A page of some 60 KB: what was found, then Evidently's own widgets, drawn by the file beside it.
+    """A page of some 80 KB: what was found, then Evidently's own widgets, drawn by the file beside it.
 
     `shown` is HTML below the lines, taken as it is: pictures and tables that need no program.
     """
