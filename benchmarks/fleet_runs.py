@@ -16,6 +16,7 @@ import pandas as pd
 
 from benchmarks.fleet_readings import Cut
 from training.kinds import Kind
+from training.outcomes import FAILED
 from training.sensor_sources import save
 from training.sensors import Sensor
 from training.workspace import Workspace
@@ -37,6 +38,7 @@ class Run:
     memory_early: float  # MB of the parent after a third of the time
     memory_late: float  # MB of the parent at its end
     statuses: dict[str, int]
+    failures: tuple[str, ...]  # of each sensor and kind that failed, why
 
     def as_row(self) -> dict[str, float | int | str]:
         """What the table shows."""
@@ -51,6 +53,7 @@ class Run:
             "parent_mb_early": round(self.memory_early),
             "parent_mb_late": round(self.memory_late),
             "ended": ", ".join(f"{count} {status}" for status, count in self.statuses.items()),
+            **({"failures": "; ".join(self.failures[:3])} if self.failures else {}),
         }
 
 
@@ -103,6 +106,11 @@ def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -
         memory_early=memory[len(memory) // 3] if memory else float("nan"),
         memory_late=memory[-1] if memory else float("nan"),
         statuses=statuses,
+        failures=tuple(
+            f"{outcome['kind']} of {outcome['sensor_id']}: {outcome['error']}"
+            for outcome in outcomes
+            if outcome["status"] == FAILED
+        ),
     )
 
 

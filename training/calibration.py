@@ -144,6 +144,7 @@ def between_scales(near: Scale, far: Scale, share: float) -> Scale:
     """Each rarity at that share of the way from the near scale's surprise to the far one's."""
     rarities = np.linspace(0.0, max(near.rarity.rarities[-1], far.rarity.rarities[-1]), LEVELS)
     surprises = (1.0 - share) * near.rarity.at(rarities) + share * far.rarity.at(rarities)
+    surprises = np.maximum.accumulate(surprises)  # whatever rounding does
     fresh = np.append(True, np.diff(surprises) > 0)
     rarities, surprises = rarities[fresh], surprises[fresh]
     return Scale(
@@ -152,7 +153,8 @@ def between_scales(near: Scale, far: Scale, share: float) -> Scale:
             rarities=tuple(rarities.tolist()),
             slope=1.0 / ((1.0 - share) / near.rarity.slope + share / far.rarity.slope),
         ),
-        budget=(1.0 - share) * near.budget + share * far.budget,
+        # Rounding can bring a mean below the least of what it is the mean of.
+        budget=max((1.0 - share) * near.budget + share * far.budget, RAREST_NORMAL),
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from training.calibration import (
     MOST_ODD,
+    RAREST_NORMAL,
     between_scales,
     effective_number,
     learn_rarity,
@@ -139,6 +140,14 @@ def test_parts_that_differ_make_the_tail_longer():
     calm, wandering = (learn_scale(widened(halves_apart(by)), episodes_per_reading=1e-3) for by in (0.0, 3.0))
     assert calm.of(np.array([9.0]))[0] > 0.5
     assert wandering.of(np.array([9.0]))[0] < 0.5
+
+
+def test_between_two_scales_at_the_least_budget_is_the_least_budget():
+    """The mean of two equal numbers may be rounded below them, and was refused."""
+    surprise = np.random.default_rng(0).exponential(size=1000)
+    scale = learn_scale(surprise, episodes_per_reading=1e-3).model_copy(update={"budget": RAREST_NORMAL})
+    for share in np.linspace(0, 1, 101):
+        assert between_scales(scale, scale, share).budget == pytest.approx(RAREST_NORMAL)
 
 
 def test_a_scale_between_two_scores_between_them():
