@@ -70,17 +70,42 @@ class Search:
     @classmethod
     def among(cls, rows: Floats, *, largest: int) -> "Search":
         """Each row's neighbours among the other rows."""
-        distances, indices = cKDTree(rows).query(rows, largest + 1)
-        # A row is its own nearest; among exact copies it may come second, which costs nothing.
-        own = indices == np.arange(len(rows))[:, None]
-        own[~own.any(axis=1), -1] = True
-        shape = (len(rows), largest)
-        return cls(distances[~own].reshape(shape), indices[~own].reshape(shape))
+        return cls(*_of_own(cKDTree(rows), np.arange(len(rows)), largest))
 
     @classmethod
     def from_outside(cls, queries: Floats, rows: Floats, *, largest: int) -> "Search":
         """The neighbours that each query has among rows it is not one of."""
         return cls(*cKDTree(rows).query(queries, largest))
+
+    def within(self, tree: cKDTree, kept: NDArray[np.bool_], *, largest: int) -> "Search":
+        """The same among the rows kept only, numbered anew: what is left of each one's neighbours.
+
+        `tree` holds the rows kept; it is asked for those few of whose neighbours not enough are left.
+        """
+        left = kept[self.indices[kept]]
+        rank = np.cumsum(left, axis=1, dtype=np.int32)
+        known = rank[:, -1] >= largest
+        taken = left & (rank <= largest) & known[:, None]
+        distances = np.empty((len(known), largest))
+        indices = np.empty((len(known), largest), np.int64)
+        shape = (int(known.sum()), largest)
+        renumbered = np.cumsum(kept) - 1
+        distances[known] = self.distances[kept][taken].reshape(shape)
+        indices[known] = renumbered[self.indices[kept][taken]].reshape(shape)
+        if not known.all():
+            lacking = np.flatnonzero(~known)
+            distances[lacking], indices[lacking] = _of_own(tree, lacking, largest)
+        return Search(distances, indices)
+
+
+def _of_own(tree: cKDTree, rows: Ints, largest: int) -> tuple[Floats, Ints]:
+    """Distances to the nearest of a tree's rows, and their numbers, of some of these rows themselves."""
+    distances, indices = tree.query(tree.data[rows], largest + 1)
+    # A row is its own nearest; among exact copies it may come second, which costs nothing.
+    own = indices == rows[:, None]
+    own[~own.any(axis=1), -1] = True
+    shape = (len(rows), largest)
+    return distances[~own].reshape(shape), indices[~own].reshape(shape)
 
 
 def held_out_factor(inside: Search, outside: Search, k: int) -> Floats:

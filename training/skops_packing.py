@@ -29,14 +29,15 @@ def pack(fitted: object) -> tuple[bytes, frozenset[str]]:
     return packed.getvalue(), frozenset(_touched(state))
 
 
-def _touched(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "__loader__" in node:
-            yield f"{node['__loader__']} {node['__module__']}.{node['__class__']}"
-        if "function" in node:
-            yield f"{node.get('module_path')}.{node['function']}"
-        for part in node.values():
-            yield from _touched(part)
-    elif isinstance(node, list):
-        for part in node:
-            yield from _touched(part)
+def _touched(state: Any) -> Iterator[str]:
+    waiting = [state]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "__loader__" in node:
+                yield f"{node['__loader__']} {node['__module__']}.{node['__class__']}"
+            if "function" in node:
+                yield f"{node.get('module_path')}.{node['function']}"
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)

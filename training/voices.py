@@ -20,6 +20,7 @@ from training.crossfit import (
     held_out_forest,
     jitter,
     thin,
+    wide_search,
 )
 from training.features import Design, Profile
 from training.forest import Forest
@@ -140,11 +141,12 @@ def learn_voices(
             held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
         else:
             kept = thin(len(rows), most=density_rows)
-            jittered = rows.copy()
-            jittered[kept] += jitter(rows[kept].shape, profile, seed)
+            learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
             k = min(parameters.neighbours, len(kept) // 4)
-            densities[voice] = fit_density(jittered[kept], neighbours=k)
-            held_out[usable, column] = HeldOutDensity.over(rows, jittered, kept, blocks, largest=k).factor(k)
+            densities[voice] = fit_density(learned, neighbours=k)
+            near = wide_search(learned, largest=k)
+            held_out_density = HeldOutDensity.over(rows, learned, kept, blocks, near, largest=k)
+            held_out[usable, column] = held_out_density.factor(k)
     held_out[:, -1] = deviation(design)
     return Voices.of(forests, densities, silent), held_out
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.crossfit import BLOCKS, Blocks, HeldOutDensity, grow_forest, jitter, thin
+from training.crossfit import BLOCKS, Blocks, HeldOutDensity, grow_forest, jitter, thin, wide_search
 from training.ensemble import rarities_of, rarity_of_voice, together, weights_of
 from training.features import Design, Profile
 from training.forest import Forest, oddness
@@ -91,12 +91,11 @@ def _measure_density(
     rows: Floats, queries: Floats, profile: Profile, seed: int
 ) -> dict[int, tuple[Floats, Floats]]:
     kept = thin(len(rows))
-    learned = rows.copy()
-    learned[kept] += jitter(rows[kept].shape, profile, seed)
+    learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
     largest = min(NEIGHBOURS[-1], len(kept) // 4)
-    held_out = HeldOutDensity.over(rows, learned, kept, Blocks.over(len(rows)), largest=largest)
-    inside = Search.among(learned[kept], largest=largest)
-    outside = Search.from_outside(queries, learned[kept], largest=largest)
+    inside = wide_search(learned, largest=largest)
+    held_out = HeldOutDensity.over(rows, learned, kept, Blocks.over(len(rows)), inside, largest=largest)
+    outside = Search.from_outside(queries, learned, largest=largest)
     sizes = {k: min(k, largest) for k in NEIGHBOURS}
     return {k: (held_out.factor(n), held_out_factor(inside, outside, n)) for k, n in sizes.items()}
 
