@@ -16,6 +16,7 @@ from serving.packed_detector import Packing, Tables
 from serving.surroundings import Density
 from training.errors import UntrustedModel
 from training.features import POINTS, Profile
+from training.model_files import reading_arrays
 from training.voices import VOICES, family_of
 
 TABLES = ("knots", "rarities", "slopes", "last", "weights")
@@ -58,7 +59,7 @@ def load(path: Path, sha256: str) -> Packing:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UntrustedModel(f"{path} was altered or cut short.")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        with reading_arrays, np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return _packing(arrays)
     except (ValueError, KeyError, IndexError, OSError, ValidationError) as error:

@@ -8,6 +8,7 @@ a list that travels inside the model it is meant to judge is no safeguard. Leave
 import hashlib
 import json
 import math
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ TRUSTED_TYPES = (
 
 DATA = "data"  # MLflow's name for the folder that holds a model's own files
 MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha256 is taken over
+
+# NumPy reads an array's header with Python's parser, which in several threads at once may fail
+# (3.11: "AST constructor recursion depth mismatch"): a sound file would be refused.
+reading_arrays = threading.Lock()
 
 _found_sound: set[frozenset[str]] = set()  # the types of what was written and looked through before
 
@@ -53,7 +58,8 @@ def read_skops(path: Path) -> Any:
 
     try:
         # Looks all types through itself before it makes anything; to do so twice would take as long again.
-        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+        with reading_arrays:
+            return skops.io.load(path, trusted=list(TRUSTED_TYPES))
     # A crafted file can make any constructor inside skops, numpy or scikit-learn raise.
     except Exception as error:
         _refuse_foreign_types(path)

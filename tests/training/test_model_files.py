@@ -4,7 +4,10 @@ import io
 import json
 import pickle
 import shutil
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -58,6 +61,26 @@ def test_what_detectors_are_made_of_comes_back_as_it_was(fitted, tmp_path):
     again = read_skops(tmp_path / "model.skops")
 
     np.testing.assert_array_equal(again.score_samples(ROWS), fitted.score_samples(ROWS))
+
+
+def test_no_two_threads_read_arrays_at_the_same_time(tmp_path, monkeypatch):
+    """Python's parser, which NumPy reads headers with, fails now and then in several threads (3.11)."""
+    write_skops(IsolationForest(n_estimators=2, random_state=0).fit(ROWS), tmp_path / "model.skops")
+    alone, together = threading.Lock(), []
+    load = skops.io.load
+
+    def watched(*args, **kwargs):
+        together.append(not alone.acquire(blocking=False))
+        time.sleep(0.01)
+        found = load(*args, **kwargs)
+        alone.release()
+        return found
+
+    monkeypatch.setattr(skops.io, "load", watched)
+    with ThreadPoolExecutor(4) as readers:
+        list(readers.map(read_skops, [tmp_path / "model.skops"] * 12))
+
+    assert together == [False] * 12
 
 
 @pytest.mark.attack(
