@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -20,9 +19,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
-from mlflow.models.model import MLMODEL_FILE_NAME
+import yaml
+from mlflow.models import Model as Description
 
 import training
 from serving import packed_files
@@ -33,7 +32,7 @@ from training.detector import AnomalyDetector
 from training.errors import UntrustedModel
 from training.forecaster import Forecaster
 from training.kinds import Kind
-from training.registry import Registry, Version, registry_errors
+from training.registry import Registry, Version, description_of
 from training.signatures import SIGNATURES
 
 log = logging.getLogger("safeplan.serving")
@@ -70,8 +69,9 @@ class Library:
                 log.warning("%s is packed anew: %s", version.uri, error)
         if not known:
             check_described(version)
-            check_signature(version)
         files = self.registry.fetch(version, self.folder)
+        if not known:
+            check_signature(version, description_of(files))
         if version.kind is Kind.FORECASTER:
             model: Model = open_forecaster(version, files)
             self._write_note(version)
@@ -140,16 +140,12 @@ def check_described(version: Version) -> None:
             )
 
 
-def check_signature(version: Version) -> None:
-    """Refuse a version that takes or gives other columns than its kind."""
-    # MLflow's own `get_model_info` leaves what it fetched in a temporary folder, for good.
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        registry_errors(f"cannot read the description of {version.uri}"),
-    ):
-        uri = f"{version.uri}/{MLMODEL_FILE_NAME}"
-        fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-        found = mlflow.models.Model.load(fetched).signature
+def check_signature(version: Version, description: Path) -> None:
+    """Refuse a version whose `MLmodel` file says that it takes or gives other columns than its kind."""
+    if not description.is_file():
+        raise UntrustedModel(f"{version.uri} says nowhere which columns it takes. Roll back.")
+    with _foreign_errors(version):
+        found = Description.from_dict(yaml.safe_load(description.read_text(encoding="utf-8"))).signature
     expected = SIGNATURES[version.kind]
     if found is None or found.inputs != expected.inputs or found.outputs != expected.outputs:
         raise UntrustedModel(f"{version.uri} does not have the columns of a {version.kind}. Roll back.")

@@ -6,9 +6,11 @@ reason becomes a tag. Leaves the checks to `acceptance`, polling to `follower`, 
 """
 
 import logging
+import random
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ log = logging.getLogger("safeplan.serving")
 Key = tuple[str, Kind]
 
 LONGEST_TAG = 500  # characters of a reason that are kept on a version
+OPENED_AT_ONCE = 3  # versions that aliases have moved to
 
 
 class CacheSettings(Settings, file="serving", section="cache"):
@@ -71,6 +74,12 @@ class Tally:
     refusals: int = 0
     evictions: int = 0
     refused: dict[str, str] = field(default_factory=dict)  # uri: reason, of versions whose alias still stands
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, event: str) -> None:
+        """One more; safe for several threads."""
+        with self._lock:
+            setattr(self, event, getattr(self, event) + 1)
 
 
 class Champions:
@@ -125,8 +134,13 @@ class Champions:
                 key: failed for key, failed in self._failed.items() if isinstance(failed[1], UntrustedModel)
             }
         self.away, self.last_contact = None, _now()
-        for key in list(self._loaded):
-            self._follow(key)
+        moved = [key for key in list(self._loaded) if self._has_moved(key)]
+        # Several at once, since most of it is waiting for the registry; in no order, since of several workers
+        # that open the same versions each so finds many packed already.
+        random.shuffle(moved)
+        if moved:
+            with ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="opening") as opening:
+                list(opening.map(self._follow, moved))
         standing = {f"models:/{one.name}/{one.aliases.get(CHAMPION)}" for one in self._listings.values()}
         self.tally.refused = {uri: why for uri, why in self.tally.refused.items() if uri in standing}
         if self.record is not None:
@@ -210,18 +224,25 @@ class Champions:
                 raise
             return self._opened(key, last)
 
-    def _follow(self, key: Key) -> None:
+    def _has_moved(self, key: Key) -> bool:
+        """Whether the alias names something else than what serves."""
         listing, current = self._listings.get(key), self._loaded.get(key)
+        named = None if listing is None else f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}"
+        return current is not None and current.version.uri != named
+
+    def _follow(self, key: Key) -> None:
+        listing = self._listings.get(key)
         number = None if listing is None else listing.aliases.get(CHAMPION)
         if number is None:
             with self._lock:
                 self._loaded.pop(key, None)
-        elif current is not None and current.version.uri != f"models:/{self._listings[key].name}/{number}":
-            try:
-                self._taken_over(key, self._opened(key, number))
-                self.tally.takeovers += 1
-            except SafePlanError as error:
-                log.debug("%s of %s stays: %s", key[1], key[0], error)
+            return
+        try:
+            self._taken_over(key, self._opened(key, number))
+        except SafePlanError as error:
+            log.debug("%s of %s stays: %s", key[1], key[0], error)
+        else:
+            self.tally.count("takeovers")
 
     def _opened(self, key: Key, number: int) -> Serving:
         name = self._listings[key].name
@@ -242,7 +263,7 @@ class Champions:
         self._missed.discard((name, number))
         if self._failed.pop((name, number), None) is not None:
             self._tag(name, number, "accepted")
-        self.tally.loads += 1
+        self.tally.count("loads")
         return serving
 
     def _open(self, key: Key, name: str, number: int) -> Serving:
@@ -266,7 +287,7 @@ class Champions:
             # Two kinds a sensor.
             while len(self._loaded) > 2 * self.settings.sensors:
                 self._loaded.popitem(last=False)
-                self.tally.evictions += 1
+                self.tally.count("evictions")
         listing = self._listings.get(key)
         if listing is not None:
             needed = {serving.version.number, *listing.aliases.values()}
@@ -288,7 +309,7 @@ class Champions:
         if self.away is not None or (before is not None and str(before[1]) == str(error)):
             return
         uri = f"models:/{name}/{number}"
-        self.tally.refusals += 1
+        self.tally.count("refusals")
         self.tally.refused[uri] = str(error)
         log.error("%s does not serve: %s", uri, error)
         self._tag(name, number, f"refused: {error}"[:LONGEST_TAG])

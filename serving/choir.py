@@ -1,10 +1,12 @@
 """What the voices of many sensors' detectors say of readings, brought to scores together.
 
 Says of each reading just what `training.ensemble` says of it; a test holds the two equal. Knows packed
-detectors and designs.
+detectors and designs, and that forests can be asked on a second core while densities are measured.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,10 @@ from training.voices import VOICES, deviation, family_of
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# From so many rows on the forests are worth a thread of their own; few would wait for the GIL.
+MANY_ROWS = 200
+FORESTERS = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="forests")
+
 
 def scores_of(
     detectors: Sequence[PackedDetector], of_row: Ints, design: Design, *, shelf: Shelf = SHELF
@@ -27,19 +33,39 @@ def scores_of(
     """The score of each row in [0, 1] by its own sensor's detector; `of_row` ascends."""
     said = np.full((len(of_row), len(VOICES)), np.nan)
     place = rows_of(detectors)[of_row]
-    for column, voice in enumerate(VOICES[:-1]):
-        full = voice.endswith("windows")
-        speaking = shelf.table(f"{voice}.speaks")[place]
-        heard = np.flatnonzero(speaking & design.full if full else speaking)
-        if heard.size:
+
+    def ask(family: str) -> None:
+        for column, voice in enumerate(VOICES[:-1]):
+            if family_of(voice) != family:
+                continue
+            full = voice.endswith("windows")
+            speaking = shelf.table(f"{voice}.speaks")[place]
+            heard = np.flatnonzero(speaking & design.full if full else speaking)
+            if not heard.size:
+                continue
             rows = (design.windows if full else design.points)[heard]
-            if family_of(voice) == "forest":
+            if family == "forest":
                 said[heard, column] = grove.scores(grove.Lots.on_shelf(voice, place[heard]), rows)
             else:
                 near = [one.surroundings.get(voice) for one in detectors]
                 said[heard, column] = factors(near, of_row[heard], rows)
+
+    _beside(lambda: ask("forest"), lambda: ask("density"), at_once=len(of_row) >= MANY_ROWS)
     said[:, -1] = deviation(design)
     return _calibrated(shelf, place, said)
+
+
+def _beside(one: Callable[[], None], other: Callable[[], None], *, at_once: bool) -> None:
+    """Do both, each on a core of its own if `at_once`."""
+    if not at_once:
+        one()
+        other()
+        return
+    waiting = FORESTERS.submit(one)
+    try:
+        other()
+    finally:
+        waiting.result()
 
 
 def _calibrated(shelf: Shelf, place: Ints, said: Floats) -> Floats:

@@ -6,6 +6,7 @@ Knows time and chance. Leaves what is seen, such as a moved alias, to whoever lo
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from pydantic import Field
@@ -15,11 +16,13 @@ from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
 
+BREATH = 0.2  # of the time from look to look, the least between one's end and the next
+
 
 class FollowSettings(Settings, file="serving", section="follow"):
     """How soon a promotion is live."""
 
-    every: float = Field(4.0, gt=0, le=60, description="seconds between two looks at the aliases")
+    every: float = Field(4.0, gt=0, le=60, description="seconds from one look at the aliases to the next")
     jitter: float = Field(0.25, ge=0, lt=1, description="share by which that varies, each time")
 
 
@@ -43,13 +46,15 @@ class Follower:
         """Stop; a look that is under way is not waited for."""
         self._closed.set()
 
-    def pause(self) -> float:
-        """Seconds until the next look."""
+    def pause(self, spent: float = 0.0) -> float:
+        """Seconds until the next look, after one that took so long; never none, or a slow one never ended."""
         spread = self.settings.jitter * (2 * self.chance.random() - 1)
-        return self.settings.every * (1 + spread)
+        return self.settings.every * max(1 + spread - spent / self.settings.every, BREATH)
 
     def _run(self) -> None:
-        while not self._closed.wait(self.pause()):
+        spent = 0.0
+        while not self._closed.wait(self.pause(spent)):
+            begun = time.monotonic()
             try:
                 self.look()
             except SafePlanError as error:
@@ -57,3 +62,4 @@ class Follower:
             # Whatever else goes wrong, the next look must happen, or promotions are never seen again.
             except Exception:
                 log.exception("a look failed")
+            spent = time.monotonic() - begun

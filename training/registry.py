@@ -18,6 +18,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from training.errors import NoChampion, RegistryError, UntrustedModel
@@ -290,14 +291,15 @@ class Registry:
     def fetch(self, version: Version, cache: Path) -> Path:
         """The version's files in a local folder, held to the SHA-256 it was registered with.
 
-        A copy already in the cache is checked again, and fetched anew where it no longer holds.
+        A copy already in the cache is checked again, and fetched anew where it no longer holds. Beside it,
+        at `description_of` the folder, lies what the version says of itself, which no hash holds.
         """
         if not version.sha256:
             raise UntrustedModel(
                 f"{version.uri} has no model_sha256 tag; it was not registered by safeplan train."
             )
         kept = cache / version.name / f"{version.number}-{version.sha256[:12]}"
-        if kept.is_dir():
+        if kept.is_dir() and description_of(kept).is_file():
             try:
                 check_digest(kept, version.sha256, model=version.uri)
             except UntrustedModel:
@@ -308,8 +310,10 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
             with registry_errors(f"cannot fetch the files of {version.uri}"):
                 fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=folder))
-            files = fetched / DATA / MODEL_FOLDER
+            files, description = fetched / DATA / MODEL_FOLDER, fetched / MLMODEL_FILE_NAME
             check_digest(files, version.sha256, model=version.uri)
+            if description.is_file():
+                description.replace(description_of(kept))
             try:
                 files.rename(kept)
             except OSError:
@@ -327,6 +331,11 @@ class Registry:
             if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 return None
             raise RegistryError(f"cannot look up {name}: {error.message}") from error
+
+
+def description_of(files: Path) -> Path:
+    """Where the `MLmodel` of a version lies whose files were fetched."""
+    return files.with_name(f"{files.name}.{MLMODEL_FILE_NAME}")
 
 
 def plain_name(sensor_id: str, kind: Kind) -> str:

@@ -104,6 +104,13 @@ def test_looks_are_spread_and_never_further_apart_than_ten_plants():
     assert 4.8 < max(pauses) <= 5.0
 
 
+def test_a_slow_look_is_not_waited_for_again():
+    follower = Follower(None, FollowSettings(every=4.0, jitter=0.0))
+
+    assert follower.pause(spent=1.0) == pytest.approx(3.0)
+    assert follower.pause(spent=60.0) > 0
+
+
 BROKEN = {
     "altered": {"model_sha256": "0" * 64},
     "without a hash": {"model_sha256": ""},
