@@ -98,6 +98,11 @@ class Scale(BaseModel):
         """The score of each surprise."""
         return scores_at(self.rarity.of(surprise), self.budget)
 
+    @property
+    def limit(self) -> float:
+        """The surprise that scores 0.5."""
+        return float(self.rarity.at(np.array([self.budget]))[0])
+
     def share_above(self, score: float) -> float:
         """The share of ordinary readings promised to score at least this, for scores from 0.3 to 0.9."""
         if score >= 0.5:
@@ -140,11 +145,27 @@ def widened(halves: Sequence[Floats]) -> Floats:
     )
 
 
+def learn_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading: float) -> Scale:
+    """The scale of readings far from those learned from, by what each half of these is to the other.
+
+    The budget counts alarms and is met by all that has been seen: readings held out nearby, and the halves.
+    How many readings the alarms will take is promised by what may yet come: a sensor that leaves for good
+    raises one alarm, and it lasts.
+    """
+    seen = learn_scale(np.concatenate(halves), episodes_per_reading=episodes_per_reading)
+    rarity = learn_rarity(widened(halves))
+    budget = float(rarity.of(np.array([max(near.limit, seen.limit)]))[0])
+    return Scale(rarity=rarity, budget=max(budget, RAREST_NORMAL))
+
+
 def between_scales(near: Scale, far: Scale, share: float) -> Scale:
-    """Each rarity at that share of the way from the near scale's surprise to the far one's."""
-    rarities = np.linspace(0.0, max(near.rarity.rarities[-1], far.rarity.rarities[-1]), LEVELS)
-    surprises = (1.0 - share) * near.rarity.at(rarities) + share * far.rarity.at(rarities)
-    surprises = np.maximum.accumulate(surprises)  # whatever rounding does
+    """Each score at that share of the way from the near scale's surprise to the far one's."""
+    # Rounding can bring a mean below the least of what it is the mean of.
+    budget = max((1.0 - share) * near.budget + share * far.budget, RAREST_NORMAL)
+    beyond = max(0.0, *(scale.rarity.rarities[-1] - scale.budget for scale in (near, far)))
+    rarities = np.union1d(np.linspace(0.0, budget + beyond, LEVELS - 1), budget)
+    nearby, away = (scale.rarity.at(_alike(rarities, budget, scale.budget)) for scale in (near, far))
+    surprises = np.maximum.accumulate((1.0 - share) * nearby + share * away)  # whatever rounding does
     fresh = np.append(True, np.diff(surprises) > 0)
     rarities, surprises = rarities[fresh], surprises[fresh]
     return Scale(
@@ -153,9 +174,14 @@ def between_scales(near: Scale, far: Scale, share: float) -> Scale:
             rarities=tuple(rarities.tolist()),
             slope=1.0 / ((1.0 - share) / near.rarity.slope + share / far.rarity.slope),
         ),
-        # Rounding can bring a mean below the least of what it is the mean of.
-        budget=max((1.0 - share) * near.budget + share * far.budget, RAREST_NORMAL),
+        budget=budget,
     )
+
+
+def _alike(rarities: Floats, budget: float, other: float) -> Floats:
+    """The rarities that score under the other budget as these do under this one."""
+    knots, same = ((0.0, float(rarity_to_look(one)), one) for one in (budget, other))
+    return np.asarray(np.interp(rarities, knots, same) + np.maximum(rarities - budget, 0.0))
 
 
 def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:

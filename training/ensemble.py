@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from training.calibration import Rarity, Scale, between_scales, learn_rarity, learn_scale, widened
+from training.calibration import Rarity, Scale, between_scales, learn_far_scale, learn_rarity, learn_scale
 from training.voices import VOICES, DetectorParameters, family_of
 
 Floats = NDArray[np.float64]
@@ -94,9 +94,12 @@ def learn_ensemble(
     surprises = {family: voices.surprise(said, family) for family in families if family in spoken}
     scales = {family: learn_scale(each, episodes_per_reading=rate) for family, each in surprises.items()}
     if reach > 0 and "ensemble" in scales:
-        apart = widened(halves) if halves else UNPROVEN * surprises["ensemble"]
-        far = learn_scale(apart, episodes_per_reading=rate)
-        scales["ensemble"] = between_scales(scales["ensemble"], far, reach)
+        near = scales["ensemble"]
+        if halves:
+            far = learn_far_scale(near, halves, episodes_per_reading=rate)
+        else:
+            far = learn_scale(UNPROVEN * surprises["ensemble"], episodes_per_reading=rate)
+        scales["ensemble"] = between_scales(near, far, reach)
     return Ensemble(weights=weights, rarities=rarities, scales=scales)
 
 

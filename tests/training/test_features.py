@@ -8,6 +8,8 @@ from training.calibration import (
     RAREST_NORMAL,
     between_scales,
     effective_number,
+    episodes,
+    learn_far_scale,
     learn_rarity,
     learn_scale,
     widened,
@@ -148,6 +150,39 @@ def test_between_two_scales_at_the_least_budget_is_the_least_budget():
     scale = learn_scale(surprise, episodes_per_reading=1e-3).model_copy(update={"budget": RAREST_NORMAL})
     for share in np.linspace(0, 1, 101):
         assert between_scales(scale, scale, share).budget == pytest.approx(RAREST_NORMAL)
+
+
+@pytest.mark.parametrize("louder", ["nearby", "halves"])
+def test_far_away_the_budget_is_met_by_all_that_was_seen(louder):
+    rng = np.random.default_rng(1)
+    nearby = rng.exponential(2.0 if louder == "nearby" else 1.0, size=4000)
+    halves = [rng.exponential(2.0 if louder == "halves" else 1.0, size=2000) for _ in range(2)]
+    near = learn_scale(nearby, episodes_per_reading=1e-3)
+    far = learn_far_scale(near, halves, episodes_per_reading=1e-3)
+
+    for seen in (nearby, np.concatenate(halves)):
+        assert episodes(seen >= far.limit) <= 1.5e-3 * seen.size
+
+
+def test_a_sensor_that_may_leave_for_good_is_promised_more_readings_above_the_limit_than_were_seen():
+    halves = halves_apart(3.0)
+    near = learn_scale(halves[0], episodes_per_reading=1e-3)
+    far = learn_far_scale(near, halves, episodes_per_reading=1e-3)
+
+    assert far.share_above(0.5) > 2 * np.mean(np.concatenate(halves) >= far.limit)
+    assert far.share_above(0.5) <= MOST_ODD
+
+
+def test_the_limit_moves_steadily_from_near_to_far():
+    """Near and far promise different shares at 0.5: mixing those alone once put the limit below both."""
+    halves = halves_apart(3.0)
+    near = learn_scale(halves[0], episodes_per_reading=1e-3)
+    far = learn_far_scale(near, halves, episodes_per_reading=1e-3)
+    limits = [between_scales(near, far, share).limit for share in np.linspace(0, 1, 9)]
+
+    assert near.limit < far.limit
+    assert np.all(np.diff(limits) > 0)
+    assert [limits[0], limits[-1]] == pytest.approx([near.limit, far.limit])
 
 
 def test_a_scale_between_two_scores_between_them():
