@@ -1,7 +1,8 @@
 """What people ask and do about alerts: the functions behind the command line and the page.
 
-Knows that an answer, what it teaches and the letters it sends belong into one transaction, and that who
-answers a flood answers for all in it. What an answer does to an alert is told in `answers`.
+Knows that an answer, what it teaches, the letters it sends and its entries in the audit belong into one
+transaction, and that who answers a flood answers for all in it. What an answer does to an alert is told in
+`answers`.
 """
 
 from collections.abc import Callable, Collection
@@ -15,6 +16,7 @@ from monitoring.alert_rules import LifeRules
 from monitoring.alert_store import FLOOD, AlertStore
 from monitoring.post import Post
 from monitoring.verdicts import teach
+from training.audit import Deed, add
 from training.console import plain
 from training.database import writing
 from training.settings import load
@@ -130,5 +132,23 @@ def _answer(workspace: Workspace, alert_id: int, answer: Answer, now: datetime) 
         kept = [store.keep(connection, chapter, now=now) for chapter in chapters if chapter.events]
         for chapter in kept:
             teach(connection, chapter.alert, now=now)
+            for deed in _deeds(chapter, now):
+                add(connection, deed)
         post.post(connection, kept, now=now)
     return kept[0].alert if kept and kept[0].alert.id == alert_id else asked
+
+
+def _deeds(chapter: Chapter, now: datetime) -> list[Deed]:
+    """What somebody did, as the audit says it: by our own clock, and not by that of the readings."""
+    alert = chapter.alert
+    return [
+        Deed(
+            at=now,
+            who=event.by or "",
+            action=event.change.value,
+            sensor_id=alert.topic.sensor_id,
+            subject=f"alert {alert.id}",
+            detail={"said": event.detail} if event.detail else {},
+        )
+        for event in chapter.events
+    ]

@@ -6,6 +6,7 @@ from monitoring.alert_kinds import AlertType, Judgement, State
 from monitoring.alerts import acknowledge, as_dict, find_alert, judge, list_alerts, shelve, unshelve
 from monitoring.maintenance import works
 from tests.watched import moment, wander
+from training.audit import deeds
 from training.errors import ConfigurationError
 
 
@@ -31,6 +32,28 @@ def test_an_acknowledged_alert_says_by_whom_and_when(raised, alert_id):
     assert (found.acknowledged_by, found.acknowledged_at) == ("Ana", moment(61))
     assert find_alert(raised.workspace, alert_id) == found
     assert raised.told(found)[-1] == ("acknowledged", 61)
+
+
+def test_every_answer_is_in_the_audit_with_who_and_when(raised, alert_id):
+    """Once each, however often it is given; what time alone does is nobody's deed."""
+    acknowledge(raised.workspace, alert_id, by="Ana", now=moment(61))
+    acknowledge(raised.workspace, alert_id, by="Eva", now=moment(62))
+    shelve(raised.workspace, alert_id, moment(90), by="Ana", now=moment(63))
+    unshelve(raised.workspace, alert_id, by="Rui", now=moment(64))
+    for minute in (65, 66):
+        judge(raised.workspace, alert_id, Judgement.FALSE, by="Rui", now=moment(minute), note="a test")
+    raised.watch(95)
+
+    found = deeds(raised.workspace.engine, sensor_id="PT-1")[::-1]
+
+    assert [(one.at, one.who, one.action) for one in found] == [
+        (moment(61), "Ana", "acknowledged"),
+        (moment(63), "Ana", "shelved"),
+        (moment(64), "Rui", "unshelved"),
+        (moment(65), "Rui", "judged"),
+    ]
+    assert {one.subject for one in found} == {f"alert {alert_id}"}
+    assert found[-1].detail == {"said": "false: a test"}
 
 
 def test_acknowledging_twice_is_once(raised, alert_id):

@@ -22,6 +22,7 @@ from monitoring.watching import watch_fleet
 from tests.monitoring.test_delivery import Receiver
 from tests.watched import moment, wander
 from training.alert_tables import alert_changes, alerts, job_runs, outbox
+from training.audit import deeds
 from training.database import labels, reading
 
 STATEMENTS = ("INSERT", "UPDATE", "DELETE")
@@ -135,7 +136,8 @@ def test_watching_killed_at_every_step(eventful, accounted):
 
 
 @pytest.mark.fault(
-    "kill -9 at each write of a verdict", "the verdict, its label and its messages are there once"
+    "kill -9 at each write of a verdict",
+    "the verdict, its label, its entry in the audit and its messages are there once",
 )
 def test_a_verdict_killed_at_every_step(eventful):
     eventful.watch(60)
@@ -151,6 +153,7 @@ def test_a_verdict_killed_at_every_step(eventful):
     assert [row.change for row in changes].count("judged") == 1
     assert [row.message["change"] for row in letters].count("judged") == 2
     assert len(labelled) == 1
+    assert [(deed.who, deed.action) for deed in deeds(eventful.workspace.engine)] == [("Ana", "judged")]
 
 
 @pytest.mark.fault(
