@@ -79,6 +79,11 @@ class AlertStore:
         if alert_ids:
             connection.execute(update(alerts).where(alerts.c.id.in_(alert_ids)).values(group_id=group_id))
 
+    def leave(self, connection: Connection, group_id: int) -> None:
+        """Let the alerts that are alive stand for themselves again."""
+        living = and_(alerts.c.group_id == group_id, alerts.c.state != CLOSED)
+        connection.execute(update(alerts).where(living).values(group_id=None))
+
     def find(
         self,
         *,

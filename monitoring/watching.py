@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from monitoring import watch_store
 from monitoring.alert import Alert, Chapter, Pending, Sign, Topic
-from monitoring.alert_kinds import AlertType, Change
+from monitoring.alert_kinds import AlertType, Change, State
 from monitoring.alert_rules import RuleBook
 from monitoring.alert_store import FLOOD, AlertStore, Key, key_of
 from monitoring.budget_settings import BudgetSettings
@@ -199,7 +199,9 @@ class FleetWatch:
         )
         if flood is None:
             return list(kept)
-        (chapter,) = flood.course.chapters
+        chapter = flood.course.chapters[0]
+        if chapter.alert.state is State.CLOSED:
+            return self._dispersed(connection, platform, chapter, kept)
         if chapter.alert != standing:
             chapter = self.store.keep(connection, chapter, now=self.now)
         watch_store.keep_pendings(connection, {key_of(chapter.alert.topic): flood.course.pending})
@@ -212,6 +214,22 @@ class FleetWatch:
             for one in kept
         ]
         return [chapter, *told]
+
+    def _dispersed(
+        self, connection: Connection, platform: str, over: Chapter, kept: Sequence[Chapter]
+    ) -> list[Chapter]:
+        """The same, and the end of a flood: what lives on of it is told by itself, or is another flood."""
+        closed = self.store.keep(connection, over, now=self.now)
+        assert closed.alert.id is not None
+        watch_store.keep_pendings(connection, {key_of(closed.alert.topic): Pending()})
+        self.store.leave(connection, closed.alert.id)
+        alone = [
+            replace(one, alert=replace(one.alert, group_id=None))
+            if one.alert.group_id == closed.alert.id and one.alert.state is not State.CLOSED
+            else one
+            for one in kept
+        ]
+        return [closed, *self._gathered(connection, platform, alone, {})]
 
     def _matters(self, together: Sequence[tuple[Sensor, Watched]]) -> Iterator[Matter]:
         """What these sensors say."""

@@ -3,7 +3,7 @@
 import pytest
 
 from monitoring.alert_kinds import State
-from monitoring.alerts import acknowledge
+from monitoring.alerts import acknowledge, find_alert
 from monitoring.outbox import Outbox
 from tests.watched import moment, wander
 
@@ -88,3 +88,41 @@ def test_who_acknowledges_a_flood_acknowledges_all_in_it(crowd):
 
     assert {alert.acknowledged_by for alert in crowd.alerts()} == {"Ana"}
     assert [change for _, change, _ in told(crowd)] == ["opened", "acknowledged"]
+
+
+def past_its_flood(crowd):
+    """A flood that was acknowledged, and one alert that joined it later, unseen; both returned to normal."""
+    odd(crowd, 11)
+    for number in range(12):
+        crowd.read(f"S-{number:02d}", 60, wander(60, seed=number))
+    crowd.watch(10, "S-*")
+    acknowledge(crowd.workspace, flood_of(crowd).id, by="Ana", now=moment(11))
+    crowd.score("S-11", 0, [0.1] * 12 + [0.7] * 18 + [0.1] * 30)
+    for minutes in range(20, 61, 5):
+        crowd.watch(minutes, "S-*")
+    assert flood_of(crowd).state is State.RETURNED
+    return next(alert.id for alert in crowd.alerts("S-11") if alert.topic.subject == "")
+
+
+def test_what_outlives_its_flood_is_told_by_itself_again(crowd):
+    """Nobody would hear of it otherwise: its flood is closed and stands for nothing."""
+    late = past_its_flood(crowd)
+    crowd.watch(100, "S-*")
+    assert flood_of(crowd).state is State.CLOSED
+
+    crowd.score("S-11", 101, [0.7] * 10)
+    crowd.watch(111, "S-*")
+
+    assert find_alert(crowd.workspace, late).group_id is None
+    assert (late, "repeated", 2) in told(crowd)
+
+
+def test_a_flood_that_should_have_been_closed_is_not_in_the_way_of_what_comes_next(crowd):
+    """Nobody looked for an hour, in which the flood was over and one of its alerts came again."""
+    late = past_its_flood(crowd)
+    crowd.score("S-11", 101, [0.7] * 10)
+
+    crowd.watch(111, "S-*")
+
+    assert flood_of(crowd).state is State.CLOSED
+    assert (late, "repeated", 2) in told(crowd)
