@@ -49,7 +49,9 @@ def find_flood(
     worst = max((alert.severity for alert in together if alert.state is State.OPEN), default=0)
     topic = standing.topic if standing else _topic(together[0], platform)
     sign = Sign(now, worst, worst, _evidence(together, settings, now))
-    return Flood(advance(topic, pending, standing, [sign], pace, now=now), joining)
+    course = advance(topic, pending, standing, [sign], pace, now=now)
+    # Many that opened at once and are all over again by now are no flood any more.
+    return Flood(course, joining) if course.chapters else None
 
 
 def pace_of_floods(pace: Pace) -> Pace:

@@ -52,6 +52,17 @@ def test_ten_at_once_are_one_message_with_the_likely_first_cause(crowd):
     assert {alert.group_id for alert in crowd.alerts() if alert.id != flood.id} == {flood.id}
 
 
+def test_what_is_over_before_anybody_looks_is_no_flood(crowd):
+    """All opened and returned within ten minutes, while the scheduler was down."""
+    for number in range(12):
+        crowd.score(f"S-{number:02d}", 0, [0.9] * 6 + [0.1] * 24)
+
+    crowd.watch(12, "S-*")
+
+    assert {alert.state for alert in crowd.alerts()} == {State.RETURNED}
+    assert [change for _, change, _ in told(crowd)] == ["opened", "returned"] * 12
+
+
 def test_nine_at_once_are_nine_messages(crowd):
     odd(crowd, 9)
 
