@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from training.archive import ArchiveReader, ArchiveWriter
-from training.errors import BadArchive, ConfigurationError, without_passwords
+from training.errors import BadArchive, ConfigurationError, StoreError, without_passwords
 from training.registry_backup import is_embedded, occupied, put_registry_back, take_registry
 from training.schema import CURRENT
 from training.settings import conf_folder
@@ -79,10 +79,20 @@ def back_up(workspace: Workspace, to: Path, *, now: datetime) -> Manifest:
 
     Raises:
         ConfigurationError: there is a file of that name.
-        StoreError, RegistryError: a part cannot be read.
+        StoreError, RegistryError: a part cannot be read, or the archive cannot be written.
     """
     if to.exists():
         raise ConfigurationError(f"{to} exists, and a back-up never overwrites one. Name another file.")
+    try:
+        return _written(workspace, to, now)
+    except OSError as error:
+        raise StoreError(
+            f"The back-up cannot be written to {to}: {error}. Free some disk space or name another place, "
+            "then run this again; nothing is left of this one."
+        ) from error
+
+
+def _written(workspace: Workspace, to: Path, now: datetime) -> Manifest:
     to.parent.mkdir(parents=True, exist_ok=True)
     embedded = is_embedded(workspace)
     with (

@@ -1,9 +1,11 @@
 """A back-up holds everything, an altered one is refused, and a restored installation goes on by itself."""
 
 import json
+import resource
 import shutil
 import sqlite3
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from training.archive import ArchiveReader, ArchiveWriter
 from training.audit import Deed, deeds, record
 from training.backup import back_up, restore
 from training.database import labels, metadata, open_database, reading, writing
-from training.errors import BadArchive, ConfigurationError, StoreError
+from training.errors import BadArchive, ConfigurationError, SafePlanError, StoreError
 from training.fleet import train_fleet
 from training.kinds import Kind
 from training.sensors import Fleet
@@ -165,16 +167,32 @@ def test_a_back_up_never_overwrites_one(plant, tmp_path):
     assert (tmp_path / "plant.zip").read_text() == "the last good one"
 
 
-@pytest.mark.fault("a back-up that cannot be written to its end", "no file is left")
-def test_a_back_up_that_fails_leaves_no_file(plant, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "training.backup.take_registry", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
-    )
+@contextmanager
+def room_for(size):
+    """No file of this process may grow beyond so many bytes: what a full disk is to whoever writes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    with pytest.raises(OSError, match="disk full"):
-        back_up(plant, tmp_path / "out" / "plant.zip", now=NOW)
+
+@pytest.mark.parametrize("size", [0, 5_000, 60_000, 300_000])
+@pytest.mark.fault(
+    "a full disk in a back-up", "one clear line and no file is left; with room again, the back-up is whole"
+)
+def test_a_back_up_on_a_full_disk_leaves_no_file(plant, elsewhere, tmp_path, size):
+    rows = contents(plant.engine)
+    to = tmp_path / "out" / "plant.zip"
+
+    with room_for(size), pytest.raises(SafePlanError, match=r"cannot (be written|copy).*(too large|disk)"):
+        back_up(plant, to, now=NOW)
 
     assert list((tmp_path / "out").iterdir()) == []
+    back_up(plant, to, now=NOW)
+    restore(elsewhere, to)
+    assert contents(elsewhere.engine) == rows
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])

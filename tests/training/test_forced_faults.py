@@ -16,7 +16,7 @@ from sqlalchemy import event, func, select, text
 
 from serving.batch import detect_fleet, forecast_fleet
 from tests.plant import at, readings, send
-from training.database import open_database, reading, sensor_readings, writing
+from training.database import ml_predictions, open_database, reading, sensor_readings, writing
 from training.detector import AnomalyDetector
 from training.errors import RegistryError, StoreError, UntrustedModel
 from training.fleet import train_fleet
@@ -72,6 +72,59 @@ def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, accounted)
     assert kept < len(sent)
     accounted(lost=len(sent) - count(engine), doubled=0)
     engine.dispose()
+
+
+@contextmanager
+def room_for(engine, pages):
+    """The database may grow by so many pages and no further, as on a disk that is full then."""
+    most = [int(connection_of(engine, "PRAGMA page_count")) + pages]
+
+    def limit(connection, *_):
+        connection.execute(f"PRAGMA max_page_count = {most[0]}")
+
+    event.listen(engine, "checkout", limit)
+    yield
+    most[0] = 1_000_000
+    connection_of(engine, "PRAGMA page_count")
+    event.remove(engine, "checkout", limit)
+
+
+def connection_of(engine, question):
+    with reading(engine) as connection:
+        return connection.exec_driver_sql(question).scalar()
+
+
+@pytest.mark.parametrize("pages", [0, 20])
+@pytest.mark.fault(
+    "a full disk in detect and forecast",
+    "each sensor says so in one line; with room again, every reading has its score",
+)
+def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, accounted):
+    """Twenty pages are enough for some of one sensor's scores, and not for all."""
+    chosen = Fleet.of(champions.engine).match()
+    for name in ("PT-1", "PT-2"):
+        champions.readings.ingest(readings(name, 500, start="2026-01-09T08:00"))
+
+    with room_for(champions.engine, pages):
+        cut_off = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
+    first = scored(champions.engine)
+    again = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
+
+    errors = [one.error for one in cut_off if one.failed]
+    assert errors
+    assert all("full" in error and "Free some disk space" in error for error in errors), errors
+    assert not any(one.failed for one in again)
+    found = scored(champions.engine)
+    assert set(first) <= set(found)
+    accounted(lost=1_000 - len(set(found)), doubled=len(found) - len(set(found)))
+
+
+def scored(engine):
+    with reading(engine) as connection:
+        kept = ml_predictions.c
+        return connection.execute(
+            select(kept.sensor_id, kept.timestamp).where(kept.anomaly_score.is_not(None))
+        ).all()
 
 
 @pytest.mark.postgres
