@@ -1,0 +1,79 @@
+"""Reports that are handed on as files, opened in a real browser: what a sensor is called never runs."""
+
+from datetime import timedelta
+
+import pytest
+import yaml
+
+from monitoring.alert_kinds import AlertType, Judgement
+from monitoring.alerts import judge, list_alerts
+from monitoring.drift_fleet import check_fleet
+from monitoring.drift_recording import PAGE
+from monitoring.shift_report import shift_report, write_report
+from monitoring.translation import Words
+from monitoring.watching import watch_fleet
+from serving.batch import detect_fleet, forecast_fleet
+from tests.journeys.browser import Reader, chromium
+from tests.plant import at, readings
+from training.fleet import train_fleet
+from training.kinds import Kind
+from training.sensor_sources import add_missing
+from training.sensors import Fleet
+
+pytestmark = pytest.mark.slow
+
+EVIL = "<script>alert(1)</script>"
+WORSE = '"><img src=x onerror=alert(2)>'
+LENGTH = 248  # hours that it has sent; the models learn from the first 200
+NOW = at("2026-01-11T09:00")
+
+
+@pytest.fixture
+def evil(workspace, plan, learning):
+    """A sensor whose id, name, unit and platform mean harm: trained, drifted, alarmed and judged."""
+    (workspace.home / "conf").mkdir()
+    told = {"name": WORSE, "platform": EVIL, "unit": EVIL, "critical_high": 40.0}
+    (workspace.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {EVIL: told}}))
+    sent = readings(EVIL, LENGTH)
+    workspace.readings.ingest(sent[:200])
+    add_missing(workspace.engine, [EVIL])
+    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    later = sent[200:]
+    workspace.readings.ingest(later.assign(value=later["value"] + 30))
+    sensors = workspace.fleet.match(())
+    detect_fleet(workspace, sensors)
+    forecast_fleet(workspace, sensors)
+    watch_fleet(workspace, sensors, now=NOW)
+    for alert in list_alerts(workspace):
+        judge(workspace, alert.id, Judgement.CONFIRM, by=EVIL, now=NOW, note=WORSE)
+    return workspace
+
+
+@pytest.mark.attack(
+    "a sensor, a note and a judge called by scripts, in the shift report and the drift reports in a browser",
+    "shown as letters; nothing is run",
+)
+def test_reports_of_a_sensor_called_script_run_nothing(evil, tmp_path):
+    sensors = evil.fleet.match(())
+    folder = tmp_path / "reports"
+    shift = shift_report(evil, start=NOW - timedelta(days=3), end=NOW, words=Words("en"))
+    folder.mkdir()
+    write_report(shift, folder / "shift.html")
+    outcomes = check_fleet(evil, sensors, now=NOW, html=folder)
+    pages = sorted(folder.glob("*.html"))
+
+    assert AlertType.ANOMALY in {alert.topic.type for alert in list_alerts(evil)}
+    assert {one.status for one in outcomes} == {"drifted"}
+    assert {PAGE, "shift.html"} < {page.name for page in pages}
+    assert len(pages) == 4
+    with chromium() as browser:
+        for path in pages:
+            reader = Reader(browser.new_page(), path.as_uri())
+            reader.open("", EVIL)
+            reader.page.wait_for_load_state("networkidle")
+            if path.name in {PAGE, "shift.html"}:
+                reader.see(WORSE)
+            assert reader.page.locator("img[onerror]").count() == 0
+            assert reader.errors == [], path.name
+            assert reader.hosts == {""}, path.name
+            reader.page.close()
