@@ -1,0 +1,209 @@
+"""Servers that are slow or held up: PostgreSQL and MLflow behind wires; commands, endpoint and page go on.
+
+Each command runs as people run it; what it leaves behind is counted straight in the database.
+"""
+
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.conftest import POSTGRES
+from tests.journeys.browser import Reader, chromium
+from tests.journeys.house import BIN, House, free_port, post, served
+from tests.plant import readings
+from tests.soak import proxy
+from tests.soak.proxy import Proxy, Wire
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("town")]
+
+PATIENCE = 2  # seconds that MLflow's client waits for an answer
+
+
+@dataclass(frozen=True)
+class Far:
+    """A house whose servers are at the other end of two wires."""
+
+    house: House
+    database: Proxy
+    mlflow: Proxy
+    schema: str
+
+    def scores(self) -> list[tuple[str, object]]:
+        """The readings of PT-1 that have a score, straight from the database."""
+        with psycopg.connect(POSTGRES) as connection:
+            connection.execute(f"SET search_path = {self.schema}")  # type: ignore[arg-type]
+            query = "SELECT sensor_id, timestamp FROM ml_predictions WHERE anomaly_score IS NOT NULL"
+            return connection.execute(query).fetchall()
+
+    @contextmanager
+    def held_up(self, wire: Proxy, seconds: float) -> Iterator[None]:
+        """Nothing passes a wire for so long."""
+        wire.become(Wire.STALLED)
+        timer = threading.Timer(seconds, wire.become, [Wire.WHOLE])
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            wire.become(Wire.WHOLE)
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterator[Far]:
+    """PT-1 and PT-2 with readings, everything else still to be done; both servers run."""
+    home = tmp_path_factory.mktemp("far")
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    schema = f"test_{uuid.uuid4().hex}"
+    try:
+        with psycopg.connect(POSTGRES, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}")  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no PostgreSQL at SAFEPLAN_TEST_POSTGRES: {error}")
+    there = urlsplit(POSTGRES)
+    port = free_port()
+    database = Proxy((there.hostname or "127.0.0.1", there.port or 5432))
+    mlflow = Proxy(("127.0.0.1", port))
+    address = there._replace(netloc=f"{there.username}@127.0.0.1:{database.port}").geturl()
+    house = House(
+        home,
+        {
+            "SAFEPLAN_DATABASE_URL": f"{address}?options=-csearch_path%3D{schema}",
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow.port}",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            "SAFEPLAN_TUNING_TRIALS": "2",
+            "SAFEPLAN_GATE_MIN_SKILL": "-9",
+            "SAFEPLAN_GATE_MIN_COVERAGE": "0",
+            "SAFEPLAN_PAGE_REFRESH": "1",
+        },
+    )
+    line = [
+        *(str(BIN / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
+        *("--serve-artifacts", "--artifacts-destination", str(home / "artifacts")),
+    ]
+    environment = house.environment()
+    environment.pop("MLFLOW_TRACKING_URI")
+    with served(line, environment, home, f"http://127.0.0.1:{port}/health"):
+        yield Far(house, database, mlflow, schema)
+    for wire in (database, mlflow):
+        wire.close()
+    with psycopg.connect(POSTGRES, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(far: Far) -> Far:
+    """PT-1 with a detector, made while both wires were slow."""
+    far.house.run("load", far.house.write("plant.csv", readings("PT-1", 400)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proxy, "SLOW_SECONDS", 0.02)
+        for wire in (far.database, far.mlflow):
+            wire.become(Wire.SLOW)
+        done = far.house.run("train", "PT-1", "--kind", "detector", "--jobs", "1")
+        far.house.run("detect", "--since", "2026-01-10")
+        for wire in (far.database, far.mlflow):
+            wire.become(Wire.WHOLE)
+    assert done.of("PT-1", "detector")["status"] == "promoted"
+    return far
+
+
+def more(far: Far, rows: int) -> None:
+    """PT-1 has so many readings in the end."""
+    far.house.run("load", far.house.write("more.csv", readings("PT-1", rows)))
+
+
+@pytest.mark.fault(
+    "a database and an MLflow server that are slow, in train and detect", "slow, and otherwise as ever"
+)
+def test_slow_servers_cost_time_and_nothing_else(trained, accounted):
+    again = trained.house.run("train", "PT-1", "--kind", "detector", "--jobs", "1")
+    trained.house.run("detect", "--since", "2026-01-10")
+
+    found = trained.scores()
+    expected = int((readings("PT-1", 400)["timestamp"] >= "2026-01-10").sum())
+    assert again.of("PT-1", "detector")["version"] == 1
+    accounted(lost=expected - len(set(found)), doubled=len(found) - len(set(found)))
+
+
+@pytest.mark.fault(
+    "a database that is held up in load and detect", "they wait and go on; each score is there once"
+)
+def test_a_database_that_is_held_up_is_waited_for(trained, accounted):
+    before = len(trained.scores())
+    with trained.held_up(trained.database, 2):
+        more(trained, 410)
+    with trained.held_up(trained.database, 2):
+        done = trained.house.run("detect")
+
+    found = trained.scores()
+    assert done.of("PT-1", "detector")["status"] == "scored"
+    accounted(lost=before + 10 - len(set(found)), doubled=len(found) - len(set(found)))
+
+
+@pytest.mark.fault(
+    "an MLflow server that is held up in train and detect",
+    "one clear line after the time set; then each version and score is there once",
+)
+def test_an_mlflow_server_that_is_held_up_is_given_up_and_made_up_for(trained, accounted):
+    hasty = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE)}
+    more(trained, 430)
+    before = len(trained.scores())
+    with trained.held_up(trained.mlflow, 60):
+        detected = trained.house.run("detect", expect=1, **hasty)
+        trained_not = trained.house.run(
+            "train", "PT-1", "--jobs", "1", "--kind", "forecaster", expect=1, **hasty
+        )
+    for said in (detected, trained_not):
+        assert "Traceback" not in said.stderr + said.stdout
+        assert "imed out" in said.stderr + said.stdout
+
+    assert trained.house.run("detect").of("PT-1", "detector")["status"] == "scored"
+    made = trained.house.run("train", "PT-1", "--jobs", "1", "--kind", "forecaster")
+    assert (made.of("PT-1", "forecaster")["status"], made.of("PT-1", "forecaster")["version"]) == (
+        "promoted",
+        1,
+    )
+    found = trained.scores()
+    accounted(lost=before + 20 - len(set(found)), doubled=len(found) - len(set(found)))
+
+
+@pytest.mark.fault(
+    "an MLflow server or a database that is held up while endpoint and page are used",
+    "the endpoint answers by the champions it has; the page shows what it has, and all of it afterwards",
+)
+def test_endpoint_and_page_outlive_servers_that_are_held_up(trained):
+    ports = free_port(), free_port()
+    endpoint, page = (f"http://127.0.0.1:{port}" for port in ports)
+    environment, home = trained.house.environment(SAFEPLAN_FOLLOW_EVERY="1"), trained.house.home
+    row = {"sensor_id": "PT-1", "timestamp": "2026-02-01T00:00:00Z", "value": 20.0}
+    with ExitStack() as stack:
+        start = stack.enter_context
+        safeplan = str(BIN / "safeplan")
+        start(served([safeplan, "serve", "--port", str(ports[0])], environment, home, f"{endpoint}/ready"))
+        start(served([safeplan, "dashboard", "--port", str(ports[1])], environment, home, page))
+        reader = Reader(start(chromium()).new_page(), page)
+        reader.open("/?sensor=PT-1", "Needs a human now")
+
+        with trained.held_up(trained.mlflow, 60):
+            time.sleep(PATIENCE)  # the endpoint looks for new champions meanwhile
+            (scored,) = post(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
+            reader.tab("Fleet", "Every sensor")
+        assert scored["detector_version"] == "1"
+
+        with trained.held_up(trained.database, 5):
+            (again,) = post(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
+            reader.tab("Anomaly Detection", "Status now")
+        assert again["anomaly_score"] == scored["anomaly_score"]
+        reader.tab("Model Status", "Detectors serving")
+        reader.page.get_by_role("link", name="pt-1-detector v1").wait_for()
+        reader.settle()
+        assert reader.errors == []
