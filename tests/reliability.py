@@ -35,6 +35,11 @@ ten seconds, retraining every eight minutes, everything tidied away after eight,
 `python -m tests.soak --postgres URL --into DIR`.
 Growth is the median slope over all pairs of moments, the first third left out, times its minutes."""
 
+FUZZ = """\
+Ten minutes or more of each, by Hypothesis; at every change the same tests make up a few hundred. To repeat:
+`SAFEPLAN_FUZZ_EXAMPLES=3000 python -m pytest tests/serving/test_planted_models.py` and the same with
+`tests/serving/test_any_request.py`."""
+
 
 @dataclass
 class Trial:
@@ -120,7 +125,14 @@ def _long_runs() -> list[str]:
     parts = ["", "## Soaked", "", LONG_RUNS]
     for path in sorted(KEPT.glob("soak-*.json")):
         parts += _soak(path.stem, json.loads(path.read_text(encoding="utf-8")))
-    parts += ["", "## Bad inputs made up", "", "| into | inputs | minutes | crashes, 500s, hangs | when |"]
+    parts += [
+        "",
+        "## Bad inputs made up",
+        "",
+        FUZZ,
+        "",
+        "| into | inputs | minutes | crashes, 500s, hangs | when |",
+    ]
     parts += ["|---|---|---|---|---|"]
     parts += [
         f"| {one['into']} | {one['inputs']} | {one['minutes']} | {one['failed']} | {one['when']} |"
