@@ -4,7 +4,7 @@ Read `__main__` (the door), `plant` (what runs), `faults` (what is done to it), 
 measured), `verdict` (what must hold) and `curves` (what is drawn).
 
 Its clock is never stepped: its processes read the system's own, which cannot be moved for them alone without
-a library laid over the C library, and moving the machine's would shift whatever else runs there, the measuring
-and the proxies too. A clock that steps is forced where the time is an argument: in
+a library laid over the C library, and moving the machine's would shift whatever else runs there, proxies and
+measuring too. A clock that steps is forced where the time is an argument: in
 `tests/training/test_forced_faults.py` and `tests/monitoring/test_alert_machine.py`.
 """
