@@ -30,7 +30,6 @@ from training.windows import Window, training_window
 # The labels' store brings SQLAlchemy, which no worker needs.
 if TYPE_CHECKING:
     from training.labels import Label
-    from training.siblings import Sibling
 
 log = logging.getLogger("safeplan.training")
 
@@ -71,6 +70,15 @@ class Incumbent:
 
 
 @dataclass(frozen=True)
+class Sibling:
+    """A champion of a sensor of the same type."""
+
+    sensor_id: str
+    parameters: Mapping[str, Any]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
 class Assignment:
     """All that one worker needs to train one kind of model for one sensor."""
 
@@ -82,7 +90,7 @@ class Assignment:
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None
     known: str | None = None  # fingerprint of the newest version; the same again is not trained anew
-    siblings: "tuple[Sibling, ...]" = ()  # champions of sensors of the same type, the best first
+    siblings: tuple[Sibling, ...] = ()  # champions of sensors of the same type, the best first
     fingerprint: str = ""  # of what is learned from; a stored study of other readings is not gone on with
 
     @property
@@ -98,7 +106,7 @@ class Assignment:
             name=f"{self.sensor.id}/{self.kind}/{self.fingerprint[:12]}",
         )
 
-    def lender(self, window: Window) -> "Sibling | None":
+    def lender(self, window: Window) -> Sibling | None:
         """The sibling whose parameters are taken where the sensor's own readings are too few to search by."""
         if self.siblings and len(window) < self.plan.tuning.borrow_below:
             return self.siblings[0]

@@ -14,13 +14,12 @@ from pydantic import ValidationError
 from training.detector import AnomalyDetector
 from training.detector_tuning import tune_detector
 from training.faults import grade_detector
-from training.fit import PARAMETERS, Assignment, Clock, Lesson, log, split
+from training.fit import PARAMETERS, Assignment, Clock, Lesson, Sibling, log, split
 from training.heeding import grade_verdicts, learn, usual
 from training.model_files import write_json
 from training.naive_detector import NaiveDetector
 from training.pictures import score_picture
 from training.plan import Plan
-from training.siblings import Sibling
 from training.tuning import Tuned
 from training.voices import DetectorParameters
 from training.windows import Window

@@ -11,14 +11,13 @@ from typing import Any
 import pandas as pd
 
 from training.backtest import grade_forecaster
-from training.fit import PARAMETERS, Assignment, Clock, Lesson, log, split
+from training.fit import PARAMETERS, Assignment, Clock, Lesson, Sibling, log, split
 from training.forecaster import Forecaster
 from training.forecaster_parameters import ForecasterParameters
 from training.forecaster_tuning import starting_points, tune_forecaster
 from training.heeding import usual
 from training.model_files import write_json
 from training.pictures import forecast_picture
-from training.siblings import Sibling
 from training.tuning import Tuned
 from training.windows import Window
 

@@ -6,12 +6,11 @@ its results do not depend on who finished first.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from training.errors import UntrustedModel
+from training.fit import Sibling
 from training.kinds import Kind
 from training.model_files import read_json
 from training.registry import Version
@@ -23,15 +22,6 @@ log = logging.getLogger("safeplan.training")
 ASKED = 20  # siblings whose champions are compared
 TAKEN = 3  # of them, the best
 MEASURE = {Kind.DETECTOR: "recall_mean", Kind.FORECASTER: "skill"}
-
-
-@dataclass(frozen=True)
-class Sibling:
-    """A champion of a sensor of the same type."""
-
-    sensor_id: str
-    parameters: Mapping[str, Any]
-    threshold: float | None
 
 
 class Siblings:

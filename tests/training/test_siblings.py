@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from tests.plant import assignment_for, readings, send
-from training.fit import Incumbent, fit
+from training.fit import Incumbent, Sibling, fit
 from training.fleet import train_fleet
 from training.kinds import Kind
 from training.model_files import read_json, write_json
 from training.sensor_sources import save
 from training.sensors import Fleet, Sensor
-from training.siblings import Sibling, Siblings
+from training.siblings import Siblings
 from training.standing import Standings
 
 BOTH = list(Kind)
