@@ -2,8 +2,8 @@
 
 A detector that alarms six times as often finds more; at its own threshold that would pass for skill. Here
 every one gets the threshold that serves it best, of those at which the untouched readings alarm no more than
-once a day. It need not be the lowest: an alarm lasts until sixteen readings are calm, so that of hourly ones a
-dozen alarms far down cover all of two weeks, and a fault among them raises none of its own.
+once a day. It need not be the lowest: an alarm lasts until sixteen readings are calm, so that of hourly ones
+a dozen alarms far down cover all of two weeks, and a fault among them raises none of its own.
 """
 
 import numpy as np

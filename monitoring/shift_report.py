@@ -147,14 +147,17 @@ def write_report(report: Report, path: Path) -> None:
     """The page in the form that the file's name asks for.
 
     Raises:
-        ConfigurationError: it asks for another than .html and .xlsx.
+        ConfigurationError: it asks for another than .html and .xlsx, or for a place that cannot be written to.
     """
-    if path.suffix == ".xlsx":
-        write_excel(report, path)
-    elif path.suffix == ".html":
-        path.write_text(as_html(report), encoding="utf-8")
-    else:
-        raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; name the report one of both.")
+    try:
+        if path.suffix == ".xlsx":
+            write_excel(report, path)
+        elif path.suffix == ".html":
+            path.write_text(as_html(report), encoding="utf-8")
+        else:
+            raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; name the report one of both.")
+    except OSError as error:
+        raise ConfigurationError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
 
 def _harmless(text: str) -> str:

@@ -119,3 +119,9 @@ def test_the_command_writes_the_form_that_is_asked_for(shift, tmp_path, monkeypa
     assert "PT-2" in (tmp_path / "shift.html").read_text()
     with pytest.raises(ConfigurationError, match=r"shift\.pdf is neither"):
         write_report(page(shift), tmp_path / "shift.pdf")
+
+
+@pytest.mark.parametrize("name", ["shift.html", "shift.xlsx"])
+def test_a_report_for_a_folder_that_is_not_there_says_so(shift, tmp_path, name):
+    with pytest.raises(ConfigurationError, match=r"cannot be written to .*nowhere.*No such file"):
+        write_report(page(shift), tmp_path / "nowhere" / name)
