@@ -147,7 +147,7 @@ def write_report(report: Report, path: Path) -> None:
     """The page in the form that the file's name asks for.
 
     Raises:
-        ConfigurationError: it asks for another than .html and .xlsx, or for a place that cannot be written to.
+        ConfigurationError: it asks for neither .html nor .xlsx, or cannot be written there.
     """
     try:
         if path.suffix == ".xlsx":
