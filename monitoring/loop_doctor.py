@@ -1,7 +1,7 @@
-"""What the doctor sees of the loop: jobs that fail, messages that do not leave, a clock behind its readings.
+"""What the doctor sees of the loop: failing jobs, waiting messages, a slow clock, instruments out of order.
 
-Knows which traces trouble leaves in `job_runs`, `outbox` and the readings, and what to do about each. Repairs
-nothing; what an installation needs besides is looked at by `serving.doctor`.
+Knows which traces trouble leaves in `job_runs`, `outbox`, `alerts` and the readings, and what to do about
+each. Repairs nothing; what an installation needs besides is looked at by `serving.doctor`.
 """
 
 from collections.abc import Iterator
@@ -9,25 +9,38 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
+from monitoring.alert_kinds import AlertType
+from monitoring.alert_store import AlertStore
 from monitoring.job_runs import JobRun, JobRuns, RunStatus
 from monitoring.outbox import Outbox, Queue
 from serving.doctor import Finding, guarded
 from training.leases import Owner
+from training.sensors import Sensor
 from training.workspace import Workspace
 
 LOOKED_BACK = timedelta(days=2)  # every job is due at least once in them
 LONG = timedelta(minutes=30)  # a message that waits longer than a few attempts take
 AHEAD = timedelta(minutes=5)  # clocks of one plant differ by seconds
+SILENT = timedelta(days=1)
+SHOWN = 3  # of many sensors
+ENABLED = Sensor(id="any")  # what is not described counts
 WRONG = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CUT_OFF)
 
 
 def examine_loop(workspace: Workspace, *, now: datetime) -> list[Finding]:
-    """Look at the newest run of each job, the messages on their way, and the clock; `now` is naive UTC."""
-    return [
-        *guarded("jobs", lambda: list(_jobs(workspace.engine, now))),
-        *guarded("messages", lambda: [_messages(queue, now) for queue in Outbox(workspace.engine).queues()]),
-        *guarded("clock", lambda: list(_clock(workspace, now))),
-    ]
+    """Look at each job's newest run, the messages on their way, the clock and the instruments.
+
+    `now` is naive UTC.
+    """
+    return guarded("schedule", lambda: list(_loop(workspace, now)))
+
+
+def _loop(workspace: Workspace, now: datetime) -> Iterator[Finding]:
+    yield from _jobs(workspace.engine, now)
+    yield from (_messages(queue, now) for queue in Outbox(workspace.engine).queues())
+    yield from _clock(workspace, now)
+    yield from _silent(workspace)
+    yield from _instruments(workspace.engine)
 
 
 def _jobs(engine: Engine, now: datetime) -> Iterator[Finding]:
@@ -71,4 +84,33 @@ def _clock(workspace: Workspace, now: datetime) -> Iterator[Finding]:
             True,
             f"here it is {now:%Y-%m-%d %H:%M} UTC, and the newest reading is of {newest:%Y-%m-%d %H:%M}",
             "Set this machine's clock, or the zone of what sends the readings.",
+        )
+
+
+def _silent(workspace: Workspace) -> Iterator[Finding]:
+    """Sensors that stopped while others went on; where all have stopped, nothing is said of each."""
+    times = workspace.readings.last_times()
+    times = times[[sensor_id for sensor_id in times.index if workspace.fleet.get(sensor_id, ENABLED).enabled]]
+    late = times[times < times.max() - SILENT].sort_values()
+    if len(late):
+        longest = ", ".join(
+            f"{sensor_id} since {last:%Y-%m-%d}" for sensor_id, last in late.head(SHOWN).items()
+        )
+        yield Finding(
+            "silent sensors",
+            True,
+            f"{len(late)} sent nothing for a day while others did: {longest}",
+            "Look after the instrument or its line; one that is gone for good gets enabled: false.",
+        )
+
+
+def _instruments(engine: Engine) -> Iterator[Finding]:
+    found = AlertStore(engine).find(alive=True, kinds=[AlertType.INSTRUMENT])
+    if found:
+        worst = "; ".join(f"{one.topic.sensor_id} {one.evidence.reason}" for one in found[:SHOWN])
+        yield Finding(
+            "instruments",
+            True,
+            f"{len(found)} open alerts of instruments: {worst}",
+            "See them all: safeplan alerts list",
         )

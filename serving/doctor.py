@@ -1,7 +1,7 @@
 """The doctor: looks at everything an installation needs and says what to do about what is wrong.
 
-Knows what can be checked without changing anything. Repairs nothing. What the schedule and the messages leave
-behind is `monitoring.loop_doctor`'s.
+Knows what can be checked without changing anything. Repairs nothing. What the schedule, the messages and the
+instruments leave behind is `monitoring.loop_doctor`'s.
 """
 
 import shutil
@@ -11,10 +11,10 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, false, func, select
 
 from serving.champions import Champions
-from training.database import leases, reading
+from training.database import leases, reading, writing
 from training.errors import SafePlanError, without_passwords
 from training.kinds import Kind
 from training.leases import Owner
@@ -111,6 +111,7 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
         f"{len(spans)} sensors with readings" + ("" if spans.empty else f", the newest {spans.max()}"),
         "Load some: safeplan load FILE" if spans.empty else "",
     )
+    yield from guarded("writing to the database", lambda: _written(workspace))
     left = [name for name, owner in held if Owner.parse(owner).is_gone()]
     if left:
         yield Finding(
@@ -119,6 +120,13 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
             f"{len(left)} pieces of work were cut off: {', '.join(left[:5])}",
             "Run the same safeplan train again; it goes on where it stopped.",
         )
+
+
+def _written(workspace: Workspace) -> list[Finding]:
+    """Take the lock to write, and write nothing: a database that is read-only or locked refuses even that."""
+    with writing(workspace.engine) as connection:
+        connection.execute(delete(leases).where(false()))
+    return []
 
 
 def _registry(workspace: Workspace) -> Iterator[Finding]:
@@ -144,6 +152,15 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
             True,
             ", ".join(pending[:5]),
             "Run the same safeplan train again; it finishes them.",
+        )
+    known = {*workspace.fleet, *workspace.readings.last_times().index}
+    orphans = sorted({sensor_id for sensor_id, _ in serving} - known)
+    if orphans:
+        yield Finding(
+            "champions without a sensor",
+            True,
+            f"{len(orphans)} sensors are unknown here: {', '.join(orphans[:5])}",
+            "Was it renamed? Load its readings under the old name, or delete its models in the MLflow UI.",
         )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster

@@ -8,8 +8,11 @@ from sqlalchemy import insert
 from monitoring.job_runs import JobRuns, RunStatus
 from monitoring.loop_doctor import examine_loop
 from tests.plant import at, send
+from tests.watched import wander
 from training.alert_tables import outbox
 from training.database import writing
+from training.sensor_sources import save
+from training.sensors import Sensor
 
 NOW = at("2026-01-09T08:00")
 
@@ -79,3 +82,25 @@ def test_a_clock_behind_its_readings_is_found(workspace):
     send(workspace, rows=204)  # to 11 o'clock
 
     assert "the newest reading is of 2026-01-09 11:00" in bad(workspace)["clock"].found
+
+
+def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
+    send(workspace, "PT-1", rows=24, start="2026-01-08T08:00")
+    send(workspace, "PT-2", rows=24, start="2026-01-02T00:00")
+    send(workspace, "PT-3", rows=24, start="2026-01-01T00:00")
+    save(workspace.engine, [Sensor(id="PT-3", enabled=False)])
+    vars(workspace).pop("fleet", None)
+
+    found = bad(workspace)["silent sensors"]
+
+    assert found.found.startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
+
+
+def test_a_frozen_instrument_is_found_by_its_alert(watched):
+    watched.read("PT-1", 0, [*wander(10, seed=7), *[9.87] * 50])
+    watched.watch_each(1, 60)
+
+    found = bad(watched.workspace)["instruments"]
+
+    assert found.found.startswith("3 open alerts of instruments: ")
+    assert "PT-1 has not moved from 9.87" in found.found

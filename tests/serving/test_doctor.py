@@ -110,3 +110,20 @@ def test_a_home_that_is_not_there_yet_is_no_reason_to_fall_over(workspace, tmp_p
 
 def test_the_password_of_the_database_is_not_shown(workspace):
     assert all("secret" not in str(finding.as_dict()) for finding in examine(workspace))
+
+
+def test_a_read_only_database_is_found(workspace):
+    send(workspace)
+    with workspace.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+
+    found = bad(workspace)
+
+    assert set(found) == {"writing to the database"}
+
+
+def test_champions_of_a_renamed_sensor_are_found(healthy):
+    healthy.mlflow.set_registered_model_tag("pt-1-detector", "sensor_id", "PT-OLD")
+    healthy.mlflow.set_model_version_tag("pt-1-detector", "1", "sensor_id", "PT-OLD")
+
+    assert "PT-OLD" in bad(healthy)["champions without a sensor"].found
