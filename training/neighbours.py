@@ -52,13 +52,6 @@ class Neighbourhood:
             raise UntrustedModel("The neighbours' file is inconsistent. Retrain this sensor.")
         return cls(cKDTree(rows), distances[:, -1].astype(np.float64), density, k, rows.shape[1])
 
-    @classmethod
-    def learned(cls, rows: Floats, near: "Search", k: int) -> "Neighbourhood":
-        """What `of` takes over from a LOF fitted to these rows, from their neighbours found already."""
-        reach = near.distances[:, k - 1]
-        density = _density(near.distances[:, :k], near.indices[:, :k], reach)
-        return cls(cKDTree(rows), reach, density, k, rows.shape[1])
-
     def score(self, rows: Floats) -> Floats:
         """How much thinner it is around each row than around its neighbours: LOF, 1 is ordinary."""
         if not len(rows):

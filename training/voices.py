@@ -3,8 +3,7 @@
 Knows what each voice looks at and which are silent; leaves calibration and time to the detector.
 """
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,18 +80,10 @@ class Voices:
     """The fitted scikit-learn objects by voice, and the same as arrays for scoring."""
 
     forests: dict[str, IsolationForest]
+    densities: dict[str, LocalOutlierFactor]
     silent: dict[str, str]  # voice: why it was left out
     fast_forests: dict[str, Forest]
     fast_densities: dict[str, Neighbourhood]
-    fitted_densities: dict[str, LocalOutlierFactor] = field(default_factory=dict, repr=False)
-
-    @cached_property
-    def densities(self) -> dict[str, LocalOutlierFactor]:
-        """Scikit-learn's own objects; those of a detector that was only judged are never fitted."""
-        return self.fitted_densities or {
-            voice: fit_density(np.asarray(near.tree.data), neighbours=near.k)
-            for voice, near in self.fast_densities.items()
-        }
 
     @classmethod
     def of(
@@ -104,10 +95,10 @@ class Voices:
         """Take over fitted objects, checking those that came from a file."""
         return cls(
             forests,
+            densities,
             silent,
             {voice: Forest.of(forest) for voice, forest in forests.items()},
             {voice: Neighbourhood.of(density) for voice, density in densities.items()},
-            densities,
         )
 
     def raw(self, design: Design) -> Floats:
@@ -137,8 +128,7 @@ def learn_voices(
 ) -> tuple[Voices, Floats]:
     """Fit each voice on all rows; also return what it says of each row when its block is held out."""
     forests: dict[str, IsolationForest] = {}
-    fast_forests: dict[str, Forest] = {}
-    densities: dict[str, Neighbourhood] = {}
+    densities: dict[str, LocalOutlierFactor] = {}
     silent: dict[str, str] = {}
     held_out = np.full((len(design.points), len(VOICES)), np.nan)
     for column, voice in enumerate(VOICES[:-1]):
@@ -148,18 +138,17 @@ def learn_voices(
             silent[voice] = why
         elif family_of(voice) == "forest":
             forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
-            fast_forests[voice] = Forest.of(forests[voice])
-            held_out[usable, column] = held_out_forest(fast_forests[voice], rows, blocks)
+            held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
         else:
             kept = thin(len(rows), most=density_rows)
             learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
             k = min(parameters.neighbours, len(kept) // 4)
+            densities[voice] = fit_density(learned, neighbours=k)
             near = wide_search(learned, largest=k)
-            densities[voice] = Neighbourhood.learned(learned, near, k)
             held_out_density = HeldOutDensity.over(rows, learned, kept, blocks, near, largest=k)
             held_out[usable, column] = held_out_density.factor(k)
     held_out[:, -1] = deviation(design)
-    return Voices(forests, silent, fast_forests, densities), held_out
+    return Voices.of(forests, densities, silent), held_out
 
 
 def rows_of(design: Design, voice: str) -> tuple[NDArray[np.bool_], Floats]:
