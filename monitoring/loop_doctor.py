@@ -98,7 +98,7 @@ def _silent(workspace: Workspace) -> Iterator[Finding]:
         )
         yield Finding(
             "silent sensors",
-            True,
+            False,  # the plant's trouble, not the installation's
             f"{len(late)} sent nothing for a day while others did: {longest}",
             "Look after the instrument or its line; one that is gone for good gets enabled: false.",
         )
@@ -110,7 +110,7 @@ def _instruments(engine: Engine) -> Iterator[Finding]:
         worst = "; ".join(f"{one.topic.sensor_id} {one.evidence.reason}" for one in found[:SHOWN])
         yield Finding(
             "instruments",
-            True,
+            False,
             f"{len(found)} open alerts of instruments: {worst}",
             "See them all: safeplan alerts list",
         )

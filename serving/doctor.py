@@ -49,7 +49,7 @@ class Finding:
         """Plain values."""
         return {
             "what": self.what,
-            "state": "BAD" if self.bad else "ok",
+            "state": "BAD" if self.bad else "look" if self.todo else "ok",
             "found": self.found,
             "what to do": self.todo,
         }
