@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from sqlalchemy import Connection, Engine, TableValuedAlias, cast, func, select
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.pool import PoolProxiedConnection
 
 from training.database import reading, sensor_readings
 from training.errors import DataError
 from training.readings import GOOD, ReadingStore
 from training.settings import Settings
+from training.store_errors import store_errors
 
 log = logging.getLogger("safeplan.serving")
 
@@ -125,6 +127,9 @@ class RecentReadings:
         self._lock = threading.Lock()
         self._askers = ThreadPoolExecutor(4, thread_name_prefix="readings")
         self._hanging: Future[Any] | None = None
+        self._writings = Writings()
+        self._fresh: set[str] = set()  # sensors renewed since the database was last written to
+        self._fresh_at: int | None = None  # the count of writings that is true of
         self._away_until = 0.0
         self._progress = 0.0
 
@@ -172,6 +177,7 @@ class RecentReadings:
     def close(self) -> None:
         """Stop asking."""
         self._askers.shutdown(wait=False, cancel_futures=True)
+        self._writings.close()
 
     def _ask(self, question: Callable[..., T], *about: Any) -> T | None:
         """The store's answer, or None where it is away; a request never waits long to learn that."""
@@ -208,8 +214,15 @@ class RecentReadings:
         self.away, self._away_until = words, time.monotonic() + self.settings.retry_after
 
     def _renew(self, sensor_ids: Sequence[str]) -> bool:
-        store = self.open_store()
-        newest, now = newest_times(store.engine, sensor_ids), time.monotonic()
+        store, now = self.open_store(), time.monotonic()
+        written = self._writings.count(store.engine)
+        if (
+            written is not None
+            and written == self._fresh_at
+            and self._fresh & self._kept.keys() >= set(sensor_ids)
+        ):
+            return True
+        newest = newest_times(store.engine, sensor_ids)
         grown: dict[str, Kept] = {}
         for name in sensor_ids:
             kept, last = self._kept.get(name), newest.get(name)
@@ -219,6 +232,10 @@ class RecentReadings:
             elif kept.newest != last:
                 grown[name] = kept
         self._read_further(store, grown, newest)
+        with self._lock:
+            if written != self._fresh_at:
+                self._fresh, self._fresh_at = set(), written
+            self._fresh = self._fresh | {name for name in sensor_ids if name in self._kept}
         return True
 
     def _read_anew(self, store: ReadingStore, sensor_id: str, newest: datetime | None, now: float) -> None:
@@ -263,6 +280,40 @@ class RecentReadings:
         later = store.latest(sensor_id, most, start=first, end=last, quality=GOOD)
         after = tail_of(later, whole=True)
         return earlier.merged(after.seconds, after.values)
+
+
+class Writings:
+    """Counts what is written to an SQLite file, by a connection that only looks; no other database can tell.
+
+    Asking each sensor's newest time takes 3 ms for 500 sensors; this takes none where nothing was written.
+    """
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._connection: PoolProxiedConnection | None = None
+        self._lock = threading.Lock()
+
+    def count(self, engine: Engine) -> int | None:
+        """A number that changes with every writing; None where that cannot be known."""
+        if engine.dialect.name != "sqlite":
+            return None
+        with self._lock, store_errors(engine.url):
+            if self._connection is None or self._engine is not engine:
+                self._engine, self._connection = engine, engine.raw_connection()
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("PRAGMA data_version")
+                (count,) = cursor.fetchone() or (None,)
+            finally:
+                cursor.close()
+        return count
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._engine = self._connection = None
 
 
 def newest_times(engine: Engine, sensor_ids: Sequence[str]) -> dict[str, datetime]:
