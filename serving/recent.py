@@ -1,8 +1,8 @@
 """The newest readings of each sensor, close at hand: what a score looks back on and a forecast starts from.
 
-Knows the readings store and what to do while it is away: go on with what is in memory, and say so. One query
-a request asks which sensors have newer readings; a reading that arrives late, behind newer ones, is seen when
-a sensor's readings are read anew, once a minute, not while a request waits.
+Knows the readings store and what to do while it is away: go on with what is in memory, and say so. At most
+one query a request asks which sensors have newer readings; a reading that arrives late, behind newer ones, is
+seen when a sensor's readings are read anew, once a minute, not while a request waits.
 """
 
 import json
