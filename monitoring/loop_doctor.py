@@ -7,6 +7,7 @@ each. Repairs nothing; what an installation needs besides is looked at by `servi
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import pandas as pd
 from sqlalchemy import Engine
 
 from monitoring.alert_kinds import AlertType
@@ -15,7 +16,7 @@ from monitoring.job_runs import JobRun, JobRuns, RunStatus
 from monitoring.outbox import Outbox, Queue
 from serving.doctor import Finding, guarded
 from training.leases import Owner
-from training.sensors import Sensor
+from training.sensors import Fleet, Sensor
 from training.workspace import Workspace
 
 LOOKED_BACK = timedelta(days=2)  # every job is due at least once in them
@@ -38,8 +39,9 @@ def examine_loop(workspace: Workspace, *, now: datetime) -> list[Finding]:
 def _loop(workspace: Workspace, now: datetime) -> Iterator[Finding]:
     yield from _jobs(workspace.engine, now)
     yield from (_messages(queue, now) for queue in Outbox(workspace.engine).queues())
-    yield from _clock(workspace, now)
-    yield from _silent(workspace)
+    times = workspace.readings.last_times()
+    yield from _clock(times, now)
+    yield from _silent(times, workspace.fleet)
     yield from _instruments(workspace.engine)
 
 
@@ -75,8 +77,7 @@ def _messages(queue: Queue, now: datetime) -> Finding:
     )
 
 
-def _clock(workspace: Workspace, now: datetime) -> Iterator[Finding]:
-    times = workspace.readings.last_times()
+def _clock(times: pd.Series, now: datetime) -> Iterator[Finding]:
     newest = now if times.empty else times.max()
     if newest > now + AHEAD:
         yield Finding(
@@ -87,10 +88,9 @@ def _clock(workspace: Workspace, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _silent(workspace: Workspace) -> Iterator[Finding]:
+def _silent(times: pd.Series, fleet: Fleet) -> Iterator[Finding]:
     """Sensors that stopped while others went on; where all have stopped, nothing is said of each."""
-    times = workspace.readings.last_times()
-    times = times[[sensor_id for sensor_id in times.index if workspace.fleet.get(sensor_id, ENABLED).enabled]]
+    times = times[[sensor_id for sensor_id in times.index if fleet.get(sensor_id, ENABLED).enabled]]
     late = times[times < times.max() - SILENT].sort_values()
     if len(late):
         longest = ", ".join(
