@@ -101,7 +101,7 @@ class HeldOutDensity:
         for block in range(BLOCKS):
             own, others = blocks.of_row == block, blocks.of_row[kept] != block
             tree = cKDTree(learned[others])
-            outside = Search(*tree.query(rows[own], largest))
+            outside = Search.from_outside(rows[own], tree, largest=largest)
             searches.append((own, inside.within(tree, others, largest=largest), outside))
         return cls(tuple(searches), len(rows))
 

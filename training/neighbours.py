@@ -73,9 +73,9 @@ class Search:
         return cls(*_of_own(cKDTree(rows), np.arange(len(rows)), largest))
 
     @classmethod
-    def from_outside(cls, queries: Floats, rows: Floats, *, largest: int) -> "Search":
-        """The neighbours that each query has among rows it is not one of."""
-        return cls(*cKDTree(rows).query(queries, largest))
+    def from_outside(cls, queries: Floats, tree: cKDTree, *, largest: int) -> "Search":
+        """The neighbours that each query has among the rows of a tree, which it is not one of."""
+        return cls(*tree.query(queries, largest))
 
     def within(self, tree: cKDTree, kept: NDArray[np.bool_], *, largest: int) -> "Search":
         """The same among the rows kept only, numbered anew: what is left of each one's neighbours.
