@@ -1,7 +1,7 @@
 """A model's folder as MLflow wants it: its files, and around them what `mlflow models serve` runs it by.
 
 Knows that MLflow writes the same around every sensor's model of one kind, but for ids, times and an example;
-so it is asked once a process, which takes 0.1 s, and its answer is filled in. Uploading is `publishing`'s.
+so it is asked once a process, and its answer is filled in. Uploading is `publishing`'s.
 """
 
 import json
@@ -22,6 +22,9 @@ from training.model_files import MODEL_FOLDER
 MLMODEL = "MLmodel"
 EXAMPLES = ("input_example.json", "serving_input_example.json")
 LOCATION, RUN, MODEL, CREATED = "@location@", "@run@", "@model@", "@created@"
+# As MLflow reads it, the path of some MLflow: it adds none then, and does not look through all that is
+# installed for what the requirements ask for, which takes 0.6 s and finds what they were pinned to.
+REQUIREMENTS = "@requirements@/mlflow"
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,12 @@ class Shell:
                 ),
                 loader_module="training.standalone",
                 data_path=str(files),
-                pip_requirements=list(requirements),
+                pip_requirements=[REQUIREMENTS],
                 signature=signature,
                 input_example=example,
             )
             around = [path for path in made.iterdir() if path.is_file() and path.name not in EXAMPLES]
-            return cls({path.name: path.read_text() for path in around})
+            return cls({path.name: _with(requirements, path.read_text()) for path in around})
 
     def close_around(
         self,
@@ -86,6 +89,12 @@ def quoted(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def _with(requirements: Sequence[str], text: str) -> str:
+    """A text of MLflow's with these requirements, in its YAML as a list."""
+    listed = "\n".join(f"  - {quoted(requirement)}" for requirement in requirements)
+    return text.replace(f"  - '{REQUIREMENTS}'", listed).replace(REQUIREMENTS, "\n".join(requirements))
 
 
 def _written(example: pd.DataFrame) -> dict[str, str]:
