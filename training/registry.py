@@ -81,16 +81,12 @@ class Registry:
 
     def name(self, sensor_id: str, kind: Kind) -> str:
         """This sensor's registered model: `<slug>-<kind>`, or with a hash where another id took the slug."""
-        plain = plain_name(sensor_id, kind)
-        taken = self._find_model(plain)
-        if taken is None or taken.tags.get("sensor_id") == sensor_id:
-            return plain
-        return f"{slug(sensor_id)}-{hashlib.sha256(sensor_id.encode()).hexdigest()[:6]}-{kind}"
+        return self._looked_up(sensor_id, kind)[0]
 
     def create_model(self, sensor_id: str, kind: Kind) -> str:
         """Make sure the registered model exists and belongs to this sensor; its name."""
-        name = self.name(sensor_id, kind)
-        if self._find_model(name) is not None:
+        name, taken = self._looked_up(sensor_id, kind)
+        if taken:
             return name
         try:
             self.client.create_registered_model(
@@ -323,6 +319,15 @@ class Registry:
 
     def _exists(self, name: str, number: str | None) -> bool:
         return any(str(version.number) == number for version in self.versions_of(name))
+
+    def _looked_up(self, sensor_id: str, kind: Kind) -> tuple[str, bool]:
+        """The name, and whether the model exists."""
+        plain = plain_name(sensor_id, kind)
+        taken = self._find_model(plain)
+        if taken is None or taken.tags.get("sensor_id") == sensor_id:
+            return plain, taken is not None
+        hashed = f"{slug(sensor_id)}-{hashlib.sha256(sensor_id.encode()).hexdigest()[:6]}-{kind}"
+        return hashed, self._find_model(hashed) is not None
 
     def _find_model(self, name: str) -> RegisteredModel | None:
         try:
