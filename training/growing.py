@@ -1,4 +1,4 @@
-"""Isolation Forests grown without scikit-learn's overhead: the same trees, in a third of the time.
+"""Isolation Forests grown without scikit-learn's overhead: trees that split alike, in a third of the time.
 
 Knows in which order scikit-learn draws its random numbers and what a fitted forest remembers; the trees are
 grown by its own builder. For trees of 256 rows, cloning, checking and scheduling cost four times the growing.
@@ -65,6 +65,8 @@ def _tree(
     )
     tree = Tree(columns, np.array([1], dtype=np.intp), 1)
     DepthFirstTreeBuilder(splitter, 2, 1, 0.0, fitted.max_depth, 0.0).build(tree, rows, target, weights, None)
+    # What such a tree foretells is chance, and nobody asks; without it a forest's file is a third smaller.
+    tree.value[:] = tree.impurity[:] = 0.0
     fitted.n_features_in_, fitted.n_outputs_, fitted.max_features_, fitted.tree_ = columns, 1, 1, tree
     return fitted
 
