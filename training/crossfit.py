@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from training.features import Profile
 from training.forest import Forest, oddness
 from training.growing import grow_in_parts
-from training.neighbours import Search, held_out_factor
+from training.neighbours import Search, held_out_factor, tree_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -72,9 +71,14 @@ def jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
     return np.random.default_rng(seed).normal(scale=scale, size=shape)
 
 
-def fit_density(rows: Floats, *, neighbours: int) -> LocalOutlierFactor:
-    """LOF on thinned rows."""
-    return LocalOutlierFactor(n_neighbors=neighbours, novelty=True, algorithm="kd_tree").fit(rows)
+def fit_density(rows: Floats, inside: Search, *, neighbours: int) -> LocalOutlierFactor:
+    """LOF on thinned rows, whose neighbours are known from their `wide_search`."""
+    density = LocalOutlierFactor(n_neighbors=neighbours, novelty=True, algorithm="kd_tree")
+    # It would search for what has been found, in most of the time that its fit takes.
+    density.kneighbors = inside.nearest
+    density.fit(rows)
+    del density.kneighbors
+    return density
 
 
 def wide_search(learned: Floats, *, largest: int) -> Search:
@@ -100,7 +104,7 @@ class HeldOutDensity:
         searches = []
         for block in range(BLOCKS):
             own, others = blocks.of_row == block, blocks.of_row[kept] != block
-            tree = cKDTree(learned[others])
+            tree = tree_of(learned[others])
             outside = Search.from_outside(rows[own], tree, largest=largest)
             searches.append((own, inside.within(tree, others, largest=largest), outside))
         return cls(tuple(searches), len(rows))

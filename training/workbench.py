@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from training.crossfit import BLOCKS, Blocks, HeldOutDensity, grow_forest, jitter, thin, wide_search
 from training.ensemble import rarities_of, rarity_of_voice, together, weights_of
 from training.features import Design, Profile
 from training.forest import Forest, oddness
-from training.neighbours import Search, held_out_factor
+from training.neighbours import Search, held_out_factor, tree_of
 from training.voices import VOICES, DetectorParameters, deviation, family_of, rows_of, unfit
 
 Floats = NDArray[np.float64]
@@ -96,7 +95,7 @@ def _measure_density(
     largest = min(NEIGHBOURS[-1], len(kept) // 4)
     inside = wide_search(learned, largest=largest)
     held_out = HeldOutDensity.over(rows, learned, kept, Blocks.over(len(rows)), inside, largest=largest)
-    outside = Search.from_outside(queries, cKDTree(learned), largest=largest)
+    outside = Search.from_outside(queries, tree_of(learned), largest=largest)
     sizes = {k: min(k, largest) for k in NEIGHBOURS}
     return {k: (held_out.factor(n), held_out_factor(inside, outside, n)) for k, n in sizes.items()}
 

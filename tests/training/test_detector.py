@@ -6,6 +6,7 @@ import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
+from training.crossfit import fit_density, wide_search
 from training.detector import AnomalyDetector, create_anomaly_detector
 from training.errors import ConfigurationError, DataError, NotTrainable, UntrustedModel
 from training.features import POINTS
@@ -262,6 +263,18 @@ def test_the_detectors_own_forest_and_lof_score_as_scikit_learn_does():
     assert Neighbourhood.of(density).score(asked) == pytest.approx(-density.score_samples(asked), abs=1e-9)
     assert isinstance(forest, IsolationForest)
     assert isinstance(density, LocalOutlierFactor)
+
+
+def test_lof_is_what_it_would_be_with_a_search_of_its_own():
+    rows = np.random.default_rng(0).normal(size=(400, 5))
+    theirs = LocalOutlierFactor(n_neighbors=20, novelty=True, algorithm="kd_tree").fit(rows)
+
+    ours = fit_density(rows, wide_search(rows, largest=20), neighbours=20)
+
+    assert vars(ours).keys() == vars(theirs).keys()
+    for name in ("_distances_fit_X_", "_lrd", "negative_outlier_factor_"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-12)
+    np.testing.assert_allclose(ours.score_samples(rows + 1), theirs.score_samples(rows + 1), rtol=1e-12)
 
 
 def test_saving_and_loading_changes_nothing(tmp_path):
