@@ -15,6 +15,7 @@ import typer
 
 from monitoring import alert_commands, loop_commands
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
+from training.garbage import be_patient, keep_all_there_is
 from training.kinds import Engine, Kind, Promotion
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ Moment = Annotated[
 
 def main() -> None:
     """Run one command; every error we know ends in one line on stderr and its exit code."""
+    be_patient()
     try:
         app()
     except (ConfigurationError, UnknownSensor) as error:
@@ -208,6 +210,7 @@ def train(
     from training.fleet import train_fleet
     from training.plan import Plan
 
+    keep_all_there_is()
     workspace = _at_work("train")
     chosen = workspace.fleet.match(names or ())
     wanted = list(dict.fromkeys(kinds or Kind))

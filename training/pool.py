@@ -26,7 +26,7 @@ R = TypeVar("R")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STAN_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
 # Seconds of imports, which a forked worker finds done.
-PRELOADED = ("training.fit_detector", "training.fit_forecaster", "training.skops_packing")
+PRELOADED = ("training.worker",)
 
 
 class WorkerDied(Exception):
