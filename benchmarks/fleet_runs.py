@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,8 +142,8 @@ def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], dict[int,
                     memory.append(_resident(pid))
             except (FileNotFoundError, ProcessLookupError, IndexError):
                 continue  # it ended between two looks
-        time.sleep(WATCH_EVERY)
-    process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(WATCH_EVERY)  # which its end cuts short
     return [megabytes for megabytes in memory if megabytes > 0], cpu
 
 
