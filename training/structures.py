@@ -60,12 +60,24 @@ class Member:
 
     def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
         """The next values after each origin slot: one row an origin, one column a step."""
-        seconds = grid.start + grid.step * np.arange(len(grid) + horizon)
-        course = self.curve.at(seconds)
+        if not len(origins):
+            return np.zeros((0, horizon))
+        begin, end = self._remembered_from(grid, int(origins.min())), int(origins.max()) + 1
+        course = self.curve.at(grid.start + grid.step * np.arange(begin, end + horizon))
         ahead = np.arange(1, horizon + 1)
-        left = self.autoregression.forecast(grid.values - course[: len(grid)], origins, horizon)
-        paths: Floats = course[origins[:, None] + ahead] + left
+        residuals = grid.values[begin:end] - course[: end - begin]
+        left = self.autoregression.forecast(residuals, origins - begin, horizon)
+        paths: Floats = course[(origins - begin)[:, None] + ahead] + left
         return paths
+
+    def _remembered_from(self, grid: TimeGrid, origin: int) -> int:
+        """The slot from which on all is known that a forecast from this origin, or a later one, looks at.
+
+        Where memory begins with a gap, the reading before the gap still counts.
+        """
+        first = max(0, origin - self.memory + 1)
+        known = np.flatnonzero(grid.known[: first + 1])
+        return int(known[-1]) if len(known) else first
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
 """An autoregression finds the memory of a series, and neither gaps nor spikes make it run away."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from training.residuals import Autoregression, fit_autoregression
+from training.structures import History, Structure
+from training.timegrid import grid_of
 
 
 def fading(weight: float, rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -86,3 +91,29 @@ def test_too_few_residuals_give_no_autoregression():
     assert fit_autoregression(np.arange(5.0), most=48) == Autoregression()
     assert fit_autoregression(np.full(100, np.nan), most=48) == Autoregression()
     assert fit_autoregression(np.zeros(100), most=48) == Autoregression()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 100),
+    growth=st.sampled_from(["flat", "linear"]),
+    gaps=st.lists(st.tuples(st.integers(0, 399), st.integers(1, 80)), max_size=4),
+    origins=st.lists(st.integers(0, 399), min_size=1, max_size=5, unique=True),
+)
+def test_a_forecast_looks_no_further_back_than_it_must(seed, growth, gaps, origins):
+    """And says what it would say if it looked at everything."""
+    values = np.sin(np.arange(400) / 4) + fading(0.8, rows=400, seed=seed)
+    for first, length in gaps:
+        values[max(first, 1) : first + length] = np.nan
+    values[-1] = 0.0
+    grid = grid_of(pd.date_range("2026-01-01", periods=400, freq="h"), values, step=None, slots=400)
+    history = History(grid, {"daily": 6, "weekly": 6, "yearly": 0}, {})
+    member = history.fit(Structure(growth=growth), 400)
+    whole = member.curve.at(grid.start + grid.step * np.arange(424))
+    asked = np.array(sorted(origins))
+
+    left = member.autoregression.forecast(grid.values - whole[:400], asked, 24)
+
+    expected = whole[asked[:, None] + np.arange(1, 25)] + left
+    np.testing.assert_allclose(member.forecast(grid, asked, 24), expected, rtol=1e-9, atol=1e-9)
+    assert member.forecast(grid, asked[:0], 24).shape == (0, 24)
