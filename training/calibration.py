@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from scipy.fft import irfft, next_fast_len, rfft
 
 Floats = NDArray[np.float64]
 
@@ -215,8 +216,9 @@ def effective_number(scores: Floats) -> float:
     ranks = np.empty(scores.size)
     ranks[np.argsort(scores, kind="stable")] = np.arange(scores.size)
     ranks -= ranks.mean()
-    spectrum = np.fft.rfft(ranks, 2 * ranks.size)
-    correlation = np.fft.irfft(spectrum * np.conj(spectrum))[: max(ranks.size // 2, 1)]
+    length = next_fast_len(2 * ranks.size, real=True)  # a prime length takes ten times as long
+    spectrum = rfft(ranks, length)
+    correlation = irfft(spectrum * np.conj(spectrum), length)[: max(ranks.size // 2, 1)]
     if correlation[0] <= 0:
         return max(float(scores.size), 4.0)
     below = np.flatnonzero(correlation < 0.1 * correlation[0])

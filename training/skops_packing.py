@@ -8,7 +8,7 @@ percent of compression. Leaves which types may be trusted to `model_files`.
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from typing import Any
 
 import skops
@@ -20,13 +20,20 @@ QUICKEST = 1  # of zlib's levels; the default takes a quarter longer for 8 % les
 def pack(fitted: object) -> tuple[bytes, frozenset[str]]:
     """A skops file as bytes, and all types and functions that reading it would touch."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=QUICKEST) as archive:
+    with _Archive(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=QUICKEST) as archive:
         context = SaveContext(zip_file=archive)
         state = get_state(fitted, context)
         context.clear_memo()
         state |= {"protocol": context.protocol, "_skops_version": skops.__version__}
         archive.writestr("schema.json", json.dumps(state))
     return packed.getvalue(), frozenset(_touched(state))
+
+
+class _Archive(zipfile.ZipFile):
+    """Tells whether a name is in it without making a list of all, as skops asks at each of 300 arrays."""
+
+    def namelist(self) -> KeysView[str]:  # type: ignore[override]
+        return self.NameToInfo.keys()
 
 
 def _touched(state: Any) -> Iterator[str]:
