@@ -18,7 +18,8 @@ from training.timegrid import DAY, epoch_seconds
 
 STATIONS = ("EWR", "JFK", "LGA")
 QUANTITIES = ("temp", "dewp", "humid", "pressure", "wind_speed", "visib")
-HOUR, FIVE_MINUTES = timedelta(hours=1), timedelta(minutes=5)
+MINUTE = timedelta(minutes=1)
+HOUR, FIVE_MINUTES = 60 * MINUTE, 5 * MINUTE
 END = pd.Timestamp("2026-03-01")
 WEEK = pd.Timedelta(days=7)
 
@@ -76,7 +77,7 @@ def single(step: timedelta, *, days: float, count: int, data: Path | None = None
     chosen = [list(long)[place] for place in np.linspace(0, len(long) - 1, min(count, len(long))).astype(int)]
     return [
         Cut(
-            name,
+            f"{name}-{step // MINUTE}min",
             name.partition("-")[2],
             long[name][long[name].index > _last(long[name]) - pd.Timedelta(days=days)],
         )
