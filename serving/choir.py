@@ -17,7 +17,7 @@ from serving.shelf import SHELF, Shelf
 from serving.surroundings import factors
 from training.calibration import scores_at
 from training.features import Design
-from training.voices import VOICES, deviation, family_of
+from training.voices import VOICES, family_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -51,7 +51,7 @@ def scores_of(
                 said[heard, column] = factors(near, of_row[heard], rows)
 
     _beside(lambda: ask("forest"), lambda: ask("density"), at_once=len(of_row) >= MANY_ROWS)
-    said[:, -1] = deviation(design)
+    said[:, -1] = design.deviation
     return _calibrated(shelf, place, said)
 
 

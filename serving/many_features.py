@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serving.shelf import SHELF, Shelf
-from training.features import FURTHEST, GAP_STEPS, SHORT, Design, Profile
+from training.features import FURTHEST, GAP_STEPS, SHORT, Design, Profile, deviation_of
 from training.features import _doubling_spans as doubling_spans
 
 Floats = NDArray[np.float64]
@@ -33,6 +33,7 @@ def usual_of(profile: Profile) -> dict[str, ArrayLike]:
         "noise": profile.noise,
         "wobble": profile.wobble,
         "wobble_spread": profile.wobble_spread,
+        "sudden": profile.sudden,
         "unrest": profile.unrest,
         "longest_unmoved": profile.longest_unmoved,
         "pause": GAP_STEPS * profile.step,
@@ -56,6 +57,7 @@ class Usual:
     noise: Floats
     wobble: Floats
     wobble_spread: Floats
+    sudden: Floats
     unrest: Floats
     longest_unmoved: Floats
     pause: Floats
@@ -128,7 +130,8 @@ def describe_many(usual: Usual, flat: Flat) -> Design:
         ]
     )
     spans_asked = spans[back.reshape(near.shape)[:, -1]]
-    return Design(points, np.arcsinh(spans_asked), behind >= window // 2, run)
+    deviation = deviation_of(points, usual.sudden[of])
+    return Design(points, np.arcsinh(spans_asked), behind >= window // 2, run, deviation)
 
 
 def trailing(flat: Flat, first: Ints, window: int) -> tuple[Ints, Floats, Floats]:

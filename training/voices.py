@@ -109,13 +109,8 @@ class Voices:
             if model is not None:
                 usable, rows = rows_of(design, voice)
                 said[usable, column] = model.score(rows)
-        said[:, -1] = deviation(design)
+        said[:, -1] = design.deviation
         return said
-
-
-def deviation(design: Design) -> Floats:
-    """Distance from the usual level or course, whichever is further, in compressed robust deviations."""
-    return np.asarray(np.abs(design.points[:, :2]).max(axis=1))
 
 
 def learn_voices(
@@ -147,7 +142,7 @@ def learn_voices(
             densities[voice] = fit_density(learned, near, neighbours=k)
             held_out_density = HeldOutDensity.over(rows, learned, kept, blocks, near, largest=k)
             held_out[usable, column] = held_out_density.factor(k)
-    held_out[:, -1] = deviation(design)
+    held_out[:, -1] = design.deviation
     return Voices.of(forests, densities, silent), held_out
 
 

@@ -15,7 +15,7 @@ from training.ensemble import rarities_of, rarity_of_voice, together, weights_of
 from training.features import Design, Profile
 from training.forest import Forest, oddness
 from training.neighbours import Search, held_out_factor, tree_of
-from training.voices import VOICES, DetectorParameters, deviation, family_of, rows_of, unfit
+from training.voices import VOICES, DetectorParameters, family_of, rows_of, unfit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,8 +47,8 @@ class Workbench:
                 for size, (held_out, fresh) in measured.items():
                     bench.learned[voice, size] = _spread_out(held_out, usable)
                     bench.judged[voice, size] = _spread_out(fresh, asked)
-        bench.learned["deviation", 0] = deviation(design)
-        bench.judged["deviation", 0] = deviation(judged)
+        bench.learned["deviation", 0] = design.deviation
+        bench.judged["deviation", 0] = judged.deviation
         return bench
 
     def surprise(self, parameters: DetectorParameters) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from training.calibration import (
     widened,
 )
 from training.course import DAY, WEEK, learn_course
-from training.features import POINTS, describe, learn_profile
+from training.features import POINTS, Profile, describe, learn_profile
 from training.next_step import learn_next_step
 
 STEP = 600.0
@@ -79,6 +79,29 @@ def test_nothing_is_seen_across_a_gap():
     assert np.array_equal(first.windows[200:], second.windows[200:])
     assert not first.full[200]
     assert first.full[200 + profile.window]
+
+
+def test_a_sudden_step_deviates_more_than_a_slow_one():
+    """Both end as far from the usual level; of the slow one no single change is large."""
+    seconds, usual = np.arange(640.0), np.random.default_rng(0).normal(0, 1, 600)
+    profile = learn_profile(seconds[:600], usual, clocked=False)
+    sudden, slow = np.full(40, 5.0), np.linspace(0, 5, 40)
+
+    stepped, crept = (
+        describe(profile, seconds, np.concatenate([usual, later])).deviation[600:] for later in (sudden, slow)
+    )
+
+    assert stepped[0] > crept.max() + 0.5
+    assert stepped[-1] == pytest.approx(crept[-1], abs=0.2)
+
+
+def test_versions_learned_before_changes_counted_score_as_they_did():
+    seconds, values = np.arange(300.0), np.random.default_rng(0).normal(0, 1, 300)
+    written = learn_profile(seconds, values, clocked=False).model_dump(exclude={"sudden"})
+
+    design = describe(Profile.model_validate(written), seconds, values)
+
+    np.testing.assert_array_equal(design.deviation, np.abs(design.points[:, :2]).max(axis=1))
 
 
 def test_the_next_step_of_a_swing_is_foreseen():
