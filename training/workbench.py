@@ -75,13 +75,15 @@ class Workbench:
 def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple[Floats, Floats]]:
     blocks = Blocks.over(len(rows))
     forest = Forest.of(grow_forest(rows, blocks, trees=TREES[-1], seed=seed))
-    inside, outside = forest.lengths(rows), forest.lengths(queries)
     each = TREES[-1] // BLOCKS
+    inside, outside = np.zeros((len(rows), TREES[-1])), forest.lengths(queries)
+    for block in range(BLOCKS):
+        own, unseen_by = blocks.of_row == block, slice(block * each, (block + 1) * each)
+        inside[own, unseen_by] = forest.lengths(rows[own], trees=unseen_by)
     measured = {}
     for trees in TREES:
         first = np.arange(TREES[-1]) % each < trees // BLOCKS
-        unseen = first & (np.arange(TREES[-1]) // each == blocks.of_row[:, None])
-        held_out = np.where(unseen, inside, 0.0).sum(axis=1) / (trees // BLOCKS)
+        held_out = np.where(first, inside, 0.0).sum(axis=1) / (trees // BLOCKS)
         fresh = outside[:, first].mean(axis=1)
         measured[trees] = (oddness(held_out, forest.normal_length), oddness(fresh, forest.normal_length))
     return measured
