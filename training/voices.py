@@ -123,6 +123,7 @@ def learn_voices(
 ) -> tuple[Voices, Floats]:
     """Fit each voice on all rows; also return what it says of each row when its block is held out."""
     forests: dict[str, IsolationForest] = {}
+    fast_forests: dict[str, Forest] = {}
     densities: dict[str, LocalOutlierFactor] = {}
     silent: dict[str, str] = {}
     held_out = np.full((len(design.points), len(VOICES)), np.nan)
@@ -133,7 +134,8 @@ def learn_voices(
             silent[voice] = why
         elif family_of(voice) == "forest":
             forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
-            held_out[usable, column] = held_out_forest(Forest.of(forests[voice]), rows, blocks)
+            fast_forests[voice] = Forest.of(forests[voice])
+            held_out[usable, column] = held_out_forest(fast_forests[voice], rows, blocks)
         else:
             kept = thin(len(rows), most=density_rows)
             learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
@@ -143,7 +145,8 @@ def learn_voices(
             held_out_density = HeldOutDensity.over(rows, learned, kept, blocks, near, largest=k)
             held_out[usable, column] = held_out_density.factor(k)
     held_out[:, -1] = design.deviation
-    return Voices.of(forests, densities, silent), held_out
+    fast_densities = {voice: Neighbourhood.of(density) for voice, density in densities.items()}
+    return Voices(forests, densities, silent, fast_forests, fast_densities), held_out
 
 
 def rows_of(design: Design, voice: str) -> tuple[NDArray[np.bool_], Floats]:
