@@ -9,20 +9,20 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from monitoring.job_runs import JobRuns, RunStatus
 from monitoring.jobs import Result, run_job
 from monitoring.schedule_settings import JobName, ScheduleSettings, dues, site_zone, trigger_of
+from training.garbage import be_patient, keep_all_there_is
 from training.leases import LeaseTaken, lease
+from training.pool import end_with_parent
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.schedule")
@@ -161,7 +161,10 @@ def _become(
     # The server that forks it may have been started long ago, with other settings.
     os.environ.clear()
     os.environ.update(environ)
-    _end_with_parent()
+    be_patient()
+    keep_all_there_is()
+    # With all that the job has started.
+    end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     try:
         result = work(job, Workspace(home), now)
         said = RunStatus.SOME_FAILED if result.failed else RunStatus.DONE, result.detail
@@ -191,15 +194,3 @@ def _signal(process: ForkServerProcess, sign: signal.Signals) -> None:
     except ProcessLookupError:
         if process.is_alive():  # not yet the head of a group
             process.kill()
-
-
-def _end_with_parent() -> None:
-    """End, with all we started, when the scheduler is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    wait_for([sentinel])
-    os.killpg(0, signal.SIGKILL)

@@ -129,19 +129,20 @@ def _begin() -> None:
     """
     os.environ.update(ONE_THREAD)
     threadpool_limits(1)
-    _end_with_parent()
+    # By itself it would wait for tasks forever.
+    end_with_parent(lambda: os._exit(1))
 
 
-def _end_with_parent() -> None:
-    """Let a worker end when its parent was killed; by itself it would wait for tasks forever."""
+def end_with_parent(end: Callable[[], None]) -> None:
+    """Call `end`, which ends this process, as soon as the one that it works for is gone."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_watch, args=(parent.sentinel, end), daemon=True).start()
 
 
-def _watch(sentinel: int) -> None:
+def _watch(sentinel: int, end: Callable[[], None]) -> None:
     wait_for([sentinel])
-    os._exit(1)
+    end()
 
 
 @contextmanager
