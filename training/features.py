@@ -28,7 +28,7 @@ SHORT = 8  # readings that spread, drift and unrest call recent
 FURTHEST = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
 GAP_STEPS = 5  # a pause longer than this many steps ends the windows
 # How much the last step's change counts beside the distance from level and course. Without it, one in five
-# spikes of hourly weather was missed; with more, ordinary moves of a restless sensor cost what is gained.
+# spikes of hourly weather was missed; added instead, it made alerts come and go with every reading.
 SUDDEN = 0.6
 
 
@@ -71,7 +71,7 @@ class Design:
     windows: Floats
     full: NDArray[np.bool_]
     run: Ints  # readings in a row without a move, this one included
-    deviation: Floats  # from the usual level or course, and from the reading before, as `deviation_of` has it
+    deviation: Floats  # from the usual level or course, or from the reading before, as `deviation_of` has it
 
     def rows(self, chosen: Ints | slice) -> "Design":
         """The features of some rows only."""
@@ -162,12 +162,12 @@ def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
 
 
 def deviation_of(points: Floats, sudden: Floats | float) -> Floats:
-    """Distance from the usual level or course, whichever is further, and a share of the last change.
+    """Distance from the usual level, from the course, or this share of the last change: whichever is largest.
 
     All in compressed robust deviations, by the columns of POINTS.
     """
     distance, change = np.abs(points[:, :2]).max(axis=1), np.abs(points[:, 2])
-    return np.asarray(distance + sudden * change)
+    return np.asarray(np.maximum(distance, sudden * change))
 
 
 def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
