@@ -76,7 +76,6 @@ Moment = Annotated[
 
 def main() -> None:
     """Run one command; every error we know ends in one line on stderr and its exit code."""
-    be_patient()
     try:
         app()
     except (ConfigurationError, UnknownSensor) as error:
@@ -202,6 +201,7 @@ def train(
 
     Example: safeplan train 'PT-*' --kind forecaster --trials 60
     """
+    be_patient()
     if engine is Engine.LOCAL and jobs != 1:
         from training.pool import warm_up
 

@@ -1,7 +1,7 @@
 """Python's search for garbage in cycles, told to be patient.
 
 Knows that what is imported is hundreds of thousands of objects that stay: by Python's own settings they are
-looked through five hundred times while they come, a fifth of a command's start; again whenever a quarter as
+looked through five hundred times while they come, a fifth of a training's start; again whenever a quarter as
 many have been added, 0.1 s each time; and at last when the process ends, 0.4 s for what it would free anyhow.
 """
 
