@@ -5,10 +5,11 @@ Knows how Streamlit says that it is done. Knows nothing of what a tab should sho
 
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as NothingShown
 
 from tests.journeys.house import ROOT
 
@@ -71,10 +73,22 @@ class Reader:
     def tab(self, name: str, awaited: str) -> None:
         """Go to a tab by a click and wait for a text of it."""
         with self.timed(f"tab {name}"):
-            self.page.get_by_role("tab", name=name).click()
-            self.see(awaited)
+            self.until(self.page.get_by_role("tab", name=name).click, awaited)
 
-    def see(self, text: str) -> None:
+    def until(self, click: Callable[[], None], awaited: str | re.Pattern[str]) -> None:
+        """Click, and as anyone would, click again where nothing comes of it.
+
+        A click on what the page is just drawing anew can be lost.
+        """
+        for patience in (PATIENCE / 4, PATIENCE / 4):
+            click()
+            with suppress(NothingShown):
+                self.page.get_by_text(awaited).filter(visible=True).first.wait_for(timeout=patience)
+                return
+        click()
+        self.see(awaited)
+
+    def see(self, text: str | re.Pattern[str]) -> None:
         """Wait until a text can be seen; tables hold their words once more, hidden, for screen readers."""
         self.page.get_by_text(text).filter(visible=True).first.wait_for()
 
