@@ -45,15 +45,19 @@ def grow_forest(rows: Floats, blocks: Blocks, *, trees: int, seed: int) -> Isola
     return grow_in_parts(parts, trees=trees // BLOCKS, samples=samples, seed=seed)
 
 
-def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
-    """Each row's oddness by the trees that have not seen its block."""
+def held_out_lengths(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
+    """Each row's path lengths in the trees that have not seen its block, shape (rows, trees a block)."""
     each = forest.roots.size // BLOCKS
-    odd = np.empty(len(rows))
+    lengths = np.empty((len(rows), each))
     for block in range(BLOCKS):
         own = blocks.of_row == block
-        lengths = forest.lengths(rows[own], trees=slice(block * each, (block + 1) * each))
-        odd[own] = oddness(lengths.mean(axis=1), forest.normal_length)
-    return odd
+        lengths[own] = forest.lengths(rows[own], trees=slice(block * each, (block + 1) * each))
+    return lengths
+
+
+def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
+    """Each row's oddness by the trees that have not seen its block."""
+    return oddness(held_out_lengths(forest, rows, blocks).mean(axis=1), forest.normal_length)
 
 
 def thin(rows: int, *, most: int = DENSITY_ROWS) -> Ints:

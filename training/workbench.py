@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.crossfit import BLOCKS, Blocks, HeldOutDensity, grow_forest, jitter, thin, wide_search
+from training.crossfit import (
+    BLOCKS,
+    Blocks,
+    HeldOutDensity,
+    grow_forest,
+    held_out_lengths,
+    jitter,
+    thin,
+    wide_search,
+)
 from training.ensemble import rarities_of, rarity_of_voice, together, weights_of
 from training.features import Design, Profile
 from training.forest import Forest, oddness
@@ -76,14 +85,11 @@ def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple
     blocks = Blocks.over(len(rows))
     forest = Forest.of(grow_forest(rows, blocks, trees=TREES[-1], seed=seed))
     each = TREES[-1] // BLOCKS
-    inside, outside = np.zeros((len(rows), TREES[-1])), forest.lengths(queries)
-    for block in range(BLOCKS):
-        own, unseen_by = blocks.of_row == block, slice(block * each, (block + 1) * each)
-        inside[own, unseen_by] = forest.lengths(rows[own], trees=unseen_by)
+    inside, outside = held_out_lengths(forest, rows, blocks), forest.lengths(queries)
     measured = {}
     for trees in TREES:
         first = np.arange(TREES[-1]) % each < trees // BLOCKS
-        held_out = np.where(first, inside, 0.0).sum(axis=1) / (trees // BLOCKS)
+        held_out = inside[:, : trees // BLOCKS].mean(axis=1)
         fresh = outside[:, first].mean(axis=1)
         measured[trees] = (oddness(held_out, forest.normal_length), oddness(fresh, forest.normal_length))
     return measured
