@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 from mlflow.models import Model as Description
 
+import serving
 import training
 from serving import packed_files
 from serving.judging import judge_alone, judge_packed
@@ -219,7 +220,7 @@ def scores_apart(detector: AnomalyDetector, packed: PackedDetector) -> float:
 def program() -> str:
     """Equal for equal code of the floors that pack and score, with equal libraries below it."""
     total = hashlib.sha256("".join(f"{name}{installed(name)}" for name in ("numpy", "scipy")).encode())
-    for floor in (Path(training.__file__), Path(__file__)):
-        for path in sorted(floor.parent.glob("*.py")):
-            total.update(path.name.encode() + b"\0" + path.read_bytes())
+    for floor in (Path(training.__file__).parent, Path(serving.__file__).parent):
+        for path in sorted(floor.rglob("*.py")):
+            total.update(path.relative_to(floor).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]

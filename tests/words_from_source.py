@@ -29,10 +29,10 @@ msgstr ""
 def said() -> Catalog:
     """Every sentence that the code asks words for, inside f-strings too."""
     found = Catalog()
-    for path in sorted((ROOT / "monitoring").glob("*.py")):
+    for path in sorted((ROOT / "monitoring").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and (message := _message(node)) is not None:
-                found.add(message, locations=[(f"monitoring/{path.name}", node.lineno)])
+                found.add(message, locations=[(path.relative_to(ROOT).as_posix(), node.lineno)])
     return found
 
 
