@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from monitoring import alert_commands, loop_commands
+from training.common.gc_tuning import be_patient, keep_all_there_is
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
-from training.garbage import be_patient, keep_all_there_is
 from training.kinds import Engine, Kind, Promotion
 
 if TYPE_CHECKING:
-    from training.console import Row
+    from training.operations.console import Row
     from training.outcomes import Outcome
     from training.workspace import Workspace
 
@@ -120,9 +120,9 @@ def load(
 
     Example: safeplan load readings.csv.gz --map tag=sensor_id --timezone America/Sao_Paulo
     """
-    from training.console import bytes_progress, show_load
-    from training.ingest import load_files
-    from training.layouts import Layout, columns_named
+    from training.ingest.layouts import Layout, columns_named
+    from training.ingest.load_files import load_files
+    from training.operations.console import bytes_progress, show_load
     from training.workspace import Workspace
 
     layout = Layout(
@@ -156,7 +156,7 @@ def sensors(names: Names = None, as_json: AsJson = False) -> None:
 
     Example: safeplan sensors 'PT-*'
     """
-    from training.overview import describe_sensors
+    from training.operations.overview import describe_sensors
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -170,7 +170,7 @@ def status(names: Names = None, as_json: AsJson = False) -> None:
 
     Example: safeplan status --json
     """
-    from training.overview import describe_models
+    from training.operations.overview import describe_models
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -203,12 +203,12 @@ def train(
     """
     be_patient()
     if engine is Engine.LOCAL and jobs != 1:
-        from training.pool import warm_up
+        from training.pipeline.worker_pool import warm_up
 
         warm_up()
-    from training.console import progress
-    from training.fleet import train_fleet
-    from training.plan import Plan
+    from training.operations.console import progress
+    from training.pipeline.fleet import train_fleet
+    from training.pipeline.plan import Plan
 
     keep_all_there_is()
     workspace = _at_work("train")
@@ -233,8 +233,8 @@ def tune(
 
     Example: safeplan tune PT-1001 --kind detector --trials 100
     """
-    from training.plan import Plan
-    from training.study_run import tune_sensor
+    from training.pipeline.plan import Plan
+    from training.pipeline.tune_command import tune_sensor
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -253,7 +253,7 @@ def detect(
     Example: safeplan detect 'PT-*' --since 2026-01-31
     """
     from serving.batch import detect_fleet
-    from training.console import progress
+    from training.operations.console import progress
 
     workspace = _at_work("detect")
     chosen = workspace.fleet.match(names or ())
@@ -275,7 +275,7 @@ def forecast(
     Example: safeplan forecast PT-1001 --horizon 48
     """
     from serving.batch import forecast_fleet
-    from training.console import progress
+    from training.operations.console import progress
 
     workspace = _at_work("forecast")
     chosen = workspace.fleet.match(names or ())
@@ -362,7 +362,7 @@ def drift(
     from monitoring.drift_checked import drift_rows
     from monitoring.drift_comparison import DriftSettings
     from monitoring.drift_fleet import check_fleet
-    from training.console import progress
+    from training.operations.console import progress
     from training.settings import load as load_settings
     from training.workspace import Workspace
 
@@ -394,7 +394,7 @@ def promote(
 
     Example: safeplan promote PT-1001 --kind forecaster --version 1
     """
-    from training.promotion import promote_version
+    from training.operations.promotion import promote_version
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -408,7 +408,7 @@ def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
 
     Example: safeplan rollback PT-1001 --kind forecaster
     """
-    from training.promotion import roll_back
+    from training.operations.promotion import roll_back
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -426,7 +426,7 @@ def audit(
 
     Example: safeplan audit --since 2026-01-31
     """
-    from training.audit import deeds, notice
+    from training.registry.audit import deeds, notice
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -461,7 +461,7 @@ def backup(
 
     Example: safeplan backup plant-2026-01-31.zip
     """
-    from training.backup import back_up
+    from training.operations.backup import back_up
     from training.workspace import Workspace
 
     _show("backup", [back_up(Workspace.here(), to, now=_now()).summary], as_json)
@@ -476,7 +476,7 @@ def restore(
 
     Example: safeplan restore plant-2026-01-31.zip
     """
-    from training.backup import restore as put_back
+    from training.operations.backup import restore as put_back
     from training.workspace import Workspace
 
     _show("restore", [put_back(Workspace.here(), source).summary], as_json)
@@ -494,7 +494,7 @@ COLUMNS = {
 
 def _report(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
     """Print what became of each sensor; exit 1 where any failed."""
-    from training.console import show_outcomes
+    from training.operations.console import show_outcomes
 
     show_outcomes(command, outcomes, COLUMNS.get(command, ()), as_json=as_json)
     if any(outcome.failed for outcome in outcomes):
@@ -503,7 +503,7 @@ def _report(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
 
 def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -> None:
     """Print rows that are no outcomes; the lists of the key `below` come after the table, a line each."""
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
 
     if as_json:
         show_json({"command": command, command: rows})
@@ -513,8 +513,8 @@ def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -
 
 def _at_work(command: str) -> "Workspace":
     """The workspace of a command that changes something; what its settings are goes into the audit."""
-    from training.audit import notice_settings
-    from training.users import user
+    from training.common.users import user
+    from training.registry.audit import notice_settings
     from training.workspace import Workspace
 
     workspace = Workspace.here()

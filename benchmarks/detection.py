@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks.detection_peers import PEERS
 from benchmarks.vus import at_budget, auc_pr, judge, vus_pr
-from training.detector import AnomalyDetector
-from training.detector_tuning import tune_detector
-from training.tuning import StudyPlan
+from training.anomaly.detector import AnomalyDetector
+from training.tuning.detector_search import tune_detector
+from training.tuning.study import StudyPlan
 
 Floats = NDArray[np.float64]
 

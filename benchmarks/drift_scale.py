@@ -21,12 +21,12 @@ import pandas as pd
 from benchmarks.fleet_readings import END, Cut, fleet
 from benchmarks.fleet_runs import prepare
 from benchmarks.serving_fleet import Upload, register, upload
-from training.fit import Assignment, Candidate, fit
-from training.gate import GateSettings
+from training.data.sensors import Sensor
+from training.evaluation.gate import GateSettings
 from training.kinds import Kind
-from training.plan import Plan
-from training.recording import iso
-from training.sensors import Sensor
+from training.pipeline.fit import Assignment, Candidate, fit
+from training.pipeline.plan import Plan
+from training.pipeline.recording import iso
 from training.workspace import Workspace
 
 WINDOW, SINCE = timedelta(days=28), timedelta(days=2)

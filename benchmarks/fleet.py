@@ -32,8 +32,8 @@ from benchmarks.fleet_plain import Graded, train_plainly
 from benchmarks.fleet_readings import FIVE_MINUTES, HOUR, Cut, fleet, single
 from benchmarks.fleet_runs import prepare, send, train, without_last_day
 from training.kinds import Kind
-from training.plan import Plan
-from training.pool import ONE_THREAD, PRELOADED
+from training.pipeline.plan import Plan
+from training.pipeline.worker_pool import ONE_THREAD, PRELOADED
 from training.workspace import Workspace
 
 Rows = list[dict[str, Any]]

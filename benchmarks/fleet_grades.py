@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.calibration import episodes
-from training.faults import Scorer, character_of, inject
-from training.sequence import seconds_of
+from training.anomaly.calibration import episodes
+from training.anomaly.sequence import seconds_of
+from training.evaluation.fault_injection import Scorer, character_of, inject
 
 Floats = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.fleet_readings import fleet
 from benchmarks.fleet_runs import prepare
-from training.fleet import train_fleet
 from training.kinds import Engine, Kind
 from training.outcomes import Outcome, summary
-from training.plan import Plan
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
 from training.workspace import Workspace
 
 OBJECT_STORE = 200 * 2**20  # bytes a node; results are fetched as they come

@@ -9,12 +9,12 @@ from pathlib import Path
 from benchmarks.cpu import CpuClock, cpu_seconds
 from benchmarks.fleet_grades import recall_at_one_alarm_a_day
 from benchmarks.fleet_plain import Graded
-from training.detector import AnomalyDetector
-from training.fit import Assignment, Candidate, fit, split
+from training.anomaly.base_detectors import DetectorParameters
+from training.anomaly.detector import AnomalyDetector
 from training.kinds import Kind
-from training.plan import Plan
-from training.recording import Recorder
-from training.voices import DetectorParameters
+from training.pipeline.fit import Assignment, Candidate, fit, split
+from training.pipeline.plan import Plan
+from training.pipeline.recording import Recorder
 from training.workspace import Workspace
 
 # What ours calls a phase, and what the comparison does.

@@ -26,10 +26,10 @@ from sqlalchemy import Engine, text
 
 from benchmarks.cpu import CpuClock
 from benchmarks.fleet_grades import recall_at_one_alarm_a_day
-from training.backtest import place_origins
-from training.faults import character_of, grade_detector, inject
-from training.sequence import seconds_of
-from training.timegrid import as_times, grid_of
+from training.anomaly.sequence import seconds_of
+from training.evaluation.backtest import place_origins
+from training.evaluation.fault_injection import character_of, grade_detector, inject
+from training.forecasting.time_grid import as_times, grid_of
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.timegrid import DAY, epoch_seconds
+from training.forecasting.time_grid import DAY, epoch_seconds
 
 STATIONS = ("EWR", "JFK", "LGA")
 QUANTITIES = ("temp", "dewp", "humid", "pressure", "wind_speed", "visib")

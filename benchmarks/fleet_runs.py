@@ -16,10 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.fleet_readings import Cut
+from training.data.sensor_sources import save
+from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import FAILED
-from training.sensor_sources import save
-from training.sensors import Sensor
 from training.workspace import Workspace
 
 PROGRAM = (sys.executable, "-m", "safeplan")

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.forecast_peers import LIMITS, PEERS, Answer, Question
-from training.measures import interval_measures, naive_scales, point_measures
-from training.timegrid import Floats
+from training.forecasting.metrics import interval_measures, naive_scales, point_measures
+from training.forecasting.time_grid import Floats
 
 WIDTH = 0.95
 YARDSTICK = "seasonal naive (day)"

@@ -18,11 +18,11 @@ from prophet import Prophet, diagnostics
 from scipy.stats import norm
 from statsforecast.models import MSTL, AutoETS, AutoTheta
 
-from training.forecaster import Forecaster
-from training.forecaster_parameters import ForecasterParameters
-from training.forecaster_tuning import tune_forecaster
-from training.timegrid import Floats
-from training.tuning import StudyPlan
+from training.forecasting.forecaster import Forecaster
+from training.forecasting.parameters import ForecasterParameters
+from training.forecasting.time_grid import Floats
+from training.tuning.forecaster_search import tune_forecaster
+from training.tuning.study import StudyPlan
 
 TRIALS = 40  # of ours, the default of `safeplan train`
 STATISTICAL_ROWS = 2000  # the latest, for AutoETS, AutoTheta and MSTL, which need minutes a fit for 17,000

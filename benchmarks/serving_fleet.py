@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.fit import Assignment, Candidate, fit
-from training.gate import GateSettings
+from training.data.sensor_sources import add_missing
+from training.data.sensors import Sensor
+from training.evaluation.gate import GateSettings
 from training.kinds import Kind
-from training.plan import Plan
-from training.publishing import LoggedModel, Publisher
-from training.recording import shell_of, version_tags
-from training.registry import Registry, Version
-from training.sensor_sources import add_missing
-from training.sensors import Sensor
-from training.signatures import example_rows
+from training.pipeline.fit import Assignment, Candidate, fit
+from training.pipeline.plan import Plan
+from training.pipeline.recording import shell_of, version_tags
+from training.registry.model_registry import Registry, Version
+from training.registry.publishing import LoggedModel, Publisher
+from training.registry.signatures import example_rows
 from training.workspace import Workspace
 
 LEARNED = 6_000  # readings of each model learned, one a minute

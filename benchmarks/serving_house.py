@@ -17,9 +17,9 @@ import psycopg
 from sqlalchemy import URL, make_url, select
 
 from benchmarks.serving_processes import BIN, Process, Wire, free_port
-from training.database import ml_predictions, open_database
+from training.data.readings import ReadingStore
 from training.kinds import Kind
-from training.readings import ReadingStore
+from training.storage.database import ml_predictions, open_database
 from training.workspace import Workspace
 
 WORKERS = 2

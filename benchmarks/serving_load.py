@@ -21,9 +21,9 @@ import numpy as np
 
 from benchmarks.serving_fleet import LEARNED, SHAPES, START, Upload, register
 from benchmarks.serving_house import WORKERS, House, furnished
+from training.artifacts.model_files import MODEL_FOLDER, digest_folder
 from training.kinds import Kind
-from training.model_files import MODEL_FOLDER, digest_folder
-from training.registry import CHAMPION, Version
+from training.registry.model_registry import CHAMPION, Version
 from training.workspace import Workspace
 
 PROMOTIONS, ROLL_BACKS, BROKEN = 50, 10, 3

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from monitoring.drift_statistics import Readings
-from training.calibration import episodes
-from training.course import DAY
-from training.measures import naive_scales
+from training.anomaly.calibration import episodes
+from training.anomaly.seasonal_profile import DAY
+from training.forecasting.metrics import naive_scales
 
 Floats = NDArray[np.float64]
 

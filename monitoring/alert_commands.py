@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from training.common.formatting import amount
+from training.common.users import user
 from training.errors import ConfigurationError
-from training.users import user
-from training.words import amount
 
 if TYPE_CHECKING:
     from monitoring.alert import Alert
@@ -53,7 +53,7 @@ def watch(names: Names = None, as_of: Moment = None, as_json: AsJson = False) ->
     Example: safeplan alerts watch
     """
     from monitoring.watching import watch_fleet
-    from training.console import progress, show_outcomes
+    from training.operations.console import progress, show_outcomes
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -93,7 +93,7 @@ def show(alert_id: Id, as_json: AsJson = False) -> None:
     Example: safeplan alerts show 1
     """
     from monitoring.alerts import as_dict, find_alert, history_of
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -189,7 +189,7 @@ def maintenance(
     Example: safeplan alerts maintenance --sensor PT-1001 --from 2026-02-01 --until 2026-02-02
     """
     from monitoring.maintenance import Work, cancel_work, plan_work, works
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -219,7 +219,7 @@ def stats(
     Example: safeplan alerts stats --days 30
     """
     from monitoring.alert_statistics import alert_statistics
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     end = as_of or _now()
@@ -247,7 +247,7 @@ def thresholds(
     Example: safeplan alerts thresholds --share
     """
     from monitoring.thresholds import share_budget, threshold_rows
-    from training.console import show_json, show_rows, story
+    from training.operations.console import show_json, show_rows, story
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -289,7 +289,7 @@ def deliver(as_json: AsJson = False) -> None:
     Example: safeplan alerts deliver
     """
     from monitoring.delivery import deliver as deliver_all
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     found = [vars(delivered) for delivered in deliver_all(Workspace.here(), clock=_now)]
@@ -303,7 +303,7 @@ def deliver(as_json: AsJson = False) -> None:
 
 def _show(found: "Sequence[Alert]", as_json: bool) -> None:
     from monitoring.alerts import as_dict
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
 
     if as_json:
         show_json({"command": "alerts list", "alerts": [as_dict(alert) for alert in found]})

@@ -21,10 +21,10 @@ from monitoring.life_cycle import advance
 from monitoring.maintenance import windows_of
 from monitoring.post import Post
 from monitoring.verdicts import teach
-from training.database import writing
+from training.common.users import user
+from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError
-from training.sensors import Fleet, Sensor
-from training.users import user
+from training.storage.database import writing
 from training.workspace import Workspace
 
 SCRIPT = "script"  # the subject of alerts that scripts raise, apart from what the watch sees

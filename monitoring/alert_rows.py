@@ -10,7 +10,7 @@ from typing import Any
 
 from monitoring.alert import Alert, Evidence, Pending, Topic, heft
 from monitoring.alert_kinds import AlertType, Judgement, Severity, State
-from training.alert_tables import alerts
+from training.storage.alert_tables import alerts
 
 TOPIC = tuple(field.name for field in fields(Topic))
 EVIDENCE = tuple(field.name for field in fields(Evidence) if field.name in alerts.c)

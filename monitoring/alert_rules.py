@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError
 
 from monitoring.alert_kinds import AlertType, Severity
 from monitoring.life_cycle import Pace
+from training.data.sensors import Sensor
 from training.errors import ConfigurationError
-from training.sensors import Sensor
 from training.settings import Settings, load
 
 MINUTES = timedelta(minutes=1)

@@ -13,9 +13,9 @@ from monitoring.alert import Alert, Event
 from monitoring.alert_kinds import Change, Judgement, State
 from monitoring.alert_store import FLOOD, AlertStore
 from monitoring.budget_settings import BudgetSettings
-from training.alert_verdicts import judged_alarms
-from training.database import reading
 from training.settings import load
+from training.storage.alert_verdicts import judged_alarms
+from training.storage.database import reading
 from training.workspace import Workspace
 
 CALLS = (Change.OPENED, Change.REPEATED)  # what makes somebody look up

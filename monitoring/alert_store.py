@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, Select, and_, func, insert, or_, sele
 from monitoring.alert import Alert, Chapter, Event, Topic
 from monitoring.alert_kinds import AlertType, Change, Severity, State
 from monitoring.alert_rows import alert_of, row_of
-from training.alert_tables import alert_changes, alerts
-from training.database import reading
 from training.errors import ConfigurationError, StoreError
+from training.storage.alert_tables import alert_changes, alerts
+from training.storage.database import reading
 
 CLOSED = State.CLOSED.value
 FLOOD = "flood"  # the subject of an alert that stands for many

@@ -16,10 +16,10 @@ from monitoring.alert_rules import LifeRules
 from monitoring.alert_store import FLOOD, AlertStore
 from monitoring.post import Post
 from monitoring.verdicts import teach
-from training.audit import Deed, add
-from training.console import plain
-from training.database import writing
+from training.operations.console import plain
+from training.registry.audit import Deed, add
 from training.settings import load
+from training.storage.database import writing
 from training.workspace import Workspace
 
 Answer = Callable[[Alert], Chapter]

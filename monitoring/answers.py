@@ -9,8 +9,8 @@ from typing import Any
 
 from monitoring.alert import Alert, Chapter
 from monitoring.alert_kinds import Change, Judgement, State
+from training.common.formatting import lasting
 from training.errors import ConfigurationError
-from training.words import lasting
 
 
 def acknowledge(alert: Alert, by: str, at: datetime) -> Chapter:

@@ -8,11 +8,11 @@ import sys
 
 from monitoring.plant import utc_now
 from monitoring.trainings import TrainingStore
+from training.data.sensors import Fleet
 from training.errors import SafePlanError
-from training.fleet import train_fleet
-from training.leases import Owner
-from training.plan import Plan
-from training.sensors import Fleet
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
+from training.storage.leases import Owner
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.page")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.alert_verdicts import Judged
+from training.storage.alert_verdicts import Judged
 
 Floats = NDArray[np.float64]
 

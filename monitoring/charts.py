@@ -18,7 +18,7 @@ from babel.dates import format_datetime
 
 from monitoring.page_look import FONT, Palette
 from monitoring.translation import Words
-from training.sensors import Sensor
+from training.data.sensors import Sensor
 
 HEIGHT = 430
 SCORES_BELOW = 0.285  # of a chart's height, where the scores stand below the readings

@@ -15,7 +15,7 @@ from monitoring.carrier import AppriseCarrier, Carrier, Refused
 from monitoring.channels import DeliverySettings, addresses, load_delivery
 from monitoring.outbox import Letter, Outbox, backoff
 from training.errors import SafePlanError
-from training.leases import LeaseTaken, lease
+from training.storage.leases import LeaseTaken, lease
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.monitoring")

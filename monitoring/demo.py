@@ -16,15 +16,15 @@ import yaml
 
 from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions import PredictionStore
-from training.console import bytes_progress, progress, show_load, show_rows, story
+from training.common.formatting import amount
+from training.data.sensors import Sensor
 from training.errors import ConfigurationError
-from training.fleet import train_fleet
-from training.ingest import load_files
+from training.ingest.load_files import load_files
 from training.kinds import Kind
+from training.operations.console import bytes_progress, progress, show_load, show_rows, story
 from training.outcomes import Outcome
-from training.plan import Plan
-from training.sensors import Sensor
-from training.words import amount
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
 from training.workspace import Workspace
 
 # Training sees the year up to here; December is scored as if it had come in since.

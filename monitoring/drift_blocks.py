@@ -10,9 +10,9 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from training.course import WEEK
+from training.anomaly.seasonal_profile import WEEK
+from training.common.formatting import lasting
 from training.errors import DataError
-from training.words import lasting
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from monitoring.drift_kinds import DriftKind
 from monitoring.drift_models import View
 from monitoring.drift_statistics import Readings
 from serving.champions import Serving
+from training.data.sensors import Sensor
 from training.outcomes import Outcome
-from training.registry import CHAMPION
-from training.sensors import Sensor
+from training.registry.model_registry import CHAMPION
 
 
 @dataclass(frozen=True)

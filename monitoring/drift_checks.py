@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, delete, func, insert, select, tuple_
 
-from training.database import drift_checks, reading, writing
 from training.kinds import Kind
+from training.storage.database import drift_checks, reading, writing
 
 KEPT = drift_checks.c
 

@@ -28,9 +28,9 @@ from monitoring.drift_onset import moment_of, onset
 from monitoring.drift_statistics import Readings, Ruler, ruler_of, series_of
 from monitoring.drift_stillness import stillness
 from serving.recent import times_of
-from training.sampling import infer_step
+from training.common.formatting import counted, lasting
+from training.quality.sampling import infer_step
 from training.settings import Settings
-from training.words import counted, lasting
 
 UNKNOWN_STEP = 3600.0  # seconds, of a window with one reading
 

@@ -23,16 +23,16 @@ from monitoring.drift_quality import Retrospect, cost_of
 from monitoring.drift_recording import record
 from serving.champions import Champions, Serving
 from serving.predictions import PredictionStore
+from training.common.formatting import lasting
+from training.data.sensors import Sensor
 from training.errors import DataError, SafePlanError
-from training.examination import QualitySettings
 from training.kinds import Kind
-from training.leases import lease
 from training.outcomes import FAILED, Outcome
-from training.plan import DetectorSettings
-from training.recording import read_iso
-from training.sensors import Sensor
+from training.pipeline.plan import DetectorSettings
+from training.pipeline.recording import read_iso
+from training.quality.fault_checks import QualitySettings
 from training.settings import load
-from training.words import lasting
+from training.storage.leases import lease
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.monitoring")

@@ -14,7 +14,7 @@ from typing import Any
 from monitoring.drift_checks import Origin
 from monitoring.drift_judgement import Finding, Judgement, loudest_of
 from monitoring.drift_statistics import Ruler
-from training.words import amount, lasting
+from training.common.formatting import amount, lasting
 
 LOST = 0.35  # of its usual depth: less is a cycle that is gone
 CONSEQUENCES = frozenset({"score", "error"})  # channels that move because readings did

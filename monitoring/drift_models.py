@@ -16,13 +16,13 @@ from monitoring.drift_statistics import Readings
 from serving.champions import Serving, ServingDetector
 from serving.judging import Case, Unjudged, judge
 from serving.recent import Tail
-from training.examination import QualitySettings
-from training.quality import Quality
-from training.readings import GOOD, ReadingStore
-from training.recording import read_iso
-from training.sensors import Sensor
-from training.windows import Window, window_of
-from training.words import counted
+from training.common.formatting import counted
+from training.data.readings import GOOD, ReadingStore
+from training.data.sensors import Sensor
+from training.pipeline.recording import read_iso
+from training.quality.assessment import Quality
+from training.quality.fault_checks import QualitySettings
+from training.quality.windows import Window, window_of
 
 MOST_SINCE = 100_000  # newest readings since training
 EARLIER = timedelta(days=1)  # before the first block, for a score to look back on

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from monitoring.drift_blocks import Blocks
 from monitoring.drift_judgement import Finding
 from monitoring.drift_statistics import Readings, Ruler, cells_since
-from training.course import DAY
+from training.anomaly.seasonal_profile import DAY
 
 Floats = NDArray[np.float64]
 

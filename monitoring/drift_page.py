@@ -13,8 +13,8 @@ from typing import Any
 from monitoring.drift_checked import Checked
 from monitoring.drift_checks import DriftCheck, Verdict
 from monitoring.drift_pictures import COLOURS, WORTH, past_checks, sparkline
-from training.console import cell
-from training.words import counted
+from training.common.formatting import counted
+from training.operations.console import cell
 
 MEANING = {
     Verdict.DRIFTED: "have drifted",

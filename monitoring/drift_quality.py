@@ -17,8 +17,8 @@ from monitoring.drift_onset import seconds_of
 from monitoring.drift_statistics import Readings
 from serving.champions import Serving, ServingDetector
 from serving.predictions import PredictionStore
-from training.calibration import episodes
-from training.plan import DetectorSettings
+from training.anomaly.calibration import episodes
+from training.pipeline.plan import DetectorSettings
 
 A_DAY = timedelta(days=1)
 

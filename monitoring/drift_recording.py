@@ -21,12 +21,12 @@ from monitoring.drift_comparison import DriftSettings
 from monitoring.drift_page import fleet_page, measured
 from monitoring.drift_pictures import sparkline
 from monitoring.evidently_library import LIBRARY, library
-from training.console import plain
+from training.common.formatting import counted
 from training.errors import RegistryError
-from training.publishing import Page, Publisher
-from training.recording import iso
-from training.registry import slug
-from training.words import counted
+from training.operations.console import plain
+from training.pipeline.recording import iso
+from training.registry.model_registry import slug
+from training.registry.publishing import Page, Publisher
 from training.workspace import Workspace
 
 EXPERIMENT = "safeplan-drift"

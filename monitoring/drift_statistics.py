@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.drift_blocks import CELLS, HALVES, Blocks
-from training.course import DAY, Course, learn_course
-from training.robust import robust_spread
+from training.anomaly.robust_statistics import robust_spread
+from training.anomaly.seasonal_profile import DAY, Course, learn_course
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]

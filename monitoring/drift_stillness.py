@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from monitoring.drift_blocks import FEWEST_READINGS
 from monitoring.drift_kinds import DriftKind
 from monitoring.drift_statistics import Readings
-from training.words import amount, counted
+from training.common.formatting import amount, counted
 
 Floats = NDArray[np.float64]
 

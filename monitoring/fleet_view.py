@@ -15,9 +15,9 @@ from monitoring.alert import Alert
 from monitoring.alert_kinds import Severity, State
 from monitoring.drift_checks import DriftCheck, Verdict
 from serving.predictions import PredictionStore
+from training.data.sensors import Fleet, Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.sensors import Fleet, Sensor
 from training.workspace import Workspace
 
 Models = Mapping[tuple[str, Kind], Outcome]

@@ -13,7 +13,7 @@ from monitoring.alert_kinds import State
 from monitoring.alert_store import FLOOD
 from monitoring.budget_settings import BudgetSettings
 from monitoring.life_cycle import Course, Pace, advance
-from training.words import lasting
+from training.common.formatting import lasting
 
 AT_ONCE = timedelta(0)
 

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from sqlalchemy import Engine, and_, func, select
 
-from training.database import ml_predictions, reading, sensor_readings
+from training.data.readings import GOOD
 from training.kinds import Kind
-from training.readings import GOOD
+from training.storage.database import ml_predictions, reading, sensor_readings
 
 ENOUGH = 24  # steps that came true; fewer say little
 

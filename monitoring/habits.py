@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.examination import NEAR_ZERO
-from training.instrument_faults import Flags
-from training.sampling import Floats, infer_step
+from training.quality.fault_checks import NEAR_ZERO
+from training.quality.instrument_faults import Flags
+from training.quality.sampling import Floats, infer_step
 
 PERCENTAGES = {"%", "percent", "pct"}
 

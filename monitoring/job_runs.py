@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Engine, Row, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from training.alert_tables import job_runs
-from training.database import reading, writing
 from training.errors import StoreError
-from training.leases import Owner
+from training.storage.alert_tables import job_runs
+from training.storage.database import reading, writing
+from training.storage.leases import Owner
 
 KEPT = job_runs.c
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pydantic import Field
 
 from monitoring.schedule_settings import JobName
+from training.common.formatting import counted
+from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome, summary
-from training.sensors import Sensor
 from training.settings import Settings, load
-from training.words import counted
 from training.workspace import Workspace
 
 
@@ -119,7 +119,7 @@ JOBS: dict[JobName, Callable[[Workspace, datetime], Result]] = {
 
 def _served(workspace: Workspace, *kinds: Kind) -> list[Sensor]:
     """The sensors that a champion of such a kind serves; one that was never trained is no failure."""
-    from training.registry import CHAMPION  # noqa: PLC0415
+    from training.registry.model_registry import CHAMPION  # noqa: PLC0415
 
     listings = workspace.registry.listings()
     return [
@@ -132,7 +132,7 @@ def _served(workspace: Workspace, *kinds: Kind) -> list[Sensor]:
 def _watch(workspace: Workspace, now: datetime) -> list[Outcome]:
     """Look for alerts; where another job is at it, the next look sees what we have written."""
     from monitoring.watching import watch_fleet  # noqa: PLC0415
-    from training.leases import LeaseTaken  # noqa: PLC0415
+    from training.storage.leases import LeaseTaken  # noqa: PLC0415
 
     try:
         return watch_fleet(workspace, workspace.fleet.match(()), now=now)

@@ -11,9 +11,9 @@ from monitoring.alert_kinds import AlertType, Change, severity_name, type_name
 from monitoring.alert_store import FLOOD
 from monitoring.retelling import retold
 from monitoring.translation import Words
-from training.console import plain
-from training.sensors import Sensor
-from training.words import amount
+from training.common.formatting import amount
+from training.data.sensors import Sensor
+from training.operations.console import plain
 
 # A receiver that keeps these ids can tell a message that came twice from two messages.
 NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")

@@ -18,9 +18,9 @@ from monitoring.drift_checks import DriftCheck, DriftCheckStore
 from monitoring.signs_of_anomalies import Scored
 from monitoring.signs_of_forecasts import Foreseen
 from monitoring.signs_of_instruments import Reading
-from training.database import ml_predictions, reading, sensor_readings
+from training.data.readings import GOOD
 from training.kinds import Kind
-from training.readings import GOOD
+from training.storage.database import ml_predictions, reading, sensor_readings
 from training.workspace import Workspace
 
 TOGETHER = timedelta(days=1)  # sensors that are that near each other are asked for by one query

@@ -39,7 +39,7 @@ def schedule(
     from monitoring.running import Runner
     from monitoring.schedule import Schedule
     from monitoring.schedule_settings import ScheduleSettings
-    from training.console import story
+    from training.operations.console import story
     from training.settings import load
     from training.workspace import Workspace
 
@@ -71,7 +71,7 @@ def replay(
     """
     from monitoring.replay import replay as tell_again
     from monitoring.replay import versions_named
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
@@ -88,8 +88,8 @@ def replay(
 def _once(runner: Any, name: str, as_json: bool) -> int:
     from monitoring.job_runs import RunStatus
     from monitoring.schedule_settings import JobName
-    from training.console import show_json, show_rows, story
-    from training.leases import LeaseTaken
+    from training.operations.console import show_json, show_rows, story
+    from training.storage.leases import LeaseTaken
 
     if name not in set(JobName):
         raise ConfigurationError(f"{name!r} is no job; there are {', '.join(JobName)}.")
@@ -108,7 +108,7 @@ def _once(runner: Any, name: str, as_json: bool) -> int:
 
 def _show_status(runs: "JobRuns", settings: Any, as_json: bool) -> None:
     from monitoring.schedule_settings import JobName, site_zone, trigger_of
-    from training.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows
 
     now = datetime.now(UTC)
     missed = runs.missed_since(_now() - timedelta(days=1))

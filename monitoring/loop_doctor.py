@@ -15,8 +15,8 @@ from monitoring.alert_store import AlertStore
 from monitoring.job_runs import JobRun, JobRuns, RunStatus
 from monitoring.outbox import Outbox, Queue
 from serving.doctor import Finding, guarded
-from training.leases import Owner
-from training.sensors import Fleet, Sensor
+from training.data.sensors import Fleet, Sensor
+from training.storage.leases import Owner
 from training.workspace import Workspace
 
 LOOKED_BACK = timedelta(days=2)  # every job is due at least once in them

@@ -11,9 +11,9 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from monitoring.life_cycle import Windows
-from training.alert_tables import maintenance
-from training.database import reading, writing
 from training.errors import ConfigurationError
+from training.storage.alert_tables import maintenance
+from training.storage.database import reading, writing
 from training.workspace import Workspace
 
 KEPT = maintenance.c

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, case, delete, func, select, update
 
-from training.alert_tables import outbox
-from training.database import reading, writing
+from training.storage.alert_tables import outbox
+from training.storage.database import reading, writing
 
 KEPT = outbox.c
 MOST = 200  # messages of one channel looked at in one round

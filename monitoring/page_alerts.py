@@ -32,7 +32,7 @@ from monitoring.page_words import lasting
 from monitoring.retelling import retold
 from monitoring.translation import Words
 from serving.tokens import Role
-from training.sensors import Sensor
+from training.data.sensors import Sensor
 
 EARLIER = 100  # closed alerts listed, the newest
 STEPS = 6  # of an alert's life shown at once, the newest

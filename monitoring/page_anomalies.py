@@ -23,8 +23,8 @@ from monitoring.page_state import live, pick_hours, pick_sensor, plant, title_of
 from monitoring.page_words import score_words
 from monitoring.retelling import retold
 from monitoring.translation import Words
+from training.data.sensors import Sensor
 from training.kinds import Kind
-from training.sensors import Sensor
 
 REASONS = 12  # odd readings told below the chart
 BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 3), (0.9, 1.0, 4))

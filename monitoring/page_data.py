@@ -14,11 +14,11 @@ import streamlit as st
 from monitoring.downsampling import STRETCHES, for_the_eye, kept_places
 from monitoring.page_state import plant
 from serving.engine_shapes import summary
+from training.data.readings import GOOD
 from training.kinds import Kind
+from training.operations.overview import describe_sensors
 from training.outcomes import Outcome
-from training.overview import describe_sensors
-from training.readings import GOOD
-from training.registry import Version
+from training.registry.model_registry import Version
 
 LASTS = timedelta(hours=1)
 SMALL = 72  # readings in a small picture

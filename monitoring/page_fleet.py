@@ -33,8 +33,8 @@ from monitoring.page_state import choose, live, plant
 from monitoring.page_words import kind_name, lasting
 from monitoring.retelling import retold
 from monitoring.translation import Words
+from training.data.sensors import Sensor
 from training.kinds import Kind
-from training.sensors import Sensor
 
 FEW, MORE = 8, 24  # concerns shown at first, and with each click
 SHOWN = "concerns-shown"

@@ -29,11 +29,11 @@ from monitoring.page_state import choose, chosen_number, live, pick_hours, pick_
 from monitoring.page_words import direction_words, forecast_quality, lasting, volatility_words
 from monitoring.retelling import retold
 from monitoring.translation import Words
+from training.data.sensors import Sensor
 from training.errors import DataError, RegistryError
-from training.fitted_forecaster import FARTHEST
+from training.forecasting.fitted_forecaster import FARTHEST
 from training.kinds import Kind
-from training.plan import ForecasterSettings
-from training.sensors import Sensor
+from training.pipeline.plan import ForecasterSettings
 from training.settings import load
 
 FAR = min(1_000, FARTHEST)

@@ -13,8 +13,8 @@ from monitoring.page_data import Outlook
 from monitoring.page_words import lasting
 from monitoring.signs_of_forecasts import HIGH, LOW, Foreseen, crossing_probabilities
 from monitoring.translation import Words
-from training.plan import ForecasterSettings
-from training.sensors import Sensor
+from training.data.sensors import Sensor
+from training.pipeline.plan import ForecasterSettings
 from training.settings import load
 
 POSSIBLE = 2  # the weight of a crossing that may be, but probably will not

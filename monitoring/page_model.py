@@ -22,10 +22,10 @@ from monitoring.retelling import retold
 from monitoring.translation import Words
 from serving.tokens import Role
 from training.kinds import Kind
+from training.operations.promotion import promote_version, roll_back
 from training.outcomes import Outcome
-from training.promotion import promote_version, roll_back
-from training.recording import PASSED, read_iso
-from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Version
+from training.pipeline.recording import PASSED, read_iso
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Version
 
 
 def show_model(

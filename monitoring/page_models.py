@@ -1,6 +1,7 @@
 """The Model Status tab: which versions serve the fleet, one sensor's two models, and moving an alias.
 
-Knows how models are laid out. Promotion and roll-back are `training.promotion`'s, as on the command line.
+Knows how models are laid out. Promotion and roll-back are `training.operations.promotion`'s, as on the
+command line.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from monitoring.retelling import retold
 from monitoring.translation import Words
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.recording import PASSED
+from training.pipeline.recording import PASSED
 
 EVERY_PLATFORM = "*"
 Checks = Mapping[tuple[str, str], DriftCheck]

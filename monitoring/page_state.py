@@ -16,8 +16,8 @@ from monitoring.page_look import plain
 from monitoring.plant import Plant
 from monitoring.translation import Words, languages, words
 from serving.tokens import Caller, Role
+from training.data.sensors import Sensor
 from training.errors import SafePlanError
-from training.sensors import Sensor
 from training.workspace import Workspace
 
 T = TypeVar("T")

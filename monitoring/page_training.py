@@ -1,7 +1,7 @@
 """The Training tab: choose sensors, see what their readings are worth, train, watch it, read what came of it.
 
 Knows how a wish is put together. Trainings go on in processes of their own (`trainings`); what readings are
-worth is told by `training.overview`.
+worth is told by `training.operations.overview`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,11 +20,11 @@ from monitoring.retelling import retold
 from monitoring.trainings import TrainingStore, Wish, start
 from monitoring.translation import Words
 from serving.tokens import Role
+from training.data.sensors import Sensor
 from training.kinds import Kind, Promotion
-from training.plan import TuningSettings
-from training.sensors import Sensor
+from training.pipeline.plan import TuningSettings
+from training.quality.windows import WindowSettings
 from training.settings import load
-from training.windows import WindowSettings
 
 INSPECTED = 12  # sensors whose readings are graded anew at once; more would keep the page waiting
 FIRST = 3  # sensors chosen at first, where none is without a model

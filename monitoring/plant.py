@@ -20,10 +20,10 @@ from serving.predictions import PredictionStore
 from serving.running import ServerSettings
 from serving.tokens import Caller, Tokens
 from training.kinds import Kind
-from training.model_book import ModelBook
-from training.overview import describe_models
+from training.operations.overview import describe_models
+from training.quality.windows import WindowSettings
+from training.registry.version_cache import ModelBook
 from training.settings import Settings, load
-from training.windows import WindowSettings
 from training.workspace import Workspace
 
 

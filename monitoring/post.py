@@ -14,8 +14,8 @@ from monitoring.alert_kinds import Severity
 from monitoring.channels import DeliverySettings, channel_names, load_delivery
 from monitoring.letters import compose
 from monitoring.translation import Words, words
-from training.alert_tables import outbox
-from training.sensors import Sensor
+from training.data.sensors import Sensor
+from training.storage.alert_tables import outbox
 from training.workspace import Workspace
 
 

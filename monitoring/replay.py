@@ -28,16 +28,16 @@ from serving.batch import score_stretch
 from serving.packed_detector import PackedDetector
 from serving.predictions import PredictionStore
 from serving.recent import tail_of
-from training.database import reading
-from training.detector import AnomalyDetector
+from training.anomaly.detector import AnomalyDetector
+from training.data.readings import GOOD
+from training.data.sensors import Sensor
 from training.errors import ConfigurationError, DataError
 from training.kinds import Kind
-from training.labels import Label
-from training.plan import ForecasterSettings
-from training.readings import GOOD
-from training.registry import CHALLENGER, Version
-from training.sensors import Sensor
+from training.pipeline.plan import ForecasterSettings
+from training.registry.model_registry import CHALLENGER, Version
 from training.settings import load
+from training.storage.database import reading
+from training.storage.labels import Label
 from training.workspace import Workspace
 
 Stretch = tuple[datetime, datetime]

@@ -14,15 +14,15 @@ from sqlalchemy import func, select
 
 from monitoring.drift_checks import DriftCheck, DriftCheckStore, Origin, Verdict
 from monitoring.forecast_error import forecast_error
-from training.database import labels, reading
+from training.data.sensors import Sensor
 from training.errors import SafePlanError
 from training.kinds import Kind, Promotion
 from training.outcomes import FAILED, Outcome
-from training.plan import Plan
-from training.recording import read_iso
-from training.registry import CHAMPION, Version
-from training.sensors import Sensor
+from training.pipeline.plan import Plan
+from training.pipeline.recording import read_iso
+from training.registry.model_registry import CHAMPION, Version
 from training.settings import Settings, load
+from training.storage.database import labels, reading
 from training.workspace import Workspace
 
 # What each reason weighs: a model known to be wrong comes before one that is only old.
@@ -131,7 +131,7 @@ def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -
     A detector that is to follow a champion is replayed beside it before anything is promoted; one whose
     replay was cut off is replayed first.
     """
-    from training.fleet import train_fleet  # noqa: PLC0415 (MLflow and the learners take seconds)
+    from training.pipeline.fleet import train_fleet  # noqa: PLC0415 (MLflow and the learners take seconds)
 
     settings = load(RetrainingSettings)
     plan = Plan.from_conf(promotion=settings.promotion)

@@ -13,8 +13,8 @@ import numpy as np
 from monitoring.alert_kinds import AlertType
 from monitoring.looking import look
 from monitoring.signs_of_forecasts import HIGH, LOW, Foreseen, crossing_probabilities
-from training.plan import ForecasterSettings
-from training.sensors import Sensor
+from training.data.sensors import Sensor
+from training.pipeline.plan import ForecasterSettings
 from training.settings import load
 from training.workspace import Workspace
 

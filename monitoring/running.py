@@ -20,9 +20,9 @@ from pathlib import Path
 from monitoring.job_runs import JobRuns, RunStatus
 from monitoring.jobs import Result, run_job
 from monitoring.schedule_settings import JobName, ScheduleSettings, dues, site_zone, trigger_of
-from training.garbage import be_patient, keep_all_there_is
-from training.leases import LeaseTaken, lease
-from training.pool import end_with_parent
+from training.common.gc_tuning import be_patient, keep_all_there_is
+from training.pipeline.worker_pool import end_with_parent
+from training.storage.leases import LeaseTaken, lease
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.schedule")
@@ -36,7 +36,7 @@ PRELOADED = (
     "monitoring.watching",
     "monitoring.delivery",
     "serving.batch",
-    "training.fleet",
+    "training.pipeline.fleet",
 )
 GRACE_SECONDS = 5.0  # between asking a stuck job to end and ending it
 

@@ -31,9 +31,9 @@ from monitoring.letters import alert_name
 from monitoring.retelling import retold
 from monitoring.risks import Risk, risks_ahead
 from monitoring.translation import Words
-from training.audit import MOVES, PROMOTED, ROLLED_BACK, Deed, deeds
+from training.data.sensors import Fleet
 from training.errors import ConfigurationError
-from training.sensors import Fleet
+from training.registry.audit import MOVES, PROMOTED, ROLLED_BACK, Deed, deeds
 from training.workspace import Workspace
 
 WIDEST = 60  # characters, of a column in the sheet

@@ -27,7 +27,7 @@ from monitoring.signs_of_instruments import (
     stand,
     unusual,
 )
-from training.sensors import Sensor
+from training.data.sensors import Sensor
 
 Past = Callable[[datetime], pd.DataFrame]  # the window of good readings before a moment
 

@@ -14,8 +14,8 @@ from scipy.stats import norm
 from monitoring.alert import Evidence, Sign
 from monitoring.alert_kinds import Severity
 from monitoring.alert_rules import ForecastRules
-from training.sensors import Sensor
-from training.words import amount, lasting, percent
+from training.common.formatting import amount, lasting, percent
+from training.data.sensors import Sensor
 
 HIGH, LOW = "high", "low"  # the subjects of its alerts
 

@@ -15,8 +15,8 @@ from monitoring.alert import Evidence, Sign, heft
 from monitoring.alert_kinds import Severity
 from monitoring.alert_rules import InstrumentRules
 from monitoring.habits import Habit, Standing
-from training.sensors import Sensor
-from training.words import amount, lasting
+from training.common.formatting import amount, lasting
+from training.data.sensors import Sensor
 
 BAD = Severity.WARNING
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitoring.replay import Replay, replay
+from training.common.users import user
+from training.data.sensors import Sensor
 from training.errors import DataError
 from training.kinds import Kind, Promotion
+from training.operations.promotion import promote_version
 from training.outcomes import Outcome
-from training.promotion import promote_version
-from training.recording import PASSED
-from training.registry import CHALLENGER, CHAMPION, Version
-from training.sensors import Sensor
-from training.users import user
+from training.pipeline.recording import PASSED
+from training.registry.model_registry import CHALLENGER, CHAMPION, Version
 from training.workspace import Workspace
 
 MORE = 1  # call more than the champion's is chance

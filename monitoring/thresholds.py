@@ -23,11 +23,11 @@ from monitoring.budget_settings import BudgetSettings
 from monitoring.calls import DAY, ScoredPast
 from monitoring.signs_of_anomalies import Thresholds
 from serving.predictions import PredictionStore
-from training.alert_tables import alert_changes, alert_thresholds, alerts
-from training.alert_verdicts import Judged, judged_alarms
-from training.database import reading, writing
-from training.leases import lease
 from training.settings import load
+from training.storage.alert_tables import alert_changes, alert_thresholds, alerts
+from training.storage.alert_verdicts import Judged, judged_alarms
+from training.storage.database import reading, writing
+from training.storage.leases import lease
 from training.workspace import Workspace
 
 NEVER = 1.0  # no score is above it: what would be a danger stays a warning

@@ -1,7 +1,7 @@
 """Trainings that were started on the page: in a process of their own, their progress in the database.
 
 Knows the tables `trainings` and `training_outcomes` and how the process is started; page and server may be
-closed meanwhile. The training itself is `training.fleet`'s.
+closed meanwhile. The training itself is `training.pipeline.fleet`'s.
 """
 
 import os
@@ -16,11 +16,11 @@ from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
 
-from training.database import reading, training_outcomes, trainings, writing
 from training.errors import ConfigurationError
 from training.kinds import Kind, Promotion
-from training.leases import Owner
 from training.outcomes import Outcome
+from training.storage.database import reading, training_outcomes, trainings, writing
+from training.storage.leases import Owner
 
 ROOT = Path(__file__).parent.parent
 

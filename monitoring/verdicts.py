@@ -13,8 +13,8 @@ from monitoring.alert_kinds import AlertType, Judgement
 from monitoring.alert_store import FLOOD
 from monitoring.maintenance import Work, keep_work
 from monitoring.signs_of_instruments import Trouble
-from training.alert_tables import maintenance
-from training.database import labels
+from training.storage.alert_tables import maintenance
+from training.storage.database import labels
 
 
 def source_of(alert: Alert) -> str:

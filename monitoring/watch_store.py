@@ -16,7 +16,7 @@ from monitoring.alert_kinds import AlertType
 from monitoring.alert_rows import pending_of, pending_row
 from monitoring.alert_store import Key
 from monitoring.habits import Memory
-from training.alert_tables import alert_watches
+from training.storage.alert_tables import alert_watches
 
 HABITS = "habits"  # the row of an instrument's memory, among those of its troubles
 AT_ONCE = 5_000

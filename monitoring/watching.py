@@ -28,14 +28,14 @@ from monitoring.signs import Past, Watched, first_memory, signs_of
 from monitoring.signs_of_anomalies import Thresholds
 from monitoring.thresholds import thresholds_of
 from monitoring.verdicts import teach
-from training.database import reading, writing
+from training.data.readings import GOOD
+from training.data.sensors import Sensor
 from training.errors import SafePlanError
-from training.leases import lease
 from training.outcomes import FAILED, Outcome
-from training.plan import ForecasterSettings
-from training.readings import GOOD
-from training.sensors import Sensor
+from training.pipeline.plan import ForecasterSettings
 from training.settings import load
+from training.storage.database import reading, writing
+from training.storage.leases import lease
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.monitoring")

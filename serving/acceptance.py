@@ -29,12 +29,12 @@ from serving import packed_files
 from serving.judging import judge_alone, judge_packed
 from serving.packed_detector import PackedDetector, Packing
 from serving.recent import Tail
-from training.detector import AnomalyDetector
+from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
-from training.forecaster import Forecaster
+from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
-from training.registry import Registry, Version, description_of
-from training.signatures import SIGNATURES
+from training.registry.model_registry import Registry, Version, description_of
+from training.registry.signatures import SIGNATURES
 
 log = logging.getLogger("safeplan.serving")
 

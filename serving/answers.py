@@ -15,7 +15,7 @@ from serving.contract import COLUMNS_OUT, Answer, Ask
 from serving.judging import Verdicts
 from serving.outlook import Outlook
 from serving.rows import Rows
-from training.reasons import severity_of
+from training.anomaly.explanations import severity_of
 
 Floats = NDArray[np.float64]
 Columns = dict[str, list[Any]]

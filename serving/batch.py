@@ -18,16 +18,16 @@ from serving.outlook import forecast_frame
 from serving.packed_detector import PackedDetector
 from serving.predictions import PredictionStore
 from serving.recent import Tail, tail_of, times_of
-from training.calibration import episodes
-from training.detector import AnomalyDetector
+from training.anomaly.calibration import episodes
+from training.anomaly.detector import AnomalyDetector
+from training.data.readings import GOOD, ReadingStore
+from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
-from training.plan import ForecasterSettings
-from training.readings import GOOD, ReadingStore
-from training.recording import read_iso
-from training.registry import CHAMPION
-from training.sensors import Sensor
+from training.pipeline.plan import ForecasterSettings
+from training.pipeline.recording import read_iso
+from training.registry.model_registry import CHAMPION
 from training.settings import load
 from training.workspace import Workspace
 

@@ -20,11 +20,11 @@ from pydantic import Field
 from serving.acceptance import Library, Model
 from serving.packed_detector import PackedDetector
 from serving.record import Record
-from training.detector import AnomalyDetector
+from training.anomaly.detector import AnomalyDetector
 from training.errors import NoChampion, RegistryError, SafePlanError, UntrustedModel
-from training.forecaster import Forecaster
+from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
-from training.registry import CHAMPION, Listing, Registry, Version
+from training.registry.model_registry import CHAMPION, Listing, Registry, Version
 from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")

@@ -1,7 +1,7 @@
 """What the voices of many sensors' detectors say of readings, brought to scores together.
 
-Says of each reading just what `training.ensemble` says of it; a test holds the two equal. Knows packed
-detectors and designs, and that forests can be asked on a second core while densities are measured.
+Says of each reading just what `training.anomaly.ensemble` says of it; a test holds the two equal. Knows
+packed detectors and designs, and that forests can be asked on a second core while densities are measured.
 """
 
 import os
@@ -15,9 +15,9 @@ from serving import grove
 from serving.packed_detector import PackedDetector, rows_of
 from serving.shelf import SHELF, Shelf
 from serving.surroundings import factors
-from training.calibration import scores_at
-from training.features import Design
-from training.voices import VOICES, family_of
+from training.anomaly.base_detectors import VOICES, family_of
+from training.anomaly.calibration import scores_at
+from training.anomaly.features import Design
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

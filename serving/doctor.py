@@ -14,14 +14,14 @@ from typing import Any
 from sqlalchemy import delete, false, func, select
 
 from serving.champions import Champions
-from training.database import leases, reading, writing
 from training.errors import SafePlanError, without_passwords
 from training.kinds import Kind
-from training.leases import Owner
-from training.recording import PENDING
-from training.registry import CHAMPION
-from training.schema import CURRENT
-from training.schema import version as schema_version
+from training.pipeline.recording import PENDING
+from training.registry.model_registry import CHAMPION
+from training.storage.database import leases, reading, writing
+from training.storage.leases import Owner
+from training.storage.schema import CURRENT
+from training.storage.schema import version as schema_version
 from training.workspace import Workspace
 
 LEAST_FREE = 2 * 2**30  # bytes; a retraining of 100 sensors writes 0.1 GB

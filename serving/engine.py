@@ -16,12 +16,12 @@ from serving.batch import BatchService
 from serving.engine_records import Records, SensorId, kind_of
 from serving.engine_shapes import anomaly_of, forecast_of, retrained, status_of
 from serving.follower import FollowSettings
+from training.data.sensors import Fleet, Sensor
 from training.errors import NoChampion, RegistryError, SafePlanError
-from training.fleet import train_fleet
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.plan import Plan
-from training.sensors import Fleet, Sensor
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
 from training.settings import load
 from training.workspace import Workspace
 

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from serving.predictions import PredictionStore
+from training.data.readings import GOOD
+from training.data.sensors import Sensor
 from training.errors import DataError
 from training.kinds import Kind
-from training.overview import trainable
-from training.readings import GOOD
-from training.sensors import Sensor
+from training.operations.overview import trainable
+from training.quality.windows import WindowSettings
 from training.settings import load
-from training.windows import WindowSettings
 from training.workspace import Workspace
 
 SensorId = str | int

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from serving.batch import Foreseen
-from training.forecast_summary import summary_of
+from training.data.sensors import Sensor
+from training.forecasting.summary import summary_of
+from training.forecasting.time_grid import grid_of
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.sensors import Sensor
-from training.timegrid import grid_of
 
 Answer = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 Knows a node as eight bytes and where each forest stands. A forest scored alone costs a tenth of a
 millisecond, nearly all of it overhead; here a thousand rows of 500 sensors share it. Leaves how trees are
-grown to `training.forest`.
+grown to `training.anomaly.isolation_forest`.
 """
 
 import threading
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serving.shelf import SHELF, Shelf
+from training.anomaly.isolation_forest import Forest
 from training.errors import UntrustedModel
-from training.forest import Forest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

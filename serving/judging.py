@@ -16,10 +16,10 @@ from serving.choir import scores_of
 from serving.many_features import Flat, Usual, describe_many, trailing
 from serving.packed_detector import PackedDetector, rows_of
 from serving.recent import NOTHING, Tail
-from training.detector import AnomalyDetector
-from training.features import Design
-from training.reasons import STARTS, reasons, severity_of
-from training.sequence import Sequence as Readings
+from training.anomaly.detector import AnomalyDetector
+from training.anomaly.explanations import STARTS, reasons, severity_of
+from training.anomaly.features import Design
+from training.anomaly.sequence import Sequence as Readings
 
 log = logging.getLogger("safeplan.serving")
 

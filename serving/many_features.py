@@ -1,8 +1,8 @@
 """The features of the last readings of many sensors at once.
 
-Says of each reading just what `training.features.describe` says of it, sensor by sensor; a test holds the two
-equal. Written for few readings of many sensors where that one is for many of one: it costs a tenth of a
-millisecond for each sensor less. Knows arrays with an entry a sensor or a reading.
+Says of each reading just what `training.anomaly.features.describe` says of it, sensor by sensor; a test holds
+the two equal. Written for few readings of many sensors where that one is for many of one: it costs a tenth of
+a millisecond for each sensor less. Knows arrays with an entry a sensor or a reading.
 """
 
 from dataclasses import dataclass, fields
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serving.shelf import SHELF, Shelf
-from training.features import FURTHEST, GAP_STEPS, SHORT, Design, Profile, deviation_of
-from training.features import _doubling_spans as doubling_spans
+from training.anomaly.features import FURTHEST, GAP_STEPS, SHORT, Design, Profile, deviation_of
+from training.anomaly.features import _doubling_spans as doubling_spans
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """The forecast of a sensor that no forecaster serves: the best naive one, with intervals it has earned.
 
 Knows how to choose among the naive forecasts by what they would have missed, in milliseconds and without a
-model. Leaves their arithmetic to `training.naive`.
+model. Leaves their arithmetic to `training.forecasting.naive_forecasts`.
 """
 
 from datetime import timedelta
@@ -9,10 +9,10 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from training.intervals import learn_bands
-from training.rolling import Rehearsal
-from training.structures import History
-from training.timegrid import as_times, grid_of
+from training.forecasting.intervals import learn_bands
+from training.forecasting.rolling_origin import Rehearsal
+from training.forecasting.structures import History
+from training.forecasting.time_grid import as_times, grid_of
 
 SLOTS_A_READING = 4  # of a gappy history, at most so many slots of the grid for each reading
 

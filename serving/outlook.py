@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from serving.champions import ServingForecaster
 from serving.naive_service import naive_forecast
 from serving.recent import Tail, times_of
+from training.data.sensors import Sensor
 from training.errors import DataError
-from training.fitted_forecaster import FARTHEST
-from training.sensors import Sensor
+from training.forecasting.fitted_forecaster import FARTHEST
 
 Floats = NDArray[np.float64]
 

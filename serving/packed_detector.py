@@ -15,11 +15,11 @@ from serving.grove import GROVE, PackedForest, Plot, lot_of, packed
 from serving.many_features import usual_of
 from serving.shelf import SHELF, Place
 from serving.surroundings import Density, Surroundings
-from training.calibration import LEVELS, Rarity
-from training.detector import AnomalyDetector
-from training.ensemble import Ensemble
-from training.features import Profile
-from training.voices import VOICES, family_of
+from training.anomaly.base_detectors import VOICES, family_of
+from training.anomaly.calibration import LEVELS, Rarity
+from training.anomaly.detector import AnomalyDetector
+from training.anomaly.ensemble import Ensemble
+from training.anomaly.features import Profile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

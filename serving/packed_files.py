@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from serving.grove import NODE, PackedForest, check
 from serving.packed_detector import Packing, Tables
 from serving.surroundings import Density
+from training.anomaly.base_detectors import VOICES, family_of
+from training.anomaly.features import POINTS, Profile
+from training.artifacts.model_files import reading_arrays
 from training.errors import UntrustedModel
-from training.features import POINTS, Profile
-from training.model_files import reading_arrays
-from training.voices import VOICES, family_of
 
 TABLES = ("knots", "rarities", "slopes", "last", "weights")
 

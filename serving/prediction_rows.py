@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Boolean, Double, Row
 
-from training.columns import UtcTime
-from training.database import ml_predictions
 from training.errors import DataError
 from training.kinds import Kind
+from training.storage.columns import UtcTime
+from training.storage.database import ml_predictions
 
 COLUMNS = tuple(column.name for column in ml_predictions.columns)
 KEY = tuple(column.name for column in ml_predictions.primary_key)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, cast, column, func, literal, literal_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.prediction_rows import COLUMNS, DATA, KEY
-from training.database import ml_predictions
+from training.storage.database import ml_predictions
 
 
 def upsert(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:

@@ -26,9 +26,9 @@ from sqlalchemy import (
 
 from serving.prediction_rows import frame_of, rows_of
 from serving.prediction_upsert import upsert
-from training import bulk
-from training.database import ml_predictions, reading, writing
 from training.kinds import Kind
+from training.storage import bulk_insert
+from training.storage.database import ml_predictions, reading, writing
 
 KEPT = ml_predictions.c
 SCORED = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
@@ -99,7 +99,7 @@ class PredictionStore:
             *([] if end is None else [KEPT.timestamp < end]),
         )
         with reading(self.engine) as connection:
-            found = bulk.fetch(connection, query.order_by(KEPT.timestamp, KEPT.made_at))
+            found = bulk_insert.fetch(connection, query.order_by(KEPT.timestamp, KEPT.made_at))
         last = found.drop_duplicates("timestamp", keep="last")[list(SCORED)].reset_index(drop=True)
         return last.astype({"is_anomaly": bool})
 

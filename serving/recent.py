@@ -24,11 +24,11 @@ from sqlalchemy import Connection, Engine, TableValuedAlias, cast, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import PoolProxiedConnection
 
-from training.database import reading, sensor_readings
+from training.data.readings import GOOD, ReadingStore
 from training.errors import DataError
-from training.readings import GOOD, ReadingStore
 from training.settings import Settings
-from training.store_errors import store_errors
+from training.storage.database import reading, sensor_readings
+from training.storage.store_errors import store_errors
 
 log = logging.getLogger("safeplan.serving")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from training.kinds import Kind
-from training.registry import Listing, Version
+from training.registry.model_registry import Listing, Version
 
 log = logging.getLogger("safeplan.serving")
 

@@ -18,7 +18,7 @@ from mlflow.models import Model
 from mlflow.models.model import ModelInfo
 
 from serving import contract
-from training.registry import CHAMPION, Version, registry_errors
+from training.registry.model_registry import CHAMPION, Version, registry_errors
 from training.workspace import Workspace
 
 NAME = "safeplan-fleet"

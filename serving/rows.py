@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from serving.contract import Ask, shown
-from training.judging import IngestSettings
-from training.sensors import LONGEST_ID, is_sensor_id
-from training.timestamps import read_stamps
-from training.verdicts import CODE, Reason
+from training.data.sensors import LONGEST_ID, is_sensor_id
+from training.ingest.load_report import CODE, Reason
+from training.ingest.row_validation import IngestSettings
+from training.ingest.timestamp_parsing import read_stamps
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -29,10 +29,10 @@ from serving.outlook import Outlooks
 from serving.packed_detector import PackedDetector
 from serving.recent import NOTHING, RecentReadings, Tail
 from serving.rows import Posted, Rows, posted, read_rows
-from training.detector import AnomalyDetector
+from training.anomaly.detector import AnomalyDetector
+from training.data.sensors import Sensor
 from training.errors import NoChampion, SafePlanError
-from training.judging import IngestSettings
-from training.sensors import Sensor
+from training.ingest.row_validation import IngestSettings
 
 log = logging.getLogger("safeplan.serving")
 

@@ -1,11 +1,11 @@
 """The sensors under the names that scripts for the original system call them by.
 
-Knows the original's manager and its fields. What is known of a sensor belongs to `training.sensors`.
+Knows the original's manager and its fields. What is known of a sensor belongs to `training.data.sensors`.
 """
 
 from dataclasses import dataclass
 
-from training.sensors import Fleet, Sensor
+from training.data.sensors import Fleet, Sensor
 from training.workspace import Workspace
 
 

@@ -18,10 +18,10 @@ from serving.follower import Follower, FollowSettings
 from serving.recent import RecentReadings, RecentSettings
 from serving.record import Record
 from serving.scoring import Scorer
+from training.data.sensors import Fleet, Sensor
 from training.errors import SafePlanError, StoreError
-from training.judging import IngestSettings
+from training.ingest.row_validation import IngestSettings
 from training.kinds import Kind
-from training.sensors import Fleet, Sensor
 from training.settings import load
 from training.workspace import Workspace
 

@@ -2,7 +2,8 @@
 
 Knows the Local Outlier Factor of many sensors at once. Asked for two rows of each of 500 sensors, search
 trees wait for memory most of their 50 ms; one small matrix product a sensor reads it in order, and leaves
-some 25 rows to be measured exactly. Leaves learning to `training.neighbours`, whose numbers these are.
+some 25 rows to be measured exactly. Leaves learning to `training.anomaly.local_outlier_factor`, whose numbers
+these are.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from training.neighbours import NEVER_ZERO
+from training.anomaly.local_outlier_factor import NEVER_ZERO
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from tests.plant import empty_mlflow, learning, plan, really_learned, workspace  # noqa: F401 (fixtures)
 from tests.reliability import Gatherer, accounted, pytest_collection_modifyitems  # noqa: F401 (hooks)
-from training.database import open_database
-from training.readings import ReadingStore
+from training.data.readings import ReadingStore
+from training.storage.database import open_database
 
 POSTGRES = os.environ.get("SAFEPLAN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 

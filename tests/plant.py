@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import fit_detector, fit_forecaster
-from training.fit import Assignment, Clock, Lesson, fit
-from training.gate import GateSettings
+from training.data.sensor_sources import add_missing
+from training.data.sensors import Sensor
+from training.evaluation.gate import GateSettings
 from training.kinds import Kind
-from training.plan import Plan
-from training.sensor_sources import add_missing
-from training.sensors import Sensor
-from training.tracking import TrackingSettings, connect
-from training.windows import Window
+from training.pipeline import fit_detector, fit_forecaster
+from training.pipeline.fit import Assignment, Clock, Lesson, fit
+from training.pipeline.plan import Plan
+from training.quality.windows import Window
+from training.registry.tracking import TrackingSettings, connect
 from training.workspace import Workspace
 
 START = "2026-01-01"

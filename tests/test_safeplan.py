@@ -9,8 +9,8 @@ import pytest
 import safeplan
 from tests.journeys.house import free_port
 from tests.plant import readings, send
-from training import fleet
-from training.leases import LeaseTaken
+from training.pipeline import fleet
+from training.storage.leases import LeaseTaken
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from monitoring.alerts import history_of, list_alerts
 from monitoring.watching import watch_fleet
 from serving.predictions import PredictionStore
 from tests.plant import at
+from training.data.sensor_sources import add_missing
 from training.outcomes import Outcome
-from training.sensor_sources import add_missing
 from training.workspace import Workspace
 
 NOON = at("2026-03-01T12:00")

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from training.database import open_database
-from training.labels import LabelStore
-from training.readings import ReadingStore
-from training.sensors import Fleet
+from training.data.readings import ReadingStore
+from training.data.sensors import Fleet
 from training.settings import home
+from training.storage.database import open_database
+from training.storage.labels import LabelStore
 
 # MLflow takes seconds to import; commands that only read or write readings do without.
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from training.registry import Registry
-    from training.tracking import Tracker
+    from training.registry.model_registry import Registry
+    from training.registry.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,21 @@ class Workspace:
     @cached_property
     def mlflow(self) -> "MlflowClient":
         """The client of the tracking server and registry."""
-        from training.tracking import connect  # noqa: PLC0415
+        from training.registry.tracking import connect  # noqa: PLC0415
 
         return connect(folder=self.home)
 
     @cached_property
     def registry(self) -> "Registry":
         """The models and their aliases."""
-        from training.registry import Registry  # noqa: PLC0415
+        from training.registry.model_registry import Registry  # noqa: PLC0415
 
         return Registry(self.mlflow)
 
     @cached_property
     def tracker(self) -> "Tracker":
         """The writer of runs."""
-        from training.tracking import Tracker  # noqa: PLC0415
+        from training.registry.tracking import Tracker  # noqa: PLC0415
 
         return Tracker(self.mlflow, self.home / "mlartifacts")
 

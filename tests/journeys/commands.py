@@ -13,7 +13,13 @@ from typing import Any
 
 BEFORE = frozenset(os.environ)
 
-WHOLE = ("safeplan", "monitoring.demo", "serving.doctor", "training.fit_detector", "training.fit_forecaster")
+WHOLE = (
+    "safeplan",
+    "monitoring.demo",
+    "serving.doctor",
+    "training.pipeline.fit_detector",
+    "training.pipeline.fit_forecaster",
+)
 for _name in WHOLE:
     importlib.import_module(_name)
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.journeys.house import ROOT, Answer, Commands, House, run
 from tests.plant import readings
-from training.registry_backup import rename_paths as put_paths
+from training.operations.registry_backup import rename_paths as put_paths
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.journeys.house import House
 from tests.plant import readings
-from training.database import open_database
-from training.leases import lease
+from training.storage.database import open_database
+from training.storage.leases import lease
 
 pytestmark = pytest.mark.slow
 

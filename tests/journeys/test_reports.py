@@ -15,10 +15,10 @@ from monitoring.watching import watch_fleet
 from serving.batch import detect_fleet, forecast_fleet
 from tests.journeys.browser import Reader, chromium
 from tests.plant import at, readings
-from training.fleet import train_fleet
+from training.data.sensor_sources import add_missing
+from training.data.sensors import Fleet
 from training.kinds import Kind
-from training.sensor_sources import add_missing
-from training.sensors import Fleet
+from training.pipeline.fleet import train_fleet
 
 pytestmark = pytest.mark.slow
 

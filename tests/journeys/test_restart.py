@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from tests.journeys.house import BIN, free_port, post, run, served
-from training.detector import AnomalyDetector
-from training.forecaster import Forecaster
-from training.model_files import MODEL_FOLDER
+from training.anomaly.detector import AnomalyDetector
+from training.artifacts.model_files import MODEL_FOLDER
+from training.forecasting.forecaster import Forecaster
 
 pytestmark = pytest.mark.slow
 

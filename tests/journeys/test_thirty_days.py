@@ -19,10 +19,10 @@ from monitoring.watching import watch_fleet
 from serving.batch import detect_fleet
 from tests.monitoring.test_dying_watch import Fresh, in_a_life, state
 from tests.plant import at, lenient
-from training.fleet import train_fleet
-from training.ingest import load_files
+from training.ingest.load_files import load_files
 from training.kinds import Kind
-from training.plan import Plan
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
 from training.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -34,9 +34,9 @@ from monitoring.maintenance import Work, cancel_work, plan_work
 from monitoring.outbox import Outbox
 from monitoring.watching import watch_fleet
 from tests.watched import HOUR, MINUTE, NOON, Plant, wander
-from training.alert_tables import alert_changes, alert_watches, alerts, maintenance, outbox
-from training.database import audit, labels, leases, ml_predictions, reading, sensor_readings
 from training.errors import ConfigurationError
+from training.storage.alert_tables import alert_changes, alert_watches, alerts, maintenance, outbox
+from training.storage.database import audit, labels, leases, ml_predictions, reading, sensor_readings
 
 SENSORS = ("PT-1", "PT-2", "TT-1")
 CHANNELS = ("night", "room")

@@ -6,8 +6,8 @@ from monitoring.alert_kinds import AlertType, Judgement, State
 from monitoring.alerts import acknowledge, as_dict, find_alert, judge, list_alerts, shelve, unshelve
 from monitoring.maintenance import works
 from tests.watched import moment, wander
-from training.audit import deeds
 from training.errors import ConfigurationError
+from training.registry.audit import deeds
 
 
 @pytest.fixture

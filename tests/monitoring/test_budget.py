@@ -19,7 +19,7 @@ from monitoring.schedule_settings import JobName
 from monitoring.thresholds import share_budget, threshold_rows
 from tests.monitoring.test_life_cycle import PACE, minute
 from tests.watched import moment, wander
-from training.alert_verdicts import Judged, judged_alarms
+from training.storage.alert_verdicts import Judged, judged_alarms
 
 UNJUDGED = Judged()
 TOPIC = Topic(AlertType.ANOMALY, "PT-1")

@@ -9,7 +9,7 @@ from monitoring.charts import Crossing, Limit, Pen
 from monitoring.page_look import DARK, LIGHT
 from monitoring.translation import Words
 from tests.plant import at
-from training.sensors import Sensor
+from training.data.sensors import Sensor
 
 SENSOR = Sensor(id="PT-1", type="pressure", unit="bar")
 TIMES = pd.date_range("2026-01-01", periods=48, freq="h")

@@ -17,7 +17,7 @@ from monitoring.delivery import deliver
 from monitoring.outbox import Outbox
 from tests.watched import moment, wander
 from training.errors import ConfigurationError
-from training.leases import lease
+from training.storage.leases import lease
 
 SECRET = "t0p-s3cr3t"
 

@@ -19,10 +19,10 @@ from monitoring.schedule_settings import JobName
 from serving.batch import detect_fleet, forecast_fleet
 from tests.plant import readings
 from tests.serving.conftest import grown, plant  # noqa: F401 (fixtures)
+from training.data.sensors import Sensor
 from training.errors import StoreError
 from training.kinds import Kind
-from training.leases import LeaseTaken, lease
-from training.sensors import Sensor
+from training.storage.leases import LeaseTaken, lease
 
 NOW = pd.Timestamp("2026-02-01").to_pydatetime()
 LENGTH = 200  # hours that the plant has sent

@@ -17,8 +17,8 @@ from monitoring.drift_page import fleet_page
 from monitoring.drift_pictures import sparkline
 from tests.monitoring.drifting import window_and_rest
 from tests.monitoring.test_drift_checks import CHECK, NOON
+from training.data.sensors import Sensor
 from training.kinds import Kind
-from training.sensors import Sensor
 
 
 def one(sensor_id="PT-1", verdict=Verdict.DRIFTED, *, cost=1.0, name="", **changes):

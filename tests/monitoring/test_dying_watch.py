@@ -21,9 +21,9 @@ from monitoring.schedule_settings import JobName, JobRule, ScheduleSettings
 from monitoring.watching import watch_fleet
 from tests.monitoring.test_delivery import Receiver
 from tests.watched import moment, wander
-from training.alert_tables import alert_changes, alerts, job_runs, outbox
-from training.audit import deeds
-from training.database import labels, reading
+from training.registry.audit import deeds
+from training.storage.alert_tables import alert_changes, alerts, job_runs, outbox
+from training.storage.database import labels, reading
 
 STATEMENTS = ("INSERT", "UPDATE", "DELETE")
 

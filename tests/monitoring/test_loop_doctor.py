@@ -9,10 +9,10 @@ from monitoring.job_runs import JobRuns, RunStatus
 from monitoring.loop_doctor import examine_loop
 from tests.plant import at, send
 from tests.watched import wander
-from training.alert_tables import outbox
-from training.database import writing
-from training.sensor_sources import save
-from training.sensors import Sensor
+from training.data.sensor_sources import save
+from training.data.sensors import Sensor
+from training.storage.alert_tables import outbox
+from training.storage.database import writing
 
 NOW = at("2026-01-09T08:00")
 

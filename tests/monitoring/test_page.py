@@ -13,12 +13,12 @@ from monitoring.page_server import SCRIPT
 from monitoring.trainings import TrainingStore, Wish
 from serving.batch import detect_fleet
 from tests.monitoring.paged import NEWEST, PATIENCE, SECRET, button, odd_reading, said
-from training.audit import deeds
+from training.data.sensor_sources import add_missing
 from training.errors import RegistryError
 from training.kinds import Kind
-from training.leases import Owner
 from training.outcomes import Outcome
-from training.sensor_sources import add_missing
+from training.registry.audit import deeds
+from training.storage.leases import Owner
 
 
 def test_the_fleet_comes_first_with_what_needs_a_human(page, known):
@@ -337,7 +337,7 @@ def test_a_registry_that_is_away_takes_nothing_from_the_readings(page, known, mo
 @pytest.mark.parametrize(
     ("view", "broken"),
     [
-        ("models", "training.registry.Registry.versions"),
+        ("models", "training.registry.model_registry.Registry.versions"),
         ("anomalies", "monitoring.alert_store.AlertStore.find"),
     ],
 )

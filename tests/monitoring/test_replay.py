@@ -15,12 +15,12 @@ from monitoring.succession import settle
 from serving.batch import detect_fleet
 from serving.predictions import PredictionStore
 from tests.plant import at, readings, send
-from training.audit import deeds
 from training.errors import ConfigurationError, DataError
-from training.fleet import train_fleet
 from training.kinds import Kind, Promotion
-from training.labels import Label
-from training.registry import CHALLENGER, CHAMPION
+from training.pipeline.fleet import train_fleet
+from training.registry.audit import deeds
+from training.registry.model_registry import CHALLENGER, CHAMPION
+from training.storage.labels import Label
 
 START, FAULT, END = at("2026-01-09T08:00"), at("2026-01-10T06:00"), at("2026-01-12")
 NOW = END

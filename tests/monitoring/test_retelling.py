@@ -22,11 +22,11 @@ from monitoring.signs_of_instruments import (
 )
 from monitoring.translation import Words
 from tests.plant import at, readings
-from training.detector import AnomalyDetector
-from training.gate import GateSettings, judge
+from training.anomaly.detector import AnomalyDetector
+from training.data.sensors import Sensor
+from training.evaluation.gate import GateSettings, judge
 from training.kinds import Kind
-from training.quality import QualitySettings, inspect
-from training.sensors import Sensor
+from training.quality.assessment import QualitySettings, inspect
 
 NOON = at("2026-03-01T12:00")
 HOUR = timedelta(hours=1)

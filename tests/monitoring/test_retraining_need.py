@@ -8,7 +8,7 @@ from monitoring.drift_checks import DriftCheck, Origin, Verdict
 from monitoring.retraining_need import need_of, needs_of, retrain
 from tests.plant import at, send
 from training.kinds import Kind
-from training.labels import Label
+from training.storage.labels import Label
 
 NOW = at("2026-03-01T02:00")
 MONTH = timedelta(days=30)

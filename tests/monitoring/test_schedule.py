@@ -18,7 +18,7 @@ from monitoring.running import Runner
 from monitoring.schedule import Schedule
 from monitoring.schedule_settings import JobName, JobRule, ScheduleSettings, dues, trigger_of
 from tests.plant import at
-from training.leases import LeaseTaken, lease
+from training.storage.leases import LeaseTaken, lease
 
 NOON = at("2026-03-01T12:00")
 

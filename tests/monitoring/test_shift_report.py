@@ -12,8 +12,8 @@ from monitoring.risks import risks_ahead
 from monitoring.shift_report import as_html, shift_report, write_report
 from monitoring.translation import Words
 from tests.watched import moment, wander
-from training.audit import PROMOTED, ROLLED_BACK, Deed, record
 from training.errors import ConfigurationError
+from training.registry.audit import PROMOTED, ROLLED_BACK, Deed, record
 
 
 @pytest.fixture

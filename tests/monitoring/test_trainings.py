@@ -13,8 +13,8 @@ from monitoring.trainings import Training, TrainingStore, Wish, seconds_left, st
 from tests.plant import at, send
 from training.errors import ConfigurationError
 from training.kinds import Kind, Promotion
-from training.leases import Owner
 from training.outcomes import Outcome
+from training.storage.leases import Owner
 
 NOON = at("2026-01-31T12:00")
 WISH = Wish(("PT-1", "PT-2"), (Kind.DETECTOR, Kind.FORECASTER), trials=2)

@@ -7,7 +7,7 @@ from monitoring.alert_kinds import AlertType, Severity, State
 from monitoring.drift_checks import DriftCheck, DriftCheckStore, Verdict
 from tests.watched import HOUR, moment, wander
 from training.errors import ConfigurationError
-from training.leases import LeaseTaken, lease
+from training.storage.leases import LeaseTaken, lease
 
 
 def quiet(watched, *names, until=60):

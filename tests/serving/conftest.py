@@ -19,12 +19,12 @@ from serving.server import create_app
 from serving.service import IMPATIENT, FleetService
 from serving.tokens import Tokens
 from tests.plant import Learning, lenient, send
-from training import fit_detector, fit_forecaster
-from training.fleet import train_fleet
+from training.data.sensors import Fleet
 from training.kinds import Kind
-from training.plan import Plan
-from training.promotion import roll_back
-from training.sensors import Fleet
+from training.operations.promotion import roll_back
+from training.pipeline import fit_detector, fit_forecaster
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
 from training.workspace import Workspace
 
 

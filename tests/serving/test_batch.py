@@ -8,10 +8,10 @@ import pytest
 from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions import PredictionStore
 from tests.plant import at, readings, send
-from training.fleet import train_fleet
+from training.data.sensor_sources import add_missing
+from training.data.sensors import Fleet
 from training.kinds import Kind
-from training.sensor_sources import add_missing
-from training.sensors import Fleet
+from training.pipeline.fleet import train_fleet
 
 TRAINED_UNTIL = at("2026-01-09T07:00")  # 200 hours from the first of January
 

@@ -8,10 +8,10 @@ import pytest
 
 from serving.champions import Champions
 from tests.plant import send
+from training.data.sensors import Fleet
 from training.errors import NoChampion, UntrustedModel
-from training.fleet import train_fleet
 from training.kinds import Kind, Promotion
-from training.sensors import Fleet
+from training.pipeline.fleet import train_fleet
 
 
 @pytest.fixture

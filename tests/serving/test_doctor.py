@@ -10,11 +10,11 @@ from serving import doctor
 from serving.doctor import examine
 from tests.journeys.house import free_port
 from tests.plant import send
-from training.database import leases, writing
-from training.fleet import train_fleet
+from training.data.sensors import Fleet
 from training.kinds import Kind
-from training.leases import Owner
-from training.sensors import Fleet
+from training.pipeline.fleet import train_fleet
+from training.storage.database import leases, writing
+from training.storage.leases import Owner
 from training.workspace import Workspace
 
 

@@ -12,8 +12,8 @@ from serving.sensor_manager import create_sensor_manager
 from tests.plant import at, lenient, send
 from training.errors import DataError, UnknownSensor
 from training.kinds import Kind
-from training.plan import Plan
-from training.promotion import roll_back
+from training.operations.promotion import roll_back
+from training.pipeline.plan import Plan
 
 NEWEST = at("2026-01-09T07:00")  # 200 hours from the first of January
 NOW = datetime(2026, 1, 9, 8, tzinfo=UTC)

@@ -12,7 +12,7 @@ from serving.engine import MLEngine, create_ml_engine
 from serving.sensor_manager import create_sensor_manager
 from tests.journeys.house import ROOT
 from tests.plant import at, lenient, send
-from training.plan import Plan
+from training.pipeline.plan import Plan
 
 NEWEST = at("2026-01-09T07:00")
 

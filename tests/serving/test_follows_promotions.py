@@ -19,11 +19,11 @@ from serving.follower import Follower, FollowSettings
 from serving.packed_detector import PackedDetector
 from serving.record import Record
 from serving.service import FleetService
+from training.artifacts.model_files import digest_folder
 from training.errors import NoChampion, RegistryError, StoreError
 from training.kinds import Kind
-from training.model_files import digest_folder
-from training.promotion import promote_version, roll_back
-from training.registry import CHAMPION
+from training.operations.promotion import promote_version, roll_back
+from training.registry.model_registry import CHAMPION
 
 STAMP = "2026-01-20T08:00:00Z"
 KIND = Kind.DETECTOR

@@ -11,7 +11,7 @@ from serving.packed_detector import PackedDetector, Packing
 from serving.packed_files import load, save
 from serving.recent import NOTHING, Tail
 from serving.shelf import Shelf
-from training.detector import AnomalyDetector
+from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
 
 HOUR = 3600.0

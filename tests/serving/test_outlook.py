@@ -7,8 +7,8 @@ from sqlalchemy import update
 from serving.batch import forecast_fleet
 from serving.contract import Ask
 from serving.predictions import PredictionStore
-from training.database import sensors, writing
 from training.errors import NoChampion
+from training.storage.database import sensors, writing
 
 NEXT = "2026-01-09T08:00:00Z"
 LOW, HIGH = 18.0, 21.0  # the readings go from 14 to 26

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 
 from serving.acceptance import open_detector, open_forecaster, same_packing
 from tests.plant import at
-from training.detector import AnomalyDetector
+from training.anomaly.base_detectors import DetectorParameters
+from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
 from training.kinds import Kind
-from training.registry import Version
-from training.voices import DetectorParameters
+from training.registry.model_registry import Version
 
 EXAMPLES = int(os.environ.get("SAFEPLAN_FUZZ_EXAMPLES", "40"))
 # What overflows on the way to a score of 1 is told by numpy, and no fault.

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from serving.prediction_rows import rows_of
 from serving.predictions import PredictionStore
-from training.database import open_database
 from training.errors import DataError
 from training.kinds import Kind
+from training.storage.database import open_database
 
 NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 -- naive is UTC inside the house
 NIGHT = NOON + timedelta(hours=12)

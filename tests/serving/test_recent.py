@@ -5,8 +5,8 @@ import pytest
 from serving import recent
 from serving.recent import RecentReadings, RecentSettings
 from tests.plant import readings, send
-from training.database import open_database
-from training.readings import ReadingStore
+from training.data.readings import ReadingStore
+from training.storage.database import open_database
 
 
 @pytest.fixture

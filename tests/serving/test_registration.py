@@ -12,7 +12,7 @@ import pytest
 from serving.registration import NAME, register_fleet_model
 from tests.journeys.house import BIN, House, free_port, post, served
 from tests.serving.conftest import settled
-from training.registry import CHAMPION
+from training.registry.model_registry import CHAMPION
 
 pytestmark = pytest.mark.slow
 

@@ -24,9 +24,9 @@ from sqlalchemy import Engine
 
 from tests.journeys.house import BIN, House, free_port
 from tests.soak.proxy import Proxy
-from training.database import open_database
+from training.data.readings import ReadingStore
 from training.errors import StoreError
-from training.readings import ReadingStore
+from training.storage.database import open_database
 
 STEP = timedelta(seconds=10)
 SENSORS = ("PT-1", "PT-2", "TT-3")

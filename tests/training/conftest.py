@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from training.tracking import Tracker, TrackingSettings, connect
+from training.registry.tracking import Tracker, TrackingSettings, connect
 
 
 @pytest.fixture

@@ -12,7 +12,15 @@ from training.errors import ConfigurationError
 from training.settings import PACKAGED_CONF, Settings, home, load
 
 # Every module that declares a section of conf/training.yaml.
-DECLARING = ("database", "tracking", "judging", "windows", "examination", "gate", "plan")
+DECLARING = (
+    "storage.database",
+    "registry.tracking",
+    "ingest.row_validation",
+    "quality.windows",
+    "quality.fault_checks",
+    "evaluation.gate",
+    "pipeline.plan",
+)
 
 
 class Kettle(Settings, file="kitchen", section="kettle"):

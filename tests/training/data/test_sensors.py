@@ -1,0 +1,182 @@
+"""Sensors come from a file, a table or both, make sense, and are found by name."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from training.data import sensor_sources
+from training.data.sensors import Fleet, Sensor
+from training.errors import ConfigurationError, UnknownSensor
+from training.settings import PACKAGED_CONF
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "sensors.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_sensor_is_read_from_the_file(tmp_path):
+    path = written(
+        tmp_path, "sensors:\n  PT-1: {name: Wellhead, unit: bar, step: 5 min, low: 0, sentinels: [-200]}"
+    )
+
+    assert Fleet.from_yaml(path)["PT-1"] == Sensor(
+        id="PT-1", name="Wellhead", unit="bar", step=timedelta(minutes=5), low=0, sentinels=(-200,)
+    )
+
+
+def test_ids_may_be_whole_numbers(tmp_path):
+    assert list(Fleet.from_yaml(written(tmp_path, "sensors:\n  1001: {}"))) == ["1001"]
+
+
+def test_without_a_file_there_are_no_sensors(tmp_path):
+    assert len(Fleet.from_yaml(tmp_path / "none.yaml")) == 0
+
+
+def test_the_file_we_ship_is_readable():
+    assert len(Fleet.from_yaml(PACKAGED_CONF / "sensors.yaml")) == 0
+
+
+def test_what_a_type_shares_yields_to_what_a_sensor_says(tmp_path):
+    path = written(
+        tmp_path,
+        "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {type: pressure, high: 100}",
+    )
+
+    sensor = Fleet.from_yaml(path)["PT-1"]
+
+    assert (sensor.unit, sensor.low, sensor.high) == ("bar", 0, 100)
+
+
+def test_the_table_keeps_every_field(engine, tmp_path):
+    sensor = Sensor(
+        id="PT-1",
+        name="Wellhead",
+        platform="P-48",
+        type="pressure",
+        unit="bar",
+        step=timedelta(seconds=0.5),
+        low=0,
+        high=400,
+        critical_low=20,
+        critical_high=310,
+        sentinels=(-200, 9999),
+        enabled=False,
+    )
+    sensor_sources.save(engine, [Sensor(id="PT-1", name="old"), Sensor(id="PT-2")])
+    sensor_sources.save(engine, [sensor])
+
+    fleet = Fleet.of(engine, tmp_path / "none.yaml")
+
+    assert dict(fleet) == {"PT-1": sensor, "PT-2": Sensor(id="PT-2")}
+
+
+def test_field_by_field_the_file_wins_over_the_table_and_the_table_over_the_type(engine, tmp_path):
+    path = written(
+        tmp_path, "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {name: Wellhead}"
+    )
+    sensor_sources.save(engine, [Sensor(id="PT-1", name="other", type="pressure", high=100)])
+
+    sensor = Fleet.of(engine, path)["PT-1"]
+
+    assert (sensor.name, sensor.unit, sensor.low, sensor.high) == ("Wellhead", "bar", 0, 100)
+
+
+def test_adding_what_is_missing_leaves_the_others_as_they_are(engine, tmp_path):
+    sensor_sources.save(engine, [Sensor(id="PT-1", unit="bar")])
+
+    assert sensor_sources.add_missing(engine, ["PT-2", "PT-1", "PT-2"]) == ["PT-2"]
+
+    fleet = Fleet.of(engine, tmp_path / "none.yaml")
+    assert {sensor.id: sensor.unit for sensor in fleet.values()} == {"PT-1": "bar", "PT-2": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sensors:\n  PT-1: {low: 3, high: 1}", "PT-1.*low = 3 must be below high = 1"),
+        (
+            "sensors:\n  PT-1: {high: 10, critical_high: 11}",
+            "PT-1.*critical_high = 11 must be below high = 10",
+        ),
+        ("sensors:\n  PT-1: {low: .inf}", "PT-1.*not finite"),
+        ("sensors:\n  PT-1: {step: soon}", "PT-1.*5 min"),
+        ("sensors:\n  PT-1: {step: 0}", "PT-1.*above zero"),
+        ("sensors:\n  PT-1: {hihg: 3}", "PT-1.*hihg.*Known fields"),
+        ("sensors:\n  PT-1: {low: high}", "PT-1.*low = 'high'"),
+        ("sensors:\n  PT-1: {}\n  PT-1: {}", "PT-1 is written twice"),
+        ("sensors:\n  1: {}\n  '1': {}", "1 is written twice"),
+        ("sensors:\n  NO: {}", "in quotes"),
+        ("sensors:\n  ' PT': {}", "printable"),
+        ("sensors: [PT-1]", "fields by name"),
+        ("sensors:\n  PT-1: 5", "PT-1 must hold fields"),
+        ("sensor:\n  PT-1: {}", "sections types and sensors"),
+        ("sensors: {", "not readable YAML"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(tmp_path, text, words):
+    with pytest.raises(ConfigurationError, match=f"(?s){words}"):
+        Fleet.from_yaml(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("bad", ["", " PT", "PT\n1", "x" * 201])
+def test_an_id_is_a_name(bad):
+    with pytest.raises(ValidationError, match="printable"):
+        Sensor(id=bad)
+
+
+def test_a_limit_may_lie_on_the_edge_of_the_range():
+    assert Sensor(id="LT-1", low=0, critical_low=0, critical_high=100, high=100).critical_low == 0
+
+
+FLEET = Fleet(
+    [
+        Sensor(id="PT-1001"),
+        Sensor(id="PT-1002", enabled=False),
+        Sensor(id="TT-1001"),
+        Sensor(id="a[1]", name="A"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("globs", "ids"),
+    [
+        ([], ["PT-1001", "TT-1001", "a[1]"]),
+        (["PT-*"], ["PT-1001"]),
+        (["PT-1002"], ["PT-1002"]),
+        (["TT-*", "*-1001"], ["PT-1001", "TT-1001"]),
+        (["a[1]"], ["a[1]"]),
+    ],
+)
+def test_globs_name_enabled_sensors_and_ids_name_any(globs, ids):
+    assert [sensor.id for sensor in FLEET.match(globs)] == ids
+
+
+def test_a_glob_that_names_none_is_answered_with_those_spelt_alike():
+    with pytest.raises(UnknownSensor, match="PT-10001; near it are PT-1001"):
+        FLEET.match(["TT-*", "PT-10001"])
+
+
+def test_a_glob_like_no_other_is_answered_with_some():
+    with pytest.raises(UnknownSensor, match="there are 4, such as PT-1001"):
+        FLEET.sensor("zzz")
+
+
+def test_an_empty_fleet_says_what_to_do():
+    with pytest.raises(UnknownSensor, match="safeplan load"):
+        Fleet().match()
+
+
+def test_a_sensor_is_called_by_its_name_or_else_its_id():
+    assert [sensor.title for sensor in FLEET.match(["PT-1001", "a[1]"])] == ["PT-1001", "A"]
+
+
+def test_one_more_sensor_takes_the_place_of_its_namesake():
+    fleet = FLEET.with_sensors([Sensor(id="PT-1001", unit="bar"), Sensor(id="new")])
+
+    assert fleet.sensor("PT-1001").unit == "bar"
+    assert len(fleet) == 5

@@ -1,0 +1,485 @@
+"""Load gives every row of every file a verdict, and stores what it accepted."""
+
+import csv
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+import pytest
+
+from training.data import sensor_sources
+from training.data.readings import ReadingStore
+from training.data.sensors import Fleet, Sensor
+from training.errors import ConfigurationError
+from training.ingest.layouts import Layout
+from training.ingest.load_files import load_files
+from training.ingest.load_report import LoadReport, Reason
+from training.ingest.row_validation import IngestSettings
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+HEADER = "sensor_id,timestamp,value\n"
+
+
+@pytest.fixture
+def readings(sqlite_engine) -> ReadingStore:
+    return ReadingStore(sqlite_engine)
+
+
+@pytest.fixture
+def load(readings, tmp_path):
+    """Load texts as files, with settings that no conf can change."""
+
+    def run(*contents: str | bytes, **options) -> LoadReport:
+        paths = []
+        for number, content in enumerate(contents):
+            paths.append(tmp_path / f"file{number}.csv")
+            paths[-1].write_bytes(content if isinstance(content, bytes) else content.encode())
+        return load_files(
+            paths, readings, **{"now": NOW, "fleet": Fleet(), "settings": IngestSettings(), **options}
+        )
+
+    return run
+
+
+def stored(readings: ReadingStore) -> dict[tuple[str, str], float]:
+    rows = readings.many(readings.spans().index)
+    times = rows["timestamp"].astype(str)
+    return dict(zip(zip(rows["sensor_id"], times, strict=True), rows["value"], strict=True))
+
+
+def counts(report: LoadReport) -> tuple[int, int, int, int]:
+    """Accepted, already there, corrected, refused; they must be all rows."""
+    ends = (report.accepted, report.already_there, report.corrected, report.refused)
+    assert sum(ends) == report.rows
+    assert sum(report.reasons.values()) == report.rows - report.accepted
+    return ends
+
+
+def test_rows_of_a_long_file_are_stored(load, readings):
+    report = load(HEADER + "PT-1,2026-03-01 12:00:00,1.5\nPT-2,2026-03-01 12:00:00,2.5\n")
+
+    assert counts(report) == (2, 0, 0, 0)
+    assert stored(readings) == {("PT-1", "2026-03-01 12:00:00"): 1.5, ("PT-2", "2026-03-01 12:00:00"): 2.5}
+    assert report.sensors_created == ("PT-1", "PT-2")
+    assert list(sensor_sources.in_table(readings.engine)) == ["PT-1", "PT-2"]
+
+
+def test_cells_of_a_wide_file_are_stored(load, readings):
+    report = load("time,PT-1,PT-2\n2026-03-01,1,2\n2026-03-02,3,\n")
+
+    assert counts(report) == (3, 0, 0, 1)
+    assert stored(readings) == {
+        ("PT-1", "2026-03-01"): 1,
+        ("PT-2", "2026-03-01"): 2,
+        ("PT-1", "2026-03-02"): 3,
+    }
+
+
+def test_a_tag_that_names_two_columns_of_a_wide_file_is_held_against_itself(load):
+    report = load("time,PT-1,PT-1\n2026-03-01,1,1\n2026-03-02,1,2\n")
+
+    assert report.reasons == {Reason.ALREADY_THERE: 1, Reason.CONTRADICTED: 1}
+
+
+def test_columns_can_be_mapped(load, readings):
+    content = "when,tag,pv,status\n2026-03-01,PT-1,1.5,Bad\n"
+    columns = {"when": "timestamp", "tag": "sensor_id", "pv": "value", "status": "data_quality"}
+
+    counts(load(content, layout=Layout(columns=columns)))
+
+    assert readings.between("PT-1")["data_quality"].tolist() == [1]
+
+
+def test_a_file_can_be_told_to_be_wide(load, readings):
+    load("timestamp,value\n2026-03-01,1\n", layout=Layout(form="wide"))
+
+    assert list(readings.spans().index) == ["value"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("when,tag,pv\n", "it has when, tag, pv.*--map when=sensor_id"),
+        ("timestamp,value\n2026-03-01,1\n", "needs the columns"),
+        ("timestamp\n2026-03-01\n", "needs the columns"),
+        ("sensor_id,timestamp,value,value\n", "more than one value"),
+        ("", "is empty"),
+        ("\n\n", "empty line"),
+        (b"PK\x03\x04 whatever", "spreadsheet"),
+        (b"PAR1 cut short", "no whole Parquet"),
+        (b"\x1f\x8bnot gzip at all", "cut short or damaged"),
+        ("tag°,x\n".encode("cp1252"), "--encoding cp1252"),
+        (bytes(range(32, 250)) * 3, "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_table_of_readings_says_why_and_the_next_is_loaded(load, tmp_path, content, words):
+    report = load(content, HEADER + "PT-1,2026-03-01,1\n")
+
+    assert report.accepted == 1
+    assert list(report.unreadable) == [str(tmp_path / "file0.csv")]
+    assert pd.Series(report.unreadable).str.contains(words).all()
+
+
+def test_a_file_that_is_not_there_says_so(readings, tmp_path):
+    report = load_files([tmp_path / "none.csv", tmp_path], readings, now=NOW, fleet=Fleet())
+
+    assert "cannot be opened" in report.unreadable[str(tmp_path / "none.csv")]
+    assert "cannot be opened" in report.unreadable[str(tmp_path)]
+
+
+def test_a_column_that_is_not_there_cannot_be_mapped(load):
+    report = load(HEADER, layout=Layout(columns={"tag": "sensor_id"}))
+
+    assert "no column tag" in next(iter(report.unreadable.values()))
+
+
+def test_columns_are_mapped_to_ours_only():
+    with pytest.raises(ConfigurationError, match="pressure; there are sensor_id, timestamp"):
+        Layout(columns={"tag": "pressure"})
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_separators_are_found_out(load, separator):
+    content = (HEADER + "PT-1,2026-03-01,1.5\n").replace(",", separator)
+
+    assert counts(load(content)) == (1, 0, 0, 0)
+
+
+def test_between_semicolons_a_comma_is_a_decimal_one(load, readings):
+    report = load("sensor_id;timestamp;value\nPT-1;2026-03-01;1,234\n")
+
+    assert report.reasons == {Reason.DECIMAL_COMMA: 1}
+    assert list(stored(readings).values()) == [1.234]
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.removesuffix("\n").encode(),
+        lambda text: gzip.compress(text.encode()),
+    ],
+    ids=["byte order mark", "utf-16", "crlf", "cr", "no last line end", "gzip"],
+)
+def test_it_is_the_same_table_however_it_is_written(load, readings, encode):
+    counts(load(encode(HEADER + "PT-ö,2026-03-01,1\nPT-2,2026-03-01,2\n")))
+
+    assert stored(readings) == {("PT-ö", "2026-03-01"): 1, ("PT-2", "2026-03-01"): 2}
+
+
+def test_an_encoding_can_be_told(load, readings):
+    load((HEADER + "Öl,2026-03-01,1\n").encode("cp1252"), layout=Layout(encoding="cp1252"))
+
+    assert list(readings.spans().index) == ["Öl"]
+
+
+def test_an_encoding_that_does_not_exist_is_named(load):
+    report = load(HEADER, layout=Layout(encoding="klingon"))
+
+    assert "klingon" in next(iter(report.unreadable.values()))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("PT-1,2026-03-01", Reason.MALFORMED),
+        ("PT-1,2026-03-01,1,2", Reason.MALFORMED),
+        ('PT-1,"2026-03-01,1', Reason.MALFORMED),
+        (b"PT-\xf6,2026-03-01,1", Reason.NOT_TEXT),
+        (",2026-03-01,1", Reason.NO_SENSOR),
+        ("PT\x00,2026-03-01,1", Reason.NO_SENSOR),
+        ("PT-1,yesterday,1", Reason.UNREADABLE_STAMP),
+        ("PT-1,,1", Reason.UNREADABLE_STAMP),
+        ("PT-1,2026-11-23,1", Reason.FUTURE),
+        ("PT-1,1960-01-01,1", Reason.TOO_OLD),
+        ("PT-1,2026-03-01,", Reason.EMPTY),
+        ("PT-1,2026-03-01,Inp OutRange", Reason.TEXT_CODE),
+        ("PT-1,2026-03-01,broken", Reason.NOT_A_NUMBER),
+        ('PT-1,2026-03-01,"1,234"', Reason.AMBIGUOUS_NUMBER),
+        ("PT-1,2026-03-01,NaN", Reason.NOT_FINITE),
+        ("PT-1,2026-03-01,inf", Reason.NOT_FINITE),
+        ("PT-1,2026-03-01,1e308", Reason.ABSURD),
+        ("PT-1,2026-03-01,-9999.0", Reason.SENTINEL),
+    ],
+)
+def test_a_bad_row_is_refused_for_its_reason_and_takes_no_neighbour_with_it(load, readings, line, reason):
+    line = line if isinstance(line, bytes) else line.encode()
+    before, after = b"A,2026-03-01,1", b"B,2026-03-01,2"
+
+    report = load(HEADER.encode() + b"\n".join([before, line, b"", after]) + b"\n")
+
+    assert counts(report) == (2, 0, 0, 1)
+    assert report.reasons == {reason: 1}
+    assert report.examples[0].line == 3
+    assert stored(readings) == {("A", "2026-03-01"): 1, ("B", "2026-03-01"): 2}
+    assert report.sensors_created == ("A", "B")
+
+
+def test_clocks_a_little_ahead_of_ours_are_believed(load):
+    assert load(HEADER + "PT-1,2026-11-22 00:04:59,1\nPT-1,2026-11-22 00:05:01,1\n").accepted == 1
+
+
+def test_the_first_of_two_values_stays_and_an_equal_one_is_already_there(load, readings):
+    report = load(HEADER + "PT-1,2026-03-01,1\nPT-1,2026-03-01,1.0\nPT-1,2026-03-01,2\n")
+
+    assert report.reasons == {Reason.ALREADY_THERE: 1, Reason.CONTRADICTED: 1}
+    assert [example.detail for example in report.examples if example.reason is Reason.CONTRADICTED] == [
+        "stored: 1"
+    ]
+    assert stored(readings) == {("PT-1", "2026-03-01"): 1}
+
+
+def test_the_last_of_two_values_wins_when_asked_for(load, readings):
+    load(HEADER + "PT-1,2026-03-01,1\n")
+
+    report = load(HEADER + "PT-1,2026-03-01,2\n", replace=True)
+
+    assert report.reasons == {Reason.REPLACED: 1}
+    assert stored(readings) == {("PT-1", "2026-03-01"): 2}
+
+
+def test_a_file_loaded_again_changes_nothing(load, readings):
+    content = HEADER + 'PT-1,2026-03-01,1\nPT-1,2026-03-02,"1,5"\n'
+    load(content)
+    before = stored(readings)
+
+    report = load(content)
+
+    assert counts(report) == (0, 2, 0, 0)
+    assert report.sensors_created == ()
+    assert stored(readings) == before
+
+
+def test_rows_out_of_order_are_accepted_and_noted(load, readings):
+    report = load(HEADER + "A,2026-03-02,1\nB,2026-03-01,2\nA,2026-03-01,3\nA,2026-03-03,4\n")
+
+    assert report.notes["out of order"] == 1
+    assert report.accepted == 4
+    assert readings.between("A")["value"].tolist() == [3, 1, 4]
+
+
+def test_order_is_watched_across_the_pieces_of_a_file(load, monkeypatch):
+    monkeypatch.setattr("training.ingest.table_files.BYTES_AT_ONCE", 10)
+
+    report = load(HEADER + "A,2026-03-03,1\nB,2026-03-01,2\nA,2026-03-02,3\nA,2026-03-02 12:00,4\n")
+
+    assert report.notes["out of order"] == 2
+
+
+def test_a_zone_that_is_assumed_is_noted(load, readings):
+    report = load(
+        HEADER + "PT-1,2026-03-01 12:00,1\nPT-1,2026-03-01T12:00:00Z,2\n",
+        layout=Layout(zone="America/Sao_Paulo"),
+    )
+
+    assert report.notes == {"without a zone, taken as America/Sao_Paulo": 1, "out of order": 1}
+    assert stored(readings) == {("PT-1", "2026-03-01 15:00:00"): 1, ("PT-1", "2026-03-01 12:00:00"): 2}
+
+
+def test_a_zone_that_does_not_exist_is_refused(load):
+    with pytest.raises(ConfigurationError, match="Atlantis"):
+        load(HEADER, layout=Layout(zone="Sea/Atlantis"))
+
+
+@pytest.mark.parametrize("bytes_at_once", [30, 4_000_000])
+@pytest.mark.fault("the hour that daylight saving repeats", "told apart by the order of its rows")
+def test_the_hour_that_daylight_saving_repeats_is_told_apart_by_order(
+    load, readings, monkeypatch, bytes_at_once
+):
+    """Also where the two hours are read in different pieces of the file."""
+    monkeypatch.setattr("training.ingest.table_files.BYTES_AT_ONCE", bytes_at_once)
+    times = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+    rows = "".join(f"A,2026-10-25 {time},{value}\n" for value, time in enumerate(times))
+
+    report = load(HEADER + rows + "B,2026-10-25 02:30,9\n", layout=Layout(zone="Europe/Oslo"))
+
+    assert report.reasons == {Reason.ORDERED_HOUR: 4, Reason.REPEATED_HOUR: 1}
+    assert counts(report) == (2, 0, 4, 1)
+    found = readings.between("A")
+    assert found["timestamp"].dt.strftime("%d %H:%M").tolist() == [
+        *("24 23:30", "25 00:00", "25 00:30", "25 01:00", "25 01:30", "25 02:00"),
+    ]
+    assert found["value"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_value_outside_the_physical_range_is_kept_as_bad(load, readings):
+    report = load(
+        HEADER + "PT-1,2026-03-01,401\nPT-1,2026-03-02,400\n",
+        fleet=Fleet([Sensor(id="PT-1", low=0, high=400)]),
+    )
+
+    assert report.reasons == {Reason.OUT_OF_RANGE: 1}
+    assert readings.between("PT-1")["data_quality"].tolist() == [1, 0]
+
+
+def test_a_sensor_may_have_sentinels_of_its_own(load, readings):
+    report = load(
+        HEADER + "TT-1,2026-03-01,-200\nTT-2,2026-03-01,-200\n",
+        fleet=Fleet([Sensor(id="TT-1", sentinels=(-200,))]),
+    )
+
+    assert report.reasons == {Reason.SENTINEL: 1}
+    assert list(readings.spans().index) == ["TT-2"]
+
+
+def test_unknown_sensors_are_refused_when_asked_for(load, readings):
+    report = load(HEADER + "A,2026-03-01,1\nB,2026-03-01,1\n", fleet=Fleet([Sensor(id="A")]), strict=True)
+
+    assert report.reasons == {Reason.UNKNOWN_SENSOR: 1}
+    assert report.sensors_created == ()
+    assert list(readings.spans().index) == ["A"]
+
+
+def test_a_sensor_of_refused_rows_only_is_not_created(load):
+    assert load(HEADER + "A,never,1\n").sensors_created == ()
+
+
+def test_a_bad_quality_of_the_source_is_kept(load, readings):
+    report = load("sensor_id,timestamp,value,data_quality\nA,2026-03-01,1,7\nA,2026-03-02,1,what?\n")
+
+    assert report.reasons == {Reason.UNREADABLE_QUALITY: 1}
+    assert readings.between("A")["data_quality"].tolist() == [7, 1]
+
+
+def test_refused_rows_load_once_they_are_put_right(load, readings, tmp_path):
+    refused = tmp_path / "refused.csv"
+    load(HEADER + "A,2026-03-01,Bad\nA,2026-03-02,1\nA;2026\n", refused_to=refused)
+
+    rows = list(csv.DictReader(refused.read_text(encoding="utf-8").splitlines()))
+    assert [(row["line"], row["reason"]) for row in rows] == [
+        ("4", Reason.MALFORMED),
+        ("2", Reason.TEXT_CODE),
+    ]
+    load(refused.read_text(encoding="utf-8").replace("Bad", "5"))
+    assert stored(readings) == {("A", "2026-03-01"): 5, ("A", "2026-03-02"): 1}
+
+
+def test_refused_rows_do_not_overwrite_what_is_loaded(load, tmp_path):
+    with pytest.raises(ConfigurationError, match="overwrite"):
+        load(HEADER, refused_to=tmp_path / "file0.csv")
+
+
+def test_refused_rows_need_a_place_to_be_written(load, tmp_path):
+    with pytest.raises(ConfigurationError, match="Name another file"):
+        load(HEADER, refused_to=tmp_path / "nowhere" / "refused.csv")
+
+
+@pytest.mark.fault("a file of readings cut short", "what came before is kept; the whole file loads later")
+def test_a_file_cut_short_keeps_what_came_before_and_loads_whole_later(load, readings, monkeypatch):
+    monkeypatch.setattr("training.ingest.table_files.BYTES_AT_ONCE", 5_000)
+    minutes = pd.date_range("2026-03-01", periods=5_000, freq="min").astype(str)
+    rows = "".join(f"A,{time},{n % 97}.{n % 89}\n" for n, time in enumerate(minutes))
+    whole = gzip.compress((HEADER + rows).encode())
+
+    cut = load(whole[: len(whole) // 2])
+    again = load(whole)
+
+    assert "cut short" in next(iter(cut.unreadable.values()))
+    assert 0 < cut.accepted < 5_000
+    assert counts(again) == (5_000 - cut.accepted, cut.accepted, 0, 0)
+
+
+def test_examples_of_each_reason_are_few_and_show_file_and_line(load, tmp_path):
+    report = load(HEADER + "A,2026-03-01,Bad\n" * 10 + "A,never,1\n", settings=IngestSettings(examples=2))
+
+    assert [(example.reason, example.line) for example in report.examples] == [
+        (Reason.UNREADABLE_STAMP, 12),
+        (Reason.TEXT_CODE, 2),
+        (Reason.TEXT_CODE, 3),
+    ]
+    assert str(report.examples[1]) == f"{tmp_path / 'file0.csv'}:2: A,2026-03-01,Bad"
+
+
+def test_the_report_is_plain_json(load):
+    document = json.loads(json.dumps(load(HEADER + "A,2026-03-01,Bad\n").as_dict()))
+
+    assert document["refused"] == 1
+    assert document["examples"][0]["reason"] == Reason.TEXT_CODE
+
+
+def test_progress_ends_with_all_rows_and_all_bytes(load, tmp_path):
+    steps = []
+
+    load(
+        HEADER + "A,2026-03-01,1\n",
+        "",
+        HEADER + "A,2026-03-02,1\n",
+        progress=lambda *step: steps.append(step),
+    )
+
+    total = sum(path.stat().st_size for path in tmp_path.glob("file*.csv"))
+    assert steps[-1] == (2, total, total)
+    assert steps == sorted(steps)
+
+
+def write_parquet(path: Path, columns: dict[str, pa.Array]) -> Path:
+    pa_parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_is_loaded_long(readings, tmp_path):
+    path = write_parquet(
+        tmp_path / "long.parquet",
+        {
+            "sensor_id": pa.array(["A", "A", None]).dictionary_encode(),
+            "timestamp": pa.array([1772366400_000, 1772366460_000, 0], pa.timestamp("ms", "UTC")),
+            "value": pa.array([1.5, None, 2.0], pa.float32()),
+        },
+    )
+
+    report = load_files([path], readings, now=NOW, fleet=Fleet())
+
+    assert counts(report) == (1, 0, 0, 2)
+    assert stored(readings) == {("A", "2026-03-01 12:00:00"): 1.5}
+
+
+def test_parquet_is_loaded_wide_whatever_its_columns_are(readings, tmp_path):
+    path = write_parquet(
+        tmp_path / "wide.parquet",
+        {
+            "ts": pa.array([1772366400]),
+            "flow": pa.array([1.5]),
+            "valve_open": pa.array([True]),
+            "note": pa.array(["Bad"], pa.large_string()),
+            "blob": pa.array([b"\x00"]),
+            "list": pa.array([[1]]),
+        },
+    )
+
+    report = load_files([path], readings, now=NOW, fleet=Fleet())
+
+    assert counts(report) == (2, 0, 0, 3)
+    assert {sensor for sensor, _ in stored(readings)} == {"flow", "valve_open"}
+
+
+def test_whole_numbers_are_ids_as_whole_numbers(readings, tmp_path):
+    times = pa.array([1772366400, 1772366400])
+    for name, ids in {"whole": pa.array([1001, 1002]), "gappy": pa.array([1001.0, None])}.items():
+        path = write_parquet(
+            tmp_path / f"{name}.parquet", {"sensor_id": ids, "timestamp": times, "value": pa.array([1, 2])}
+        )
+        load_files([path], readings, now=NOW, fleet=Fleet())
+
+    assert list(readings.spans().index) == ["1001", "1002"]
+
+
+def test_without_being_told_the_fleet_is_that_of_the_table(readings, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))
+    sensor_sources.save(readings.engine, [Sensor(id="A", high=10)])
+    (tmp_path / "file.csv").write_text(HEADER + "A,2026-03-01,11\n")
+
+    report = load_files([tmp_path / "file.csv"], readings, now=NOW)
+
+    assert report.reasons == {Reason.OUT_OF_RANGE: 1}
+
+
+def test_a_zone_in_conf_must_exist():
+    with pytest.raises(ValueError, match="no such zone"):
+        IngestSettings(zone="Sea/Atlantis")

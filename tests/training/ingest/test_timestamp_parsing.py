@@ -1,0 +1,161 @@
+"""Times come to UTC as they were meant, or say why they cannot."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.ingest.load_report import REASONS, Reason
+from training.ingest.timestamp_parsing import read_stamps, told_apart
+
+UTC = ZoneInfo("UTC")
+OSLO = ZoneInfo("Europe/Oslo")
+BRAZIL = ZoneInfo("America/Sao_Paulo")
+
+
+def read(*texts: str | None, zone: ZoneInfo = UTC, pattern: str | None = None) -> list[str | Reason]:
+    """What each text means: a time in UTC, or the reason why not."""
+    stamps = read_stamps(pa.array(texts, pa.string()), zone=zone, pattern=pattern)
+    return [
+        REASONS[code] or str(time).removesuffix(".000000")
+        for time, code in zip(stamps.utc, stamps.reasons, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-03-01 12:00:00", "2026-03-01T12:00:00"),
+        ("2026-03-01T12:00", "2026-03-01T12:00:00"),
+        ("2026-03-01", "2026-03-01T00:00:00"),
+        (" 2026-03-01 12:00:00.5 ", "2026-03-01T12:00:00.500000"),
+        ("2026-03-01 12:00:00.123456789", "2026-03-01T12:00:00.123456"),
+        ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00"),
+        ("2026-03-01 12:00:00 UTC", "2026-03-01T12:00:00"),
+        ("2026-03-01 12:00:00+02:00", "2026-03-01T10:00:00"),
+        ("2026-03-01 12:00:00.5-0330", "2026-03-01T15:30:00.500000"),
+        ("20260301", "2026-03-01T00:00:00"),
+        ("20260301120000", "2026-03-01T12:00:00"),
+        ("1772366400", "2026-03-01T12:00:00"),
+        ("1772366400.25", "2026-03-01T12:00:00.250000"),
+        ("1772366400000", "2026-03-01T12:00:00"),
+        ("1772366400000000", "2026-03-01T12:00:00"),
+        ("1772366400000000000", "2026-03-01T12:00:00"),
+        ("01-Mar-2026 12:00:00", "2026-03-01T12:00:00"),
+        ("01.03.2026 12:00", "2026-03-01T12:00:00"),
+    ],
+)
+def test_a_time_is_read_alone_and_in_company(text, meant):
+    assert read(text) == [meant]
+    assert read("2026-01-01 00:00", text, "2026-01-01T00:00:00+01:00", "?")[1] == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        None,
+        "now",
+        "today",
+        "03/04/2026 10:00",
+        "2026-02-30",
+        "24:00",
+        "9" * 30,
+        "1e3",
+        "2026-13-01T00:00Z",
+    ],
+)
+def test_what_is_no_time_or_could_be_two_is_refused(text):
+    assert read(text, "2026-03-01") == [Reason.UNREADABLE_STAMP, "2026-03-01T00:00:00"]
+
+
+def test_a_pattern_reads_what_could_be_two_times():
+    assert read("03/04/2026 10:00", "x", pattern="%d/%m/%Y %H:%M") == [
+        "2026-04-03T10:00:00",
+        Reason.UNREADABLE_STAMP,
+    ]
+
+
+def test_a_pattern_may_hold_a_zone():
+    assert read("03/04/2026 10:00 +0100", pattern="%d/%m/%Y %H:%M %z", zone=BRAZIL) == ["2026-04-03T09:00:00"]
+
+
+def test_a_time_without_a_zone_is_in_ours_and_one_with_a_zone_in_its_own():
+    assert read("2026-03-01 09:00", "2026-03-01 09:00:00Z", zone=BRAZIL) == [
+        "2026-03-01T12:00:00",
+        "2026-03-01T09:00:00",
+    ]
+
+
+def test_times_without_a_zone_are_counted():
+    assert read_stamps(pa.array(["2026-03-01", "2026-03-01T00:00:00Z", "?"]), zone=UTC).without_zone == 1
+
+
+def test_columns_of_times_and_numbers_are_read_too():
+    naive = datetime(2026, 3, 1, 12)  # noqa: DTZ001
+    for column, meant in [
+        (pa.array([naive], pa.timestamp("ns")), "2026-03-01T11:00:00"),
+        (pa.array([naive], pa.timestamp("ms", "UTC")), "2026-03-01T12:00:00"),
+        (pa.array([date(2026, 3, 1)]), "2026-02-28T23:00:00"),
+        (pa.array([1772366400]), "2026-03-01T12:00:00"),
+        (pa.array([1772366400.5]), "2026-03-01T12:00:00.500000"),
+    ]:
+        assert str(read_stamps(column, zone=OSLO).utc[0]).removesuffix(".000000") == meant
+
+
+@given(st.datetimes(datetime(1971, 1, 2), datetime(2100, 1, 1), timezones=st.just(OSLO)))  # noqa: DTZ001
+def test_a_local_time_means_what_the_zone_says_or_is_refused(moment):
+    stamps = read_stamps(pa.array([moment.replace(tzinfo=None)]), zone=OSLO)
+    truth = np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+    assert stamps.utc[0] == truth or REASONS[stamps.reasons[0]] in {Reason.SKIPPED_HOUR, Reason.REPEATED_HOUR}
+
+
+def test_the_hour_that_is_skipped_is_refused_and_its_neighbours_are_not():
+    assert read("2026-03-29 01:59:59", "2026-03-29 02:00", "2026-03-29 03:00", zone=OSLO) == [
+        "2026-03-29T00:59:59",
+        Reason.SKIPPED_HOUR,
+        "2026-03-29T01:00:00",
+    ]
+
+
+def test_the_hour_that_is_repeated_waits_for_its_order():
+    assert read("2026-10-25 01:59:59", "2026-10-25 02:00", "2026-10-25 03:00", zone=OSLO) == [
+        "2026-10-24T23:59:59",
+        Reason.REPEATED_HOUR,
+        "2026-10-25T02:00:00",
+    ]
+
+
+def told(*times: str, sensors: list[str] | None = None) -> list[str]:
+    written = np.array([f"2026-10-25T{time}" for time in times], "datetime64[us]")
+    found = told_apart(np.array(sensors or ["PT-1"] * len(times), object), written, OSLO)
+    return [str(time)[11:16] for time in found]
+
+
+def test_times_that_step_back_once_are_told_apart():
+    assert told("02:00", "02:30", "02:00", "02:30") == ["00:00", "00:30", "01:00", "01:30"]
+
+
+def test_a_time_that_stands_still_once_is_the_second_hour():
+    assert told("02:00", "02:00") == ["00:00", "01:00"]
+
+
+@pytest.mark.parametrize(
+    "times", [["02:00"], ["02:00", "02:30"], ["02:00", "02:30", "02:00", "02:30", "02:10"]]
+)
+def test_times_that_do_not_step_back_just_once_are_not_told_apart(times):
+    assert set(told(*times)) == {""}
+
+
+def test_each_sensor_is_told_apart_by_its_own_order():
+    assert told("02:10", "02:20", "02:10", "02:30", sensors=["A", "B", "A", "B"]) == [
+        "00:10",
+        "",
+        "01:10",
+        "",
+    ]

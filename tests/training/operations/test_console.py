@@ -1,0 +1,124 @@
+"""How commands speak: one document on stdout, the story on stderr, and no text taken for markup."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.kinds import Kind
+from training.operations.console import (
+    bytes_progress,
+    cell,
+    plain,
+    progress,
+    show_json,
+    show_outcomes,
+    show_rows,
+)
+from training.outcomes import Outcome
+
+GOOD = Outcome("PT-1", Kind.DETECTOR, "promoted", "pt-1-detector", 3, "champion", {"recall_mean": 0.5})
+BAD = Outcome("[red]PT-2[/red]", Kind.FORECASTER, "failed", error="12 good readings; needs 50")
+
+
+def test_json_is_one_document_with_the_same_fields_for_all(capsys):
+    show_outcomes("train", [GOOD, BAD], [], as_json=True)
+
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert told.err == ""
+    assert document["command"] == "train"
+    assert document["summary"] == {"promoted": 1, "failed": 1}
+    assert document["sensors"][0]["metrics"] == {"recall_mean": 0.5}
+    assert set(document["sensors"][0]) == set(document["sensors"][1])
+
+
+def test_a_table_shows_what_worked_then_what_failed_and_why(capsys):
+    show_outcomes("train", [GOOD, BAD], ["recall_mean"], as_json=False)
+
+    told = capsys.readouterr()
+    assert "PT-1" in told.out
+    assert "0.5" in told.out
+    assert "12 good readings; needs 50" in told.out
+    assert "1 promoted, 1 failed" in told.err
+
+
+def test_nothing_to_do_is_said(capsys):
+    show_outcomes("train", [], [], as_json=False)
+
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_sensor_may_be_called_like_markup(capsys):
+    show_rows([{"sensor": "[red]PT-2[/red]", "n": 1}])
+
+    assert "[red]PT-2[/red]" in capsys.readouterr().out
+
+
+def test_a_column_that_only_later_rows_have_is_shown(capsys):
+    """The first of many sensors may be the one without readings."""
+    show_rows([{"sensor": "A"}, {"sensor": "B", "readings": 7}])
+
+    assert "readings" in capsys.readouterr().out
+
+
+def test_columns_that_are_empty_throughout_are_left_out(capsys):
+    show_rows([{"sensor": "A", "platform": ""}, {"sensor": "B", "platform": None}])
+
+    assert "platform" not in capsys.readouterr().out
+
+
+def test_sentences_follow_the_table_a_line_each(capsys):
+    show_rows([{"sensor": "A", "reasons": ["frozen twice", "has gaps"]}], below="reasons")
+
+    assert "  A: frozen twice\n  A: has gaps\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), None),
+        (float("inf"), None),
+        (np.float64(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (Kind.DETECTOR, "detector"),
+        (datetime(2026, 1, 1), "2026-01-01T00:00:00Z"),  # noqa: DTZ001
+        (datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00+00:00"),
+        (pd.Timestamp("2026-01-01"), "2026-01-01T00:00:00Z"),
+        ({"a": (1, np.float64("nan"))}, {"a": [1, None]}),
+        (None, None),
+    ],
+)
+def test_any_value_is_plain_json(value, expected):
+    found = plain(value)
+
+    assert found == expected
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_missing_time_is_null(capsys):
+    show_json({"at": pd.NaT})
+
+    assert json.loads(capsys.readouterr().out) == {"at": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(999.6, "1,000"), (1000.4, "1,000"), (False, "no"), (0, "0"), (-0.00012, "-0.00012"), (pd.NaT, "")],
+)
+def test_cells_read_as_a_person_reads(value, shown):
+    assert cell(value) == shown
+
+
+def test_progress_goes_to_stderr_only(capsys):
+    with progress("training", 2) as advance:
+        advance(GOOD)
+        advance(BAD)
+    with bytes_progress("loading") as advance_bytes:
+        advance_bytes(10, 5, 0)
+        advance_bytes(20, 10, 10)
+
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,105 @@
+"""Promotion by hand: the gate speaks, `anyway` overrules it, and a roll-back undoes it."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.plant import send
+from training.data.sensors import Fleet, Sensor
+from training.errors import GateRefused, NoChampion, RegistryError
+from training.kinds import Kind, Promotion
+from training.operations.promotion import promote_version, roll_back
+from training.pipeline.fleet import train_fleet
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS
+
+PT_1 = Sensor(id="PT-1")
+
+
+@pytest.fixture
+def add(workspace, plan, learning):
+    """Train one more version of PT-1's forecaster."""
+    send(workspace, "PT-1")
+
+    def train(*, good=True, promotion=Promotion.MANAGED):
+        learning.grades = {"skill": 0.5 if good else -99.0}
+        chosen = replace(plan, promotion=promotion)
+        sensors = Fleet.of(workspace.engine).match()
+        (outcome,) = train_fleet(workspace, sensors, [Kind.FORECASTER], chosen, jobs=1, fresh=True)
+        return outcome
+
+    return train
+
+
+def promote(workspace, **how):
+    return promote_version(workspace, PT_1, Kind.FORECASTER, **how)
+
+
+def aliases(workspace):
+    return workspace.mlflow.get_registered_model("pt-1-forecaster").aliases
+
+
+def test_a_challenger_that_waited_for_a_human_is_promoted(workspace, add):
+    add(promotion=Promotion.MANUAL)
+
+    outcome = promote(workspace)
+
+    assert (outcome.status, outcome.version, outcome.alias) == ("promoted", 1, CHAMPION)
+    assert aliases(workspace) == {CHAMPION: 1}
+
+
+def test_the_gate_refuses_what_it_refused_before_and_nothing_moves(workspace, add):
+    add()
+    add(good=False)
+    before = aliases(workspace)
+
+    with pytest.raises(GateRefused, match=r"models:/pt-1-forecaster/2: refused: skill -99.*--anyway"):
+        promote(workspace)
+
+    assert aliases(workspace) == before == {CHAMPION: 1, CHALLENGER: 2}
+
+
+def test_anyway_overrules_the_gate(workspace, add):
+    add()
+    add(good=False)
+
+    assert promote(workspace, anyway=True).version == 2
+    assert aliases(workspace) == {CHAMPION: 2, PREVIOUS: 1}
+
+
+def test_an_older_version_can_be_named(workspace, add):
+    add()
+    add()
+
+    assert promote(workspace, number=1).version == 1
+    assert aliases(workspace)[CHAMPION] == 1
+
+
+def test_a_version_that_does_not_exist_is_said_so(workspace, add):
+    add()
+
+    with pytest.raises(RegistryError, match="has no version 7"):
+        promote(workspace, number=7)
+
+
+def test_without_a_challenger_there_is_nothing_to_promote(workspace, add):
+    add()
+
+    with pytest.raises(NoChampion, match="safeplan status 'PT-1'"):
+        promote(workspace)
+
+
+def test_rolling_back_says_which_version_serves_now(workspace, add):
+    add()
+    add()
+
+    outcome = roll_back(workspace, PT_1, Kind.FORECASTER)
+
+    assert (outcome.status, outcome.version, outcome.alias) == ("rolled back", 1, CHAMPION)
+
+
+def test_a_version_nobody_judged_is_refused(workspace, add):
+    add()
+    workspace.mlflow.delete_model_version_tag("pt-1-forecaster", "1", "gate")
+
+    with pytest.raises(GateRefused, match="never judged"):
+        promote(workspace, number=1)

@@ -1,0 +1,367 @@
+"""What a plant does to us: full disks, servers that fail or stall, sensors that change. Nothing is lost."""
+
+import shutil
+import socket
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import event, func, select, text
+
+from serving.batch import detect_fleet, forecast_fleet
+from tests.plant import at, readings, send
+from training.anomaly.detector import AnomalyDetector
+from training.artifacts.model_files import read_json, write_json
+from training.data.readings import ReadingStore
+from training.data.sensor_sources import add_missing
+from training.data.sensors import Fleet
+from training.errors import RegistryError, StoreError, UntrustedModel
+from training.forecasting.forecaster import Forecaster
+from training.ingest.load_files import load_files
+from training.kinds import Kind
+from training.operations.overview import describe_models, describe_sensors
+from training.pipeline.fleet import train_fleet
+from training.registry.model_registry import CHAMPION, Registry
+from training.registry.tracking import TrackingSettings, connect
+from training.storage.database import ml_predictions, open_database, reading, sensor_readings, writing
+
+NOW = at("2026-06-01T00:00")
+
+
+@pytest.fixture
+def champions(workspace, plan, learning):
+    """PT-1 and PT-2, each with two champions."""
+    for name in ("PT-1", "PT-2"):
+        send(workspace, name)
+    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    return workspace
+
+
+def score(workspace):
+    chosen = Fleet.of(workspace.engine).match()
+    return {one.sensor_id: one for one in detect_fleet(workspace, chosen)}
+
+
+@pytest.mark.fault(
+    "a full disk in a load", "one clear line; what was kept stays, the next load adds the rest"
+)
+def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, accounted):
+    engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
+    store = ReadingStore(engine)
+    sent = readings(rows=120_000)
+    path = tmp_path / "plant.csv"
+    sent.to_csv(path, index=False)
+    room = {"pages": 600}
+
+    @event.listens_for(engine, "checkout")
+    def limit(connection, *_):
+        connection.execute(f"PRAGMA max_page_count = {room['pages']}")
+
+    with pytest.raises(StoreError, match=r"full.*Free some disk space"):
+        load_files([path], store, now=NOW + timedelta(days=9_000))
+    kept = count(engine)
+    room["pages"] = 1_000_000
+    load_files([path], store, now=NOW + timedelta(days=9_000))
+
+    assert kept < len(sent)
+    accounted(lost=len(sent) - count(engine), doubled=0)
+    engine.dispose()
+
+
+@contextmanager
+def room_for(engine, pages):
+    """The database may grow by so many pages and no further, as on a disk that is full then."""
+    most = [int(connection_of(engine, "PRAGMA page_count")) + pages]
+
+    def limit(connection, *_):
+        connection.execute(f"PRAGMA max_page_count = {most[0]}")
+
+    event.listen(engine, "checkout", limit)
+    yield
+    most[0] = 1_000_000
+    connection_of(engine, "PRAGMA page_count")
+    event.remove(engine, "checkout", limit)
+
+
+def connection_of(engine, question):
+    with reading(engine) as connection:
+        return connection.exec_driver_sql(question).scalar()
+
+
+@pytest.mark.parametrize("pages", [0, 20])
+@pytest.mark.fault(
+    "a full disk in detect and forecast",
+    "each sensor says so in one line; with room again, every reading has its score",
+)
+def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, accounted):
+    """Twenty pages are enough for some of one sensor's scores, and not for all."""
+    chosen = Fleet.of(champions.engine).match()
+    for name in ("PT-1", "PT-2"):
+        champions.readings.ingest(readings(name, 500, start="2026-01-09T08:00"))
+
+    with room_for(champions.engine, pages):
+        cut_off = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
+    first = scored(champions.engine)
+    again = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
+
+    errors = [one.error for one in cut_off if one.failed]
+    assert errors
+    assert all("full" in error and "Free some disk space" in error for error in errors), errors
+    assert not any(one.failed for one in again)
+    found = scored(champions.engine)
+    assert set(first) <= set(found)
+    accounted(lost=1_000 - len(set(found)), doubled=len(found) - len(set(found)))
+
+
+def scored(engine):
+    with reading(engine) as connection:
+        kept = ml_predictions.c
+        return connection.execute(
+            select(kept.sensor_id, kept.timestamp).where(kept.anomaly_score.is_not(None))
+        ).all()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.fault(
+    "a database that has become read-only", "one clear line that says where to connect instead"
+)
+def test_a_read_only_server_is_named_and_can_be_read(database_url):
+    open_database(database_url).dispose()
+    standby = open_database(f"{database_url}%20-cdefault_transaction_read_only%3Don")
+    store = ReadingStore(standby)
+
+    with pytest.raises(StoreError, match=r"read-only.*primary server"):
+        store.ingest(readings())
+
+    assert store.last_times().empty
+    standby.dispose()
+
+
+@pytest.mark.fault(
+    "a database server that accepts and never answers", "given up after the time set, in one line"
+)
+def test_a_server_that_accepts_and_stalls_is_given_up(monkeypatch):
+    monkeypatch.setattr("training.storage.database.CONNECT_SECONDS", 2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(StoreError, match=r"timeout"),
+    ):
+        open_database(f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/plant")
+
+
+@contextmanager
+def web_server(answer) -> Iterator[str]:
+    """An HTTP server that answers everything alike."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer(self)
+
+        do_POST = do_GET  # noqa: N815 (http.server's name)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def fail(request):
+    request.send_response(500)
+    request.end_headers()
+    request.wfile.write(b"<html>out of memory</html>")
+
+
+@pytest.mark.fault("an MLflow server that answers 500", "one clear line; nothing is changed")
+def test_a_server_that_fails_is_one_error_of_ours(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with web_server(fail) as url:
+        registry = Registry(connect(TrackingSettings(uri=url)))
+
+        with pytest.raises(RegistryError, match="cannot list the registered models"):
+            registry.listings()
+
+
+@pytest.mark.fault("an MLflow server that never answers", "given up after the time set")
+def test_a_server_that_stalls_is_given_up(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    released = threading.Event()
+    with web_server(lambda _: released.wait(20)) as url:
+        registry = Registry(connect(TrackingSettings(uri=url)))
+
+        with pytest.raises(RegistryError, match=r"[Tt]imed? ?out"):
+            registry.listings()
+        released.set()
+
+
+@pytest.mark.fault("an alias that points at a deleted version", "that sensor says so, the others are scored")
+def test_a_deleted_champion_costs_only_its_own_sensor(champions):
+    champions.mlflow.delete_model_version("pt-1-detector", "1")
+
+    outcomes = score(champions)
+
+    assert outcomes["PT-1"].failed
+    assert "safeplan train" in outcomes["PT-1"].error
+    assert outcomes["PT-2"].status == "scored"
+
+
+@pytest.mark.fault("a model made by a newer program", "refused with what to do; the others are scored")
+@pytest.mark.parametrize(
+    ("kind", "name", "key", "model"),
+    [
+        (Kind.DETECTOR, "detector.json", "format", AnomalyDetector),
+        (Kind.FORECASTER, "forecaster.json", "version", Forecaster),
+    ],
+)
+def test_a_model_of_another_program_says_so(really_learned, tmp_path, kind, name, key, model):
+    shutil.copytree(really_learned[kind][0], tmp_path / "files")
+    (path,) = (tmp_path / "files").rglob(name)
+    write_json(read_json(path) | {key: 99}, path)
+
+    with pytest.raises(UntrustedModel, match=r"layout 99.*another version of safeplan"):
+        model.load(path.parent)
+
+
+def later(rows, *, step="h", start="2026-01-09T08:00", values=None):
+    times = pd.date_range(start, periods=rows, freq=step)
+    daily = 20 + 5 * np.sin(2 * np.pi * times.hour.to_numpy() / 24)
+    return pd.DataFrame(
+        {"sensor_id": "PT-1", "timestamp": times, "value": daily if values is None else values}
+    )
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(later(48, values=21.0), id="freezes"),
+        pytest.param(later(48, start="2027-01-09"), id="returns after a year"),
+        pytest.param(later(48, values=later(48)["value"] * 1.8 + 32), id="changes its unit"),
+        pytest.param(later(480, step="6min"), id="changes its step"),
+        pytest.param(later(2, values=[1e308, -1e308]), id="sends 1e308"),
+        pytest.param(later(3, values=[1e30, 20.0, 1e-300]), id="sends huge and tiny values"),
+    ],
+)
+@pytest.mark.fault(
+    "a sensor that freezes, returns after a year, changes its unit or step, or sends 1e308",
+    "each reading has a score in [0, 1] or a reason; its neighbours are scored as ever",
+)
+def test_an_odd_sensor_is_scored_and_spoils_no_other(champions, what, tmp_path):
+    path = tmp_path / "odd.csv"
+    what.to_csv(path, index=False)
+
+    report = load_files([path], champions.readings, now=at("2028-01-01"))
+    outcomes = score(champions)
+    foreseen = {one.sensor_id: one for one in forecast_fleet(champions, Fleet.of(champions.engine).match())}
+
+    assert report.rows == len(what)
+    assert outcomes["PT-1"].status == "scored", outcomes["PT-1"].error
+    assert 0 <= outcomes["PT-1"].metrics["score"] <= 1
+    assert not foreseen["PT-1"].failed, foreseen["PT-1"].error
+    assert np.isfinite([foreseen["PT-1"].metrics[name] for name in ("lower", "expected", "upper")]).all()
+    assert outcomes["PT-2"].status == "scored"
+
+
+@pytest.mark.fault("a sensor that dies", "its last score stands; it is not scored again")
+def test_a_sensor_that_sends_nothing_more_keeps_its_last_score(champions):
+    before = score(champions)["PT-1"]
+
+    after = score(champions)["PT-1"]
+
+    assert (before.status, after.status) == ("scored", "nothing new")
+
+
+@pytest.mark.fault("a sensor that is renamed", "its models, scores and history stay with its id")
+def test_a_new_name_changes_what_people_read_and_nothing_else(champions, tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "sensors.yaml").write_text("sensors: {PT-1: {name: Wellhead <b>pressure</b>}}\n")
+
+    (sensor,) = Fleet.of(champions.engine).match(["PT-1"])
+    (outcome,) = detect_fleet(champions, [sensor])
+
+    assert sensor.name == "Wellhead <b>pressure</b>"
+    assert outcome.version == 1
+
+
+@pytest.mark.fault(
+    "a clock that steps back", "ages are never negative; a lease of the future blocks nobody for ever"
+)
+def test_a_clock_that_steps_back_makes_no_negative_age(champions):
+    chosen = Fleet.of(champions.engine).match()
+
+    outcomes = describe_models(champions, chosen, now=at("2025-01-01"))
+
+    assert all(one.metrics["age_days"] >= 0 for one in outcomes)
+
+
+@pytest.mark.fault("a fleet of 5,000 sensors", "listed, described and scored by each command")
+def test_five_thousand_sensors_are_listed(champions):
+    names = [f"T-{number:04}" for number in range(5_000)]
+    few = readings(names[0], 2)
+    many = pd.concat([few.assign(sensor_id=name) for name in names])
+    champions.readings.ingest(many)
+    add_missing(champions.engine, names)
+    chosen = Fleet.of(champions.engine).match()
+
+    described = describe_sensors(champions, chosen)
+    models = describe_models(champions, chosen, now=NOW)
+    outcomes = score(champions)
+
+    assert (len(described), len(models), len(outcomes)) == (5_002, 10_004, 5_002)
+    assert {one.status for one in outcomes.values()} == {"scored", "failed"}
+    assert sum(one.alias == CHAMPION for one in models) == 4
+
+
+TEN_MILLION = """
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999999)
+    INSERT INTO sensor_readings
+    SELECT 'PT-1', strftime('%Y-%m-%d %H:%M:%S', :newest - 10 * (9999999 - i), 'unixepoch') || '.000000',
+           20.0 + (i * 7919 % 1000) / 500.0, 0
+    FROM n
+"""
+
+
+@pytest.mark.fault(
+    "10 million readings of one sensor", "described, trained and scored from the newest, within 200 MB"
+)
+def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, learning):
+    with writing(workspace.engine) as connection:
+        connection.execute(text(TEN_MILLION), {"newest": int(at("2026-01-09T07:00+00:00").timestamp())})
+    add_missing(workspace.engine, ["PT-1"])
+    chosen = Fleet.of(workspace.engine).match()
+
+    tracemalloc.start()
+    (described,) = describe_sensors(workspace, chosen)
+    trained = train_fleet(workspace, chosen, list(Kind), plan, jobs=1)
+    (scored,) = detect_fleet(workspace, chosen)
+    (foreseen,) = forecast_fleet(workspace, chosen)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert described["readings"] == 10_000_000
+    assert [one.status for one in (*trained, scored, foreseen)] == [
+        "promoted",
+        "promoted",
+        "scored",
+        "forecast",
+    ]
+    assert peak < 200e6
+
+
+def count(engine):
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).select_from(sensor_readings)).scalar()

@@ -1,0 +1,30 @@
+"""A study on its own: best parameters as a run, and nothing registered."""
+
+import pytest
+
+from tests.plant import send
+from training.data.sensors import Sensor
+from training.errors import NotTrainable
+from training.kinds import Kind
+from training.pipeline.tune_command import tune_sensor
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_study_is_a_finished_run_with_its_trials_and_registers_nothing(workspace, plan, learning, kind):
+    send(workspace, "PT-1")
+
+    outcome = tune_sensor(workspace, Sensor(id="PT-1"), kind, plan)
+
+    run = workspace.mlflow.get_run(outcome.detail["run_id"])
+    assert (outcome.status, outcome.kind) == ("tuned", kind)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["tuning"] == "only"
+    assert run.data.metrics["trials"] >= 2
+    assert set(run.data.params) == {str(name) for name in outcome.detail["parameters"]}
+    assert "trials.json" in {file.path for file in workspace.mlflow.list_artifacts(run.info.run_id)}
+    assert workspace.registry.listings() == {}
+
+
+def test_a_sensor_without_readings_says_what_to_run(workspace, plan):
+    with pytest.raises(NotTrainable, match="safeplan load"):
+        tune_sensor(workspace, Sensor(id="PT-1"), Kind.DETECTOR, plan)

@@ -1,0 +1,261 @@
+"""What a window keeps of the readings, and what it refuses to make up."""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from training.data.sensors import Sensor
+from training.errors import DataError, NotTrainable
+from training.kinds import Kind
+from training.quality.windows import Window, WindowSettings, infer_step, require, training_window, window_of
+
+SENSOR = Sensor(id="PT-1001", unit="bar")
+START = pd.Timestamp("2026-03-01 00:00")
+
+
+def window(values, *, every="5min", start=START, keep=None) -> Window:
+    """Readings one step apart; `keep` picks some of them."""
+    series = pd.Series(np.asarray(values, float), pd.date_range(start, periods=len(values), freq=every))
+    return Window(
+        "PT-1001", pd.Timedelta(every).to_pytimedelta(), series if keep is None else series.iloc[keep]
+    )
+
+
+def frame_of(values, *, every="5min") -> pd.DataFrame:
+    stamps = pd.date_range(START, periods=len(values), freq=every)
+    return pd.DataFrame({"timestamp": stamps, "value": np.asarray(values, float), "data_quality": 0})
+
+
+@pytest.mark.parametrize("step", ["1s", "7s", "1min", "5min", "16min", "30min", "1h", "90min", "1D"])
+def test_the_step_is_found_in_spite_of_jitter_gaps_and_repeats(step):
+    width = pd.Timedelta(step)
+    rng = np.random.default_rng(0)
+    stamps = START + pd.TimedeltaIndex([width * number for number in range(400)])
+    jittered = stamps + pd.to_timedelta(rng.uniform(-0.05, 0.05, 400) * width.total_seconds(), unit="s")
+    with_gaps = stamps.delete(range(100, 250)).delete([10, 20, 30])
+    with_repeats = stamps.append(stamps[50:90] + width / 10)
+
+    found = {
+        infer_step(case) for case in (stamps, jittered.round("ms"), with_gaps, with_repeats, stamps[::-1])
+    }
+
+    assert found == {width.to_pytimedelta()}
+
+
+def test_a_steady_step_is_taken_at_its_word():
+    """61 seconds are nearly a minute, and after a day they are not."""
+    assert infer_step(pd.date_range(START, periods=50, freq="61s")) == timedelta(seconds=61)
+
+
+@pytest.mark.parametrize("stamps", [[], ["2026-01-01"], ["2026-01-01", "2026-01-01"]])
+def test_one_moment_has_no_step(stamps):
+    assert infer_step(pd.DatetimeIndex(stamps)) is None
+
+
+OFFSETS = st.lists(st.integers(0, 40_000), min_size=1, max_size=80, unique=True)
+
+
+@given(seconds=OFFSETS, step=st.integers(1, 3_000))
+@settings(max_examples=200, deadline=None)
+def test_on_the_grid_no_value_moves_by_more_than_half_a_step(seconds, step):
+    """And none is made up: each value is its reading's number, so that it can be found again."""
+    stamps = START + pd.to_timedelta(np.sort(seconds), unit="s")
+    readings = pd.Series(np.arange(len(stamps), dtype=float), stamps)
+
+    grid = Window("PT-1001", timedelta(seconds=step), readings).on_grid()
+
+    assert (grid.index.to_series().diff().dropna() == pd.Timedelta(seconds=step)).all()
+    kept = grid.dropna()
+    moved = np.abs(kept.index - stamps[kept.to_numpy().astype(int)])
+    assert (moved <= pd.Timedelta(seconds=step) / 2).all()
+    assert kept.is_monotonic_increasing
+    # A reading is left out only where another one has its place.
+    occupied = {cell: value for cell, value in zip(grid.index, grid, strict=True) if not np.isnan(value)}
+    for number in set(range(len(stamps))) - set(kept.astype(int)):
+        nearest = min(occupied, key=lambda cell: abs(cell - stamps[number]))
+        assert abs(nearest - stamps[number]) <= pd.Timedelta(seconds=step) / 2
+
+
+def test_a_regular_window_is_its_own_grid_with_its_gaps_empty():
+    sparse = window(range(20), every="1h", start=START + pd.Timedelta("5min"), keep=[0, 1, 2, 7, 8, 19])
+
+    grid = sparse.on_grid()
+
+    assert len(grid) == 20
+    pd.testing.assert_series_equal(grid.dropna(), sparse.values, check_freq=False, check_names=False)
+
+
+def test_the_grid_keeps_the_phase_of_a_sensor_that_is_never_quite_on_time():
+    rng = np.random.default_rng(0)
+    late = pd.to_timedelta(rng.integers(-120, 120, size=200), unit="s")
+    stamps = pd.date_range(START + pd.Timedelta("2min"), periods=200, freq="h") + late
+
+    grid = Window("PT-1001", timedelta(hours=1), pd.Series(np.arange(200.0), stamps)).on_grid()
+
+    assert grid.tolist() == list(range(200))
+    assert set(grid.index.minute) <= {1, 2, 3}
+
+
+def test_of_two_readings_at_one_point_the_nearer_stays():
+    stamps = START + pd.to_timedelta([0, 60, 118, 121, 180, 240], unit="s")
+    readings = Window("PT-1001", timedelta(minutes=1), pd.Series([0.0, 1, 2, 3, 4, 5], stamps))
+
+    assert readings.on_grid().tolist() == [0, 1, 3, 4, 5]
+
+
+def test_a_year_of_silence_costs_no_memory_unless_it_is_asked_for():
+    readings = window(range(100), every="1s")
+    later = window(range(50), every="1s", start=START + pd.Timedelta("365D"))
+    both = Window("PT-1001", timedelta(seconds=1), pd.concat([readings.values, later.values]))
+
+    with pytest.raises(DataError, match=r"31,536,050 points for 150 readings.*blocks"):
+        both.on_grid()
+
+    assert [len(block.on_grid()) for block in both.blocks()] == [100, 50]
+    assert both.gaps() == [(readings.end, later.start)]
+
+
+def test_nothing_is_a_window_too():
+    empty = window([])
+
+    assert (len(empty), len(empty.on_grid()), empty.blocks(), empty.gaps()) == (0, 0, [], [])
+    assert (len(empty.capped(5)), len(empty.coarsened(timedelta(hours=1)))) == (0, 0)
+    with pytest.raises(DataError, match="PT-1001"):
+        _ = empty.start
+
+
+NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40)
+
+
+@given(values=NUMBERS)
+def test_the_digest_knows_neither_time_unit_nor_name_nor_sign_of_zero(values):
+    plain = window(values)
+    index = plain.values.index
+    for unit in ("s", "us", "ns"):
+        other = pd.Series(plain.values.to_numpy(), index.as_unit(unit), name="anything")
+        assert Window("renamed", timedelta(hours=1), other).digest == plain.digest
+    flipped = [-value if value == 0 else value for value in values]
+    assert window(flipped).digest == plain.digest
+
+
+@given(values=NUMBERS, position=st.integers(0, 39), shift=st.sampled_from(["1us", "1s", "-1D"]))
+def test_the_digest_sees_any_change(values, position, shift):
+    position %= len(values)
+    plain = window(values)
+    altered = list(values)
+    altered[position] = np.nextafter(values[position], 0)
+    moved = window(values, start=START + pd.Timedelta(shift))
+
+    assume(altered[position] != values[position])
+    assert window(altered).digest != plain.digest
+    assert moved.digest != plain.digest
+    assert window([*values, 1.0]).digest != plain.digest
+
+
+def test_the_digest_never_changes_between_versions():
+    """Written down once: fingerprints in the registry depend on it."""
+    assert (
+        window([1.0, 2.5, -0.0]).digest == "98678e308e33ef4a8ace48d6e3e243b9cdd7bab317630475aa14efef35eb3180"
+    )
+
+
+def test_capped_keeps_the_newest():
+    assert window(range(100)).capped(3).values.tolist() == [97, 98, 99]
+    assert len(window(range(3)).capped(100)) == 3
+
+
+def test_between_holds_its_start_and_not_its_end():
+    hours = window(range(10), every="1h")
+
+    part = hours.between(START + pd.Timedelta("2h"), START + pd.Timedelta("5h"))
+
+    assert part.values.tolist() == [2, 3, 4]
+    assert len(hours.between(START + pd.Timedelta("5h"), START)) == 0
+
+
+def test_coarsened_gives_means_and_leaves_out_what_is_less_than_half_there():
+    minutes = window(np.arange(180), every="1min", keep=[*range(60), *range(100, 120), *range(120, 160)])
+
+    hours = minutes.coarsened(timedelta(hours=1))
+
+    assert hours.values.to_dict() == {START: 29.5, START + pd.Timedelta("2h"): 139.5}
+    assert hours.step == timedelta(hours=1)
+    with pytest.raises(ValueError, match="not coarser"):
+        minutes.coarsened(timedelta(seconds=30))
+
+
+@given(values=st.lists(st.floats(-1.7e308, 1.7e308), min_size=12, max_size=60))
+@settings(deadline=None)
+def test_a_mean_lies_among_its_values(values):
+    coarse = window(values, every="5min").coarsened(timedelta(hours=1)).values
+
+    for first, mean in enumerate(coarse):
+        part = values[12 * first : 12 * first + 12]
+        margin = 1e-12 * max(map(abs, part))
+        assert min(part) - margin <= mean <= max(part) + margin
+
+
+def test_only_good_readings_of_the_time_asked_for_make_a_window():
+    frame = frame_of(np.random.default_rng(0).normal(size=100))
+    frame.loc[10, "data_quality"] = 1
+    frame.loc[20, "value"] = np.nan
+
+    quality, readings = window_of(
+        frame.sample(frac=1, random_state=0), SENSOR, start=frame["timestamp"][5], end=frame["timestamp"][30]
+    )
+
+    kept = [number for number in range(5, 30) if number not in {10, 20}]
+    assert readings.values.index.tolist() == frame["timestamp"][kept].tolist()
+    assert (quality.received, readings.step) == (25, timedelta(minutes=5))
+
+
+def test_a_sensor_with_too_few_good_readings_says_so_and_what_to_do():
+    frame = frame_of(np.random.default_rng(0).normal(size=40), every="1h")
+    frame.loc[12:, "data_quality"] = 4
+
+    with pytest.raises(NotTrainable) as refusal:
+        training_window(frame, SENSOR, Kind.DETECTOR, WindowSettings(detector_days=7))
+
+    said = str(refusal.value)
+    assert said.startswith("PT-1001: 12 good readings in the last 7 d (")
+    assert "marked bad: 28 readings" in said
+    assert "a detector needs 30: collect more, or change window.detector_days" in said
+
+
+@pytest.mark.parametrize(("kind", "minimum"), [(Kind.DETECTOR, 30), (Kind.FORECASTER, 50)])
+def test_each_kind_has_its_minimum(kind, minimum):
+    enough = window(range(minimum))
+
+    assert require(enough, kind) is enough
+    with pytest.raises(NotTrainable, match=f"a {kind} needs {minimum}"):
+        require(enough.capped(minimum - 1), kind)
+
+
+def test_a_training_window_is_the_newest_history_and_bounded():
+    frame = frame_of(np.random.default_rng(0).normal(size=24 * 100), every="1h")
+
+    _, month = training_window(frame, SENSOR, Kind.DETECTOR, WindowSettings(detector_days=30))
+    _, few = training_window(frame, SENSOR, Kind.FORECASTER, WindowSettings(forecaster_rows=100))
+
+    assert (len(month), len(few)) == (24 * 30 + 1, 100)
+    assert month.end == few.end == frame["timestamp"].iloc[-1]
+
+
+def test_no_readings_at_all_are_a_reason_too():
+    with pytest.raises(NotTrainable, match="PT-1001: 0 good readings"):
+        training_window(frame_of([]), SENSOR, Kind.FORECASTER)
+
+
+def test_the_resolution_is_the_grid_of_the_values():
+    rng = np.random.default_rng(0)
+    tenths = np.round(rng.normal(20, 2, size=2_000), 1)
+    averaged = tenths.copy()
+    averaged[::40] += rng.uniform(0, 0.1, size=50)
+
+    assert window(tenths).resolution == pytest.approx(0.1)
+    assert window(averaged).resolution == pytest.approx(0.1)
+    assert window(np.full(50, 3.0)).resolution == 0

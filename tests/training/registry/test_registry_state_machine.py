@@ -1,0 +1,216 @@
+"""The registry in any order: train, promote, roll back, delete, retire, and crash between any two writes.
+
+The rules are told once more by a few plain variables; MLflow's own store holds what they are compared with.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from mlflow import MlflowClient
+from mlflow.models import infer_signature
+
+from training.artifacts.model_files import DATA, MODEL_FOLDER, digest_folder, write_json
+from training.errors import NoChampion
+from training.kinds import Kind
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from training.registry.packaging import Shell
+from training.registry.publishing import Publisher
+
+KIND = Kind.DETECTOR
+WRITES = ("set_", "delete_", "create_")
+
+
+class Died(BaseException):
+    """The process is gone; nothing of it may catch this."""
+
+
+class Mortal:
+    """A client that dies before its n-th write; 0 lets it live."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+        self.left = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.client, name)
+        return self._written(found) if name.startswith(WRITES) else found
+
+    def _written(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def die_or_write(*given: Any, **named: Any) -> Any:
+            if self.left == 1:
+                raise Died
+            self.left = max(0, self.left - 1)
+            return write(*given, **named)
+
+        return die_or_write
+
+    @contextmanager
+    def dying(self, at: int) -> Iterator[list[bool]]:
+        """Die before the n-th write of the block; the list says whether it came to its end."""
+        whole: list[bool] = []
+        self.left = at
+        try:
+            yield whole
+            whole.append(True)
+        except Died:
+            pass
+        finally:
+            self.left = 0
+
+
+numbers = count()
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One sensor's registered model under everything that people and crashes do to it."""
+
+    client: MlflowClient
+    cache: Any
+    made_of: Mapping[str, str]  # source, run and logged model; every version has the same small files
+    digest: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mortal = Mortal(self.client)
+        self.registry = Registry(self.mortal)  # type: ignore[arg-type]
+        self.sensor_id = f"PT-{next(numbers)}"
+        self.name = f"pt-{self.sensor_id[3:]}-detector"
+        self.alive: dict[int, Version] = {}
+        self.may_serve: set[int | None] = {None}  # more than one only while a crash leaves it open
+
+    def settle(self) -> int | None:
+        """What serves now, which must be one of what may; nothing is open any more."""
+        number = self.aliases().get(CHAMPION)
+        assert number in self.may_serve
+        self.may_serve = {number}
+        return number
+
+    def aliases(self) -> dict[str, int]:
+        """Where the aliases point; nowhere before there is a version."""
+        return self.registry.aliases(self.name) if self.alive else {}
+
+    @rule(die_at=st.integers(0, 3))
+    def train(self, die_at: int) -> None:
+        """Register a version with all its tags; the model is there or not, never half of it."""
+        with self.mortal.dying(die_at):
+            version = self.registry.register(
+                self.sensor_id,
+                KIND,
+                tags={"sensor_id": self.sensor_id, "kind": KIND.value, "model_sha256": self.digest},
+                **self.made_of,
+            )
+            self.alive[version.number] = version
+
+    @precondition(lambda self: self.alive)
+    @rule(place=st.integers(0, 20), die_at=st.integers(0, 5))
+    def promote(self, place: int, die_at: int) -> None:
+        """Make any version the champion."""
+        version = self.pick(place)
+        before = self.settle()
+        with self.mortal.dying(die_at) as whole:
+            self.registry.promote(version)
+        self.may_serve = {version.number} if whole else {before, version.number}
+
+    @precondition(lambda self: self.alive)
+    @rule(place=st.integers(0, 20))
+    def challenge(self, place: int) -> None:
+        """Let any version wait."""
+        version = self.pick(place)
+        self.registry.challenge(version)
+        assert self.aliases()[CHALLENGER] == version.number
+
+    @precondition(lambda self: self.alive)
+    @rule(die_at=st.integers(0, 6))
+    def roll_back(self, die_at: int) -> None:
+        """Return to the one before, or be told that there is none; nothing else may come of it."""
+        before = self.settle()
+        to = self.aliases().get(PREVIOUS)
+        with self.mortal.dying(die_at) as whole:
+            try:
+                returned = self.registry.rollback(self.sensor_id, KIND)
+            except NoChampion:
+                self.may_serve = {before}
+                return
+            assert returned.number == to
+        self.may_serve = {to} if whole else {before, to}
+
+    @precondition(lambda self: self.alive)
+    @rule(place=st.integers(0, 20))
+    def delete(self, place: int) -> None:
+        """Somebody deletes a version in the MLflow UI, with whatever alias it has."""
+        version = self.pick(place)
+        before = self.settle()
+        self.client.delete_model_version(version.name, str(version.number))
+        del self.alive[version.number]
+        self.may_serve = {None if before == version.number else before}
+
+    @precondition(lambda self: self.alive)
+    @rule(keep=st.integers(1, 4), die_at=st.integers(0, 3))
+    def retire(self, keep: int, die_at: int) -> None:
+        """Old versions go, one after the other; none with an alias, none of the newest."""
+        held = set(self.aliases().values())
+        newest = sorted(self.alive)[-keep:]
+        with self.mortal.dying(die_at) as whole:
+            self.registry.retire(self.sensor_id, KIND, keep=keep)
+        left = {version.number for version in self.registry.versions(self.sensor_id, KIND)}
+        assert held | set(newest) <= left <= set(self.alive)
+        if whole:
+            assert left == held | set(newest)
+        self.alive = {number: self.alive[number] for number in left}
+
+    def pick(self, place: int) -> Version:
+        """One of the versions there are."""
+        known = sorted(self.alive)
+        return self.alive[known[place % len(known)]]
+
+    @invariant()
+    def one_champion_or_none_and_never_a_broken_one(self) -> None:
+        """Whatever happened, each alias points at a version that exists and whose files hold."""
+        number = self.settle()
+        assert set(self.aliases().values()) <= set(self.alive)
+        if number is not None:
+            self.registry.fetch(self.alive[number], self.cache)
+
+
+@pytest.mark.fault(
+    "train, promote, roll back, delete and retire in any order, each cut off at any write",
+    "exactly one champion or none, never a broken one",
+)
+def test_any_order_leaves_one_champion_or_none(mlflow_client, tracker, tmp_path):
+    files = tmp_path / "package" / DATA / MODEL_FOLDER
+    files.mkdir(parents=True)
+    write_json({"content": 1}, files / "model.json")
+    example = pd.DataFrame({"value": [1.0]})
+    run = tracker.open(KIND.experiment, "PT-1", {})
+    shell = Shell.of(requirements=["mlflow"], signature=infer_signature(example, example), example=example)
+    model = Publisher(tracker.client).upload_model(
+        run, tmp_path / "package", "probe", shell=shell, example=example, params={}
+    )
+    tracker.finish(run.run_id)
+    AnyOrder.client, AnyOrder.cache = mlflow_client, tmp_path / "cache"
+    AnyOrder.made_of = {"source": model.source, "run_id": run.run_id, "model_id": model.model_id}
+    AnyOrder.digest = digest_folder(files)
+
+    run_state_machine_as_test(
+        AnyOrder,
+        settings=settings(
+            max_examples=10,
+            stateful_step_count=20,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,106 @@
+"""One version served alone: columns in, columns out, in the order asked."""
+
+import pandas as pd
+import pytest
+
+from tests.plant import at, series
+from training.anomaly.detector import AnomalyDetector
+from training.errors import DataError
+from training.kinds import Kind
+from training.registry.signatures import SIGNATURES, example_rows
+from training.registry.standalone import StandaloneDetector, StandaloneForecaster, _load_pyfunc, as_utc
+
+
+@pytest.fixture(scope="session")
+def detector(really_learned):
+    return _load_pyfunc(str(really_learned[Kind.DETECTOR][0]))
+
+
+@pytest.fixture(scope="session")
+def forecaster(really_learned):
+    return _load_pyfunc(str(really_learned[Kind.FORECASTER][0]))
+
+
+def rows(values, start="2026-01-09T08:00"):
+    times = pd.date_range(start, periods=len(values), freq="h")
+    return pd.DataFrame({"timestamp": [f"{t.isoformat()}Z" for t in times], "value": values})
+
+
+def test_the_folder_tells_which_kind_it_is(detector, forecaster):
+    assert isinstance(detector, StandaloneDetector)
+    assert isinstance(forecaster, StandaloneForecaster)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_answers_have_the_columns_and_types_of_the_signature(detector, forecaster, kind):
+    served = detector if kind is Kind.DETECTOR else forecaster
+
+    answer = served.predict(example_rows(kind, at("2026-01-09T08:00"), 20.0))
+
+    expected = {"string": "O", "double": "f", "boolean": "b"}
+    for column in SIGNATURES[kind].outputs.inputs:
+        found = answer[column.name]
+        assert (found.dtype.kind if found.dtype.kind in "fb" else "O") == expected[column.type.name]
+    assert len(answer) == 1
+
+
+def test_rows_in_any_order_get_their_own_answer(detector):
+    asked = rows([20.0, 21.0, 300.0, 22.0])
+    shuffled = asked.iloc[[2, 0, 3, 1]].reset_index(drop=True)
+
+    in_order, mixed = detector.predict(asked), detector.predict(shuffled)
+
+    assert mixed["timestamp"].tolist() == shuffled["timestamp"].tolist()
+    assert mixed["value"].tolist() == shuffled["value"].tolist()
+    merged = in_order.merge(mixed, on="timestamp", suffixes=("", "_mixed"))
+    assert merged["anomaly_score"].tolist() == pytest.approx(merged["anomaly_score_mixed"].tolist())
+
+
+def test_two_rows_of_one_time_are_both_answered(detector):
+    twice = pd.concat([rows([20.0]), rows([300.0])], ignore_index=True)
+
+    answer = detector.predict(twice)
+
+    assert len(answer) == 2
+    assert answer["value"].tolist() == [20.0, 300.0]
+
+
+def test_a_missing_value_gets_no_score_and_spoils_no_other(detector):
+    answer = detector.predict(rows([20.0, float("nan"), 21.0]))
+
+    assert answer["anomaly_score"].isna().tolist() == [False, True, False]
+    assert not answer["is_anomaly"][1]
+
+
+def test_forecasts_at_asked_times_come_first_then_the_horizon(forecaster):
+    asked = pd.DataFrame({"timestamp": ["2026-01-10T00:00:00+02:00", "2026-01-09T08:00:00Z"]})
+
+    answer = forecaster.predict(asked, {"horizon": 3})
+
+    assert answer["timestamp"].tolist()[:2] == ["2026-01-09T22:00:00Z", "2026-01-09T08:00:00Z"]
+    assert answer["timestamp"].tolist()[2:] == [f"2026-01-09T{hour:02d}:00:00Z" for hour in (8, 9, 10)]
+    assert (answer["lower"] <= answer["expected"]).all()
+    assert (answer["expected"] <= answer["upper"]).all()
+    assert answer["expected"][1] == pytest.approx(answer["expected"][2])
+
+
+@pytest.mark.parametrize(
+    "stamp", ["2026-01-31T23:00:00Z", "2026-01-31T23:00:00", "2026-02-01T01:00:00+02:00", "2026-01-31 23:00"]
+)
+def test_times_of_any_zone_are_utc_inside(stamp):
+    assert as_utc(pd.Series([stamp]))[0] == pd.Timestamp("2026-01-31T23:00")
+
+
+@pytest.mark.parametrize("stamp", ["yesterday", "31/01/2026", ""])
+def test_what_is_no_time_is_refused_with_an_example(stamp):
+    with pytest.raises(DataError, match="2026-01-31T23:00:00Z"):
+        as_utc(pd.Series([stamp]))
+
+
+def test_a_detector_served_alone_scores_as_the_library_does(detector, really_learned):
+    library = AnomalyDetector.load(really_learned[Kind.DETECTOR][0])
+    readings = series(24, seed=9, start="2026-01-10")
+
+    answer = detector.predict(rows(readings.to_list(), "2026-01-10"))
+
+    assert answer["anomaly_score"].tolist() == pytest.approx(library.score(readings).tolist())

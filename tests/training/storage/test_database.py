@@ -1,0 +1,150 @@
+"""The database opens with its tables, whoever else opens it, and says what is wrong in words."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, insert, inspect, select, text
+
+from training.errors import ConfigurationError, StoreError
+from training.storage import schema
+from training.storage.database import labels, metadata, open_database, reading, writing
+
+
+def test_the_migrations_make_the_tables_the_code_speaks_of(engine):
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_current_schema_is_the_newest_migration():
+    assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == schema.CURRENT
+
+
+@pytest.mark.fault("four programs that create the schema at once", "all get it")
+def test_programs_that_open_a_new_database_at_once_all_get_it(database_url):
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(open_database, [database_url] * 4))
+
+    for engine in engines:
+        assert inspect(engine).has_table("sensor_readings")
+        engine.dispose()
+
+
+@pytest.mark.fault("a database of a newer program", "refused: upgrade, it says")
+def test_a_newer_schema_is_refused(engine, database_url):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(StoreError, match=r"schema 9999.*upgrade"):
+        open_database(database_url)
+
+
+@pytest.mark.fault("tables of another program under our names", "left alone")
+def test_tables_of_another_program_are_left_alone(tmp_path):
+    with sqlite3.connect(tmp_path / "theirs.db") as theirs:
+        theirs.execute("CREATE TABLE sensors (id INTEGER)")
+    theirs.close()
+
+    with pytest.raises(StoreError, match="database of its own"):
+        open_database(f"sqlite:///{tmp_path / 'theirs.db'}")
+
+    engine = create_engine(f"sqlite:///{tmp_path / 'theirs.db'}")
+    assert inspect(engine).get_table_names() == ["sensors"]
+    engine.dispose()
+
+
+def test_the_default_lies_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path / "plant"))
+    monkeypatch.delenv("SAFEPLAN_DATABASE_URL", raising=False)
+
+    open_database().dispose()
+
+    assert (tmp_path / "plant" / "safeplan.db").exists()
+
+
+def test_the_environment_names_the_database(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")
+
+    open_database().dispose()
+
+    assert (tmp_path / "other.db").exists()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://root@host/db", "postgresql+asyncpg://host/db"])
+def test_a_url_that_cannot_be_meant_is_refused(url):
+    with pytest.raises(ConfigurationError, match="database"):
+        open_database(url)
+
+
+@pytest.mark.fault("a database server that is away", "one line, without the password")
+def test_a_server_that_is_away_is_named_without_its_password():
+    with pytest.raises(StoreError, match=r"nobody:\*\*\*@127.0.0.1:1") as caught:
+        open_database("postgres://nobody:secret@127.0.0.1:1/plant")
+
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.fault("a database file that is damaged", "named, with what to do")
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "notes.db").write_text(
+        "a shopping list, not a database, and long enough to be read as one" * 50
+    )
+
+    with pytest.raises(StoreError, match=r"notes\.db.*restore a back-up"):
+        open_database(f"sqlite:///{tmp_path / 'notes.db'}")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match=r"database\.url"):
+        open_database(f"sqlite:///{tmp_path / 'file' / 'safeplan.db'}")
+
+
+@pytest.mark.fault('"database is locked"', "waited for, then named")
+def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.storage.database.SQLITE_PATIENCE_SECONDS", 0.01)
+    engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
+    with (
+        writing(engine),
+        pytest.raises(StoreError, match="Another program holds the database"),
+        writing(engine) as second,
+    ):
+        second.execute(select(labels))
+    engine.dispose()
+
+
+@pytest.mark.fault("a statement that fails in a transaction", "nothing of it is kept")
+def test_what_fails_half_way_leaves_nothing(engine):
+    row = {"sensor_id": "PT-1", "source": "operator", "anomalous": True}
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def label_and_fail():
+        with writing(engine) as connection:
+            connection.execute(insert(labels), row | {"start": moment, "end": moment, "made_at": moment})
+            connection.execute(text("SELECT * FROM nowhere"))
+
+    with pytest.raises(StoreError, match="nowhere"):
+        label_and_fail()
+
+    with reading(engine) as connection:
+        assert connection.execute(select(labels)).all() == []
+
+
+def test_times_are_kept_in_utc(engine):
+    noon_in_brazil = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=-3)))
+    row = {"sensor_id": "PT-1", "source": "operator", "anomalous": True, "start": noon_in_brazil}
+    with writing(engine) as connection:
+        moment = datetime(2026, 3, 1, 16, tzinfo=UTC)
+        connection.execute(insert(labels), row | {"end": moment, "made_at": moment})
+
+    with reading(engine) as connection:
+        found = connection.execute(
+            select(labels.c.start).where(labels.c.start == noon_in_brazil)
+        ).scalar_one()
+    assert found.isoformat() == "2026-03-01T15:00:00"

@@ -1,0 +1,165 @@
+"""The voices of a detector's ensemble: forest and density on two designs, and the plain deviation.
+
+Knows what each voice looks at and which are silent; leaves calibration and time to the detector.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+
+from training.anomaly.crossfit import (
+    DENSITY_ROWS,
+    Blocks,
+    HeldOutDensity,
+    fit_density,
+    grow_forest,
+    held_out_forest,
+    jitter,
+    thin,
+    wide_search,
+)
+from training.anomaly.features import Design, Profile
+from training.anomaly.isolation_forest import Forest
+from training.anomaly.local_outlier_factor import Neighbourhood
+
+Floats = NDArray[np.float64]
+
+DESIGNS = ("points", "windows")
+VOICES = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
+
+
+class DetectorParameters(BaseModel):
+    """What may differ between one sensor's detector and another's.
+
+    `contamination` only moves the labels of `detect_isolation_forest` and `detect_lof`, as in scikit-learn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contamination: float = Field(0.1, gt=0, le=0.5, description="share of training that may be odd")
+    trees: int = Field(64, ge=8, le=400, multiple_of=4)
+    neighbours: int = Field(20, ge=2, le=100)
+    forest_weight: float = Field(1.0, ge=0, le=10)
+    density_weight: float = Field(1.0, ge=0, le=10)
+    deviation_weight: float = Field(1.5, ge=0, le=10)
+    windows_share: float = Field(
+        0.35, ge=0, le=1, description="of forest's and density's weight; rest: points"
+    )
+    alarms_per_day: float | None = Field(
+        None, gt=0, description="false alarms tolerated at a score of 0.5; none: one in 1,000 readings"
+    )
+    lifetime_days: float | None = Field(
+        None, gt=0, description="how long it scores until it is learned anew; none: longer than it learned"
+    )
+
+    def weights(self) -> Floats:
+        """One weight a voice, in the order of VOICES."""
+        points = 1.0 - self.windows_share
+        return np.array(
+            [
+                self.forest_weight * points,
+                self.forest_weight * self.windows_share,
+                self.density_weight * points,
+                self.density_weight * self.windows_share,
+                self.deviation_weight,
+            ]
+        )
+
+
+def family_of(voice: str) -> str:
+    """`forest`, `density` or `deviation`."""
+    return voice.split("_", maxsplit=1)[0]
+
+
+@dataclass(frozen=True)
+class Voices:
+    """The fitted scikit-learn objects by voice, and the same as arrays for scoring."""
+
+    forests: dict[str, IsolationForest]
+    densities: dict[str, LocalOutlierFactor]
+    silent: dict[str, str]  # voice: why it was left out
+    fast_forests: dict[str, Forest]
+    fast_densities: dict[str, Neighbourhood]
+
+    @classmethod
+    def of(
+        cls,
+        forests: dict[str, IsolationForest],
+        densities: dict[str, LocalOutlierFactor],
+        silent: dict[str, str],
+    ) -> "Voices":
+        """Take over fitted objects, checking those that came from a file."""
+        return cls(
+            forests,
+            densities,
+            silent,
+            {voice: Forest.of(forest) for voice, forest in forests.items()},
+            {voice: Neighbourhood.of(density) for voice, density in densities.items()},
+        )
+
+    def raw(self, design: Design) -> Floats:
+        """What each voice says of each row, shape (rows, voices); NaN where a voice is silent."""
+        said = np.full((len(design.points), len(VOICES)), np.nan)
+        for column, voice in enumerate(VOICES[:-1]):
+            model = self.fast_forests.get(voice) or self.fast_densities.get(voice)
+            if model is not None:
+                usable, rows = rows_of(design, voice)
+                said[usable, column] = model.score(rows)
+        said[:, -1] = design.deviation
+        return said
+
+
+def learn_voices(
+    design: Design,
+    profile: Profile,
+    parameters: DetectorParameters,
+    *,
+    seed: int,
+    density_rows: int = DENSITY_ROWS,
+) -> tuple[Voices, Floats]:
+    """Fit each voice on all rows; also return what it says of each row when its block is held out."""
+    forests: dict[str, IsolationForest] = {}
+    fast_forests: dict[str, Forest] = {}
+    densities: dict[str, LocalOutlierFactor] = {}
+    silent: dict[str, str] = {}
+    held_out = np.full((len(design.points), len(VOICES)), np.nan)
+    for column, voice in enumerate(VOICES[:-1]):
+        usable, rows = rows_of(design, voice)
+        blocks = Blocks.over(len(rows))
+        if why := unfit(rows, voice, profile):
+            silent[voice] = why
+        elif family_of(voice) == "forest":
+            forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
+            fast_forests[voice] = Forest.of(forests[voice])
+            held_out[usable, column] = held_out_forest(fast_forests[voice], rows, blocks)
+        else:
+            kept = thin(len(rows), most=density_rows)
+            learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
+            k = min(parameters.neighbours, len(kept) // 4)
+            near = wide_search(learned, largest=k)
+            densities[voice] = fit_density(learned, near, neighbours=k)
+            held_out_density = HeldOutDensity.over(rows, learned, kept, blocks, near, largest=k)
+            held_out[usable, column] = held_out_density.factor(k)
+    held_out[:, -1] = design.deviation
+    fast_densities = {voice: Neighbourhood.of(density) for voice, density in densities.items()}
+    return Voices(forests, densities, silent, fast_forests, fast_densities), held_out
+
+
+def rows_of(design: Design, voice: str) -> tuple[NDArray[np.bool_], Floats]:
+    """Which rows a voice can speak of, and the features it looks at there."""
+    if voice.endswith("windows"):
+        return design.full, design.windows[design.full]
+    return np.ones(len(design.points), bool), design.points
+
+
+def unfit(rows: Floats, voice: str, profile: Profile) -> str | None:
+    """Why a voice cannot learn from these rows; None where it can."""
+    if len(rows) < 16:
+        return f"only {len(rows)} unbroken windows to learn from"
+    if family_of(voice) == "density" and profile.constant:
+        return "all readings are equal; distances between them mean nothing"
+    return None

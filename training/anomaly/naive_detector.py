@@ -1,0 +1,47 @@
+"""The detector anyone can make without a model: how many robust standard deviations from the median.
+
+Knows nothing of time. It is the yardstick that a detector must not fall behind.
+"""
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from training.anomaly.robust_statistics import robust_spread
+
+Floats = NDArray[np.float64]
+
+
+class NaiveDetector:
+    """Scores by the robust z; the threshold allows a given share of the training readings to alarm.
+
+    >>> naive = NaiveDetector(alarm_rate=0.1).fit(pd.Series([1.0, 2, 3, 2, 1, 2, 3, 2, 1, 9]))
+    >>> naive.score([2.0, 9.0]) >= naive.threshold
+    array([False,  True])
+    """
+
+    def __init__(self, *, alarm_rate: float, step_seconds: float = 60.0) -> None:
+        self.alarm_rate = alarm_rate
+        self.step_seconds = step_seconds
+        self.threshold = 0.5
+        self._centre, self._spread, self._limit = 0.0, 1.0, 1.0
+
+    def fit(self, readings: pd.Series) -> Self:
+        """Learn median, spread and the limit that the given share of readings exceeds."""
+        values = readings.to_numpy(np.float64)
+        self._centre = float(np.median(values))
+        self._spread = robust_spread(values) or 1e-3 * abs(self._centre) or 1.0
+        self._limit = float(np.quantile(self._distance(values), 1 - self.alarm_rate)) or 1e-9
+        return self
+
+    def score(self, data: ArrayLike, *, history: ArrayLike | None = None) -> Floats:  # noqa: ARG002
+        """Half the distance in units of the limit, in [0, 1]: 0.5 at the limit."""
+        distance = self._distance(np.asarray(data, np.float64))
+        scores: Floats = distance / (distance + self._limit)
+        return scores
+
+    def _distance(self, values: Floats) -> Floats:
+        distance: Floats = np.abs(values - self._centre) / self._spread
+        return distance

@@ -1,0 +1,170 @@
+"""How a batch of readings meets those already stored: nothing twice, nothing overwritten unasked.
+
+Knows how rows of one sensor and time are told new, known, corrected or contradicted. How rows travel to the
+database belongs to `bulk`.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sqlalchemy import Connection, and_, select, text, true
+from sqlalchemy.dialects import postgresql, sqlite
+
+from training.errors import DataError
+from training.storage import bulk_insert
+from training.storage.bulk_insert import incoming
+from training.storage.database import sensor_readings
+
+# Loaders take turns on PostgreSQL as they do on SQLite: what one compares, no other changes meanwhile.
+LOADING_LOCK = 0x6C6F6164696E67
+
+
+class Outcome(IntEnum):
+    """What became of one reading handed to the store."""
+
+    NEW = 0
+    KNOWN = 1  # the same value was there already
+    CORRECTED = 2  # another value was there, and was replaced
+    CONTRADICTED = 3  # another value is there, and stays
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What became of a batch: each row's outcome, and the value it was compared with, NaN if with none."""
+
+    outcomes: npt.NDArray[np.int8]
+    compared_with: npt.NDArray[np.float64]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many rows came out so."""
+        return int((self.outcomes == outcome).sum())
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What was in the database before the batch, one entry a group of rows of one sensor and time."""
+
+    found: npt.NDArray[np.bool_]
+    value: npt.NDArray[np.float64]
+    quality: npt.NDArray[np.int64]
+
+
+def merge(connection: Connection, batch: pd.DataFrame, *, replace: bool) -> Merged:
+    """Keep a batch: of two values for one sensor and time the first stays, or with `replace` the last wins.
+
+    How a long run of rows is cut into batches changes nothing, neither what is kept nor any outcome.
+
+    Raises:
+        DataError: a column is missing, or a row has no sensor, time or finite value.
+    """
+    rows = _usable(batch)
+    if not len(rows):
+        return Merged(np.empty(0, np.int8), np.empty(0))
+    order, starts = _groups(rows)
+    ends = np.append(starts[1:], len(rows)) - 1
+    rows = rows.iloc[order]
+    _take_turns(connection)
+    bulk_insert.lay_out(connection, rows.iloc[ends if replace else starts])
+    stored = _stored(connection, len(starts))
+    _keep(connection, replace=replace)
+    bulk_insert.clear_away(connection)
+    sorted_out = (_replacing if replace else _keeping)(rows, starts, stored)
+    return Merged(*(_unsorted(column, order) for column in sorted_out))
+
+
+def _usable(batch: pd.DataFrame) -> pd.DataFrame:
+    missing = {"sensor_id", "timestamp", "value"} - set(batch.columns)
+    if missing:
+        raise DataError(f"Readings lack {', '.join(sorted(missing))}; there are {', '.join(batch.columns)}.")
+    times = pd.to_datetime(batch["timestamp"])
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    rows = pd.DataFrame(
+        {
+            "sensor_id": batch["sensor_id"].astype(str).array,
+            "timestamp": times.astype("datetime64[us]").array,
+            "value": batch["value"].astype(float).array,
+            "data_quality": batch["data_quality"].array if "data_quality" in batch else 0,
+        }
+    )
+    bad = rows["timestamp"].isna() | ~np.isfinite(rows["value"]) | batch["sensor_id"].isna().array
+    if bad.any():
+        raise DataError(
+            f"{bad.sum()} readings have no sensor, no time or no finite value; load refuses such rows."
+        )
+    return rows
+
+
+def _groups(rows: pd.DataFrame) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The order by sensor and time, first sent first, and where in it each group starts."""
+    sensors, _ = pd.factorize(rows["sensor_id"], sort=True)
+    times = rows["timestamp"].to_numpy()
+    order = np.lexsort((times, sensors))
+    differs = (np.diff(sensors[order]) != 0) | (np.diff(times[order]) != np.timedelta64(0))
+    return order, np.flatnonzero(np.append(True, differs))
+
+
+def _take_turns(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOADING_LOCK})
+        # Joined by hashing, a batch of 100,000 rows would read the whole table of readings each time.
+        connection.exec_driver_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+
+
+def _stored(connection: Connection, groups: int) -> _Stored:
+    kept = sensor_readings.c
+    same = and_(kept.sensor_id == incoming.c.sensor_id, kept.timestamp == incoming.c.timestamp)
+    query = select(incoming.c.row, kept.value, kept.data_quality).join_from(incoming, sensor_readings, same)
+    known = bulk_insert.fetch(connection, query)
+    stored = _Stored(np.zeros(groups, bool), np.full(groups, np.nan), np.zeros(groups, np.int64))
+    at = known["row"].to_numpy()
+    stored.found[at], stored.value[at], stored.quality[at] = True, known["value"], known["data_quality"]
+    return stored
+
+
+def _keep(connection: Connection, *, replace: bool) -> None:
+    names = ["sensor_id", "timestamp", "value", "data_quality"]
+    # SQLite cannot tell ON CONFLICT from a join's ON without a WHERE before it.
+    source = select(*(incoming.c[name] for name in names)).where(true()).order_by(incoming.c.row)
+    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(sensor_readings).from_select(names, source)
+    if replace:
+        newer = {name: statement.excluded[name] for name in ("value", "data_quality")}
+        connection.execute(statement.on_conflict_do_update(index_elements=names[:2], set_=newer))
+    else:
+        connection.execute(statement.on_conflict_do_nothing())
+
+
+Sorted = tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]
+
+
+def _keeping(rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _Stored) -> Sorted:
+    """Each row against what is stored, or where nothing is, against the first of its group."""
+    values = rows["value"].to_numpy()
+    sizes = np.diff(np.append(starts, len(rows)))
+    compared = np.repeat(np.where(stored.found, stored.value, values[starts]), sizes)
+    outcomes = np.where(values == compared, Outcome.KNOWN, Outcome.CONTRADICTED).astype(np.int8)
+    new = starts[~stored.found]
+    outcomes[new], compared[new] = Outcome.NEW, np.nan
+    return outcomes, compared
+
+
+def _replacing(rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _Stored) -> Sorted:
+    """Each row against the one before it in its group, the first against what is stored."""
+    values, quality = rows["value"].to_numpy(), rows["data_quality"].to_numpy()
+    compared, before = np.roll(values, 1), np.roll(quality, 1)
+    compared[starts], before[starts] = stored.value, stored.quality
+    same = (values == compared) & (quality == before)
+    outcomes = np.where(same, Outcome.KNOWN, Outcome.CORRECTED).astype(np.int8)
+    outcomes[starts[~stored.found]] = Outcome.NEW
+    return outcomes, compared
+
+
+def _unsorted(column: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    found = np.empty_like(column)
+    found[order] = column
+    return found

@@ -1,0 +1,205 @@
+"""Sensors: what is known about each instrument, and finding the ones that are meant.
+
+Knows ids, units, ranges and globs. What is written comes from `conf/sensors.yaml`, the table `sensors`, or
+both (`sensor_sources` reads them); what a sensor sent belongs to `readings`.
+"""
+
+import difflib
+import fnmatch
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from sqlalchemy import Engine
+
+from training.data import sensor_sources
+from training.errors import ConfigurationError, UnknownSensor
+
+LONGEST_ID = 200
+# Below, above, and whether the two may be equal.
+LIMIT_ORDER = (
+    ("low", "high", False),
+    ("critical_low", "critical_high", False),
+    ("low", "critical_low", True),
+    ("critical_high", "high", True),
+    ("low", "critical_high", False),
+    ("critical_low", "high", False),
+)
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Sensor(BaseModel):
+    """One instrument. Limits are in its own unit; a limit that is not known is None.
+
+    >>> Sensor(id=1001, step="5 min", low=0, high=250).step
+    datetime.timedelta(seconds=300)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    id: str
+    name: str = ""
+    platform: str = ""
+    type: str = ""
+    unit: str = ""
+    step: timedelta | None = None  # between two readings; None: inferred from them
+    low: float | None = None  # physical range: what the instrument can read at all
+    high: float | None = None
+    critical_low: float | None = None  # operating limits: what the plant must not reach
+    critical_high: float | None = None
+    sentinels: tuple[float, ...] = ()  # numbers this sensor sends for "no value"
+    enabled: bool = True
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.name or self.id
+
+    @field_validator("id")
+    @classmethod
+    def _id_is_a_name(cls, value: str) -> str:
+        if not is_sensor_id(value):
+            raise ValueError(f"an id has 1 to {LONGEST_ID} printable characters, no blanks around them")
+        return value
+
+    @field_validator("step", mode="before")
+    @classmethod
+    def _step_may_be_words(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return pd.Timedelta(value).to_pytimedelta()
+        except ValueError as error:
+            raise ValueError("a step is seconds, or a text like 10s, 5 min or 1 h") from error
+
+    @model_validator(mode="after")
+    def _limits_make_sense(self) -> "Sensor":
+        if self.step is not None and self.step <= timedelta(0):
+            raise ValueError(f"step {self.step} is not above zero")
+        for name in ("low", "high", "critical_low", "critical_high"):
+            limit = getattr(self, name)
+            if limit is not None and not math.isfinite(limit):
+                raise ValueError(f"{name} = {limit} is not finite")
+        for below, above, may_touch in LIMIT_ORDER:
+            least, most = getattr(self, below), getattr(self, above)
+            if least is None or most is None or least < most or (may_touch and least == most):
+                continue
+            raise ValueError(f"{below} = {least:g} must be below {above} = {most:g}")
+        return self
+
+
+def is_sensor_id(text: str) -> bool:
+    """Whether a text can be a sensor's id.
+
+    >>> is_sensor_id("PT-1001"), is_sensor_id(" PT-1001"), is_sensor_id("")
+    (True, False, False)
+    """
+    return 0 < len(text) <= LONGEST_ID and text == text.strip() and not CONTROL_CHARACTERS.search(text)
+
+
+class Fleet(Mapping[str, Sensor]):
+    """All sensors by id, in the order they were written.
+
+    >>> fleet = Fleet([Sensor(id="PT-1"), Sensor(id="PT-2"), Sensor(id="TT-1", enabled=False)])
+    >>> [sensor.id for sensor in fleet.match(["PT-*"])]
+    ['PT-1', 'PT-2']
+    """
+
+    def __init__(self, sensors: Iterable[Sensor] = ()) -> None:
+        self._sensors = {sensor.id: sensor for sensor in sensors}
+
+    def __getitem__(self, sensor_id: str) -> Sensor:
+        return self._sensors[sensor_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sensors)
+
+    def __len__(self) -> int:
+        return len(self._sensors)
+
+    @classmethod
+    def from_yaml(cls, path: Path | None = None) -> "Fleet":
+        """The sensors written in a file; by default in `sensors.yaml` of the conf folder.
+
+        Raises:
+            ConfigurationError: a sensor that cannot be meant, with its name and what is wrong.
+        """
+        return cls(_merged(sensor_sources.in_yaml(path), {}))
+
+    @classmethod
+    def of(cls, engine: Engine, path: Path | None = None) -> "Fleet":
+        """The sensors of the file and of the table; field by field the file wins where it says something.
+
+        Raises:
+            ConfigurationError: a sensor that cannot be meant, with its name and what is wrong.
+        """
+        return cls(_merged(sensor_sources.in_yaml(path), sensor_sources.in_table(engine)))
+
+    def sensor(self, sensor_id: str) -> Sensor:
+        """The sensor of this id.
+
+        Raises:
+            UnknownSensor: there is none; the message names those that are spelt alike.
+        """
+        if found := self._sensors.get(sensor_id):
+            return found
+        raise UnknownSensor(self._unknown(sensor_id))
+
+    def match(self, globs: Iterable[str] = ()) -> list[Sensor]:
+        """The enabled sensors that any of the globs names, in the fleet's order; without globs, all of them.
+
+        A sensor named by its full id is meant even when it is disabled.
+
+        Raises:
+            UnknownSensor: a glob that names no sensor; the message names those that are spelt alike.
+        """
+        wanted = list(globs) or ["*"]
+        chosen = {one for glob in wanted for one in self._named(glob)}
+        return [sensor for sensor in self._sensors.values() if sensor.id in chosen]
+
+    def with_sensors(self, sensors: Iterable[Sensor]) -> "Fleet":
+        """The fleet with these added; one of the same id takes the other's place."""
+        return Fleet([*self._sensors.values(), *sensors])
+
+    def _named(self, glob: str) -> list[str]:
+        if glob in self._sensors:
+            return [glob]
+        fits = re.compile(fnmatch.translate(glob)).match
+        found = [sensor for sensor in self._sensors.values() if fits(sensor.id)]
+        if not found and (glob != "*" or not self._sensors):
+            raise UnknownSensor(self._unknown(glob))
+        return [sensor.id for sensor in found if sensor.enabled]
+
+    def _unknown(self, asked: str) -> str:
+        if not self._sensors:
+            return "There are no sensors yet: load readings (safeplan load FILE) or write conf/sensors.yaml."
+        if near := difflib.get_close_matches(asked, self._sensors, n=5, cutoff=0.5):
+            return f"No sensor is called {asked}; near it are {', '.join(near)}."
+        some = ", ".join(list(self._sensors)[:5])
+        return f"No sensor is called {asked}; there are {len(self)}, such as {some}. See: safeplan sensors"
+
+
+def _merged(written: sensor_sources.Written, table: Mapping[str, Mapping[str, Any]]) -> Iterator[Sensor]:
+    for sensor_id in {**written.sensors, **table}:
+        in_file, in_table = written.sensors.get(sensor_id, {}), table.get(sensor_id, {})
+        kind = in_file.get("type") or in_table.get("type") or ""
+        of_type = written.types.get(str(kind), {})
+        try:
+            yield Sensor(**{**of_type, **in_table, **in_file, "id": sensor_id})
+        except ValidationError as error:
+            origin = written.path if sensor_id in written.sensors else "the table sensors"
+            raise ConfigurationError(f"Sensor {sensor_id} of {origin}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"])
+        words = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{field} = {problem['input']!r}: {words}" if field else words)
+    return "; ".join(lines) + f". Known fields: {', '.join(Sensor.model_fields)}."

@@ -1,0 +1,115 @@
+"""How a forecaster would have done: rolling origins, and measures that mean the same on every sensor.
+
+Knows origins in readings as they came, gaps and all, and the naive forecasts to beat. Leaves learning to
+`forecaster` and the formulas to `measures`.
+"""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.errors import NotTrainable
+from training.forecasting.forecaster import Forecaster
+from training.forecasting.metrics import interval_measures, naive_scales, point_measures
+from training.forecasting.naive_forecasts import naives
+from training.forecasting.parameters import ForecasterParameters
+from training.forecasting.time_grid import DAY, Floats, TimeGrid, as_times, grid_of
+
+LONGEST = 100_000  # slots
+FEWEST = 10  # readings before an origin
+
+
+def grade_forecaster(
+    graded: Forecaster | ForecasterParameters,
+    values: pd.Series,
+    *,
+    step: timedelta | None = None,
+    horizon: int,
+    origins: int = 10,
+    since: pd.Timestamp | None = None,
+    interval_width: float = 0.95,
+) -> dict[str, float]:
+    """Forecast from `origins` moments spread over the readings after `since` (default: the last fifth).
+
+    A fitted forecaster stays as it is and gets the readings before each origin as its history, so `since`
+    should be the end of its training; parameters are fitted anew before each origin. Every sensor gets these
+    names: mae, rmse, mape, mape_share_used, mase, rmsse, coverage, winkler, naive_mae, naive_mase, skill,
+    origins. The naive is the one that did best over these very origins: skill is 1 - mae / naive_mae.
+
+    Raises:
+        NotTrainable: no origin has ten readings before it and a reading within the horizon after it.
+    """
+    grid = grid_of(
+        pd.DatetimeIndex(values.index), values.to_numpy(dtype=np.float64), step=step, slots=LONGEST
+    )
+    begin = None if since is None else grid.slots_of(np.array([since.timestamp()]))[0]
+    chosen = place_origins(grid, horizon=horizon, origins=origins, begin=begin)
+    truth = np.stack([_after(grid, origin, horizon) for origin in chosen])
+    made = [_forecast(graded, grid, origin, horizon, interval_width) for origin in chosen]
+    forecast, lower, upper = (
+        np.stack([frame[column].to_numpy() for frame in made])
+        for column in ("forecasted_values", "lower_bound", "upper_bound")
+    )
+    absolute, square = naive_scales(grid.values[: chosen[0] + 1], round(DAY / grid.step))
+    measured = point_measures(truth, forecast, absolute_scale=absolute, square_scale=square)
+    measured |= interval_measures(truth, lower, upper, width=interval_width)
+    return measured | _beside_naive(grid, chosen, truth, measured["mae"], absolute)
+
+
+def place_origins(
+    grid: TimeGrid, *, horizon: int, origins: int, begin: float | None = None
+) -> NDArray[np.int64]:
+    """Slots from `begin` on, evenly apart, that hold a reading and have one within the horizon after them."""
+    rows = np.flatnonzero(grid.known)
+    first = rows[int(0.8 * len(rows))] if begin is None else begin
+    here, following = rows[FEWEST - 1 : -1], rows[FEWEST:]
+    usable = here[(here >= first - 1) & (following - here <= horizon)]
+    # The last origins would have most of their horizon after the last reading.
+    whole = usable[usable + horizon < len(grid)]
+    usable = whole if len(whole) else usable
+    if not len(usable):
+        raise NotTrainable(
+            f"None of {len(rows)} readings is an origin to forecast {horizon} steps from: {FEWEST} must come "
+            "before it and one within the horizon after it. Give more readings or a shorter horizon."
+        )
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, origins).astype(int))]
+    placed: NDArray[np.int64] = chosen.astype(np.int64)
+    return placed
+
+
+def _forecast(
+    graded: Forecaster | ForecasterParameters, grid: TimeGrid, origin: int, horizon: int, width: float
+) -> pd.DataFrame:
+    slots = np.flatnonzero(grid.known[: origin + 1])
+    known = pd.Series(grid.values[slots], index=as_times(grid.start + grid.step * slots))
+    if isinstance(graded, Forecaster):
+        steps = grid.start + grid.step * (origin + np.arange(1, horizon + 1))
+        return graded.predict(as_times(steps), history=known)
+    forecaster = Forecaster(graded, interval_width=width, step=timedelta(seconds=grid.step))
+    return forecaster.fit(known.index, known.to_numpy()).forecast(horizon)
+
+
+def _beside_naive(
+    grid: TimeGrid, origins: NDArray[np.int64], truth: Floats, mae: float, scale: float
+) -> dict[str, float]:
+    horizon = truth.shape[1]
+    errors = [
+        float(np.nanmean(np.abs(naive.forecast(grid, origins, horizon) - truth)))
+        for naive in naives(grid).values()
+    ]
+    best = min(errors)
+    return {
+        "naive_mae": best,
+        "naive_mase": best / scale if scale > 0 else float("nan"),
+        "skill": 1 - mae / best if best > 0 else 0.0,
+        "origins": float(len(origins)),
+    }
+
+
+def _after(grid: TimeGrid, origin: int, horizon: int) -> Floats:
+    padded = np.full(horizon, np.nan)
+    found = grid.values[origin + 1 : origin + 1 + horizon]
+    padded[: len(found)] = found
+    return padded

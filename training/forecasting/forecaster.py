@@ -1,0 +1,235 @@
+"""The forecaster of one sensor: Prophet, an autoregression behind it, and intervals that cover what they say.
+
+Knows how to learn from readings, renew its state by newer ones, forecast and be kept in files. Where its own
+rehearsal finds nothing better than a naive forecast it serves that one, under that one's name (`method`).
+Leaves the choice of its parameters to `forecaster_tuning` and the judging to `backtest`.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from training.errors import DataError, NotTrainable
+from training.forecasting import serialization
+from training.forecasting.fitted_forecaster import Fitted, forecast_at, learn
+from training.forecasting.parameters import ForecasterParameters
+from training.forecasting.prophet_model import genuine
+from training.forecasting.structures import Wanted
+from training.forecasting.summary import components_of, held_out_metrics, summary_of
+from training.forecasting.time_grid import Floats, TimeGrid, as_times, epoch_seconds, grid_of
+
+if TYPE_CHECKING:
+    from prophet import Prophet
+
+MINIMUM = 10  # readings below which nothing can be rehearsed; the platform itself asks for 50
+LONGEST = 20_000  # slots learned from: two years of hours, ten weeks of 5 minutes
+
+
+class Forecaster:
+    """Forecasts of one sensor, from irregular and gappy readings as they come.
+
+    >>> times = pd.date_range("2026-01-01", periods=240, freq="h")
+    >>> values = 20 + np.sin(2 * np.pi * times.hour.to_numpy() / 24)
+    >>> Forecaster().fit(times, values).forecast(6)["forecasted_values"].round(1).tolist()
+    [20.0, 20.3, 20.5, 20.7, 20.9, 21.0]
+    """
+
+    def __init__(
+        self,
+        parameters: ForecasterParameters | None = None,
+        *,
+        interval_width: float = 0.95,
+        yearly_seasonality: Wanted = "auto",
+        weekly_seasonality: Wanted = "auto",
+        daily_seasonality: Wanted = "auto",
+        step: timedelta | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0 < interval_width < 1:
+            raise DataError(
+                f"interval_width is {interval_width}; it is a share between 0 and 1, such as 0.95."
+            )
+        self.parameters = parameters or ForecasterParameters()
+        self.interval_width = interval_width
+        self.seasonalities: dict[str, Wanted] = {
+            "yearly": yearly_seasonality,
+            "weekly": weekly_seasonality,
+            "daily": daily_seasonality,
+        }
+        self.step = step
+        self.seed = seed  # nothing here is drawn by chance; kept so that both kinds are made alike
+        self._fitted: Fitted | None = None
+
+    def fit(self, timestamps: Any, values: ArrayLike) -> "Forecaster":
+        """Learn from readings in any order; those that are no finite number are gaps.
+
+        Raises:
+            NotTrainable: fewer than 10 readings, or all at one time.
+        """
+        times, numbers = finite_readings(timestamps, values)
+        grid = grid_of(times, numbers, step=self.step, slots=LONGEST)
+        if (usable := int(grid.known.sum())) < MINIMUM:
+            raise NotTrainable(
+                f"{usable} usable readings in the last {len(grid)} steps of {grid.step:g} s; "
+                f"a forecaster needs at least {MINIMUM}, better 50."
+            )
+        self._fitted = learn(grid, self.parameters, self.seasonalities)
+        return self
+
+    @property
+    def fitted(self) -> Fitted:
+        """What was learned.
+
+        Raises:
+            NotTrainable: nothing yet.
+        """
+        if self._fitted is None:
+            raise NotTrainable("This forecaster has learned nothing yet; call fit(timestamps, values) first.")
+        return self._fitted
+
+    @property
+    def method(self) -> str:
+        """What is served: "prophet", or the name of the naive forecast that nothing beat."""
+        return self.fitted.method
+
+    @property
+    def skill(self) -> float:
+        """1 - error / error of the best naive, over rolling origins; not above 0 where a naive is served."""
+        return self.fitted.skill
+
+    @property
+    def step_seconds(self) -> float:
+        """The distance between two forecasts."""
+        return self.fitted.state.step
+
+    def forecast(self, periods: int, *, history: pd.Series | None = None) -> pd.DataFrame:
+        """The next `periods` steps after the newest reading known, be it of the training or of `history`."""
+        state = self._state(history)
+        steps = np.arange(1, periods + 1, dtype=np.float64)
+        return self._frame(state, state.last + state.step * steps)
+
+    def predict(self, times: pd.DatetimeIndex, *, history: pd.Series | None = None) -> pd.DataFrame:
+        """Forecasts at any times, in the order asked.
+
+        A time up to the newest reading gets what was forecast one step before it; a time before the readings
+        that are kept gets Prophet's course.
+        """
+        return self._frame(self._state(history), epoch_seconds(pd.DatetimeIndex(times)))
+
+    def forecast_with_history(self, periods: int) -> pd.DataFrame:
+        """The readings kept, each with what was forecast one step before it, then the next `periods` steps.
+
+        The column `actual_values` holds the readings; it is empty in gaps and in the future.
+        """
+        state = self._state(None)
+        slots = np.arange(len(state) + periods)
+        frame = self._frame(state, state.start + state.step * slots)
+        frame["actual_values"] = np.concatenate((state.values, np.full(periods, np.nan)))
+        return frame
+
+    def forecast_summary(self, periods: int = 24) -> dict[str, Any]:
+        """Direction, change, volatility, least and greatest of the next `periods` steps."""
+        return summary_of(self.forecast(periods), self.fitted.state, method=self.method, skill=self.skill)
+
+    def calculate_metrics(self) -> dict[str, Any]:
+        """MAPE, RMSE, MAE, MASE and coverage on the last tenth of the readings kept, fitted without them."""
+        return held_out_metrics(
+            self.fitted.state, self.parameters, self.seasonalities, interval_width=self.interval_width
+        )
+
+    def get_components(self) -> dict[str, pd.DataFrame]:
+        """Prophet's parts: the trend over the readings kept, and one turn of each season it has."""
+        return components_of(self.fitted)
+
+    def prophet(self) -> "Prophet":
+        """The library's own object of the first structure, for its plots and tools."""
+        state = self.fitted.state
+        seconds = state.start + state.step * np.flatnonzero(state.known)
+        return genuine(self.fitted.members[0].curve, seconds, state.values[state.known])
+
+    def save(self, folder: Path) -> None:
+        """Write `forecaster.json` and, for plain Prophet to load, `prophet.json`, `prophet-2.json`, ..."""
+        settings = serialization.Settings(
+            self.parameters,
+            self.interval_width,
+            self.seasonalities,
+            self.seed,
+            self.step.total_seconds() if self.step else None,
+        )
+        serialization.write(settings, self.fitted, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Forecaster":
+        """Read what `save` wrote.
+
+        Raises:
+            UntrustedModel: a file is missing, cut short or not ours.
+        """
+        settings, fitted = serialization.read(folder)
+        forecaster = cls(
+            settings.parameters,
+            interval_width=settings.interval_width,
+            yearly_seasonality=settings.seasonalities["yearly"],
+            weekly_seasonality=settings.seasonalities["weekly"],
+            daily_seasonality=settings.seasonalities["daily"],
+            step=timedelta(seconds=settings.step) if settings.step else None,
+            seed=settings.seed,
+        )
+        forecaster._fitted = fitted
+        return forecaster
+
+    def _state(self, history: pd.Series | None) -> TimeGrid:
+        state = self.fitted.state
+        if history is None or not len(history):
+            return state
+        seconds = epoch_seconds(pd.DatetimeIndex(history.index))
+        values = history.to_numpy(dtype=np.float64)
+        return state.followed_by(seconds, values, slots=self.fitted.memory)
+
+    def _frame(self, state: TimeGrid, seconds: Floats) -> pd.DataFrame:
+        fitted = self.fitted
+        values = forecast_at(fitted, state, seconds)
+        steps = (seconds - state.last) / state.step
+        stretch = fitted.stretch(state) if (steps > 0).any() else 1.0
+        stretched = np.where(steps > 0, stretch, 1.0)
+        lower, upper = fitted.bands.around(values, steps, self.interval_width, stretch=stretched)
+        return pd.DataFrame(
+            {
+                "timestamps": as_times(seconds),
+                "forecasted_values": values,
+                "lower_bound": lower,
+                "upper_bound": upper,
+                "trend": fitted.trend(seconds),
+            }
+        )
+
+
+def create_forecaster(
+    interval_width: float = 0.95,
+    yearly_seasonality: Wanted = "auto",
+    weekly_seasonality: Wanted = "auto",
+    daily_seasonality: Wanted = "auto",
+) -> Forecaster:
+    """A forecaster at its defaults, as the original system made one."""
+    return Forecaster(
+        interval_width=interval_width,
+        yearly_seasonality=yearly_seasonality,
+        weekly_seasonality=weekly_seasonality,
+        daily_seasonality=daily_seasonality,
+    )
+
+
+def finite_readings(timestamps: Any, values: ArrayLike) -> tuple[pd.DatetimeIndex, Floats]:
+    """Naive UTC times and finite values, each with its other, in the order given."""
+    times = pd.DatetimeIndex(timestamps)
+    if times.tz is not None:
+        times = times.tz_convert("UTC").tz_localize(None)
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(times) != len(numbers):
+        raise DataError(f"{len(times)} timestamps came with {len(numbers)} values; each value needs its own.")
+    keep = np.isfinite(numbers) & times.notna()
+    return times[keep], numbers[keep]

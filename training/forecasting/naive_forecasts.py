@@ -1,0 +1,71 @@
+"""The forecasts anyone can make without a model: the last reading, or the reading one season ago.
+
+Knows slots and gaps. They are candidates beside Prophet, and the yardstick of its skill.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.forecasting.time_grid import DAY, Floats, TimeGrid
+
+DAILY, LAST = "seasonal naive (daily)", "last value"
+SEASONS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
+
+
+@dataclass(frozen=True)
+class Naive:
+    """Repeat the last reading (`season` 1), or the last season of so many slots."""
+
+    name: str
+    season: int
+
+    @property
+    def memory(self) -> int:
+        """How many slots of readings a forecast looks at; some to spare for gaps."""
+        return 3 * self.season + 64
+
+    def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+        """The next values after each origin slot: one row an origin, one column a step.
+
+        A slot that is missing one season ago is taken from the season before, else from the last reading.
+        """
+        last = _carried(grid.values)[origins]
+        if self.season == 1:
+            return np.repeat(last[:, None], horizon, axis=1)
+        steps = np.arange(1, horizon + 1)
+        cycles = -(-steps // self.season)
+        earlier = origins[:, None] + steps - cycles * self.season
+        repeated = _carried_by_season(grid.values, self.season)[np.maximum(earlier, 0)]
+        repeated[earlier < 0] = np.nan
+        return np.where(np.isnan(repeated), last[:, None], repeated)
+
+
+def naives(grid: TimeGrid) -> dict[str, Naive]:
+    """The naive forecasts that a history supports, by name: a season must have come round twice."""
+    turns = {name: round(length / grid.step) for name, length in SEASONS.items()}
+    seasonal = {
+        f"seasonal naive ({name})": turn for name, turn in turns.items() if 2 <= turn <= len(grid) / 2
+    }
+    return {name: Naive(name, turn) for name, turn in {LAST: 1, **seasonal}.items()}
+
+
+def _carried(values: Floats) -> Floats:
+    """Each slot's latest reading; before the first, the first."""
+    known = ~np.isnan(values)
+    first = int(np.argmax(known))
+    latest = np.maximum.accumulate(np.where(known, np.arange(len(values)), first))
+    carried: Floats = values[latest]
+    return carried
+
+
+def _carried_by_season(values: Floats, season: int) -> Floats:
+    """Each slot's latest reading at the same place of the season; NaN where there was none."""
+    cycles = -(-len(values) // season)
+    padded = np.full(cycles * season, np.nan)
+    padded[: len(values)] = values
+    table = padded.reshape(cycles, season)
+    latest = np.maximum.accumulate(np.where(np.isnan(table), 0, np.arange(cycles)[:, None]), axis=0)
+    carried: Floats = np.take_along_axis(table, latest, axis=0).ravel()[: len(values)]
+    return carried

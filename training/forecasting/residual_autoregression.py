@@ -1,0 +1,156 @@
+"""An autoregression on what Prophet leaves: how long today's departure from the usual course lasts.
+
+Knows lags, gaps and stability. Does not know whose residuals these are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.signal import lfilter
+
+from training.forecasting.time_grid import Floats
+
+ROWS = 4000  # the latest residuals suffice for fifty weights
+
+
+@dataclass(frozen=True)
+class Autoregression:
+    """The next residual as a weighted sum of earlier ones; `carry` is what a gap leaves of one per slot."""
+
+    lags: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    carry: float = 0.0
+
+    @property
+    def memory(self) -> int:
+        """How many earlier residuals a forecast looks at."""
+        return max(self.lags, default=1)
+
+    def fill(self, residuals: Floats) -> Floats:
+        """Gaps filled with the last residual before them, fading; the start with zeros. Looks back only."""
+        known = ~np.isnan(residuals)
+        slots = np.arange(len(residuals))
+        latest = np.maximum.accumulate(np.where(known, slots, -1))
+        faded = residuals[np.maximum(latest, 0)] * self.carry ** (slots - latest)
+        return np.where(latest >= 0, faded, 0.0)
+
+    def forecast(self, residuals: Floats, origins: NDArray[np.int64], horizon: int) -> Floats:
+        """The next residuals after each origin slot: one row an origin, one column a step."""
+        memory = self.memory
+        filled = np.concatenate((np.zeros(memory), self.fill(residuals)))
+        paths = np.zeros((memory + horizon, len(origins)))
+        paths[:memory] = filled[origins + 1 + np.arange(memory)[:, None]]
+        if self.lags:
+            back, weights = np.array(self.lags), np.array(self.weights)
+            for row in range(memory, memory + horizon):
+                paths[row] = weights @ paths[row - back]
+        else:
+            paths[memory:] = 0.0
+        return paths[memory:].T
+
+
+def fit_autoregression(residuals: Floats, *, most: int, seasonal: Sequence[int] = ()) -> Autoregression:
+    """Choose the order by BIC, up to `most`; `seasonal` lags join with their neighbours where BIC wants them.
+
+    With too few residuals for their number the lags are cut; without any the answer is no autoregression.
+    """
+    known = ~np.isnan(residuals[-ROWS:])
+    most = min(most, int(known.sum()) // 8)
+    if most < 1:
+        return Autoregression()
+    residuals = _tamed(residuals[-ROWS:])
+    carry = _carry(residuals)
+    if carry == 0.0:
+        return Autoregression()
+    filled = Autoregression(carry=carry).fill(residuals)
+    joined = [lag for season in seasonal for lag in (season - 1, season, season + 1) if lag > most]
+    lags = np.array([*range(1, most + 1), *[lag for lag in joined if lag < 0.6 * len(residuals)]])
+    rows = np.flatnonzero(known[1:] & known[:-1]) + 1
+    rows = rows[rows >= min(lags.max(), len(residuals) // 2)]
+    if len(rows) < 4 * len(lags):
+        lags = lags[: max(1, len(rows) // 4)]
+    padded = np.concatenate((np.zeros(lags.max()), filled))
+    design = padded[(rows + lags.max())[:, None] - lags]
+    weights = _by_bic(design, residuals[rows], most=most)
+    kept = np.flatnonzero(weights)
+    if not len(kept):
+        return Autoregression()
+    stable = _stabilised(lags[kept], weights[kept])
+    return Autoregression(tuple(int(lag) for lag in lags[kept]), tuple(float(w) for w in stable), carry)
+
+
+def _by_bic(design: Floats, target: Floats, *, most: int) -> Floats:
+    """Weights of the best leading columns, with or without those from `most` on; zero elsewhere."""
+    rows, width = design.shape
+    gram = design.T @ design
+    gram.flat[:: width + 1] += 1e-6 * np.trace(gram) / width + 1e-300
+    moments = design.T @ target
+    power = float(target @ target)
+    factor = cholesky(gram, check_finite=False)
+    left = power - np.cumsum(solve_triangular(factor, moments, trans="T", check_finite=False) ** 2)
+    size = np.arange(1, width + 1)
+    criterion = rows * np.log(np.maximum(left, 1e-12 * power) / rows) + size * np.log(rows)
+    order = int(np.argmin(criterion[:most])) + 1
+    chosen = np.arange(order)
+    if width > most:
+        wide = np.concatenate((chosen, np.arange(most, width)))
+        joint = _ridge(gram, moments, wide)
+        found = power - moments[wide] @ joint
+        if rows * np.log(max(found, 1e-12 * power) / rows) + len(wide) * np.log(rows) < criterion[order - 1]:
+            return _spread(joint, wide, width)
+    return _spread(_ridge(gram, moments, chosen), chosen, width)
+
+
+def _ridge(gram: Floats, moments: Floats, columns: NDArray[np.int64]) -> Floats:
+    factor = cholesky(gram[np.ix_(columns, columns)], check_finite=False)
+    weights: Floats = cho_solve((factor, False), moments[columns], check_finite=False)
+    return weights
+
+
+def _spread(weights: Floats, columns: NDArray[np.int64], width: int) -> Floats:
+    spread = np.zeros(width)
+    spread[columns] = weights
+    return spread
+
+
+def _tamed(residuals: Floats) -> Floats:
+    """Spikes cut to half again the range of all but one in a hundred.
+
+    Two readings of 600 among 4,000 near 210 gave weights of 1.2, -1.3, 1.3, -1.3 and a forecast that swung
+    by 250.
+    """
+    ordered = np.sort(residuals[~np.isnan(residuals)])
+    # As np.quantile has it, in half the time that its generality takes.
+    low, high = np.interp(np.array([0.005, 0.995]) * (len(ordered) - 1), np.arange(len(ordered)), ordered)
+    margin = 0.5 * (high - low)
+    return np.clip(residuals, low - margin, high + margin)
+
+
+def _carry(residuals: Floats) -> float:
+    """The residuals' correlation with the one before, in [0, 0.999]."""
+    pairs = ~np.isnan(residuals[1:]) & ~np.isnan(residuals[:-1])
+    before, after = residuals[:-1][pairs], residuals[1:][pairs]
+    power = float(before @ before)
+    return float(np.clip(before @ after / power, 0.0, 0.999)) if power > 0 else 0.0
+
+
+def _stabilised(lags: NDArray[np.int64], weights: Floats) -> Floats:
+    """Pull the weights in until an impulse fades instead of growing."""
+    longest = int(lags.max())
+    impulse = np.zeros(4 * longest + 400)
+    impulse[0] = 1.0
+    quarter = len(impulse) // 4
+    # A weight of 1.0005 on one lag is a random walk that was measured so, and must stay near one.
+    pull = 1 - min(0.002, 0.5 / longest)
+    for _ in range(100):
+        recursion = np.zeros(longest + 1)
+        recursion[0] = 1.0
+        recursion[lags] = -weights
+        echo = np.abs(lfilter([1.0], recursion, impulse))
+        if echo[-quarter:].max() <= echo[quarter : 2 * quarter].max():
+            break
+        weights = weights * pull**lags
+    return weights

@@ -1,0 +1,117 @@
+"""A forecaster's folder: genuine Prophets as Prophet writes them, and one plain JSON for the rest.
+
+Knows the files' names and what must be in them. Every number that is read is checked to be one; nothing is
+unpickled and Prophet itself is not needed to read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.artifacts.model_files import check_layout, read_json, write_json
+from training.errors import UntrustedModel
+from training.forecasting.file_validation import check_sound
+from training.forecasting.fitted_forecaster import Fitted
+from training.forecasting.intervals import Bands
+from training.forecasting.naive_forecasts import Naive
+from training.forecasting.parameters import ForecasterParameters
+from training.forecasting.prophet_json import curve_of, curve_to_json
+from training.forecasting.residual_autoregression import Autoregression
+from training.forecasting.structures import Member
+from training.forecasting.time_grid import TimeGrid
+
+VERSION = 1  # of the layout
+MAIN = "forecaster.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a forecaster was made."""
+
+    parameters: ForecasterParameters
+    interval_width: float
+    seasonalities: Mapping[str, Any]
+    seed: int
+    step: float | None  # seconds, where it was given
+
+
+def write(settings: Settings, fitted: Fitted, folder: Path) -> None:
+    """Write `prophet.json`, `prophet-2.json`, ... and `forecaster.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = fitted.state.known
+    seconds = (fitted.state.days * 86_400.0)[known]
+    for number, member in enumerate(fitted.members, start=1):
+        text = curve_to_json(member.curve, seconds, fitted.state.values[known])
+        (folder / _prophet_name(number)).write_text(text, encoding="utf-8")
+    write_json(
+        {
+            "version": VERSION,
+            "settings": asdict(settings) | {"parameters": settings.parameters.to_json()},
+            "state": {
+                "start": fitted.state.start,
+                "step": fitted.state.step,
+                "values": [None if np.isnan(v) else float(v) for v in fitted.state.values],
+            },
+            "autoregressions": [asdict(member.autoregression) for member in fitted.members],
+            "shares": list(fitted.shares),
+            "naives": [asdict(naive) for naive in fitted.naives],
+            "range": [fitted.lowest, fitted.highest],
+            "bands": fitted.bands.to_json(),
+            "skill": fitted.skill,
+            "rows": fitted.rows,
+        },
+        folder / MAIN,
+    )
+
+
+def read(folder: Path) -> tuple[Settings, Fitted]:
+    """Read what `write` wrote.
+
+    Raises:
+        UntrustedModel: a file is missing, cut short or not ours.
+    """
+    content = read_json(folder / MAIN)
+    check_layout(content.get("version"), VERSION, name=MAIN)
+    try:
+        settings, fitted = _settings(content), _fitted(content, folder)
+        check_sound(fitted)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise UntrustedModel(f"{MAIN} is no forecaster of ours: {error!r}. Retrain this sensor.") from error
+    return settings, fitted
+
+
+def _settings(content: Mapping[str, Any]) -> Settings:
+    written = dict(content["settings"])
+    return Settings(**written | {"parameters": ForecasterParameters.from_json(written["parameters"])})
+
+
+def _fitted(content: Mapping[str, Any], folder: Path) -> Fitted:
+    state = content["state"]
+    values = np.array([np.nan if v is None else v for v in state["values"]], dtype=np.float64)
+    members = tuple(
+        Member(curve_of(read_json(folder / _prophet_name(number))), _autoregression(written))
+        for number, written in enumerate(content["autoregressions"], start=1)
+    )
+    return Fitted(
+        state=TimeGrid(float(state["start"]), float(state["step"]), values),
+        members=members,
+        shares=tuple(float(share) for share in content["shares"]),
+        naives=tuple(Naive(str(n["name"]), int(n["season"])) for n in content["naives"]),
+        lowest=float(content["range"][0]),
+        highest=float(content["range"][1]),
+        bands=Bands.from_json(content["bands"]),
+        skill=float(content["skill"]),
+        rows=int(content["rows"]),
+    )
+
+
+def _autoregression(written: Mapping[str, Any]) -> Autoregression:
+    lags = tuple(int(lag) for lag in written["lags"])
+    return Autoregression(lags, tuple(float(w) for w in written["weights"]), float(written["carry"]))
+
+
+def _prophet_name(number: int) -> str:
+    return "prophet.json" if number == 1 else f"prophet-{number}.json"

@@ -1,0 +1,165 @@
+"""What a forecaster is made of: Prophets with an autoregression on their residuals.
+
+Knows one structure's settings and how to fit it to any stretch of a history, cheaply for many stretches and
+many structures (`History` keeps the running sums they share). Leaves choosing among them to others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import NotTrainable
+from training.forecasting.gram_fit import Columns, DesignSums
+from training.forecasting.naive_forecasts import SEASONS
+from training.forecasting.prophet_model import Curve, Priors, fit_curve
+from training.forecasting.residual_autoregression import ROWS, Autoregression, fit_autoregression
+from training.forecasting.seasonality import PERIODS, Season, fourier_columns, highest_order, supported
+from training.forecasting.time_grid import Floats, TimeGrid
+
+FEWEST = 30  # readings that a halved history keeps
+
+Wanted = Literal["auto"] | bool
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One Prophet's settings and those of the autoregression behind it."""
+
+    growth: Literal["flat", "linear"] = "flat"
+    changepoint_scale: float = 0.05
+    season_scale: float = 1.0
+    halvings: int = (
+        0  # it learns from the latest half, quarter, eighth, ... of the readings; 0 means from all
+    )
+    daily: int = 6  # harmonics; fewer where the step cannot show them, none where the history cannot
+    weekly: int = 6
+    yearly: int = 4
+    lags: int = 48  # the most that BIC may choose; 0 means no autoregression
+    seasonal_lags: bool = True  # yesterday's and last week's residuals too, where BIC wants them
+
+    def orders(self) -> dict[str, int]:
+        """Harmonics by season."""
+        return {"daily": self.daily, "weekly": self.weekly, "yearly": self.yearly}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fitted structure."""
+
+    curve: Curve
+    autoregression: Autoregression
+
+    @property
+    def memory(self) -> int:
+        """How many slots of readings a forecast looks at."""
+        return self.autoregression.memory
+
+    def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+        """The next values after each origin slot: one row an origin, one column a step."""
+        if not len(origins):
+            return np.zeros((0, horizon))
+        begin, end = self._remembered_from(grid, int(origins.min())), int(origins.max()) + 1
+        course = self.curve.at(grid.start + grid.step * np.arange(begin, end + horizon))
+        ahead = np.arange(1, horizon + 1)
+        residuals = grid.values[begin:end] - course[: end - begin]
+        left = self.autoregression.forecast(residuals, origins - begin, horizon)
+        paths: Floats = course[(origins - begin)[:, None] + ahead] + left
+        return paths
+
+    def _remembered_from(self, grid: TimeGrid, origin: int) -> int:
+        """The slot from which on all is known that a forecast from this origin, or a later one, looks at.
+
+        Where memory begins with a gap, the reading before the gap still counts.
+        """
+        first = max(0, origin - self.memory + 1)
+        known = np.flatnonzero(grid.known[: first + 1])
+        return int(known[-1]) if len(known) else first
+
+
+@dataclass(frozen=True)
+class History:
+    """One sensor's readings with the sums that every fit on them shares.
+
+    `wanted` says per season whether it is taken always, never, or where a stretch is long enough for it.
+    """
+
+    grid: TimeGrid
+    most: Mapping[str, int]  # harmonics to prepare for, by season
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    _taken: dict[tuple[str, int, int], bool] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def for_structures(
+        cls, grid: TimeGrid, structures: Sequence[Structure], wanted: Mapping[str, Wanted]
+    ) -> "History":
+        """Prepare for just these structures."""
+        most = {name: max((s.orders()[name] for s in structures), default=0) for name in PERIODS}
+        return cls(grid, most, wanted)
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The slots that hold a reading."""
+        return np.flatnonzero(self.grid.known)
+
+    @cached_property
+    def offered(self) -> tuple[Season, ...]:
+        """Every season some stretch could take, at its highest order."""
+        days = self.grid.days[self.rows]
+        return tuple(
+            Season(name, min(self.most[name], highest_order(name, step=self.grid.step)))
+            for name in PERIODS
+            if self.most.get(name) and self._takes(name, days)
+        )
+
+    @cached_property
+    def sums(self) -> DesignSums:
+        """Running sums over the readings, in order of time."""
+        days = self.grid.days[self.rows]
+        return DesignSums(days, fourier_columns(days, self.offered))
+
+    def fit(self, structure: Structure, end: int) -> Member:
+        """Fit a structure to the readings before slot `end`."""
+        last = int(np.searchsorted(self.rows, end))
+        if last < 3:
+            raise NotTrainable(f"{last} readings are not enough to fit; a forecaster needs 50.")
+        first = max(0, last - max(len(self.rows) >> structure.halvings, FEWEST))
+        seasons, columns = self._seasons(structure, first, last)
+        priors = Priors(structure.growth, structure.changepoint_scale, structure.season_scale)
+        values = self.grid.values[self.rows]
+        curve = fit_curve(self.sums, values, first, last, priors=priors, seasons=seasons, columns=columns)
+        begin = max(int(self.rows[first]), end - ROWS)
+        return Member(curve, self._autoregression(structure, curve, begin, end))
+
+    def _autoregression(self, structure: Structure, curve: Curve, begin: int, end: int) -> Autoregression:
+        if not structure.lags:
+            return Autoregression()
+        step = self.grid.step
+        seconds = self.grid.start + step * np.arange(begin, end)
+        seasonal = [round(season / step) for season in SEASONS.values()] if structure.seasonal_lags else []
+        residuals = self.grid.values[begin:end] - curve.at(seconds)
+        return fit_autoregression(residuals, most=structure.lags, seasonal=seasonal)
+
+    def _seasons(self, structure: Structure, first: int, last: int) -> tuple[tuple[Season, ...], Columns]:
+        orders = structure.orders()
+        taken, columns, begin = [], [], 0
+        for season in self.offered:
+            order = min(orders[season.name], season.order)
+            if order and self._takes_between(season.name, first, last):
+                taken.append(Season(season.name, order))
+                columns.append(np.arange(begin, begin + 2 * order))
+            begin += 2 * season.order
+        return tuple(taken), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
+
+    def _takes_between(self, name: str, first: int, last: int) -> bool:
+        stretch = (name, first, last)
+        if stretch not in self._taken:
+            self._taken[stretch] = self._takes(name, self.sums.t[first:last])
+        return self._taken[stretch]
+
+    def _takes(self, name: str, days: Floats) -> bool:
+        wanted = self.wanted.get(name, "auto")
+        return supported(name, days, step=self.grid.step) if wanted == "auto" else wanted

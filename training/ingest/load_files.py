@@ -1,0 +1,90 @@
+"""Loading files of readings: every row accepted, corrected or refused with a reason.
+
+Knows the files of one load, and that one bad file does not stop the others. A file's rows are the matter of
+`loading`; `verdicts` holds the report.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from training.data.readings import ReadingStore
+from training.data.sensors import Fleet
+from training.errors import ConfigurationError, UnreadableFile
+from training.ingest.layouts import Layout
+from training.ingest.load_report import LoadReport, Tally
+from training.ingest.load_session import Loader
+from training.ingest.refused_rows import RefusedRows
+from training.ingest.row_validation import IngestSettings, Judge
+from training.ingest.table_files import open_table
+from training.settings import load
+
+Progress = Callable[[int, int, int], None]  # rows done, bytes done, bytes in all files
+
+
+def load_files(
+    paths: Sequence[Path],
+    store: ReadingStore,
+    *,
+    now: datetime,
+    fleet: Fleet | None = None,
+    settings: IngestSettings | None = None,
+    layout: Layout | None = None,
+    strict: bool = False,
+    replace: bool = False,
+    refused_to: Path | None = None,
+    progress: Progress | None = None,
+) -> LoadReport:
+    """Load CSV, CSV.gz or Parquet files into the store; loading one again changes nothing.
+
+    `strict` refuses unknown sensors, which are created otherwise. With `replace`, a value that contradicts
+    the stored one takes its place. `refused_to` is a CSV file for the refused rows, in a form that loads once
+    they are put right. A file that cannot be read is named in the report, and the others are loaded.
+
+    Raises:
+        ConfigurationError: a setting or the layout cannot be meant.
+        StoreError: the database is away, locked or full. What was loaded before is kept: load again.
+    """
+    if refused_to is not None and refused_to.resolve() in {path.resolve() for path in paths}:
+        raise ConfigurationError(f"Refused rows would overwrite {refused_to}, which is to be loaded.")
+    settings = settings or load(IngestSettings)
+    layout = layout or Layout()
+    fleet = Fleet.of(store.engine) if fleet is None else fleet
+    zone = _zone(layout.zone or settings.zone)
+    judge = Judge(settings, fleet, now, zone, pattern=layout.stamps, strict=strict)
+    started = time.perf_counter()
+    with RefusedRows(refused_to) as refused:
+        loader = Loader(store, judge, Tally(settings.examples), refused, set(fleet), replace=replace)
+        _load_each(loader, paths, layout, progress or _silent)
+    return loader.tally.report(files=len(paths), seconds=time.perf_counter() - started)
+
+
+def _load_each(loader: Loader, paths: Sequence[Path], layout: Layout, progress: Progress) -> None:
+    sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
+    for number, path in enumerate(paths):
+        before = sum(sizes[:number])
+        try:
+            with path.open("rb") as raw:
+                table = open_table(path, layout, raw)
+                for _ in loader.load(table, layout):
+                    progress(loader.tally.rows, before + table.bytes_done, sum(sizes))
+        except UnreadableFile as error:
+            loader.tally.unreadable[str(path)] = str(error)
+        except OSError as error:
+            loader.tally.unreadable[str(path)] = f"{path} cannot be opened: {error.strerror or error}."
+        progress(loader.tally.rows, before + sizes[number], sum(sizes))
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigurationError(
+            f"There is no zone {name}; write UTC, or a name such as America/Sao_Paulo."
+        ) from error
+
+
+def _silent(_rows: int, _done: int, _total: int) -> None:
+    """What is told of progress to nobody."""

@@ -1,4 +1,0 @@
-"""The history of the schema, run by Alembic from `training.schema`.
-
-A new step is a file in `versions/`, written by hand; `schema.CURRENT` then names it.
-"""

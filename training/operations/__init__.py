@@ -1,0 +1,4 @@
+"""What the command line does beside training: overview, promotion and rollback, backup and restore.
+
+Reading order: `overview`, `promotion`, `backup`, `console`.
+"""

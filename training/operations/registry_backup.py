@@ -1,0 +1,85 @@
+"""MLflow's store in the home folder, copied while it is in use, and put into another folder.
+
+Knows `mlflow.db`, `mlartifacts/` and the four columns in which MLflow keeps whole paths. Leaves servers of
+MLflow to whoever runs them.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from training.artifacts.archive import ArchiveWriter
+from training.errors import BadArchive, RegistryError
+from training.registry.tracking import tracking_address
+from training.workspace import Workspace
+
+STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+# Where MLflow 3.17 writes absolute paths; a test moves a store and looks for the old path in every column.
+PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("model_versions", "source"),
+)
+
+
+def is_embedded(workspace: Workspace) -> bool:
+    """Whether MLflow lives in the home folder, and not behind a server."""
+    return tracking_address(folder=workspace.home) == f"sqlite:///{workspace.home / STORE}"
+
+
+def occupied(home: Path) -> Path | None:
+    """What stands where a store would be restored, or None."""
+    artifacts = home / ARTIFACTS
+    if artifacts.is_dir() and any(artifacts.iterdir()):
+        return artifacts
+    return home / STORE if _has_runs(home / STORE) else None
+
+
+def take_registry(home: Path, archive: ArchiveWriter, place: Path) -> None:
+    """The store as of one moment, then the files it speaks of; MLflow never changes a file it has written."""
+    copy = place / STORE
+    try:
+        with closing(sqlite3.connect(home / STORE)) as store, closing(sqlite3.connect(copy)) as target:
+            store.backup(target)
+    except sqlite3.Error as error:
+        raise RegistryError(f"cannot copy {home / STORE}: {error}. Run safeplan doctor.") from error
+    archive.add(f"mlflow/{STORE}", copy)
+    copy.unlink()
+    for path in sorted((home / ARTIFACTS).rglob("*")):
+        if path.is_file():
+            archive.add(f"mlflow/{ARTIFACTS}/{path.relative_to(home / ARTIFACTS).as_posix()}", path)
+
+
+def put_registry_back(source: Path, home: Path, old_artifacts: str) -> None:
+    """Move an extracted store into a home folder, its paths with it; the store itself comes last."""
+    if not (source / STORE).is_file():
+        raise BadArchive("The archive speaks of an embedded MLflow and holds none. Take another archive.")
+    rename_paths(source / STORE, old_artifacts, str(home / ARTIFACTS))
+    if (source / ARTIFACTS).is_dir():
+        (source / ARTIFACTS).replace(home / ARTIFACTS)
+    (source / STORE).replace(home / STORE)
+
+
+def rename_paths(store: Path, old: str, new: str) -> None:
+    """Let a store's addresses begin with another folder."""
+    with closing(sqlite3.connect(store)) as connection, connection:
+        for table, column in PATHS:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names are ours)
+                f"WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old), old),
+            )
+
+
+def _has_runs(store: Path) -> bool:
+    """Whether a store holds anything; looking at an address makes MLflow create an empty one."""
+    if not store.exists():
+        return False
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        return any(
+            name in tables and connection.execute(f"SELECT EXISTS (SELECT 1 FROM {name})").fetchone()[0]  # noqa: S608
+            for name in ("runs", "registered_models")
+        )

@@ -1,0 +1,155 @@
+"""All tables in Parquet files and back, on either database and from one to the other.
+
+Knows rows and column types. What the rows mean belongs to the stores.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    Table,
+    func,
+    insert,
+    select,
+    text,
+)
+
+from training.artifacts.archive import ArchiveReader, ArchiveWriter
+from training.errors import BadArchive
+from training.storage.columns import UtcTime, metadata
+from training.storage.database import leases, reading
+from training.storage.schema import CURRENT, bring_up_to_date, create_at
+from training.storage.store_errors import store_errors
+
+ROWS_AT_ONCE = 50_000
+# Who works on what just now means nothing in a restored installation.
+LEFT_OUT = frozenset({leases.name})
+
+
+def take_tables(engine: Engine, archive: ArchiveWriter, place: Path) -> dict[str, int]:
+    """Every table as of one moment, as `tables/<name>.parquet`; the rows of each."""
+    counts = {}
+    with reading(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        for table in _tables():
+            path = place / f"{table.name}.parquet"
+            counts[table.name] = _write(connection, table, path)
+            archive.add(f"tables/{table.name}.parquet", path)
+            path.unlink()
+    return counts
+
+
+def put_tables_back(
+    engine: Engine, archive: ArchiveReader, counts: dict[str, int], schema: str, place: Path
+) -> None:
+    """Fill empty tables of the schema the archive was made with, then bring them up to date; all or nothing.
+
+    Raises:
+        BadArchive: a table is not as the manifest says, or of a schema this program does not know.
+    """
+    with store_errors(engine.url), engine.execution_options(writes=True).begin() as connection:
+        if schema != CURRENT:
+            metadata.drop_all(connection)
+            connection.execute(text("DROP TABLE alembic_version"))
+            create_at(connection, schema)
+        found = MetaData()
+        found.reflect(connection)
+        for name, rows in counts.items():
+            if name not in found.tables:
+                raise BadArchive(f"The archive holds a table {name}, which schema {schema} does not have.")
+            path = place / f"{name}.parquet"
+            archive.extract_one(f"tables/{name}.parquet", path)
+            if _read(connection, found.tables[name], path) != rows:
+                raise BadArchive(
+                    f"The archive's table {name} does not have {rows:,} rows. Take another archive."
+                )
+            _go_on_counting(connection, found.tables[name])
+    bring_up_to_date(engine)
+
+
+def rows_held(engine: Engine) -> dict[str, int]:
+    """The rows of each table now."""
+    with reading(engine) as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in _tables()
+        }
+
+
+def _tables() -> list[Table]:
+    return [table for table in metadata.sorted_tables if table.name not in LEFT_OUT]
+
+
+def _write(connection: Connection, table: Table, path: Path) -> int:
+    schema = pa.schema([(column.name, _arrow_type(column)) for column in table.columns])
+    rows = 0
+    streamed = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE)
+    order = table.primary_key.columns
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for some in streamed.execute(select(table).order_by(*order)).partitions(ROWS_AT_ONCE):
+            writer.write_table(_as_arrow(some, table, schema))
+            rows += len(some)
+    return rows
+
+
+def _as_arrow(rows: Sequence[Any], table: Table, schema: pa.Schema) -> pa.Table:
+    columns = [list(values) for values in zip(*rows, strict=True)]
+    for number, column in enumerate(table.columns):
+        if isinstance(column.type, JSON):
+            columns[number] = [None if one is None else json.dumps(one) for one in columns[number]]
+    return pa.table(
+        [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)], schema=schema
+    )
+
+
+def _arrow_type(column: Column[Any]) -> pa.DataType:
+    kind = column.type
+    if isinstance(kind, UtcTime):
+        return pa.timestamp("us")
+    if isinstance(kind, Boolean):
+        return pa.bool_()
+    if isinstance(kind, Integer):
+        return pa.int64()
+    if isinstance(kind, Double | Float):
+        return pa.float64()
+    return pa.string()
+
+
+def _read(connection: Connection, table: Table, path: Path) -> int:
+    """Insert a file's rows; how many they were."""
+    as_json = [column.name for column in table.columns if isinstance(column.type, JSON)]
+    rows = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            some = batch.to_pylist()
+            for row in some:
+                row.update({name: json.loads(row[name]) for name in as_json if row[name] is not None})
+            if some:
+                connection.execute(insert(table), some)
+            rows += len(some)
+    return rows
+
+
+def _go_on_counting(connection: Connection, table: Table) -> None:
+    """Let PostgreSQL number new rows behind those that came with their numbers; SQLite does so by itself."""
+    counted = table.autoincrement_column
+    if counted is None or connection.dialect.name != "postgresql":
+        return
+    sequence = connection.execute(select(func.pg_get_serial_sequence(table.name, counted.name))).scalar()
+    newest = connection.execute(select(func.max(counted))).scalar()
+    if sequence is not None and newest is not None:
+        connection.execute(select(func.setval(sequence, newest)))

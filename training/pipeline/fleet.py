@@ -1,0 +1,257 @@
+"""Many sensors: parallel, resumable, and one bad sensor never stops the rest.
+
+Knows the order of a retraining: hand sensors to workers, record their candidates one after the other, each
+ending in one outcome. Learning is `fit`'s, writing is `recording`'s, parent runs are `retraining`'s.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from training.common.users import user
+from training.data.sensors import Sensor
+from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
+from training.kinds import Engine, Kind
+from training.outcomes import FAILED, Outcome
+from training.pipeline.fit import Assignment, Candidate, Incumbent, Unchanged, fit
+from training.pipeline.parent_run import Retraining, adopt_or_open, close
+from training.pipeline.peer_models import Siblings
+from training.pipeline.plan import Plan
+from training.pipeline.ray_cluster import fit_on_cluster
+from training.pipeline.recording import PENDING, Recorder, read_iso, unchanged
+from training.pipeline.worker_pool import run_all
+from training.quality.maintenance_filter import without, works_on
+from training.registry.audit import PROMOTED, Deed, record
+from training.registry.model_registry import Version
+from training.registry.registry_snapshot import Key, Standing, Standings
+from training.storage.alert_verdicts import judged_alarms
+from training.storage.database import reading
+from training.storage.leases import lease
+from training.workspace import Workspace
+
+log = logging.getLogger("safeplan.training")
+
+Watcher = Callable[[Outcome], None]
+
+AT_ONCE = 20  # sensors whose standing is asked for together; nobody else trains them meanwhile
+
+
+def train_fleet(
+    workspace: Workspace,
+    sensors: Sequence[Sensor],
+    kinds: Sequence[Kind],
+    plan: Plan,
+    *,
+    as_of: datetime | None = None,
+    jobs: int = 0,
+    engine: Engine = Engine.LOCAL,
+    fresh: bool = False,
+    watch: Watcher = lambda _: None,
+) -> list[Outcome]:
+    """Train every sensor and kind; each ends in exactly one outcome, whatever happened to it.
+
+    `as_of` (naive UTC) is the moment to train as of: later readings are not seen. An interrupted retraining
+    of the same sensors with the same plan goes on as of its own moment and trains what is missing. `fresh`
+    trains also what has not changed. `jobs` 0 uses every core; a cluster's cores are all used.
+    """
+    retrainings = {
+        kind: adopt_or_open(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh)
+        for kind in dict.fromkeys(kinds)
+    }
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="safeplan-train-") as folder:
+        trainer = FleetTrainer(workspace, plan, retrainings, Path(folder), fresh=fresh)
+        for outcome in trainer.outcomes(sensors, engine, jobs or os.cpu_count() or 1):
+            outcomes.append(outcome)
+            if outcome.status == PROMOTED:
+                _write_down(workspace, outcome)
+            watch(outcome)
+    for kind, retraining in retrainings.items():
+        close(workspace, retraining, [outcome for outcome in outcomes if outcome.kind is kind])
+    return outcomes
+
+
+def _write_down(workspace: Workspace, outcome: Outcome) -> None:
+    who = f"{user()}, by the gate"
+    detail = {"gate": outcome.detail["gate"]}
+    deed = Deed(
+        datetime.now(UTC), who, PROMOTED, outcome.sensor_id, outcome.model or "", outcome.version, detail
+    )
+    record(workspace.engine, deed)
+
+
+class FleetTrainer:
+    """The state of one retraining while it runs."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        plan: Plan,
+        retrainings: dict[Kind, Retraining],
+        folder: Path,
+        *,
+        fresh: bool,
+    ) -> None:
+        self.workspace = workspace
+        self.plan = plan
+        self.retrainings = retrainings
+        self.folder = folder
+        self.fresh = fresh
+        self.recorder = Recorder(workspace.tracker, workspace.registry)
+        self.standings: dict[Key, Standing] = {}  # of those in a worker's hands
+        self.leases: dict[Key, ExitStack] = {}
+        with reading(workspace.engine) as connection:
+            self.verdicts = judged_alarms(connection)
+        self.refused: list[Outcome] = []  # those that never reached a worker
+
+    def outcomes(self, sensors: Sequence[Sensor], engine: Engine, jobs: int) -> Iterator[Outcome]:
+        """Train and record; outcomes come in the order they are known."""
+        assignments = self._assignments(sensors)
+        on_cluster = engine is Engine.RAY
+        learned = fit_on_cluster(assignments) if on_cluster else run_all(fit, assignments, jobs=jobs)
+        try:
+            for assignment, result in learned:
+                yield self._recorded(assignment, result)
+                yield from self._take_refused()
+            yield from self._take_refused()
+        finally:
+            for held in self.leases.values():
+                held.close()
+
+    def _assignments(self, sensors: Sequence[Sensor]) -> Iterator[Assignment]:
+        spans = self.workspace.readings.spans()
+        costliest = sorted(sensors, key=lambda sensor: -self._rows(spans, sensor))
+        known = Standings.now(self.workspace.registry, self.workspace.tracker)
+        siblings = Siblings(known, self.workspace.fleet.values(), self.workspace.model_cache)
+        kinds = list(self.retrainings)
+        for first in range(0, len(costliest), AT_ONCE):
+            chunk = costliest[first : first + AT_ONCE]
+            ours = [(sensor, kind) for sensor in chunk for kind in kinds if self._leased(sensor.id, kind)]
+            # Only now: whoever held the lease before may have registered a version.
+            standings = known.of([sensor.id for sensor in chunk], kinds)
+            for sensor, kind in ours:
+                try:
+                    assignment = self._assignment(sensor, kind, spans, standings[sensor.id, kind])
+                    assignment = replace(assignment, siblings=siblings.of(sensor, kind))
+                # A tag that was edited in the UI can make reading it raise anything; see `_recorded`.
+                except Exception as error:  # noqa: BLE001
+                    self._release(sensor.id, kind)
+                    self.refused.append(self._failed(sensor.id, kind, error))
+                else:
+                    yield assignment
+
+    def _leased(self, sensor_id: str, kind: Kind) -> bool:
+        held = ExitStack()
+        try:
+            held.enter_context(lease(self.workspace.engine, f"train {kind} {sensor_id}"))
+        except StoreError as error:
+            self.refused.append(self._failed(sensor_id, kind, error))
+            return False
+        self.leases[sensor_id, kind] = held
+        return True
+
+    def _rows(self, spans: pd.DataFrame, sensor: Sensor) -> int:
+        """How many readings a sensor's models would learn from: what its training costs."""
+        stored = int(spans["good"].get(sensor.id, 0))
+        return sum(min(stored, self.plan.window.rows(kind)) for kind in self.retrainings)
+
+    def _assignment(self, sensor: Sensor, kind: Kind, spans: pd.DataFrame, standing: Standing) -> Assignment:
+        if sensor.id not in spans.index:
+            raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
+        newest = standing.newest
+        known = newest.tags.get("fingerprint") if newest and self._counts(newest) else None
+        if known:
+            self.standings[sensor.id, kind] = standing
+        try:
+            incumbent = self._incumbent(standing.champion)
+        except UntrustedModel as error:
+            # It serves nobody as it is: a new one is learned, whether or not the readings have changed.
+            log.warning("%s", error)
+            incumbent = known = None
+        return Assignment(
+            sensor=sensor,
+            kind=kind,
+            readings=self._readings(
+                sensor, kind, min(spans["last"][sensor.id], self.retrainings[kind].as_of)
+            ),
+            labels=self.workspace.labels.of(sensor.id),
+            plan=self.plan,
+            folder=self.folder,
+            incumbent=incumbent,
+            known=known,
+        )
+
+    def _readings(self, sensor: Sensor, kind: Kind, last: datetime) -> pd.DataFrame:
+        window, end = self.plan.window, min(last, self.retrainings[kind].as_of)
+        # Some of them will turn out to be faults; of a sensor that speaks each second, years are not read.
+        read = self.workspace.readings.latest(
+            sensor.id,
+            2 * window.rows(kind),
+            start=end - window.history(kind),
+            end=end + timedelta.resolution,
+        )
+        return without(read, works_on(self.workspace.engine, sensor))
+
+    def _incumbent(self, champion: Version | None) -> Incumbent | None:
+        if champion is None:
+            return None
+        files = self.workspace.registry.fetch(champion, self.workspace.model_cache)
+        said = self.verdicts.get(champion.sensor_id, {}).get(str(champion.number))
+        judged = None if said is None or champion.kind is not Kind.DETECTOR else (said.confirmed, said.false)
+        return Incumbent(files, read_iso(champion.tags["train_end"]), judged)
+
+    def _counts(self, version: Version) -> bool:
+        """Whether a version that was learned from the same readings spares us learning again."""
+        retraining = self.retrainings[version.kind]
+        return not self.fresh or self.workspace.tracker.parent(version.run_id) == retraining.run_id
+
+    def _record(self, assignment: Assignment, result: Candidate | Unchanged | Exception) -> Outcome:
+        sensor_id, kind = assignment.sensor.id, assignment.kind
+        if isinstance(result, Exception):
+            raise result
+        if isinstance(result, Candidate):
+            parent, keep = self.retrainings[kind].run_id, self.plan.retention.keep_versions
+            outcome = self.recorder.record(result, parent, self.plan.promotion, keep=keep)
+            shutil.rmtree(result.package)
+            return outcome
+        standing = self.standings[sensor_id, kind]
+        version = standing.versions[0]
+        if version.tags.get("validation_status") == PENDING:
+            return self.recorder.complete(version, self.plan.promotion, metrics=standing.metrics)
+        return unchanged(version, standing)
+
+    def _recorded(self, assignment: Assignment, result: Candidate | Unchanged | Exception) -> Outcome:
+        sensor_id, kind = assignment.sensor.id, assignment.kind
+        try:
+            return self._record(assignment, result)
+        # Whatever one sensor's training raises must not cost the others theirs; the outcome names it, and the
+        # log has the trace of what was not foreseen.
+        except Exception as error:  # noqa: BLE001
+            return self._failed(sensor_id, kind, error)
+        finally:
+            self._release(sensor_id, kind)
+
+    def _failed(self, sensor_id: str, kind: Kind, error: Exception) -> Outcome:
+        words = str(error)
+        if not isinstance(error, SafePlanError):
+            log.error("training %s %s failed", kind, sensor_id, exc_info=error)
+            words = f"{type(error).__name__}: {error}"
+        return Outcome(sensor_id=sensor_id, kind=kind, status=FAILED, error=words)
+
+    def _release(self, sensor_id: str, kind: Kind) -> None:
+        self.standings.pop((sensor_id, kind), None)
+        held = self.leases.pop((sensor_id, kind), None)
+        if held is not None:
+            held.close()
+
+    def _take_refused(self) -> Iterator[Outcome]:
+        while self.refused:
+            yield self.refused.pop(0)

@@ -1,0 +1,97 @@
+"""How models are trained: the settings that one training run is made with.
+
+Knows sections of `conf/training.yaml` and the digest that says whether two trainings were asked for alike.
+Leaves what the numbers do to `fit` and `fleet`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from training.evaluation.gate import GateSettings
+from training.kinds import Promotion
+from training.quality.fault_checks import QualitySettings
+from training.quality.windows import WindowSettings
+from training.settings import Settings, load
+
+
+class TuningSettings(Settings, file="training", section="tuning"):
+    """How long Optuna searches, per sensor and kind."""
+
+    trials: int = Field(40, ge=1, le=10_000)
+    retrials: int = Field(
+        15, ge=1, le=10_000, description="trials of a sensor whose champion they start from"
+    )
+    borrow_below: int = Field(200, ge=0, description="with fewer readings, siblings' parameters are taken")
+    seed: int = 0
+    budget_seconds: float | None = Field(None, gt=0, description="stop a search after this long")
+    storage: str | None = Field(None, description="an Optuna storage URL makes studies resumable; not SQLite")
+    judged_share: float = Field(0.2, gt=0, le=0.5, description="newest part of the window, kept from tuning")
+
+
+class DetectorSettings(Settings, file="training", section="detector"):
+    """What detectors promise."""
+
+    threshold: float = Field(0.5, ge=0.3, le=0.8)
+    alarms_per_day: float = Field(1.0, gt=0, description="false alarms an operator accepts, a sensor and day")
+    contamination: float = Field(0.1, gt=0, le=0.5, description="share that each voice alone calls odd")
+    lifetime_days: float = Field(7.0, gt=0, description="how long a version scores until the next, at most")
+
+
+class ForecasterSettings(Settings, file="training", section="forecaster"):
+    """What forecasters promise."""
+
+    interval_width: float = Field(0.95, gt=0, lt=1)
+    horizon_steps: int = Field(24, ge=1, le=1000, description="steps ahead that forecasters are tuned for")
+
+
+class RetentionSettings(Settings, file="training", section="retention"):
+    """What stays in the registry."""
+
+    keep_versions: int = Field(10, ge=1, description="newest versions kept; those with an alias always are")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides how a sensor's models come out, apart from its readings."""
+
+    quality: QualitySettings
+    window: WindowSettings
+    tuning: TuningSettings
+    detector: DetectorSettings
+    forecaster: ForecasterSettings
+    gate: GateSettings
+    retention: RetentionSettings
+    promotion: Promotion = Promotion.MANAGED
+
+    @classmethod
+    def from_conf(
+        cls,
+        *,
+        trials: int | None = None,
+        budget_seconds: float | None = None,
+        promotion: Promotion = Promotion.MANAGED,
+    ) -> "Plan":
+        """The plan that conf and environment describe; `trials` and `budget_seconds` win over both."""
+        tuning = load(TuningSettings)
+        told = {"trials": trials, "budget_seconds": budget_seconds}
+        given = {name: value for name, value in told.items() if value is not None}
+        if given:
+            tuning = TuningSettings.model_validate({**tuning.model_dump(), **given})
+        return cls(
+            quality=load(QualitySettings),
+            window=load(WindowSettings),
+            tuning=tuning,
+            detector=load(DetectorSettings),
+            forecaster=load(ForecasterSettings),
+            gate=load(GateSettings),
+            retention=load(RetentionSettings),
+            promotion=promotion,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Equal for two plans that learn the same models from the same readings."""
+        parts = (self.quality, self.window, self.tuning, self.detector, self.forecaster)
+        return hashlib.sha256("".join(part.model_dump_json() for part in parts).encode()).hexdigest()[:16]

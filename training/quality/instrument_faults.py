@@ -1,0 +1,139 @@
+"""Instrument faults in a row of values: what no process does and only an instrument can.
+
+Knows arrays, oldest first: stretches that stand still, spikes, dropouts. Each finder is slow to accuse: a
+process that moves oddly must stay in the data to be judged, and a few bad readings in a training window do
+less harm than real behaviour cut out of it. What a finding means for training is `quality`'s.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from training.quality.sampling import Floats, Stamps
+
+Flags = NDArray[np.bool_]
+
+
+class Stretches(NamedTuple):
+    """Stretches of a row: the positions of the first and the last reading of each, both included."""
+
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many readings each has."""
+        return self.lasts - self.firsts + 1
+
+    def where(self, chosen: Flags) -> "Stretches":
+        """Those chosen."""
+        return Stretches(self.firsts[chosen], self.lasts[chosen])
+
+    def covers(self, total: int) -> Flags:
+        """For each position of a row of this many, whether a stretch holds it."""
+        turns = np.zeros(total + 1, dtype=np.int64)
+        np.add.at(turns, self.firsts, 1)
+        np.add.at(turns, self.lasts + 1, -1)
+        return np.cumsum(turns[:-1]) > 0
+
+
+def flagged(flags: Flags) -> Stretches:
+    """The runs of true flags.
+
+    >>> flagged(np.array([False, True, True, False, True]))
+    Stretches(firsts=array([1, 4]), lasts=array([2, 4]))
+    """
+    padded = np.concatenate(([False], flags, [False]))
+    turns = np.flatnonzero(padded[1:] != padded[:-1])
+    return Stretches(turns[::2], turns[1::2] - 1)
+
+
+def still(
+    stamps: Stamps, values: Floats, *, least: int, duration: int, factor: float, habit: int
+) -> Stretches:
+    """Where a value stood still far longer than this sensor does by habit.
+
+    What it did `habit` times is a habit: a stretch must be `factor` times the `habit`-th longest one, and
+    have at least `least` readings and `duration` microseconds. A valve or a set-point, which stands still
+    more than it moves, is never accused.
+    """
+    moves = np.flatnonzero(values[1:] != values[:-1]) + 1
+    runs = Stretches(np.concatenate(([0], moves)), np.concatenate((moves, [len(values)])) - 1)
+    if len(runs.firsts) <= habit:
+        return runs.where(runs.counts < 0)
+    usual = np.partition(runs.counts, -habit)[-habit]
+    lasted = stamps[runs.lasts] - stamps[runs.firsts]
+    found = runs.where((runs.counts >= max(least, factor * usual)) & (lasted >= duration))
+    return found.where(found.counts < 0) if stands_by_nature(found, len(values)) else found
+
+
+def stands_by_nature(found: Stretches, total: int) -> bool:
+    """Whether standing still is this sensor's way: most of its readings, and only short moves in between.
+
+    A gauge that died had a life before: 500 readings of it, or a fifth of a usual stretch.
+    """
+    if 2 * found.counts.sum() <= total:
+        return False
+    moving = np.concatenate((found.firsts, [total])) - np.concatenate(([0], found.lasts + 1))
+    return bool(moving.max() < min(500, np.median(found.counts) / 5))
+
+
+def islands(
+    stamps: Stamps,
+    values: Floats,
+    *,
+    longest: int,
+    duration: int,
+    apart: int,
+    beyond: float,
+    steepness: float,
+) -> Stretches:
+    """Short excursions out of everything the sensor ever showed for longer, that come straight back.
+
+    The sensor's world is the range of its running median, which no excursion of up to three readings moves.
+    An island lies outside it by `beyond` times its width, has at most `longest` readings within `duration`
+    microseconds, and its two shores are near each other and at most `apart` microseconds away. A sensor whose
+    bursts come in all sizes has no islands: between its largest ordinary jump there and back and the smallest
+    one called an island lies a factor of `steepness` with nothing in it.
+    """
+    none = Stretches(np.empty(0, np.int64), np.empty(0, np.int64))
+    if len(values) < 30:
+        return none
+    course = median_filter(values, size=7, mode="nearest")
+    margin = beyond * (course.max() - course.min())
+    if margin == 0:
+        return none
+    found = flagged((values < course.min() - margin) | (values > course.max() + margin))
+    found = found.where((found.firsts > 0) & (found.lasts < len(values) - 1))
+    first, last, before, after = found.firsts, found.lasts, found.firsts - 1, found.lasts + 1
+    jumps = np.minimum(np.abs(values[first] - values[before]), np.abs(values[last] - values[after]))
+    islets = (
+        (found.counts <= longest)
+        & (stamps[last] - stamps[first] <= duration)
+        & (stamps[first] - stamps[before] <= apart)
+        & (stamps[after] - stamps[last] <= apart)
+        & (np.abs(values[after] - values[before]) < jumps / 2)
+    )
+    return found.where(islets & (jumps >= first_gap(ordinary_jumps(values, found), jumps, steepness)))
+
+
+def ordinary_jumps(values: Floats, islands: Stretches) -> float:
+    """The largest jump there and back of a single reading outside the islands."""
+    moves = np.abs(np.diff(values))
+    both_ways = np.minimum(moves[:-1], moves[1:])
+    near = Stretches(np.maximum(islands.firsts - 1, 0), islands.lasts + 1).covers(len(values))[1:-1]
+    return float(both_ways[~near].max(initial=0.0))
+
+
+def first_gap(ordinary: float, jumps: Floats, factor: float) -> float:
+    """The smallest jump that is `factor` times the next smaller one; infinite where there is none.
+
+    >>> first_gap(2.0, np.array([3.0, 40.0, 50.0]), factor=3)
+    40.0
+    """
+    ladder = np.sort(np.append(jumps, ordinary))
+    ladder = ladder[np.searchsorted(ladder, ordinary) :]
+    gaps = np.flatnonzero(ladder[1:] > factor * ladder[:-1])
+    return float(ladder[gaps[0] + 1]) if len(gaps) else np.inf

@@ -1,0 +1,246 @@
+"""Windows: the only way from readings to what a model learns from.
+
+Knows one sensor's good readings over a stretch of time: their grid, gaps, digest, and whether there are
+enough. Leaves what makes a reading good to `quality`, and features to the models.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from training.common.formatting import counted, lasting
+from training.data.sensors import Sensor
+from training.errors import DataError, NotTrainable
+from training.kinds import Kind
+from training.quality.assessment import Quality, inspect
+from training.quality.fault_checks import QualitySettings
+from training.quality.sampling import MICROSECOND, Stamps, infer_step, microseconds, phase, resolution_of
+from training.settings import Settings
+
+__all__ = ["Window", "WindowSettings", "infer_step", "require", "training_window", "window_of"]
+
+UNKNOWN_STEP = timedelta(
+    hours=1
+)  # of a sensor with one reading and no declared step; the original's assumption
+
+
+class WindowSettings(Settings, file="training", section="window"):
+    """How much of the past a model learns from, and the least it needs.
+
+    A forecaster looks back two years and a bit, because a yearly season shows only when it has come twice.
+    """
+
+    detector_days: float = Field(60, gt=0, description="history of a detector, counted from the last reading")
+    forecaster_days: float = Field(800, gt=0, description="history of a forecaster")
+    detector_rows: int = Field(10_000, ge=30, description="most readings a detector learns from, the newest")
+    forecaster_rows: int = Field(20_000, ge=50, description="most readings a forecaster learns from")
+    detector_minimum: int = Field(30, ge=2, description="fewest good readings a detector needs")
+    forecaster_minimum: int = Field(50, ge=2, description="fewest good readings a forecaster needs")
+
+    def history(self, kind: Kind) -> timedelta:
+        """How far back this kind looks."""
+        return timedelta(days=self.detector_days if kind is Kind.DETECTOR else self.forecaster_days)
+
+    def rows(self, kind: Kind) -> int:
+        """The most readings this kind learns from."""
+        return self.detector_rows if kind is Kind.DETECTOR else self.forecaster_rows
+
+    def minimum(self, kind: Kind) -> int:
+        """The fewest good readings this kind needs."""
+        return self.detector_minimum if kind is Kind.DETECTOR else self.forecaster_minimum
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """One sensor's good readings over a stretch of time, as they came."""
+
+    sensor_id: str
+    step: timedelta
+    values: pd.Series = field(repr=False)  # float64, oldest first, indexed by naive UTC
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def start(self) -> datetime:
+        """The first reading's time."""
+        return self._time(0)
+
+    @property
+    def end(self) -> datetime:
+        """The last reading's time."""
+        return self._time(-1)
+
+    @property
+    def stamps(self) -> Stamps:
+        """When the readings came, in microseconds since 1970."""
+        return microseconds(pd.DatetimeIndex(self.values.index))
+
+    @cached_property
+    def resolution(self) -> float:
+        """The step between neighbouring values the sensor can send; 0 where it sent one only."""
+        return resolution_of(self.values.to_numpy())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of times and values: equal readings, equal digest, on any machine and any pandas."""
+        values = self.values.to_numpy() + 0.0  # -0.0 equals 0.0 and must not look different
+        return hashlib.sha256(
+            b"safeplan window 1\0" + self.stamps.astype("<i8").tobytes() + values.astype("<f8").tobytes()
+        ).hexdigest()
+
+    def on_grid(self, *, limit: int = 1_000_000) -> pd.Series:
+        """The readings on a regular grid, NaN where none came within half a step.
+
+        No value is altered or made up. The grid keeps the sensor's own phase (five past the hour stays five
+        past the hour); of two readings at one grid point the nearer stays, of two equally near the earlier.
+
+        Raises:
+            DataError: the grid would have more than `limit` points.
+        """
+        step = self.step // MICROSECOND
+        if not len(self):
+            return self.values.copy()
+        stamps = self.stamps
+        origin = phase(stamps, step)
+        cells = (stamps - origin + step // 2) // step
+        length = int(cells[-1] - cells[0] + 1)
+        if length > limit:
+            raise DataError(
+                f"{self.sensor_id}: a grid from {self.start} to {self.end} every {lasting(self.step)} has "
+                f"{length:,} points for {counted(len(self), 'reading')}; {limit:,} are allowed. "
+                "Take the window's blocks, cap it, or make it coarser."
+            )
+        off = np.abs(stamps - origin - cells * step)
+        order = np.lexsort((stamps, off, cells))
+        kept = order[np.unique(cells[order], return_index=True)[1]]
+        grid = np.full(length, np.nan)
+        grid[cells[kept] - cells[0]] = self.values.to_numpy()[kept]
+        points = origin + (cells[0] + np.arange(length)) * step
+        return pd.Series(grid, index=index_of(points), name=self.values.name)
+
+    def gaps(self, *, steps: float = 5) -> list[tuple[datetime, datetime]]:
+        """The silences of more than this many steps, from the last reading before to the first after."""
+        return [(before.end, after.start) for before, after in pairwise(self.blocks(steps=steps))]
+
+    def blocks(self, *, steps: float = 5) -> "list[Window]":
+        """The window cut at its gaps: memory for the readings that came, whatever lies between them."""
+        cuts = np.flatnonzero(np.diff(self.stamps) > steps * (self.step // MICROSECOND)) + 1
+        edges = [0, *cuts.tolist(), len(self)] if len(self) else []
+        return [self._cut(first, last) for first, last in pairwise(edges)]
+
+    def capped(self, rows: int) -> "Window":
+        """The newest readings, at most this many."""
+        return self if len(self) <= rows else self._cut(len(self) - rows, len(self))
+
+    def between(self, start: datetime | None = None, end: datetime | None = None) -> "Window":
+        """The readings from `start` on and before `end`."""
+        stamps = self.values.index
+        first = 0 if start is None else int(stamps.searchsorted(pd.Timestamp(start)))
+        last = len(self) if end is None else int(stamps.searchsorted(pd.Timestamp(end)))
+        return self._cut(first, max(first, last))
+
+    def coarsened(self, step: timedelta) -> "Window":
+        """Means over a longer step, each at the start of its step; a step less than half filled is left out.
+
+        Raises:
+            ValueError: the step is not longer than the window's own.
+        """
+        if step <= self.step:
+            raise ValueError(f"{step} is not coarser than the window's own step of {self.step}")
+        if not len(self):
+            return replace(self, step=step)
+        width = step // MICROSECOND
+        cells, firsts, counts = np.unique(self.stamps // width, return_index=True, return_counts=True)
+        # Divided before they are summed: the sum of a few values near 1e308 is infinite.
+        means = np.add.reduceat(self.values.to_numpy() / np.repeat(counts, counts), firsts)
+        filled = counts * 2 >= width / (self.step // MICROSECOND)
+        values = pd.Series(means[filled], index=index_of(cells[filled] * width), name=self.values.name)
+        return replace(self, step=step, values=values)
+
+    def _cut(self, first: int, last: int) -> "Window":
+        return replace(self, values=self.values.iloc[first:last])
+
+    def _time(self, position: int) -> datetime:
+        if not len(self):
+            raise DataError(f"{self.sensor_id}: a window without a good reading has no start and no end.")
+        return pd.Timestamp(self.values.index[position]).to_pydatetime(warn=False)
+
+
+def training_window(
+    readings: pd.DataFrame,
+    sensor: Sensor,
+    kind: Kind,
+    settings: WindowSettings | None = None,
+    *,
+    quality_settings: QualitySettings | None = None,
+) -> tuple[Quality, Window]:
+    """What one model of this sensor learns from: the newest history, bounded, and enough of it.
+
+    Raises:
+        NotTrainable: there are too few good readings; the message says how many, and what to do.
+    """
+    settings = settings or WindowSettings()
+    history = settings.history(kind)
+    last = pd.DatetimeIndex(readings["timestamp"]).max()
+    start = None if pd.isna(last) else last - history
+    quality, window = window_of(readings, sensor, start=start, settings=quality_settings)
+    require(window, kind, quality=quality, history=history, settings=settings)
+    return quality, window.capped(settings.rows(kind))
+
+
+def window_of(
+    readings: pd.DataFrame,
+    sensor: Sensor,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    settings: QualitySettings | None = None,
+) -> tuple[Quality, Window]:
+    """The verdict on all readings from `start` on and before `end`, and the good ones among them."""
+    times = pd.DatetimeIndex(readings["timestamp"])
+    inside = np.ones(len(readings), dtype=np.bool_)
+    if start is not None:
+        inside &= times >= pd.Timestamp(start)
+    if end is not None:
+        inside &= times < pd.Timestamp(end)
+    quality = inspect(readings[inside], sensor, settings)
+    return quality, Window(sensor.id, quality.step or UNKNOWN_STEP, quality.good)
+
+
+def require(
+    window: Window,
+    kind: Kind,
+    *,
+    quality: Quality | None = None,
+    history: timedelta | None = None,
+    settings: WindowSettings | None = None,
+) -> Window:
+    """The window itself, if it can train a model of this kind.
+
+    `quality` and `history` (how far back was looked) make the reason say more.
+
+    Raises:
+        NotTrainable: it holds fewer good readings than this kind needs.
+    """
+    minimum = (settings or WindowSettings()).minimum(kind)
+    if len(window) >= minimum:
+        return window
+    span = f" in the last {lasting(history)}" if history else ""
+    faults = f" ({'; '.join(quality.reasons)})" if quality and quality.received > len(window) else ""
+    raise NotTrainable(
+        f"{window.sensor_id}: {counted(len(window), 'good reading')}{span}{faults}; "
+        f"a {kind.value} needs {minimum}: collect more, or change window.{kind.value}_days or "
+        f"window.{kind.value}_minimum in conf/training.yaml."
+    )
+
+
+def index_of(stamps: Stamps) -> pd.DatetimeIndex:
+    """Times from microseconds since 1970."""
+    return pd.DatetimeIndex(stamps.astype("datetime64[us]"), name="timestamp")

@@ -1,0 +1,383 @@
+"""The model registry: one registered model per sensor and kind, and the aliases people move.
+
+Knows names, versions, tags, aliases and retention, all through MLflow. Leaves to `gate` whether a version
+deserves an alias, to `model_files` what may be read, and to `detector` and `forecaster` what is in the files.
+"""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from training.artifacts.model_files import DATA, MODEL_FOLDER, check_digest
+from training.errors import NoChampion, RegistryError, UntrustedModel
+from training.kinds import Kind
+
+NAMES_AT_ONCE = 100  # a server refuses requests whose address is longer than 8,000 characters or so
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ROLLING_BACK_FROM = "rolling_back_from"  # of a registered model, while its aliases change places
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of one sensor's model, as the registry describes it."""
+
+    sensor_id: str
+    kind: Kind
+    name: str
+    number: int
+    run_id: str
+    created: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def uri(self) -> str:
+        """What `mlflow models serve -m` takes."""
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def sha256(self) -> str:
+        """The digest its files must have."""
+        return self.tags.get("model_sha256", "")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One sensor's registered model with where its aliases point, from a single bulk query."""
+
+    sensor_id: str
+    kind: Kind
+    name: str
+    aliases: Mapping[str, int]
+    newest: Version | None = None  # which that query brings along
+
+
+@contextmanager
+def registry_errors(what: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours, with the cause kept."""
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"{what}: {error.message}") from error
+
+
+class Registry:
+    """All sensors' registered models behind one MLflow client."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def name(self, sensor_id: str, kind: Kind) -> str:
+        """This sensor's registered model: `<slug>-<kind>`, or with a hash where another id took the slug."""
+        return self._looked_up(sensor_id, kind)[0]
+
+    def create_model(self, sensor_id: str, kind: Kind) -> str:
+        """Make sure the registered model exists and belongs to this sensor; its name."""
+        name, taken = self._looked_up(sensor_id, kind)
+        if taken:
+            return name
+        try:
+            self.client.create_registered_model(
+                name,
+                tags={"sensor_id": sensor_id, "kind": kind.value},
+                description=f"The {kind} of sensor {sensor_id}.",
+            )
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise RegistryError(f"cannot create the registered model {name}: {error.message}") from error
+            # Another process was faster; if it was for another id with this slug, the name changes.
+            name = self.create_model(sensor_id, kind)
+        return name
+
+    def listings(self) -> dict[tuple[str, Kind], Listing]:
+        """Every sensor's models and aliases, by one paged query (0.2 s for 1,000 models)."""
+        found: dict[tuple[str, Kind], Listing] = {}
+        token: str | None = None
+        while True:
+            with registry_errors("cannot list the registered models"):
+                page = self.client.search_registered_models(max_results=1000, page_token=token)
+            for model in page:
+                if "sensor_id" in model.tags and model.tags.get("kind") in set(Kind):
+                    listing = _listing(model)
+                    found[listing.sensor_id, listing.kind] = listing
+            token = page.token
+            if not token:
+                return found
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Where the aliases of one registered model point."""
+        with registry_errors(f"cannot look up {name}"):
+            found = self.client.get_registered_model(name).aliases
+        return {alias: int(number) for alias, number in found.items()}
+
+    def versions(self, sensor_id: str, kind: Kind) -> list[Version]:
+        """All versions that exist, newest first."""
+        return self.versions_of(self.name(sensor_id, kind))
+
+    def versions_of(self, name: str) -> list[Version]:
+        """All versions of one registered model, newest first."""
+        with registry_errors(f"cannot list the versions of {name}"):
+            found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
+        return sorted((_version(v) for v in found), key=lambda version: -version.number)
+
+    def versions_in(self, names: Sequence[str]) -> list[Version]:
+        """All versions of many registered models, by a query for each hundred of them."""
+        found: list[Version] = []
+        for first in range(0, len(names), NAMES_AT_ONCE):
+            listed = ", ".join(f"'{name}'" for name in names[first : first + NAMES_AT_ONCE])
+            token: str | None = None
+            while True:
+                with registry_errors("cannot list the versions of the registered models"):
+                    page = self.client.search_model_versions(
+                        f"name IN ({listed})", max_results=1000, page_token=token
+                    )
+                found += [_version(one) for one in page]
+                token = page.token
+                if not token:
+                    break
+        return found
+
+    def version(self, name: str, number: int) -> Version:
+        """One version by its number."""
+        with registry_errors(f"{name} has no version {number}"):
+            return _version(self.client.get_model_version(name, str(number)))
+
+    def version_of_run(self, run_id: str) -> Version | None:
+        """The version that a run ended in, or None where it was cut off before."""
+        with registry_errors(f"cannot look up the version of run {run_id}"):
+            found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        return _version(found[0]) if found else None
+
+    def find(self, sensor_id: str, kind: Kind, alias: str) -> Version | None:
+        """The version an alias points at, or None where there is no such model or alias."""
+        return self.find_alias(self.name(sensor_id, kind), alias)
+
+    def find_alias(self, name: str, alias: str) -> Version | None:
+        """The version an alias of one registered model points at, or None."""
+        try:
+            return _version(self.client.get_model_version_by_alias(name, alias))
+        except MlflowException as error:
+            # MLflow answers a missing alias with INVALID_PARAMETER_VALUE, a missing model with the other.
+            if error.error_code in ("INVALID_PARAMETER_VALUE", ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)):
+                return None
+            raise RegistryError(f"cannot look up {name}@{alias}: {error.message}") from error
+
+    def champion(self, sensor_id: str, kind: Kind) -> Version:
+        """The version that serves.
+
+        Raises:
+            NoChampion: nothing carries the alias.
+        """
+        found = self.find(sensor_id, kind, CHAMPION)
+        if found is None:
+            raise NoChampion(
+                f"{sensor_id} has no {kind} champion. Run: safeplan train '{sensor_id}' --kind {kind}, "
+                f"or promote a version: safeplan promote '{sensor_id}' --kind {kind}"
+            )
+        return found
+
+    def aliases_of(self, version: Version) -> list[str]:
+        """The aliases that point at a version."""
+        aliases = self.aliases(version.name)
+        return sorted(alias for alias, number in aliases.items() if number == version.number)
+
+    def register(
+        self, sensor_id: str, kind: Kind, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str]
+    ) -> Version:
+        """Create a version with all its tags in one step, so that none is ever seen without them."""
+        name = self.create_model(sensor_id, kind)
+        with registry_errors(f"cannot register a version of {name}"):
+            created = self.client.create_model_version(
+                name, source, run_id=run_id, model_id=model_id, tags=dict(tags), await_creation_for=0
+            )
+        return _version(created)
+
+    def tag(self, version: Version, **tags: str) -> None:
+        """Write tags on a version."""
+        with registry_errors(f"cannot tag {version.uri}"):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(version.name, str(version.number), key, value)
+
+    def note(self, name: str, key: str, value: str | None) -> None:
+        """Write a tag on a registered model, or remove it."""
+        with registry_errors(f"cannot tag {name}"):
+            if value is None:
+                self.client.delete_registered_model_tag(name, key)
+            else:
+                self.client.set_registered_model_tag(name, key, value)
+
+    def noted(self, key: str) -> list[Listing]:
+        """The registered models that carry a tag."""
+        with registry_errors(f"cannot list the models tagged {key}"):
+            found = self.client.search_registered_models(f"tags.{key} != ''", max_results=1000)
+        return [_listing(model) for model in found if model.tags.get("kind") in set(Kind)]
+
+    def challenge(self, version: Version) -> None:
+        """Let a version wait under the challenger alias."""
+        with registry_errors(f"cannot make {version.uri} the challenger"):
+            self.client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
+
+    def promote(self, version: Version) -> None:
+        """Make a version the champion; the one before it becomes `previous`.
+
+        The order of the writes leaves, wherever it is cut off, exactly one champion.
+        """
+        with registry_errors(f"cannot promote {version.uri}"):
+            model = self.client.get_registered_model(version.name)
+            aliases = {alias: int(number) for alias, number in model.aliases.items()}
+            before = aliases.get(CHAMPION)
+            if ROLLING_BACK_FROM in model.tags:
+                # A roll-back that was cut off is over: where its aliases were to go is no longer true.
+                self.client.delete_registered_model_tag(version.name, ROLLING_BACK_FROM)
+            if before is not None and before != version.number:
+                self.client.set_registered_model_alias(version.name, PREVIOUS, str(before))
+            self.client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+            if aliases.get(CHALLENGER) == version.number:
+                self.client.delete_registered_model_alias(version.name, CHALLENGER)
+
+    def rollback(self, sensor_id: str, kind: Kind) -> Version:
+        """Give the alias back to the previous champion; doing it twice undoes it.
+
+        One that was cut off between its two moves is completed by the next: a tag says what it left.
+
+        Raises:
+            NoChampion: there is no previous version to return to.
+        """
+        name = self.name(sensor_id, kind)
+        champion = self.champion(sensor_id, kind)
+        previous = self.find_alias(name, PREVIOUS)
+        with registry_errors(f"cannot roll back {name}"):
+            left = self.client.get_registered_model(name).tags.get(ROLLING_BACK_FROM)
+            if previous is not None and previous.number == champion.number and self._exists(name, left):
+                self.client.set_registered_model_alias(name, PREVIOUS, left)
+            elif previous is None or previous.number == champion.number:
+                raise NoChampion(
+                    f"{name} has no previous champion to roll back to; version {champion.number} stays."
+                )
+            else:
+                self.client.set_registered_model_tag(name, ROLLING_BACK_FROM, str(champion.number))
+                self.client.set_registered_model_alias(name, CHAMPION, str(previous.number))
+                self.client.set_registered_model_alias(name, PREVIOUS, str(champion.number))
+            self.client.delete_registered_model_tag(name, ROLLING_BACK_FROM)
+        return previous
+
+    def retire(self, sensor_id: str, kind: Kind, *, keep: int) -> list[int]:
+        """Delete all but the newest `keep` versions; one with an alias is never deleted."""
+        name = self.name(sensor_id, kind)
+        with registry_errors(f"cannot retire old versions of {name}"):
+            model = self.client.get_registered_model(name)
+            aliased = {int(number) for number in model.aliases.values()}
+            surplus = [v.number for v in self.versions_of(name)[keep:] if v.number not in aliased]
+            for number in surplus:
+                self.client.delete_model_version(name, str(number))
+        return surplus
+
+    def fetch(self, version: Version, cache: Path) -> Path:
+        """The version's files in a local folder, held to the SHA-256 it was registered with.
+
+        A copy already in the cache is checked again, and fetched anew where it no longer holds. Beside it,
+        at `description_of` the folder, lies what the version says of itself, which no hash holds.
+        """
+        if not version.sha256:
+            raise UntrustedModel(
+                f"{version.uri} has no model_sha256 tag; it was not registered by safeplan train."
+            )
+        kept = cache / version.name / f"{version.number}-{version.sha256[:12]}"
+        if kept.is_dir() and description_of(kept).is_file():
+            try:
+                check_digest(kept, version.sha256, model=version.uri)
+            except UntrustedModel:
+                shutil.rmtree(kept)
+            else:
+                return kept
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
+            with registry_errors(f"cannot fetch the files of {version.uri}"):
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=folder))
+            files, description = fetched / DATA / MODEL_FOLDER, fetched / MLMODEL_FILE_NAME
+            check_digest(files, version.sha256, model=version.uri)
+            if description.is_file():
+                description.replace(description_of(kept))
+            try:
+                files.rename(kept)
+            except OSError:
+                # Another process fetched the same bytes first.
+                check_digest(kept, version.sha256, model=version.uri)
+        return kept
+
+    def _exists(self, name: str, number: str | None) -> bool:
+        return any(str(version.number) == number for version in self.versions_of(name))
+
+    def _looked_up(self, sensor_id: str, kind: Kind) -> tuple[str, bool]:
+        """The name, and whether the model exists."""
+        plain = plain_name(sensor_id, kind)
+        taken = self._find_model(plain)
+        if taken is None or taken.tags.get("sensor_id") == sensor_id:
+            return plain, taken is not None
+        hashed = f"{slug(sensor_id)}-{hashlib.sha256(sensor_id.encode()).hexdigest()[:6]}-{kind}"
+        return hashed, self._find_model(hashed) is not None
+
+    def _find_model(self, name: str) -> RegisteredModel | None:
+        try:
+            return self.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                return None
+            raise RegistryError(f"cannot look up {name}: {error.message}") from error
+
+
+def description_of(files: Path) -> Path:
+    """Where the `MLmodel` of a version lies whose files were fetched."""
+    return files.with_name(f"{files.name}.{MLMODEL_FILE_NAME}")
+
+
+def plain_name(sensor_id: str, kind: Kind) -> str:
+    """What a sensor's registered model is called where no other id has the same slug."""
+    return f"{slug(sensor_id)}-{kind}"
+
+
+def slug(sensor_id: str) -> str:
+    """A sensor id in the letters a registered model may have.
+
+    >>> slug("PT-1001 (casing)")
+    'pt-1001-casing'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", sensor_id.lower()).strip("-") or "sensor"
+
+
+def _listing(model: RegisteredModel) -> Listing:
+    aliases = {alias: int(number) for alias, number in model.aliases.items()}
+    newest = max((_version(one) for one in model.latest_versions), key=lambda one: one.number, default=None)
+    return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases, newest)
+
+
+def _kind_of(found: ModelVersion) -> Kind:
+    """What the tag says; a tag that someone broke must not hide all other versions that are asked for."""
+    said = found.tags.get("kind", "")
+    if said in set(Kind):
+        return Kind(said)
+    return Kind.DETECTOR if found.name.endswith("-detector") else Kind.FORECASTER
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(
+        sensor_id=found.tags.get("sensor_id", ""),
+        kind=_kind_of(found),
+        name=found.name,
+        number=int(found.version),
+        run_id=found.run_id or "",
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
+        tags=dict(found.tags),
+    )

@@ -1,0 +1,172 @@
+"""One sensor's run with its model: all that is to be seen of a training, in as few requests as MLflow allows.
+
+Knows MLflow's entities and what belongs to which. What is written is `recording`'s, opening and closing runs
+`tracking`'s. A request to SQLite costs 5 ms of CPU and a wait for the disk; the client's own `log_model`
+makes forty of them, and loads the model it has just saved.
+"""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    RunTag,
+)
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
+
+from training.registry.model_registry import registry_errors
+from training.registry.packaging import Shell
+from training.registry.tracking import OpenRun
+
+LONGEST_PARAM = 500  # characters; MLflow refuses longer values on some stores
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a run shows."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)  # SVG
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)  # by path, as they are
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which readings a run learned from."""
+
+    name: str
+    digest: str
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model's files, uploaded below one run."""
+
+    model_id: str
+    source: str
+
+
+class Publisher:
+    """Fills runs; one instance writes from one thread."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def show(self, run: OpenRun, page: Page, model: LoggedModel | None = None) -> None:
+        """Write parameters, metrics, tags and files; what is not finite is left out of the metrics.
+
+        The metrics become the model's too, where there is one.
+        """
+        now = int(time.time() * 1000)
+        model_id = model.model_id if model else None
+        metrics = [
+            Metric(name, float(value), now, 0, model_id=model_id)
+            for name, value in page.metrics.items()
+            if value is not None and math.isfinite(value)
+        ]
+        params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in page.params.items()]
+        shown = [{"path": f"{name}.json", "type": "table"} for name in page.tables]
+        tags = {**page.tags, **({MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown)} if shown else {})}
+        with registry_errors(f"cannot write the run {run.run_id}"):
+            self._upload(run, page)
+            self.client.log_batch(
+                run.run_id, metrics=metrics, params=params, tags=[RunTag(k, v) for k, v in tags.items()]
+            )
+
+    def show_source(self, run: OpenRun, source: Source) -> None:
+        """Log which readings a run learned from, as its input dataset."""
+        described = json.dumps(dict(source.described))
+        dataset = Dataset(source.name, source.digest[:36], "safeplan_readings", described)
+        context = [InputTag("mlflow.data.context", "training")]
+        with registry_errors(f"cannot log the data of the run {run.run_id}"):
+            self.client.log_inputs(run.run_id, [DatasetInput(dataset, context)])
+
+    def share(self, run: OpenRun, name: str, make: Callable[[], bytes]) -> None:
+        """Keep a file once for all runs of an experiment: `../../name` as seen from a run's files.
+
+        It is made only where it is not there yet.
+        """
+        place = run.artifacts.rstrip("/").rsplit("/", 2)[0]
+        with registry_errors(f"cannot keep {name} beside the run {run.run_id}"):
+            repository = self._repository(place)
+            if name in {Path(file.path).name for file in repository.list_artifacts()}:
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / name).write_bytes(make())
+                repository.log_artifact(str(Path(folder) / name))
+
+    def upload_model(
+        self,
+        run: OpenRun,
+        package: Path,
+        name: str,
+        *,
+        shell: Shell,
+        example: pd.DataFrame,
+        params: Mapping[str, Any],
+    ) -> LoggedModel:
+        """Upload a model below a run; its own files are in `package/data/model`."""
+        with registry_errors(f"cannot upload {name} of run {run.run_id}"):
+            model = self.client.create_logged_model(
+                run.experiment_id,
+                name=name,
+                source_run_id=run.run_id,
+                params={key: str(value)[:LONGEST_PARAM] for key, value in params.items()},
+            )
+            shell.close_around(
+                package,
+                location=model.artifact_location,
+                run_id=run.run_id,
+                model_id=model.model_id,
+                created=datetime.now(UTC).replace(tzinfo=None),
+                example=example,
+            )
+            self._repository(model.artifact_location).log_artifacts(str(package))
+            self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+            self.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return LoggedModel(str(model.model_id), str(model.model_uri))
+
+    def _upload(self, run: OpenRun, page: Page) -> None:
+        if not page.tables and not page.pictures and not page.files:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for name, table in page.tables.items():
+                _json_ready(table).to_json(Path(folder) / f"{name}.json", orient="split", index=False)
+            for name, svg in page.pictures.items():
+                (Path(folder) / f"{name}.svg").write_bytes(svg)
+            for path, content in page.files.items():
+                (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / path).write_bytes(content)
+            self._repository(run.artifacts).log_artifacts(folder)
+
+    def _repository(self, location: str) -> Any:
+        return get_artifact_repository(location, tracking_uri=self.client.tracking_uri)
+
+
+def _json_ready(table: pd.DataFrame) -> pd.DataFrame:
+    """MLflow's tables are JSON: no NaN, times as text."""
+    ready = table.copy()
+    for name in ready.columns:
+        if pd.api.types.is_datetime64_any_dtype(ready[name]):
+            ready[name] = ready[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return ready.astype(object).where(ready.notna(), None)
