@@ -301,9 +301,9 @@ def serve(
 
     Example: safeplan serve --port 8080
     """
-    from serving.registration import register_fleet_model
-    from serving.running import ServerSettings
-    from serving.running import serve as serve_fleet
+    from serving.fleet_registration import register_fleet_model
+    from serving.http.server_process import ServerSettings
+    from serving.http.server_process import serve as serve_fleet
     from training.settings import load as load_settings
     from training.workspace import Workspace
 

@@ -30,7 +30,7 @@ from benchmarks.serving_fleet import build, course
 from benchmarks.serving_load import BROKEN, PROMOTIONS, under_load
 from benchmarks.serving_processes import BIN, Process, free_port
 from serving.contract import SIGNATURE
-from serving.registration import register_fleet_model
+from serving.fleet_registration import register_fleet_model
 from training.workspace import Workspace
 
 # Rows, sensors, times asked.

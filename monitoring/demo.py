@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from serving.batch import detect_fleet, forecast_fleet
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from training.common.formatting import amount
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError

@@ -9,7 +9,7 @@ from monitoring.drift_comparison import Comparison
 from monitoring.drift_kinds import DriftKind
 from monitoring.drift_models import View
 from monitoring.drift_statistics import Readings
-from serving.champions import Serving
+from serving.models.champions import Serving
 from training.data.sensors import Sensor
 from training.outcomes import Outcome
 from training.registry.model_registry import CHAMPION

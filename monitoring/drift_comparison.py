@@ -27,7 +27,7 @@ from monitoring.drift_kinds import (
 from monitoring.drift_onset import moment_of, onset
 from monitoring.drift_statistics import Readings, Ruler, ruler_of, series_of
 from monitoring.drift_stillness import stillness
-from serving.recent import times_of
+from serving.recent_readings import times_of
 from training.common.formatting import counted, lasting
 from training.quality.sampling import infer_step
 from training.settings import Settings

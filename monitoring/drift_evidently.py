@@ -25,7 +25,7 @@ from monitoring.drift import compare
 from monitoring.drift_comparison import Comparison, DriftSettings
 from monitoring.drift_statistics import Readings, Ruler
 from monitoring.evidently_library import LIBRARY
-from serving.recent import times_of
+from serving.recent_readings import times_of
 
 METHOD = "safeplan"
 CHANNELS = {

@@ -21,8 +21,8 @@ from monitoring.drift_neighbours import with_neighbours
 from monitoring.drift_pictures import WORTH
 from monitoring.drift_quality import Retrospect, cost_of
 from monitoring.drift_recording import record
-from serving.champions import Champions, Serving
-from serving.predictions import PredictionStore
+from serving.models.champions import Champions, Serving
+from serving.predictions.store import PredictionStore
 from training.common.formatting import lasting
 from training.data.sensors import Sensor
 from training.errors import DataError, SafePlanError

@@ -13,9 +13,9 @@ import pandas as pd
 from monitoring.drift_blocks import MOST_BLOCKS
 from monitoring.drift_comparison import DriftSettings
 from monitoring.drift_statistics import Readings
-from serving.champions import Serving, ServingDetector
-from serving.judging import Case, Unjudged, judge
-from serving.recent import Tail
+from serving.models.champions import Serving, ServingDetector
+from serving.recent_readings import Tail
+from serving.vectorized.batch_scoring import Case, Unjudged, judge
 from training.common.formatting import counted
 from training.data.readings import GOOD, ReadingStore
 from training.data.sensors import Sensor

@@ -15,8 +15,8 @@ from monitoring.drift_comparison import Comparison, DriftSettings
 from monitoring.drift_models import View
 from monitoring.drift_onset import seconds_of
 from monitoring.drift_statistics import Readings
-from serving.champions import Serving, ServingDetector
-from serving.predictions import PredictionStore
+from serving.models.champions import Serving, ServingDetector
+from serving.predictions.store import PredictionStore
 from training.anomaly.calibration import episodes
 from training.pipeline.plan import DetectorSettings
 

@@ -14,7 +14,7 @@ import pandas as pd
 from monitoring.alert import Alert
 from monitoring.alert_kinds import Severity, State
 from monitoring.drift_checks import DriftCheck, Verdict
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from training.data.sensors import Fleet, Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome

@@ -94,7 +94,7 @@ def tidy(workspace: Workspace, now: datetime) -> Result:
     from monitoring.drift_checks import DriftCheckStore  # noqa: PLC0415
     from monitoring.job_runs import JobRuns  # noqa: PLC0415
     from monitoring.outbox import Outbox  # noqa: PLC0415
-    from serving.predictions import PredictionStore  # noqa: PLC0415
+    from serving.predictions.store import PredictionStore  # noqa: PLC0415
 
     keep, engine = load(TidySettings), workspace.engine
     forgotten = {

@@ -31,7 +31,7 @@ from monitoring.page_state import attempt, caller, may, plant
 from monitoring.page_words import lasting
 from monitoring.retelling import retold
 from monitoring.translation import Words
-from serving.tokens import Role
+from serving.http.tokens import Role
 from training.data.sensors import Sensor
 
 EARLIER = 100  # closed alerts listed, the newest

@@ -13,7 +13,7 @@ import streamlit as st
 
 from monitoring.downsampling import STRETCHES, for_the_eye, kept_places
 from monitoring.page_state import plant
-from serving.engine_shapes import summary
+from serving.compat.engine_shapes import summary
 from training.data.readings import GOOD
 from training.kinds import Kind
 from training.operations.overview import describe_sensors

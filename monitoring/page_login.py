@@ -1,6 +1,6 @@
 """Logging in: the same tokens as the endpoint's, shown once a session.
 
-Knows the dialog and who is in. What a role may do is `serving.tokens`'.
+Knows the dialog and who is in. What a role may do is `serving.http.tokens`'.
 """
 
 import streamlit as st
@@ -8,7 +8,7 @@ import streamlit as st
 from monitoring.page_look import plain
 from monitoring.page_state import caller, plant
 from monitoring.translation import Words
-from serving.tokens import Caller, Role
+from serving.http.tokens import Caller, Role
 
 
 def show_login(_: Words) -> None:

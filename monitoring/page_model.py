@@ -20,7 +20,7 @@ from monitoring.page_state import attempt, caller, plant
 from monitoring.page_words import drift_words, grades_words, kind_name
 from monitoring.retelling import retold
 from monitoring.translation import Words
-from serving.tokens import Role
+from serving.http.tokens import Role
 from training.kinds import Kind
 from training.operations.promotion import promote_version, roll_back
 from training.outcomes import Outcome

@@ -18,9 +18,9 @@ from streamlit import config
 from monitoring.page_look import OPTIONS
 from monitoring.page_state import plant
 from monitoring.plant import PageSettings
-from serving.running import ServerSettings, check_address, log_to_stderr
-from serving.service import IMPATIENT
-from serving.tokens import Tokens
+from serving.http.server_process import ServerSettings, check_address, log_to_stderr
+from serving.http.tokens import Tokens
+from serving.scoring.fleet_service import IMPATIENT
 from training.settings import load
 
 SCRIPT = Path(__file__).with_name("dashboard.py")

@@ -15,7 +15,7 @@ import streamlit as st
 from monitoring.page_look import plain
 from monitoring.plant import Plant
 from monitoring.translation import Words, languages, words
-from serving.tokens import Caller, Role
+from serving.http.tokens import Caller, Role
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
 from training.workspace import Workspace

@@ -19,7 +19,7 @@ from monitoring.page_words import kind_name, lasting
 from monitoring.retelling import retold
 from monitoring.trainings import TrainingStore, Wish, start
 from monitoring.translation import Words
-from serving.tokens import Role
+from serving.http.tokens import Role
 from training.data.sensors import Sensor
 from training.kinds import Kind, Promotion
 from training.pipeline.plan import TuningSettings

@@ -16,9 +16,9 @@ from monitoring.drift_checks import DriftCheck, DriftCheckStore
 from monitoring.fleet_view import FleetView, Models, view_fleet
 from monitoring.kept import Kept
 from serving.batch import BatchService
-from serving.predictions import PredictionStore
-from serving.running import ServerSettings
-from serving.tokens import Caller, Tokens
+from serving.http.server_process import ServerSettings
+from serving.http.tokens import Caller, Tokens
+from serving.predictions.store import PredictionStore
 from training.kinds import Kind
 from training.operations.overview import describe_models
 from training.quality.windows import WindowSettings

@@ -23,11 +23,11 @@ from monitoring.signs_of_anomalies import Scored, Thresholds
 from monitoring.signs_of_instruments import Reading
 from monitoring.thresholds import thresholds_of
 from monitoring.watching import UNKNOWN_STEP
-from serving.acceptance import Library
 from serving.batch import score_stretch
-from serving.packed_detector import PackedDetector
-from serving.predictions import PredictionStore
-from serving.recent import tail_of
+from serving.models.acceptance import Library
+from serving.predictions.store import PredictionStore
+from serving.recent_readings import tail_of
+from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.detector import AnomalyDetector
 from training.data.readings import GOOD
 from training.data.sensors import Sensor

@@ -22,7 +22,7 @@ from monitoring.budget import ITS_OWN, Claim, Share, share_out
 from monitoring.budget_settings import BudgetSettings
 from monitoring.calls import DAY, ScoredPast
 from monitoring.signs_of_anomalies import Thresholds
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from training.settings import load
 from training.storage.alert_tables import alert_changes, alert_thresholds, alerts
 from training.storage.alert_verdicts import Judged, judged_alarms

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from serving.champions import Champions, ServingDetector, ServingForecaster
-from serving.judging import Case, Unjudged, judge
-from serving.outlook import forecast_frame
-from serving.packed_detector import PackedDetector
-from serving.predictions import PredictionStore
-from serving.recent import Tail, tail_of, times_of
+from serving.models.champions import Champions, ServingDetector, ServingForecaster
+from serving.predictions.store import PredictionStore
+from serving.recent_readings import Tail, tail_of, times_of
+from serving.scoring.forecasts import forecast_frame
+from serving.vectorized.batch_scoring import Case, Unjudged, judge
+from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.calibration import episodes
 from training.anomaly.detector import AnomalyDetector
 from training.data.readings import GOOD, ReadingStore

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import delete, false, func, select
 
-from serving.champions import Champions
+from serving.models.champions import Champions
 from training.errors import SafePlanError, without_passwords
 from training.kinds import Kind
 from training.pipeline.recording import PENDING

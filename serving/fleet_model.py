@@ -15,8 +15,8 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
 from serving.contract import BadRequest, ask_of_frame
-from serving.mlflow_door import open_door
-from serving.service import FleetService
+from serving.http.mlflow_adapter import open_door
+from serving.scoring.fleet_service import FleetService
 from training.workspace import Workspace
 
 

@@ -33,8 +33,7 @@ def main() -> int:
         for kind, floor in FLOORS.items()
     ]
     rest = [files[path] for path in files if not any(named[path] in group for group in groups.values())]
-    missed.append(_below("the rest", PACKAGES = {"detector": "anomaly", "forecaster": "forecasting"}
-FLOOR_OF_THE_REST, rest))
+    missed.append(_below("the rest", FLOOR_OF_THE_REST, rest))
     return int(any(missed))
 
 

@@ -37,8 +37,8 @@ Growth is the median slope over all pairs of moments, the first third left out, 
 
 FUZZ = """\
 Ten minutes or more of each, by Hypothesis; at every change the same tests make up a few hundred. To repeat:
-`SAFEPLAN_FUZZ_EXAMPLES=3000 python -m pytest tests/serving/test_planted_models.py` and the same with
-`tests/serving/test_any_request.py`."""
+`SAFEPLAN_FUZZ_EXAMPLES=3000 python -m pytest tests/serving/models/test_tampered_models.py` and the same with
+`tests/serving/http/test_request_fuzzing.py`."""
 
 
 @dataclass

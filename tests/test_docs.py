@@ -27,7 +27,7 @@ RUN_ELSEWHERE = {
     "safeplan demo": "tests/monitoring/test_demo.py",
     "sudo": "changes the machine; units are verified in tests/test_operations.py",
     "safeplan serve": "tests/serving",
-    "safeplan restore": "tests/training/test_backup.py, into an empty installation",
+    "safeplan restore": "tests/training/operations/test_backup.py, into an empty installation",
     "safeplan dashboard": "a server that does not end; tests/monitoring/test_page_server.py",
 }
 

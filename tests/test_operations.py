@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import safeplan
-from serving.metrics import Metrics
+from serving.http.metrics import Metrics
 
 OPERATE = Path(__file__).parent.parent / "conf" / "operate"
 DOCS = Path(__file__).parent.parent / "docs" / "operate.md"

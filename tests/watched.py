@@ -16,7 +16,7 @@ import yaml
 from monitoring.alert import Alert
 from monitoring.alerts import history_of, list_alerts
 from monitoring.watching import watch_fleet
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from tests.plant import at
 from training.data.sensor_sources import add_missing
 from training.outcomes import Outcome

@@ -1,4 +1,5 @@
-"""Loader that the MLmodel file of every registered version names; the code is in `training.registry.standalone`.
+"""Loader named by the MLmodel file of every registered version; code in
+`training.registry.standalone`.
 
 Versions registered by 0.1.0 and later name this module, so it stays importable under this path.
 """

@@ -3,7 +3,7 @@
 import pytest
 
 from monitoring.demo import QUANTITIES, STATIONS, run_demo
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from training.kinds import Kind
 from training.registry.model_registry import CHAMPION
 from training.workspace import Workspace

@@ -10,7 +10,7 @@ from monitoring.alert_kinds import AlertType, Judgement
 from monitoring.alerts import acknowledge, judge, list_alerts, shelve
 from monitoring.watching import watch_fleet
 from serving.batch import detect_fleet
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from tests.monitoring.paged import NEWEST, SECRET, button, odd_reading, said
 from tests.plant import readings
 

@@ -13,7 +13,7 @@ from monitoring.replay import replay, versions_named
 from monitoring.retraining_need import SETTLING, need_of, needs_of, retrain
 from monitoring.succession import settle
 from serving.batch import detect_fleet
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from tests.plant import at, readings, send
 from training.errors import ConfigurationError, DataError
 from training.kinds import Kind, Promotion

@@ -14,10 +14,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from serving.champions import Champions
-from serving.server import create_app
-from serving.service import IMPATIENT, FleetService
-from serving.tokens import Tokens
+from serving.http.app import create_app
+from serving.http.tokens import Tokens
+from serving.models.champions import Champions
+from serving.scoring.fleet_service import IMPATIENT, FleetService
 from tests.plant import Learning, lenient, send
 from training.data.sensors import Fleet
 from training.kinds import Kind

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from serving.batch import detect_fleet, forecast_fleet
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from tests.plant import at, readings, send
 from training.data.sensor_sources import add_missing
 from training.data.sensors import Fleet

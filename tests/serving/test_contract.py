@@ -6,7 +6,7 @@ import pytest
 
 from serving.batch import detect_fleet, forecast_fleet
 from serving.contract import COLUMNS_IN, COLUMNS_OUT, EXAMPLE, SIGNATURE
-from serving.predictions import PredictionStore
+from serving.predictions.store import PredictionStore
 from training.kinds import Kind
 
 NEXT = "2026-01-09T08:00:00Z"  # one hour after the last reading

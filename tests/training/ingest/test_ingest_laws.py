@@ -229,7 +229,7 @@ def test_a_load_that_is_killed_is_completed_by_the_next(store, tmp_path):
     path = write_rows(tmp_path / "rows.csv", 0, 20_000)
     url = store.engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", LOADER, url, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as loader:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as loader:
         assert loader.stdout is not None
         for _ in range(5):
             loader.stdout.readline()

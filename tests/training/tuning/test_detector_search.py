@@ -10,8 +10,8 @@ from training.anomaly.ensemble import learn_ensemble
 from training.anomaly.features import describe, learn_profile
 from training.anomaly.sequence import sequence_of
 from training.errors import NotTrainable
-from training.tuning.detector_search import between, prepare_trials, tune_detector
 from training.tuning import detector_search
+from training.tuning.detector_search import between, prepare_trials, tune_detector
 from training.tuning.study import StudyPlan
 from training.tuning.trial_cache import TREES, Workbench
 

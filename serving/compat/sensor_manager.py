@@ -1,0 +1,68 @@
+"""The sensors under the names that scripts for the original system call them by.
+
+Knows the original's manager and its fields. What is known of a sensor belongs to `training.data.sensors`.
+"""
+
+from dataclasses import dataclass
+
+from training.data.sensors import Fleet, Sensor
+from training.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class NamedSensor:
+    """One sensor as the original had it."""
+
+    sensor_id: str
+    display_name: str
+    platform: str
+    sensor_type: str
+    unit: str
+    enabled: bool
+    lower_critical_limit: float | None
+    upper_critical_limit: float | None
+
+    @classmethod
+    def of(cls, sensor: Sensor) -> "NamedSensor":
+        """A sensor of ours."""
+        return cls(
+            sensor_id=sensor.id,
+            display_name=sensor.title,
+            platform=sensor.platform,
+            sensor_type=sensor.type,
+            unit=sensor.unit,
+            enabled=sensor.enabled,
+            lower_critical_limit=sensor.critical_low,
+            upper_critical_limit=sensor.critical_high,
+        )
+
+
+class SensorManager:
+    """Looks sensors up as they are known at each call."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def get_all_sensors(self) -> list[NamedSensor]:
+        """Every sensor, in the fleet's order."""
+        return [NamedSensor.of(sensor) for sensor in self._fleet().values()]
+
+    def get_enabled_sensors(self) -> list[NamedSensor]:
+        """Those that are not switched off."""
+        return [sensor for sensor in self.get_all_sensors() if sensor.enabled]
+
+    def get_sensor(self, sensor_id: str | int) -> NamedSensor:
+        """One sensor.
+
+        Raises:
+            UnknownSensor: there is none of this id.
+        """
+        return NamedSensor.of(self._fleet().sensor(str(sensor_id)))
+
+    def _fleet(self) -> Fleet:
+        return Fleet.of(self.workspace.engine)
+
+
+def create_sensor_manager() -> SensorManager:
+    """The manager of the installation that `SAFEPLAN_HOME` or the working folder names."""
+    return SensorManager(Workspace.here())

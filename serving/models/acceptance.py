@@ -1,0 +1,226 @@
+"""What a version must show before it may serve: its own files, its own kind, and an answer that makes sense.
+
+Knows the checks, from a version's tags to a smoke prediction. Leaves hashes and allow-lists to `registry` and
+`model_files`, which hold them, and what happens to a version that fails to `champions`.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from mlflow.models import Model as Description
+
+import serving
+import training
+from serving.recent_readings import Tail
+from serving.vectorized import packed_files
+from serving.vectorized.batch_scoring import judge_alone, judge_packed
+from serving.vectorized.packed_detector import PackedDetector, Packing
+from training.anomaly.detector import AnomalyDetector
+from training.errors import UntrustedModel
+from training.forecasting.forecaster import Forecaster
+from training.kinds import Kind
+from training.registry.model_registry import Registry, Version, description_of
+from training.registry.signatures import SIGNATURES
+
+log = logging.getLogger("safeplan.serving")
+
+Model = PackedDetector | AnomalyDetector | Forecaster
+
+RECENT = 3600.0  # seconds
+SAME = 1e-6  # how far a packed detector's scores may be from the detector's own; 1e-9 is seen
+
+
+@dataclass(frozen=True)
+class Library:
+    """Registered versions as models, and their checked copies on disk, which outlive a restart.
+
+    `folder` may be deleted at any time.
+    """
+
+    registry: Registry
+    folder: Path
+
+    def open(self, version: Version) -> Model:
+        """Load a version that has shown what it must.
+
+        Raises:
+            UntrustedModel: it failed, with the reason.
+            RegistryError: its files could not be fetched.
+        """
+        note = self._read_note(version.name, version.number)
+        known = note.get("version", {}).get("tags", {}).get("model_sha256") == version.sha256
+        if known and note.get("program") == program() and note.get("packed"):
+            try:
+                return PackedDetector.of(packed_files.load(self._packed(version), note["packed"]))
+            except UntrustedModel as error:
+                log.warning("%s is packed anew: %s", version.uri, error)
+        if not known:
+            check_described(version)
+        files = self.registry.fetch(version, self.folder)
+        if not known:
+            check_signature(version, description_of(files))
+        if version.kind is Kind.FORECASTER:
+            model: Model = open_forecaster(version, files)
+            self._write_note(version)
+            return model
+        detector = open_detector(version, files)
+        packing = same_packing(version, detector)
+        if packing is None:
+            return detector
+        self._write_note(version, packed=packed_files.save(packing, self._packed(version)))
+        return PackedDetector.of(packing)
+
+    def remembered(self, name: str, number: int) -> Version | None:
+        """A version as it was when it was last opened, for when the registry cannot be asked."""
+        try:
+            content = self._read_note(name, number)["version"]
+            kind, created = Kind(content["kind"]), datetime.fromisoformat(content["created"])
+            return Version(**content | {"kind": kind, "created": created})
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def forget_others(self, name: str, numbers: Collection[int], *, now: float) -> None:
+        """Remove the copies of all versions of a model but these: the folder would grow with each promotion.
+
+        Those of the last hour stay: another worker, a few seconds ahead, may be opening one of them.
+        """
+        folder = self.folder / name
+        for path in folder.iterdir() if folder.is_dir() else ():
+            number = re.match(r"\d+", path.name)
+            if number is None or int(number.group()) in numbers:
+                continue
+            with suppress(FileNotFoundError):  # another worker was faster
+                if path.stat().st_mtime > now - RECENT:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+    def _packed(self, version: Version) -> Path:
+        return self.folder / version.name / f"{version.number}.npz"
+
+    def _note(self, name: str, number: int) -> Path:
+        return self.folder / name / f"{number}.json"
+
+    def _read_note(self, name: str, number: int) -> dict[str, Any]:
+        try:
+            content = json.loads(self._note(name, number).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _write_note(self, version: Version, packed: str = "") -> None:
+        note = self._note(version.name, version.number)
+        content = {"version": asdict(version), "program": program(), "packed": packed}
+        part = note.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(content, default=str), encoding="utf-8")
+        part.replace(note)
+
+
+def check_described(version: Version) -> None:
+    """Refuse a version whose tags do not say what `safeplan train` writes."""
+    for tag in ("sensor_id", "kind", "model_sha256", "train_end"):
+        if not version.tags.get(tag):
+            raise UntrustedModel(
+                f"{version.uri} has no tag {tag}; it was not registered by safeplan train. Roll back."
+            )
+
+
+def check_signature(version: Version, description: Path) -> None:
+    """Refuse a version whose `MLmodel` file says that it takes or gives other columns than its kind."""
+    if not description.is_file():
+        raise UntrustedModel(f"{version.uri} says nowhere which columns it takes. Roll back.")
+    with _foreign_errors(version):
+        found = Description.from_dict(yaml.safe_load(description.read_text(encoding="utf-8"))).signature
+    expected = SIGNATURES[version.kind]
+    if found is None or found.inputs != expected.inputs or found.outputs != expected.outputs:
+        raise UntrustedModel(f"{version.uri} does not have the columns of a {version.kind}. Roll back.")
+
+
+def open_detector(version: Version, files: Path) -> AnomalyDetector:
+    """Load a detector; an absurd reading must be odder to it than an ordinary one."""
+    with _foreign_errors(version):
+        detector = AnomalyDetector.load(files)
+        profile = detector.profile
+        absurdity = profile.centre + 1e6 * profile.spread
+        ordinary, absurd = (float(detector.score([value])[0]) for value in (profile.centre, absurdity))
+    if not 0 <= ordinary <= absurd <= 1:
+        raise UntrustedModel(
+            f"{version.uri} scores an ordinary reading {ordinary:g} and an absurd one {absurd:g}. Roll back."
+        )
+    return detector
+
+
+def open_forecaster(version: Version, files: Path) -> Forecaster:
+    """Load a forecaster; two steps ahead must be numbers inside their own band."""
+    with _foreign_errors(version):
+        forecaster = Forecaster.load(files)
+        ahead = forecaster.forecast(2)
+    numbers = ahead[["lower_bound", "forecasted_values", "upper_bound"]].to_numpy()
+    if not np.isfinite(numbers).all() or (np.diff(numbers, axis=1) < 0).any():
+        raise UntrustedModel(f"{version.uri} forecasts no numbers inside a band. Roll back.")
+    return forecaster
+
+
+@contextmanager
+def _foreign_errors(version: Version) -> Iterator[None]:
+    try:
+        yield
+    except UntrustedModel as error:
+        raise UntrustedModel(f"{version.uri}: {error}") from error
+    # The files are those registered, but nobody has said that who registered them was careful.
+    except Exception as error:
+        raise UntrustedModel(f"{version.uri} cannot be used: {type(error).__name__}: {error}") from error
+
+
+def same_packing(version: Version, detector: AnomalyDetector) -> Packing | None:
+    """The detector packed, if that scores as the detector itself does; it serves unpacked where not."""
+    try:
+        packing = Packing.of(detector)
+        found = scores_apart(detector, PackedDetector.of(packing))
+    except (UntrustedModel, ValueError, IndexError) as error:
+        log.warning("%s serves unpacked, and slower: %s", version.uri, error)
+        return None
+    if found > SAME:
+        log.warning("%s serves unpacked, and slower: packed, its scores are %g apart", version.uri, found)
+        return None
+    return packing
+
+
+def scores_apart(detector: AnomalyDetector, packed: PackedDetector) -> float:
+    """The largest difference between a detector's scores and those of its packing, on made-up readings."""
+    profile = detector.profile
+    steps = np.arange(2.0 * profile.window + 4)
+    seconds = profile.last + profile.step * (steps + 1)
+    values = profile.centre + profile.spread * np.sin(steps)
+    values[-3:] += profile.spread * np.array([0.0, 30.0, 3.0])
+    readings = Tail(seconds, values)
+    asked, before = readings.part(len(steps) - 4, len(steps)), readings.before(float(seconds[-4]))
+    return float(
+        np.abs(judge_alone(detector, asked, before).scores - judge_packed(packed, asked, before)).max()
+    )
+
+
+@cache
+def program() -> str:
+    """Equal for equal code of the floors that pack and score, with equal libraries below it."""
+    total = hashlib.sha256("".join(f"{name}{installed(name)}" for name in ("numpy", "scipy")).encode())
+    for floor in (Path(training.__file__).parent, Path(serving.__file__).parent):
+        for path in sorted(floor.rglob("*.py")):
+            total.update(path.relative_to(floor).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,235 @@
+"""The predictions store: what models said of readings and of times to come, once.
+
+Knows `ml_predictions` and SQL. Knows no model; how frames become rows is `prediction_rows`'. A stretch from
+`start` to `end` holds the predictions for `start` but not those for `end`.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Engine,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    select,
+    text,
+)
+
+from serving.predictions.rows import frame_of, rows_of
+from serving.predictions.upsert import upsert
+from training.kinds import Kind
+from training.storage import bulk_insert
+from training.storage.database import ml_predictions, reading, writing
+
+KEPT = ml_predictions.c
+SCORED = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
+ROWS_AT_ONCE = 10_000
+
+
+class PredictionStore:
+    """The predictions of all sensors, in the database their readings are kept in.
+
+    Frames come back with the columns of the table, times in naive UTC, and what was not said empty.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def save_scores(self, scores: pd.DataFrame, *, made_at: datetime) -> int:
+        """Keep scored readings: `sensor_id, timestamp` and as many of the table's other columns as there are.
+
+        Returns how many rows are new or different: scoring the same readings again changes nothing.
+
+        Raises:
+            DataError: a row has no sensor or time, or the table has no such column.
+            StoreError: the database is away, locked or full; then nothing was kept.
+        """
+        return self._save(scores, Kind.DETECTOR, made_at)
+
+    def save_forecasts(self, forecasts: pd.DataFrame, *, made_at: datetime) -> int:
+        """Keep forecasts: `sensor_id, timestamp, origin` (the newest reading a model had seen) and the rest.
+
+        The forecasters' own names, `timestamps` and `forecasted_values`, are understood. Otherwise as with
+        scores.
+        """
+        return self._save(forecasts, Kind.FORECASTER, made_at)
+
+    def by_sensor(
+        self, sensor_id: str, model_type: str | None = None, limit: int | None = 100
+    ) -> pd.DataFrame:
+        """One sensor's predictions, the newest first."""
+        return self._newest(limit, KEPT.sensor_id == sensor_id, *_of_type(model_type))
+
+    def between(
+        self,
+        sensor_id: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        model_type: str | None = None,
+    ) -> pd.DataFrame:
+        """One sensor's predictions for a stretch of time, the oldest first."""
+        query = select(ml_predictions).where(KEPT.sensor_id == sensor_id, *_of_type(model_type))
+        if start is not None:
+            query = query.where(KEPT.timestamp >= start)
+        if end is not None:
+            query = query.where(KEPT.timestamp < end)
+        return self._fetch(query.order_by(KEPT.timestamp, KEPT.origin, KEPT.made_at))
+
+    def scores(self, sensor_id: str, start: datetime, end: datetime | None = None) -> pd.DataFrame:
+        """One sensor's scored readings in order of time, what was said last of each; quick for years.
+
+        `timestamp, value, anomaly_score, is_anomaly, threshold`.
+        """
+        odd = case((KEPT.is_anomaly, 1), else_=0).label("is_anomaly")
+        columns = [odd if name == "is_anomaly" else KEPT[name] for name in SCORED]
+        query = select(*columns, KEPT.made_at).where(
+            KEPT.sensor_id == sensor_id,
+            KEPT.model_type == Kind.DETECTOR.model_type,
+            KEPT.timestamp >= start,
+            *([] if end is None else [KEPT.timestamp < end]),
+        )
+        with reading(self.engine) as connection:
+            found = bulk_insert.fetch(connection, query.order_by(KEPT.timestamp, KEPT.made_at))
+        last = found.drop_duplicates("timestamp", keep="last")[list(SCORED)].reset_index(drop=True)
+        return last.astype({"is_anomaly": bool})
+
+    def recent(self, since: datetime, *, limit: int | None = None) -> pd.DataFrame:
+        """The predictions for the time from `since` on, of all sensors, the newest first."""
+        return self._newest(limit, KEPT.timestamp >= since)
+
+    def anomalies(
+        self, since: datetime | None = None, sensor_id: str | None = None, *, limit: int | None = None
+    ) -> pd.DataFrame:
+        """The readings called anomalous, the newest first."""
+        # Word for word the condition of the partial index: SQLite uses it for no other.
+        chosen: list[ColumnElement[bool]] = [text("is_anomaly")]  # type: ignore[list-item]
+        if since is not None:
+            chosen.append(KEPT.timestamp >= since)
+        if sensor_id is not None:
+            chosen.append(KEPT.sensor_id == sensor_id)
+        return self._newest(limit, *chosen)
+
+    def statistics(self, sensor_id: str | None = None) -> pd.DataFrame:
+        """By sensor and model type: `predictions, anomalies, mean_score, max_score, first, last, made_at`."""
+        query = select(
+            KEPT.sensor_id,
+            KEPT.model_type,
+            func.count().label("predictions"),
+            func.sum(case((KEPT.is_anomaly, 1), else_=0)).label("anomalies"),
+            func.avg(KEPT.anomaly_score).label("mean_score"),
+            func.max(KEPT.anomaly_score).label("max_score"),
+            func.min(KEPT.timestamp).label("first"),
+            func.max(KEPT.timestamp).label("last"),
+            func.max(KEPT.made_at).label("made_at"),
+        ).group_by(KEPT.sensor_id, KEPT.model_type)
+        if sensor_id is not None:
+            query = query.where(KEPT.sensor_id == sensor_id)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(KEPT.sensor_id, KEPT.model_type)).all()
+        frame = pd.DataFrame([tuple(row) for row in rows], columns=list(query.selected_columns.keys()))
+        times = dict.fromkeys(("first", "last", "made_at"), "datetime64[us]")
+        counts = dict.fromkeys(("predictions", "anomalies"), "int64")
+        return frame.astype(times | counts | dict.fromkeys(("mean_score", "max_score"), "float64"))
+
+    def without_score(self, sensor_id: str, times: pd.Series, *, learned: datetime) -> pd.Series:
+        """Those of one sensor's times (in order) that no score was ever kept for.
+
+        What lies before its first score and was `learned` from (naive UTC) needs none.
+        """
+        detector = (KEPT.sensor_id == sensor_id, KEPT.model_type == Kind.DETECTOR.model_type)
+        from_here = (*detector, KEPT.timestamp >= times.iloc[0].to_pydatetime())
+        with reading(self.engine) as connection:
+            first = connection.execute(select(func.min(KEPT.timestamp)).where(*detector)).scalar()
+            scored = connection.execute(select(KEPT.timestamp).where(*from_here)).scalars().all()
+        needed = times > learned if first is None else (times > learned) | (times >= first)
+        return times[needed & ~times.isin(scored)]
+
+    def last_scored(self) -> dict[str, datetime]:
+        """The newest scored reading of each sensor; quick however many predictions there are."""
+        ids = _distinct_ids()
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(ids.c.sensor_id, _newest_score(ids))).all()
+        return {sensor_id: last for sensor_id, last in rows if last is not None}
+
+    def newest_scores(self) -> pd.DataFrame:
+        """What was said last of each sensor's newest scored reading, by one query; a row a sensor."""
+        ids = _distinct_ids()
+        scored = and_(
+            KEPT.sensor_id == ids.c.sensor_id,
+            KEPT.model_type == Kind.DETECTOR.model_type,
+            KEPT.timestamp == _newest_score(ids),
+        )
+        found = self._fetch(select(ml_predictions).select_from(ids).join(ml_predictions, scored))
+        return found.sort_values(["sensor_id", "made_at"]).drop_duplicates("sensor_id", keep="last")
+
+    def latest_forecast(self, sensor_id: str) -> pd.DataFrame:
+        """The forecast from the newest origin, of the version that spoke last; empty where there is none."""
+        forecasts = (KEPT.sensor_id == sensor_id, KEPT.model_type == Kind.FORECASTER.model_type)
+        newest = (
+            select(KEPT.origin, KEPT.model_version)
+            .where(*forecasts)
+            .order_by(KEPT.origin.desc(), KEPT.made_at.desc(), KEPT.model_version.desc())
+            .limit(1)
+            .subquery()
+        )
+        query = select(ml_predictions).join(
+            newest, (KEPT.origin == newest.c.origin) & (KEPT.model_version == newest.c.model_version)
+        )
+        return self._fetch(query.where(*forecasts).order_by(KEPT.timestamp))
+
+    def delete_before(self, moment: datetime) -> int:
+        """Forget the predictions for times before a moment; how many they were."""
+        with writing(self.engine) as connection:
+            return connection.execute(delete(ml_predictions).where(KEPT.timestamp < moment)).rowcount
+
+    def _save(self, frame: pd.DataFrame, kind: Kind, made_at: datetime) -> int:
+        if frame.empty:
+            return 0
+        rows, changed = rows_of(frame, kind, made_at), 0
+        with writing(self.engine) as connection:
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                changed += upsert(connection, some)
+        return changed
+
+    def _newest(self, limit: int | None, *chosen: ColumnElement[bool]) -> pd.DataFrame:
+        order = (
+            KEPT.timestamp.desc(),
+            KEPT.sensor_id,
+            KEPT.model_type,
+            KEPT.origin.desc(),
+            KEPT.made_at.desc(),
+        )
+        return self._fetch(select(ml_predictions).where(*chosen).order_by(*order).limit(limit))
+
+    def _fetch(self, query: Select[Any]) -> pd.DataFrame:
+        with reading(self.engine) as connection:
+            return frame_of(connection.execute(query).all())
+
+
+def _of_type(model_type: str | None) -> Iterator[ColumnElement[bool]]:
+    if model_type is not None:
+        yield KEPT.model_type == model_type
+
+
+def _distinct_ids() -> CTE:
+    """Each sensor once, by stepping through the primary key."""
+    ids = select(func.min(KEPT.sensor_id).label("sensor_id")).cte("ids", recursive=True)
+    following = select(func.min(KEPT.sensor_id)).where(KEPT.sensor_id > ids.c.sensor_id).scalar_subquery()
+    return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))
+
+
+def _newest_score(ids: CTE) -> ScalarSelect[Any]:
+    newest = select(func.max(KEPT.timestamp)).where(
+        KEPT.sensor_id == ids.c.sensor_id, KEPT.model_type == Kind.DETECTOR.model_type
+    )
+    return newest.correlate(ids).scalar_subquery()

@@ -1,0 +1,213 @@
+"""Predictions that the endpoint keeps: queued while it answers, written a moment later.
+
+Knows a bounded queue and a database that may be away for a while: what could not be written waits, in memory
+up to a limit and over a restart in a file. Leaves rows and SQL to `predictions`.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+from sqlalchemy.exc import DataError as DataRefused
+
+from serving.contract import Answer
+from serving.predictions.store import PredictionStore
+from training.errors import DataError, StoreError
+from training.settings import Settings
+
+log = logging.getLogger("safeplan.serving")
+
+SCORE_COLUMNS = (
+    *("sensor_id", "value", "anomaly_score", "is_anomaly", "severity", "threshold"),
+    *("historical_average", "historical_std", "reason"),
+)
+
+
+class KeepSettings(Settings, file="serving", section="predictions"):
+    """Whether and how the endpoint keeps what it answers."""
+
+    keep: bool = Field(False, description="write answers to ml_predictions")
+    most_waiting: int = Field(200_000, ge=1, description="rows in memory while the database is away")
+    every: float = Field(1.0, gt=0, description="seconds between two writings")
+    at_once: int = Field(10_000, ge=1, description="rows in one transaction")
+
+
+class KeptPredictions:
+    """The queue and the thread that empties it."""
+
+    def __init__(
+        self,
+        store: Callable[[], PredictionStore],
+        settings: KeepSettings,
+        *,
+        leftover: Path,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.leftover = leftover
+        self.kept = self.lost = 0
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._closing = threading.Event()
+        self._away = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write, what was left over from the last run too."""
+        self._thread.start()
+
+    def take(self, answer: Answer) -> None:
+        """Queue an answer's rows; quick, and never waits for the database."""
+        self.add(rows_to_keep(answer, datetime.now(UTC)))
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Queue rows; beyond the limit the newest are lost, and counted."""
+        with self._lock:
+            room = max(self.settings.most_waiting - len(self._waiting), 0)
+            self._waiting.extend(rows[:room])
+            if len(rows) > room:
+                if not self.lost:
+                    log.error("predictions are lost: %d wait already for the database", len(self._waiting))
+                self.lost += len(rows) - room
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows wait, were kept and were lost."""
+        return {"waiting": len(self._waiting), "kept": self.kept, "lost": self.lost}
+
+    def close(self, *, patience: float = 5.0) -> None:
+        """Write what waits; what cannot be written in time goes into a file for the next start."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+        # A writing that still goes on may keep some of these as well; the next start finds them there.
+        rows = self._taken(len(self._waiting))
+        if rows:
+            path = self.leftover.with_name(f"{self.leftover.name}-{time.time_ns()}.jsonl")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+            part.replace(path)
+            log.warning("%d predictions wait in %s for the next start", len(rows), path)
+
+    def _run(self) -> None:
+        while not self._closing.wait(self.settings.every):
+            self._write_all()
+        self._write_all()
+
+    def _write_all(self) -> None:
+        try:
+            store = self.store()
+            while rows := self._next():
+                self._write(store, rows)
+                self._taken(len(rows))
+            self._write_leftovers(store)
+            self._away = False
+        except StoreError as error:
+            if not self._away:
+                log.warning("predictions wait for the database: %s", error)
+            self._away = True
+        # Whatever else goes wrong, the rows stay and the next look must happen.
+        except Exception:
+            log.exception("predictions could not be written")
+
+    def _write_leftovers(self, store: PredictionStore) -> None:
+        """Those of the last run; another worker may do the same, which changes nothing."""
+        for path in sorted(self.leftover.parent.glob(f"{self.leftover.name}-*.jsonl")):
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+            except FileNotFoundError:
+                continue
+            for first in range(0, len(lines), self.settings.at_once):
+                rows = [json.loads(line) for line in lines[first : first + self.settings.at_once]]
+                self._write(store, rows)
+            path.unlink(missing_ok=True)
+
+    def _write(self, store: PredictionStore, rows: list[dict[str, Any]]) -> None:
+        """Keep rows; one that no table takes is lost alone, and does not stand in the way of the others.
+
+        Raises:
+            StoreError: the database is away, locked or full.
+        """
+        try:
+            write(store, rows)
+        except StoreError as error:
+            if not isinstance(error.__cause__, DataRefused):
+                raise
+            refusal: Exception = error
+        # Such as a time after the year 9999.
+        except (DataError, ValueError, TypeError, OverflowError) as error:
+            refusal = error
+        else:
+            self.kept += len(rows)
+            return
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            self._write(store, rows[:middle])
+            self._write(store, rows[middle:])
+        else:
+            self.lost += 1
+            log.error("a prediction cannot be kept: %s", refusal)
+
+    def _next(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return list(islice(self._waiting, self.settings.at_once))
+
+    def _taken(self, rows: int) -> list[dict[str, Any]]:
+        with self._lock:
+            return [self._waiting.popleft() for _ in range(min(rows, len(self._waiting)))]
+
+
+def rows_to_keep(answer: Answer, made_at: datetime) -> list[dict[str, Any]]:
+    """An answer's scores and forecasts as plain rows; rows with an error are nobody's prediction."""
+    columns, rows = answer.columns, []
+    # To the second: one transaction holds the rows of all requests of a second.
+    moment = int(made_at.timestamp())
+    for place, second in enumerate(answer.seconds):
+        if columns["error"][place] is not None:
+            continue
+        row = {"timestamp": second, "made_at": moment}
+        if columns["anomaly_score"][place] is not None:
+            row |= {name: columns[name][place] for name in SCORE_COLUMNS}
+            row["model_version"] = columns["detector_version"][place]
+        else:
+            sensor_id = columns["sensor_id"][place]
+            row |= {
+                "sensor_id": sensor_id,
+                "origin": answer.origins.get(sensor_id, second),
+                "predicted_value": columns["expected"][place],
+                "lower_bound": columns["lower"][place],
+                "upper_bound": columns["upper"][place],
+                "model_version": columns["forecaster_version"][place],
+            }
+        rows.append(row)
+    return rows
+
+
+def write(store: PredictionStore, rows: list[dict[str, Any]]) -> None:
+    """Write rows of both kinds; those there already change nothing."""
+    for made_at in dict.fromkeys(row["made_at"] for row in rows):
+        moment = datetime.fromtimestamp(made_at, UTC)
+        made = [{k: v for k, v in row.items() if k != "made_at"} for row in rows if row["made_at"] == made_at]
+        scores = [row for row in made if "anomaly_score" in row]
+        forecasts = [row for row in made if "anomaly_score" not in row]
+        if scores:
+            store.save_scores(_frame(scores), made_at=moment)
+        if forecasts:
+            store.save_forecasts(_frame(forecasts), made_at=moment)
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    for name in frame.columns.intersection(["timestamp", "origin"]):
+        frame[name] = pd.to_datetime(frame[name], unit="s").dt.round("us")
+    return frame

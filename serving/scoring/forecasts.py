@@ -1,0 +1,183 @@
+"""What comes next for one sensor: its forecaster's word from its newest reading, or the best naive one's.
+
+Knows steps ahead and moments between them, that no instrument shows what is outside its physical range, and
+keeps each sensor's last path until a newer reading or version comes. Leaves forecasting to `Forecaster` and
+`naive_service`.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serving.models.champions import ServingForecaster
+from serving.recent_readings import Tail, times_of
+from serving.scoring.naive_fallback import naive_forecast
+from training.data.sensors import Sensor
+from training.errors import DataError
+from training.forecasting.fitted_forecaster import FARTHEST
+
+Floats = NDArray[np.float64]
+
+AT_LEAST = 48  # steps a kept path reaches
+COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")
+KEPT_PATHS = 4_096
+BEFORE = "it is before the newest reading, and no forecaster serves this sensor."
+FAR = "it is {steps} steps ahead; the furthest forecast is {most} steps."
+
+
+@dataclass(frozen=True)
+class Path:
+    """One sensor's forecast, a row a step: expected, lower, upper; `origin` is the newest reading seen."""
+
+    origin: float
+    first: float
+    step: float
+    steps: Floats
+    version: str
+
+    @property
+    def seconds(self) -> Floats:
+        """The time of each step."""
+        return self.first + self.step * np.arange(len(self.steps), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Forecasts at the moments asked about, and for the steps ahead."""
+
+    at: Floats  # a row a moment: expected, lower, upper; NaN where there is none
+    why: tuple[str, ...]  # for each moment, why there is none
+    ahead: Path
+    version: str
+
+
+class Outlooks:
+    """Forecasts of all sensors; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._paths: OrderedDict[str, tuple[object, Path]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(
+        self,
+        sensor_id: str,
+        forecaster: ServingForecaster | None,
+        tail: Tail,
+        moments: Floats,
+        *,
+        horizon: int = 0,
+        sensor: Sensor | None = None,
+    ) -> Outlook:
+        """What is expected at these moments, and in the next `horizon` steps.
+
+        Raises:
+            DataError: nothing is known to forecast from.
+        """
+        path = self._path(sensor_id, forecaster, tail, AT_LEAST, sensor)
+        places = (moments - path.first) / path.step
+        near = places < FARTHEST - 1
+        needed = int(np.ceil(places[near].max(initial=-1.0))) + 1
+        if max(needed, horizon) > len(path.steps):
+            path = self._path(sensor_id, forecaster, tail, max(needed, horizon), sensor)
+        found = np.full((len(moments), len(COLUMNS)), np.nan)
+        found[near] = within_range(_at(path, places[near], forecaster, tail, moments[near]), sensor)
+        why = tuple(
+            BEFORE if close else FAR.format(steps=int(place) + 1, most=FARTHEST)
+            for close, place in zip(near.tolist(), places.tolist(), strict=True)
+        )
+        return Outlook(found, why, path, path.version)
+
+    def _path(
+        self,
+        sensor_id: str,
+        forecaster: ServingForecaster | None,
+        tail: Tail,
+        steps: int,
+        sensor: Sensor | None,
+    ) -> Path:
+        known = sensor and (sensor.step, sensor.low, sensor.high)
+        seen = (forecaster, known, len(tail.seconds), *tail.seconds[-1:].tolist(), *tail.values[-1:].tolist())
+        with self._lock:
+            kept = self._paths.get(sensor_id)
+        if kept is not None and kept[0] == seen and len(kept[1].steps) >= steps:
+            return kept[1]
+        path = new_path(forecaster, tail, steps, sensor=sensor)
+        with self._lock:
+            self._paths[sensor_id] = (seen, path)
+            self._paths.move_to_end(sensor_id)
+            while len(self._paths) > KEPT_PATHS:
+                self._paths.popitem(last=False)
+        return path
+
+
+def new_path(
+    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
+) -> Path:
+    """The next steps after the newest reading.
+
+    Raises:
+        DataError: there is no forecaster, and no reading to go on from.
+    """
+    frame, version = forecast_frame(forecaster, tail, steps, sensor=sensor)
+    seconds = frame["timestamps"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    width = float(seconds[1] - seconds[0])
+    origin = float(tail.seconds[-1]) if len(tail.seconds) else float(seconds[0]) - width
+    return Path(origin, float(seconds[0]), width, frame[list(COLUMNS)].to_numpy(np.float64), version)
+
+
+def forecast_frame(
+    forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
+) -> tuple[pd.DataFrame, str]:
+    """The next steps as a forecaster's frame, and the version (or the naive forecast) that says so.
+
+    What the sensor's instrument cannot show is neither forecast nor inside the band.
+
+    Raises:
+        DataError: there is no forecaster, and no reading to go on from.
+    """
+    steps = max(steps, 2)
+    if forecaster is not None:
+        frame = forecaster.model.forecast(steps, history=tail.series if len(tail.seconds) else None)
+        said_by = str(forecaster.version.number)
+    elif len(tail.seconds):
+        frame = naive_forecast(tail.series, steps, step=sensor.step if sensor else None)
+        said_by = str(frame.pop("method").iloc[0])
+    else:
+        raise DataError("no forecaster serves it, and there is no good reading to go on from.")
+    frame[list(COLUMNS)] = within_range(frame[list(COLUMNS)].to_numpy(np.float64), sensor)
+    return frame, said_by
+
+
+def within_range(steps: Floats, sensor: Sensor | None) -> Floats:
+    """Forecasts and their bands cut off where the instrument's physical range ends."""
+    if sensor is None or (sensor.low is None and sensor.high is None):
+        return steps
+    return np.clip(steps, sensor.low, sensor.high)
+
+
+def _at(
+    path: Path, places: Floats, forecaster: ServingForecaster | None, tail: Tail, moments: Floats
+) -> Floats:
+    """A row a moment: read off the path at its steps, computed anew between and before them."""
+    found = np.full((len(moments), 3), np.nan)
+    nearest = np.rint(places)
+    on_step = (np.abs(places - nearest) < 1e-6) & (nearest >= 0)
+    found[on_step] = path.steps[nearest[on_step].astype(np.int64)]
+    rest = ~on_step
+    if not rest.any():
+        return found
+    if forecaster is None:
+        between = rest & (places > 0)
+        for column in range(3):
+            found[between, column] = np.interp(
+                places[between], np.arange(len(path.steps)), path.steps[:, column]
+            )
+        return found
+    history = tail.series if len(tail.seconds) else None
+    frame = forecaster.model.predict(times_of(moments[rest]), history=history)
+    found[rest] = frame[list(COLUMNS)].to_numpy(np.float64)
+    return found

@@ -1,0 +1,87 @@
+"""Packed detectors on disk: opened in 3 ms instead of 150 ms, so that a restart is quick.
+
+Knows one archive of plain arrays for each. It is a copy, made from files whose hash was checked, and held to
+its own hash; where that fails, or the program is another, it is made anew. Never unpickles.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from serving.vectorized.packed_detector import Packing, Tables
+from serving.vectorized.packed_forest import NODE, PackedForest, check
+from serving.vectorized.packed_lof import Density
+from training.anomaly.base_detectors import VOICES, family_of
+from training.anomaly.features import POINTS, Profile
+from training.artifacts.model_files import reading_arrays
+from training.errors import UntrustedModel
+
+TABLES = ("knots", "rarities", "slopes", "last", "weights")
+
+
+def save(packing: Packing, path: Path) -> str:
+    """Write a packed detector; the SHA-256 of what was written."""
+    arrays: dict[str, np.ndarray] = {
+        "profile": np.frombuffer(packing.profile.model_dump_json().encode(), np.uint8),
+        "scalars": np.array([packing.threshold, packing.tables.budget]),
+        **{f"tables.{name}": getattr(packing.tables, name) for name in TABLES},
+    }
+    for voice, forest in packing.forests.items():
+        arrays[f"{voice}.nodes"] = forest.nodes.view(np.uint64)
+        arrays[f"{voice}.roots"] = forest.roots
+        arrays[f"{voice}.scalars"] = np.array([forest.normal_length, forest.depth])
+    for voice, near in packing.densities.items():
+        arrays[f"{voice}.rows"] = near.rows
+        arrays[f"{voice}.reach"], arrays[f"{voice}.density"] = near.reach, near.density
+        arrays[f"{voice}.scalars"] = np.array([near.k])
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    content = buffer.getvalue()
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load(path: Path, sha256: str) -> Packing:
+    """Read what `save` wrote.
+
+    Raises:
+        UntrustedModel: it is missing, altered or no packed detector.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UntrustedModel(f"{path} cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UntrustedModel(f"{path} was altered or cut short.")
+    try:
+        with reading_arrays, np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return _packing(arrays)
+    except (ValueError, KeyError, IndexError, OSError, ValidationError) as error:
+        raise UntrustedModel(f"{path} is no packed detector: {error}") from error
+
+
+def _packing(arrays: dict[str, np.ndarray]) -> Packing:
+    profile = Profile.model_validate_json(arrays["profile"].tobytes())
+    threshold, budget = arrays["scalars"].tolist()
+    forests, densities = {}, {}
+    for voice in VOICES[:-1]:
+        if f"{voice}.scalars" not in arrays:
+            continue
+        scalars = arrays[f"{voice}.scalars"].tolist()
+        if family_of(voice) == "forest":
+            nodes = arrays[f"{voice}.nodes"].view(NODE)
+            forest = PackedForest(nodes, arrays[f"{voice}.roots"], scalars[0], int(scalars[1]))
+            check(forest, len(POINTS) if voice.endswith("points") else profile.window.bit_length())
+            forests[voice] = forest
+        else:
+            rows, reach, density = (arrays[f"{voice}.{name}"] for name in ("rows", "reach", "density"))
+            densities[voice] = Density(rows, reach, density, int(scalars[0]))
+    knots, rarities, slopes, last, weights = (arrays[f"tables.{name}"] for name in TABLES)
+    tables = Tables(knots, rarities, slopes, last, weights, budget)
+    return Packing(profile, threshold, tables, forests, densities)

@@ -1,0 +1,366 @@
+"""The original's Python API: its methods, what they give back, and that nothing is lost on the way."""
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+import yaml
+
+from serving.compat.engine import MLEngine, create_ml_engine
+from serving.compat.sensor_manager import create_sensor_manager
+from serving.predictions.store import PredictionStore
+from tests.plant import at, lenient, send
+from training.errors import DataError, UnknownSensor
+from training.kinds import Kind
+from training.operations.promotion import roll_back
+from training.pipeline.plan import Plan
+
+NEWEST = at("2026-01-09T07:00")  # 200 hours from the first of January
+NOW = datetime(2026, 1, 9, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(plant):
+    """PT-1 and TT-1 with champions, NEW-1 with readings only."""
+    return MLEngine(plant, plan=lambda: lenient(Plan.from_conf(trials=2)), clock=lambda: NOW)
+
+
+@pytest.fixture
+def young(workspace, learning):
+    """An installation where nothing was trained yet."""
+    return MLEngine(workspace, plan=lambda: lenient(Plan.from_conf(trials=2)), clock=lambda: NOW)
+
+
+def odd_reading(workspace, sensor_id="PT-1", value=900.0, when=NEWEST + timedelta(hours=1), quality=0):
+    row = {"sensor_id": [sensor_id], "timestamp": [when], "value": [value], "data_quality": [quality]}
+    workspace.readings.ingest(pd.DataFrame(row))
+
+
+def test_the_history_is_two_lists_counted_back_from_the_newest_reading(engine):
+    times, values = engine.get_sensor_history("PT-1", hours=24)
+
+    assert (times[0], times[-1], len(times), len(values)) == (NEWEST - timedelta(hours=24), NEWEST, 25, 25)
+    assert all(isinstance(value, float) for value in values)
+
+
+def test_a_history_leaves_out_what_the_instrument_marked_bad(engine):
+    odd_reading(engine.workspace, quality=1)
+
+    assert 900.0 not in engine.get_sensor_history("PT-1", hours=5)[1]
+
+
+def test_a_sensor_that_nobody_knows_has_an_empty_history(engine):
+    assert engine.get_sensor_history("PT-9") == ([], [])
+
+
+def test_a_detection_has_the_fields_of_the_original(engine):
+    found = engine.detect_anomalies("PT-1")
+
+    assert {
+        "is_anomaly",
+        "anomaly_score",
+        "value",
+        "historical_average",
+        "historical_std",
+        "timestamp",
+    } <= set(found)
+    assert found["timestamp"] == NEWEST
+    assert found["is_anomaly"] is False
+    assert 0 <= found["anomaly_score"] <= 1
+    assert found["historical_average"] == pytest.approx(20, abs=6)
+    assert found["historical_std"] > 0
+    assert found["recent_trend"] in {"increasing", "decreasing"}
+
+
+def test_an_absurd_reading_is_an_anomaly_with_a_reason(engine):
+    odd_reading(engine.workspace)
+
+    found = engine.detect_anomalies("PT-1")
+
+    assert found["is_anomaly"]
+    assert found["value"] == 900.0
+    assert found["reason"]
+    assert found["recent_trend"] == "increasing"
+
+
+def test_detecting_again_says_the_same_of_the_same_reading(engine):
+    first = engine.detect_anomalies("PT-1")
+
+    assert engine.detect_anomalies("PT-1") == first
+
+
+def test_detecting_scores_everything_since_the_last_time_not_only_the_newest(engine):
+    engine.detect_anomalies("PT-1")
+    send(engine.workspace, "PT-1", 205)
+
+    engine.detect_anomalies("PT-1")
+
+    assert len(PredictionStore(engine.workspace.engine).by_sensor("PT-1", "ANOMALY_DETECTOR")) == 6
+
+
+def test_the_originals_integer_ids_are_understood(young):
+    send(young.workspace, "7")
+
+    assert young.train_anomaly_detector(7)
+    assert young.detect_anomalies(7)["sensor_id"] == "7"
+    assert young.forecast_sensor(7, periods=3)["forecast"]["forecasted_values"]
+
+
+def test_a_sensor_without_a_detector_gets_one_first(young):
+    send(young.workspace, "PT-1")
+
+    found = young.detect_anomalies("PT-1")
+
+    assert found["model_version"] == 1
+    assert young.workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
+
+
+def test_what_cannot_be_done_is_said_not_raised(young):
+    send(young.workspace, "PT-1", 12)
+
+    assert "12 good readings" in young.detect_anomalies("PT-1")["error"]
+    assert "No sensor is called" in young.detect_anomalies("PT-9")["error"]
+    assert "No sensor is called" in young.forecast_sensor("PT-9")["error"]
+    assert not young.train_anomaly_detector("PT-1")
+    assert not young.train_forecaster("PT-1")
+    assert not young.train_forecaster("PT-9")
+
+
+def test_a_detector_is_trained_from_the_hours_asked_for(young, learning):
+    send(young.workspace, "PT-1")
+
+    assert young.train_anomaly_detector("PT-1", hours=48, contamination=0.05)
+
+    [assignment] = learning.seen
+    assert assignment.plan.window.detector_days == 2
+    assert assignment.plan.detector.contamination == 0.05
+    assert assignment.readings["timestamp"].min() == NEWEST - timedelta(hours=48)
+
+
+def test_contamination_reaches_the_registered_detector(workspace):
+    """Really learned, and read back from its files."""
+    send(workspace, "PT-1", 60)
+    engine = MLEngine(workspace, plan=lambda: lenient(Plan.from_conf(trials=1)))
+
+    assert engine.train_anomaly_detector("PT-1", contamination=0.02)
+
+    version = workspace.registry.champion("PT-1", Kind.DETECTOR)
+    params = workspace.mlflow.get_run(version.run_id).data.params
+    assert params["contamination"] == "0.02"
+
+
+def test_a_share_that_cannot_be_is_refused_without_training(young, learning):
+    send(young.workspace, "PT-1")
+
+    with pytest.raises(ValueError, match="contamination"):
+        young.train_anomaly_detector("PT-1", contamination=2)
+    assert not learning.seen
+
+
+def test_a_forecast_has_the_fields_of_the_original(engine):
+    found = engine.forecast_sensor("PT-1", periods=6)
+
+    lists = found["forecast"]
+    assert set(lists) == {"timestamps", "forecasted_values", "lower_bound", "upper_bound", "trend"}
+    assert {len(values) for values in lists.values()} == {6}
+    assert lists["timestamps"][0] == NEWEST + timedelta(hours=1)
+    assert all(
+        low <= value <= high
+        for low, value, high in zip(
+            lists["lower_bound"], lists["forecasted_values"], lists["upper_bound"], strict=True
+        )
+    )
+    assert found["metrics"]["mape"] > 0
+    assert found["metrics"]["rmse"] >= found["metrics"]["mae"] > 0
+    summary = found["summary"]
+    assert summary["trend_direction"] in {"rising", "falling", "stable"}
+    assert summary["min_forecast"] <= summary["average_forecast"] <= summary["max_forecast"]
+    assert summary["volatility"] > 0
+
+
+def test_a_forecast_keeps_nothing(engine):
+    engine.forecast_sensor("PT-1")
+
+    assert engine.get_predictions("PT-1") == []
+
+
+def test_a_forecaster_the_gate_refused_leaves_the_naive_forecast_under_its_name(young, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "0.999")
+    young.plan = lambda: Plan.from_conf(trials=2)
+    send(young.workspace, "PT-1")
+
+    found = young.forecast_sensor("PT-1", periods=4)
+
+    assert found["model_version"] == found["summary"]["method"]
+    assert "naive" in found["model_version"] or found["model_version"] == "last value"
+    assert found["metrics"]["mape"] is None
+    assert found["forecast"]["trend"] == found["forecast"]["forecasted_values"]
+
+
+def test_a_promotion_elsewhere_is_followed(engine):
+    clock = [NOW]
+    engine.clock = lambda: clock[0]
+    assert engine.detect_anomalies("PT-1")["model_version"] == 1
+
+    roll_back(engine.workspace, engine.workspace.fleet.sensor("PT-1"), Kind.DETECTOR)
+    clock[0] = datetime.now(UTC) + timedelta(minutes=1)
+
+    assert engine.detect_anomalies("PT-1")["model_version"] == 2
+
+
+def test_a_saved_prediction_comes_back(engine):
+    number = engine.save_prediction(
+        sensor_id="PT-1",
+        model_type="FORECASTER",
+        prediction_timestamp=NEWEST + timedelta(hours=3),
+        forecasted_value=21.5,
+        confidence_low=20.0,
+        confidence_high=23.0,
+    )
+
+    [kept] = engine.get_predictions("PT-1", "FORECASTER", limit=10)
+    assert kept["prediction_id"] == number
+    assert kept["timestamp"] == NEWEST + timedelta(hours=3)
+    assert (kept["forecasted_value"], kept["confidence_low"], kept["confidence_high"]) == (21.5, 20.0, 23.0)
+    assert (kept["anomaly_score"], kept["is_anomaly"]) == (None, None)
+    assert kept["created_at"] == NOW.replace(tzinfo=None)
+
+
+def test_saving_a_detection_again_keeps_it_once_and_loses_nothing_of_it(engine):
+    """The original's scripts detect, then save what was detected; here detecting has saved it already."""
+    odd_reading(engine.workspace)
+    found = engine.detect_anomalies("PT-1")
+
+    for _ in range(2):
+        engine.save_prediction(
+            "PT-1",
+            "ANOMALY_DETECTOR",
+            found["timestamp"],
+            anomaly_score=found["anomaly_score"],
+            is_anomaly=True,
+        )
+
+    [kept] = engine.records.anomalies("PT-1")
+    assert kept["reason"] == found["reason"]
+    assert kept["anomaly_score"] == found["anomaly_score"]
+
+
+def test_a_type_of_model_that_is_none_is_refused(engine):
+    with pytest.raises(DataError, match="FORECASTER"):
+        engine.save_prediction("PT-1", "ORACLE", NEWEST)
+
+
+def test_retraining_counts_what_was_trained_and_says_what_was_not(young, learning):
+    send(young.workspace, "PT-1")
+    send(young.workspace, "NEW-1", 35)
+
+    result = young.retrain_all_models()
+
+    assert (result["anomaly_trained"], result["forecaster_trained"], result["total_sensors"]) == (2, 1, 2)
+    assert result["timestamp"] == NOW.replace(tzinfo=None)
+    assert any(line.startswith("NEW-1 forecaster: ") for line in result["failed"])
+
+
+def test_an_empty_installation_cannot_be_retrained_and_says_so(young):
+    assert "no sensors yet" in young.retrain_all_models()["error"]
+
+
+def test_the_status_counts_who_is_served(engine):
+    status = engine.get_ml_status()
+
+    assert (status["anomaly_detectors_trained"], status["forecasters_trained"]) == (2, 2)
+    assert status["total_sensors"] == 3
+    assert status["coverage_anomaly"] == "66.7%"
+
+
+def test_the_status_of_an_empty_installation_is_zero(young):
+    assert young.get_ml_status()["coverage_forecaster"] == "0%"
+
+
+def test_predictions_can_be_asked_for_by_sensor_time_and_kind(engine):
+    odd_reading(engine.workspace)
+    engine.detect_anomalies("PT-1")
+    engine.save_prediction("PT-1", "FORECASTER", NEWEST - timedelta(days=3), 1.0)
+    engine.save_prediction("PT-1", "FORECASTER", NEWEST, 2.0)
+    records = engine.records
+
+    assert len(engine.get_predictions("PT-1", None)) == 3
+    assert [row["forecasted_value"] for row in engine.get_predictions("PT-1")] == [2.0, 1.0]
+    assert [row["forecasted_value"] for row in records.recent_predictions("PT-1", "FORECASTER")] == [2.0]
+    assert records.latest_prediction("PT-1", "ANOMALY_DETECTOR")["is_anomaly"] is True
+    assert records.latest_prediction("TT-1", "ANOMALY_DETECTOR") is None
+    assert len(records.anomalies()) == 1
+    assert records.prediction_statistics("PT-1") == {
+        "sensor_id": "PT-1",
+        "total_forecasts": 2,
+        "total_anomalies": 1,
+        "recent_anomalies_24h": 1,
+    }
+
+
+def test_old_predictions_are_cleared_up(engine):
+    engine.save_prediction("PT-1", "FORECASTER", NEWEST - timedelta(days=40), 1.0)
+    engine.save_prediction("PT-1", "FORECASTER", NEWEST, 2.0)
+
+    assert engine.records.delete_old_predictions(days=30) == 1
+    assert [row["forecasted_value"] for row in engine.get_predictions("PT-1")] == [2.0]
+
+
+def test_readings_come_with_statistics_and_by_quality(engine):
+    odd_reading(engine.workspace, quality=1)
+    records = engine.records
+
+    assert len(records.readings("PT-1", 10)) == 10
+    assert len(records.readings("PT-1", 10, quality=None)) == 11
+    assert records.readings("PT-1", 10, quality=1)["value"].tolist() == [900.0]
+    statistics = records.reading_statistics("PT-1", 10)
+    assert (statistics["total_readings"], statistics["bad_readings"]) == (10, 1)
+    assert statistics["min_value"] <= statistics["mean_value"] <= statistics["max_value"] < 900
+    assert statistics["last_timestamp"] == NEWEST
+    assert "no good readings" in records.reading_statistics("PT-9")["error"]
+
+
+def test_sensors_that_can_be_trained(young):
+    send(young.workspace, "PT-1")
+    send(young.workspace, "FEW-1", 35)
+    send(young.workspace, "NEW-1", 5)
+    records = young.records
+
+    assert [sensor.id for sensor in records.trainable_sensors()] == ["PT-1"]
+    assert {sensor.id for sensor in records.trainable_sensors(Kind.DETECTOR)} == {"PT-1", "FEW-1"}
+
+
+def test_an_engine_and_a_manager_are_made_for_this_installation(plant):
+    engine, manager = create_ml_engine(), create_sensor_manager()
+
+    try:
+        assert engine.get_ml_status()["total_sensors"] == 3
+        assert [sensor.sensor_id for sensor in manager.get_enabled_sensors()] == ["NEW-1", "PT-1", "TT-1"]
+        assert manager.get_sensor("PT-1").display_name == "PT-1"
+        with pytest.raises(UnknownSensor):
+            manager.get_sensor("PT-9")
+    finally:
+        engine.workspace.engine.dispose()
+        manager.workspace.engine.dispose()
+
+
+def test_the_manager_has_names_limits_and_who_is_switched_off(plant, tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    known = {
+        "PT-1": {"name": "Wellhead", "platform": "P-48", "critical_high": 310},
+        "TT-1": {"enabled": False},
+    }
+    (tmp_path / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": known}))
+    monkeypatch.setenv("SAFEPLAN_CONF", str(tmp_path / "conf"))
+    manager = create_sensor_manager()
+
+    try:
+        wellhead = manager.get_sensor("PT-1")
+        assert (wellhead.display_name, wellhead.platform, wellhead.upper_critical_limit) == (
+            "Wellhead",
+            "P-48",
+            310,
+        )
+        assert "TT-1" not in {sensor.sensor_id for sensor in manager.get_enabled_sensors()}
+    finally:
+        manager.workspace.engine.dispose()

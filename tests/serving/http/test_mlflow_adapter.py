@@ -1,0 +1,66 @@
+"""MLflow's scoring server with our model in it: the same answers and refusals as `safeplan serve`."""
+
+import json
+
+import pytest
+from mlflow.pyfunc import scoring_server
+
+from serving.http.mlflow_adapter import open_door, respond
+from tests.serving.http.test_bad_requests import GOOD, JSON, REFUSED, WRONG_ROWS, records
+
+
+class Loaded:
+    """A loaded pyfunc, as far as the server looks at it."""
+
+    def __init__(self, python_model):
+        self._model_impl = self
+        self.python_model = python_model
+
+
+@pytest.fixture
+def ours(service, monkeypatch):
+    monkeypatch.setattr(scoring_server, "invocations", scoring_server.invocations)
+    python_model = object()
+    assert open_door(python_model, service)
+    return Loaded(python_model)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "piece"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_what_the_endpoint_refuses_is_refused_here_too(shared_service, headers, body, status, piece):
+    content = body.encode() if isinstance(body, str) else body
+
+    answer, found = respond(content, headers.get("Content-Type"), shared_service)
+
+    assert found == status
+    assert piece in json.loads(answer)["error"]
+
+
+def test_a_row_that_cannot_be_answered_has_an_error_here_too(shared_service):
+    rows = [GOOD | changes for changes, _ in WRONG_ROWS]
+
+    answer, status = respond(records(*rows).encode(), JSON["Content-Type"], shared_service)
+
+    assert status == 200
+    for row, (_, piece) in zip(json.loads(answer)["predictions"], WRONG_ROWS, strict=True):
+        assert piece in row["error"]
+
+
+def test_the_server_asks_us(ours):
+    answer = scoring_server.invocations(records(GOOD).encode(), None, ours, None)
+
+    assert (answer.status, answer.mimetype) == (415, "application/json")
+    assert "no Content-Type" in json.loads(answer.response)["error"]
+
+
+def test_models_of_others_and_frames_stay_mlflows(service, monkeypatch):
+    seen = []
+    monkeypatch.setattr(scoring_server, "invocations", lambda *asked: seen.append(asked))
+    python_model = object()
+    open_door(python_model, service)
+
+    scoring_server.invocations(b"", None, Loaded(object()), None)
+    scoring_server.invocations(b"", "text/csv; charset=utf-8", Loaded(python_model), None)
+
+    assert len(seen) == 2

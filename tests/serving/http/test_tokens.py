@@ -1,0 +1,116 @@
+"""Whose token it is and what its bearer may do; a bad file is named without showing a token."""
+
+import os
+
+import pytest
+
+from serving.http.tokens import Role, Tokens
+from training.errors import ConfigurationError
+
+OLD, NEW = "0123456789abcdef-old", "0123456789abcdef-new"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of tokens that only its owner can read."""
+
+    def write(text, *, at=1_000):
+        path = tmp_path / "tokens"
+        path.write_text(text)
+        path.chmod(0o600)
+        os.utime(path, (at, at))
+        return path
+
+    return write
+
+
+def test_a_bearer_has_the_name_and_the_role_of_its_line(file):
+    tokens = Tokens(file=file(f"night-shift:operate:{OLD}\nscada:read:{NEW}\n"))
+
+    caller = tokens.caller(f"Bearer {OLD}")
+
+    assert (caller.name, caller.role) == ("night-shift", Role.OPERATE)
+    assert tokens.caller(f"Bearer {NEW}").name == "scada"
+
+
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [("read", [Role.READ]), ("operate", [Role.READ, Role.OPERATE]), ("promote", list(Role))],
+)
+def test_a_role_may_do_what_those_before_it_may(file, role, may):
+    caller = Tokens(file=file(f"someone:{role}:{OLD}")).caller(f"Bearer {OLD}")
+
+    assert [one for one in Role if caller.may(one)] == may
+
+
+def test_a_token_without_a_role_may_do_everything():
+    assert Tokens(given=OLD).caller(f"Bearer {OLD}").may(Role.PROMOTE)
+
+
+def test_the_environment_names_roles_too():
+    tokens = Tokens.from_environment(None, {"SAFEPLAN_TOKENS": f"a:read:{OLD} b:promote:{NEW}"})
+
+    assert tokens.caller(f"Bearer {NEW}").name == "b"
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", OLD, f"Basic {OLD}", "Bearer", f"Bearer {OLD[:-1]}", "Bearer \udcff"]
+)
+@pytest.mark.attack("requests with a wrong, cut or foreign token", "refused, in the same time")
+def test_anything_else_is_nobody(header):
+    tokens = Tokens(given=OLD)
+
+    assert tokens.caller(header) is None
+    assert not tokens.allow(header)
+
+
+def test_where_there_are_no_tokens_everyone_may():
+    assert Tokens().allow(None)
+
+
+def test_a_new_token_counts_at_once_and_a_removed_one_no_more(file):
+    tokens = Tokens(file=file(f"{OLD}\n{NEW}\n"))
+    assert tokens.allow(f"Bearer {OLD}")
+
+    file(f"{NEW}\n", at=2_000)
+
+    assert (tokens.allow(f"Bearer {OLD}"), tokens.allow(f"Bearer {NEW}")) == (False, True)
+
+
+def test_while_the_file_is_being_replaced_those_read_before_still_count(file):
+    path = file(OLD)
+    tokens = Tokens(file=path)
+
+    path.unlink()
+
+    assert tokens.allow(f"Bearer {OLD}")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("short", "less than 16 characters"),
+        ("a:read:short", "less than 16 characters"),
+        (f"a:root:{OLD}", "roles read, operate and promote"),
+        (f":read:{OLD}", "roles read, operate and promote"),
+        ("# only a comment", "holds no token"),
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_refused_without_showing_it(file, text, match):
+    with pytest.raises(ConfigurationError, match=match) as caught:
+        Tokens(file=file(text))
+
+    assert OLD not in str(caught.value)
+
+
+def test_a_file_that_everybody_can_read_is_refused(file):
+    path = file(OLD)
+    path.chmod(0o644)
+
+    with pytest.raises(ConfigurationError, match="chmod o-r"):
+        Tokens(file=path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"nowhere cannot be read"):
+        Tokens(file=tmp_path / "nowhere")

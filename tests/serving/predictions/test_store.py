@@ -1,0 +1,313 @@
+"""What the predictions store promises, on SQLite and on PostgreSQL."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving.predictions.rows import rows_of
+from serving.predictions.store import PredictionStore
+from training.errors import DataError
+from training.kinds import Kind
+from training.storage.database import open_database
+
+NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 -- naive is UTC inside the house
+NIGHT = NOON + timedelta(hours=12)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def predictions(engine) -> PredictionStore:
+    return PredictionStore(engine)
+
+
+def scores(*values: float, sensor="PT-1001", start=NOON, version="1") -> pd.DataFrame:
+    """Scored readings an hour apart; from 0.5 on they are anomalies."""
+    return pd.DataFrame(
+        {
+            "sensor_id": sensor,
+            "timestamp": pd.date_range(start, periods=len(values), freq="h"),
+            "value": 20.0,
+            "anomaly_score": np.array(values, float),
+            "is_anomaly": np.array(values) >= 0.5,
+            "threshold": 0.5,
+            "severity": "normal",
+            "reason": 'level: "far" <above>, NULL',
+            "model_version": version,
+        }
+    )
+
+
+def forecast(*values: float, sensor="PT-1001", origin=NOON, version="1") -> pd.DataFrame:
+    """A forecast in the forecasters' own column names."""
+    return pd.DataFrame(
+        {
+            "sensor_id": sensor,
+            "timestamps": pd.date_range(origin + HOUR, periods=len(values), freq="h"),
+            "forecasted_values": np.array(values, float),
+            "lower_bound": np.array(values) - 1,
+            "upper_bound": np.array(values) + 1,
+            "trend": 0.0,
+            "origin": origin,
+            "model_version": version,
+        }
+    )
+
+
+def test_what_was_said_comes_back_and_the_rest_is_empty(predictions):
+    said = scores(0.1, 0.9)
+    predictions.save_scores(said, made_at=NIGHT)
+
+    found = predictions.between("PT-1001")
+
+    pd.testing.assert_frame_equal(found[list(said.columns)], said, check_dtype=False, check_column_type=False)
+    assert found["origin"].tolist() == found["timestamp"].tolist()
+    assert found["made_at"].tolist() == [NIGHT, NIGHT]
+    assert found[["predicted_value", "historical_std"]].isna().all(axis=None)
+    assert found.dtypes[["timestamp", "anomaly_score", "is_anomaly"]].astype(str).tolist() == [
+        "datetime64[us]",
+        "float64",
+        "boolean",
+    ]
+
+
+def test_saving_the_same_again_changes_nothing(predictions):
+    first = predictions.save_scores(scores(0.1, 0.9), made_at=NOON)
+    before = predictions.between("PT-1001")
+
+    again = predictions.save_scores(scores(0.1, 0.9), made_at=NIGHT)
+
+    assert (first, again) == (2, 0)
+    pd.testing.assert_frame_equal(predictions.between("PT-1001"), before)
+
+
+def test_a_corrected_reading_replaces_only_its_own_score(predictions):
+    predictions.save_scores(scores(0.1, 0.9), made_at=NOON)
+
+    changed = predictions.save_scores(scores(0.1, 0.2), made_at=NIGHT)
+
+    found = predictions.between("PT-1001")
+    assert changed == 1
+    assert found["anomaly_score"].tolist() == [0.1, 0.2]
+    assert found["made_at"].tolist() == [NOON, NIGHT]
+
+
+def test_another_version_and_another_origin_are_opinions_of_their_own(predictions):
+    predictions.save_scores(scores(0.1, version="1"), made_at=NOON)
+    predictions.save_scores(scores(0.7, version="2"), made_at=NOON)
+    predictions.save_forecasts(forecast(5, 6, origin=NOON), made_at=NOON)
+    predictions.save_forecasts(forecast(7, 8, origin=NOON + HOUR), made_at=NIGHT)
+
+    assert len(predictions.by_sensor("PT-1001", "ANOMALY_DETECTOR")) == 2
+    assert predictions.by_sensor("PT-1001", "FORECASTER")["predicted_value"].tolist() == [8, 7, 6, 5]
+
+
+def test_of_two_rows_with_one_key_in_a_batch_the_last_stays(predictions):
+    predictions.save_scores(pd.concat([scores(0.1), scores(0.6)]), made_at=NOON)
+
+    assert predictions.between("PT-1001")["anomaly_score"].tolist() == [0.6]
+
+
+def test_the_newest_come_first_up_to_the_limit(predictions):
+    predictions.save_scores(scores(*np.linspace(0, 0.4, 30)), made_at=NOON)
+    predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
+
+    found = predictions.by_sensor("PT-1001", limit=3)
+
+    assert found["timestamp"].tolist() == [NOON + 29 * HOUR, NOON + 28 * HOUR, NOON + 27 * HOUR]
+
+
+def test_a_stretch_holds_its_start_and_not_its_end(predictions):
+    predictions.save_scores(scores(*np.linspace(0, 0.4, 10)), made_at=NOON)
+
+    found = predictions.between("PT-1001", NOON + 2 * HOUR, NOON + 4 * HOUR)
+
+    assert found["timestamp"].tolist() == [NOON + 2 * HOUR, NOON + 3 * HOUR]
+
+
+def test_recent_is_of_all_sensors_from_a_time_on(predictions):
+    predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
+    predictions.save_scores(scores(0.3, 0.4, sensor="TT-1"), made_at=NOON)
+
+    found = predictions.recent(NOON + HOUR)
+
+    assert found["anomaly_score"].tolist() == [0.2, 0.4]
+
+
+def test_anomalies_are_those_called_so(predictions):
+    predictions.save_scores(scores(0.1, 0.9, 0.7), made_at=NOON)
+    predictions.save_scores(scores(0.8, sensor="TT-1"), made_at=NOON)
+    predictions.save_forecasts(forecast(5), made_at=NOON)
+
+    assert predictions.anomalies()["anomaly_score"].tolist() == [0.7, 0.9, 0.8]
+    assert predictions.anomalies(since=NOON + 2 * HOUR)["anomaly_score"].tolist() == [0.7]
+    assert predictions.anomalies(sensor_id="TT-1")["anomaly_score"].tolist() == [0.8]
+
+
+def test_statistics_are_by_sensor_and_model_type(predictions):
+    predictions.save_scores(scores(0.1, 0.9), made_at=NOON)
+    predictions.save_forecasts(forecast(5, 6, 7), made_at=NIGHT)
+    predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
+
+    found = predictions.statistics().set_index(["sensor_id", "model_type"])
+
+    scored, forecasts = found.loc["PT-1001", "ANOMALY_DETECTOR"], found.loc["PT-1001", "FORECASTER"]
+    assert (scored["predictions"], scored["anomalies"], scored["max_score"]) == (2, 1, 0.9)
+    assert scored["mean_score"] == pytest.approx(0.5)
+    assert (forecasts["predictions"], forecasts["anomalies"], forecasts["made_at"]) == (3, 0, NIGHT)
+    assert (scored["first"], forecasts["last"]) == (NOON, NOON + 3 * HOUR)
+    assert len(predictions.statistics("TT-1")) == 1
+
+
+def test_last_scored_knows_each_sensor_and_no_forecast(predictions):
+    predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
+    predictions.save_scores(scores(0.1, sensor="TT-1"), made_at=NOON)
+    predictions.save_forecasts(forecast(1, 2, 3, sensor="FT-9"), made_at=NOON)
+    predictions.save_forecasts(forecast(1, 2, 3), made_at=NOON)
+
+    assert predictions.last_scored() == {"PT-1001": NOON + HOUR, "TT-1": NOON}
+
+
+def test_the_newest_score_of_each_sensor_is_what_was_said_of_it_last(predictions):
+    predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
+    predictions.save_scores(scores(0.1, 0.7, version="2"), made_at=NIGHT)
+    predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
+    predictions.save_forecasts(forecast(1, 2, 3, sensor="FT-9"), made_at=NOON)
+
+    newest = predictions.newest_scores().set_index("sensor_id")
+
+    assert newest["anomaly_score"].to_dict() == {"PT-1001": 0.7, "TT-1": 0.3}
+    assert newest["timestamp"].to_dict() == {"PT-1001": NOON + HOUR, "TT-1": NOON}
+    assert newest.loc["PT-1001", "model_version"] == "2"
+
+
+def test_a_long_stretch_of_scores_is_what_was_said_last_of_each_reading(predictions):
+    predictions.save_scores(scores(0.1, 0.2, 0.3), made_at=NOON)
+    predictions.save_scores(scores(0.9, start=NOON + HOUR, version="2"), made_at=NIGHT)
+    predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
+    predictions.save_forecasts(forecast(1, 2, 3), made_at=NOON)
+
+    found = predictions.scores("PT-1001", NOON, NOON + 2 * HOUR)
+
+    assert found["timestamp"].tolist() == [NOON, NOON + HOUR]
+    assert found["anomaly_score"].tolist() == [0.1, 0.9]
+    assert found["is_anomaly"].tolist() == [False, True]
+    assert found["threshold"].tolist() == [0.5, 0.5]
+    assert predictions.scores("PT-9", NOON).empty
+
+
+def test_the_latest_forecast_is_the_one_from_the_newest_origin(predictions):
+    predictions.save_forecasts(forecast(*range(48), origin=NOON - HOUR), made_at=NIGHT)
+    predictions.save_forecasts(forecast(1, 2, origin=NOON, version="1"), made_at=NOON)
+    predictions.save_forecasts(forecast(3, 4, origin=NOON, version="2"), made_at=NIGHT)
+
+    found = predictions.latest_forecast("PT-1001")
+
+    assert found["predicted_value"].tolist() == [3, 4]
+    assert found["timestamp"].tolist() == [NOON + HOUR, NOON + 2 * HOUR]
+
+
+def test_nothing_stored_is_an_empty_answer(predictions):
+    assert predictions.save_scores(scores(), made_at=NOON) == 0
+    assert predictions.last_scored() == {}
+    for frame in (
+        predictions.by_sensor("PT-1001"),
+        predictions.recent(NOON),
+        predictions.anomalies(),
+        predictions.statistics(),
+        predictions.newest_scores(),
+        predictions.latest_forecast("PT-1001"),
+    ):
+        assert len(frame) == 0
+    assert predictions.delete_before(NIGHT) == 0
+
+
+def test_clean_up_forgets_what_is_older_and_counts_it(predictions):
+    predictions.save_scores(scores(0.1, 0.2, 0.3), made_at=NOON)
+
+    forgotten = predictions.delete_before(NOON + 2 * HOUR)
+
+    assert forgotten == 2
+    assert predictions.between("PT-1001")["anomaly_score"].tolist() == [0.3]
+
+
+def test_times_with_a_zone_are_kept_in_utc(predictions):
+    rio = timezone(timedelta(hours=-3))
+    said = scores(0.1).assign(timestamp=pd.DatetimeIndex([NOON]).tz_localize(UTC).tz_convert(rio))
+
+    predictions.save_scores(said, made_at=NOON.replace(tzinfo=UTC).astimezone(rio))
+
+    found = predictions.between("PT-1001")
+    assert (found["timestamp"].tolist(), found["made_at"].tolist()) == ([NOON], [NOON])
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (scores(0.1).drop(columns="timestamp"), "need timestamp"),
+        (scores(0.1).assign(sensor_id=None), "need sensor_id"),
+        (forecast(1.0).drop(columns="origin"), "need origin"),
+        (scores(0.1).assign(anomaly_scroe=1), "no column anomaly_scroe"),
+    ],
+    ids=["no time", "no sensor", "no origin", "a typing error"],
+)
+def test_predictions_that_cannot_be_placed_are_refused_whole(sqlite_engine, frame, said):
+    predictions = PredictionStore(sqlite_engine)
+    save = predictions.save_forecasts if "timestamps" in frame else predictions.save_scores
+
+    with pytest.raises(DataError, match=said):
+        save(pd.concat([frame, frame]), made_at=NOON)
+
+    assert len(predictions.recent(NOON - 1000 * HOUR)) == 0
+
+
+NUMBERS = st.floats(allow_infinity=False) | st.just(0.1 + 0.2) | st.just(5e-324)
+
+
+@given(values=st.lists(NUMBERS, min_size=1, max_size=8), seed=st.integers(0, 9))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_number_comes_back_to_the_last_bit_in_any_order_of_rows(predictions, values, seed):
+    predictions.delete_before(NIGHT + 1000 * HOUR)
+    said = scores(*np.zeros(len(values))).assign(value=values)
+
+    predictions.save_scores(said.sample(frac=1, random_state=seed), made_at=NOON)
+
+    np.testing.assert_array_equal(predictions.between("PT-1001")["value"], values)
+    assert predictions.save_scores(said, made_at=NIGHT) == 0
+
+
+def test_rows_are_written_in_one_order_whatever_order_they_come_in():
+    """Two writers that lock the same rows in different orders would wait for each other for ever."""
+    said = pd.concat([scores(*np.zeros(5), sensor="TT-1"), scores(*np.zeros(5))])
+
+    keys = [
+        [(row["sensor_id"], row["timestamp"]) for row in rows_of(frame, Kind.DETECTOR, NOON)]
+        for frame in (said, said.iloc[::-1])
+    ]
+
+    assert keys[0] == keys[1] == sorted(keys[0])
+
+
+def test_writers_at_once_lose_nothing(database_url):
+    """The same rows, in opposite orders, from four connections."""
+    said = scores(*np.linspace(0, 0.9, 4_000))
+    engines = [open_database(database_url) for _ in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        changed = list(
+            pool.map(
+                lambda turn: PredictionStore(engines[turn]).save_scores(
+                    said.iloc[:: 1 if turn % 2 else -1], made_at=NOON
+                ),
+                range(4),
+            )
+        )
+
+    found = PredictionStore(engines[0]).between("PT-1001")
+    for engine in engines:
+        engine.dispose()
+    assert sum(changed) == len(found) == 4_000

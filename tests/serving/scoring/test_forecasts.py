@@ -1,0 +1,95 @@
+"""Forecasts as they are served: never outside what the instrument shows, nor in the way of other sensors."""
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+
+from serving.batch import forecast_fleet
+from serving.contract import Ask
+from serving.predictions.store import PredictionStore
+from training.errors import NoChampion
+from training.storage.database import sensors, writing
+
+NEXT = "2026-01-09T08:00:00Z"
+LOW, HIGH = 18.0, 21.0  # the readings go from 14 to 26
+
+
+@pytest.fixture
+def narrow(plant, service):
+    """PT-1's instrument shows little of what its readings say."""
+    with writing(plant.engine) as connection:
+        connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(low=LOW, high=HIGH))
+    vars(plant).pop("fleet", None)
+    service.known.renew()
+    return service
+
+
+def band(service, horizon, *stamps):
+    rows = service.scorer.answer(Ask(["PT-1"] * len(stamps), stamps, [None] * len(stamps), horizon)).records()
+    assert all(row["error"] is None for row in rows)
+    return np.array([[row[name] for name in ("lower", "expected", "upper")] for row in rows])
+
+
+def test_forecasts_reach_beyond_a_range_that_nobody_wrote_down(service):
+    found = band(service, 24, NEXT)
+
+    assert found.min() < LOW
+    assert found.max() > HIGH
+
+
+@pytest.mark.parametrize("stamp", [NEXT, "2026-01-09T08:30:00Z", "2026-01-05T08:00:00Z"])
+def test_a_forecast_and_its_band_end_where_the_instrument_does(narrow, stamp):
+    found = band(narrow, 24, stamp)
+
+    assert found.min() == LOW
+    assert found.max() == HIGH
+    assert (np.diff(found, axis=1) >= 0).all()
+
+
+def test_a_naive_forecast_ends_there_too(narrow, monkeypatch):
+    monkeypatch.setattr(narrow.scorer.champions, "forecaster", missing)
+
+    found = band(narrow, 24, NEXT)
+
+    assert found.min() >= LOW
+    assert found.max() <= HIGH
+
+
+def missing(sensor_id):
+    raise NoChampion(sensor_id)
+
+
+def test_batch_forecasts_end_there_too(narrow, plant):
+    forecast_fleet(plant, plant.fleet.match(["PT-1"]), horizon=24)
+
+    kept = PredictionStore(plant.engine).latest_forecast("PT-1")
+
+    assert kept["lower_bound"].min() == LOW
+    assert kept["upper_bound"].max() == HIGH
+
+
+def test_a_range_written_down_later_counts_at_once(service, plant):
+    """The path of the last answer is kept, but not beyond what it was made for."""
+    assert band(service, 24, NEXT).max() > HIGH
+    with writing(plant.engine) as connection:
+        connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(high=HIGH))
+    service.known.renew()
+
+    assert band(service, 24, NEXT).max() == HIGH
+
+
+def test_one_sensor_that_cannot_be_forecast_costs_the_others_nothing(service, monkeypatch, caplog):
+    usual = service.scorer.outlooks.of
+
+    def fail_for_one(sensor_id, *about, **more):
+        if sensor_id == "PT-1":
+            raise ZeroDivisionError("our own fault")
+        return usual(sensor_id, *about, **more)
+
+    monkeypatch.setattr(service.scorer.outlooks, "of", fail_for_one)
+    rows = service.scorer.answer(Ask(["PT-1", "TT-1"], [NEXT] * 2, [None] * 2, 2)).records()
+
+    assert [row["sensor_id"] for row in rows] == ["PT-1", "TT-1", "PT-1", "TT-1", "TT-1"]
+    assert all("ZeroDivisionError" in rows[place]["error"] for place in (0, 2))
+    assert all(rows[place]["expected"] is not None for place in (1, 3, 4))
+    assert "our own fault" in caplog.text
