@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from monitoring import alert_commands, loop_commands
+from monitoring.cli import alert_commands, schedule_commands
 from training.common.gc_tuning import be_patient, keep_all_there_is
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
 from training.kinds import Engine, Kind, Promotion
@@ -34,8 +34,8 @@ app = typer.Typer(
 )
 
 app.add_typer(alert_commands.app, name="alerts")
-app.command()(loop_commands.schedule)
-app.command()(loop_commands.replay)
+app.command()(schedule_commands.schedule)
+app.command()(schedule_commands.replay)
 
 
 class Form(StrEnum):
@@ -92,7 +92,7 @@ def demo() -> None:
 
     Example: safeplan demo
     """
-    from monitoring.demo import run_demo
+    from monitoring.cli.demo import run_demo
 
     run_demo(Path("demo"))
 
@@ -335,8 +335,8 @@ def dashboard(
 
     Example: safeplan dashboard --mlflow http://127.0.0.1:5000
     """
-    from monitoring.page_server import serve_page
-    from monitoring.plant import PageSettings
+    from monitoring.dashboard.dashboard_state import PageSettings
+    from monitoring.dashboard.server import serve_page
     from training.settings import load as load_settings
 
     told = {"host": host, "port": port, "mlflow": mlflow, "allow_everyone": allow_everyone or None}
@@ -359,9 +359,9 @@ def drift(
 
     Example: safeplan drift 'PT-*' --html drift
     """
-    from monitoring.drift_checked import drift_rows
-    from monitoring.drift_comparison import DriftSettings
-    from monitoring.drift_fleet import check_fleet
+    from monitoring.drift.comparison import DriftSettings
+    from monitoring.drift.fleet import check_fleet
+    from monitoring.drift.result import drift_rows
     from training.operations.console import progress
     from training.settings import load as load_settings
     from training.workspace import Workspace
@@ -441,7 +441,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: safeplan doctor
     """
-    from monitoring.loop_doctor import examine_loop
+    from monitoring.schedule.scheduler_health import examine_loop
     from serving.doctor import examine
     from training.workspace import Workspace
 

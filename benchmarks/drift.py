@@ -25,7 +25,7 @@ from benchmarks.drift_peers import PEERS
 from benchmarks.drift_report import RATES, ageing, stated, summarise
 from benchmarks.drift_scale import check_cost, show_cost
 from benchmarks.drift_windows import INJECTIONS, LAGS, Case, cases, injected
-from monitoring.drift import DriftSettings, compare
+from monitoring.drift.detection import DriftSettings, compare
 
 PARTS = ("fleet", "windows", "changes")
 OURS = "SafePlan"

@@ -1,7 +1,7 @@
 """The doctor: looks at everything an installation needs and says what to do about what is wrong.
 
 Knows what can be checked without changing anything. Repairs nothing. What the schedule, the messages and the
-instruments leave behind is `monitoring.loop_doctor`'s.
+instruments leave behind is `monitoring.schedule.scheduler_health`'s.
 """
 
 import shutil

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 # What stands in the README but is run elsewhere, and where.
 RUN_ELSEWHERE = {
-    "make demo": "tests/monitoring/test_demo.py",
+    "make demo": "tests/monitoring/cli/test_demo.py",
     "make test": "this is it",
     "make check": ".ci/run",
     "source .venv/bin/activate": "done by the path below",
@@ -24,14 +24,15 @@ RUN_ELSEWHERE = {
     "mlflow run": "tests/journeys",
     "export SAFEPLAN_DATABASE_URL": "tests/journeys, on a server of its own",
     "export MLFLOW_TRACKING_URI": "tests/journeys, on a server of its own",
-    "safeplan demo": "tests/monitoring/test_demo.py",
+    "safeplan demo": "tests/monitoring/cli/test_demo.py",
     "sudo": "changes the machine; units are verified in tests/test_operations.py",
     "safeplan serve": "tests/serving",
     "safeplan restore": "tests/training/operations/test_backup.py, into an empty installation",
-    "safeplan dashboard": "a server that does not end; tests/monitoring/test_page_server.py",
+    "safeplan dashboard": "a server that does not end; tests/monitoring/dashboard/test_server.py",
 }
 
-# The command as it stands, without options: it does not end; tests/monitoring/test_schedule.py runs it.
+# The command as it stands, without options: it does not end; tests/monitoring/schedule/test_scheduler.py runs
+# it.
 ENDLESS = {"safeplan schedule"}
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from monitoring.alert import Alert
-from monitoring.alerts import history_of, list_alerts
-from monitoring.watching import watch_fleet
+from monitoring.alerts.alert import Alert
+from monitoring.watch.operator_actions import history_of, list_alerts
+from monitoring.watch.watcher import watch_fleet
 from serving.predictions.store import PredictionStore
 from tests.plant import at
 from training.data.sensor_sources import add_missing

@@ -15,7 +15,7 @@ BEFORE = frozenset(os.environ)
 
 WHOLE = (
     "safeplan",
-    "monitoring.demo",
+    "monitoring.cli.demo",
     "serving.doctor",
     "training.pipeline.fit_detector",
     "training.pipeline.fit_forecaster",

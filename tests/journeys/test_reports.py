@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 import yaml
 
-from monitoring.alert_kinds import AlertType, Judgement
-from monitoring.alerts import judge, list_alerts
-from monitoring.drift_fleet import check_fleet
-from monitoring.drift_recording import PAGE
-from monitoring.shift_report import shift_report, write_report
-from monitoring.translation import Words
-from monitoring.watching import watch_fleet
+from monitoring.alerts.kinds import AlertType, Judgement
+from monitoring.drift.fleet import check_fleet
+from monitoring.drift.recording import PAGE
+from monitoring.i18n.translation import Words
+from monitoring.reports.shift_report import shift_report, write_report
+from monitoring.watch.operator_actions import judge, list_alerts
+from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet, forecast_fleet
 from tests.journeys.browser import Reader, chromium
 from tests.plant import at, readings

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 import pandas as pd
 import pytest
 
-from monitoring.alert import Alert
-from monitoring.alert_kinds import AlertType, Change
-from monitoring.alert_store import AlertStore
-from monitoring.alerts import list_alerts
-from monitoring.demo import write_readings
-from monitoring.thresholds import share_budget
-from monitoring.watching import watch_fleet
+from monitoring.alerts.alert import Alert
+from monitoring.alerts.kinds import AlertType, Change
+from monitoring.alerts.store import AlertStore
+from monitoring.cli.demo import write_readings
+from monitoring.watch.operator_actions import list_alerts
+from monitoring.watch.thresholds import share_budget
+from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet
-from tests.monitoring.test_dying_watch import Fresh, in_a_life, state
+from tests.monitoring.watch.test_killed_watcher import Fresh, in_a_life, state
 from tests.plant import at, lenient
 from training.ingest.load_files import load_files
 from training.kinds import Kind

@@ -15,8 +15,8 @@ import streamlit as st
 import yaml
 from streamlit.testing.v1 import AppTest
 
-from monitoring import page_state
-from monitoring.page_server import SCRIPT
+from monitoring.dashboard import url_state
+from monitoring.dashboard.server import SCRIPT
 from tests.plant import at
 from tests.serving.conftest import grown, plant  # noqa: F401 (fixtures)
 from training.workspace import Workspace
@@ -54,7 +54,7 @@ def page(known: Workspace) -> Iterator[Callable[..., AppTest]]:
             app.query_params[name] = value
         if reader:
             app.session_state["token"] = SECRET + reader
-        shared = page_state.plant()
+        shared = url_state.plant()
         for kept in (shared.models, shared.able, shared.checks):
             kept.look()
         app.run()
@@ -62,8 +62,8 @@ def page(known: Workspace) -> Iterator[Callable[..., AppTest]]:
         return app
 
     yield draw
-    if "engine" in vars(page_state.plant().workspace):
-        page_state.plant().workspace.engine.dispose()
+    if "engine" in vars(url_state.plant().workspace):
+        url_state.plant().workspace.engine.dispose()
     st.cache_data.clear()
     st.cache_resource.clear()
 

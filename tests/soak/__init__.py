@@ -6,5 +6,5 @@ measured), `verdict` (what must hold) and `curves` (what is drawn).
 Its clock is never stepped: its processes read the system's own, which cannot be moved for them alone without
 a library laid over the C library, and moving the machine's would shift whatever else runs there, proxies and
 measuring too. A clock that steps is forced where the time is an argument: in
-`tests/training/pipeline/test_forced_faults.py` and `tests/monitoring/test_alert_machine.py`.
+`tests/training/pipeline/test_forced_faults.py` and `tests/monitoring/alerts/test_alert_state_machine.py`.
 """

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitoring.alert_engine import create_alert_engine
+from monitoring.compat.alert_engine import create_alert_engine
 from serving.compat.engine import MLEngine, create_ml_engine
 from serving.compat.sensor_manager import create_sensor_manager
 from tests.journeys.house import ROOT

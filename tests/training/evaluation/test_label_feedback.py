@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.maintenance import Work, plan_work
+from monitoring.alerts.maintenance import Work, plan_work
 from tests.plant import assignment_for, at, readings, send
 from training.anomaly.detector import AnomalyDetector
 from training.evaluation.fault_injection import grade_detector

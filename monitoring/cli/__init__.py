@@ -1,0 +1,4 @@
+"""Commands of the monitoring floor.
+
+Reading order: `alert_commands`, `schedule_commands`, `demo`.
+"""

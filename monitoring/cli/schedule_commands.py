@@ -1,0 +1,138 @@
+"""`safeplan schedule` and `safeplan replay`: the jobs that keep models fresh, and the past told again.
+
+Knows how the commands are spelled, what they print and with which code they end. What runs is `schedule`'s
+and `running`'s; what versions would have said, `replay`'s.
+"""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from training.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from monitoring.schedule.job_runs import JobRuns
+
+MOMENT: dict[str, Any] = {
+    "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+    "metavar": "TIME",
+    "help": "A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
+}
+SOME_FAILED, DONE_ELSEWHERE, TIMED_OUT = 1, 4, 5
+
+
+def schedule(
+    once: Annotated[
+        str | None, typer.Option("--once", metavar="JOB", help="Run one job now, and end.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Show each job's last run and next time.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Run every job at its time until stopped, or one job now for cron, Airflow or Kubernetes.
+
+    With --once: exit 0 done, 1 some failed, 4 another process is at it, 5 it was stuck and was ended.
+
+    Example: safeplan schedule --once detect
+    """
+    from monitoring.schedule.job_process import Runner
+    from monitoring.schedule.scheduler import Schedule
+    from monitoring.schedule.settings import ScheduleSettings
+    from training.operations.console import story
+    from training.settings import load
+    from training.workspace import Workspace
+
+    settings = load(ScheduleSettings)
+    runner = Runner(Workspace.here(), settings, clock=_now)
+    if status:
+        _show_status(runner.runs, settings, as_json)
+    elif once is not None:
+        raise typer.Exit(_once(runner, once, as_json))
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        story.print("running; stop with Ctrl-C. See: safeplan schedule --status")
+        Schedule(runner, settings).run()
+
+
+def replay(
+    name: Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")],
+    start: Annotated[datetime, typer.Option("--from", **MOMENT)],
+    end: Annotated[datetime | None, typer.Option("--to", **MOMENT)] = None,
+    versions: Annotated[
+        list[int] | None,
+        typer.Option("--version", min=1, help="May be repeated; champion and challenger if none."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Tell the past again by any version of a detector: scores, alerts it would have raised, events caught.
+
+    Example: safeplan replay PT-1001 --version 1 --from 2026-01-31 --to 2026-02-02
+    """
+    from monitoring.retraining.replay import replay as tell_again
+    from monitoring.retraining.replay import versions_named
+    from training.operations.console import show_json, show_rows
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    sensor = workspace.fleet.sensor(name)
+    chosen = versions_named(workspace, sensor, versions or ())
+    found = tell_again(workspace, sensor, chosen, start, end or _now())
+    if as_json:
+        show_json({"command": "replay", "sensor_id": sensor.id, "versions": [one.as_dict() for one in found]})
+        return
+    show_rows([one.summary() for one in found])
+    show_rows([{"by version": one.version, **told} for one in found for told in one.as_dict()["alerts"]])
+
+
+def _once(runner: Any, name: str, as_json: bool) -> int:
+    from monitoring.schedule.job_runs import RunStatus
+    from monitoring.schedule.settings import JobName
+    from training.operations.console import show_json, show_rows, story
+    from training.storage.leases import LeaseTaken
+
+    if name not in set(JobName):
+        raise ConfigurationError(f"{name!r} is no job; there are {', '.join(JobName)}.")
+    try:
+        ran = runner.run_once(JobName(name))
+    except LeaseTaken as taken:
+        story.print(str(taken))
+        return DONE_ELSEWHERE
+    row = {"job": ran.job.value, "due_at": ran.due_at, "status": ran.status.value, "detail": ran.detail}
+    if as_json:
+        show_json({"command": "schedule", **row})
+    else:
+        show_rows([row])
+    return {RunStatus.DONE: 0, RunStatus.TIMED_OUT: TIMED_OUT}.get(ran.status, SOME_FAILED)
+
+
+def _show_status(runs: "JobRuns", settings: Any, as_json: bool) -> None:
+    from monitoring.schedule.settings import JobName, site_zone, trigger_of
+    from training.operations.console import show_json, show_rows
+
+    now = datetime.now(UTC)
+    missed = runs.missed_since(_now() - timedelta(days=1))
+    rows = []
+    for job in JobName:
+        rule, last = settings.rule(job), runs.last(job.value)
+        following = trigger_of(rule.cron, site_zone()).get_next_fire_time(None, now)
+        rows.append(
+            {
+                "job": job.value,
+                "cron": rule.cron,
+                "enabled": rule.enabled,
+                "last": last and last.started_at,
+                "status": last and last.status.value,
+                "missed in 24 h": missed.get(job.value, 0),
+                "next": following and following.astimezone(UTC).replace(tzinfo=None),
+                "detail": last and last.detail,
+            }
+        )
+    if as_json:
+        show_json({"command": "schedule", "jobs": rows})
+    else:
+        show_rows(rows)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

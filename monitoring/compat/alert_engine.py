@@ -1,0 +1,174 @@
+"""The alerts as scripts for the original system raise and read them: another import, the same calls.
+
+Knows the original's engine and its fields. An alert that a script raises lives as every other: it is told,
+escalated, judged and closed by the same rules. Which signs the platform sees itself is the watch's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitoring.alerts import watch_store
+from monitoring.alerts.alert import Alert, Evidence, Pending, Sign, Topic, heft
+from monitoring.alerts.kinds import AlertType, Severity, State
+from monitoring.alerts.life_cycle import advance
+from monitoring.alerts.maintenance import windows_of
+from monitoring.alerts.rules import RuleBook
+from monitoring.alerts.store import AlertStore, key_of
+from monitoring.notify.outbox_writer import Post
+from monitoring.watch.operator_actions import acknowledge, list_alerts
+from monitoring.watch.verdict_labels import teach
+from training.common.users import user
+from training.data.sensors import Fleet, Sensor
+from training.errors import ConfigurationError
+from training.storage.database import writing
+from training.workspace import Workspace
+
+SCRIPT = "script"  # the subject of alerts that scripts raise, apart from what the watch sees
+NO_STEP = timedelta(0)
+STATUS = {State.OPEN: "ACTIVE", State.RETURNED: "RESOLVED", State.CLOSED: "RESOLVED"}
+
+
+@dataclass(frozen=True)
+class NamedAlert:
+    """One alert as the original had it. Times are naive UTC."""
+
+    alert_id: int
+    sensor_id: str
+    severity_level: int
+    alert_type: str
+    status: str  # ACTIVE, ACKNOWLEDGED or RESOLVED
+    notes: str
+    sensor_value: float | None
+    triggered_at: datetime
+    acknowledged_at: datetime | None
+    resolved_at: datetime | None
+
+    @classmethod
+    def of(cls, alert: Alert) -> "NamedAlert":
+        """An alert of ours."""
+        assert alert.id is not None
+        seen = alert.state is State.OPEN and alert.acknowledged_at is not None
+        return cls(
+            alert_id=alert.id,
+            sensor_id=alert.topic.sensor_id,
+            severity_level=int(alert.severity),
+            alert_type=alert.topic.type.value,
+            status="ACKNOWLEDGED" if seen else STATUS[alert.state],
+            notes=alert.note or alert.evidence.reason,
+            sensor_value=alert.evidence.value,
+            triggered_at=alert.opened_at,
+            acknowledged_at=alert.acknowledged_at,
+            resolved_at=alert.returned_at or alert.closed_at,
+        )
+
+
+class AlertEngine:
+    """Raises and reads alerts of one installation."""
+
+    def __init__(
+        self, workspace: Workspace, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.workspace = workspace
+        self.clock = clock
+        self.store = AlertStore(workspace.engine)
+
+    def create_alert(
+        self,
+        sensor_id: str | int,
+        severity_level: int,
+        alert_type: str = AlertType.ANOMALY.value,
+        notes: str = "",
+        sensor_value: float | None = None,
+    ) -> NamedAlert | None:
+        """Say that something is wrong with a sensor; None where somebody works there.
+
+        Said again it is the same alert, which may worsen. One that is not said again for `life.return_after`
+        is back to normal with the next watch.
+
+        Raises:
+            UnknownSensor: there is none of this id.
+            ConfigurationError: there is no such severity or type.
+        """
+        sensor = Fleet.of(self.workspace.engine).sensor(str(sensor_id))
+        severity, kind = _meant(severity_level, alert_type)
+        now, book = self._now(), RuleBook.from_conf()
+        said = Evidence(weight=heft(now), value=sensor_value, reason=notes)
+        signs = [Sign(now, severity, severity, said), Sign(now + datetime.resolution)]
+        pace = book.of(sensor).pace(kind, sensor.step or NO_STEP)
+        at_once = replace(pace, hold=dict.fromkeys(pace.hold, NO_STEP))
+        topic = Topic(kind, sensor.id, SCRIPT, sensor.platform)
+        post = Post.from_conf(self.workspace)
+        with writing(self.workspace.engine) as connection:
+            alive, before = self._standing(connection, topic, sensor)
+            course = advance(
+                topic,
+                before,
+                alive,
+                signs,
+                at_once,
+                now=now + datetime.resolution,
+                maintenance=windows_of(connection, sensor.platform, [sensor.id]).get(sensor.id, ()),
+            )
+            # How far the watch has looked at this sensor's readings is not for scripts to say.
+            watch_store.keep_pendings(connection, {key_of(topic): replace(course.pending, seen=None)})
+            kept = [
+                self.store.keep(connection, one, now=now) for one in course.chapters if one.alert != alive
+            ]
+            for chapter in kept:
+                teach(connection, chapter.alert, now=now)
+            post.post(connection, kept, now=now)
+        found = kept[-1].alert if kept else alive
+        return None if found is None else NamedAlert.of(found)
+
+    def acknowledge_alert(self, alert_id: int) -> NamedAlert:
+        """Say that somebody has seen it.
+
+        Raises:
+            ConfigurationError: there is no such alert, or it is closed.
+        """
+        return NamedAlert.of(acknowledge(self.workspace, alert_id, by=user(), now=self._now()))
+
+    def get_active_alerts(self) -> list[NamedAlert]:
+        """Those that are open and that nobody has seen yet, the worst and newest first."""
+        return [one for one in map(NamedAlert.of, list_alerts(self.workspace)) if one.status == "ACTIVE"]
+
+    def get_alerts_by_sensor(self, sensor_id: str | int, limit: int = 100) -> list[NamedAlert]:
+        """A sensor's alerts, open ones first, the worst and newest first."""
+        found = list_alerts(self.workspace, [str(sensor_id)], alive=None, limit=limit)
+        return [NamedAlert.of(alert) for alert in found]
+
+    def get_alert_statistics(self) -> dict[str, Any]:
+        """How many are active, by severity, and how many stand where."""
+        active = self.get_active_alerts()
+        by_severity = {
+            severity.name.lower(): sum(one.severity_level == severity for one in active)
+            for severity in reversed(Severity)
+        }
+        counts = {state.value: count for state, count in self.store.counts().items()}
+        return {"total_active": len(active), **by_severity, "by_status": counts}
+
+    def _standing(self, connection: Connection, topic: Topic, sensor: Sensor) -> tuple[Alert | None, Pending]:
+        key = key_of(topic)
+        alive = self.store.alive(connection, sensor.platform, [sensor.id]).get(key)
+        return alive, watch_store.pendings(connection, [sensor.id]).get(key, Pending())
+
+    def _now(self) -> datetime:
+        return self.clock().astimezone(UTC).replace(tzinfo=None)
+
+
+def create_alert_engine() -> AlertEngine:
+    """The engine of the installation that `SAFEPLAN_HOME` or the working folder names."""
+    return AlertEngine(Workspace.here())
+
+
+def _meant(severity_level: int, alert_type: str) -> tuple[Severity, AlertType]:
+    if severity_level not in set(Severity):
+        known = ", ".join(f"{int(one)} {one.name.lower()}" for one in Severity)
+        raise ConfigurationError(f"An alert of severity {severity_level} does not exist; there are {known}.")
+    if alert_type not in set(AlertType):
+        raise ConfigurationError(f"{alert_type!r} is no type of alert; say {', '.join(AlertType)}.")
+    return Severity(severity_level), AlertType(alert_type)

@@ -1,0 +1,49 @@
+"""A training that was started on the page, as a process: `python -m monitoring.dashboard.background_training
+ID`.
+
+Knows how progress is noted. Trains as `safeplan train` does.
+"""
+
+import logging
+import sys
+
+from monitoring.dashboard.dashboard_state import utc_now
+from monitoring.dashboard.training_requests import TrainingStore
+from training.data.sensors import Fleet
+from training.errors import SafePlanError
+from training.pipeline.fleet import train_fleet
+from training.pipeline.plan import Plan
+from training.storage.leases import Owner
+from training.workspace import Workspace
+
+log = logging.getLogger("safeplan.page")
+
+
+def run(workspace: Workspace, training_id: int) -> None:
+    """Do one training to its end, noting each outcome; whatever ends it early is noted too."""
+    store = TrainingStore(workspace.engine)
+    training = store.take(training_id, Owner.this_process())
+    wish = training.wish
+    try:
+        fleet = Fleet.of(workspace.engine)
+        train_fleet(
+            workspace,
+            [fleet.sensor(sensor_id) for sensor_id in wish.sensor_ids],
+            wish.kinds,
+            Plan.from_conf(trials=wish.trials, promotion=wish.promotion),
+            fresh=wish.fresh,
+            watch=lambda outcome: store.note(training_id, outcome, now=utc_now()),
+        )
+    except SafePlanError as error:
+        store.finish(training_id, now=utc_now(), error=str(error))
+        return
+    # The page says that it ended, the log why.
+    except BaseException as error:
+        log.exception("the training %d was cut off", training_id)
+        store.finish(training_id, now=utc_now(), error=f"{type(error).__name__}: {error}")
+        raise
+    store.finish(training_id, now=utc_now())
+
+
+if __name__ == "__main__":
+    run(Workspace.here(), int(sys.argv[1]))

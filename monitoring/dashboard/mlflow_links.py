@@ -1,0 +1,87 @@
+"""The way from a version on the page to the very run and version in the MLflow UI.
+
+Knows the UI's addresses. Where no UI is known, it says what to set.
+"""
+
+from urllib.parse import quote
+
+import mlflow
+import streamlit as st
+
+from monitoring.dashboard.url_state import plant
+from monitoring.i18n.translation import Words
+from training.errors import RegistryError
+from training.outcomes import Outcome
+
+
+def ui_address(setting: str | None, tracking: str) -> str | None:
+    """Where the MLflow UI is: as set, else the tracking server itself, without a password.
+
+    >>> ui_address(None, "http://me:secret@mlflow:5000/"), ui_address(None, "sqlite:///mlflow.db")
+    ('http://mlflow:5000', None)
+    """
+    address = setting or tracking
+    if not address.startswith(("http://", "https://")):
+        return None
+    scheme, _, rest = address.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".rstrip("/")
+
+
+def version_link(base: str, name: str, number: int) -> str:
+    """The page of one registered version."""
+    return f"{base}/#/models/{quote(name, safe='')}/versions/{number}"
+
+
+def run_link(base: str, experiment: str, run_id: str) -> str:
+    """The page of one run."""
+    return f"{base}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def mlflow_ui() -> str | None:
+    """The address of the MLflow UI of this installation, or None."""
+    shared = plant()
+    setting = shared.settings.mlflow
+    # Asking for the client has pointed MLflow at its server.
+    return ui_address(setting, "" if setting else str(shared.workspace.mlflow and mlflow.get_tracking_uri()))
+
+
+def links_of(_: Words, model: Outcome) -> None:
+    """Buttons to a model's version and run."""
+    if model.model is None or model.version is None or model.kind is None:
+        return
+    base, experiment = _places(model.kind.experiment)
+    if base is None:
+        st.caption(
+            _(
+                "{model} version {version}. To open it from here, start the MLflow UI and set page.mlflow.",
+                model=model.model,
+                version=model.version,
+            )
+        )
+        return
+    with st.container(horizontal=True):
+        name = f"{model.model} v{model.version}"
+        st.link_button(
+            _("Version {name} in MLflow", name=name),
+            version_link(base, model.model, model.version),
+            icon=":material/open_in_new:",
+        )
+        if run_id := model.detail.get("run_id"):
+            st.link_button(_("Its run"), run_link(base, experiment, run_id), icon=":material/open_in_new:")
+
+
+def link_of_run(_: Words, name: str, experiment: str, run_id: str) -> None:
+    """A button to a run; nothing where no UI is known."""
+    base, number = _places(experiment)
+    if base is not None:
+        st.link_button(name, run_link(base, number, run_id), icon=":material/open_in_new:")
+
+
+def _places(experiment: str) -> tuple[str | None, str]:
+    """Where the UI is, and the experiment's number there."""
+    try:
+        base = mlflow_ui()
+        return base, plant().workspace.tracker.experiment(experiment) if base else ""
+    except RegistryError:
+        return None, ""

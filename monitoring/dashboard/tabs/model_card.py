@@ -1,0 +1,178 @@
+"""One sensor's model of one kind: what serves, what waits, how it was judged, and how to move an alias.
+
+Knows how a version is told. Leaves the fleet to `page_models`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from monitoring.dashboard.login import needs
+from monitoring.dashboard.mlflow_links import link_of_run, links_of
+from monitoring.dashboard.sensor_data import versions
+from monitoring.dashboard.theme import cards, mark
+from monitoring.dashboard.url_state import attempt, caller, plant
+from monitoring.dashboard.wording import drift_words, grades_words, kind_name
+from monitoring.drift.recording import EXPERIMENT
+from monitoring.drift.store import DriftCheck
+from monitoring.i18n.retelling import retold
+from monitoring.i18n.translation import Words
+from serving.http.tokens import Role
+from training.kinds import Kind
+from training.operations.promotion import promote_version, roll_back
+from training.outcomes import Outcome
+from training.pipeline.recording import PASSED, read_iso
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Version
+
+
+def show_model(
+    _: Words, sensor_id: str, kind: Kind, outcome: Outcome | None, check: DriftCheck | None
+) -> None:
+    """The whole card of one model."""
+    st.markdown(f"##### {kind_name(_, kind).capitalize()}")
+    if outcome is None or outcome.version is None or outcome.model is None:
+        st.html(mark(1, _("There is no model yet. Train one in the tab Training.")))
+        return
+    serving = outcome.status == "serving"
+    state = mark(0, _("serves")) if serving else mark(2, _("does not serve"))
+    trained = _trained(_, outcome)
+    cards([(_("Version"), f"v{outcome.version} {state}", trained), *grades_words(_, kind, outcome.metrics)])
+    gate = str(outcome.detail.get("gate") or "")
+    if gate:
+        passed = gate.startswith(PASSED)
+        st.html(f"<p>{mark(0 if passed else 2, _('Gate'))} {escape(retold(_, gate))}</p>")
+    if check is not None:
+        _drift(_, check)
+    links_of(_, outcome)
+    _versions(_, sensor_id, kind, outcome)
+
+
+def _drift(_: Words, check: DriftCheck) -> None:
+    """The newest check: its verdict and why, since when, what to do, and how good the model was of late."""
+    weight, words = drift_words(_, check.verdict)
+    version, checked_at = check.model_version, _.moment(check.checked_at)
+    below = [_("v{version} checked at {moment}", version=version, moment=checked_at)]
+    if check.since is not None:
+        below.insert(0, _("since {moment}", moment=_.moment(check.since)))
+    if (mase := check.quality.get("mase")) is not None:
+        below.append(_("MASE of late {mase}", mase=_.number(mase, 3)))
+    if (alarms := check.quality.get("alarms_per_day")) is not None:
+        below.append(_("{count} alarms a day of late", count=_.number(alarms, 2)))
+    if check.advice:
+        below.append(retold(_, check.advice))
+    st.html(
+        f"<p>{mark(weight, words)} {escape(retold(_, check.reason))}<br>"
+        f'<small class="sp-faint">{escape(" · ".join(below))}</small></p>'
+    )
+    if check.run_id:
+        link_of_run(_, _("The drift check in MLflow"), EXPERIMENT, check.run_id)
+
+
+def _trained(_: Words, outcome: Outcome) -> str:
+    end = outcome.detail.get("train_end")
+    return _("learned until {moment}", moment=_.moment(read_iso(str(end)))) if end else ""
+
+
+def _versions(_: Words, sensor_id: str, kind: Kind, outcome: Outcome) -> None:
+    aliases = {
+        CHAMPION: outcome.version if outcome.status == "serving" else None,
+        CHALLENGER: outcome.detail.get("challenger"),
+        PREVIOUS: outcome.detail.get("previous"),
+    }
+    found = versions(sensor_id, kind, str(aliases))
+    with st.expander(_.plural("{count} version", "{count} versions", len(found))):
+        st.dataframe(
+            version_table(_, found, aliases),
+            hide_index=True,
+            column_config={
+                "version": st.column_config.TextColumn(_("Version"), width="small"),
+                "alias": st.column_config.TextColumn(_("Alias"), width="small"),
+                "made": st.column_config.TextColumn(_("Made"), width="small"),
+                "gate": st.column_config.TextColumn(_("Gate"), width="large"),
+            },
+            key=f"versions-{kind}",
+            alt=_("All versions of this model"),
+        )
+        if needs(_, Role.PROMOTE):
+            _actions(_, sensor_id, kind, found, aliases)
+
+
+def version_table(_: Words, found: list[Version], aliases: dict[str, object]) -> pd.DataFrame:
+    """One row a version, the newest first."""
+    rows = [
+        {
+            "version": f"v{version.number}",
+            "alias": ", ".join(alias for alias, number in aliases.items() if number == version.number),
+            "made": _.moment(version.created.replace(tzinfo=None)),
+            "gate": retold(_, version.tags.get("gate", "")),
+        }
+        for version in found
+    ]
+    return pd.DataFrame(rows, columns=["version", "alias", "made", "gate"])
+
+
+def _actions(_: Words, sensor_id: str, kind: Kind, found: list[Version], aliases: dict[str, object]) -> None:
+    others = [version for version in found if version.number != aliases[CHAMPION]]
+    if others:
+        numbers = [version.number for version in others]
+        waiting = aliases[CHALLENGER]
+        chosen = st.selectbox(
+            _("Version to promote"),
+            numbers,
+            index=numbers.index(waiting) if waiting in numbers else 0,
+            format_func=lambda number: f"v{number}",
+            key=f"promote-{kind}",
+        )
+        gate = next(version.tags.get("gate", "") for version in others if version.number == chosen)
+        anyway = False
+        if not gate.startswith(PASSED):
+            anyway = st.checkbox(_("Promote it although the gate refused it"), key=f"anyway-{kind}")
+        st.button(
+            _("Promote v{number}", number=chosen),
+            key=f"do-promote-{kind}",
+            type="primary",
+            on_click=_promote,
+            args=(_, sensor_id, kind, chosen, anyway),
+        )
+    if aliases[PREVIOUS] is not None and aliases[CHAMPION] is not None:
+        st.button(
+            _("Roll back to v{number}", number=aliases[PREVIOUS]),
+            key=f"do-rollback-{kind}",
+            on_click=_roll_back,
+            args=(_, sensor_id, kind),
+        )
+
+
+def _promote(_: Words, sensor_id: str, kind: Kind, number: int, anyway: bool) -> None:
+    def act(who: str, now: datetime) -> Outcome:
+        shared = plant()
+        sensor = shared.fleet.look().sensors[sensor_id]
+        return promote_version(shared.workspace, sensor, kind, number=number, anyway=anyway, who=who, now=now)
+
+    _move(_, act, lambda done: _("{model} v{version} serves now.", model=done.model, version=done.version))
+
+
+def _roll_back(_: Words, sensor_id: str, kind: Kind) -> None:
+    def act(who: str, now: datetime) -> Outcome:
+        shared = plant()
+        return roll_back(shared.workspace, shared.fleet.look().sensors[sensor_id], kind, who=who, now=now)
+
+    _move(_, act, lambda done: _("{model} v{version} serves again.", model=done.model, version=done.version))
+
+
+def _move(_: Words, act: Callable[[str, datetime], Outcome], told: Callable[[Outcome], str]) -> None:
+    """Move an alias, if the token still allows it, and look at the registry again."""
+    found = caller()
+    if found is None or not found.may(Role.PROMOTE):
+        st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
+        return
+
+    def moved() -> Outcome:
+        done = act(found.name, plant().clock())
+        plant().models.renew()
+        return done
+
+    attempt(moved, told)

@@ -1,0 +1,210 @@
+"""How the page looks: colours of both themes, signs that are not colours, and the few styles of our own.
+
+Knows palettes (contrast at least 4.5 to 1 for words, 3 to 1 for lines) and the house style of charts. Knows
+no readings.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal
+
+import streamlit as st
+
+from monitoring.alerts.kinds import SIGNS
+
+FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of one theme."""
+
+    text: str
+    faint: str  # words that matter less
+    line: str  # borders and grids
+    card: str
+    primary: str
+    history: str
+    forecast: str
+    band: str
+    usual: str
+    good: str
+    warning: str
+    danger: str
+    critical: str
+
+    def of(self, weight: int) -> str:
+        """The colour of a severity: 0 good, 1 for your information, 2 warning, 3 danger, 4 critical."""
+        return (self.good, self.primary, self.warning, self.danger, self.critical)[weight]
+
+
+LIGHT = Palette(
+    text="#15202b",
+    faint="#526071",
+    line="#dde3ea",
+    card="#f6f8fa",
+    primary="#0b6470",
+    history="#2f4a63",
+    forecast="#0b7285",
+    band="rgba(11, 114, 133, 0.16)",
+    usual="#6b7a8c",
+    good="#1a7f4b",
+    warning="#8a5a00",
+    danger="#b93a0b",
+    critical="#b3123c",
+)
+DARK = Palette(
+    text="#e6edf3",
+    faint="#9fb0c0",
+    line="#2b3947",
+    card="#17212c",
+    primary="#5cc8d3",
+    history="#a9c1d9",
+    forecast="#5cc8d3",
+    band="rgba(92, 200, 211, 0.18)",
+    usual="#8698aa",
+    good="#5fd39a",
+    warning="#f0b849",
+    danger="#ff9466",
+    critical="#ff8095",
+)
+
+OPTIONS: dict[str, Any] = {
+    f"theme.{name}.{option}": value
+    for name, palette, background in (("light", LIGHT, "#ffffff"), ("dark", DARK, "#0f1720"))
+    for option, value in {
+        "primaryColor": palette.primary,
+        "backgroundColor": background,
+        "secondaryBackgroundColor": palette.card,
+        "textColor": palette.text,
+        "borderColor": palette.line,
+        "linkColor": palette.primary,
+        "dataframeBorderColor": palette.line,
+        "dataframeHeaderBackgroundColor": palette.card,
+    }.items()
+} | {"theme.baseRadius": "8px", "theme.showWidgetBorder": True, "theme.baseFontSize": 15}
+
+STYLE = """
+<style>
+.stMainBlockContainer { padding: 1.1rem 2rem 3rem; max-width: 1500px; }
+.stAppHeader { background: transparent; pointer-events: none; }
+.stAppHeader > * { pointer-events: auto; }
+.sp-name { font-size: 1.35rem; font-weight: 650; letter-spacing: -0.01em; line-height: 2.2rem; }
+.sp-name span { color: light-dark(%(faint_light)s, %(faint_dark)s); font-weight: 400; margin-left: .5rem; }
+/* Streamlit's own captions have 4.4 to 1 in the light theme, and white on a light accent in the dark one. */
+[data-testid="stCaptionContainer"] { opacity: 1; color: light-dark(%(faint_light)s, %(faint_dark)s); }
+[data-testid="stCaptionContainer"] p { opacity: 1; color: inherit; }
+[data-tag], [data-tag] span, [data-tag] button, [data-testid="stBaseButton-primary"]:enabled,
+[data-testid="stBaseButton-primary"]:enabled p, [data-testid="stBaseButton-primaryFormSubmit"]:enabled,
+[data-testid="stBaseButton-primaryFormSubmit"]:enabled p { color: light-dark(#ffffff, #0f1720); }
+.sp-faint { color: light-dark(%(faint_light)s, %(faint_dark)s); }
+.sp-cards dl.sp-card { margin: 0; padding: .7rem .9rem; }
+.sp-cards dl dt, .sp-cards dl dd, .sp-cards dl p { margin-left: 0; padding-left: 0; }
+.sp-cards .sp-mark { white-space: normal; }
+.sp-cards dd small { font-size: .85rem; font-weight: 400; }
+.sp-cards dd small.sp-mark { display: block; font-weight: 600; line-height: 1.3; margin-top: .15rem; }
+.sp-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: .75rem; }
+.sp-card { background: light-dark(%(card_light)s, %(card_dark)s); border-radius: 8px; padding: .7rem .9rem;
+  border: 1px solid light-dark(%(line_light)s, %(line_dark)s); min-width: 0; }
+.sp-card dt { font-size: .82rem; color: light-dark(%(faint_light)s, %(faint_dark)s); margin: 0; }
+.sp-card dd { font-size: 1.45rem; font-weight: 600; margin: .1rem 0 0; line-height: 1.25;
+  overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.sp-card p { font-size: .82rem; margin: .15rem 0 0; color: light-dark(%(faint_light)s, %(faint_dark)s); }
+.sp-mark { font-weight: 650; white-space: nowrap; }
+%(marks)s
+.sp-spark { width: 100%%; max-width: 180px; display: block; }
+.st-key-concerns .sp-mark { white-space: normal; }
+.st-key-concerns [data-testid="stHorizontalBlock"] { padding: .35rem 0;
+  border-top: 1px solid light-dark(%(line_light)s, %(line_dark)s); }
+.sp-scale { position: relative; height: .55rem; border-radius: 4px; margin: .5rem 0 1.5rem; display: flex;
+  gap: 2px; }
+.sp-scale i { display: block; border-radius: 2px; opacity: .45; }
+.sp-scale b { position: absolute; top: -.3rem; width: 4px; height: 1.15rem; border-radius: 2px;
+  background: light-dark(%(text_light)s, %(text_dark)s); transform: translateX(-2px); }
+.sp-scale u { position: absolute; top: .75rem; font-size: .75rem; text-decoration: none;
+  transform: translateX(-50%%); color: light-dark(%(faint_light)s, %(faint_dark)s); white-space: nowrap; }
+.sp-life { list-style: none; margin: 0; padding: 0; }
+.sp-life li { padding: .15rem 0 .15rem 1rem; margin: 0; font-size: .9rem;
+  border-left: 2px solid light-dark(%(line_light)s, %(line_dark)s); }
+</style>
+"""
+
+
+def style() -> None:
+    """Put our styles on the page."""
+    values = {f"{part}_{name}": getattr(palette, part) for name, palette in _both() for part in PARTS}
+    marks = "\n".join(
+        f".sp-{weight} {{ color: light-dark({LIGHT.of(weight)}, {DARK.of(weight)}); }} "
+        f".sp-fill-{weight} {{ background: light-dark({LIGHT.of(weight)}, {DARK.of(weight)}); }}"
+        for weight in range(5)
+    )
+    st.html(STYLE % {**values, "marks": marks})
+
+
+def palette() -> Palette:
+    """The colours of the theme that this reader has chosen."""
+    return DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def mark(weight: int, words: str, tag: str = "span") -> str:
+    """A severity as HTML: colour, sign and word."""
+    return f'<{tag} class="sp-mark sp-{weight}">{SIGNS[weight]} {escape(words)}</{tag}>'
+
+
+def cards(shown: list[tuple[str, str, str]]) -> None:
+    """Numbers in a row: label, value as HTML, and a sentence below it."""
+    inner = "".join(
+        f'<dl class="sp-card"><dt>{escape(label)}</dt><dd>{value}</dd>'
+        + (f"<p>{escape(below)}</p>" if below else "")
+        + "</dl>"
+        for label, value, below in shown
+    )
+    st.html(f'<div class="sp-cards">{inner}</div>')
+
+
+def table_height(rows: int, most: int) -> int | Literal["content"]:
+    """How tall a table is: as its rows are, and at most so many pixels; what is more, one scrolls to."""
+    return "content" if HEADER + ROW * rows <= most else most
+
+
+def sparkline(values: Sequence[float], colours: Palette, weight: int, told: str) -> str:
+    """The newest readings as a small picture, the last one marked; `told` is for those who cannot see it."""
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    room = (high - low) or 1.0
+    places = [
+        (WIDE * place / (len(values) - 1), TALL * (1 - (value - low) / room))
+        for place, value in enumerate(values)
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    x, y = places[-1]
+    picture = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -5 {WIDE + 8} {TALL + 10}">'
+        f'<polyline points="{line}" fill="none" stroke="{colours.history}" stroke-width="1.5" '
+        f'stroke-linejoin="round"/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colours.of(weight)}"/></svg>'
+    )
+    data = base64.b64encode(picture.encode()).decode()
+    return f'<img class="sp-spark" alt="{escape(told)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def plain(text: str) -> str:
+    """Text for places that read Markdown, shown as it is written.
+
+    >>> plain("PT_1 [a](b) <script>")
+    'PT\\\\_1 \\\\[a\\\\](b) \\\\<script\\\\>'
+    """
+    return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in text)
+
+
+MARKDOWN = frozenset("\\`*_{}[]<>#+|~$:!&")
+PARTS = ("text", "faint", "line", "card")
+WIDE, TALL = 160, 30  # of a small picture
+HEADER, ROW = 38, 35  # of a table, in pixels, at most
+
+
+def _both() -> tuple[tuple[str, Palette], ...]:
+    return (("light", LIGHT), ("dark", DARK))

@@ -1,0 +1,87 @@
+"""How good models were after the fact: stored forecasts and what then happened, alarms and their budget.
+
+Knows frames of predictions and readings. Decides nothing: the numbers go with each drift check.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from monitoring.drift.statistics import Readings
+from training.anomaly.calibration import episodes
+from training.anomaly.seasonal_profile import DAY
+from training.forecasting.metrics import naive_scales
+
+Floats = NDArray[np.float64]
+
+# Steps ahead that are told together.
+HORIZONS = {"1": (1, 1), "2-6": (2, 6), "7-24": (7, 24), "25+": (25, 10**9)}
+
+
+def forecast_accuracy(
+    forecasts: pd.DataFrame, actual: Readings, window: Readings, *, step: float
+) -> dict[str, Any]:
+    """MAE, MASE and coverage of stored forecasts, all together and by steps ahead.
+
+    `forecasts` has the columns of `ml_predictions`. A forecast is compared with the nearest reading within
+    half a step; MASE's yardstick is the change over a day (or a step) in the training window.
+    """
+    if forecasts.empty or not len(actual):
+        return {"forecasts": 0}
+    at, origin = (_seconds(forecasts[name]) for name in ("timestamp", "origin"))
+    truth = _nearest(at, actual, step / 2)
+    met = np.isfinite(truth)
+    if not met.any():
+        return {"forecasts": 0}
+    expected, lower, upper = (
+        forecasts[name].to_numpy(np.float64)[met]
+        for name in ("predicted_value", "lower_bound", "upper_bound")
+    )
+    truth, ahead = truth[met], np.rint((at - origin)[met] / step)
+    scale = _scale(window, step)
+    errors = np.abs(truth - expected)
+    covered = (truth >= lower) & (truth <= upper)
+    told = _told(errors, covered, scale)
+    told["by_horizon"] = {
+        name: _told(errors[chosen], covered[chosen], scale)
+        for name, (first, last) in HORIZONS.items()
+        if (chosen := (ahead >= first) & (ahead <= last)).any()
+    }
+    return told
+
+
+def alarm_rate(scores: pd.DataFrame, *, budget: float) -> dict[str, Any]:
+    """Alarms a day among stored scores, beside the alarms an operator accepts."""
+    if len(scores) < 2:
+        return {"scored": len(scores), "alarm_budget_per_day": budget}
+    seconds = _seconds(scores["timestamp"])
+    days = max(float(seconds[-1] - seconds[0]) / DAY, 1e-9)
+    alarms = episodes(scores["is_anomaly"].fillna(False).to_numpy(np.bool_))
+    return {"scored": len(scores), "alarms_per_day": alarms / days, "alarm_budget_per_day": budget}
+
+
+def _told(errors: Floats, covered: NDArray[np.bool_], scale: float) -> dict[str, Any]:
+    mae = float(errors.mean())
+    mase = {"mase": mae / scale} if scale > 0 else {}
+    return {"forecasts": len(errors), "mae": mae, **mase, "coverage": float(covered.mean())}
+
+
+def _nearest(at: Floats, actual: Readings, within: float) -> Floats:
+    right = np.clip(np.searchsorted(actual.seconds, at), 1, max(len(actual) - 1, 1))
+    pair = np.stack([right - 1, np.minimum(right, len(actual) - 1)])
+    apart = np.abs(actual.seconds[pair] - at)
+    place = pair[apart.argmin(axis=0), np.arange(len(at))]
+    return np.where(apart.min(axis=0) <= within, actual.values[place], np.nan)
+
+
+def _scale(window: Readings, step: float) -> float:
+    cells = np.rint((window.seconds - window.seconds[0]) / step).astype(np.int64)
+    grid = np.full(int(cells[-1]) + 1, np.nan)
+    grid[cells] = window.values
+    return naive_scales(grid, max(round(DAY / step), 1))[0]
+
+
+def _seconds(times: pd.Series) -> Floats:
+    return np.asarray(pd.DatetimeIndex(times).as_unit("us").asi8 / 1e6)

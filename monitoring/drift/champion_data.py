@@ -1,0 +1,119 @@
+"""One champion's view of its readings: the window it was trained on, what came since, its scores and errors.
+
+Knows where each comes from: the store, the quality rules that training goes by, the loaded model. Leaves the
+comparison to `drift_comparison`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from monitoring.drift.blocks import MOST_BLOCKS
+from monitoring.drift.comparison import DriftSettings
+from monitoring.drift.statistics import Readings
+from serving.models.champions import Serving, ServingDetector
+from serving.recent_readings import Tail
+from serving.vectorized.batch_scoring import Case, Unjudged, judge
+from training.common.formatting import counted
+from training.data.readings import GOOD, ReadingStore
+from training.data.sensors import Sensor
+from training.pipeline.recording import read_iso
+from training.quality.assessment import Quality
+from training.quality.fault_checks import QualitySettings
+from training.quality.windows import Window, window_of
+
+MOST_SINCE = 100_000  # newest readings since training
+EARLIER = timedelta(days=1)  # before the first block, for a score to look back on
+
+
+# A window, how good the readings since are, those that are sound, and all of them.
+Stored = tuple[Window, Quality, Window, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class View:
+    """The readings of one champion, as it sees them."""
+
+    window: Readings
+    since: Readings
+    sent: Readings  # since, with what the instrument got wrong
+    step: float
+    faults: tuple[str, ...]  # what the instrument got wrong since
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Makes views; holds what all sensors share."""
+
+    readings: ReadingStore
+    settings: DriftSettings
+    quality: QualitySettings
+    last: dict[tuple[str, datetime, datetime, datetime], Stored] = field(default_factory=dict, repr=False)
+
+    def of(self, sensor: Sensor, champion: Serving, *, until: datetime) -> View:
+        """What a champion was trained on and what came since, up to a moment."""
+        tags = champion.version.tags
+        start, end = read_iso(tags["train_start"]), read_iso(tags["train_end"])
+        # As much as is judged; a forecaster's window of two years is not read whole.
+        start = max(start, end - (MOST_BLOCKS + 1) * self.settings.current - EARLIER)
+        window, quality, since, stored = self._stored(sensor, start, end, until)
+        faults = tuple(
+            f"{finding.kind.value} ({counted(finding.readings, 'reading')})"
+            for finding in quality.findings
+            if finding.kind.excluded and finding.readings
+        )
+        sent = pd.Series(stored["value"].to_numpy(np.float64), index=pd.DatetimeIndex(stored["timestamp"]))
+        step = (sensor.step or window.step).total_seconds()
+        told = self._told(champion, window, since)
+        return View(*told, _bare(sent), step, faults)
+
+    def _stored(self, sensor: Sensor, start: datetime, end: datetime, until: datetime) -> Stored:
+        """The readings of a window and since; read once where both models were trained up to one moment."""
+        asked = (sensor.id, start, end, until)
+        if asked not in self.last:
+            tick = timedelta.resolution
+            learned = self.readings.between(sensor.id, start, end + tick, quality=GOOD)
+            stored = self.readings.latest(
+                sensor.id, MOST_SINCE, start=end + tick, end=until + tick, quality=GOOD
+            )
+            _, window = window_of(learned, sensor, settings=self.quality)
+            quality, since = window_of(stored, sensor, settings=self.quality)
+            self.last.clear()
+            self.last[asked] = window, quality, since, stored
+        return self.last[asked]
+
+    def _told(self, champion: Serving, window: Window, since: Window) -> tuple[Readings, Readings]:
+        both = pd.concat([window.values, since.values])
+        scores = errors = np.full(len(both), np.nan)
+        if isinstance(champion, ServingDetector):
+            scores = _scores(champion, both)
+        elif len(both):
+            foretold = champion.model.predict(pd.DatetimeIndex(both.index), history=both)
+            errors = both.to_numpy() - foretold["forecasted_values"].to_numpy()
+        seconds = _seconds(both)
+        whole = Readings(seconds, both.to_numpy(np.float64), scores, errors)
+        split = len(window)
+        return _part(whole, slice(None, split)), _part(whole, slice(split, None))
+
+
+def _scores(champion: ServingDetector, readings: pd.Series) -> np.ndarray:
+    tail = Tail(_seconds(readings), readings.to_numpy(np.float64), whole=False)
+    [found] = judge([Case(champion.model, tail)]) if len(readings) else [Unjudged("")]
+    return np.full(len(readings), np.nan) if isinstance(found, Unjudged) else found.scores
+
+
+def _bare(readings: pd.Series) -> Readings:
+    nothing = np.full(len(readings), np.nan)
+    return Readings(_seconds(readings), readings.to_numpy(np.float64), nothing, nothing)
+
+
+def _part(readings: Readings, rows: slice) -> Readings:
+    return Readings(
+        readings.seconds[rows], readings.values[rows], readings.scores[rows], readings.errors[rows]
+    )
+
+
+def _seconds(readings: pd.Series) -> np.ndarray:
+    return np.asarray(pd.DatetimeIndex(readings.index).as_unit("us").asi8 / 1e6)

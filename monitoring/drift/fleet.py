@@ -1,0 +1,174 @@
+"""Every champion of a fleet, checked against the window it was trained on.
+
+Knows the order: view, compare, look back on stored predictions, look at the neighbours, record. A sensor that
+cannot be checked never stops the rest. Leaves the comparing to `drift_comparison`, rows, run and tags to
+`drift_recording`.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from monitoring.drift.champion_data import View, Viewer
+from monitoring.drift.comparison import Check, Comparison, DriftSettings
+from monitoring.drift.model_impact import Retrospect, cost_of
+from monitoring.drift.platform_peers import with_neighbours
+from monitoring.drift.recording import record
+from monitoring.drift.report.charts import WORTH
+from monitoring.drift.result import Checked, outcome_of
+from monitoring.drift.store import DriftCheck, Verdict
+from serving.models.champions import Champions, Serving
+from serving.predictions.store import PredictionStore
+from training.common.formatting import lasting
+from training.data.sensors import Sensor
+from training.errors import DataError, SafePlanError
+from training.kinds import Kind
+from training.outcomes import FAILED, Outcome
+from training.pipeline.plan import DetectorSettings
+from training.pipeline.recording import read_iso
+from training.quality.fault_checks import QualitySettings
+from training.settings import load
+from training.storage.leases import lease
+from training.workspace import Workspace
+
+log = logging.getLogger("safeplan.monitoring")
+
+Watcher = Callable[[Outcome], None]
+NO_MODEL = "no model"
+LEASE = "drift check"
+
+
+def check_fleet(
+    workspace: Workspace,
+    sensors: Sequence[Sensor],
+    *,
+    now: datetime,
+    settings: DriftSettings | None = None,
+    html: Path | None = None,
+    watch: Watcher = lambda _: None,
+) -> list[Outcome]:
+    """Check every champion of these sensors; keep the checks, a run in `safeplan-drift`, tags and reports.
+
+    `now` is the time of the check, naive UTC. Readings are taken up to then; a sensor counts as silent beside
+    the newest reading of the others, so that a fleet whose readings lie in the past can be checked as well.
+    With `html`, a report of each model and the fleet page are written into that folder too.
+
+    Raises:
+        LeaseTaken: another process is checking; two would write the same tags at once.
+    """
+    # The matrices are small: more numeric threads than one only wait for each other, at twice the CPU.
+    with lease(workspace.engine, LEASE), threadpool_limits(1):
+        return _check_fleet(workspace, sensors, now, settings or load(DriftSettings), html, watch)
+
+
+def _check_fleet(
+    workspace: Workspace,
+    sensors: Sequence[Sensor],
+    now: datetime,
+    settings: DriftSettings,
+    html: Path | None,
+    watch: Watcher,
+) -> list[Outcome]:
+    service = FleetCheck(workspace, settings, now)
+    checked: list[Checked] = []
+    outcomes = []
+    for sensor in sensors:
+        for found in service.of(sensor):
+            if isinstance(found, Checked):
+                checked.append(found)
+                watch(outcome_of(found))
+            else:
+                outcomes.append(found)
+                watch(found)
+    checked = with_neighbours(checked)
+    if checked:
+        checked = record(workspace, checked, now=now, settings=service.settings, html=html)
+    ranked = sorted(checked, key=lambda one: (WORTH.index(one.check.verdict), -(one.check.cost or 0.0)))
+    return [*(outcome_of(one) for one in ranked), *outcomes]
+
+
+class FleetCheck:
+    """What the checks of one run share."""
+
+    def __init__(self, workspace: Workspace, settings: DriftSettings, now: datetime) -> None:
+        self.settings, self.now = settings, now
+        self.champions = Champions(workspace.registry, workspace.model_cache)
+        self.viewer = Viewer(workspace.readings, settings, load(QualitySettings))
+        self.retrospect = Retrospect(PredictionStore(workspace.engine), settings, load(DetectorSettings))
+        last = workspace.readings.last_times()
+        self.last = {str(name): min(when.to_pydatetime(), now) for name, when in last.items()}
+        self.newest = max(self.last.values(), default=now)
+        self.served = set(self.champions.serving())
+
+    def of(self, sensor: Sensor) -> Iterator[Checked | Outcome]:
+        """The checks of one sensor's champions, or why there is none."""
+        kinds = [kind for kind in Kind if (sensor.id, kind) in self.served]
+        if not kinds:
+            yield Outcome(sensor_id=sensor.id, kind=None, status=NO_MODEL)
+        for kind in kinds:
+            try:
+                yield self._checked(sensor, kind)
+            except SafePlanError as error:
+                yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=str(error))
+            # One sensor's trouble must not cost the others theirs; it is named here and traced in the log.
+            except Exception as error:
+                log.exception("the drift of the %s of %s could not be checked", kind, sensor.id)
+                words = f"{type(error).__name__}: {error}"
+                yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=words)
+
+    def _checked(self, sensor: Sensor, kind: Kind) -> Checked:
+        find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster
+        champion: Serving = find(sensor.id)
+        if not champion.version.tags.get("train_start"):
+            raise DataError(
+                f"{champion.version.uri} has no tag train_start, so its window is not known. "
+                f"Train it anew: safeplan train {sensor.id} --fresh"
+            )
+        view = self.viewer.of(sensor, champion, until=self.now)
+        check = Check(self.settings, sensor.unit, timedelta(seconds=view.step))
+        comparison = self._unless_silent(sensor, view) or check.of(view.window, view.since, sent=view.sent)
+        if comparison.drifted and comparison.origin is None and view.faults:
+            comparison = comparison.by_instrument(view.faults)
+        age = self.last.get(sensor.id, self.now) - read_iso(champion.version.tags["train_end"])
+        quality = self.retrospect.of(champion, comparison, view, age=age)
+        tags = champion.version.tags
+        row = DriftCheck(
+            sensor_id=sensor.id,
+            model_type=kind.model_type,
+            checked_at=self.now,
+            model_version=str(champion.version.number),
+            train_start=read_iso(tags["train_start"]),
+            train_end=read_iso(tags["train_end"]),
+            start=comparison.start or read_iso(tags["train_end"]),
+            end=comparison.end or self.last.get(sensor.id, self.now),
+            readings=comparison.readings,
+            verdict=comparison.verdict,
+            reason=comparison.reason,
+            false_alarm_rate=comparison.false_alarm_rate,
+            kind=comparison.kind,
+            origin=comparison.origin,
+            since=comparison.since,
+            p_value=comparison.p_value,
+            cost=cost_of(quality),
+            advice=comparison.advice or None,
+            measures=comparison.measures(),
+            quality=quality,
+        )
+        return Checked(sensor, champion, view, comparison, row)
+
+    def _unless_silent(self, sensor: Sensor, view: View) -> Comparison | None:
+        """A sensor that the others have left behind has gone silent, whatever it sent before."""
+        last = self.last.get(sensor.id)
+        quiet = 0.0 if last is None else (self.newest - last).total_seconds()
+        habit = 2 * float(np.diff(view.window.seconds).max(initial=0.0))
+        if quiet <= max(self.settings.silent_steps * view.step, habit):
+            return None
+        reason = (
+            f"silent for {lasting(timedelta(seconds=quiet))}: the last reading came {last:%Y-%m-%d %H:%M}"
+        )
+        rate = self.settings.false_alarm_rate
+        return Comparison(Verdict.SILENT, reason, rate, readings=0, since=last)

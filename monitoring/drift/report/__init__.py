@@ -1,0 +1,4 @@
+"""Drift reports as HTML: our own fleet page and Evidently's.
+
+Reading order: `html_page`, `evidently_adapter`.
+"""

@@ -1,0 +1,87 @@
+"""Pictures of drift as SVG inside a page: readings before and after training, and past checks.
+
+Knows drawing. Needs no program and no file beside the page.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from monitoring.drift.onset import seconds_of
+from monitoring.drift.statistics import Readings
+from monitoring.drift.store import DriftCheck, Verdict
+from training.common.downsampling import kept_places
+
+# The order of every list: what somebody must look at first.
+WORTH = (Verdict.DRIFTED, Verdict.SILENT, Verdict.AGED, Verdict.WITHHELD, Verdict.STEADY)
+COLOURS = {
+    Verdict.DRIFTED: "#c0392b",
+    Verdict.SILENT: "#7f8c8d",
+    Verdict.AGED: "#d68910",
+    Verdict.WITHHELD: "#95a5a6",
+    Verdict.STEADY: "#2e8b57",
+}
+SPARKLINE = (220, 36)  # pixels
+MOST_CHECKS = 60  # in the history
+
+
+def sparkline(
+    window: Readings, since: Readings, *, begun: datetime | None = None, size: tuple[int, int] = SPARKLINE
+) -> str:
+    """The end of the window and, shaded, what came since; a line where the drift began."""
+    if len(since) and len(window):
+        # As much of the window as came since, or a fourth of it: what changed must be seen at a glance.
+        shown = max(since.seconds[-1] - window.seconds[-1], (window.seconds[-1] - window.seconds[0]) / 4)
+        window = window.between(window.seconds[-1] - shown, np.inf)
+    width, height = size
+    seconds = np.concatenate([window.seconds, since.seconds])
+    values = np.concatenate([window.values, since.values])
+    if len(values) < 2:
+        return ""
+    kept = kept_places((seconds * 1e6).astype(np.int64), values, width // 3)
+    seconds, values = seconds[kept], values[kept]
+    low, high = float(values.min()), float(values.max())
+    x = (seconds - seconds[0]) / max(seconds[-1] - seconds[0], 1e-9) * (width - 2) + 1
+    y = height - 2 - (values - low) / max(high - low, 1e-300) * (height - 4)
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    marks = ""
+    if len(since):
+        place = float(np.interp(since.seconds[0], seconds, x))
+        marks = f'<rect x="{place:.0f}" width="{width - place:.0f}" height="{height}" class="since"/>'
+    if begun is not None and len(since):
+        place = float(np.interp(seconds_of(begun), seconds, x))
+        marks += f'<line x1="{place:.0f}" x2="{place:.0f}" y2="{height}" class="begun"/>'
+    return (
+        f'<svg width="{width}" height="{height}" role="img">{marks}'
+        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1"/></svg>'
+    )
+
+
+def past_checks(history: Sequence[DriftCheck]) -> str:
+    """Bars of past checks, one a moment of checking: how many models of each verdict; empty below two."""
+    counts: dict[datetime, Counter[Verdict]] = {}
+    for check in history:
+        counts.setdefault(check.checked_at, Counter())[check.verdict] += 1
+    moments = sorted(counts)[-MOST_CHECKS:]
+    if len(moments) < 2:
+        return ""
+    tallest = max(counts[moment].total() for moment in moments)
+    height, bar = 90, min(640 / len(moments), 40)
+    drawn = []
+    for place, moment in enumerate(moments):
+        top = float(height)
+        for verdict in WORTH:
+            part = counts[moment][verdict] / tallest * height
+            top -= part
+            if part:
+                drawn.append(
+                    f'<rect x="{place * bar + 1:.1f}" y="{top:.1f}" width="{max(bar - 2, 1):.1f}" '
+                    f'height="{part:.1f}" fill="{COLOURS[verdict]}"><title>{moment:%Y-%m-%d %H:%M}: '
+                    f"{counts[moment][verdict]} {verdict}</title></rect>"
+                )
+    return (
+        f'<svg width="{bar * len(moments):.0f}" height="{height}" role="img">{"".join(drawn)}</svg>'
+        f'<p class="sub">{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}, a bar a check</p>'
+    )

@@ -1,0 +1,138 @@
+"""Evidently as the reporter: our verdict as its drift method, and its HTML small enough to keep.
+
+Knows Evidently's registry of methods and its template. Its own page carries 3.6 MB of program whatever the
+data; here that lies once beside all pages of a folder, or beside all runs of the experiment, as
+`evidently.js`, and a summary that needs no program stands on top of each page.
+"""
+
+import html
+import json
+import uuid
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from evidently import Report
+from evidently.core.report import Snapshot
+from evidently.legacy.calculations.stattests import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
+from evidently.legacy.model.dashboard import DashboardInfo
+from evidently.legacy.renderers.html_widgets import group_widget
+from evidently.legacy.utils import NumpyEncoder
+from evidently.metrics import ValueDrift
+
+from monitoring.drift.comparison import Comparison, DriftSettings
+from monitoring.drift.detection import compare
+from monitoring.drift.report.evidently_assets import LIBRARY
+from monitoring.drift.statistics import Readings, Ruler
+from serving.recent_readings import times_of
+
+METHOD = "safeplan"
+CHANNELS = {
+    "value": "value",
+    "course": "deviation from the usual course",
+    "score": "anomaly score",
+    "error": "forecast error",
+}
+# Evidently's program sets the body's font and margins; what stands above its widgets has its own.
+STYLE = """
+body{font-family:system-ui,sans-serif}
+main{font:15px/1.45 system-ui,sans-serif;margin:1.5rem 2rem;max-width:60rem}
+main h1{font-size:1.5rem;margin:0 0 1rem}main dl{display:grid;grid-template-columns:9rem 1fr;gap:.25rem 1rem}
+main dt{color:#777}main dd{margin:0}main table{border-collapse:collapse;margin-top:1rem}
+main td,main th{padding:.2rem 1rem .2rem 0;border-bottom:1px solid #8884;text-align:left}
+main .num{text-align:right}.since{fill:#c0392b;opacity:.12}.begun{stroke:#c0392b}.note{margin:0 2rem}
+"""
+MOST_ROWS = 1_500  # of either side that a page shows
+
+
+def register(settings: DriftSettings | None = None) -> str:
+    """Make the calibrated verdict a method of Evidently, for columns indexed by time; its name.
+
+    `Report([ValueDrift(column="value", method=register())]).run(current, reference)` then says what `compare`
+    says, with the p-value as drift score and the false-alarm rate as threshold.
+    """
+    chosen = settings or DriftSettings()
+
+    def judge(reference: pd.Series, current: pd.Series, _: ColumnType, __: float) -> tuple[float, bool]:
+        found = compare(reference, current, settings=chosen)
+        method.display_name = f"SafePlan: {found.reason}"
+        return (1.0 if found.p_value is None else found.p_value), found.drifted
+
+    method = StatTest(METHOD, "SafePlan", [ColumnType.Numerical], chosen.false_alarm_rate)
+    register_stattest(method, judge)
+    return METHOD
+
+
+def snapshot_of(comparison: Comparison, window: Readings, since: Readings) -> Snapshot:
+    """Evidently's report of a comparison already made: one column a channel, with our verdict on each."""
+    tables = [_table(side, comparison.ruler) for side in (window, since)]
+    names = [
+        name for name, column in CHANNELS.items() if all(table[column].notna().any() for table in tables)
+    ]
+    methods = _verdicts(comparison, names)
+    metrics = [ValueDrift(column=CHANNELS[name], method=methods[name]) for name in names]
+    reference, current = (table[[CHANNELS[name] for name in names]].dropna() for table in tables)
+    return Report(metrics).run(current, reference)
+
+
+def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: str = "") -> bytes:
+    """A page of some 80 KB: what was found, then Evidently's own widgets, drawn by the file beside it.
+
+    `shown` is HTML below the lines, taken as it is: pictures and tables that need no program.
+    """
+    widgets = [group_widget(title="", widgets=snapshot._widgets)]
+    graphs = {
+        graph.id: getattr(graph, "params", graph)
+        for widget in widgets
+        for graph in widget.get_additional_graphs()
+    }
+    told = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in lines.items())
+    board = f"drift_{uuid.uuid4().hex}"
+    content = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
+<style>{STYLE}</style>
+</head><body><main><h1>{html.escape(title)}</h1><dl>{told}</dl>{shown}</main>
+<div id="{board}"><p class="note">{LIBRARY}, beside this page or two folders up, draws the charts.</p></div>
+<script>var global = globalThis; const info = {_script(DashboardInfo(name="Report", widgets=widgets).dict())};
+const graphs = {_script(graphs)};</script>
+<script src="{LIBRARY}"></script>
+<script>
+if (!window.drawDashboard) document.write('<script src="../../{LIBRARY}"><\\/script>');
+</script>
+<script>
+if (window.drawDashboard) window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}");
+</script>
+</body></html>"""
+    return content.encode()
+
+
+def _verdicts(comparison: Comparison, names: list[str]) -> dict[str, str]:
+    """One method a channel, which says what was found there; by the channel's name."""
+    methods = {}
+    for name in names:
+        p, reason = comparison.told_of(name)
+        method = StatTest(
+            f"{METHOD}-{name}", f"SafePlan: {reason}", [ColumnType.Numerical], comparison.false_alarm_rate
+        )
+        drifted = p <= comparison.false_alarm_rate and comparison.drifted
+        register_stattest(method, lambda *_, p=p, drifted=drifted: (p, drifted))
+        methods[name] = method.name
+    return methods
+
+
+def _table(side: Readings, ruler: Ruler | None) -> pd.DataFrame:
+    thin = np.unique(np.linspace(0, len(side) - 1, min(len(side), MOST_ROWS)).astype(int))
+    expected = np.zeros(len(side)) if ruler is None else ruler.expected(side.seconds) + ruler.centre
+    table = {
+        CHANNELS["value"]: side.values,
+        CHANNELS["course"]: side.values - expected,
+        CHANNELS["score"]: side.scores,
+        CHANNELS["error"]: side.errors,
+    }
+    return pd.DataFrame(table, index=times_of(side.seconds)).iloc[thin]
+
+
+def _script(value: object) -> str:
+    """JSON that no text in it can break out of."""
+    return json.dumps(value, cls=NumpyEncoder).replace("<", "\\u003c")

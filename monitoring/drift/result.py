@@ -1,0 +1,82 @@
+"""One champion's check with all that its report and its row in a table need. Knows shapes only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from monitoring.drift.champion_data import View
+from monitoring.drift.comparison import Comparison
+from monitoring.drift.kinds import DriftKind
+from monitoring.drift.statistics import Readings
+from monitoring.drift.store import DriftCheck
+from serving.models.champions import Serving
+from training.data.sensors import Sensor
+from training.outcomes import Outcome
+from training.registry.model_registry import CHAMPION
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One champion's check with what it rests on."""
+
+    sensor: Sensor
+    champion: Serving
+    view: View
+    comparison: Comparison
+    check: DriftCheck
+
+    @property
+    def drawn(self) -> Readings:
+        """What came since, for pictures: what a stuck instrument repeats is the very thing to be seen."""
+        stuck = self.comparison.kind is DriftKind.STUCK
+        return self.view.sent if stuck else self.view.since
+
+
+def outcome_of(found: Checked) -> Outcome:
+    """The row of the command's table."""
+    check, version = found.check, found.champion.version
+    return Outcome(
+        sensor_id=check.sensor_id,
+        kind=version.kind,
+        status=check.verdict.value,
+        model=version.name,
+        version=version.number,
+        alias=CHAMPION,
+        metrics={"p_value": check.p_value, "cost": check.cost, "readings": check.readings, **check.quality},
+        detail={
+            "drift": check.kind,
+            "origin": check.origin,
+            "since": check.since,
+            "reason": check.reason,
+            "advice": check.advice,
+            "start": check.start,
+            "end": check.end,
+            "run_id": check.run_id,
+        },
+    )
+
+
+def drift_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """What the command prints: a row a model, with what to do about it; failures are told elsewhere.
+
+    The same advice on both models of a sensor is given once.
+    """
+    rows, given = [], set()
+    for outcome in outcomes:
+        if outcome.failed:
+            continue
+        advice = outcome.detail.get("advice")
+        new = bool(advice) and (outcome.sensor_id, advice) not in given
+        given.add((outcome.sensor_id, advice))
+        rows.append(
+            {
+                "sensor": outcome.sensor_id,
+                "model": f"{outcome.kind.value} v{outcome.version}" if outcome.kind else "",
+                "verdict": outcome.status,
+                "since": outcome.detail.get("since"),
+                "cost": outcome.metrics.get("cost"),
+                "what": outcome.detail.get("reason", ""),
+                "advice": [advice] if new else [],
+            }
+        )
+    return rows

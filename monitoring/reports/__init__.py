@@ -1,0 +1,4 @@
+"""Reports for the control room: alert statistics, shift report, limits at risk.
+
+Reading order: `alert_statistics`, `shift_report`.
+"""

@@ -1,0 +1,135 @@
+"""How the control room fares: how many alerts, when too many, which sensors call most, and who was right.
+
+Knows counting. What the control room can stand is said in `budget_settings`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.alerts.alarm_budget_settings import BudgetSettings
+from monitoring.alerts.alert import Alert, Event
+from monitoring.alerts.kinds import Change, Judgement, State
+from monitoring.alerts.store import FLOOD, AlertStore
+from training.settings import load
+from training.storage.alert_verdicts import judged_alarms
+from training.storage.database import reading
+from training.workspace import Workspace
+
+CALLS = (Change.OPENED, Change.REPEATED)  # what makes somebody look up
+WORST = 10
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A stretch of time in numbers; rates are of all operators together."""
+
+    alerts: int
+    per_day: float
+    budget_per_day: float
+    most_in_ten_minutes: int
+    floods: int
+    worst: tuple[dict[str, Any], ...]
+    stale: tuple[int, ...]
+    chattering: tuple[int, ...]
+    precision: tuple[dict[str, Any], ...] = ()  # of all times, by sensor and version
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dict(vars(self))
+
+
+def statistics_of(
+    alerts: Sequence[Alert],
+    changes: Sequence[tuple[int, Event]],
+    settings: BudgetSettings,
+    *,
+    start: datetime,
+    end: datetime,
+) -> Statistics:
+    """What happened from start until end; `alerts` are those that lived then, `changes` what happened."""
+    by_id = {alert.id: alert for alert in alerts if alert.topic.subject != FLOOD}
+    calls = sorted(
+        (event.at, alert_id) for alert_id, event in changes if event.change in CALLS and alert_id in by_id
+    )
+    opened = [alert_id for alert_id, event in changes if event.change is Change.OPENED and alert_id in by_id]
+    days = max((end - start) / timedelta(days=1), 1e-9)
+    floods = {alert.id for alert in alerts if alert.topic.subject == FLOOD and alert.opened_at >= start}
+    return Statistics(
+        alerts=len(opened),
+        per_day=len(opened) / days,
+        budget_per_day=settings.per_day,
+        most_in_ten_minutes=most_within([at for at, _ in calls], settings.flood_within),
+        floods=len(floods),
+        worst=tuple(_worst(calls, by_id, days)),
+        stale=tuple(
+            alert.id or 0
+            for alert in by_id.values()
+            if alert.state is State.OPEN and end - alert.opened_at > settings.stale_after
+        ),
+        chattering=tuple(_chattering(calls, settings.chatter_times)),
+    )
+
+
+def most_within(times: Sequence[datetime], length: timedelta) -> int:
+    """The most moments that any stretch of a length holds; the moments are in order.
+
+    >>> begin = datetime.fromisoformat("2026-01-01")
+    >>> most_within([begin + timedelta(minutes=m) for m in (0, 9, 10, 11, 30)], timedelta(minutes=10))
+    3
+    """
+    most, first = 0, 0
+    for last, moment in enumerate(times):
+        while moment - times[first] >= length:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) -> Statistics:
+    """The statistics of one installation's alerts."""
+    store = AlertStore(workspace.engine)
+    found = store.find(start=start, end=end)
+    changes = store.changes(start=start, end=end)
+    with reading(workspace.engine) as connection:
+        verdicts = judged_alarms(connection)
+    precision = tuple(
+        {"sensor_id": sensor_id, "version": version, **vars(judged), "precision": judged.precision}
+        for sensor_id, versions in sorted(verdicts.items())
+        for version, judged in sorted(versions.items())
+    )
+    counted = statistics_of(found, changes, load(BudgetSettings), start=start, end=end)
+    return replace(counted, precision=precision)
+
+
+def _worst(
+    calls: Sequence[tuple[datetime, int]], by_id: dict[int | None, Alert], days: float
+) -> list[dict[str, Any]]:
+    """The sensors that call most, with what people said of their alerts."""
+    counts = Counter(by_id[alert_id].topic.sensor_id for _, alert_id in calls)
+    verdicts: dict[str, Counter[Judgement]] = defaultdict(Counter)
+    for alert in by_id.values():
+        if alert.verdict is not None:
+            verdicts[alert.topic.sensor_id][alert.verdict] += 1
+    return [
+        {
+            "sensor_id": sensor_id,
+            "calls": count,
+            "per_day": count / days,
+            "share": count / len(calls),
+            "confirmed": verdicts[sensor_id][Judgement.CONFIRM],
+            "false": verdicts[sensor_id][Judgement.FALSE],
+        }
+        for sensor_id, count in counts.most_common(WORST)
+    ]
+
+
+def _chattering(calls: Sequence[tuple[datetime, int]], times: int) -> list[int]:
+    """Alerts that came back so often within an hour."""
+    by_alert: dict[int, list[datetime]] = defaultdict(list)
+    for at, alert_id in calls:
+        by_alert[alert_id].append(at)
+    return [alert_id for alert_id, moments in by_alert.items() if most_within(moments, HOUR) >= times]

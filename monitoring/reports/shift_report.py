@@ -1,0 +1,244 @@
+"""The shift report: one page for the hand-over, as HTML that prints to a clean PDF and as an Excel sheet.
+
+Knows what belongs on the page and how it is laid out, in the reader's language. Reads alerts and the audit;
+what plants and people wrote is shown as it is, and never run: neither as HTML nor as a formula.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from openpyxl import Workbook
+from openpyxl.styles import Alignment, Font
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.properties import PageSetupProperties
+
+from monitoring.alerts.alert import Alert
+from monitoring.alerts.kinds import (
+    SIGNS,
+    AlertType,
+    State,
+    count_of_alerts,
+    judgement_name,
+    severity_name,
+    state_name,
+)
+from monitoring.alerts.store import FLOOD
+from monitoring.i18n.retelling import retold
+from monitoring.i18n.translation import Words
+from monitoring.notify.message import alert_name
+from monitoring.reports.limit_risks import Risk, risks_ahead
+from monitoring.watch.operator_actions import list_alerts
+from training.data.sensors import Fleet
+from training.errors import ConfigurationError
+from training.registry.audit import MOVES, PROMOTED, ROLLED_BACK, Deed, deeds
+from training.workspace import Workspace
+
+WIDEST = 60  # characters, of a column in the sheet
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
+STYLE = """
+@page { size: A4 landscape; margin: 12mm }
+body { font: 12px/1.4 sans-serif; color: #111; margin: 2em auto; max-width: 1200px }
+h1 { font-size: 19px; margin: 0 } h2 { font-size: 14px; margin: 1.6em 0 .4em; break-after: avoid }
+p { color: #555; margin: .3em 0 0 } table { border-collapse: collapse; width: 100% }
+th { text-align: left; border-bottom: 2px solid #333; white-space: nowrap }
+thead { display: table-header-group } td { border-bottom: 1px solid #ccc; vertical-align: top }
+th, td { padding: 4px 10px 4px 0; overflow-wrap: break-word } td:last-child { min-width: 24em }
+td:nth-child(-n+4) { white-space: nowrap } tr:nth-child(even) td { background: #f6f6f6 }
+tr { break-inside: avoid } @media print { body { margin: 0; max-width: none; font-size: 10px } }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of the page."""
+
+    title: str
+    empty: str  # said in place of a table without rows
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page, in one language."""
+
+    title: str
+    summary: str
+    language: str
+    sections: Sequence[Section]
+
+
+def shift_report(workspace: Workspace, *, start: datetime, end: datetime, words: Words) -> Report:
+    """What the next shift must know of this one, from start until end (naive UTC)."""
+    _, fleet = words, workspace.fleet
+    found = list_alerts(workspace, alive=None, start=start, end=end)
+    instruments = [a for a in found if a.topic.type is AlertType.INSTRUMENT and a.topic.subject != FLOOD]
+    process = [a for a in found if a not in instruments]
+    faulty = [a for a in instruments if a.state is not State.CLOSED]
+    ahead = risks_ahead(workspace, list(fleet.values()), start=end, end=end + (end - start))
+    return Report(
+        title=_("Shift report {start} to {end}", start=_.moment(start), end=_.moment(end)),
+        summary=_summary(_, found),
+        language=_.language,
+        sections=(
+            _alerts(_, fleet, _("Alerts and verdicts"), _("No alerts."), process),
+            _risks(_, ahead),
+            _alerts(_, fleet, _("Instruments in fault"), _("No instrument is in fault."), faulty),
+            _model_changes(_, _moves(workspace, start, end)),
+        ),
+    )
+
+
+def _summary(_: Words, found: Sequence[Alert]) -> str:
+    """The shift in one line."""
+    alive = [alert for alert in found if alert.state is State.OPEN]
+    unseen = sum(alert.acknowledged_at is None for alert in alive)
+    still, nobody = _("{count} still open", count=len(alive)), _("{count} seen by nobody yet", count=unseen)
+    return f"{count_of_alerts(_, len(found))} · {still} · {nobody}"
+
+
+def as_html(report: Report) -> str:
+    """One page without anything from elsewhere."""
+    parts = [
+        f"<!doctype html><html lang='{report.language}'><head><meta charset='utf-8'>",
+        f"<title>{html.escape(report.title)}</title><style>{STYLE}</style></head><body>",
+        f"<h1>{html.escape(report.title)}</h1><p>{html.escape(report.summary)}</p>",
+    ]
+    for section in report.sections:
+        parts.append(f"<h2>{html.escape(section.title)}</h2>")
+        if not section.rows:
+            parts.append(f"<p>{html.escape(section.empty)}</p>")
+            continue
+        head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in section.columns)
+        lines = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in section.rows
+        )
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>")
+    return "".join([*parts, "</body></html>\n"])
+
+
+def write_excel(report: Report, path: Path) -> None:
+    """A sheet a table."""
+    book = Workbook()
+    book.remove(book.active)
+    for section in report.sections:
+        sheet = book.create_sheet(section.title[:31])
+        for row in (section.columns, *section.rows):
+            sheet.append([_harmless(cell) for cell in row])
+        for cell in sheet[1]:
+            cell.font = Font(bold=True)
+        for place, name in enumerate(section.columns):
+            widest = max(len(text) for text in (name, *(row[place] for row in section.rows)))
+            sheet.column_dimensions[get_column_letter(place + 1)].width = min(widest + 2, WIDEST)
+        for row in sheet.iter_rows():
+            for cell in row:
+                cell.alignment = Alignment(vertical="top", wrap_text=True)
+        sheet.freeze_panes = "A2"
+        sheet.page_setup.orientation, sheet.page_setup.fitToHeight = "landscape", 0
+        sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+    book.save(path)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """The page in the form that the file's name asks for.
+
+    Raises:
+        ConfigurationError: it asks for neither .html nor .xlsx, or cannot be written there.
+    """
+    try:
+        if path.suffix == ".xlsx":
+            write_excel(report, path)
+        elif path.suffix == ".html":
+            path.write_text(as_html(report), encoding="utf-8")
+        else:
+            raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; name the report one of both.")
+    except OSError as error:
+        raise ConfigurationError(f"The report cannot be written to {path}: {error.strerror}.") from error
+
+
+def _harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula.
+
+    >>> _harmless("=1+1"), _harmless("PT-1")
+    ("'=1+1", 'PT-1')
+    """
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _alerts(_: Words, fleet: Fleet, title: str, empty: str, found: Sequence[Alert]) -> Section:
+    columns = (_("Severity"), _("Type"), _("Sensor"), _("Since"), _("State"), _("Verdict"), _("By"), _("Why"))
+    rows = [
+        (
+            f"{SIGNS[alert.severity]} {severity_name(_, alert.severity)}",
+            alert_name(_, alert),
+            _named(fleet, alert.topic.sensor_id),
+            _.moment(alert.began_at),
+            state_name(_, alert.state),
+            judgement_name(_, alert.verdict) if alert.verdict else "",
+            alert.verdict_by or alert.acknowledged_by or "",
+            " · ".join(filter(None, (retold(_, alert.evidence.reason), alert.note))),
+        )
+        for alert in found
+    ]
+    return Section(title, empty, columns, rows)
+
+
+def _named(fleet: Fleet, sensor_id: str) -> str:
+    """A sensor's id with what people call it."""
+    known = fleet.get(sensor_id)
+    return " ".join(filter(None, (sensor_id, known.name if known else "")))
+
+
+def _moves(workspace: Workspace, start: datetime, end: datetime) -> list[Deed]:
+    """What happened to champions, oldest first."""
+    found = deeds(workspace.engine, since=start)
+    return [deed for deed in reversed(found) if deed.action in MOVES and deed.at < end]
+
+
+def _model_changes(_: Words, found: Sequence[Deed]) -> Section:
+    columns = (_("Time"), _("Model"), _("Change"), _("Version"), _("Before"), _("By"), _("Why"))
+    said = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
+    rows = [
+        (
+            _.moment(deed.at),
+            deed.subject,
+            said.get(deed.action, _("withdrawn")),
+            "" if deed.version is None else str(deed.version),
+            str(deed.detail.get("before") or ""),
+            deed.who,
+            retold(_, str(deed.detail.get("gate") or "")),
+        )
+        for deed in found
+    ]
+    return Section(_("Model changes"), _("No model has changed."), columns, rows)
+
+
+def _risks(_: Words, found: Sequence[Risk]) -> Section:
+    columns = (
+        _("Sensor"),
+        _("Limit"),
+        _("Newest reading"),
+        _("Reached at"),
+        _("Probability"),
+        _("Forecast from"),
+    )
+    rows = [
+        (
+            " ".join(filter(None, (risk.sensor.id, risk.sensor.name))),
+            _in_unit(_, risk.limit, risk.sensor.unit),
+            "" if risk.value is None else _in_unit(_, risk.value, risk.sensor.unit),
+            _.moment(risk.at),
+            _.percent(risk.probability),
+            _.moment(risk.foretold_at),
+        )
+        for risk in found
+    ]
+    return Section(_("At risk in the next shift"), _("No critical limit is at risk."), columns, rows)
+
+
+def _in_unit(_: Words, value: float, unit: str) -> str:
+    return f"{_.number(value)} {unit}".strip()

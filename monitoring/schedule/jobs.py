@@ -1,0 +1,149 @@
+"""What each scheduled job does: the same functions as the commands, for the whole fleet.
+
+Knows which sensors a job is for, and how its result is summed up. When and where jobs run is `running`'s.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import Field
+
+from monitoring.schedule.settings import JobName
+from training.common.formatting import counted
+from training.data.sensors import Sensor
+from training.kinds import Kind
+from training.outcomes import Outcome, summary
+from training.settings import Settings, load
+from training.workspace import Workspace
+
+
+class TidySettings(Settings, file="monitoring", section="tidy"):
+    """How long things are kept that nobody needs for ever. Alerts, verdicts and labels always are."""
+
+    predictions: timedelta = Field(timedelta(days=90), gt=timedelta(0))
+    messages: timedelta = Field(timedelta(days=30), gt=timedelta(0))
+    runs: timedelta = Field(timedelta(days=30), gt=timedelta(0))
+    drift_checks: timedelta = Field(timedelta(days=400), gt=timedelta(0))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job came to."""
+
+    failed: bool
+    detail: str
+
+
+def run_job(name: JobName, workspace: Workspace, *, now: datetime) -> Result:
+    """Do one job as of a moment (naive UTC)."""
+    return JOBS[name](workspace, now)
+
+
+def detect(workspace: Workspace, now: datetime) -> Result:
+    """Score what came in since the last time, then look for alerts."""
+    from serving.batch import detect_fleet  # noqa: PLC0415 (MLflow takes seconds)
+
+    outcomes = detect_fleet(workspace, _served(workspace, Kind.DETECTOR))
+    return _result(outcomes, _watch(workspace, now))
+
+
+def forecast(workspace: Workspace, now: datetime) -> Result:
+    """Forecast every sensor that has readings, then look for alerts."""
+    from serving.batch import forecast_fleet  # noqa: PLC0415
+
+    speaking = workspace.readings.last_times().index
+    sensors = [sensor for sensor in workspace.fleet.match(()) if sensor.id in speaking]
+    return _result(forecast_fleet(workspace, sensors), _watch(workspace, now))
+
+
+def deliver(workspace: Workspace, now: datetime) -> Result:
+    """Send what waits for its channel; time goes on from `now` while it is sent."""
+    from monitoring.notify.delivery import deliver as deliver_all  # noqa: PLC0415
+
+    begun = datetime.now(UTC)
+    found = deliver_all(workspace, clock=lambda: now + (datetime.now(UTC) - begun))
+    said = [f"{one.channel}: {one.sent} sent, {one.failed} failed, {one.waiting} waiting" for one in found]
+    said += [f"{one.channel}: {one.error}" for one in found if one.error]
+    return Result(any(one.error for one in found), "; ".join(said) or "nothing waits")
+
+
+def share(workspace: Workspace, now: datetime) -> Result:
+    """Share the alarm budget out over the fleet."""
+    from monitoring.watch.thresholds import share_budget  # noqa: PLC0415
+
+    return Result(False, str(share_budget(workspace, now=now)))
+
+
+def drift(workspace: Workspace, now: datetime) -> Result:
+    """Compare every champion's readings with the window it was trained on, then look for alerts."""
+    from monitoring.drift.fleet import check_fleet  # noqa: PLC0415
+
+    return _result(check_fleet(workspace, _served(workspace, *Kind), now=now), _watch(workspace, now))
+
+
+def retrain(workspace: Workspace, now: datetime) -> Result:
+    """Learn anew what needs it most, as far as the night's budget goes."""
+    from monitoring.retraining.need import retrain as retrain_by_need  # noqa: PLC0415
+
+    return _result(retrain_by_need(workspace, workspace.fleet.match(()), now=now))
+
+
+def tidy(workspace: Workspace, now: datetime) -> Result:
+    """Forget what was kept long enough."""
+    from monitoring.drift.store import DriftCheckStore  # noqa: PLC0415
+    from monitoring.notify.outbox import Outbox  # noqa: PLC0415
+    from monitoring.schedule.job_runs import JobRuns  # noqa: PLC0415
+    from serving.predictions.store import PredictionStore  # noqa: PLC0415
+
+    keep, engine = load(TidySettings), workspace.engine
+    forgotten = {
+        "prediction": PredictionStore(engine).delete_before(now - keep.predictions),
+        "message": Outbox(engine).delete_sent_before(now - keep.messages),
+        "run": JobRuns(engine).delete_before(now - keep.runs),
+        "drift check": DriftCheckStore(engine).delete_before(now - keep.drift_checks),
+    }
+    return Result(False, "forgot " + ", ".join(counted(count, thing) for thing, count in forgotten.items()))
+
+
+JOBS: dict[JobName, Callable[[Workspace, datetime], Result]] = {
+    JobName.DETECT: detect,
+    JobName.FORECAST: forecast,
+    JobName.DELIVER: deliver,
+    JobName.SHARE: share,
+    JobName.DRIFT: drift,
+    JobName.RETRAIN: retrain,
+    JobName.TIDY: tidy,
+}
+
+
+def _served(workspace: Workspace, *kinds: Kind) -> list[Sensor]:
+    """The sensors that a champion of such a kind serves; one that was never trained is no failure."""
+    from training.registry.model_registry import CHAMPION  # noqa: PLC0415
+
+    listings = workspace.registry.listings()
+    return [
+        sensor
+        for sensor in workspace.fleet.match(())
+        if any((found := listings.get((sensor.id, kind))) and CHAMPION in found.aliases for kind in kinds)
+    ]
+
+
+def _watch(workspace: Workspace, now: datetime) -> list[Outcome]:
+    """Look for alerts; where another job is at it, the next look sees what we have written."""
+    from monitoring.watch.watcher import watch_fleet  # noqa: PLC0415
+    from training.storage.leases import LeaseTaken  # noqa: PLC0415
+
+    try:
+        return watch_fleet(workspace, workspace.fleet.match(()), now=now)
+    except LeaseTaken:
+        return []
+
+
+def _result(*parts: Iterable[Outcome]) -> Result:
+    outcomes = [outcome for part in parts for outcome in part]
+    told = ", ".join(f"{count} {status}" for status, count in summary(outcomes).items()) or "nothing to do"
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    # The first reasons are enough to know where to look; the commands show all.
+    told += "".join(f"; {outcome.sensor_id}: {outcome.error}" for outcome in failed[:3])
+    return Result(bool(failed), told)

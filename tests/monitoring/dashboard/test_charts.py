@@ -1,0 +1,166 @@
+"""Figures: what is drawn, where, in whose words; names are never markup."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from monitoring.dashboard.charts import Crossing, Limit, Pen
+from monitoring.dashboard.theme import DARK, LIGHT
+from monitoring.i18n.translation import Words
+from tests.plant import at
+from training.data.sensors import Sensor
+
+SENSOR = Sensor(id="PT-1", type="pressure", unit="bar")
+TIMES = pd.date_range("2026-01-01", periods=48, freq="h")
+HISTORY = pd.DataFrame({"timestamp": TIMES, "value": np.linspace(10, 20, 48)})
+AHEAD = pd.DataFrame(
+    {
+        "timestamps": pd.date_range(TIMES[-1], periods=7, freq="h")[1:],
+        "forecasted_values": 21.0,
+        "lower_bound": 18.0,
+        "upper_bound": 24.0,
+    }
+)
+SCORES = pd.DataFrame(
+    {
+        "timestamp": TIMES,
+        "value": HISTORY["value"],
+        "anomaly_score": [0.1] * 47 + [0.95],
+        "is_anomaly": [False] * 47 + [True],
+        "threshold": 0.5,
+        "reason": [None] * 47 + ["<b>far</b> above"],
+    }
+)
+
+
+@pytest.fixture(params=[("en", LIGHT), ("pt", DARK)], ids=["en-light", "pt-dark"])
+def pen(request):
+    language, palette = request.param
+    return Pen(palette, Words(language))
+
+
+def names(figure):
+    return [trace["name"] for trace in figure["data"]]
+
+
+def texts(figure):
+    return [note["text"] for note in figure["layout"]["annotations"]]
+
+
+def first(line):
+    return line["y"].iloc[0]
+
+
+def test_every_figure_is_one_that_plotly_knows(pen):
+    """Its own objects refuse a name or a value that its scripts do not know."""
+    limits = [Limit(26.0, "upper limit", 4), Limit(400.0, "end of range", 1)]
+    crossing = Crossing(at("2026-01-03T02:00"), limits[0], "May cross")
+    season = pd.DataFrame({"timestamps": pd.date_range("1970-01-05", periods=168, freq="h"), "value": 1.0})
+    drawn = [
+        pen.forecast(SENSOR, HISTORY, AHEAD, limits=limits, crossings=[crossing]),
+        pen.anomalies(SENSOR, HISTORY, SCORES, average=15.0, deviation=2.0, limits=limits),
+        pen.component(season, unit="bar", season="weekly"),
+        pen.component(season, unit="bar", season=None),
+    ]
+
+    for figure in drawn:
+        assert len(go.Figure(figure).to_plotly_json()["data"]) == len(figure["data"])
+
+
+def test_lines_too_near_each_other_to_be_read_are_named_once():
+    figure = Pen(LIGHT, Words()).anomalies(SENSOR, HISTORY, SCORES, average=15.0, deviation=0.1)
+
+    assert "average ± deviation" in texts(figure)
+    assert "+1 deviation" not in texts(figure)
+
+
+def test_a_forecast_goes_on_from_the_newest_reading_with_its_band(pen):
+    figure = pen.forecast(SENSOR, HISTORY, AHEAD)
+
+    measured, upper, lower, expected = figure["data"]
+    assert measured["line"]["color"] == pen.palette.history
+    assert expected["x"].iloc[0] == measured["x"].iloc[-1]
+    assert first(expected) == first(upper) == first(lower) == 20
+    assert [line["y"].iloc[-1] for line in (upper, expected, lower)] == [24, 21, 18]
+    assert lower["fill"] == "tonexty"
+    assert figure["layout"]["yaxis"]["title"]["text"] == "pressure (bar)"
+
+
+def test_a_forecast_without_a_history_is_drawn_alone():
+    figure = Pen(LIGHT, Words()).forecast(SENSOR, HISTORY.head(0), AHEAD)
+
+    assert len(figure["data"][-1]["x"]) == 6
+
+
+def test_near_limits_are_lines_and_far_ones_are_named_at_the_edge():
+    near, far = Limit(26.0, "upper limit 26 bar", 4), Limit(400.0, "end of range 400 bar", 1)
+
+    figure = Pen(LIGHT, Words()).forecast(SENSOR, HISTORY, AHEAD, limits=[near, far])
+
+    assert "upper limit 26 bar" in texts(figure)
+    assert "↑ end of range 400 bar" in texts(figure)
+    assert 26 < figure["layout"]["yaxis"]["range"][1] < 40
+
+
+def test_a_crossing_is_marked_where_and_when_it_may_be():
+    limit = Limit(23.0, "upper limit", 4)
+    moment = at("2026-01-03T02:00")
+
+    figure = Pen(LIGHT, Words(zone="America/Sao_Paulo")).forecast(
+        SENSOR, HISTORY, AHEAD, limits=[limit], crossings=[Crossing(moment, limit, "May cross")]
+    )
+
+    crossing = figure["data"][-1]
+    assert (crossing["name"], crossing["y"], crossing["marker"]["symbol"]) == ("May cross", [23.0], "diamond")
+    assert pd.Timestamp(crossing["x"][0]) == pd.Timestamp("2026-01-02T23:00")
+
+
+def test_anomalies_are_marked_by_shape_and_told_in_escaped_words(pen):
+    figure = pen.anomalies(SENSOR, HISTORY, SCORES, average=15.0, deviation=2.0)
+
+    odd = figure["data"][1]
+    assert (len(odd["x"]), odd["marker"]["symbol"]) == (1, "triangle-up")
+    assert odd["customdata"][0][1] == "&lt;b&gt;far&lt;/b&gt; above"
+    assert pen.words("average") in texts(figure)
+    assert pen.words("threshold") in texts(figure)
+    assert figure["data"][2]["yaxis"] == "y2"
+
+
+def test_a_sensor_that_was_never_scored_shows_its_readings():
+    figure = Pen(LIGHT, Words()).anomalies(SENSOR, HISTORY, SCORES.head(0), average=None, deviation=None)
+
+    assert len(figure["data"][0]["x"]) == 48
+    assert texts(figure) == []
+
+
+def test_a_unit_is_never_markup():
+    figure = Pen(LIGHT, Words()).forecast(Sensor(id="X", unit="<i>bar</i>"), HISTORY, AHEAD)
+
+    assert "<i>" not in figure["layout"]["yaxis"]["title"]["text"]
+
+
+def test_a_season_begins_where_the_clock_of_the_reader_begins_it():
+    """What is highest at 15:00 UTC is highest at noon in Sao Paulo."""
+    times = pd.date_range("1970-01-01", periods=96, freq="15min")
+    turn = pd.DataFrame({"timestamps": times, "value": -np.abs(times.hour - 15.0)})
+
+    figure = Pen(LIGHT, Words("pt", "America/Sao_Paulo")).component(turn, unit="bar", season="daily")
+
+    line = figure["data"][0]
+    assert line["x"].iloc[int(np.argmax(line["y"]))].hour == 12
+    assert figure["layout"]["xaxis"]["ticktext"][0] == "00:00"
+
+
+def test_days_of_the_week_are_in_the_language_of_the_reader():
+    times = pd.date_range("1970-01-05", periods=168, freq="h")
+
+    figure = Pen(LIGHT, Words("pt")).component(
+        pd.DataFrame({"timestamps": times, "value": 1.0}), unit="", season="weekly"
+    )
+
+    assert figure["layout"]["xaxis"]["ticktext"][0].startswith("seg")
+
+
+def test_a_refresh_leaves_what_the_reader_has_zoomed_into(pen):
+    assert pen.forecast(SENSOR, HISTORY, AHEAD)["layout"]["uirevision"] == "kept"

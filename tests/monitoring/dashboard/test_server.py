@@ -1,0 +1,97 @@
+"""The page as a server: headers, addresses, links, colours that can be read."""
+
+import re
+
+import httpx
+import pytest
+
+from monitoring.alerts.kinds import SIGNS
+from monitoring.dashboard import server
+from monitoring.dashboard.dashboard_state import PageSettings
+from monitoring.dashboard.mlflow_links import run_link, ui_address, version_link
+from monitoring.dashboard.theme import DARK, LIGHT, plain
+from tests.serving.conftest import listening
+from training.errors import ConfigurationError
+
+BACKGROUNDS = {LIGHT: ("#ffffff", LIGHT.card), DARK: ("#0f1720", DARK.card)}
+
+
+def luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_words_can_be_read_in_both_themes(palette):
+    """AA: 4.5 to 1 for words, 3 to 1 for lines that carry a meaning."""
+    for background in BACKGROUNDS[palette]:
+        for words in (palette.text, palette.faint, palette.primary, *map(palette.of, range(5))):
+            assert contrast(words, background) >= 4.5, (words, background)
+        for line in (palette.history, palette.forecast, palette.usual):
+            assert contrast(line, background) >= 3, (line, background)
+
+
+def test_every_severity_has_a_sign_of_its_own():
+    assert len(set(SIGNS)) == 5
+
+
+def test_text_is_shown_as_written_where_markdown_is_read():
+    assert plain("[x](http://evil) **b** $a$ :red[c]") == (r"\[x\](http\://evil) \*\*b\*\* \$a\$ \:red\[c\]")
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """The page's app, its parts not opened."""
+    monkeypatch.setattr(server, "_look_once", lambda: None)
+    return server.page_app()
+
+
+def test_browsers_are_told_to_load_nothing_from_elsewhere(quiet):
+    with listening(quiet) as url:
+        answer = httpx.get(url)
+
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert not re.search(r"https?:", policy)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_nothing_is_sent_home(quiet):
+    assert server.config.get_option("browser.gatherUsageStats") is False
+    assert server.config.get_option("client.showErrorDetails") == "none"
+
+
+def test_beyond_this_machine_it_asks_for_a_token_or_plain_words(monkeypatch):
+    served = []
+    monkeypatch.setattr(server.uvicorn, "run", lambda *_, **how: served.append(how["host"]))
+    monkeypatch.setattr(server, "page_app", lambda: None)
+    monkeypatch.delenv("SAFEPLAN_TOKENS", raising=False)
+
+    with pytest.raises(ConfigurationError, match="--allow-everyone"):
+        server.serve_page(PageSettings(host="0.0.0.0"))
+    server.serve_page(PageSettings())
+    server.serve_page(PageSettings(host="0.0.0.0", allow_everyone=True))
+    monkeypatch.setenv("SAFEPLAN_TOKENS", "0123456789abcdef")
+    server.serve_page(PageSettings(host="0.0.0.0"))
+
+    assert served == ["127.0.0.1", "0.0.0.0", "0.0.0.0"]
+
+
+def test_the_mlflow_ui_is_where_it_is_set_else_the_tracking_server():
+    assert ui_address("http://ui:5000/", "sqlite:///x.db") == "http://ui:5000"
+    assert ui_address(None, "https://me:secret@mlflow.example/base/") == "https://mlflow.example/base"
+    assert ui_address(None, "sqlite:////home/me/mlflow.db") is None
+    assert ui_address("javascript:alert(1)", "") is None
+
+
+def test_links_lead_to_one_version_and_one_run():
+    assert version_link("http://ui", "pt-1-detector", 3) == "http://ui/#/models/pt-1-detector/versions/3"
+    assert run_link("http://ui", "7", "abc") == "http://ui/#/experiments/7/runs/abc"

@@ -1,0 +1,149 @@
+"""What everybody looks at is made once, and never waited for twice."""
+
+import threading
+import time
+
+import pytest
+
+from monitoring.dashboard.swr_cache import Kept
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Made:
+    """Counts how often it is made; waits at a gate, and fails when told."""
+
+    def __init__(self, clock=None, takes=0.0):
+        self.count = 0
+        self.clock, self.takes = clock, takes
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error = None
+
+    def __call__(self):
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        self.count += 1
+        if self.clock:
+            self.clock.now += self.takes
+        return self.count
+
+
+def until(condition):
+    """Wait for another thread."""
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never happened")
+
+
+def test_many_who_come_first_wait_for_one_making():
+    made = Made()
+    made.gate.clear()
+    kept, seen = Kept(made, lasts=60), []
+    threads = [threading.Thread(target=lambda: seen.append(kept.look())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    made.gate.set()
+    for thread in threads:
+        thread.join()
+
+    assert seen == [1] * 5
+
+
+def test_an_aged_copy_is_shown_while_it_is_renewed():
+    clock, made = Clock(), Made()
+    kept = Kept(made, lasts=10, clock=clock)
+    kept.look()
+    clock.now = 11
+    made.gate.clear()
+
+    assert [kept.look(), kept.look()] == [1, 1]
+    made.gate.set()
+    until(lambda: made.count == 2)
+    until(lambda: kept.look() == 2)
+    assert made.count == 2
+
+
+def test_what_takes_long_is_renewed_less_often():
+    clock = Clock()
+    made = Made(clock, takes=30)
+    kept = Kept(made, lasts=10, clock=clock)
+    kept.look()
+
+    clock.now += 140
+    assert kept.look() == 1
+    clock.now += 11
+    kept.look()
+
+    until(lambda: made.count == 2)
+
+
+def test_a_failure_keeps_the_old_copy_with_its_reason_until_it_is_over():
+    clock, made = Clock(), Made()
+    kept = Kept(made, lasts=10, clock=clock)
+    kept.look()
+    made.error = ValueError("away")
+    clock.now = 11
+
+    assert kept.look() == 1
+    until(lambda: kept.trouble is not None)
+    assert str(kept.trouble) == "away"
+
+    made.error = None
+    until(lambda: kept.look() == 2)
+    assert kept.trouble is None
+
+
+def test_a_first_failure_is_raised_and_the_next_look_tries_again():
+    made = Made()
+    made.error = ValueError("away")
+    kept = Kept(made, lasts=10)
+
+    with pytest.raises(ValueError, match="away"):
+        kept.look()
+    made.error = None
+
+    assert kept.look() == 1
+
+
+def test_whoever_changed_something_sees_it_at_once():
+    made = Made()
+    kept = Kept(made, lasts=1000)
+    kept.look()
+
+    assert kept.renew() == 2
+    assert kept.look() == 2
+
+
+def test_a_peek_never_waits():
+    made = Made()
+    made.gate.clear()
+    kept = Kept(made, lasts=1000)
+
+    assert [kept.peek(), kept.peek()] == [None, None]
+    made.gate.set()
+
+    until(lambda: kept.peek() == 1)
+    assert made.count == 1
+
+
+def test_a_peek_at_what_cannot_be_made_says_why_and_tries_again():
+    made = Made()
+    made.error = ValueError("away")
+    kept = Kept(made, lasts=1000)
+
+    assert kept.peek() is None
+    until(lambda: kept.trouble is not None)
+    made.error = None
+
+    until(lambda: kept.peek() == 1)

@@ -1,0 +1,122 @@
+"""Numbers in words: good and bad are said beside the sensor's own scale."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitoring.dashboard.wording import (
+    direction_words,
+    drift_words,
+    forecast_quality,
+    grades_words,
+    kind_name,
+    lasting,
+    score_words,
+    volatility_words,
+)
+from monitoring.drift.store import Verdict
+from monitoring.i18n.translation import Words
+from training.kinds import Kind
+
+_ = Words()
+GOOD = {
+    "skill": 0.3,
+    "mae": 1.0,
+    "rmse": 1.4,
+    "mape": 4.0,
+    "mape_share_used": 1.0,
+    "mase": 0.7,
+    "coverage": 0.95,
+}
+
+
+def told(spread=100.0, **changes):
+    return {one.label: one for one in forecast_quality(_, {**GOOD, **changes}, "bar", spread)}
+
+
+def test_a_good_forecaster_is_good_throughout():
+    found = told()
+
+    assert {one.weight for one in found.values()} == {0}
+    assert found["Skill"].value == "+30 %"
+    assert found["MAE"].value == "1 bar"
+
+
+@pytest.mark.parametrize(("spread", "words"), [(100, "small"), (10, "moderate"), (3, "large")])
+def test_an_error_is_small_or_large_beside_the_range_of_the_sensor(spread, words):
+    assert told(spread)["MAE"].words.startswith(words)
+
+
+def test_an_error_of_a_sensor_that_never_moves_is_told_without_a_share():
+    assert told(0.0)["MAE"].words == ""
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "label", "weight", "words"),
+    [
+        ("skill", -0.1, "Skill", 2, "no better"),
+        ("skill", 0.04, "Skill", 1, "hardly better"),
+        ("mape", 15.0, "MAPE", 1, "fair"),
+        ("mape", 40.0, "MAPE", 2, "poor"),
+        ("mape_share_used", 0.5, "MAPE", 1, "rests on 50 %"),
+        ("mape_share_used", 0.0, "MAPE", 1, "cannot be said"),
+        ("mase", 1.0, "MASE", 1, "like repeating"),
+        ("mase", 2.0, "MASE", 2, "worse than repeating"),
+        ("coverage", 0.85, "Coverage", 1, "too narrow"),
+        ("coverage", 0.5, "Coverage", 2, "too narrow"),
+        ("coverage", 1.0, "Coverage", 1, "wider than needed"),
+    ],
+)
+def test_what_is_not_good_is_said_so(measure, value, label, weight, words):
+    found = told(**{measure: value})[label]
+
+    assert found.weight == weight
+    assert words in found.words
+
+
+def test_a_measure_that_is_not_known_is_not_told():
+    assert forecast_quality(_, {"mae": float("nan")}, "bar", 1.0)[0].label == "MAPE"
+    assert "Skill" not in {one.label for one in forecast_quality(_, {}, "bar", 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("score", "weight", "words"),
+    [(0.0, 0, "normal"), (0.3, 1, "worth a look"), (0.6, 3, "probably"), (0.9, 4, "certainly")],
+)
+def test_a_score_means_the_same_on_each_sensor(score, weight, words):
+    found = score_words(_, score)
+
+    assert found[0] == weight
+    assert words in found[1]
+
+
+def test_directions_volatility_times_and_kinds_have_words():
+    assert direction_words(_, "rising") == "↗ rising"
+    assert [volatility_words(_, v, 10.0) for v in (0.1, 2.0, 9.0)] == [
+        "hardly moves",
+        "moves as usual",
+        "swings widely",
+    ]
+    assert volatility_words(_, 1.0, 0.0) == "hardly moves"
+    assert [lasting(_, timedelta(seconds=s)) for s in (5, 90, 7_200, 172_800)] == [
+        "5 s",
+        "90 s",
+        "2 h",
+        "2 d",
+    ]
+    assert kind_name(Words("pt"), "forecaster") == "preditor"
+
+
+def test_every_drift_verdict_has_words_and_the_worse_ones_weigh_more():
+    weights = {verdict: drift_words(_, verdict)[0] for verdict in Verdict}
+
+    assert (
+        weights[Verdict.STEADY] < weights[Verdict.WITHHELD] < weights[Verdict.AGED] < weights[Verdict.DRIFTED]
+    )
+
+
+def test_a_version_is_told_by_the_two_grades_that_say_most():
+    detector = {"recall_mean": 0.9, "false_alarms_per_day": 0.168, "naive_recall_mean": 0.5}
+
+    assert [value for _label, value, _below in grades_words(_, Kind.DETECTOR, detector)] == ["90 %", "0.17"]
+    assert grades_words(_, Kind.FORECASTER, {"skill": float("nan")}) == []

@@ -1,0 +1,126 @@
+"""The fleet page tells what to look at, in a browser's words, and no sensor's name breaks it."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.drift.champion_data import View
+from monitoring.drift.detection import compare, readings_of
+from monitoring.drift.report.charts import sparkline
+from monitoring.drift.report.html_page import fleet_page
+from monitoring.drift.result import Checked
+from monitoring.drift.store import Verdict
+from tests.monitoring.drift.test_store import CHECK, NOON
+from tests.monitoring.drifting import window_and_rest
+from training.data.sensors import Sensor
+from training.kinds import Kind
+
+
+def one(sensor_id="PT-1", verdict=Verdict.DRIFTED, *, cost=1.0, name="", **changes):
+    window, rest = window_and_rest()
+    check = replace(CHECK, sensor_id=sensor_id, verdict=verdict, cost=cost, **changes)
+    champion = SimpleNamespace(version=SimpleNamespace(kind=Kind.DETECTOR, name="pt-1-detector", number=3))
+    view = View(readings_of(window), readings_of(rest), readings_of(rest), 3600.0, ())
+    return Checked(Sensor(id=sensor_id, name=name), champion, view, compare(window, rest), check)
+
+
+def page(*checked, history=(), links=None):
+    return fleet_page(checked, history, links or {}, now=NOON).decode()
+
+
+def test_it_says_how_many_have_drifted():
+    told = page(one("A"), one("B"), one("C", Verdict.STEADY))
+
+    assert "<b>2</b>have drifted<small>2 sensors</small>" in told
+    assert "3 models of 3 sensors" in told
+
+
+def test_the_costliest_drift_comes_first_and_silence_after_it():
+    told = page(one("LOW", cost=0.1), one("HIGH", cost=5.0), one("MUTE", Verdict.SILENT, cost=9.0))
+
+    assert told.index(">HIGH<") < told.index(">LOW<") < told.index(">MUTE<")
+
+
+def test_what_drifted_has_a_reason_an_advice_and_a_date():
+    told = page(one())
+
+    assert "level moved by 2.1 bar" in told
+    assert "recalibrate" in told
+    assert "2026-02-28 12:00" in told
+
+
+def test_a_report_is_linked():
+    told = page(one(), links={("PT-1", "ANOMALY_DETECTOR"): "pt-1-detector.html"})
+
+    assert '<a href="pt-1-detector.html">detector v3</a>' in told
+
+
+def test_steady_models_are_folded_away():
+    told = page(one(verdict=Verdict.STEADY))
+
+    assert "<summary>1 steady model</summary>" in told
+    assert "<h2>To look at, the costliest first</h2><p>Nothing.</p>" in told
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_no_name_breaks_out(evil):
+    told = page(one(evil, name=evil, reason=evil, advice=evil, model_version=evil))
+
+    assert evil not in told
+
+
+def test_past_checks_are_a_bar_each():
+    history = [replace(CHECK, checked_at=NOON - timedelta(days=day)) for day in range(3)]
+
+    told = page(one(), history=history)
+
+    assert told.count(": 1 drifted</title>") == 3
+
+
+def test_a_single_check_has_no_history():
+    assert "Past checks" not in page(one(), history=[CHECK])
+
+
+def test_models_are_told_with_what_became_of_their_forecasts():
+    told = page(one(quality={"forecasts": 24, "mase": 0.81, "coverage": 0.95, "stale": True}))
+
+    assert "0.81" in told
+    assert "stale" in told
+
+
+def test_a_sparkline_marks_the_new_readings_and_where_the_drift_began():
+    window, rest = window_and_rest()
+    begun = rest.index[10].to_pydatetime()
+
+    drawn = ET.fromstring(sparkline(readings_of(window), readings_of(rest), begun=begun))
+
+    shaded, line = drawn.find("rect"), drawn.find("line")
+    assert 0 < int(shaded.get("x")) < int(line.get("x1")) < int(drawn.get("width"))
+
+
+def test_a_sparkline_keeps_a_spike_of_one_reading():
+    times = pd.date_range("2026-01-01", periods=20_000, freq="min")
+    values = pd.Series(np.zeros(len(times)), times)
+    values.iloc[12_345] = 1.0
+
+    drawn = ET.fromstring(sparkline(readings_of(values[:15_000]), readings_of(values[15_000:])))
+
+    heights = {float(point.split(",")[1]) for point in drawn.find("polyline").get("points").split()}
+    assert len(heights) > 1
+
+
+def test_one_sensor_of_two_models_is_counted_once():
+    detector, forecaster = one("A"), one("A", model_type="FORECASTER")
+
+    assert "2 models of 1 sensor," in page(detector, forecaster)
+
+
+def test_the_page_of_many_steady_models_stays_small():
+    checked = [one(f"PT-{number}", Verdict.STEADY) for number in range(20)]
+
+    assert len(page(*checked)) < 20 * 1_000 + 5_000

@@ -1,0 +1,98 @@
+"""Stored forecasts are held against what then happened, alarms against their budget."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.drift.accuracy import alarm_rate, forecast_accuracy
+from monitoring.drift.detection import readings_of
+from tests.monitoring.drifting import hourly
+
+STEP = 3600.0
+ORIGIN = pd.Timestamp("2026-01-20")
+
+
+@pytest.fixture
+def series():
+    return hourly(24)
+
+
+def forecasts(series, *, error=0.0, steps=30, band=1.0):
+    times = pd.date_range(ORIGIN, periods=steps + 1, freq="h")[1:]
+    expected = series.reindex(times).to_numpy() + error
+    return pd.DataFrame(
+        {
+            "timestamp": times,
+            "origin": ORIGIN,
+            "predicted_value": expected,
+            "lower_bound": expected - band,
+            "upper_bound": expected + band,
+        }
+    )
+
+
+def told(series, frame):
+    window, actual = readings_of(series[:ORIGIN]), readings_of(series[ORIGIN:])
+    return forecast_accuracy(frame, actual, window, step=STEP)
+
+
+def test_the_mean_error_is_in_the_unit_of_the_readings(series):
+    assert told(series, forecasts(series, error=2.0))["mae"] == pytest.approx(2.0)
+
+
+def test_mase_is_the_error_beside_the_change_over_a_day(series):
+    values = series[:ORIGIN].to_numpy()
+    daily = np.abs(values[24:] - values[:-24]).mean()
+
+    assert told(series, forecasts(series, error=2.0))["mase"] == pytest.approx(2.0 / daily)
+
+
+def test_coverage_is_the_share_of_truths_in_the_band(series):
+    frame = forecasts(series, steps=10)
+    frame.loc[:3, "lower_bound"] = 1e6
+
+    assert told(series, frame)["coverage"] == pytest.approx(0.6)
+
+
+def test_steps_ahead_are_told_apart(series):
+    found = told(series, forecasts(series))["by_horizon"]
+
+    assert {name: part["forecasts"] for name, part in found.items()} == {
+        "1": 1,
+        "2-6": 5,
+        "7-24": 18,
+        "25+": 6,
+    }
+
+
+def test_forecasts_of_times_without_a_reading_do_not_count(series):
+    found = told(series.drop(series.index[-60:-54]), forecasts(series, steps=90))
+
+    assert found["forecasts"] < 90
+
+
+def test_without_forecasts_there_is_no_accuracy(series):
+    assert told(series, forecasts(series)[:0]) == {"forecasts": 0}
+
+
+def test_forecasts_of_the_future_have_not_met_anything(series):
+    frame = forecasts(series)
+    frame["timestamp"] += pd.Timedelta(days=30)
+
+    assert told(series, frame) == {"forecasts": 0}
+
+
+def test_alarms_are_episodes_a_day():
+    times = pd.date_range("2026-01-01", periods=97, freq="h")
+    odd = np.zeros(97, bool)
+    odd[[10, 11, 12, 60]] = True
+
+    found = alarm_rate(pd.DataFrame({"timestamp": times, "is_anomaly": odd}), budget=0.5)
+
+    assert found == {"scored": 97, "alarms_per_day": pytest.approx(0.5), "alarm_budget_per_day": 0.5}
+
+
+def test_a_single_score_tells_no_rate():
+    frame = pd.DataFrame({"timestamp": [pd.Timestamp("2026-01-01")], "is_anomaly": [True]})
+
+    assert "alarms_per_day" not in alarm_rate(frame, budget=1.0)

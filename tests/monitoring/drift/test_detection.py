@@ -1,0 +1,237 @@
+"""A drift is found, named and dated; what does not drift is left in peace; what cannot be said is not."""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.drift.detection import DriftSettings, compare, readings_of
+from monitoring.drift.kinds import DriftKind
+from monitoring.drift.store import Origin, Verdict
+from tests.monitoring.drifting import hourly, window_and_rest
+from training.errors import DataError
+
+
+@pytest.fixture
+def window():
+    return window_and_rest()[0]
+
+
+@pytest.fixture
+def rest():
+    return window_and_rest()[1]
+
+
+def test_readings_as_usual_are_steady(window, rest):
+    found = compare(window, rest)
+
+    assert found.verdict is Verdict.STEADY
+    assert found.p_value > 0.05
+    assert found.advice == ""
+
+
+def test_a_level_that_moved_is_told_in_its_unit(window, rest):
+    found = compare(window, rest + 3, unit="bar")
+
+    assert found.kind is DriftKind.LEVEL
+    assert found.reason.startswith("level moved by +3.")
+    assert " bar " in found.reason
+
+
+def test_a_drift_is_dated_among_all_readings_since_the_window():
+    window, rest = window_and_rest(40)
+    begun = rest.index[120]
+
+    found = compare(window, rest + np.where(rest.index >= begun, 3.0, 0.0))
+
+    assert abs(found.since - begun) <= timedelta(hours=12)
+
+
+def test_a_slow_slope_is_told_by_the_day():
+    window, rest = window_and_rest(40)
+    days = np.arange(len(rest)) / 24
+
+    found = compare(window, rest + 0.4 * days, unit="bar")
+
+    assert found.kind is DriftKind.SLOPE
+    assert found.reason.endswith("bar a day")
+
+
+def test_a_cycle_that_is_gone_is_lost(window, rest):
+    chance = np.random.default_rng(7).normal(20, 0.8, len(rest))
+
+    found = compare(window, pd.Series(chance, rest.index))
+
+    assert found.reason == "daily cycle lost"
+    assert found.origin is Origin.PROCESS
+
+
+def test_readings_that_scatter_more_are_told_as_such(window, rest):
+    noisier = rest + np.random.default_rng(7).normal(0, 3, len(rest))
+
+    assert compare(window, noisier).kind in {DriftKind.SPREAD, DriftKind.NOISE, DriftKind.RANGE}
+
+
+def test_a_sensor_that_stopped_moving_is_stuck(window, rest):
+    held = rest.where(rest.index < rest.index[-40], 21.5)
+
+    found = compare(window, held, unit="bar")
+
+    assert found.reason == "stuck at 21.5 bar for 40 readings"
+    assert found.since == held.index[-40]
+    assert found.origin is Origin.INSTRUMENT
+
+
+def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
+    """Held for 26 h, where 12 h were held in the window: rare, but not so rare as one check in a hundred."""
+    window, rest = window_and_rest()
+    paused = window.where((window.index < window.index[300]) | (window.index >= window.index[312]), 21.5)
+    held = rest.where(rest.index < rest.index[-26], 21.5)
+
+    assert compare(paused, held).kind is not DriftKind.STUCK
+    assert compare(window, held).kind is DriftKind.STUCK
+
+
+def test_half_of_the_sampling_is_no_gap(window, rest):
+    found = compare(window, rest.iloc[::2])
+
+    assert found.kind is DriftKind.STEP
+    assert found.reason == "sampling changed: a reading every 2 h instead of 1 h"
+
+
+def test_a_silence_in_the_block_is_missing_readings(window, rest):
+    found = compare(window, pd.concat([rest.iloc[:10], rest.iloc[-10:]]))
+
+    assert found.kind is DriftKind.MISSING
+    assert "58% of the readings missing, 0% in the window" in found.reason
+
+
+def test_nothing_since_the_window_is_silence(window, rest):
+    assert compare(window, rest[:0]).verdict is Verdict.SILENT
+
+
+def test_a_short_window_withholds_the_verdict(window, rest):
+    found = compare(window[:40], rest)
+
+    assert found.verdict is Verdict.WITHHELD
+    assert "window too short to calibrate: 3 blocks" in found.reason
+
+
+def test_too_little_since_the_window_withholds_the_verdict(window, rest):
+    found = compare(window, rest[:5])
+
+    assert found.verdict is Verdict.WITHHELD
+    assert found.reason.startswith("5 h since the window")
+
+
+def test_an_empty_window_withholds_the_verdict(window, rest):
+    assert compare(window[:0], rest).verdict is Verdict.WITHHELD
+
+
+def test_a_window_full_of_holes_withholds_the_verdict(window, rest):
+    found = compare(window.iloc[[0, *range(-20, 0)]], rest)
+
+    assert found.verdict is Verdict.WITHHELD
+
+
+def test_a_constant_sensor_that_stays_so_is_steady(window, rest):
+    assert compare(window * 0 + 3, rest * 0 + 3).verdict is Verdict.STEADY
+
+
+def test_a_constant_sensor_that_comes_alive_has_drifted(window, rest):
+    found = compare(window * 0 + 3, rest)
+
+    assert found.kind is DriftKind.ALIVE
+    assert found.reason.startswith("constant at 3 for ")
+
+
+def test_an_old_window_of_wandering_sensors_has_aged():
+    """Random walks, 16 days after their window: far from it, and yet no news."""
+    times = pd.date_range("2026-01-01", periods=24 * 42, freq="h")
+    found = []
+    for seed in range(30):
+        walk = pd.Series(np.random.default_rng(seed).normal(0, 1, len(times)).cumsum(), times)
+        found.append(compare(walk[: 24 * 24], walk[24 * 40 :]))
+
+    said = [one.verdict for one in found]
+    aged = next(one for one in found if one.verdict is Verdict.AGED)
+    assert said.count(Verdict.AGED) > said.count(Verdict.DRIFTED)
+    assert aged.reason.startswith("the window has aged: 16 d later this sensor moves as far by itself")
+    assert aged.advice == "Retrain on newer readings."
+
+
+def test_a_window_right_before_the_check_has_not_aged():
+    """Random walks that go on where their window ends."""
+    times = pd.date_range("2026-01-01", periods=24 * 26, freq="h")
+    found = []
+    for seed in range(30):
+        walk = pd.Series(np.random.default_rng(seed).normal(0, 1, len(times)).cumsum(), times)
+        lenient = DriftSettings(false_alarm_rate=0.1)
+        found.append(compare(walk[: 24 * 24], walk[24 * 24 :], settings=lenient))
+
+    assert {one.verdict for one in found} <= {Verdict.STEADY, Verdict.DRIFTED}
+    assert any(one.judgement.aged(one.false_alarm_rate) for one in found)
+
+
+def test_errors_that_grew_are_drift_of_the_model_and_smaller_ones_are_not(window, rest):
+    rng = np.random.default_rng(5)
+    frame, later = window.rename("value").reset_index(), rest.rename("value").reset_index()
+    frame["forecast_error"] = rng.normal(0, 1, len(frame))
+
+    grown = compare(frame, later.assign(forecast_error=rng.normal(0, 9, len(later))))
+    shrunk = compare(frame, later.assign(forecast_error=rng.normal(0, 0.1, len(later))))
+
+    assert (grown.kind, grown.origin) == (DriftKind.ERROR, Origin.MODEL)
+    assert shrunk.verdict is Verdict.STEADY
+
+
+def test_scores_that_rose_are_drift(window, rest):
+    frame, later = window.rename("value").reset_index(), rest.rename("value").reset_index()
+
+    found = compare(frame.assign(anomaly_score=0.1), later.assign(anomaly_score=0.95))
+
+    assert found.kind is DriftKind.SCORE
+
+
+def test_the_order_of_rows_and_repeats_do_not_matter(window, rest):
+    frame = window.rename("value").reset_index()
+    mixed = pd.concat([frame, frame[:50]]).sample(frac=1, random_state=1)
+
+    assert compare(mixed, rest).p_value == compare(window, rest).p_value
+
+
+def test_the_unit_does_not_matter(window, rest):
+    drifted = rest + 2
+
+    celsius, fahrenheit = compare(window, drifted), compare(window * 1.8 + 32, drifted * 1.8 + 32)
+
+    assert celsius.p_value == pytest.approx(fahrenheit.p_value, rel=1e-6)
+
+
+def test_a_stricter_rate_needs_a_larger_shift(window, rest):
+    lenient, strict = (
+        compare(window, rest, settings=DriftSettings(false_alarm_rate=rate)) for rate in (0.1, 0.001)
+    )
+
+    assert all(strict.measures()[name]["bound"] > told["bound"] for name, told in lenient.measures().items())
+
+
+def test_times_with_a_zone_are_taken_in_utc():
+    series = hourly(1)
+    there = series.copy()
+    there.index = there.index.tz_localize("UTC").tz_convert("America/Sao_Paulo")
+
+    assert readings_of(there).seconds.tolist() == readings_of(series).seconds.tolist()
+
+
+def test_values_that_are_not_finite_are_left_out():
+    series = hourly(1)
+    series.iloc[[3, 4]] = [np.nan, np.inf]
+
+    assert len(readings_of(series)) == 22
+
+
+def test_a_frame_without_values_is_refused():
+    with pytest.raises(DataError, match="value"):
+        readings_of(pd.DataFrame({"timestamp": []}))

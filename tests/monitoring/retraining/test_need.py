@@ -1,0 +1,98 @@
+"""Retraining by need: what drifted comes before what is old, and what nobody needs is left alone."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitoring.drift.store import DriftCheck, Origin, Verdict
+from monitoring.retraining.need import need_of, needs_of, retrain
+from tests.plant import at, send
+from training.kinds import Kind
+from training.storage.labels import Label
+
+NOW = at("2026-03-01T02:00")
+MONTH = timedelta(days=30)
+
+
+def check(verdict, *, cost=None, days_ago=1, origin=None):
+    return DriftCheck(
+        "PT-1",
+        "ANOMALY_DETECTOR",
+        NOW - timedelta(days=days_ago),
+        "1",
+        NOW,
+        NOW,
+        100,
+        verdict,
+        "the level moved",
+        0.01,
+        cost=cost,
+        origin=origin,
+    )
+
+
+def need(days_old=1, *, drift=None, labels=0, kind=Kind.DETECTOR):
+    until = None if days_old is None else NOW - timedelta(days=days_old)
+    return need_of("PT-1", kind, trained_until=until, drift=drift, new_labels=labels, max_age=MONTH, now=NOW)
+
+
+def test_a_young_model_without_drift_or_verdicts_needs_nothing():
+    assert need() is None
+    assert need(drift=check(Verdict.STEADY)) is None
+    assert need(labels=3, kind=Kind.FORECASTER) is None
+
+
+def test_the_neediest_comes_first():
+    missing = need(None)
+    drifted = need(10, drift=check(Verdict.DRIFTED, cost=5.0))
+    aged = need(10, drift=check(Verdict.AGED))
+    judged = need(10, labels=1)
+    old = need(31)
+
+    weights = [drifted.weight, missing.weight, aged.weight, judged.weight, old.weight]
+    assert weights == sorted(weights, reverse=True)
+    assert drifted.reasons == ("drift: the level moved",)
+    assert old.reasons == ("31 days old",)
+
+
+def test_what_an_instrument_gets_wrong_is_not_learned():
+    assert need(10, drift=check(Verdict.DRIFTED, origin=Origin.INSTRUMENT)) is None
+    assert need(10, drift=check(Verdict.DRIFTED, origin=Origin.PROCESS)) is not None
+
+
+def test_drift_that_a_newer_version_has_seen_is_none():
+    assert need(10, drift=check(Verdict.DRIFTED, days_ago=11)) is None
+
+
+@pytest.fixture
+def trained(workspace, learning, monkeypatch):
+    """Two sensors, both without models."""
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
+    monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
+    monkeypatch.setattr("monitoring.retraining.need.os.cpu_count", lambda: 1)
+    send(workspace, "PT-1")
+    send(workspace, "PT-2", seed=1)
+    return workspace
+
+
+def test_the_night_learns_what_is_needed_and_then_rests(trained, learning):
+    moment = at("2026-01-09T08:00")
+    outcomes = retrain(trained, trained.fleet.match(()), now=moment)
+
+    assert len(outcomes) == 4
+    assert not any(outcome.failed for outcome in outcomes)
+    assert needs_of(trained, trained.fleet.match(()), now=moment) == []
+
+    label = Label("PT-1", at("2026-01-08T01:00"), at("2026-01-08T02:00"), anomalous=False)
+    trained.labels.add([label])
+    (found,) = needs_of(trained, trained.fleet.match(()), now=moment)
+    assert (found.sensor_id, found.kind, found.reasons) == ("PT-1", Kind.DETECTOR, ("1 new verdicts",))
+
+
+def test_what_the_nights_budget_does_not_cover_waits(trained, learning, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_RETRAINING_CPU_BUDGET", "PT0.000001S")
+
+    outcomes = retrain(trained, trained.fleet.match(()), now=at("2026-01-09T08:00"))
+
+    assert [outcome.status for outcome in outcomes] == ["waits for the next night"] * 4
+    assert learning.seen == []

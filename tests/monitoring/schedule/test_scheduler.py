@@ -1,0 +1,245 @@
+"""The schedule: each due time is run once, a stuck job frees its place, what was missed is counted."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import safeplan
+from monitoring.schedule.job_process import Runner
+from monitoring.schedule.job_runs import JobRuns, RunStatus
+from monitoring.schedule.jobs import Result
+from monitoring.schedule.scheduler import Schedule
+from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings, dues, trigger_of
+from tests.plant import at
+from training.storage.leases import LeaseTaken, lease
+
+NOON = at("2026-03-01T12:00")
+
+
+def counts(job, workspace, now):
+    """Write down that it ran."""
+    with (workspace.home / "ran.txt").open("a") as file:
+        file.write(f"{job} {now:%H:%M}\n")
+    return Result(False, "counted")
+
+
+def says_its_mark(job, workspace, now):
+    return Result(False, os.environ["SAFEPLAN_MARK"])
+
+
+def fails(job, workspace, now):
+    return Result(True, "1 failed")
+
+
+def raises(job, workspace, now):
+    raise ZeroDivisionError("no step")
+
+
+def dies(job, workspace, now):
+    os._exit(9)
+
+
+def hangs(job, workspace, now):
+    """With a child of its own, as a training has."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (workspace.home / "child.txt").write_text(str(child.pid))
+    time.sleep(600)
+
+
+@pytest.fixture
+def runner(workspace):
+    """A runner whose clock stands at noon."""
+
+    def make(work=counts, minutes=0.0, timeout=60.0):
+        rule = JobRule(cron="* * * * *", timeout=timedelta(seconds=timeout))
+        settings = ScheduleSettings(detect=rule, tidy=rule)
+        made = Runner(workspace, settings, clock=lambda: NOON + timedelta(minutes=minutes), work=work)
+        made._context.set_forkserver_preload([__name__])
+        return made
+
+    return make
+
+
+def ran(workspace):
+    path = workspace.home / "ran.txt"
+    return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def test_a_job_is_run_for_the_time_it_is_due_and_not_again(runner, workspace):
+    first = runner().run_due(JobName.DETECT)
+    again = runner(minutes=0.5).run_due(JobName.DETECT)
+    following = runner(minutes=1).run_due(JobName.DETECT)
+
+    assert (first.due_at, first.status, first.missed) == (NOON, RunStatus.DONE, 0)
+    assert again is None
+    assert following.due_at == NOON + timedelta(minutes=1)
+    assert ran(workspace) == ["detect 12:00", "detect 12:01"]
+
+
+def test_two_schedulers_on_one_database_run_a_due_time_once(runner, workspace):
+    made = [runner(), runner(), runner()]
+    found = []
+    threads = [threading.Thread(target=lambda r=r: found.append(r.run_due(JobName.DETECT))) for r in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert ran(workspace) == ["detect 12:00"]
+    assert len([one for one in found if one is not None]) == 1
+
+
+def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
+    runner().run_due(JobName.DETECT)
+
+    late = runner(minutes=30).run_due(JobName.DETECT)
+
+    assert late.missed == 29
+    assert JobRuns(workspace.engine).missed_since(NOON)["detect"] == 29
+    assert "was due 29 times more" in caplog.text
+
+
+def test_a_stuck_job_is_ended_with_all_it_started_and_its_place_is_free(runner, workspace):
+    stuck = runner(hangs, timeout=6).run_due(JobName.DETECT)
+    child = int((workspace.home / "child.txt").read_text())
+    freed = runner(minutes=1).run_due(JobName.DETECT)
+
+    assert stuck.status is RunStatus.TIMED_OUT
+    assert not is_alive(child)
+    assert freed.status is RunStatus.DONE
+
+
+def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
+    for minutes, mark in enumerate(("first", "second")):
+        monkeypatch.setenv("SAFEPLAN_MARK", mark)
+
+        assert runner(says_its_mark, minutes=minutes).run_once(JobName.DETECT).detail == mark
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "says"),
+    [
+        (fails, RunStatus.SOME_FAILED, "1 failed"),
+        (raises, RunStatus.FAILED, "ZeroDivisionError: no step"),
+        (dies, RunStatus.FAILED, "its process died with 9"),
+    ],
+)
+def test_how_a_job_failed_is_written_down(runner, workspace, work, status, says):
+    found = runner(work).run_due(JobName.DETECT)
+
+    kept = JobRuns(workspace.engine).last("detect")
+    assert (found.status, kept.status, kept.detail) == (status, status, says)
+    assert kept.ended_at == NOON
+
+
+def test_a_job_that_another_process_does_is_left_to_it(runner, workspace):
+    with lease(workspace.engine, "job detect"):
+        assert runner().run_due(JobName.DETECT) is None
+        with pytest.raises(LeaseTaken):
+            runner().run_once(JobName.DETECT)
+        assert runner().run_due(JobName.TIDY).status is RunStatus.DONE
+
+    assert ran(workspace) == ["tidy 12:00"]
+
+
+def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
+    every = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60))
+    off = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60), enabled=False)
+    settings = ScheduleSettings(
+        detect=every, forecast=off, deliver=off, drift=off, share=off, retrain=off, tidy=off
+    )
+    made = Runner(workspace, settings, clock=now, work=counts)
+    made._context.set_forkserver_preload([__name__])
+    twice, found = threading.Event(), []
+
+    def told(one):
+        found.append(one)
+        if len(found) == 2:
+            twice.set()
+
+    schedule = Schedule(made, settings, told=told)
+    schedule.start()
+    assert twice.wait(60)
+    schedule.stop()
+
+    assert {one.job for one in found} == {JobName.DETECT}
+    assert len({one.due_at for one in found}) == len(found)
+
+
+def now():
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def test_the_last_due_time_is_found_and_those_since():
+    trigger = trigger_of("0 2 * * *", UTC)
+
+    assert dues(trigger, None, NOON) == [at("2026-03-01T02:00")]
+    assert dues(trigger, at("2026-03-01T02:00"), NOON) == []
+    assert dues(trigger, at("2026-02-28T02:00"), NOON) == [at("2026-03-01T02:00")]
+
+
+@pytest.fixture
+def door(workspace, monkeypatch, capsys):
+    """Run `safeplan schedule` in this process; code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["safeplan", "schedule", *arguments])
+        try:
+            safeplan.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+def test_once_runs_a_job_and_says_how_it_ended(workspace, door):
+    code, out, _ = door("--once", "tidy", "--json")
+
+    assert code == 0
+    assert json.loads(out)["status"] == "done"
+    assert json.loads(out)["detail"].startswith("forgot 0 predictions")
+    rows = {row["job"]: row for row in json.loads(door("--status", "--json")[1])["jobs"]}
+    assert (rows["tidy"]["status"], rows["detect"]["status"]) == ("done", None)
+
+
+def test_once_ends_in_4_where_another_process_is_at_it(workspace, door):
+    with lease(workspace.engine, "job tidy"):
+        assert door("--once", "tidy")[0] == 4
+
+
+def test_once_ends_in_5_where_the_job_was_stuck(workspace, door, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_SCHEDULE_TIDY", '{cron: "* * * * *", timeout: PT0.01S}')
+
+    assert door("--once", "tidy")[0] == 5
+
+
+def test_a_job_that_does_not_exist_ends_in_2(workspace, door):
+    code, _, err = door("--once", "nothing")
+
+    assert code == 2
+    assert "'nothing' is no job; there are detect" in err
+
+
+@pytest.mark.parametrize("line", ["* * *", "61 * * * *", "whenever"])
+def test_a_line_of_cron_that_cannot_be_meant_is_refused(door, monkeypatch, line):
+    monkeypatch.setenv("SAFEPLAN_SCHEDULE_TIDY", f'{{cron: "{line}", timeout: PT1M}}')
+
+    code, _, err = door("--status")
+
+    assert code == 2
+    assert "schedule.tidy.cron" in err
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"

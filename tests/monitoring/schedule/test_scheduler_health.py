@@ -1,0 +1,110 @@
+"""The doctor on the loop: jobs that fail, messages that do not leave, a clock behind its readings."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert
+
+from monitoring.schedule.job_runs import JobRuns, RunStatus
+from monitoring.schedule.scheduler_health import examine_loop
+from tests.plant import at, send
+from tests.watched import wander
+from training.data.sensor_sources import save
+from training.data.sensors import Sensor
+from training.storage.alert_tables import outbox
+from training.storage.database import writing
+
+NOW = at("2026-01-09T08:00")
+
+
+def bad(workspace):
+    return {finding.what: finding for finding in examine_loop(workspace, now=NOW) if finding.bad}
+
+
+def looked_at(workspace):
+    return {one.what: one for one in examine_loop(workspace, now=NOW) if one.as_dict()["state"] == "look"}
+
+
+def run(workspace, job, status, *, hours_ago=1, detail=""):
+    runs, due = JobRuns(workspace.engine), NOW - timedelta(hours=hours_ago)
+    assert runs.claim(job, due, missed=0, now=due)
+    if status is not RunStatus.RUNNING:
+        runs.end(job, due, status, detail, now=due + timedelta(minutes=1))
+
+
+def letter(workspace, *, minutes_old, given_up=False):
+    made = NOW - timedelta(minutes=minutes_old)
+    with writing(workspace.engine) as connection:
+        row = {
+            "channel": "control-room",
+            "alert_id": 1,
+            "revision": 1,
+            "message": {},
+            "made_at": made,
+            "attempts": 3,
+            "next_at": NOW,
+            "given_up_at": NOW if given_up else None,
+            "error": "connection refused",
+        }
+        connection.execute(insert(outbox).values(**row))
+
+
+def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
+    send(workspace)
+    run(workspace, "detect", RunStatus.FAILED, hours_ago=3)
+    run(workspace, "detect", RunStatus.DONE)
+    letter(workspace, minutes_old=2)
+
+    assert bad(workspace) == {}
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CUT_OFF])
+def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
+    run(workspace, "retrain", status, detail="the registry was away")
+
+    found = bad(workspace)["job retrain"]
+
+    assert status.value in found.found
+    assert "the registry was away" in found.found
+    assert "safeplan schedule --once retrain" in found.todo
+
+
+@pytest.mark.parametrize(
+    ("age", "given_up", "said"),
+    [(90, False, "1 waiting, the oldest since 2026-01-09 06:30 UTC"), (2, True, "1 given up")],
+)
+def test_messages_that_do_not_leave_are_found(workspace, age, given_up, said):
+    letter(workspace, minutes_old=age, given_up=given_up)
+
+    found = bad(workspace)["messages to control-room"]
+
+    assert said in found.found
+    assert "safeplan alerts deliver" in found.todo
+
+
+def test_a_clock_behind_its_readings_is_found(workspace):
+    send(workspace, rows=204)  # to 11 o'clock
+
+    assert "the newest reading is of 2026-01-09 11:00" in bad(workspace)["clock"].found
+
+
+def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
+    send(workspace, "PT-1", rows=24, start="2026-01-08T08:00")
+    send(workspace, "PT-2", rows=24, start="2026-01-02T00:00")
+    send(workspace, "PT-3", rows=24, start="2026-01-01T00:00")
+    save(workspace.engine, [Sensor(id="PT-3", enabled=False)])
+    vars(workspace).pop("fleet", None)
+
+    found = looked_at(workspace)["silent sensors"]
+
+    assert found.found.startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
+
+
+def test_a_frozen_instrument_is_found_by_its_alert(watched):
+    watched.read("PT-1", 0, [*wander(10, seed=7), *[9.87] * 50])
+    watched.watch_each(1, 60)
+
+    found = looked_at(watched.workspace)["instruments"]
+
+    assert found.found.startswith("3 open alerts of instruments: ")
+    assert "PT-1 has not moved from 9.87" in found.found

@@ -1,0 +1,66 @@
+"""Fewer points, the same picture: no extreme is lost and no gap is bridged."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.common.downsampling import for_the_eye, kept_places
+
+
+def frame(values, *, start="2026-01-01", every="min"):
+    times = pd.date_range(start, periods=len(values), freq=every).astype("datetime64[us]")
+    return pd.DataFrame({"timestamp": times, "value": np.asarray(values, float)})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400),
+    stretches=st.integers(1, 30),
+    steps=st.integers(1, 10_000),
+)
+def test_ends_and_extremes_stay_and_the_order_is_kept(values, stretches, steps):
+    values = np.array(values)
+    times = np.cumsum(np.random.default_rng(len(values)).integers(1, steps + 1, len(values)))
+
+    kept = kept_places(times, values, stretches)
+
+    assert len(kept) <= max(4 * (stretches + 1), min(len(values), 4 * stretches))
+    assert (np.diff(kept) > 0).all()
+    assert (kept[0], kept[-1]) == (0, len(values) - 1)
+    assert values[kept].max() == values.max()
+    assert values[kept].min() == values.min()
+
+
+def test_one_spike_in_a_year_of_minutes_is_seen():
+    values = np.sin(np.arange(525_600) / 1_440 * 2 * np.pi)
+    values[123_456] = 50.0
+
+    shown = for_the_eye(frame(values))
+
+    assert len(shown) < 4_000
+    assert shown["value"].max() == 50.0
+    assert shown.loc[shown["value"].idxmax(), "timestamp"] == pd.Timestamp("2026-01-01") + pd.Timedelta(
+        minutes=123_456
+    )
+
+
+def test_few_readings_stay_as_they_are():
+    readings = frame([1.0, 2.0, 3.0])
+
+    assert for_the_eye(readings).equals(readings)
+    assert for_the_eye(readings.head(0)).empty
+
+
+def test_a_line_is_broken_at_a_gap_and_nowhere_else():
+    first, second = frame(np.ones(100)), frame(np.ones(100), start="2026-01-02")
+
+    shown = for_the_eye(pd.concat([first, second], ignore_index=True))
+
+    assert shown["value"].isna().sum() == 1
+    assert shown["timestamp"].is_monotonic_increasing
+    assert shown.loc[shown["value"].isna(), "timestamp"].iloc[0] == pd.Timestamp("2026-01-01T01:40")
+
+
+def test_thinning_out_makes_no_gaps():
+    assert not for_the_eye(frame(np.arange(100_000.0)))["value"].isna().any()
