@@ -23,12 +23,12 @@ demo: .venv/.ready  ## the whole story on real readings, in ./demo
 
 test: .venv/.ready  ## every test, with coverage floors
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=
-	$(BIN)/python -m tests.coverage_floors
-	$(BIN)/python -m tests.reliability --check
+	$(BIN)/python -m tests.support.coverage_minimums
+	$(BIN)/python -m tests.support.reliability_report --check
 
 reliability: .venv/.ready  ## run what is tried against the program, and rewrite docs/reliability.md
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "fault or attack"
-	$(BIN)/python -m tests.reliability
+	$(BIN)/python -m tests.support.reliability_report
 
 check: lint  ## format, lint, types, floors
 
@@ -39,17 +39,17 @@ lint: .venv/.ready
 	$(BIN)/lint-imports
 
 audit: .venv/.ready  ## look every locked package up among the known vulnerabilities
-	$(BIN)/python -m tests.dependency_audit
+	$(BIN)/python -m tests.support.dependency_audit
 
 format: .venv/.ready  ## rewrite the sources in house style
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
 docs: .venv/.ready  ## rewrite docs/cli.md from the program's own help
-	COLUMNS=100 $(BIN)/python -m tests.docs_from_help > docs/cli.md
+	COLUMNS=100 $(BIN)/python -m tests.support.cli_docs > docs/cli.md
 
 words: .venv/.ready  ## bring conf/locale up to the sentences the program says
-	$(BIN)/python -m tests.words_from_source
+	$(BIN)/python -m tests.support.translation_catalogues
 
 lock: .venv/.ready  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from monitoring.cli import alert_commands, schedule_commands
-from training.common.gc_tuning import be_patient, keep_all_there_is
+from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
 from training.kinds import Engine, Kind, Promotion
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from training.outcomes import Outcome
     from training.workspace import Workspace
 
-SOME_FAILED, BAD_USAGE, GATE_SAID_NO = 1, 2, 3
+SOME_FAILED, BAD_USAGE, GATE_REFUSED = 1, 2, 3
 
 app = typer.Typer(
     help="One tuned anomaly detector and one forecaster for every sensor, tracked and served with MLflow.",
@@ -79,11 +79,11 @@ def main() -> None:
     try:
         app()
     except (ConfigurationError, UnknownSensor) as error:
-        _end(error, BAD_USAGE)
+        _exit_with_error(error, BAD_USAGE)
     except GateRefused as error:
-        _end(error, GATE_SAID_NO)
+        _exit_with_error(error, GATE_REFUSED)
     except SafePlanError as error:
-        _end(error, SOME_FAILED)
+        _exit_with_error(error, SOME_FAILED)
 
 
 @app.command()
@@ -120,14 +120,14 @@ def load(
 
     Example: safeplan load readings.csv.gz --map tag=sensor_id --timezone America/Sao_Paulo
     """
-    from training.ingest.layouts import Layout, columns_named
+    from training.ingest.layouts import Layout, parse_column_map
     from training.ingest.load_files import load_files
     from training.operations.console import bytes_progress, show_load
     from training.workspace import Workspace
 
     layout = Layout(
         form=form.value,
-        columns=columns_named(columns or ()),
+        columns=parse_column_map(columns or ()),
         zone=timezone,
         stamps=stamps,
         decimal=decimal.sign,
@@ -161,7 +161,7 @@ def sensors(names: Names = None, as_json: AsJson = False) -> None:
 
     workspace = Workspace.here()
     rows = describe_sensors(workspace, workspace.fleet.match(names or ()))
-    _show("sensors", rows, as_json, below="reasons")
+    _print_rows("sensors", rows, as_json, below="reasons")
 
 
 @app.command()
@@ -175,7 +175,7 @@ def status(names: Names = None, as_json: AsJson = False) -> None:
 
     workspace = Workspace.here()
     outcomes = describe_models(workspace, workspace.fleet.match(names or ()), now=_now())
-    _report("status", outcomes, as_json)
+    _print_outcomes("status", outcomes, as_json)
 
 
 @app.command()
@@ -201,7 +201,7 @@ def train(
 
     Example: safeplan train 'PT-*' --kind forecaster --trials 60
     """
-    be_patient()
+    reduce_gc_frequency()
     if engine is Engine.LOCAL and jobs != 1:
         from training.pipeline.worker_pool import warm_up
 
@@ -210,16 +210,26 @@ def train(
     from training.pipeline.fleet import train_fleet
     from training.pipeline.plan import Plan
 
-    keep_all_there_is()
-    workspace = _at_work("train")
-    chosen = workspace.fleet.match(names or ())
-    wanted = list(dict.fromkeys(kinds or Kind))
-    plan = Plan.from_conf(trials=trials, budget_seconds=budget and budget / len(wanted), promotion=promote)
-    with progress("training", len(chosen) * len(wanted)) as advance:
+    freeze_objects()
+    workspace = _audited_workspace("train")
+    selected = workspace.fleet.match(names or ())
+    selected_kinds = list(dict.fromkeys(kinds or Kind))
+    plan = Plan.from_conf(
+        trials=trials, budget_seconds=budget and budget / len(selected_kinds), promotion=promote
+    )
+    with progress("training", len(selected) * len(selected_kinds)) as advance:
         outcomes = train_fleet(
-            workspace, chosen, wanted, plan, as_of=as_of, jobs=jobs, engine=engine, fresh=fresh, watch=advance
+            workspace,
+            selected,
+            selected_kinds,
+            plan,
+            as_of=as_of,
+            jobs=jobs,
+            engine=engine,
+            fresh=fresh,
+            watch=advance,
         )
-    _report("train", outcomes, as_json)
+    _print_outcomes("train", outcomes, as_json)
 
 
 @app.command()
@@ -239,7 +249,7 @@ def tune(
 
     workspace = Workspace.here()
     outcome = tune_sensor(workspace, workspace.fleet.sensor(name), kind, Plan.from_conf(trials=trials))
-    _report("tune", [outcome], as_json)
+    _print_outcomes("tune", [outcome], as_json)
 
 
 @app.command()
@@ -255,11 +265,11 @@ def detect(
     from serving.batch import detect_fleet
     from training.operations.console import progress
 
-    workspace = _at_work("detect")
-    chosen = workspace.fleet.match(names or ())
-    with progress("detecting", len(chosen)) as advance:
-        outcomes = detect_fleet(workspace, chosen, since=since, watch=advance)
-    _report("detect", outcomes, as_json)
+    workspace = _audited_workspace("detect")
+    selected = workspace.fleet.match(names or ())
+    with progress("detecting", len(selected)) as advance:
+        outcomes = detect_fleet(workspace, selected, since=since, watch=advance)
+    _print_outcomes("detect", outcomes, as_json)
 
 
 @app.command()
@@ -277,11 +287,11 @@ def forecast(
     from serving.batch import forecast_fleet
     from training.operations.console import progress
 
-    workspace = _at_work("forecast")
-    chosen = workspace.fleet.match(names or ())
-    with progress("forecasting", len(chosen)) as advance:
-        outcomes = forecast_fleet(workspace, chosen, horizon=horizon, watch=advance)
-    _report("forecast", outcomes, as_json)
+    workspace = _audited_workspace("forecast")
+    selected = workspace.fleet.match(names or ())
+    with progress("forecasting", len(selected)) as advance:
+        outcomes = forecast_fleet(workspace, selected, horizon=horizon, watch=advance)
+    _print_outcomes("forecast", outcomes, as_json)
 
 
 @app.command()
@@ -304,15 +314,15 @@ def serve(
     from serving.fleet_registration import register_fleet_model
     from serving.http.server_process import ServerSettings
     from serving.http.server_process import serve as serve_fleet
-    from training.settings import load as load_settings
+    from training.settings import load_settings
     from training.workspace import Workspace
 
     if register:
         version = register_fleet_model(Workspace.here())
         typer.echo(f"registered {version.uri}" if version else "safeplan-fleet is up to date")
         return
-    told = {"host": host, "port": port, "workers": workers, "tokens": tokens}
-    given = {name: value for name, value in told.items() if value is not None}
+    options = {"host": host, "port": port, "workers": workers, "tokens": tokens}
+    given = {name: value for name, value in options.items() if value is not None}
     if allow_everyone:
         given["allow_everyone"] = True
     serve_fleet(load_settings(ServerSettings).model_copy(update=given))
@@ -337,10 +347,10 @@ def dashboard(
     """
     from monitoring.dashboard.dashboard_state import PageSettings
     from monitoring.dashboard.server import serve_page
-    from training.settings import load as load_settings
+    from training.settings import load_settings
 
-    told = {"host": host, "port": port, "mlflow": mlflow, "allow_everyone": allow_everyone or None}
-    given = {name: value for name, value in told.items() if value is not None}
+    options = {"host": host, "port": port, "mlflow": mlflow, "allow_everyone": allow_everyone or None}
+    given = {name: value for name, value in options.items() if value is not None}
     serve_page(load_settings(PageSettings).model_copy(update=given))
 
 
@@ -363,21 +373,21 @@ def drift(
     from monitoring.drift.fleet import check_fleet
     from monitoring.drift.result import drift_rows
     from training.operations.console import progress
-    from training.settings import load as load_settings
+    from training.settings import load_settings
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    chosen = workspace.fleet.match(names or ())
+    selected = workspace.fleet.match(names or ())
     settings = load_settings(DriftSettings)
     if rate is not None:
         settings = settings.model_copy(update={"false_alarm_rate": rate})
-    with progress("checking", 2 * len(chosen)) as advance:
-        outcomes = check_fleet(workspace, chosen, now=_now(), settings=settings, html=html, watch=advance)
+    with progress("checking", 2 * len(selected)) as advance:
+        outcomes = check_fleet(workspace, selected, now=_now(), settings=settings, html=html, watch=advance)
     if not as_json:
-        _show("drift", drift_rows(outcomes), as_json=False, below="advice")
+        _print_rows("drift", drift_rows(outcomes), as_json=False, below="advice")
     failed = [one for one in outcomes if one.failed]
     if as_json or failed:
-        _report("drift", outcomes if as_json else failed, as_json)
+        _print_outcomes("drift", outcomes if as_json else failed, as_json)
 
 
 @app.command()
@@ -399,7 +409,7 @@ def promote(
 
     workspace = Workspace.here()
     outcome = promote_version(workspace, workspace.fleet.sensor(name), kind, number=version, anyway=anyway)
-    _report("promote", [outcome], as_json)
+    _print_outcomes("promote", [outcome], as_json)
 
 
 @app.command()
@@ -412,7 +422,7 @@ def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    _report("rollback", [roll_back(workspace, workspace.fleet.sensor(name), kind)], as_json)
+    _print_outcomes("rollback", [roll_back(workspace, workspace.fleet.sensor(name), kind)], as_json)
 
 
 @app.command()
@@ -426,13 +436,13 @@ def audit(
 
     Example: safeplan audit --since 2026-01-31
     """
-    from training.registry.audit import deeds, notice
+    from training.registry.audit import entries, record_external_changes
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    notice(workspace.engine, workspace.registry.listings(), now=_now())
-    found = deeds(workspace.engine, sensor_id=name, since=since, limit=limit)
-    _show("audit", [deed.as_dict() for deed in found], as_json)
+    record_external_changes(workspace.engine, workspace.registry.listings(), now=_now())
+    listed = entries(workspace.engine, sensor_id=name, since=since, limit=limit)
+    _print_rows("audit", [deed.as_dict() for deed in listed], as_json)
 
 
 @app.command()
@@ -442,13 +452,13 @@ def doctor(as_json: AsJson = False) -> None:
     Example: safeplan doctor
     """
     from monitoring.schedule.scheduler_health import examine_loop
-    from serving.doctor import examine
+    from serving.doctor import run_checks
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    findings = [*examine(workspace), *examine_loop(workspace, now=_now())]
-    _show("doctor", [finding.as_dict() for finding in findings], as_json)
-    if any(finding.bad for finding in findings):
+    findings = [*run_checks(workspace), *examine_loop(workspace, now=_now())]
+    _print_rows("doctor", [finding.as_dict() for finding in findings], as_json)
+    if any(finding.is_problem for finding in findings):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -464,7 +474,7 @@ def backup(
     from training.operations.backup import back_up
     from training.workspace import Workspace
 
-    _show("backup", [back_up(Workspace.here(), to, now=_now()).summary], as_json)
+    _print_rows("backup", [back_up(Workspace.here(), to, now=_now()).summary], as_json)
 
 
 @app.command()
@@ -479,7 +489,7 @@ def restore(
     from training.operations.backup import restore as put_back
     from training.workspace import Workspace
 
-    _show("restore", [put_back(Workspace.here(), source).summary], as_json)
+    _print_rows("restore", [put_back(Workspace.here(), source).summary], as_json)
 
 
 # The numbers that each command's table shows; `--json` has all.
@@ -492,7 +502,7 @@ COLUMNS = {
 }
 
 
-def _report(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
+def _print_outcomes(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
     """Print what became of each sensor; exit 1 where any failed."""
     from training.operations.console import show_outcomes
 
@@ -501,7 +511,7 @@ def _report(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -> None:
+def _print_rows(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -> None:
     """Print rows that are no outcomes; the lists of the key `below` come after the table, a line each."""
     from training.operations.console import show_json, show_rows
 
@@ -511,14 +521,14 @@ def _show(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -
         show_rows(rows, below=below)
 
 
-def _at_work(command: str) -> "Workspace":
+def _audited_workspace(command: str) -> "Workspace":
     """The workspace of a command that changes something; what its settings are goes into the audit."""
-    from training.common.users import user
-    from training.registry.audit import notice_settings
+    from training.common.users import current_user
+    from training.registry.audit import record_settings_changes
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    notice_settings(workspace.engine, command, who=user(), now=_now())
+    record_settings_changes(workspace.engine, command, who=current_user(), now=_now())
     return workspace
 
 
@@ -526,7 +536,7 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _end(error: SafePlanError, code: int) -> None:
+def _exit_with_error(error: SafePlanError, code: int) -> None:
     sys.stderr.write(f"safeplan: {error}\n")
     sys.exit(code)
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def cpu_seconds() -> float:
     """CPU time of this process and of the children it has waited for, system time included."""
     # To the microsecond; `os.times` counts in hundredths of a second.
-    spent = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in spent)
+    usages = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in usages)
 
 
 class CpuClock:
@@ -24,8 +24,8 @@ class CpuClock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add what the block costs."""
-        begun = cpu_seconds()
+        started = cpu_seconds()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + cpu_seconds() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + cpu_seconds() - started

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.detection_measures import at_budget, auc_pr, evaluate_threshold, vus_pr
 from benchmarks.detection_peers import PEERS
-from benchmarks.vus import at_budget, auc_pr, judge, vus_pr
 from training.anomaly.detector import AnomalyDetector
 from training.tuning.detector_search import tune_detector
 from training.tuning.study import StudyPlan
@@ -31,29 +31,34 @@ from training.tuning.study import StudyPlan
 Floats = NDArray[np.float64]
 
 OURS = "SafePlan"
-LEARNED, FEWEST, MOST = 0.3, 200, 10_000
-SHORTEST, LONGEST = 10, 100  # of the period, in readings
+TRAINING_SHARE, MIN_TRAINING_READINGS, MAX_TRAINING_READINGS = 0.3, 200, 10_000
+MIN_PERIOD, MAX_PERIOD = 10, 100  # of the period, in readings
 MEASURES = ["vus_pr", "auc_pr", "event_recall", "delay", "false_alarms_per_day"]
-CALIBRATION = ["recall_at_half", "false_alarms_per_day_at_half", "share_above_half", "promised_above_half"]
+CALIBRATION_MEASURES = [
+    "recall_at_half",
+    "false_alarms_per_day_at_half",
+    "share_above_half",
+    "promised_above_half",
+]
 
 
 @dataclass(frozen=True)
-class Task:
+class DetectionTask:
     """One labelled series, split where training ends."""
 
     file: str
     series: str
     readings: pd.Series
     labels: NDArray[np.float64]  # NaN: not judged
-    learned: int
+    training_size: int
 
     @property
     def period(self) -> int:
         """The strongest period of the training part, in readings; 100 where there is none."""
-        return strongest_period(self.readings.to_numpy()[: self.learned])
+        return strongest_period(self.readings.to_numpy()[: self.training_size])
 
 
-def read_tasks(folder: Path, *, sample: int | None = None) -> Iterator[Task]:
+def read_tasks(folder: Path, *, sample: int | None = None) -> Iterator[DetectionTask]:
     """Every series of every file; with `sample`, that many of each file, evenly chosen."""
     for path in sorted([*folder.glob("*.csv.gz"), *folder.glob("*.csv")]):
         table = pd.read_csv(path, parse_dates=["timestamp"], dtype={"series_id": str})
@@ -63,12 +68,12 @@ def read_tasks(folder: Path, *, sample: int | None = None) -> Iterator[Task]:
         for name in names:
             rows = table[(table["series_id"] == name) & np.isfinite(table["value"])]
             rows = rows.sort_values("timestamp", kind="stable").drop_duplicates("timestamp")
-            learned = int(np.clip(LEARNED * len(rows), FEWEST, MOST))
+            learned = int(np.clip(TRAINING_SHARE * len(rows), MIN_TRAINING_READINGS, MAX_TRAINING_READINGS))
             if len(rows) > learned:
                 readings = pd.Series(
                     rows["value"].to_numpy(np.float64), index=pd.DatetimeIndex(rows["timestamp"])
                 )
-                yield Task(
+                yield DetectionTask(
                     path.name.split(".")[0], str(name), readings, rows["label"].to_numpy(np.float64), learned
                 )
 
@@ -81,61 +86,61 @@ def strongest_period(values: Floats) -> int:
     inner = correlation[4:-1]
     peaks = np.flatnonzero((inner > correlation[3:-2]) & (inner > correlation[5:])) + 4
     if not peaks.size:
-        return LONGEST
+        return MAX_PERIOD
     best = int(peaks[np.argmax(correlation[peaks])])
-    return int(np.clip(best, SHORTEST, LONGEST)) if best <= 300 else LONGEST
+    return int(np.clip(best, MIN_PERIOD, MAX_PERIOD)) if best <= 300 else MAX_PERIOD
 
 
-def run_ours(task: Task, *, trials: int) -> tuple[Floats, dict[str, float]]:
+def run_ours(task: DetectionTask, *, trials: int) -> tuple[Floats, dict[str, float]]:
     """Tune and fit on the training part, score the rest with the readings before as history."""
-    learn, rest = task.readings[: task.learned], task.readings[task.learned :]
+    learn, rest = task.readings[: task.training_size], task.readings[task.training_size :]
     tuned = tune_detector(learn, plan=StudyPlan(trials=trials)).parameters if trials else None
     detector = AnomalyDetector(tuned).fit(learn)
     scores = detector.score(rest, history=learn)
     return scores, {"promised_above_half": detector.promised_share(0.5)}
 
 
-def run_peer(name: str, task: Task) -> Floats:
+def run_peer(name: str, task: DetectionTask) -> Floats:
     """A peer's scores of the rest; values scaled robustly, as its docs advise."""
     values = task.readings.to_numpy()
-    learn = values[: task.learned]
+    learn = values[: task.training_size]
     spread = float(np.subtract(*np.quantile(learn, [0.75, 0.25]))) or float(learn.std()) or 1.0
     scaled = (values - np.median(learn)) / spread
-    scores = PEERS[name](scaled[: task.learned], scaled[task.learned :], task.period)
+    scores = PEERS[name](scaled[: task.training_size], scaled[task.training_size :], task.period)
     return np.nan_to_num(scores, nan=float(np.nanmin(scores)))
 
 
-def measure(task: Task, scores: Floats) -> dict[str, float]:
+def measure(task: DetectionTask, scores: Floats) -> dict[str, float]:
     """All measures of one run; those of events are NaN where the rest holds none."""
-    judged = ~np.isnan(task.labels[task.learned :])
-    labels = task.labels[task.learned :][judged] == 1
+    judged = ~np.isnan(task.labels[task.training_size :])
+    labels = task.labels[task.training_size :][judged] == 1
     scores = scores[judged]
     normal = int(np.count_nonzero(~labels))
     days = normal * step_seconds(task) / 86_400
-    at = at_budget(scores, labels)
-    half = judge(scores, labels, 0.5)
-    found = {
-        "event_recall": at.recall,
-        "delay": at.delay,
-        "false_alarms_per_day": at.false_episodes / days if days else float("nan"),
+    at_threshold = at_budget(scores, labels)
+    half = evaluate_threshold(scores, labels, 0.5)
+    result = {
+        "event_recall": at_threshold.recall,
+        "delay": at_threshold.delay,
+        "false_alarms_per_day": at_threshold.false_episodes / days if days else float("nan"),
         "recall_at_half": half.recall,
         "false_alarms_per_day_at_half": half.false_episodes / days if days else float("nan"),
         "share_above_half": float(np.mean(scores[~labels] >= 0.5)) if normal else float("nan"),
     }
     if not labels.any():
-        return found
-    return found | {
+        return result
+    return result | {
         "vus_pr": vus_pr(scores, labels, longest_buffer=task.period),
         "auc_pr": auc_pr(scores, labels),
     }
 
 
-def step_seconds(task: Task) -> float:
+def step_seconds(task: DetectionTask) -> float:
     """The median step between readings."""
     return float(np.median(np.diff(task.readings.index.to_numpy("datetime64[ns]")).astype(np.int64))) / 1e9
 
 
-def run_task(task: Task, names: list[str], trials: int) -> list[dict[str, Any]]:
+def run_task(task: DetectionTask, names: list[str], trials: int) -> list[dict[str, Any]]:
     """One row for each method on one series."""
     rows = []
     for name in names:
@@ -144,8 +149,8 @@ def run_task(task: Task, names: list[str], trials: int) -> list[dict[str, Any]]:
             start = time.process_time()
             scores, notes = run_ours(task, trials=trials) if name == OURS else (run_peer(name, task), {})
             seconds = time.process_time() - start
-        found = {"method": name, "file": task.file, "series": task.series, "cpu_seconds": seconds}
-        rows.append(found | measure(task, scores) | notes)
+        result = {"method": name, "file": task.file, "series": task.series, "cpu_seconds": seconds}
+        rows.append(result | measure(task, scores) | notes)
     return rows
 
 
@@ -161,10 +166,12 @@ def warm_up(names: list[str], trials: int) -> None:
     """Imports and compilation, paid before the clock runs."""
     wave = np.sin(np.arange(400) / 5) + np.random.default_rng(0).normal(0, 0.1, 400)
     index = pd.date_range("2026-01-01", periods=400, freq="min")
-    run_task(Task("warm-up", "wave", pd.Series(wave, index=index), np.zeros(400), 200), names, trials)
+    run_task(
+        DetectionTask("warm-up", "wave", pd.Series(wave, index=index), np.zeros(400), 200), names, trials
+    )
 
 
-def run(task: Task, names: list[str], trials: int, warmed: set[str] = set()) -> list[dict[str, Any]]:  # noqa: B006
+def run(task: DetectionTask, names: list[str], trials: int, warmed: set[str] = set()) -> list[dict[str, Any]]:  # noqa: B006
     """`run_task` in a worker that has been warmed up once."""
     if not warmed:
         warm_up(names, trials)
@@ -181,30 +188,34 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--trials", type=int, default=40, help="of our tuning; 0: defaults")
     parser.add_argument("--only", nargs="*", help=f"methods to run, of: {OURS}, {', '.join(PEERS)}")
-    asked = parser.parse_args()
-    names = asked.only or [OURS, *PEERS]
-    tasks = list(read_tasks(asked.data, sample=asked.series))
+    arguments = parser.parse_args()
+    names = arguments.only or [OURS, *PEERS]
+    tasks = list(read_tasks(arguments.data, sample=arguments.series))
     if not tasks:
-        parser.error(f"{asked.data} holds no labelled series (*.csv.gz with series_id,timestamp,value,label)")
-    runs = joblib.Parallel(n_jobs=asked.jobs)(
-        joblib.delayed(run)(task, names, asked.trials) for task in tasks
+        parser.error(
+            f"{arguments.data} holds no labelled series (*.csv.gz with series_id,timestamp,value,label)"
+        )
+    runs = joblib.Parallel(n_jobs=arguments.jobs)(
+        joblib.delayed(run)(task, names, arguments.trials) for task in tasks
     )
     rows = pd.DataFrame([row for task_rows in runs for row in task_rows])
     table = summarise(rows)
     by_file = rows.pivot_table(index="method", columns="file", values="vus_pr").loc[table.index]
-    calibration = rows[rows["method"] == OURS].groupby("file")[CALIBRATION].mean() if OURS in names else None
+    calibration = (
+        rows[rows["method"] == OURS].groupby("file")[CALIBRATION_MEASURES].mean() if OURS in names else None
+    )
     print(f"{len(tasks)} series; macro means over files; delay in readings; cpu_seconds in total\n")
     print(table.round(3).to_string(), "\n\nVUS-PR by file\n")
     print(by_file.round(3).to_string())
     if calibration is not None:
         print(f"\n{OURS} at its own threshold of 0.5\n\n{calibration.round(4).to_string()}")
-    if asked.json:
+    if arguments.json:
         document = {
             "methods": json.loads(table.to_json(orient="index")),
             "vus_pr_by_file": json.loads(by_file.to_json(orient="index")),
             "series": json.loads(rows.to_json(orient="records")),
         }
-        asked.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        arguments.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def plain_ensemble(train: Floats, test: Floats, _: int) -> Floats:
     """The mean of both on bare values, each brought to [0, 1] by the training scores' range."""
     total = np.zeros(test.size)
     for score in (_forest, _lof):
-        seen, asked = (score(train[:, None], part[:, None]) for part in (train, test))
-        total += np.clip((asked - seen.min()) / max(np.ptp(seen), 1e-12), 0, 1)
+        training_rows, queries = (score(train[:, None], part[:, None]) for part in (train, test))
+        total += np.clip((queries - training_rows.min()) / max(np.ptp(training_rows), 1e-12), 0, 1)
     return total / 2
 
 
@@ -66,24 +66,24 @@ def lof_windows(train: Floats, test: Floats, period: int) -> Floats:
 
 def sub_pca(train: Floats, test: Floats, period: int) -> Floats:
     """Distance of a window in the principal axes of training windows, small axes weighing most."""
-    seen, asked = _windows(train, test, period)
-    pca = PCA(random_state=0).fit(seen)
+    training_rows, queries = _windows(train, test, period)
+    pca = PCA(random_state=0).fit(training_rows)
     axes = np.maximum(pca.explained_variance_, 1e-4 * pca.explained_variance_[0] + 1e-12)
-    return np.asarray(np.sqrt((pca.transform(asked) ** 2 / axes).sum(axis=1)))
+    return np.asarray(np.sqrt((pca.transform(queries) ** 2 / axes).sum(axis=1)))
 
 
 def sub_pca_residual(train: Floats, test: Floats, period: int) -> Floats:
     """What the axes that hold nine tenths of the training variance leave unexplained."""
-    seen, asked = _windows(train, test, period)
-    pca = PCA(n_components=0.9, svd_solver="full").fit(seen)
-    return np.asarray(np.linalg.norm(asked - pca.inverse_transform(pca.transform(asked)), axis=1))
+    training_rows, queries = _windows(train, test, period)
+    pca = PCA(n_components=0.9, svd_solver="full").fit(training_rows)
+    return np.asarray(np.linalg.norm(queries - pca.inverse_transform(pca.transform(queries)), axis=1))
 
 
 def kmeans_ad(train: Floats, test: Floats, period: int) -> Floats:
     """Distance of a window to the nearest of twenty typical ones."""
-    seen, asked = _windows(train, test, period)
-    centres = KMeans(n_clusters=min(20, len(seen) // 5), n_init=1, random_state=0).fit(seen)
-    return np.asarray(centres.transform(asked).min(axis=1))
+    training_rows, queries = _windows(train, test, period)
+    centres = KMeans(n_clusters=min(20, len(training_rows) // 5), n_init=1, random_state=0).fit(training_rows)
+    return np.asarray(centres.transform(queries).min(axis=1))
 
 
 def matrix_profile(train: Floats, test: Floats, period: int) -> Floats:
@@ -93,9 +93,9 @@ def matrix_profile(train: Floats, test: Floats, period: int) -> Floats:
     jitter = np.random.default_rng(0).normal(scale=1e-6, size=train.size + test.size)
     whole = np.concatenate([train, test]) + jitter
     length = min(period, train.size // 4)
-    asked = whole[train.size - length + 1 :]
+    queries = whole[train.size - length + 1 :]
     return np.asarray(
-        stumpy.stump(asked, length, whole[: train.size], ignore_trivial=False)[:, 0], np.float64
+        stumpy.stump(queries, length, whole[: train.size], ignore_trivial=False)[:, 0], np.float64
     )
 
 
@@ -141,17 +141,17 @@ def _windows(train: Floats, test: Floats, period: int) -> tuple[Floats, Floats]:
     return windows[:split], windows[split:]
 
 
-def _forest(seen: Floats, asked: Floats) -> Floats:
-    return -np.asarray(IsolationForest(random_state=0).fit(seen).score_samples(asked))
+def _forest(training_rows: Floats, queries: Floats) -> Floats:
+    return -np.asarray(IsolationForest(random_state=0).fit(training_rows).score_samples(queries))
 
 
-def _lof(seen: Floats, asked: Floats) -> Floats:
-    jitter = np.random.default_rng(0).normal(scale=1e-3, size=seen.shape)
-    return -np.asarray(LocalOutlierFactor(novelty=True).fit(seen + jitter).score_samples(asked))
+def _lof(training_rows: Floats, queries: Floats) -> Floats:
+    jitter = np.random.default_rng(0).normal(scale=1e-3, size=training_rows.shape)
+    return -np.asarray(LocalOutlierFactor(novelty=True).fit(training_rows + jitter).score_samples(queries))
 
 
-def _pyod(model: Any, seen: Floats, asked: Floats) -> Floats:
-    return np.asarray(model.fit(seen).decision_function(asked), dtype=np.float64)
+def _pyod(model: Any, training_rows: Floats, queries: Floats) -> Floats:
+    return np.asarray(model.fit(training_rows).decision_function(queries), dtype=np.float64)
 
 
 PEERS: Mapping[str, Peer] = {

@@ -20,11 +20,18 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from benchmarks.drift_data import Change, Stretch, known_changes, others, series_of, undrifted
+from benchmarks.drift_data import (
+    KnownChange,
+    UndriftedSeries,
+    known_changes,
+    load_series,
+    other_series,
+    undrifted_series,
+)
 from benchmarks.drift_peers import PEERS
-from benchmarks.drift_report import RATES, ageing, stated, summarise
+from benchmarks.drift_report import RATES, ageing_table, summarise, summarise_stated
 from benchmarks.drift_scale import check_cost, show_cost
-from benchmarks.drift_windows import INJECTIONS, LAGS, Case, cases, injected
+from benchmarks.drift_windows import INJECTIONS, LAGS, DriftCase, inject_drift, make_cases
 from monitoring.drift.detection import DriftSettings, compare
 
 PARTS = ("fleet", "windows", "changes")
@@ -33,24 +40,24 @@ OLD_LAGS = (7, 14)  # blocks: two and four weeks
 POWER_LAGS = (0, 3)  # where power is measured
 SETTINGS = DriftSettings()
 
-Judge = Callable[[Case, pd.Series], dict[str, Any]]
+Judge = Callable[[DriftCase, pd.Series], dict[str, Any]]
 
 
-def run_stretch(stretch: Stretch, *, most: int, peers: bool) -> list[dict[str, Any]]:
+def run_series(stretch: UndriftedSeries, *, max_blocks: int, peers: bool) -> list[dict[str, Any]]:
     """One row for each method, block and injection of one series."""
     rows = []
-    for case in cases(stretch, most=most):
-        hows = ("", *INJECTIONS) if case.lag in POWER_LAGS else ("",)
-        for how in hows:
-            block = injected(case, how) if how else case.block
-            rows += [_row(case, how) | found for found in _judged(case, block, peers=peers)]
-    for case in cases(stretch, most=most, lags=OLD_LAGS):
-        rows += [_row(case, "") | found for found in _judged(case, case.block, peers=False)]
+    for case in make_cases(stretch, max_blocks=max_blocks):
+        injections = ("", *INJECTIONS) if case.lag in POWER_LAGS else ("",)
+        for injection in injections:
+            block = inject_drift(case, injection) if injection else case.block
+            rows += [_row(case, injection) | found for found in _run_methods(case, block, peers=peers)]
+    for case in make_cases(stretch, max_blocks=max_blocks, lags=OLD_LAGS):
+        rows += [_row(case, "") | found for found in _run_methods(case, case.block, peers=False)]
     return rows
 
 
-def _judged(case: Case, block: pd.Series, *, peers: bool) -> Iterator[dict[str, Any]]:
-    begun = time.process_time()
+def _run_methods(case: DriftCase, block: pd.Series, *, peers: bool) -> Iterator[dict[str, Any]]:
+    started = time.process_time()
     found = compare(case.window, block, settings=replace_current(case))
     plain = 1.0 if found.judgement is None else found.judgement.plain
     p = 1.0 if found.p_value is None else found.p_value
@@ -60,43 +67,43 @@ def _judged(case: Case, block: pd.Series, *, peers: bool) -> Iterator[dict[str, 
         "verdict": found.verdict.value,
         "kind": found.kind,
         "plain": plain,
-        "cpu": time.process_time() - begun,
+        "cpu": time.process_time() - started,
     }
     for name, peer in PEERS.items() if peers else ():
-        begun = time.process_time()
+        started = time.process_time()
         score, drifted = peer(case.window, block)
-        told = {"method": name, "score": score, "verdict": "drifted" if drifted else "steady"}
-        yield told | {"cpu": time.process_time() - begun}
+        result = {"method": name, "score": score, "verdict": "drifted" if drifted else "steady"}
+        yield result | {"cpu": time.process_time() - started}
 
 
-def replace_current(case: Case) -> DriftSettings:
+def replace_current(case: DriftCase) -> DriftSettings:
     """The settings with blocks as long as the case's."""
     return SETTINGS.model_copy(update={"current": pd.Timedelta(seconds=case.length).to_pytimedelta()})
 
 
-def _row(case: Case, how: str) -> dict[str, Any]:
+def _row(case: DriftCase, injection: str) -> dict[str, Any]:
     return {
         "file": case.stretch.file,
         "series": case.stretch.series,
         "block": case.number,
         "lag": case.lag,
-        "how": how,
+        "how": injection,
     }
 
 
-def run_change(folder: Path, change: Change) -> dict[str, Any]:
+def run_change(folder: Path, change: KnownChange) -> dict[str, Any]:
     """When a known change is first found, checking as readings come in, for at most two days of them."""
-    series = series_of(folder, change)
-    begun = series.index[change.row]
-    window = series[(series.index < begun) & (series.index >= begun - pd.Timedelta(days=28))]
-    since = series[(series.index >= begun) & (series.index <= begun + pd.Timedelta(days=2))]
-    told = {"file": change.file, "series": change.series, "row": change.row, "together": change.together}
+    series = load_series(folder, change)
+    started = series.index[change.row]
+    window = series[(series.index < started) & (series.index >= started - pd.Timedelta(days=28))]
+    since = series[(series.index >= started) & (series.index <= started + pd.Timedelta(days=2))]
+    result = {"file": change.file, "series": change.series, "row": change.row, "together": change.whole_file}
     for end in since.index[::4].append(since.index[-1:]):
         found = compare(window, since[since.index <= end], settings=SETTINGS)
         if found.drifted:
-            hours = (end - begun) / pd.Timedelta(hours=1)
-            return told | {"found": True, "hours": hours, "said": found.reason}
-    return told | {"found": False, "hours": float("nan"), "said": found.reason}
+            hours = (end - started) / pd.Timedelta(hours=1)
+            return result | {"found": True, "hours": hours, "said": found.reason}
+    return result | {"found": False, "hours": float("nan"), "said": found.reason}
 
 
 def main() -> None:
@@ -115,7 +122,7 @@ def main() -> None:
         document["fleet"] = check_cost(asked.sensors)
         show_cost(document["fleet"])
     if "windows" in asked.only:
-        document |= windows(asked, parser)
+        document |= run_windows(asked, parser)
     if "changes" in asked.only and (changes := known_changes(asked.data)):
         table = pd.DataFrame([run_change(asked.data, change) for change in changes])
         document["known_changes"] = show_changes(table)
@@ -123,35 +130,35 @@ def main() -> None:
         asked.json.write_text(json.dumps(document, indent=1, default=str), encoding="utf-8")
 
 
-def windows(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:
+def run_windows(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:
     """False alarms and power on the folder's series."""
-    stretches = undrifted(asked.data)
+    stretches = undrifted_series(asked.data)
     if not stretches:
         parser.error(f"{asked.data} names no undrifted stretches; see benchmarks/drift_data.py for its form")
     rows = _run(stretches, asked.blocks, asked.jobs, peers=True)
-    document = show(rows, "undrifted stretches")
+    document = show_methods(rows, "undrifted stretches")
     if asked.others:
-        more = others(asked.data, stretches)
-        document["others"] = show(_run(more, asked.blocks, asked.jobs, peers=False), "other series")
+        more = other_series(asked.data, stretches)
+        document["others"] = show_methods(_run(more, asked.blocks, asked.jobs, peers=False), "other series")
     return document
 
 
-def _run(stretches: list[Stretch], most: int, jobs: int, *, peers: bool) -> pd.DataFrame:
+def _run(stretches: list[UndriftedSeries], max_blocks: int, jobs: int, *, peers: bool) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peers warn of ties and empty bins
         runs = joblib.Parallel(n_jobs=jobs)(
-            joblib.delayed(run_stretch)(stretch, most=most, peers=peers) for stretch in stretches
+            joblib.delayed(run_series)(stretch, most=max_blocks, peers=peers) for stretch in stretches
         )
     return pd.DataFrame([row for run in runs for row in run])
 
 
-def show(rows: pd.DataFrame, what: str) -> dict[str, Any]:
+def show_methods(rows: pd.DataFrame, what: str) -> dict[str, Any]:
     """Print the tables of one set of series; all numbers as plain values."""
     ours = rows[rows["method"] == OURS]
     methods = {
         str(name): summarise(some, LAGS) for name, some in rows.groupby("method", sort=False) if len(some)
     }
-    promises, ages = stated(ours, LAGS), ageing(ours)
+    promises, ages = summarise_stated(ours, LAGS), ageing_table(ours)
     first = methods[OURS]
     print(
         f"{what}: {first['blocks']} blocks of {first['series']} series, 0 to 8 days behind 28-day windows\n"
@@ -172,11 +179,11 @@ def show(rows: pd.DataFrame, what: str) -> dict[str, Any]:
         f"{pd.DataFrame(columns).T.round(3).to_string()}\n"
     )
     for rate in RATES:
-        told = promises[f"stated_{rate}"]
-        lags = "  ".join(f"{2 * lag}-{2 * lag + 2} d {value:.3f}" for lag, value in told["by_lag"].items())
+        result = promises[f"stated_{rate}"]
+        lags = "  ".join(f"{2 * lag}-{2 * lag + 2} d {value:.3f}" for lag, value in result["by_lag"].items())
         print(
-            f"{OURS}, stated {rate:.0%}: observed {told['false_alarms']:.4f} (pooled {told['pooled']:.4f}; "
-            f"{lags}), power {told['power']:.3f}"
+            f"{OURS}, stated {rate:.0%}: observed {result['false_alarms']:.4f} (pooled {result['pooled']:.4f}; "
+            f"{lags}), power {result['power']:.3f}"
         )
     powers = pd.DataFrame(
         {f"{OURS} at an observed {rate:.0%}": first[f"observed_{rate}"]["by_injection"] for rate in RATES}

@@ -14,14 +14,14 @@ Peer = Callable[[pd.Series, pd.Series], tuple[float, bool]]
 
 def _method(name: str | None) -> Peer:
     def judge(reference: pd.Series, current: pd.Series) -> tuple[float, bool]:
-        chosen = get_stattest(reference, current, ColumnType.Numerical, name)
-        found = chosen(
+        test = get_stattest(reference, current, ColumnType.Numerical, name)
+        result = test(
             reference_data=reference, current_data=current, feature_type=ColumnType.Numerical, threshold=None
         )
         # A p-value falls and a distance rises with drift; ours is a p, so a distance is turned round.
-        is_p = chosen.name in {"ks", "z", "chisquare"}
-        score = float(found.drift_score)
-        return (score if is_p else -score), bool(found.drifted)
+        is_p = test.name in {"ks", "z", "chisquare"}
+        score = float(result.drift_score)
+        return (score if is_p else -score), bool(result.drifted)
 
     return judge
 

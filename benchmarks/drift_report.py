@@ -42,27 +42,27 @@ def power(drifted: pd.DataFrame, limit: float, *, pooled: bool = False) -> pd.Se
 
 def summarise(rows: pd.DataFrame, lags: tuple[int, ...]) -> dict[str, Any]:
     """All numbers of one method."""
-    near = rows[rows["lag"].isin(lags)]
-    undrifted, drifted = near[near["how"] == ""], near[near["how"] != ""]
+    recent_rows = rows[rows["lag"].isin(lags)]
+    undrifted, drifted = recent_rows[recent_rows["how"] == ""], recent_rows[recent_rows["how"] != ""]
     own = undrifted["verdict"] == "drifted"
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "blocks": len(undrifted),
         "series": undrifted["series"].nunique(),
         "false_alarms": share(undrifted, own),
         "false_alarms_pooled": float(own.mean()),
-        "power": float(_power_of(drifted, drifted["verdict"] == "drifted").mean()),
+        "power": float(_power_by_injection(drifted, drifted["verdict"] == "drifted").mean()),
         "cpu_ms": 1000 * float(rows["cpu"].mean()),
     }
     for rate in RATES:
-        found[f"observed_{rate}"] = _at(undrifted, drifted, rate)
-    return found
+        result[f"observed_{rate}"] = _power_at_rate(undrifted, drifted, rate)
+    return result
 
 
-def stated(rows: pd.DataFrame, lags: tuple[int, ...]) -> dict[str, Any]:
+def summarise_stated(rows: pd.DataFrame, lags: tuple[int, ...]) -> dict[str, Any]:
     """False-alarm rates and power of a method whose score is a p-value, at the rates it states."""
-    near = rows[rows["lag"].isin(lags)]
-    undrifted, drifted = near[near["how"] == ""], near[near["how"] != ""]
-    found: dict[str, Any] = {}
+    recent_rows = rows[rows["lag"].isin(lags)]
+    undrifted, drifted = recent_rows[recent_rows["how"] == ""], recent_rows[recent_rows["how"] != ""]
+    result: dict[str, Any] = {}
     for rate in RATES:
         alarmed = undrifted["score"] <= rate
         by_lag = {
@@ -70,7 +70,7 @@ def stated(rows: pd.DataFrame, lags: tuple[int, ...]) -> dict[str, Any]:
             for lag in lags
         }
         powers = power(drifted, rate)
-        found[f"stated_{rate}"] = {
+        result[f"stated_{rate}"] = {
             "false_alarms": share(undrifted, alarmed),
             "pooled": float(alarmed.mean()),
             "by_lag": by_lag,
@@ -78,10 +78,10 @@ def stated(rows: pd.DataFrame, lags: tuple[int, ...]) -> dict[str, Any]:
             "power": float(powers.mean()),
             "by_injection": powers.to_dict(),
         }
-    return found
+    return result
 
 
-def ageing(rows: pd.DataFrame) -> pd.DataFrame:
+def ageing_table(rows: pd.DataFrame) -> pd.DataFrame:
     """By blocks between window and check: what is called drifted, aged, and what a plain rank would cry."""
     undrifted = rows[rows["how"] == ""]
     cried = undrifted["plain"] <= min(RATES)
@@ -95,7 +95,7 @@ def ageing(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _at(undrifted: pd.DataFrame, drifted: pd.DataFrame, rate: float) -> dict[str, Any]:
+def _power_at_rate(undrifted: pd.DataFrame, drifted: pd.DataFrame, rate: float) -> dict[str, Any]:
     limit = threshold(undrifted, rate)
     powers = power(drifted, limit)
     pooled = power(drifted, threshold(undrifted, rate, pooled=True), pooled=True)
@@ -108,5 +108,5 @@ def _at(undrifted: pd.DataFrame, drifted: pd.DataFrame, rate: float) -> dict[str
     }
 
 
-def _power_of(drifted: pd.DataFrame, alarmed: pd.Series) -> pd.Series:
+def _power_by_injection(drifted: pd.DataFrame, alarmed: pd.Series) -> pd.Series:
     return alarmed.groupby([drifted["how"], drifted["file"]]).mean().groupby("how").mean()

@@ -18,19 +18,19 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.fleet_readings import END, Cut, fleet
-from benchmarks.fleet_runs import prepare
+from benchmarks.fleet_readings import END, SensorSeries, make_fleet
+from benchmarks.fleet_runs import prepare_home
 from benchmarks.serving_fleet import Upload, register, upload
 from training.data.sensors import Sensor
 from training.evaluation.gate import GateSettings
 from training.kinds import Kind
-from training.pipeline.fit import Assignment, Candidate, fit
+from training.pipeline.fit import Candidate, TrainingTask, run_training_task
 from training.pipeline.plan import Plan
 from training.pipeline.recording import iso
 from training.workspace import Workspace
 
-WINDOW, SINCE = timedelta(days=28), timedelta(days=2)
-REPORTS = ("-detector.html", "-forecaster.html")  # pages of what drifted
+WINDOW, CHECKED_SPAN = timedelta(days=28), timedelta(days=2)
+REPORT_SUFFIXES = ("-detector.html", "-forecaster.html")  # pages of what drifted
 COMMAND = (sys.executable, "-m", "safeplan", "drift", "--json")
 
 
@@ -41,21 +41,21 @@ def check_cost(sensors: int) -> dict[str, Any]:
         _build(home, sensors)
         _check(home)
         before = _sizes(home)
-        begun = _children()
+        started = _children_cpu_seconds()
         checked = _check(home)
-        cpu = _children() - begun
-        grown = {name: size - before.get(name, 0) for name, size in _sizes(home).items()}
+        cpu = _children_cpu_seconds() - started
+        growth = {name: size - before.get(name, 0) for name, size in _sizes(home).items()}
     verdicts = pd.Series([row["status"] for row in checked]).value_counts()
-    reports = [size for name, size in grown.items() if name.endswith(REPORTS)]
-    kept = sum(grown.values()) - sum(reports)
+    reports = [size for name, size in growth.items() if name.endswith(REPORT_SUFFIXES)]
+    kept_bytes = sum(growth.values()) - sum(reports)
     return {
         "sensors": sensors,
         "models": len(checked),
         "verdicts": {str(name): int(count) for name, count in verdicts.items()},
         "cpu_s": round(cpu, 1),
-        "kept_kb_a_sensor": round(kept / 1024 / sensors, 2),
+        "kept_kb_a_sensor": round(kept_bytes / 1024 / sensors, 2),
         "kept_kb_a_report": round(sum(reports) / 1024 / max(len(reports), 1), 1),
-        "kept_kb_by_place": {name: round(size / 1024, 1) for name, size in _by_place(grown).items()},
+        "kept_kb_by_place": {name: round(size / 1024, 1) for name, size in _by_place(growth).items()},
     }
 
 
@@ -70,33 +70,35 @@ def show_cost(found: dict[str, Any]) -> None:
 
 
 def _build(home: Path, sensors: int) -> None:
-    cuts = [_up_to_the_end(cut) for cut in fleet(sensors, days=(WINDOW + SINCE).days)]
-    prepare(home, cuts)
+    cuts = [_shift_to_end(cut) for cut in make_fleet(sensors, days=(WINDOW + CHECKED_SPAN).days)]
+    prepare_home(home, cuts)
     (home / "learned").mkdir()
     workspace = Workspace(home)
-    learned: dict[tuple[str, Kind], Upload] = {}
+    uploads: dict[tuple[str, Kind], Upload] = {}
     for cut in cuts:
-        window = cut.values[cut.values.index <= END - SINCE]
+        window = cut.values[cut.values.index <= END - CHECKED_SPAN]
         tags = {"train_start": iso(window.index[0]), "train_end": iso(window.index[-1])}
         for kind in Kind:
-            if (cut.type, kind) not in learned:
-                learned[cut.type, kind] = upload(workspace, _learned(replace(cut, values=window), kind, home))
-            version = register(workspace.registry, cut.sensor_id, learned[cut.type, kind], tags=tags)
+            if (cut.type, kind) not in uploads:
+                uploads[cut.type, kind] = upload(
+                    workspace, _fit_candidate(replace(cut, values=window), kind, home)
+                )
+            version = register(workspace.registry, cut.sensor_id, uploads[cut.type, kind], tags=tags)
             workspace.registry.promote(version)
     workspace.engine.dispose()
 
 
-def _up_to_the_end(cut: Cut) -> Cut:
+def _shift_to_end(cut: SensorSeries) -> SensorSeries:
     """The same, moved by whole hours: sensors that are days behind the others would be silent."""
     return replace(cut, values=cut.values.shift(freq=(END - cut.values.index[-1]).floor("h")))
 
 
-def _learned(cut: Cut, kind: Kind, home: Path) -> Candidate:
+def _fit_candidate(cut: SensorSeries, kind: Kind, home: Path) -> Candidate:
     plan = Plan.from_conf(trials=2)
     gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
     readings = cut.as_readings().drop(columns="sensor_id").assign(data_quality=0)
-    found = fit(
-        Assignment(Sensor(id=cut.sensor_id), kind, readings, (), replace(plan, gate=gate), home / "learned")
+    found = run_training_task(
+        TrainingTask(Sensor(id=cut.sensor_id), kind, readings, (), replace(plan, gate=gate), home / "learned")
     )
     assert isinstance(found, Candidate)
     return found
@@ -110,7 +112,7 @@ def _check(home: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _children() -> float:
+def _children_cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -120,9 +122,9 @@ def _sizes(home: Path) -> dict[str, int]:
     return {str(path.relative_to(home)): path.stat().st_size for path in home.rglob("*") if path.is_file()}
 
 
-def _by_place(grown: dict[str, int]) -> dict[str, int]:
+def _by_place(growth: dict[str, int]) -> dict[str, int]:
     places: dict[str, int] = {}
-    for name, size in grown.items():
+    for name, size in growth.items():
         parts = Path(name).parts
         place = parts[-1] if parts[0] == "mlartifacts" else parts[0]
         places[place] = places.get(place, 0) + size

@@ -8,7 +8,7 @@ from mlflow.pyfunc.model import PythonModel
 
 from serving.contract import COLUMNS_OUT
 
-NOTHING = dict.fromkeys(COLUMNS_OUT)
+EMPTY_ROW = dict.fromkeys(COLUMNS_OUT)
 
 
 class EmptyModel(PythonModel):
@@ -21,7 +21,7 @@ class EmptyModel(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> list[dict[str, Any]]:
         """One empty object a row."""
-        return [NOTHING] * len(model_input)
+        return [EMPTY_ROW] * len(model_input)
 
 
 set_model(EmptyModel())

@@ -25,23 +25,23 @@ import mlflow
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.fleet_inner import compare
-from benchmarks.fleet_nodes import train_on_two_nodes
-from benchmarks.fleet_ours import train_ours
-from benchmarks.fleet_plain import Graded, train_plainly
-from benchmarks.fleet_readings import FIVE_MINUTES, HOUR, Cut, fleet, single
-from benchmarks.fleet_runs import prepare, send, train, without_last_day
+from benchmarks.fleet_baseline import GradedRun, train_baseline
+from benchmarks.fleet_prophet_fit import compare_fits
+from benchmarks.fleet_ray import train_on_two_nodes
+from benchmarks.fleet_readings import FIVE_MINUTES, HOUR, SensorSeries, make_fleet, single_sensors
+from benchmarks.fleet_runs import ingest_readings, prepare_home, run_train, without_last_day
+from benchmarks.fleet_safeplan import train_safeplan
 from training.kinds import Kind
 from training.pipeline.plan import Plan
 from training.pipeline.worker_pool import ONE_THREAD, PRELOADED
 from training.workspace import Workspace
 
 Rows = list[dict[str, Any]]
-SETS = (("60 days hourly", HOUR, 60.0), ("14 days of 5 min", FIVE_MINUTES, 14.0))
+READING_SETS = (("60 days hourly", HOUR, 60.0), ("14 days of 5 min", FIVE_MINUTES, 14.0))
 PHASES = ("read", "features", "tune", "grade", "fit", "log")
 
 
-def plain(asked: argparse.Namespace) -> Rows:
+def compare_pipelines(arguments: argparse.Namespace) -> Rows:
     """The same sensors by the plain pattern and by ours, each in this process, one after the other."""
     # Workers are forked from a process that has these already, and the plain pattern's are imported above.
     for module in PRELOADED:
@@ -49,79 +49,81 @@ def plain(asked: argparse.Namespace) -> Rows:
     rows: Rows = []
     chosen = [
         (name, step, cut)
-        for name, step, days in SETS
-        for cut in single(step, days=days, count=asked.series, data=asked.data)
+        for name, step, days in READING_SETS
+        for cut in single_sensors(step, days=days, count=arguments.series, data=arguments.data)
     ]
     # One sensor thrown away pays what either way pays once: libraries loaded at first use, queries compiled.
-    first = next(fleet(1))
+    first = next(make_fleet(1))
     with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
-        both = BothWays.in_home(Path(folder), [first, *(cut for _, _, cut in chosen)])
-        both.train(first, HOUR)
+        comparison = PipelineComparison.create(Path(folder), [first, *(cut for _, _, cut in chosen)])
+        comparison.train(first, HOUR)
         for name, step, cut in chosen:
-            theirs, ours = both.train(cut, step)
-            rows += [_row(name, cut, "plain", theirs), _row(name, cut, "ours", ours)]
+            baseline, safeplan_run = comparison.train(cut, step)
+            rows += [_row(name, cut, "plain", baseline), _row(name, cut, "ours", safeplan_run)]
             rows[-1]["times_less"] = round(rows[-2]["cpu_s"] / rows[-1]["cpu_s"], 1)
     return rows
 
 
-def sizes(asked: argparse.Namespace) -> Rows:
+def train_fleets(arguments: argparse.Namespace) -> Rows:
     """Whole fleets of each size through the command line."""
     rows: Rows = []
-    for size in asked.sizes:
+    for size in arguments.sizes:
         with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
-            prepare(Path(folder), list(fleet(size)))
-            rows.append(train(Path(folder), size, jobs=asked.jobs).as_row())
+            prepare_home(Path(folder), list(make_fleet(size)))
+            rows.append(run_train(Path(folder), size, jobs=arguments.jobs).as_row())
     return rows
 
 
-def nightly(asked: argparse.Namespace) -> Rows:
+def retrain_nightly(arguments: argparse.Namespace) -> Rows:
     """A fleet trained, then again with the same readings, then with a day more of each."""
-    cuts = list(fleet(asked.fleet))
+    cuts = list(make_fleet(arguments.fleet))
     with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
         home = Path(folder)
-        prepare(home, [without_last_day(cut) for cut in cuts])
+        prepare_home(home, [without_last_day(cut) for cut in cuts])
         rows: Rows = []
         for name, arriving in (("first", False), ("unchanged", False), ("a day more", True)):
             if arriving:
-                send(Workspace(home), cuts)
-            rows.append({"run": name, **train(home, asked.fleet, jobs=asked.jobs).as_row()})
+                ingest_readings(Workspace(home), cuts)
+            rows.append({"run": name, **run_train(home, arguments.fleet, jobs=arguments.jobs).as_row()})
     return rows
 
 
-def inner(asked: argparse.Namespace) -> Rows:
+def compare_prophet_fits(arguments: argparse.Namespace) -> Rows:
     """Prophet's fit by its Gram matrix and by CmdStan."""
     cuts = [
-        cut for _, step, days in SETS for cut in single(step, days=days, count=asked.series, data=asked.data)
+        cut
+        for _, step, days in READING_SETS
+        for cut in single_sensors(step, days=days, count=arguments.series, data=arguments.data)
     ]
-    return [found.as_row() for found in compare(cuts)]
+    return [found.as_row() for found in compare_fits(cuts)]
 
 
-def ray(asked: argparse.Namespace) -> Rows:
+def train_on_ray(arguments: argparse.Namespace) -> Rows:
     """A fleet on two local nodes, one killed on the way."""
     with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
-        return [train_on_two_nodes(Path(folder), asked.cluster)]
+        return [train_on_two_nodes(Path(folder), arguments.cluster)]
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
-    "inner": inner,
-    "plain": plain,
-    "nightly": nightly,
-    "sizes": sizes,
-    "ray": ray,
+    "inner": compare_prophet_fits,
+    "plain": compare_pipelines,
+    "nightly": retrain_nightly,
+    "sizes": train_fleets,
+    "ray": train_on_ray,
 }
 
 
 @dataclass(frozen=True)
-class BothWays:
+class PipelineComparison:
     """One installation in which single sensors are trained by the plain pattern, then by ours."""
 
     workspace: Workspace
-    parents: dict[Kind, str]
+    parent_runs: dict[Kind, str]
 
     @classmethod
-    def in_home(cls, home: Path, cuts: list[Cut]) -> "BothWays":
+    def create(cls, home: Path, cuts: list[SensorSeries]) -> "PipelineComparison":
         """An installation of its own that holds the readings of these sensors."""
-        prepare(home, cuts)
+        prepare_home(home, cuts)
         workspace = Workspace(home)
         tracker = workspace.tracker
         parents = {kind: tracker.start(kind.experiment, "benchmark", {}) for kind in Kind}
@@ -129,17 +131,17 @@ class BothWays:
         mlflow.set_experiment("plain")
         return cls(workspace, parents)
 
-    def train(self, cut: Cut, step: timedelta) -> tuple[Graded, Graded]:
+    def train(self, cut: SensorSeries, step: timedelta) -> tuple[GradedRun, GradedRun]:
         """What the plain pattern came to, and ours."""
-        theirs = train_plainly(self.workspace.engine, cut.sensor_id, step)
-        return theirs, train_ours(self.workspace, cut.sensor_id, Plan.from_conf(), self.parents)
+        baseline = train_baseline(self.workspace.engine, cut.sensor_id, step)
+        return baseline, train_safeplan(self.workspace, cut.sensor_id, Plan.from_conf(), self.parent_runs)
 
 
-def _row(name: str, cut: Cut, way: str, graded: Graded) -> dict[str, Any]:
+def _row(name: str, cut: SensorSeries, pipeline: str, graded: GradedRun) -> dict[str, Any]:
     return {
         "readings": name,
         "sensor": cut.sensor_id,
-        "way": way,
+        "way": pipeline,
         "cpu_s": round(sum(graded.seconds.values()), 2),
         **{phase: round(graded.seconds.get(phase, 0.0), 3) for phase in PHASES},
         "mae": graded.metrics["mae"],
@@ -162,17 +164,17 @@ def main() -> None:
     parser.add_argument("--cluster", type=int, default=200, help="sensors trained on two Ray nodes")
     parser.add_argument("--jobs", type=int, default=2, help="worker processes")
     parser.add_argument("--json", type=Path, help="where to write every result")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ.update(ONE_THREAD)
     # Of this process too, whose numeric libraries are loaded already: threads that wait for work spin, and
     # were counted with what either way costs, a third of ours.
     threadpool_limits(1)
     content: dict[str, Any] = {"load_before": os.getloadavg()[0], "cores": os.cpu_count()}
-    for part in asked.only:
-        content[part] = PARTS[part](asked)
+    for part in arguments.only:
+        content[part] = PARTS[part](arguments)
         print(f"\n{part}\n{pd.DataFrame(content[part]).to_string(index=False)}", flush=True)
-        if asked.json:
-            asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if arguments.json:
+            arguments.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

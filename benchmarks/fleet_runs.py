@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.fleet_readings import Cut
-from training.data.sensor_sources import save
+from benchmarks.fleet_readings import SensorSeries
+from training.data.sensor_sources import save_sensors
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import FAILED
@@ -28,7 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandRun:
     """One command, from outside."""
 
     sensors: int
@@ -58,50 +58,50 @@ class Run:
         }
 
 
-def prepare(home: Path, cuts: Sequence[Cut]) -> None:
+def prepare_home(home: Path, cuts: Sequence[SensorSeries]) -> None:
     """An installation of its own that knows these sensors and holds their readings; its MLflow is set up."""
     os.environ["SAFEPLAN_HOME"] = str(home)
     workspace = Workspace(home)
     for kind in Kind:
         workspace.tracker.experiment(kind.experiment)
-    save(workspace.engine, [Sensor(id=cut.sensor_id, type=cut.type) for cut in cuts])
-    send(workspace, cuts)
+    save_sensors(workspace.engine, [Sensor(id=cut.sensor_id, type=cut.type) for cut in cuts])
+    ingest_readings(workspace, cuts)
     workspace.engine.dispose()
 
 
-def send(workspace: Workspace, cuts: Sequence[Cut]) -> None:
+def ingest_readings(workspace: Workspace, cuts: Sequence[SensorSeries]) -> None:
     """Readings arrive; those already there stay as they are."""
     for first in range(0, len(cuts), 50):
         batch = [cut.as_readings() for cut in cuts[first : first + 50]]
         workspace.readings.ingest(pd.concat(batch, ignore_index=True))
 
 
-def without_last_day(cut: Cut) -> Cut:
+def without_last_day(cut: SensorSeries) -> SensorSeries:
     """The readings that were there yesterday."""
     return replace(cut, values=cut.values[cut.values.index <= cut.values.index[-1] - pd.Timedelta(days=1)])
 
 
-def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -> Run:
+def run_train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -> CommandRun:
     """`safeplan train` over all sensors of a home."""
     environment = {**os.environ, "SAFEPLAN_HOME": str(home)}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    begun, begun_at = time.monotonic(), time.time()
+    started, started_at = time.monotonic(), time.time()
     command = [*PROGRAM, "train", "--json", "--jobs", str(jobs), *options]
     with (
         (home / "train.json").open("w") as out,
-        (home / "train.log").open("w") as story,
-        subprocess.Popen(command, env=environment, stdout=out, stderr=story) as process,  # noqa: S603
+        (home / "train.log").open("w") as log_file,
+        subprocess.Popen(command, env=environment, stdout=out, stderr=log_file) as process,  # noqa: S603
     ):
-        memory, cpu = _watched(process)
-    wall = time.monotonic() - begun
+        memory, cpu = _watch_process(process)
+    wall = time.monotonic() - started
     outcomes = json.loads((home / "train.json").read_text())["sensors"]
     statuses: dict[str, int] = {}
     for outcome in outcomes:
         statuses[outcome["status"]] = statuses.get(outcome["status"], 0) + 1
-    return Run(
+    return CommandRun(
         sensors=sensors,
         wall=wall,
-        start=_first_run(home, begun_at) - begun_at,
+        start=_first_run_time(home, started_at) - started_at,
         cpu=sum(cpu.values()),
         parent_cpu=cpu[process.pid],
         memory_early=memory[len(memory) // 3] if memory else float("nan"),
@@ -115,7 +115,7 @@ def train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = ()) -
     )
 
 
-def _first_run(home: Path, since: float) -> float:
+def _first_run_time(home: Path, since: float) -> float:
     """When the first run since then was opened, in seconds of the epoch."""
     tracker = Workspace(home).tracker
     runs = tracker.client.search_runs(
@@ -127,7 +127,7 @@ def _first_run(home: Path, since: float) -> float:
     return float(runs[0].info.start_time) / 1000
 
 
-def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], dict[int, float]]:
+def _watch_process(process: "subprocess.Popen[bytes]") -> tuple[list[float], dict[int, float]]:
     """Megabytes of the process over its life, and the CPU-seconds of it and of all below it, by process id.
 
     Workers are children of a process that nobody waits for, so the system adds them up nowhere.
@@ -135,11 +135,11 @@ def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], dict[int,
     memory: list[float] = []
     cpu: dict[int, float] = {}
     while process.poll() is None:
-        for pid in _family(process.pid):
+        for pid in _process_tree(process.pid):
             try:
-                cpu[pid] = _cpu_of(pid)
+                cpu[pid] = _cpu_seconds(pid)
                 if pid == process.pid:
-                    memory.append(_resident(pid))
+                    memory.append(_resident_mb(pid))
             except (FileNotFoundError, ProcessLookupError, IndexError):
                 continue  # it ended between two looks
         with suppress(subprocess.TimeoutExpired):
@@ -147,13 +147,13 @@ def _watched(process: "subprocess.Popen[bytes]") -> tuple[list[float], dict[int,
     return [megabytes for megabytes in memory if megabytes > 0], cpu
 
 
-def _family(root: int) -> list[int]:
+def _process_tree(root: int) -> list[int]:
     """A process and all below it."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                parents[int(folder.name)] = int(_fields(int(folder.name))[1])
+                parents[int(folder.name)] = int(_stat_fields(int(folder.name))[1])
             except (FileNotFoundError, ProcessLookupError, IndexError):
                 continue
     family = [root]
@@ -162,16 +162,16 @@ def _family(root: int) -> list[int]:
     return family
 
 
-def _resident(pid: int) -> float:
+def _resident_mb(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _cpu_of(pid: int) -> float:
-    fields = _fields(pid)
+def _cpu_seconds(pid: int) -> float:
+    fields = _stat_fields(pid)
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def _fields(pid: int) -> list[str]:
+def _stat_fields(pid: int) -> list[str]:
     """What proc(5) says of a process, from its state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

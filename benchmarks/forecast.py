@@ -28,86 +28,90 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.forecast_peers import LIMITS, PEERS, Answer, Question
+from benchmarks.forecast_peers import LIMITS, PEERS, PeerForecast, PeerInput
 from training.forecasting.metrics import interval_measures, naive_scales, point_measures
 from training.forecasting.time_grid import Floats
 
 WIDTH = 0.95
-YARDSTICK = "seasonal naive (day)"
-RIVALS = {"day": YARDSTICK, "week": "seasonal naive (week)", "last": "last value"}
+FALLBACK_PEER = "seasonal naive (day)"
+NAIVE_PEERS = {"day": FALLBACK_PEER, "week": "seasonal naive (week)", "last": "last value"}
 MEASURES = ["mase", "rmsse", "coverage", "scaled_winkler", "cpu_seconds"]
 
 
 @dataclass(frozen=True)
-class Task:
+class ForecastTask:
     """One series at one origin: what is asked, what came, and the scales of its errors."""
 
     file: str
     series_id: str
     origin: int
-    asked: Question
+    peer_input: PeerInput
     truth: Floats
     scales: tuple[float, float]  # mean absolute and square change over a season, before the first origin
 
 
-def tasks(folder: Path, *, pattern: str = "*", origins: int = 5) -> Iterator[tuple[str, list[Task]]]:
+def read_tasks(
+    folder: Path, *, pattern: str = "*", origins: int = 5
+) -> Iterator[tuple[str, list[ForecastTask]]]:
     """Every series of the folder whose id matches, by file and id, with its origins."""
     for row in json.loads(pd.read_csv(folder / "sets.csv").to_json(orient="records")):
         readings = pd.read_csv(folder / row["file"], parse_dates=["timestamp"])
         for series_id, group in readings.groupby("series_id"):
             if fnmatch(str(series_id), pattern):
                 values = group.set_index("timestamp")["value"].sort_index().asfreq(row["step"])
-                yield f"{row['file']} {series_id}", list(_tasks_of(values, str(series_id), row, origins))
+                yield f"{row['file']} {series_id}", list(_series_tasks(values, str(series_id), row, origins))
 
 
-def _tasks_of(values: pd.Series, series_id: str, row: dict[str, Any], origins: int) -> Iterator[Task]:
+def _series_tasks(
+    values: pd.Series, series_id: str, row: dict[str, Any], origins: int
+) -> Iterator[ForecastTask]:
     horizon, season = int(row["horizon"]), int(row["season"])
     week = int(row["week"]) if row.get("week") else None
     numbers = values.to_numpy()
-    known = np.flatnonzero(~np.isnan(numbers))
-    scales = naive_scales(numbers[: int(known[int(0.8 * len(known))])], season)
+    known_rows = np.flatnonzero(~np.isnan(numbers))
+    scales = naive_scales(numbers[: int(known_rows[int(0.8 * len(known_rows))])], season)
     memory: dict[str, Any] = {}
-    for number, origin in enumerate(place_origins(numbers, horizon=horizon, origins=origins)):
+    for number, origin in enumerate(choose_origins(numbers, horizon=horizon, origins=origins)):
         history = values.iloc[: origin + 1]
         if row.get("history_days"):
             history = history.loc[history.index[-1] - pd.Timedelta(days=row["history_days"]) :]
         truth = numbers[origin + 1 : origin + 1 + horizon]
-        asked = Question(history, horizon, season, week, WIDTH, memory)
-        yield Task(row["file"], series_id, number, asked, truth, scales)
+        arguments = PeerInput(history, horizon, season, week, WIDTH, memory)
+        yield ForecastTask(row["file"], series_id, number, arguments, truth, scales)
 
 
-def place_origins(values: Floats, *, horizon: int, origins: int) -> list[int]:
+def choose_origins(values: Floats, *, horizon: int, origins: int) -> list[int]:
     """Readings in the last fifth, evenly apart, after each of which at least half a horizon is known."""
-    known = ~np.isnan(values)
-    rows = np.flatnonzero(known)
-    before = np.concatenate(([0], np.cumsum(known)))
+    known_rows = ~np.isnan(values)
+    rows = np.flatnonzero(known_rows)
+    before = np.concatenate(([0], np.cumsum(known_rows)))
     late = rows[int(0.8 * len(rows)) :]
     late = late[late + horizon < len(values)]
     usable = late[before[late + 1 + horizon] - before[late + 1] >= horizon / 2]
     return [int(usable[i]) for i in np.linspace(0, len(usable) - 1, min(origins, len(usable))).astype(int)]
 
 
-def run(series: list[Task], names: list[str], warmed: set[str] = set()) -> list[dict[str, Any]]:  # noqa: B006
+def run(series: list[ForecastTask], names: list[str], warmed: set[str] = set()) -> list[dict[str, Any]]:  # noqa: B006
     """All peers on one series, in a worker whose imports and compilation were paid before the clock runs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peers warn of convergence and of short histories
         for name in [name for name in names if name not in warmed]:
-            PEERS[name](_wave())
+            PEERS[name](_warm_up_input())
             warmed.add(name)
-        return [judge(name, task) for task in series for name in names]
+        return [measure_peer(name, task) for task in series for name in names]
 
 
-def _wave() -> Question:
+def _warm_up_input() -> PeerInput:
     index = pd.date_range("2026-01-01", periods=240, freq="h")
     noise = np.random.default_rng(0).normal(0, 0.1, 240)
     history = pd.Series(np.sin(2 * np.pi * index.hour.to_numpy() / 24) + noise, index=index)
-    return Question(history, 24, 24, None, WIDTH)
+    return PeerInput(history, 24, 24, None, WIDTH)
 
 
-def judge(name: str, task: Task) -> dict[str, Any]:
+def measure_peer(name: str, task: ForecastTask) -> dict[str, Any]:
     """One peer's measures on one task, with the CPU-seconds it took."""
     began = cpu_seconds()
-    answer, failure = answered(name, task.asked)
+    answer, failure = run_peer(name, task.peer_input)
     spent = cpu_seconds() - began
     absolute, square = task.scales
     point = point_measures(task.truth, answer.values, absolute_scale=absolute, square_scale=square)
@@ -126,14 +130,14 @@ def judge(name: str, task: Task) -> dict[str, Any]:
     }
 
 
-def answered(name: str, asked: Question) -> tuple[Answer, str]:
+def run_peer(name: str, arguments: PeerInput) -> tuple[PeerForecast, str]:
     """What a peer said, or yesterday again with the reason why it said nothing that can be judged."""
     try:
-        answer = PEERS[name](asked)
+        answer = PEERS[name](arguments)
     except Exception as error:  # noqa: BLE001  peers fail in ways of their own, and one failure must not end the run
-        return PEERS[YARDSTICK](asked), repr(error)
+        return PEERS[FALLBACK_PEER](arguments), repr(error)
     if not all(np.isfinite(part).all() for part in (answer.values, answer.lower, answer.upper)):
-        return PEERS[YARDSTICK](asked), "answered with what is no number"
+        return PEERS[FALLBACK_PEER](arguments), "answered with what is no number"
     return answer, ""
 
 
@@ -142,7 +146,7 @@ def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def macro(results: pd.DataFrame) -> pd.DataFrame:
+def macro_means(results: pd.DataFrame) -> pd.DataFrame:
     """Mean over origins, then series, then files: one row a peer, best first; then MASE file by file."""
     by_series = results.groupby(["peer", "file", "series_id"])[MEASURES].mean()
     by_file = by_series.groupby(["peer", "file"]).mean()
@@ -153,7 +157,7 @@ def macro(results: pd.DataFrame) -> pd.DataFrame:
     return total.join(by_file["mase"].unstack("file")).sort_values("mase")
 
 
-def against(results: pd.DataFrame) -> pd.DataFrame:
+def compare_to_naive(results: pd.DataFrame) -> pd.DataFrame:
     """Our MASE series by series, its ratio to the naive ones' that ran, and our coverage; the worst first.
 
     Above 1 we lose. Both without any error is a draw.
@@ -161,7 +165,7 @@ def against(results: pd.DataFrame) -> pd.DataFrame:
     series = [results["file"], results["series_id"]]
     mean = results.groupby([*series, results["peer"]])[["mase", "coverage"]].mean().unstack("peer")
     mase = mean["mase"]
-    ran = {short: name for short, name in RIVALS.items() if name in mase}
+    ran = {short: name for short, name in NAIVE_PEERS.items() if name in mase}
     ratios = {
         f"by {short}": (mase["ours"] / mase[name]).mask((mase["ours"] == 0) & (mase[name] == 0), 1.0)
         for short, name in ran.items()
@@ -173,9 +177,11 @@ def against(results: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("by day", ascending=False)
 
 
-def told(found: list[list[Task]], results: pd.DataFrame, empty: list[str]) -> list[str]:
+def coverage_notes(
+    series_tasks: list[list[ForecastTask]], results: pd.DataFrame, empty: list[str]
+) -> list[str]:
     """What is missing from the means, a line each."""
-    lines = [f"{len(found)} series, {sum(map(len, found))} origins", "", *LIMITS]
+    lines = [f"{len(series_tasks)} series, {sum(map(len, series_tasks))} origins", "", *LIMITS]
     if empty:
         lines.append(f"no origin in the last fifth with half a horizon known after it: {', '.join(empty)}")
     unscaled = sorted(set(results[results["mase"].isna()]["series_id"]))
@@ -195,29 +201,31 @@ def main() -> None:
     parser.add_argument("--origins", type=int, default=5, help="origins a series")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), help=f"of: {', '.join(PEERS)}")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
-    named = dict(tasks(asked.data, pattern=asked.series, origins=asked.origins))
-    found, empty = [t for t in named.values() if t], [name for name, t in named.items() if not t]
-    if not found:
-        parser.error(f"{asked.data}/sets.csv names no series with an origin that matches {asked.series!r}")
-    runs = joblib.Parallel(n_jobs=asked.jobs, return_as="generator")(
-        joblib.delayed(run)(series, asked.peers) for series in found
+    named = dict(read_tasks(arguments.data, pattern=arguments.series, origins=arguments.origins))
+    series_tasks, empty = [t for t in named.values() if t], [name for name, t in named.items() if not t]
+    if not series_tasks:
+        parser.error(
+            f"{arguments.data}/sets.csv names no series with an origin that matches {arguments.series!r}"
+        )
+    runs = joblib.Parallel(n_jobs=arguments.jobs, return_as="generator")(
+        joblib.delayed(run)(series, arguments.peers) for series in series_tasks
     )
-    judged = track(runs, total=len(found), console=Console(stderr=True))
+    judged = track(runs, total=len(series_tasks), console=Console(stderr=True))
     results = pd.DataFrame(row for rows in judged for row in rows)
-    table = macro(results)
-    print(*told(found, results, empty), "", sep="\n")
+    table = macro_means(results)
+    print(*coverage_notes(series_tasks, results, empty), "", sep="\n")
     print(table.round(3).to_string())
-    if {"ours", YARDSTICK} <= set(asked.peers):
-        print(against(results).round(3).to_string())
-    if asked.json:
+    if {"ours", FALLBACK_PEER} <= set(arguments.peers):
+        print(compare_to_naive(results).round(3).to_string())
+    if arguments.json:
         content = {
             "limits": LIMITS,
             "macro": json.loads(table.reset_index().to_json(orient="records")),
             "results": json.loads(results.to_json(orient="records")),
         }
-        asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        arguments.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Question:
+class PeerInput:
     """A history and how far ahead of it to forecast; season and week in steps."""
 
     history: pd.Series
@@ -57,7 +57,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PeerForecast:
     """Values and bounds, one a step."""
 
     values: Floats
@@ -66,78 +66,81 @@ class Answer:
     note: str = ""
 
 
-Peer = Callable[[Question], Answer]
+Peer = Callable[[PeerInput], PeerForecast]
 
 
-def ours(asked: Question) -> Answer:
+def ours(peer_input: PeerInput) -> PeerForecast:
     """The product: tuned with its default budget, then fitted; it is told neither season nor week."""
-    known = asked.history.dropna()
+    known_readings = peer_input.history.dropna()
     tuned = tune_forecaster(
-        known, step=asked.step, plan=StudyPlan(trials=TRIALS, seed=0), horizon=asked.horizon
+        known_readings,
+        step=peer_input.step,
+        plan=StudyPlan(trials=TRIALS, seed=0),
+        horizon=peer_input.horizon,
     )
-    return _ours(asked, tuned.parameters)
+    return _ours(peer_input, tuned.parameters)
 
 
-def ours_untuned(asked: Question) -> Answer:
+def ours_untuned(peer_input: PeerInput) -> PeerForecast:
     """The product at its defaults."""
-    return _ours(asked, ForecasterParameters(horizon=asked.horizon))
+    return _ours(peer_input, ForecasterParameters(horizon=peer_input.horizon))
 
 
-def _ours(asked: Question, parameters: ForecasterParameters) -> Answer:
-    known = asked.history.dropna()
-    forecaster = Forecaster(parameters, interval_width=asked.width, step=asked.step)
-    made = forecaster.fit(known.index, known.to_numpy()).forecast(asked.horizon)
-    return Answer(
-        made["forecasted_values"].to_numpy(),
-        made["lower_bound"].to_numpy(),
-        made["upper_bound"].to_numpy(),
+def _ours(peer_input: PeerInput, parameters: ForecasterParameters) -> PeerForecast:
+    known_readings = peer_input.history.dropna()
+    forecaster = Forecaster(parameters, interval_width=peer_input.width, step=peer_input.step)
+    forecast = forecaster.fit(known_readings.index, known_readings.to_numpy()).forecast(peer_input.horizon)
+    return PeerForecast(
+        forecast["forecasted_values"].to_numpy(),
+        forecast["lower_bound"].to_numpy(),
+        forecast["upper_bound"].to_numpy(),
         note=f"{forecaster.method}, skill {forecaster.skill:.2f}",
     )
 
 
-def last_value(asked: Question) -> Answer:
+def last_value(peer_input: PeerInput) -> PeerForecast:
     """The last reading, held."""
-    return _naive(asked, 1)
+    return _naive(peer_input, 1)
 
 
-def seasonal_naive_day(asked: Question) -> Answer:
+def seasonal_naive_day(peer_input: PeerInput) -> PeerForecast:
     """Yesterday again."""
-    return _naive(asked, asked.season)
+    return _naive(peer_input, peer_input.season)
 
 
-def seasonal_naive_week(asked: Question) -> Answer:
+def seasonal_naive_week(peer_input: PeerInput) -> PeerForecast:
     """Last week again; where the set has no week, yesterday."""
-    return _naive(asked, asked.week or asked.season)
+    return _naive(peer_input, peer_input.week or peer_input.season)
 
 
-def _naive(asked: Question, lag: int) -> Answer:
+def _naive(peer_input: PeerInput, lag: int) -> PeerForecast:
     """Repeat what was `lag` ago; bounds from the spread of its errors in sample, as textbooks do."""
-    values = asked.history.to_numpy()
-    filled = asked.history.ffill().to_numpy()
-    steps = np.arange(1, asked.horizon + 1)
+    values = peer_input.history.to_numpy()
+    filled = peer_input.history.ffill().to_numpy()
+    steps = np.arange(1, peer_input.horizon + 1)
     cycles = -(-steps // lag)
-    made = filled[len(filled) - 1 + steps - cycles * lag]
+    forecast = filled[len(filled) - 1 + steps - cycles * lag]
     errors = values[lag:] - values[:-lag]
     spread = np.nanstd(errors if np.isfinite(errors).any() else values)
-    reach = norm.ppf((1 + asked.width) / 2) * spread * np.sqrt(cycles)
-    return Answer(made, made - reach, made + reach)
+    reach = norm.ppf((1 + peer_input.width) / 2) * spread * np.sqrt(cycles)
+    return PeerForecast(forecast, forecast - reach, forecast + reach)
 
 
-def prophet_default(asked: Question) -> Answer:
+def prophet_default(peer_input: PeerInput) -> PeerForecast:
     """Prophet as its quick start has it."""
-    return _prophet(asked, {})
+    return _prophet(peer_input, {})
 
 
-def prophet_optuna(asked: Question) -> Answer:
+def prophet_optuna(peer_input: PeerInput) -> PeerForecast:
     """Prophet with the search of its diagnostics page: the same ranges, Optuna in place of the grid."""
-    if "Prophet + Optuna" not in asked.memory:
-        asked.memory["Prophet + Optuna"] = _search_prophet(asked)
-    return _prophet(asked, asked.memory["Prophet + Optuna"])
+    if "Prophet + Optuna" not in peer_input.memory:
+        peer_input.memory["Prophet + Optuna"] = _search_prophet(peer_input)
+    return _prophet(peer_input, peer_input.memory["Prophet + Optuna"])
 
 
-def _search_prophet(asked: Question) -> dict[str, Any]:
-    frame = _prophet_frame(asked)
-    span = asked.history.index[-1] - asked.history.index[0]
+def _search_prophet(peer_input: PeerInput) -> dict[str, Any]:
+    frame = _prophet_frame(peer_input)
+    span = peer_input.history.index[-1] - peer_input.history.index[0]
 
     def loss(trial: optuna.Trial) -> float:
         settings = {
@@ -145,27 +148,31 @@ def _search_prophet(asked: Question) -> dict[str, Any]:
             "seasonality_prior_scale": trial.suggest_float("seasonality_prior_scale", 0.01, 10, log=True),
             "seasonality_mode": trial.suggest_categorical("seasonality_mode", ["additive", "multiplicative"]),
         }
-        model = _quiet_prophet(asked.width, settings | {"uncertainty_samples": 0}).fit(frame)
-        made = diagnostics.cross_validation(
+        model = _quiet_prophet(peer_input.width, settings | {"uncertainty_samples": 0}).fit(frame)
+        forecast = diagnostics.cross_validation(
             model,
-            horizon=asked.horizon * asked.step,
+            horizon=peer_input.horizon * peer_input.step,
             initial=span * 0.6,
             period=span * 0.13,
             disable_tqdm=True,
         )
-        return float((made["y"] - made["yhat"]).abs().mean())
+        return float((forecast["y"] - forecast["yhat"]).abs().mean())
 
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     study.optimize(loss, n_trials=PROPHET_TRIALS, timeout=PROPHET_SECONDS, catch=(ValueError, RuntimeError))
-    found = any(trial.value is not None for trial in study.trials)
-    return dict(study.best_params) if found else {}
+    has_result = any(trial.value is not None for trial in study.trials)
+    return dict(study.best_params) if has_result else {}
 
 
-def _prophet(asked: Question, settings: dict[str, Any]) -> Answer:
-    model = _quiet_prophet(asked.width, settings).fit(_prophet_frame(asked))
-    times = pd.date_range(asked.history.index[-1] + asked.step, periods=asked.horizon, freq=asked.step)
-    made = model.predict(pd.DataFrame({"ds": times}))
-    return Answer(made["yhat"].to_numpy(), made["yhat_lower"].to_numpy(), made["yhat_upper"].to_numpy())
+def _prophet(peer_input: PeerInput, settings: dict[str, Any]) -> PeerForecast:
+    model = _quiet_prophet(peer_input.width, settings).fit(_prophet_frame(peer_input))
+    times = pd.date_range(
+        peer_input.history.index[-1] + peer_input.step, periods=peer_input.horizon, freq=peer_input.step
+    )
+    forecast = model.predict(pd.DataFrame({"ds": times}))
+    return PeerForecast(
+        forecast["yhat"].to_numpy(), forecast["yhat_lower"].to_numpy(), forecast["yhat_upper"].to_numpy()
+    )
 
 
 def _quiet_prophet(width: float, settings: dict[str, Any]) -> Prophet:
@@ -174,33 +181,33 @@ def _quiet_prophet(width: float, settings: dict[str, Any]) -> Prophet:
     return Prophet(interval_width=width, **settings)
 
 
-def _prophet_frame(asked: Question) -> pd.DataFrame:
-    return pd.DataFrame({"ds": asked.history.index, "y": asked.history.to_numpy()}).dropna()
+def _prophet_frame(peer_input: PeerInput) -> pd.DataFrame:
+    return pd.DataFrame({"ds": peer_input.history.index, "y": peer_input.history.to_numpy()}).dropna()
 
 
-def auto_ets(asked: Question) -> Answer:
+def auto_ets(peer_input: PeerInput) -> PeerForecast:
     """Exponential smoothing, its form chosen by information criterion."""
-    return _statsforecast(asked, AutoETS(season_length=asked.season))
+    return _statsforecast(peer_input, AutoETS(season_length=peer_input.season))
 
 
-def auto_theta(asked: Question) -> Answer:
+def auto_theta(peer_input: PeerInput) -> PeerForecast:
     """Theta, its form chosen by error."""
-    return _statsforecast(asked, AutoTheta(season_length=asked.season))
+    return _statsforecast(peer_input, AutoTheta(season_length=peer_input.season))
 
 
-def mstl(asked: Question) -> Answer:
+def mstl(peer_input: PeerInput) -> PeerForecast:
     """Seasons of day and week taken out by LOESS, the rest smoothed."""
-    seasons = [asked.season, asked.week] if asked.week else asked.season
-    return _statsforecast(asked, MSTL(season_length=seasons, trend_forecaster=AutoETS(model="ZZN")))
+    seasons = [peer_input.season, peer_input.week] if peer_input.week else peer_input.season
+    return _statsforecast(peer_input, MSTL(season_length=seasons, trend_forecaster=AutoETS(model="ZZN")))
 
 
-def _statsforecast(asked: Question, model: Any) -> Answer:
-    values = asked.history.interpolate().bfill().to_numpy(dtype=np.float64)[-STATISTICAL_ROWS:]
-    level = round(100 * asked.width)
+def _statsforecast(peer_input: PeerInput, model: Any) -> PeerForecast:
+    values = peer_input.history.interpolate().bfill().to_numpy(dtype=np.float64)[-STATISTICAL_ROWS:]
+    level = round(100 * peer_input.width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = model.forecast(y=values, h=asked.horizon, level=[level])
-    return Answer(made["mean"], made[f"lo-{level}"], made[f"hi-{level}"])
+        forecast = model.forecast(y=values, h=peer_input.horizon, level=[level])
+    return PeerForecast(forecast["mean"], forecast[f"lo-{level}"], forecast[f"hi-{level}"])
 
 
 PEERS: dict[str, Peer] = {

@@ -25,10 +25,10 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving_fleet import SHAPES as LEARNED_SHAPES
-from benchmarks.serving_fleet import build, course
-from benchmarks.serving_load import BROKEN, PROMOTIONS, under_load
-from benchmarks.serving_processes import BIN, Process, free_port
+from benchmarks.serving_fleet import MODEL_SHAPES as LEARNED_SHAPES
+from benchmarks.serving_fleet import build_fleet, daily_readings
+from benchmarks.serving_load import BROKEN_VERSIONS, PROMOTIONS, measure_under_load
+from benchmarks.serving_processes import BIN, ServerProcess, free_port
 from serving.contract import SIGNATURE
 from serving.fleet_registration import register_fleet_model
 from training.workspace import Workspace
@@ -41,13 +41,17 @@ SHAPES = {
 }
 PARTS = ("speed", "load")
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
-FEWEST = PROMOTIONS + BROKEN
-EMPTY, PLAIN, OWN = "mlflow, empty model", "mlflow, safeplan-fleet", "safeplan serve"
+MIN_SENSORS = PROMOTIONS + BROKEN_VERSIONS
+EMPTY_SERVER, MLFLOW_SERVER, SAFEPLAN_SERVER = (
+    "mlflow, empty model",
+    "mlflow, safeplan-fleet",
+    "safeplan serve",
+)
 
 
-def body(rows: int, sensors: int, names: list[str], *, forecast: bool = False) -> bytes:
+def request_body(rows: int, sensors: int, names: list[str], *, forecast: bool = False) -> bytes:
     """Readings behind the stored ones, of so many sensors: usual ones, and one in twenty that is odd."""
-    coming = [course(shape, 0) for shape in range(LEARNED_SHAPES)]
+    coming = [daily_readings(shape, 0) for shape in range(LEARNED_SHAPES)]
     asked = []
     for row in range(rows):
         number = row % sensors
@@ -58,35 +62,35 @@ def body(rows: int, sensors: int, names: list[str], *, forecast: bool = False) -
     return json.dumps({"dataframe_records": asked}).encode()
 
 
-def take_turns(servers: Mapping[str, str], content: bytes, times: int) -> dict[str, list[float]]:
+def measure_latency(servers: Mapping[str, str], content: bytes, times: int) -> dict[str, list[float]]:
     """Milliseconds of each answer, the servers asked in turns so that all meet the same machine."""
     found: dict[str, list[float]] = {name: [] for name in servers}
     with httpx.Client(timeout=120) as client:
         for turn in range(times + 3):
             for name, url in servers.items():
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 answer = client.post(
                     f"{url}/invocations", content=content, headers={"Content-Type": "application/json"}
                 )
-                spent = 1000 * (time.perf_counter() - begun)
+                spent = 1000 * (time.perf_counter() - started)
                 answer.raise_for_status()
                 if turn >= 3:
                     found[name].append(spent)
     return found
 
 
-def summary(found: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+def summarise_latency(found: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
     """Medians and 99th percentiles, and their ratios to the empty model's."""
-    told = {}
+    results = {}
     for name, spent in found.items():
         p50, p99 = np.quantile(spent, [0.5, 0.99]).round(2).tolist()
-        told[name] = {
+        results[name] = {
             "p50_ms": p50,
             "p99_ms": p99,
-            "p50_ratio": round(p50 / float(np.median(found[EMPTY])), 2),
-            "p99_ratio": round(p99 / float(np.quantile(found[EMPTY], 0.99)), 2),
+            "p50_ratio": round(p50 / float(np.median(found[EMPTY_SERVER])), 2),
+            "p99_ratio": round(p99 / float(np.quantile(found[EMPTY_SERVER], 0.99)), 2),
         }
-    return told
+    return results
 
 
 def measure_speed(workspace: Workspace, names: list[str], folder: Path) -> dict[str, Any]:
@@ -98,69 +102,76 @@ def measure_speed(workspace: Workspace, names: list[str], folder: Path) -> dict[
         signature=SIGNATURE,
         pip_requirements=["mlflow"],
     )
-    ports = {name: free_port() for name in (EMPTY, PLAIN, OWN)}
+    ports = {name: free_port() for name in (EMPTY_SERVER, MLFLOW_SERVER, SAFEPLAN_SERVER)}
     plain = [str(BIN / "mlflow"), "models", "serve", "--env-manager", "local"]
     commands = {
-        EMPTY: [*plain, "-m", str(folder / "empty"), "-p", str(ports[EMPTY])],
-        PLAIN: [*plain, "-m", "models:/safeplan-fleet@champion", "-p", str(ports[PLAIN])],
-        OWN: [str(BIN / "safeplan"), "serve", "--port", str(ports[OWN])],
+        EMPTY_SERVER: [*plain, "-m", str(folder / "empty"), "-p", str(ports[EMPTY_SERVER])],
+        MLFLOW_SERVER: [*plain, "-m", "models:/safeplan-fleet@champion", "-p", str(ports[MLFLOW_SERVER])],
+        SAFEPLAN_SERVER: [str(BIN / "safeplan"), "serve", "--port", str(ports[SAFEPLAN_SERVER])],
     }
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    told: dict[str, Any] = {"start_seconds": {}, "first_answer_seconds": {}, "resident_mb": {}, "latency": {}}
+    results: dict[str, Any] = {
+        "start_seconds": {},
+        "first_answer_seconds": {},
+        "resident_mb": {},
+        "latency": {},
+    }
     with ExitStack() as stack:
         running = {}
         for name, command in commands.items():
-            one = stack.enter_context(Process(command, environ, folder / f"{name}.log"))
-            running[name] = one
-            told["start_seconds"][name] = round(one.wait_for(f"{urls[name]}/ping"), 1)
+            process = stack.enter_context(ServerProcess(command, environ, folder / f"{name}.log"))
+            running[name] = process
+            results["start_seconds"][name] = round(process.wait_for(f"{urls[name]}/ping"), 1)
             first = httpx.post(
                 f"{urls[name]}/invocations",
-                content=body(1, 1, names),
+                content=request_body(1, 1, names),
                 headers={"Content-Type": "application/json"},
                 timeout=120,
             )
             first.raise_for_status()
-            told["first_answer_seconds"][name] = round(time.perf_counter() - one.begun, 1)
-        for name in (PLAIN, OWN):
-            told.setdefault("all_loaded_seconds", {})[name] = load_all(urls[name], names, running[name])
+            results["first_answer_seconds"][name] = round(time.perf_counter() - process.begun, 1)
+        for name in (MLFLOW_SERVER, SAFEPLAN_SERVER):
+            results.setdefault("all_loaded_seconds", {})[name] = load_all(urls[name], names, running[name])
         for shape, (rows, sensors, times) in SHAPES.items():
-            content = body(rows, min(sensors, len(names)), names)
-            told["latency"][shape] = summary(take_turns(urls, content, times))
+            content = request_body(rows, min(sensors, len(names)), names)
+            results["latency"][shape] = summarise_latency(measure_latency(urls, content, times))
         shape = "1,000 rows, 500 sensors, all to forecast"
-        content = body(1000, min(500, len(names)), names, forecast=True)
-        told["latency"][shape] = summary(take_turns(urls, content, 20))
-        told["resident_mb"] = {name: round(one.resident_bytes() / 2**20) for name, one in running.items()}
-    return told
+        content = request_body(1000, min(500, len(names)), names, forecast=True)
+        results["latency"][shape] = summarise_latency(measure_latency(urls, content, 20))
+        results["resident_mb"] = {name: round(one.resident_bytes() / 2**20) for name, one in running.items()}
+    return results
 
 
-def load_all(url: str, names: list[str], server: Process) -> float:
+def load_all(url: str, names: list[str], server: ServerProcess) -> float:
     """Ask for both models of every sensor; seconds since the server was started."""
     with httpx.Client(timeout=300) as client:
         for first in range(0, len(names), 25):
-            some = names[first : first + 25]
+            batch = names[first : first + 25]
             for forecast in (False, True):
                 client.post(
                     f"{url}/invocations",
-                    content=body(len(some), len(some), some, forecast=forecast),
+                    content=request_body(len(batch), len(batch), batch, forecast=forecast),
                     headers={"Content-Type": "application/json"},
                 ).raise_for_status()
     return round(time.perf_counter() - server.begun, 1)
 
 
-def show(told: Mapping[str, Any]) -> None:
+def show_results(results: Mapping[str, Any]) -> None:
     """The same as tables."""
     console = Console(width=120)
-    if speed := told.get("speed"):
+    if speed := results.get("speed"):
         table = Table("request", "server", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio", box=None)
         for shape, servers in speed["latency"].items():
-            for name, one in servers.items():
+            for name, process in servers.items():
                 table.add_row(
-                    shape, name, *(f"{one[key]:g}" for key in ("p50_ms", "p99_ms", "p50_ratio", "p99_ratio"))
+                    shape,
+                    name,
+                    *(f"{process[key]:g}" for key in ("p50_ms", "p99_ms", "p50_ratio", "p99_ratio")),
                 )
         console.print(table)
         for key in ("start_seconds", "first_answer_seconds", "all_loaded_seconds", "resident_mb"):
             console.print(key, speed[key])
-    if load := told.get("load"):
+    if load := results.get("load"):
         table = Table("under load", "", box=None)
         for name, found in load.items():
             table.add_row(name, str(found))
@@ -175,34 +186,38 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--database", default=os.environ.get("SAFEPLAN_TEST_POSTGRES", POSTGRES))
-    chosen = parser.parse_args()
-    if "load" in chosen.only:
-        if chosen.sensors < FEWEST:
-            parser.error(f"under load {FEWEST} sensors are needed, not {chosen.sensors}")
+    arguments = parser.parse_args()
+    if "load" in arguments.only:
+        if arguments.sensors < MIN_SENSORS:
+            parser.error(f"under load {MIN_SENSORS} sensors are needed, not {arguments.sensors}")
         try:
-            psycopg.connect(chosen.database).close()
+            psycopg.connect(arguments.database).close()
         except psycopg.Error as error:
-            parser.error(f"no PostgreSQL to cut off at {chosen.database}; name one with --database. {error}")
+            parser.error(
+                f"no PostgreSQL to cut off at {arguments.database}; name one with --database. {error}"
+            )
     with tempfile.TemporaryDirectory(prefix="safeplan-serving-") as place:
         folder = Path(place)
         os.environ["SAFEPLAN_HOME"] = str(folder / "home")
         for name in ("MLFLOW_TRACKING_URI", "SAFEPLAN_DATABASE_URL"):
             os.environ.pop(name, None)
         workspace = Workspace(folder / "home")
-        begun = time.perf_counter()
-        names, uploads = build(workspace, chosen.sensors, folder / "learned")
+        started = time.perf_counter()
+        names, uploads = build_fleet(workspace, arguments.sensors, folder / "learned")
         register_fleet_model(workspace)
-        told: dict[str, Any] = {
+        results: dict[str, Any] = {
             "sensors": len(names),
             "models": 2 * len(names),
-            "build_seconds": round(time.perf_counter() - begun, 1),
+            "build_seconds": round(time.perf_counter() - started, 1),
         }
-        if "speed" in chosen.only:
-            told["speed"] = measure_speed(workspace, names, folder)
-        if "load" in chosen.only:
-            told["load"] = under_load(workspace, names, uploads, folder, chosen.seconds, chosen.database)
-    chosen.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
-    show(told)
+        if "speed" in arguments.only:
+            results["speed"] = measure_speed(workspace, names, folder)
+        if "load" in arguments.only:
+            results["load"] = measure_under_load(
+                workspace, names, uploads, folder, arguments.seconds, arguments.database
+            )
+    arguments.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
+    show_results(results)
 
 
 if __name__ == "__main__":

@@ -19,26 +19,26 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.serving_fleet import LEARNED, SHAPES, START, Upload, register
-from benchmarks.serving_house import WORKERS, House, furnished
+from benchmarks.serving_fleet import MODEL_SHAPES, START, TRAINING_READINGS, Upload, register
+from benchmarks.serving_installation import WORKERS, LoadTestInstallation, running_installation
 from training.artifacts.model_files import MODEL_FOLDER, digest_folder
 from training.kinds import Kind
 from training.registry.model_registry import CHAMPION, Version
 from training.workspace import Workspace
 
-PROMOTIONS, ROLL_BACKS, BROKEN = 50, 10, 3
-ASKERS = 4
-PAUSE = 0.15  # seconds between an answer and the same asker's next request
-FORECASTS = 5  # sensors forecast in one request; all are scored in each
-LIVE = 10.0  # seconds within which a promotion must be
+PROMOTIONS, ROLL_BACKS, BROKEN_VERSIONS = 50, 10, 3
+CLIENT_THREADS = 4
+CLIENT_PAUSE_SECONDS = 0.15  # seconds between an answer and the same asker's next request
+FORECASTS_PER_REQUEST = 5  # sensors forecast in one request; all are scored in each
+MAX_LIVE_SECONDS = 10.0  # seconds within which a promotion must be
 # As shares of the time of load: 15 of 60 seconds each, apart from each other.
-REGISTRY_AWAY, DATABASE_AWAY = (0.2, 0.45), (0.55, 0.8)
+REGISTRY_OUTAGE, DATABASE_OUTAGE = (0.2, 0.45), (0.55, 0.8)
 
-Key = tuple[str, str]  # sensor and kind
+ModelKey = tuple[str, str]  # sensor and kind
 
 
 @dataclass
-class Noted:
+class ResponseLog:
     """What was answered, taken down while it happens."""
 
     failures: list[str] = field(default_factory=list)
@@ -46,15 +46,17 @@ class Noted:
     milliseconds: list[float] = field(default_factory=list)
     mixed: int = 0
     rows: int = 0
-    said: set[tuple[str, str, str, str]] = field(default_factory=set)  # sensor, kind, time, version
-    seen: dict[Key, list[tuple[float, str]]] = field(default_factory=dict)  # when asked, version
+    answered: set[tuple[str, str, str, str]] = field(default_factory=set)  # sensor, kind, time, version
+    versions_seen: dict[ModelKey, list[tuple[float, str]]] = field(
+        default_factory=dict
+    )  # when asked, version
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, asked_at: float, status: int, content: bytes) -> None:
         """Take one answer down."""
         spent = 1000 * (time.perf_counter() - asked_at)
         rows = json.loads(content)["predictions"] if status == 200 else []
-        versions: dict[Key, set[str]] = {}
+        versions: dict[ModelKey, set[str]] = {}
         with self.lock:
             self.milliseconds.append(spent)
             self.rows += len(rows)
@@ -68,35 +70,35 @@ class Noted:
                 version = row[f"{kind}_version"]
                 versions.setdefault((row["sensor_id"], kind.value), set()).add(version)
                 moment = row["timestamp"].removesuffix("Z")
-                self.said.add((row["sensor_id"], kind.model_type, moment, version))
+                self.answered.add((row["sensor_id"], kind.model_type, moment, version))
             for key, found in versions.items():
                 self.mixed += len(found) > 1
-                self.seen.setdefault(key, []).extend((asked_at, version) for version in found)
+                self.versions_seen.setdefault(key, []).extend((asked_at, version) for version in found)
 
 
 @dataclass(frozen=True)
-class Move:
+class AliasMove:
     """An alias was moved: from then on this version should answer."""
 
-    key: Key
+    key: ModelKey
     version: str
     at: float
 
 
 @dataclass
-class Happenings:
+class EventLog:
     """What was done to the endpoint, and when; all times as of `time.perf_counter`."""
 
-    moves: list[Move] = field(default_factory=list)
+    moves: list[AliasMove] = field(default_factory=list)
     registry_away: list[float] = field(default_factory=list)  # from, until
 
-    def moved(self, version: Version) -> None:
+    def record_champion(self, version: Version) -> None:
         """Note a champion."""
         key = (version.sensor_id, version.kind.value)
-        self.moves.append(Move(key, str(version.number), time.perf_counter()))
+        self.moves.append(AliasMove(key, str(version.number), time.perf_counter()))
 
 
-def under_load(
+def measure_under_load(
     workspace: Workspace,
     names: Sequence[str],
     uploads: Mapping[Kind, list[Upload]],
@@ -105,47 +107,55 @@ def under_load(
     database: str,
 ) -> dict[str, Any]:
     """Ask two workers for `seconds` while it all happens, and as long again as a promotion may take."""
-    coming = [_another(workspace, uploads, name, number) for number, name in enumerate(names[:PROMOTIONS])]
-    spoilt = names[PROMOTIONS : PROMOTIONS + BROKEN]
-    broken = _broken(workspace, uploads[Kind.DETECTOR][0], spoilt, folder)
-    chosen = [*names[:PROMOTIONS], *spoilt]
-    noted, happened, stop, number = Noted(), Happenings(), threading.Event(), count()
-    with furnished(workspace, chosen, folder, database) as house:
-        _warm_up(house, chosen)
-        asking = [
-            threading.Thread(target=_ask, args=(house, chosen, noted, stop, number)) for _ in range(ASKERS)
+    alternatives = [
+        _register_alternative(workspace, uploads, name, number)
+        for number, name in enumerate(names[:PROMOTIONS])
+    ]
+    broken_names = names[PROMOTIONS : PROMOTIONS + BROKEN_VERSIONS]
+    broken = _register_broken(workspace, uploads[Kind.DETECTOR][0], broken_names, folder)
+    sensor_names = [*names[:PROMOTIONS], *broken_names]
+    log, events, stop, number = ResponseLog(), EventLog(), threading.Event(), count()
+    with running_installation(workspace, sensor_names, folder, database) as house:
+        _warm_up(house, sensor_names)
+        clients = [
+            threading.Thread(target=_send_requests, args=(house, sensor_names, log, stop, number))
+            for _ in range(CLIENT_THREADS)
         ]
-        for thread in asking:
+        for thread in clients:
             thread.start()
-        timetable = _timetable(workspace, house, coming, broken, happened, seconds)
-        begun = time.perf_counter()
+        timetable = _timetable(workspace, house, alternatives, broken, events, seconds)
+        started = time.perf_counter()
         for moment, act in sorted(timetable, key=lambda one: one[0]):
-            time.sleep(max(0.0, begun + moment - time.perf_counter()))
+            time.sleep(max(0.0, started + moment - time.perf_counter()))
             act()
-        time.sleep(max(0.0, begun + seconds + LIVE - time.perf_counter()))
+        time.sleep(max(0.0, started + seconds + MAX_LIVE_SECONDS - time.perf_counter()))
         stop.set()
-        for thread in asking:
+        for thread in clients:
             thread.join()
-        told = {
+        results = {
             "workers": WORKERS,
             "seconds": seconds,
-            "refused_versions": sorted(one["model"] for one in house.told("/models")["refused"]),
+            "refused_versions": sorted(one["model"] for one in house.get_json("/models")["refused"]),
             "resident_mb_of_all_workers": round(house.server.resident_bytes() / 2**20),
         }
         house.server.end()
-        left = house.left()
-        told["predictions_left_for_the_next_start"] = len(left)
-        kept = house.kept() | left
-    return told | _judged(noted, happened, broken, kept)
+        left = house.leftover_predictions()
+        results["predictions_left_for_the_next_start"] = len(left)
+        kept = house.stored_predictions() | left
+    return results | _summarise(log, events, broken, kept)
 
 
-def _another(workspace: Workspace, uploads: Mapping[Kind, list[Upload]], name: str, number: int) -> Version:
+def _register_alternative(
+    workspace: Workspace, uploads: Mapping[Kind, list[Upload]], name: str, number: int
+) -> Version:
     """A good version unlike the one that serves: of one sensor's detector, of the next one's forecaster."""
     kind = list(Kind)[number % 2]
-    return register(workspace.registry, name, uploads[kind][(number + 1) % SHAPES])
+    return register(workspace.registry, name, uploads[kind][(number + 1) % MODEL_SHAPES])
 
 
-def _broken(workspace: Workspace, upload: Upload, names: Sequence[str], folder: Path) -> list[Version]:
+def _register_broken(
+    workspace: Workspace, upload: Upload, names: Sequence[str], folder: Path
+) -> list[Version]:
     """Three detectors that must never serve: altered, another sensor's, and cut short before its hash."""
     copy = folder / "cut-short" / "data" / MODEL_FOLDER
     shutil.copytree(upload.candidate.files, copy)
@@ -162,60 +172,60 @@ def _broken(workspace: Workspace, upload: Upload, names: Sequence[str], folder: 
 
 def _timetable(
     workspace: Workspace,
-    house: House,
-    coming: Sequence[Version],
+    house: LoadTestInstallation,
+    alternatives: Sequence[Version],
     broken: Sequence[Version],
-    happened: Happenings,
+    events: EventLog,
     seconds: float,
 ) -> list[tuple[float, Callable[[], None]]]:
     registry = workspace.registry
 
     def promote(version: Version) -> None:
         registry.promote(version)
-        happened.moved(version)
+        events.record_champion(version)
 
     def roll_back(version: Version) -> None:
-        happened.moved(registry.rollback(version.sensor_id, version.kind))
+        events.record_champion(registry.rollback(version.sensor_id, version.kind))
 
     def break_it(version: Version) -> None:
         workspace.mlflow.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
     def leave() -> None:
-        happened.registry_away.append(time.perf_counter())
-        house.registry.cut()
+        events.registry_away.append(time.perf_counter())
+        house.registry.disconnect()
 
     def come_back() -> None:
-        house.registry.join()
-        happened.registry_away.append(time.perf_counter())
+        house.registry.reconnect()
+        events.registry_away.append(time.perf_counter())
 
     step = seconds / PROMOTIONS
     return [
-        *((step * n, lambda v=version: promote(v)) for n, version in enumerate(coming)),
+        *((step * n, lambda v=version: promote(v)) for n, version in enumerate(alternatives)),
         # Each a third of the time after its promotion, the last before the end.
         *(
             (seconds / 3 + 4.5 * step * n / 2, lambda v=version: roll_back(v))
-            for n, version in enumerate(coming[:ROLL_BACKS])
+            for n, version in enumerate(alternatives[:ROLL_BACKS])
         ),
         *((seconds * (0.1 + 0.3 * n), lambda v=version: break_it(v)) for n, version in enumerate(broken)),
-        (seconds * REGISTRY_AWAY[0], leave),
-        (seconds * REGISTRY_AWAY[1], come_back),
-        (seconds * DATABASE_AWAY[0], house.database.cut),
-        (seconds * DATABASE_AWAY[1], house.database.join),
+        (seconds * REGISTRY_OUTAGE[0], leave),
+        (seconds * REGISTRY_OUTAGE[1], come_back),
+        (seconds * DATABASE_OUTAGE[0], house.database.disconnect),
+        (seconds * DATABASE_OUTAGE[1], house.database.reconnect),
     ]
 
 
-def _body(names: Sequence[str], number: int) -> bytes:
+def _request_body(names: Sequence[str], number: int) -> bytes:
     """Two readings of every sensor, and a forecast of some; no two requests ask for the same moments."""
-    newest = START + timedelta(minutes=LEARNED, milliseconds=number)
-    turn = number * FORECASTS % len(names)
-    foreseen = (list(names) * 2)[turn : turn + FORECASTS]
+    newest = START + timedelta(minutes=TRAINING_READINGS, milliseconds=number)
+    turn = number * FORECASTS_PER_REQUEST % len(names)
+    forecast_names = (list(names) * 2)[turn : turn + FORECASTS_PER_REQUEST]
     rows = [
         *(
             (name, newest + timedelta(minutes=minutes), 20.0 + minutes)
             for name in names
             for minutes in (0, 1)
         ),
-        *((name, newest + timedelta(minutes=5), None) for name in foreseen),
+        *((name, newest + timedelta(minutes=5), None) for name in forecast_names),
     ]
     records = [
         {"sensor_id": name, "timestamp": f"{moment.isoformat(timespec='milliseconds')}Z", "value": value}
@@ -224,61 +234,65 @@ def _body(names: Sequence[str], number: int) -> bytes:
     return json.dumps({"dataframe_records": records}).encode()
 
 
-def _warm_up(house: House, names: Sequence[str]) -> None:
+def _warm_up(house: LoadTestInstallation, names: Sequence[str]) -> None:
     """Until every worker has loaded what will be asked about."""
-    while not all(house.told("/ready")["warm"] for _ in range(8 * WORKERS)):
+    while not all(house.get_json("/ready")["warm"] for _ in range(8 * WORKERS)):
         time.sleep(1)
     for number in range(4 * WORKERS):
-        house.request("POST", "/invocations", _body(names, -1 - number))
+        house.request("POST", "/invocations", _request_body(names, -1 - number))
 
 
-def _ask(
-    house: House, names: Sequence[str], noted: Noted, stop: threading.Event, number: "count[int]"
+def _send_requests(
+    house: LoadTestInstallation,
+    names: Sequence[str],
+    log: ResponseLog,
+    stop: threading.Event,
+    number: "count[int]",
 ) -> None:
     while not stop.is_set():
-        body = _body(names, next(number))
+        body = _request_body(names, next(number))
         asked_at = time.perf_counter()
         try:
-            noted.take(asked_at, *house.request("POST", "/invocations", body))
+            log.take(asked_at, *house.request("POST", "/invocations", body))
         except (OSError, HTTPException, ValueError) as error:
-            noted.failures.append(f"{type(error).__name__}: {error}")
-        stop.wait(PAUSE)
+            log.failures.append(f"{type(error).__name__}: {error}")
+        stop.wait(CLIENT_PAUSE_SECONDS)
 
 
-def _judged(
-    noted: Noted, happened: Happenings, broken: Sequence[Version], kept: set[tuple[str, str, str, str]]
+def _summarise(
+    log: ResponseLog, events: EventLog, broken: Sequence[Version], kept: set[tuple[str, str, str, str]]
 ) -> dict[str, Any]:
     live: list[float] = []
     held_up: list[float] = []
     never: list[str] = []
-    away_from, away_until = happened.registry_away
-    for place, move in enumerate(happened.moves):
-        ends = [later.at for later in happened.moves[place + 1 :] if later.key == move.key]
+    away_from, away_until = events.registry_away
+    for place, move in enumerate(events.moves):
+        ends = [later.at for later in events.moves[place + 1 :] if later.key == move.key]
         seen = [
             (asked_at, version)
-            for asked_at, version in noted.seen[move.key]
+            for asked_at, version in log.versions_seen[move.key]
             if move.at < asked_at < min(ends, default=np.inf)
         ]
         others = [asked_at for asked_at, version in seen if version != move.version]
         if not seen or seen[-1][1] != move.version:
             never.append(f"{move.key} {move.version}")
         # What the registry could not say in time counts from when it could again.
-        hidden = move.at < away_until and move.at + LIVE > away_from
+        hidden = move.at < away_until and move.at + MAX_LIVE_SECONDS > away_from
         since = away_until if hidden else move.at
         (held_up if hidden else live).append(max(0.0, max(others, default=0.0) - since))
     forbidden = {(version.sensor_id, version.kind.value): str(version.number) for version in broken}
-    answered = {key: [version for _, version in seen] for key, seen in noted.seen.items()}
-    p50, p99 = np.quantile(noted.milliseconds, [0.5, 0.99]).round(1).tolist()
+    answered = {key: [version for _, version in seen] for key, seen in log.versions_seen.items()}
+    p50, p99 = np.quantile(log.milliseconds, [0.5, 0.99]).round(1).tolist()
     return {
-        "requests": len(noted.milliseconds) + len(noted.failures),
-        "rows": noted.rows,
+        "requests": len(log.milliseconds) + len(log.failures),
+        "rows": log.rows,
         "p50_ms": p50,
         "p99_ms": p99,
-        "failed_requests": len(noted.failures),
-        "failures": noted.failures[:5],
-        "rows_with_error": dict(noted.row_errors.most_common(5)),
-        "mixed_answers": noted.mixed,
-        "moves": len(happened.moves),
+        "failed_requests": len(log.failures),
+        "failures": log.failures[:5],
+        "rows_with_error": dict(log.row_errors.most_common(5)),
+        "mixed_answers": log.mixed,
+        "moves": len(events.moves),
         "never_live": never,
         "live_seconds_max": round(max(live), 1),
         "live_seconds_p50": round(float(np.median(live)), 1),
@@ -287,6 +301,6 @@ def _judged(
         "rows_of_broken_versions": sum(
             answered.get(key, []).count(version) for key, version in forbidden.items()
         ),
-        "predictions_answered": len(noted.said),
-        "predictions_lost": len(noted.said - kept),
+        "predictions_answered": len(log.answered),
+        "predictions_lost": len(log.answered - kept),
     }

@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Process:
+class ServerProcess:
     """One server, until the block ends."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
@@ -41,7 +41,7 @@ class Process:
                 start_new_session=True,
             )
 
-    def __enter__(self) -> "Process":
+    def __enter__(self) -> "ServerProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,22 +73,22 @@ class Process:
 
     def resident_bytes(self) -> int:
         """Memory of the process and of its children."""
-        return sum(_resident(pid) for pid in _tree(self.process.pid))
+        return sum(_resident_bytes(pid) for pid in _process_tree(self.process.pid))
 
 
-def _tree(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in _tree(int(child)))]
+    return [pid, *(one for child in children for one in _process_tree(int(child)))]
 
 
-def _resident(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-class Wire:
+class CuttableConnection:
     """A TCP connection to somewhere that can be cut, and joined again."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -96,32 +96,32 @@ class Wire:
         self.port = free_port()
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self.join()
+        self.reconnect()
 
-    def join(self) -> None:
+    def reconnect(self) -> None:
         """Let connections through."""
         listener = socket.create_server(("127.0.0.1", self.port))
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """End every connection, and take no new ones."""
         assert self._listener is not None
         # A thread that waits in accept keeps the socket open; shutting it down wakes it.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for one in list(self._open):
-            _close(one)
+            _close_socket(one)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = listener.accept()
-                far = socket.create_connection(self.target)
+                client_socket, _ = listener.accept()
+                server_socket = socket.create_connection(self.target)
             except OSError:
                 return
-            self._open |= {near, far}
-            for source, sink in ((near, far), (far, near)):
+            self._open |= {client_socket, server_socket}
+            for source, sink in ((client_socket, server_socket), (server_socket, client_socket)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
@@ -129,11 +129,11 @@ class Wire:
             while data := source.recv(65_536):
                 sink.sendall(data)
         for one in (source, sink):
-            _close(one)
+            _close_socket(one)
             self._open.discard(one)
 
 
-def _close(one: socket.socket) -> None:
+def _close_socket(one: socket.socket) -> None:
     with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()

@@ -14,13 +14,13 @@ import pandas as pd
 
 from serving.models.champions import Champions, ServingDetector, ServingForecaster
 from serving.predictions.store import PredictionStore
-from serving.recent_readings import Tail, tail_of, times_of
+from serving.recent_readings import Tail, to_tail, to_times
 from serving.scoring.forecasts import forecast_frame
-from serving.vectorized.batch_scoring import Case, Unjudged, judge
+from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
-from training.anomaly.calibration import episodes
+from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
-from training.data.readings import GOOD, ReadingStore
+from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
@@ -28,17 +28,19 @@ from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import ForecasterSettings
 from training.pipeline.recording import read_iso
 from training.registry.model_registry import CHAMPION
-from training.settings import load
+from training.settings import load_settings
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.serving")
 
 # The furthest that a detector or a forecaster looks back; both bound themselves to less.
-CONTEXT = 4096
-AT_ONCE = 50_000  # readings scored in one go
-LATE = 200  # readings before the newest score that are looked through for some that came after it
+MAX_CONTEXT_READINGS = 4096
+SCORING_BATCH = 50_000  # readings scored in one go
+LATE_CHECK_READINGS = (
+    200  # readings before the newest score that are looked through for some that came after it
+)
 
-Watcher = Callable[[Outcome], None]
+OutcomeCallback = Callable[[Outcome], None]
 
 
 def detect_fleet(
@@ -46,7 +48,7 @@ def detect_fleet(
     sensors: Sequence[Sensor],
     *,
     since: datetime | None = None,
-    watch: Watcher = lambda _: None,
+    watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
     """Score each sensor's good readings since the last scoring, and keep the scores.
 
@@ -56,7 +58,7 @@ def detect_fleet(
     """
     service = BatchService(workspace)
     scored = service.predictions.last_scored()
-    return _for_each(
+    return _run_for_each(
         sensors,
         Kind.DETECTOR,
         watch,
@@ -69,30 +71,30 @@ def forecast_fleet(
     sensors: Sequence[Sensor],
     *,
     horizon: int | None = None,
-    watch: Watcher = lambda _: None,
+    watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
     """Forecast each sensor from its newest good readings, and keep the forecasts.
 
     A sensor whose forecaster was not worth promoting gets the naive forecast, under that name.
     """
     service = BatchService(workspace)
-    steps = horizon or load(ForecasterSettings).horizon_steps
-    return _for_each(sensors, Kind.FORECASTER, watch, lambda sensor: service.forecast(sensor, steps))
+    steps = horizon or load_settings(ForecasterSettings).horizon_steps
+    return _run_for_each(sensors, Kind.FORECASTER, watch, lambda sensor: service.forecast(sensor, steps))
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class SensorForecast:
     """One sensor's forecast, with what it was made from."""
 
     frame: pd.DataFrame  # the forecasters' columns; a naive forecast has no `trend`
     recent: pd.Series  # the newest readings, by time
-    said_by: str  # the champion's version, or the name of the naive forecast
+    model_version: str  # the champion's version, or the name of the naive forecast
     champion: ServingForecaster | None
 
     @property
     def method(self) -> str:
         """What speaks: Prophet, or a naive forecast by its name."""
-        return self.said_by if self.champion is None else self.champion.model.method
+        return self.model_version if self.champion is None else self.champion.model.method
 
 
 class BatchService:
@@ -111,35 +113,39 @@ class BatchService:
             DataError: it has no good reading.
         """
         champion = self.champions.detector(sensor.id)
-        newest = self._newest(sensor)
+        newest = self._newest_reading(sensor)
         begin = since or scored or read_iso(champion.version.tags["train_end"])
-        stored = self.readings.between(sensor.id, begin, quality=GOOD)
-        fresh = tail_of(stored if since is not None else stored[stored["timestamp"] > begin], whole=False)
-        if not len(fresh.seconds) and scored is None:
-            fresh = newest
-        scores = [] if since is not None else self._late_scores(sensor, champion, scored)
+        stored = self.readings.between(sensor.id, begin, quality=GOOD_QUALITY)
+        new_readings = to_tail(
+            stored if since is not None else stored[stored["timestamp"] > begin], whole=False
+        )
+        if not len(new_readings.seconds) and scored is None:
+            new_readings = newest
+        scores = [] if since is not None else self._score_late_readings(sensor, champion, scored)
         scores += [
-            score_stretch(self.readings, sensor.id, champion.model, fresh.part(first, first + AT_ONCE))
-            for first in range(0, len(fresh.seconds), AT_ONCE)
+            score_readings(
+                self.readings, sensor.id, champion.model, new_readings.part(first, first + SCORING_BATCH)
+            )
+            for first in range(0, len(new_readings.seconds), SCORING_BATCH)
         ]
         if not scores:
             return self._outcome(sensor, Kind.DETECTOR, "nothing new", champion.version.number)
-        found = pd.concat(scores, ignore_index=True)
-        found["threshold"] = champion.model.threshold
-        found["model_version"] = str(champion.version.number)
-        self.predictions.save_scores(found, made_at=_now())
-        last = found.iloc[-1]
+        scored_frame = pd.concat(scores, ignore_index=True)
+        scored_frame["threshold"] = champion.model.threshold
+        scored_frame["model_version"] = str(champion.version.number)
+        self.predictions.save_scores(scored_frame, made_at=_now())
+        last = scored_frame.iloc[-1]
         return self._outcome(
             sensor,
             Kind.DETECTOR,
             "scored",
             champion.version.number,
             metrics={
-                "readings": len(found),
-                "anomalies": int(found["is_anomaly"].sum()),
-                "episodes": episodes(found["is_anomaly"].to_numpy(bool)),
+                "readings": len(scored_frame),
+                "anomalies": int(scored_frame["is_anomaly"].sum()),
+                "episodes": count_episodes(scored_frame["is_anomaly"].to_numpy(bool)),
                 "score": float(last["anomaly_score"]),
-                "max_score": float(found["anomaly_score"].max()),
+                "max_score": float(scored_frame["anomaly_score"].max()),
                 "threshold": champion.model.threshold,
             },
             detail={
@@ -153,21 +159,23 @@ class BatchService:
             },
         )
 
-    def foresee(self, sensor: Sensor, steps: int) -> "Foreseen":
+    def compute_forecast(self, sensor: Sensor, steps: int) -> "SensorForecast":
         """What comes after one sensor's newest reading; nothing is kept.
 
         Raises:
             DataError: it has no good reading.
         """
-        recent = tail_of(self.readings.latest(sensor.id, CONTEXT, quality=GOOD), whole=False)
+        recent = to_tail(
+            self.readings.latest(sensor.id, MAX_CONTEXT_READINGS, quality=GOOD_QUALITY), whole=False
+        )
         if not len(recent.seconds):
             raise DataError(f"{sensor.id} has no good reading to forecast from. Run: safeplan load FILE")
         try:
             champion = self.champions.forecaster(sensor.id)
         except NoChampion:
             champion = None
-        frame, said_by = forecast_frame(champion, recent, steps, sensor=sensor)
-        return Foreseen(frame.iloc[:steps], recent.series, said_by, champion)
+        frame, model_version = forecast_frame(champion, recent, steps, sensor=sensor)
+        return SensorForecast(frame.iloc[:steps], recent.series, model_version, champion)
 
     def forecast(self, sensor: Sensor, steps: int) -> Outcome:
         """Forecast one sensor from its newest reading, and keep the forecast.
@@ -175,13 +183,13 @@ class BatchService:
         Raises:
             DataError: it has no good reading.
         """
-        found = self.foresee(sensor, steps)
-        frame = found.frame.assign(
-            sensor_id=sensor.id, origin=found.recent.index[-1], model_version=found.said_by
+        prediction = self.compute_forecast(sensor, steps)
+        frame = prediction.frame.assign(
+            sensor_id=sensor.id, origin=prediction.recent.index[-1], model_version=prediction.model_version
         )
         self.predictions.save_forecasts(frame, made_at=_now())
         first, last = frame.iloc[0], frame.iloc[-1]
-        version = None if found.champion is None else found.champion.version.number
+        version = None if prediction.champion is None else prediction.champion.version.number
         return self._outcome(
             sensor,
             Kind.FORECASTER,
@@ -193,32 +201,32 @@ class BatchService:
                 "lower": float(last["lower_bound"]),
                 "upper": float(last["upper_bound"]),
             },
-            detail={"method": found.method, "from": first["timestamps"], "to": last["timestamps"]},
+            detail={"method": prediction.method, "from": first["timestamps"], "to": last["timestamps"]},
         )
 
-    def _late_scores(
+    def _score_late_readings(
         self, sensor: Sensor, champion: ServingDetector, scored: datetime | None
     ) -> list[pd.DataFrame]:
         """Scores of the readings before the newest score that have none, in one frame or none."""
         if scored is None:
             return []
-        before = self.readings.latest(sensor.id, LATE, end=scored, quality=GOOD)
+        before = self.readings.latest(sensor.id, LATE_CHECK_READINGS, end=scored, quality=GOOD_QUALITY)
         if before.empty:
             return []
-        learned = read_iso(champion.version.tags["train_end"])
-        late = self.predictions.without_score(sensor.id, before["timestamp"], learned=learned)
+        train_end = read_iso(champion.version.tags["train_end"])
+        late = self.predictions.without_score(sensor.id, before["timestamp"], trained_until=train_end)
         if late.empty:
             return []
         # All from the first of them on, for each is scored in the light of those before it.
-        stretch = tail_of(before[before["timestamp"] >= late.iloc[0]], whole=False)
-        found = score_stretch(self.readings, sensor.id, champion.model, stretch)
-        return [found[found["timestamp"].isin(late)]]
+        readings = to_tail(before[before["timestamp"] >= late.iloc[0]], whole=False)
+        scored_frame = score_readings(self.readings, sensor.id, champion.model, readings)
+        return [scored_frame[scored_frame["timestamp"].isin(late)]]
 
-    def _newest(self, sensor: Sensor) -> Tail:
-        newest = self.readings.latest(sensor.id, 1, quality=GOOD)
+    def _newest_reading(self, sensor: Sensor) -> Tail:
+        newest = self.readings.latest(sensor.id, 1, quality=GOOD_QUALITY)
         if not len(newest):
             raise DataError(f"{sensor.id} has no good reading to score. Run: safeplan load FILE")
-        return tail_of(newest, whole=False)
+        return to_tail(newest, whole=False)
 
     def _outcome(
         self,
@@ -241,36 +249,38 @@ class BatchService:
         )
 
 
-def score_stretch(
-    readings: ReadingStore, sensor_id: str, model: PackedDetector | AnomalyDetector, asked: Tail
+def score_readings(
+    readings: ReadingStore, sensor_id: str, model: PackedDetector | AnomalyDetector, scored: Tail
 ) -> pd.DataFrame:
     """One sensor's readings scored by one model in the light of what is stored before them; nothing is kept.
 
     Raises:
         DataError: they cannot be scored.
     """
-    times = times_of(asked.seconds)
-    before = readings.latest(sensor_id, CONTEXT, end=times[0].to_pydatetime(), quality=GOOD)
-    [found] = judge([Case(model, asked, tail_of(before, whole=False))])
-    if isinstance(found, Unjudged):
-        raise DataError(f"{sensor_id}: {found.why}")
+    times = to_times(scored.seconds)
+    before = readings.latest(
+        sensor_id, MAX_CONTEXT_READINGS, end=times[0].to_pydatetime(), quality=GOOD_QUALITY
+    )
+    [result] = score_cases([ScoringCase(model, scored, to_tail(before, whole=False))])
+    if isinstance(result, ScoringFailure):
+        raise DataError(f"{sensor_id}: {result.reason}")
     return pd.DataFrame(
         {
             "sensor_id": sensor_id,
             "timestamp": times,
-            "value": asked.values,
-            "anomaly_score": found.scores,
-            "is_anomaly": found.anomalous,
-            "severity": found.severities,
-            "reason": found.reasons,
-            "historical_average": found.averages,
-            "historical_std": found.deviations,
+            "value": scored.values,
+            "anomaly_score": result.scores,
+            "is_anomaly": result.anomalous,
+            "severity": result.severities,
+            "reason": result.reasons,
+            "historical_average": result.averages,
+            "historical_std": result.deviations,
         }
     )
 
 
-def _for_each(
-    sensors: Sequence[Sensor], kind: Kind, watch: Watcher, work: Callable[[Sensor], Outcome]
+def _run_for_each(
+    sensors: Sequence[Sensor], kind: Kind, watch: OutcomeCallback, work: Callable[[Sensor], Outcome]
 ) -> list[Outcome]:
     outcomes = []
     for sensor in sensors:
@@ -281,8 +291,8 @@ def _for_each(
         # One sensor's trouble must not cost the others theirs; it is named in the outcome and traced here.
         except Exception as error:
             log.exception("%s of %s failed", kind, sensor.id)
-            words = f"{type(error).__name__}: {error}"
-            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=words)
+            message = f"{type(error).__name__}: {error}"
+            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=message)
         outcomes.append(outcome)
         watch(outcome)
     return outcomes

@@ -73,11 +73,11 @@ class BadRequest(DataError):
 
 
 @dataclass(frozen=True)
-class Ask:
+class PredictionRequest:
     """A request as it was posted: one entry a row in each column, None where a row does not say."""
 
     sensor_ids: Sequence[Any]
-    stamps: Sequence[Any]
+    timestamps: Sequence[Any]
     values: Sequence[Any]
     horizon: int = 0
 
@@ -86,7 +86,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictionResponse:
     """One list a column, one entry a row asked for, then one a step ahead; and what was out of reach."""
 
     columns: dict[str, list[Any]]
@@ -100,68 +100,73 @@ class Answer:
         return [dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
 
 
-def ask_of_frame(frame: pd.DataFrame, params: dict[str, Any] | None, limits: Limits) -> Ask:
+def request_from_frame(
+    frame: pd.DataFrame, params: dict[str, Any] | None, limits: Limits
+) -> PredictionRequest:
     """A request as MLflow's own scoring server hands it over.
 
     Raises:
         BadRequest: it asks for too much, or for what does not exist.
     """
     columns = {
-        name: [None if missing(entry) else entry for entry in frame[name].tolist()]
+        name: [None if is_missing(entry) else entry for entry in frame[name].tolist()]
         if name in frame
         else [None] * len(frame)
         for name in COLUMNS_IN
     }
     horizon = (params or {}).get("horizon", PARAMS["horizon"])
-    ask = Ask(columns["sensor_id"], columns["timestamp"], columns["value"], horizon_of(horizon, limits))
-    check_size(ask, limits)
-    return ask
+    request = PredictionRequest(
+        columns["sensor_id"], columns["timestamp"], columns["value"], validate_horizon(horizon, limits)
+    )
+    check_size(request, limits)
+    return request
 
 
-def missing(entry: Any) -> bool:
+def is_missing(entry: Any) -> bool:
     """Whether a frame says nothing here: pandas writes that as None, NaN, NaT or NA."""
     return entry is None or entry is pd.NA or bool(entry != entry)  # noqa: PLR0124
 
 
-def horizon_of(given: Any, limits: Limits) -> int:
+def validate_horizon(value: Any, limits: Limits) -> int:
     """The number of steps ahead that a request asks for.
 
     Raises:
         BadRequest: it is no whole number, negative or above the limit.
     """
-    if isinstance(given, float) and given.is_integer():
-        given = int(given)  # to JSON, 24.0 is a whole number
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise BadRequest(f"params.horizon is {shown(given)}; it is a whole number of steps, such as 24.")
-    if given < 0:
-        raise BadRequest(f"params.horizon is {given}; the fewest steps ahead are 0.")
-    if given > limits.horizon:
-        raise BadRequest(f"params.horizon is {given}; the furthest is {limits.horizon} steps ahead.")
-    return given
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON, 24.0 is a whole number
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadRequest(f"params.horizon is {abbreviate(value)}; it is a whole number of steps, such as 24.")
+    if value < 0:
+        raise BadRequest(f"params.horizon is {value}; the fewest steps ahead are 0.")
+    if value > limits.horizon:
+        raise BadRequest(f"params.horizon is {value}; the furthest is {limits.horizon} steps ahead.")
+    return value
 
 
-def check_size(ask: Ask, limits: Limits) -> None:
+def check_size(request: PredictionRequest, limits: Limits) -> None:
     """Refuse what would take too long or too much.
 
     Raises:
         BadRequest: more rows, or more rows of answer, than one request may have.
     """
-    if len(ask) > limits.rows:
+    if len(request) > limits.rows:
         raise BadRequest(
-            f"The request has {len(ask):,} rows; at most {limits.rows:,} are answered at once. Split it.", 413
+            f"The request has {len(request):,} rows; at most {limits.rows:,} are answered at once. Split it.",
+            413,
         )
-    if ask.horizon:
-        sensors = len({sensor_id for sensor_id in ask.sensor_ids if isinstance(sensor_id, str)})
-        rows = len(ask) + sensors * ask.horizon
+    if request.horizon:
+        sensors = len({sensor_id for sensor_id in request.sensor_ids if isinstance(sensor_id, str)})
+        rows = len(request) + sensors * request.horizon
         if rows > limits.answer_rows:
             raise BadRequest(
-                f"The answer would have {rows:,} rows ({ask.horizon} steps ahead of {sensors} sensors); "
+                f"The answer would have {rows:,} rows ({request.horizon} steps ahead of {sensors} sensors); "
                 f"at most {limits.answer_rows:,} are given at once. Split the request.",
                 413,
             )
 
 
-def shown(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     """Something posted, short enough for a sentence.
 
     >>> shown("x" * 99)

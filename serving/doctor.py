@@ -20,12 +20,12 @@ from training.pipeline.recording import PENDING
 from training.registry.model_registry import CHAMPION
 from training.storage.database import leases, reading, writing
 from training.storage.leases import Owner
-from training.storage.schema import CURRENT
-from training.storage.schema import version as schema_version
+from training.storage.schema import CURRENT_REVISION
+from training.storage.schema import schema_revision as schema_version
 from training.workspace import Workspace
 
-LEAST_FREE = 2 * 2**30  # bytes; a retraining of 100 sensors writes 0.1 GB
-KNOWN_TO_WORK = {
+MIN_FREE_BYTES = 2 * 2**30  # bytes; a retraining of 100 sensors writes 0.1 GB
+TESTED_VERSIONS = {
     "mlflow": "3.17",
     "scikit-learn": "1.9",
     "prophet": "1.5",
@@ -37,104 +37,108 @@ KNOWN_TO_WORK = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthCheck:
     """One thing that was looked at."""
 
     what: str
-    bad: bool
+    is_problem: bool
     found: str
-    todo: str = ""
+    action: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "what": self.what,
-            "state": "BAD" if self.bad else "look" if self.todo else "ok",
+            "state": "BAD" if self.is_problem else "look" if self.action else "ok",
             "found": self.found,
-            "what to do": self.todo,
+            "what to do": self.action,
         }
 
 
-def examine(workspace: Workspace) -> list[Finding]:
+def run_checks(workspace: Workspace) -> list[HealthCheck]:
     """Look at the home folder, the packages, the database, the registry and every champion."""
     return [
-        *_disk(workspace),
-        *_packages(),
-        *guarded("database", lambda: list(_database(workspace))),
-        *guarded("registry", lambda: list(_registry(workspace))),
+        *_check_disk(workspace),
+        *_check_packages(),
+        *run_guarded("database", lambda: list(_check_database(workspace))),
+        *run_guarded("registry", lambda: list(_check_registry(workspace))),
     ]
 
 
-def _disk(workspace: Workspace) -> Iterator[Finding]:
-    there = next(place for place in (workspace.home, *workspace.home.parents) if place.exists())
-    free = shutil.disk_usage(there).free
-    yield Finding(
+def _check_disk(workspace: Workspace) -> Iterator[HealthCheck]:
+    existing_folder = next(place for place in (workspace.home, *workspace.home.parents) if place.exists())
+    free = shutil.disk_usage(existing_folder).free
+    yield HealthCheck(
         "disk",
-        free < LEAST_FREE,
+        free < MIN_FREE_BYTES,
         f"{free / 2**30:.1f} GB free under {workspace.home}",
-        "Free some space, or move SAFEPLAN_HOME." if free < LEAST_FREE else "",
+        "Free some space, or move SAFEPLAN_HOME." if free < MIN_FREE_BYTES else "",
     )
 
 
-def _packages() -> Iterator[Finding]:
-    installed = {package: _version(package) for package in KNOWN_TO_WORK}
-    wrong = {
-        package: found for package, found in installed.items() if not found.startswith(KNOWN_TO_WORK[package])
+def _check_packages() -> Iterator[HealthCheck]:
+    installed = {package: _installed_version(package) for package in TESTED_VERSIONS}
+    untested = {
+        package: found
+        for package, found in installed.items()
+        if not found.startswith(TESTED_VERSIONS[package])
     }
-    yield Finding(
+    yield HealthCheck(
         "packages",
-        bool(wrong),
-        ", ".join(f"{package} {found}" for package, found in (wrong or installed).items()),
-        "Install from requirements.lock: make .venv/.ready" if wrong else "",
+        bool(untested),
+        ", ".join(f"{package} {found}" for package, found in (untested or installed).items()),
+        "Install from requirements.lock: make .venv/.ready" if untested else "",
     )
 
 
-def _version(package: str) -> str:
+def _installed_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
         return "is not installed"
 
 
-def _database(workspace: Workspace) -> Iterator[Finding]:
+def _check_database(workspace: Workspace) -> Iterator[HealthCheck]:
     engine = workspace.engine
     with reading(engine) as connection:
         schema = schema_version(connection)
         held = connection.execute(select(leases.c.name, leases.c.owner)).all()
         now = connection.execute(select(func.current_timestamp())).scalar()
-    place = engine.url.render_as_string(hide_password=True)
-    yield Finding("database", schema != CURRENT, f"{place}, schema {schema}, its clock says {now}")
+    address = engine.url.render_as_string(hide_password=True)
+    yield HealthCheck(
+        "database", schema != CURRENT_REVISION, f"{address}, schema {schema}, its clock says {now}"
+    )
     spans = workspace.readings.last_times()
-    yield Finding(
+    yield HealthCheck(
         "readings",
         spans.empty,
         f"{len(spans)} sensors with readings" + ("" if spans.empty else f", the newest {spans.max()}"),
         "Load some: safeplan load FILE" if spans.empty else "",
     )
-    yield from guarded("writing to the database", lambda: _written(workspace))
-    left = [name for name, owner in held if Owner.parse(owner).is_gone()]
-    if left:
-        yield Finding(
+    yield from run_guarded("writing to the database", lambda: _check_writable(workspace))
+    abandoned = [name for name, owner in held if Owner.parse(owner).is_gone()]
+    if abandoned:
+        yield HealthCheck(
             "cut-off work",
             True,
-            f"{len(left)} pieces of work were cut off: {', '.join(left[:5])}",
+            f"{len(abandoned)} pieces of work were cut off: {', '.join(abandoned[:5])}",
             "Run the same safeplan train again; it goes on where it stopped.",
         )
 
 
-def _written(workspace: Workspace) -> list[Finding]:
+def _check_writable(workspace: Workspace) -> list[HealthCheck]:
     """Take the lock to write, and write nothing: a database that is read-only or locked refuses even that."""
     with writing(workspace.engine) as connection:
         connection.execute(delete(leases).where(false()))
     return []
 
 
-def _registry(workspace: Workspace) -> Iterator[Finding]:
+def _check_registry(workspace: Workspace) -> Iterator[HealthCheck]:
     champions = Champions(workspace.registry, workspace.model_cache)
     listings = workspace.registry.listings()
     uri = without_passwords(workspace.mlflow.tracking_uri)
     serving = [key for key, listing in listings.items() if CHAMPION in listing.aliases]
-    yield Finding(
+    yield HealthCheck(
         "registry",
         False,
         f"{uri}: {len(listings)} models, {len(serving)} with a champion",
@@ -147,16 +151,16 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
         if version.tags.get("validation_status") == PENDING
     ]
     if pending:
-        yield Finding(
+        yield HealthCheck(
             "half-registered versions",
             True,
             ", ".join(pending[:5]),
             "Run the same safeplan train again; it finishes them.",
         )
-    known = {*workspace.fleet, *workspace.readings.last_times().index}
-    orphans = sorted({sensor_id for sensor_id, _ in serving} - known)
+    known_ids = {*workspace.fleet, *workspace.readings.last_times().index}
+    orphans = sorted({sensor_id for sensor_id, _ in serving} - known_ids)
     if orphans:
-        yield Finding(
+        yield HealthCheck(
             "champions without a sensor",
             True,
             f"{len(orphans)} sensors are unknown here: {', '.join(orphans[:5])}",
@@ -164,17 +168,19 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
         )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
-        yield from guarded(f"{kind} of {sensor_id}", partial(_loads, load, sensor_id))
+        yield from run_guarded(f"{kind} of {sensor_id}", partial(_check_loads, load, sensor_id))
 
 
-def _loads(load: Any, sensor_id: str) -> list[Finding]:
+def _check_loads(load: Any, sensor_id: str) -> list[HealthCheck]:
     load(sensor_id)
     return []
 
 
-def guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+def run_guarded(what: str, look: Callable[[], list[HealthCheck]]) -> list[HealthCheck]:
     """What a look finds; where it cannot be taken, that is the finding."""
     try:
         return look()
     except SafePlanError as error:
-        return [Finding(what, True, str(error), "See the sentence; run safeplan doctor again afterwards.")]
+        return [
+            HealthCheck(what, True, str(error), "See the sentence; run safeplan doctor again afterwards.")
+        ]

@@ -14,8 +14,8 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
-from serving.contract import BadRequest, ask_of_frame
-from serving.http.mlflow_adapter import open_door
+from serving.contract import BadRequest, request_from_frame
+from serving.http.mlflow_adapter import install_adapter
 from serving.scoring.fleet_service import FleetService
 from training.workspace import Workspace
 
@@ -28,7 +28,7 @@ class FleetModel(PythonModel):
     def load_context(self, context: Any) -> None:  # noqa: ARG002
         """Open the service once, when the server starts."""
         self.service = FleetService(Workspace.here())
-        open_door(self, self.service)
+        install_adapter(self, self.service)
         self.service.start()
 
     def predict(
@@ -40,10 +40,10 @@ class FleetModel(PythonModel):
         """One object a row."""
         assert self.service is not None
         try:
-            ask = ask_of_frame(model_input, params, self.service.limits)
+            request = request_from_frame(model_input, params, self.service.limits)
         except BadRequest as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
-        return self.service.scorer.answer(ask).records()
+        return self.service.scorer.answer(request).records()
 
 
 set_model(FleetModel())

@@ -21,10 +21,10 @@ from serving import contract
 from training.registry.model_registry import CHAMPION, Version, registry_errors
 from training.workspace import Workspace
 
-NAME = "safeplan-fleet"
+FLEET_MODEL_NAME = "safeplan-fleet"
 ROOT = Path(__file__).parent.parent
-FLOORS = ("training", "serving")
-REQUIRED = (
+CODE_PACKAGES = ("training", "serving")
+REQUIRED_PACKAGES = (
     *("alembic", "mlflow", "numpy", "pandas", "psycopg", "psycopg-binary", "pyarrow", "pydantic", "pyyaml"),
     *("rich", "scikit-learn", "scipy", "skops", "sqlalchemy", "tzdata"),
 )
@@ -37,22 +37,26 @@ def register_fleet_model(workspace: Workspace) -> Version | None:
         RegistryError: the registry refused, or is away.
     """
     digest = code_digest()
-    current = workspace.registry.find_alias(NAME, CHAMPION)
+    current = workspace.registry.find_alias(FLEET_MODEL_NAME, CHAMPION)
     if current is not None and current.tags.get("code_digest") == digest:
         return None
     tracker, client = workspace.tracker, workspace.mlflow
-    run_id = tracker.start(NAME, NAME, {"code_digest": digest})
-    with registry_errors(f"cannot register {NAME}"):
-        if not client.search_registered_models(f"name = '{NAME}'"):
+    run_id = tracker.start(FLEET_MODEL_NAME, FLEET_MODEL_NAME, {"code_digest": digest})
+    with registry_errors(f"cannot register {FLEET_MODEL_NAME}"):
+        if not client.search_registered_models(f"name = '{FLEET_MODEL_NAME}'"):
             client.create_registered_model(
-                NAME,
-                description=f"All sensors behind one model: mlflow models serve -m models:/{NAME}@{CHAMPION}",
+                FLEET_MODEL_NAME,
+                description=f"All sensors behind one model: mlflow models serve -m models:/{FLEET_MODEL_NAME}@{CHAMPION}",
             )
-        logged = _log(workspace, run_id)
+        logged = _log_model(workspace, run_id)
         created = client.create_model_version(
-            NAME, logged.model_uri, run_id=run_id, model_id=logged.model_id, tags={"code_digest": digest}
+            FLEET_MODEL_NAME,
+            logged.model_uri,
+            run_id=run_id,
+            model_id=logged.model_id,
+            tags={"code_digest": digest},
         )
-        version = workspace.registry.version(NAME, int(created.version))
+        version = workspace.registry.version(FLEET_MODEL_NAME, int(created.version))
     workspace.registry.promote(version)
     tracker.finish(run_id)
     return version
@@ -61,7 +65,7 @@ def register_fleet_model(workspace: Workspace) -> Version | None:
 def code_digest() -> str:
     """Equal for equal code of the floors that serve, with equal libraries below it."""
     total = hashlib.sha256()
-    for path in sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")):
+    for path in sorted(path for floor in CODE_PACKAGES for path in (ROOT / floor).rglob("*.py")):
         total.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     total.update("".join(requirements()).encode())
     return total.hexdigest()[:16]
@@ -69,13 +73,13 @@ def code_digest() -> str:
 
 def requirements() -> list[str]:
     """What the fleet needs where it runs, pinned to what is running now."""
-    return [f"{package}=={installed(package)}" for package in REQUIRED]
+    return [f"{package}=={installed(package)}" for package in REQUIRED_PACKAGES]
 
 
-def _log(workspace: Workspace, run_id: str) -> ModelInfo:
+def _log_model(workspace: Workspace, run_id: str) -> ModelInfo:
     experiment = workspace.mlflow.get_run(run_id).info.experiment_id
-    model = workspace.mlflow.create_logged_model(experiment, name=NAME, source_run_id=run_id)
-    with _only_our_code(workspace), warnings.catch_warnings():
+    model = workspace.mlflow.create_logged_model(experiment, name=FLEET_MODEL_NAME, source_run_id=run_id)
+    with _isolated_code_folder(workspace), warnings.catch_warnings():
         # MLflow would put an example to a whole service; the signature is ours, not inferred from one.
         warnings.filterwarnings("ignore", message=".*input example was not provided")
         logged: ModelInfo = Model.log(
@@ -92,23 +96,23 @@ def _log(workspace: Workspace, run_id: str) -> ModelInfo:
 
 
 @contextlib.contextmanager
-def _only_our_code(workspace: Workspace) -> Iterator[None]:
+def _isolated_code_folder(workspace: Workspace) -> Iterator[None]:
     """A working folder that holds our floors and nothing else: MLflow copies what is imported from there.
 
     From an installed package's folder it would copy every library beside it. MLflow loads the model once, in
     a process of its own, to see what it imports; that process must find this workspace.
     """
     with tempfile.TemporaryDirectory(prefix="safeplan-code-") as folder:
-        for floor in FLOORS:
+        for floor in CODE_PACKAGES:
             (Path(folder) / floor).symlink_to(ROOT / floor, target_is_directory=True)
-        before = {name: os.environ.get(name) for name in ("SAFEPLAN_HOME", "MLFLOW_TRACKING_URI")}
+        saved_environment = {name: os.environ.get(name) for name in ("SAFEPLAN_HOME", "MLFLOW_TRACKING_URI")}
         os.environ["SAFEPLAN_HOME"] = str(workspace.home)
         os.environ["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
         try:
             with contextlib.chdir(folder):
                 yield
         finally:
-            for name, value in before.items():
+            for name, value in saved_environment.items():
                 if value is None:
                     del os.environ[name]
                 else:

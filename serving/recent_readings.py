@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine, TableValuedAlias, cast, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import PoolProxiedConnection
 
-from training.data.readings import GOOD, ReadingStore
+from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.errors import DataError
 from training.settings import Settings
 from training.storage.database import reading, sensor_readings
@@ -35,10 +35,14 @@ log = logging.getLogger("safeplan.serving")
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
-INTEREST = 600.0  # seconds for which a sensor's readings are renewed after it was last asked for
-BREATH = 0.005  # seconds between two sensors read anew: requests go first
-MOST_BETWEEN = 100_000  # stored readings looked at between the first and the last one posted of a sensor
-TOGETHER = timedelta(days=1)  # sensors whose readings end that near each other are read on by one query
+INTEREST_SECONDS = 600.0  # seconds for which a sensor's readings are renewed after it was last asked for
+RELOAD_PAUSE_SECONDS = 0.005  # seconds between two sensors read anew: requests go first
+MAX_READINGS_BETWEEN = (
+    100_000  # stored readings looked at between the first and the last one posted of a sensor
+)
+MAX_BATCH_SPREAD = timedelta(
+    days=1
+)  # sensors whose readings end that near each other are read on by one query
 
 
 class RecentSettings(Settings, file="serving", section="readings"):
@@ -78,10 +82,10 @@ class Tail(NamedTuple):
             return Tail(
                 np.concatenate([self.seconds, seconds]), np.concatenate([self.values, values]), self.whole
             )
-        kept = ~np.isin(self.seconds, seconds)
-        together = np.concatenate([self.seconds[kept], seconds])
-        order = np.argsort(together, kind="stable")
-        return Tail(together[order], np.concatenate([self.values[kept], values])[order], self.whole)
+        unreplaced = ~np.isin(self.seconds, seconds)
+        combined = np.concatenate([self.seconds[unreplaced], seconds])
+        order = np.argsort(combined, kind="stable")
+        return Tail(combined[order], np.concatenate([self.values[unreplaced], values])[order], self.whole)
 
     def newest(self, readings: int) -> "Tail":
         """At most so many of the newest."""
@@ -92,14 +96,14 @@ class Tail(NamedTuple):
     @property
     def series(self) -> pd.Series:
         """Values by time."""
-        return pd.Series(self.values, index=times_of(self.seconds))
+        return pd.Series(self.values, index=to_times(self.seconds))
 
 
-NOTHING = Tail(np.empty(0), np.empty(0))
+EMPTY_TAIL = Tail(np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True)
-class Recall:
+class TailLookup:
     """What is known of some sensors' pasts, and whether the store could be asked."""
 
     tails: Mapping[str, Tail]
@@ -107,7 +111,7 @@ class Recall:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedTail:
     """A tail in memory: the newest time of any quality in the store, and when it was read."""
 
     tail: Tail
@@ -121,41 +125,41 @@ class RecentReadings:
     def __init__(self, store: Callable[[], ReadingStore], settings: RecentSettings | None = None) -> None:
         self.open_store = store  # asked only from our own threads: a database may be away from the start
         self.settings = settings or RecentSettings()
-        self.away: str | None = None  # why the store cannot be reached
-        self._kept: dict[str, Kept] = {}
-        self._asked: dict[str, float] = {}  # when, of those asked for lately
+        self.unreachable_reason: str | None = None  # why the store cannot be reached
+        self._cache: dict[str, CachedTail] = {}
+        self._requested_at: dict[str, float] = {}  # when, of those asked for lately
         self._lock = threading.Lock()
-        self._askers = ThreadPoolExecutor(4, thread_name_prefix="readings")
-        self._hanging: Future[Any] | None = None
-        self._writings = Writings()
-        self._fresh: set[str] = set()  # sensors renewed since the database was last written to
-        self._fresh_at: int | None = None  # the count of writings that is true of
+        self._executor = ThreadPoolExecutor(4, thread_name_prefix="readings")
+        self._hanging_query: Future[Any] | None = None
+        self._write_counter = WriteCounter()
+        self._fresh_sensors: set[str] = set()  # sensors renewed since the database was last written to
+        self._fresh_write_count: int | None = None  # the count of writings that is true of
         self._away_until = 0.0
         self._progress = 0.0
 
-    def recall(self, sensor_ids: Sequence[str]) -> Recall:
+    def get_tails(self, sensor_ids: Sequence[str]) -> TailLookup:
         """The tails of these sensors, renewed where the store has newer readings and can be reached."""
-        reached = self._ask(self._renew, sensor_ids) is not None
+        reached = self._query(self._refresh, sensor_ids) is not None
         with self._lock:
-            self._asked.update(dict.fromkeys(sensor_ids, time.monotonic()))
-        kept = self._kept
-        return Recall({name: kept[name].tail for name in sensor_ids if name in kept}, reached)
+            self._requested_at.update(dict.fromkeys(sensor_ids, time.monotonic()))
+        cache = self._cache
+        return TailLookup({name: cache[name].tail for name in sensor_ids if name in cache}, reached)
 
-    def further_back(self, sensor_id: str, start: float, end: float) -> Tail | None:
+    def read_older(self, sensor_id: str, start: float, end: float) -> Tail | None:
         """Readings older than those in memory: those until `end` with the context before `start`.
 
         Raises:
             DataError: there are too many to be looked at for one request.
         """
-        tail = self._ask(self._read_back, sensor_id, start, end)
-        if tail is not None and len(tail.seconds) > self.settings.context + MOST_BETWEEN:
+        tail = self._query(self._read_older, sensor_id, start, end)
+        if tail is not None and len(tail.seconds) > self.settings.context + MAX_READINGS_BETWEEN:
             raise DataError(
-                f"between the readings posted more than {MOST_BETWEEN:,} are stored. "
+                f"between the readings posted more than {MAX_READINGS_BETWEEN:,} are stored. "
                 "Post them in shorter stretches of time."
             )
         return tail
 
-    def read_again(self) -> None:
+    def reread_stale(self) -> None:
         """Read anew what was read some time ago and is still asked for, sensor by sensor.
 
         Raises:
@@ -163,126 +167,130 @@ class RecentReadings:
         """
         now = time.monotonic()
         with self._lock:
-            self._asked = {name: at for name, at in self._asked.items() if now - at < INTEREST}
-            kept = {name: self._kept[name] for name in self._asked if name in self._kept}
-        old = [name for name, one in kept.items() if now - one.read_at > self.settings.again_after]
-        if not old or now < self._away_until:
+            self._requested_at = {
+                name: at for name, at in self._requested_at.items() if now - at < INTEREST_SECONDS
+            }
+            cached = {name: self._cache[name] for name in self._requested_at if name in self._cache}
+        stale = [name for name, one in cached.items() if now - one.read_at > self.settings.again_after]
+        if not stale or now < self._away_until:
             return
         store = self.open_store()
-        for name in old:
+        for name in stale:
             newest = newest_times(store.engine, [name])
-            self._read_anew(store, name, newest.get(name), time.monotonic())
-            time.sleep(BREATH)
+            self._reload(store, name, newest.get(name), time.monotonic())
+            time.sleep(RELOAD_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Stop asking."""
-        self._askers.shutdown(wait=False, cancel_futures=True)
-        self._writings.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._write_counter.close()
 
-    def _ask(self, question: Callable[..., T], *about: Any) -> T | None:
+    def _query(self, query: Callable[..., T], *arguments: Any) -> T | None:
         """The store's answer, or None where it is away; a request never waits long to learn that."""
-        hangs = self._hanging is not None and not self._hanging.done()
+        hangs = self._hanging_query is not None and not self._hanging_query.done()
         if hangs or time.monotonic() < self._away_until:
             return None
         self._progress = time.monotonic()
-        asked = self._askers.submit(question, *about)
+        future = self._executor.submit(query, *arguments)
         try:
-            answer = self._patiently(asked)
+            answer = self._wait_for_result(future)
         # A driver's own error counts as well: whatever keeps the store from answering, requests go on.
         except Exception as error:  # noqa: BLE001
-            self._hanging = asked
-            self._note_away(error)
+            self._hanging_query = future
+            self._record_unreachable(error)
             return None
-        if self.away is not None:
+        if self.unreachable_reason is not None:
             log.info("the readings store is back")
-            self.away = None
+            self.unreachable_reason = None
         return answer
 
-    def _patiently(self, asked: "Future[T]") -> T:
+    def _wait_for_result(self, future: "Future[T]") -> T:
         while True:
             try:
-                return asked.result(self.settings.patience)
+                return future.result(self.settings.patience)
             except TooSlow:
                 # Many sensors at once take their time; a database that answers is not away.
-                if asked.done() or time.monotonic() - self._progress > self.settings.patience:
+                if future.done() or time.monotonic() - self._progress > self.settings.patience:
                     raise
 
-    def _note_away(self, error: Exception) -> None:
-        words = str(error) or f"no answer within {self.settings.patience:g} s"
-        if self.away is None:
-            log.warning("the readings store is out of reach: %s", words)
-        self.away, self._away_until = words, time.monotonic() + self.settings.retry_after
+    def _record_unreachable(self, error: Exception) -> None:
+        message = str(error) or f"no answer within {self.settings.patience:g} s"
+        if self.unreachable_reason is None:
+            log.warning("the readings store is out of reach: %s", message)
+        self.unreachable_reason, self._away_until = message, time.monotonic() + self.settings.retry_after
 
-    def _renew(self, sensor_ids: Sequence[str]) -> bool:
+    def _refresh(self, sensor_ids: Sequence[str]) -> bool:
         store, now = self.open_store(), time.monotonic()
-        written = self._writings.count(store.engine)
+        write_count = self._write_counter.count(store.engine)
         if (
-            written is not None
-            and written == self._fresh_at
-            and self._fresh & self._kept.keys() >= set(sensor_ids)
+            write_count is not None
+            and write_count == self._fresh_write_count
+            and self._fresh_sensors & self._cache.keys() >= set(sensor_ids)
         ):
             return True
         newest = newest_times(store.engine, sensor_ids)
-        grown: dict[str, Kept] = {}
+        outdated: dict[str, CachedTail] = {}
         for name in sensor_ids:
-            kept, last = self._kept.get(name), newest.get(name)
+            cached, last = self._cache.get(name), newest.get(name)
             # Those asked for lately are read anew meanwhile, by `read_again`.
-            if kept is None or _went_back(kept, last) or now - kept.read_at > INTEREST:
-                self._read_anew(store, name, last, now)
-            elif kept.newest != last:
-                grown[name] = kept
-        self._read_further(store, grown, newest)
+            if cached is None or _was_truncated(cached, last) or now - cached.read_at > INTEREST_SECONDS:
+                self._reload(store, name, last, now)
+            elif cached.newest != last:
+                outdated[name] = cached
+        self._read_new(store, outdated, newest)
         with self._lock:
-            if written != self._fresh_at:
-                self._fresh, self._fresh_at = set(), written
-            self._fresh = self._fresh | {name for name in sensor_ids if name in self._kept}
+            if write_count != self._fresh_write_count:
+                self._fresh_sensors, self._fresh_write_count = set(), write_count
+            self._fresh_sensors = self._fresh_sensors | {name for name in sensor_ids if name in self._cache}
         return True
 
-    def _read_anew(self, store: ReadingStore, sensor_id: str, newest: datetime | None, now: float) -> None:
+    def _reload(self, store: ReadingStore, sensor_id: str, newest: datetime | None, now: float) -> None:
         context = self.settings.context
-        found = store.latest(sensor_id, context, quality=GOOD) if newest else None
-        if found is None and sensor_id not in self._kept:
+        frame = store.latest(sensor_id, context, quality=GOOD_QUALITY) if newest else None
+        if frame is None and sensor_id not in self._cache:
             return  # a name that somebody made up must not stay in memory
-        tail = NOTHING if found is None else tail_of(found, whole=len(found) < context)
+        tail = EMPTY_TAIL if frame is None else to_tail(frame, whole=len(frame) < context)
         with self._lock:
-            while len(self._kept) >= self.settings.sensors and sensor_id not in self._kept:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[sensor_id] = Kept(tail, newest, now)
+            while len(self._cache) >= self.settings.sensors and sensor_id not in self._cache:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[sensor_id] = CachedTail(tail, newest, now)
         self._progress = time.monotonic()
 
-    def _read_further(
-        self, store: ReadingStore, grown: Mapping[str, Kept], newest: Mapping[str, datetime]
+    def _read_new(
+        self, store: ReadingStore, outdated: Mapping[str, CachedTail], newest: Mapping[str, datetime]
     ) -> None:
         """Read what came since, of many sensors by one query; one that was long silent costs only itself."""
-        if not grown:
+        if not outdated:
             return
-        since = {name: kept.newest for name, kept in grown.items() if kept.newest}
+        since = {name: kept.newest for name, kept in outdated.items() if kept.newest}
         latest = max(since.values())
-        together = [name for name, start in since.items() if latest - start < TOGETHER]
-        frames = store.many(together, min(since[name] for name in together), quality=GOOD)
+        batched = [name for name, start in since.items() if latest - start < MAX_BATCH_SPREAD]
+        frames = store.many(batched, min(since[name] for name in batched), quality=GOOD_QUALITY)
         parts = dict(tuple(frames.groupby("sensor_id", sort=False)))
-        for name, kept in grown.items():
-            if name not in together:
-                found = store.between(name, since[name], quality=GOOD)
+        for name, cached in outdated.items():
+            if name not in batched:
+                frame = store.between(name, since[name], quality=GOOD_QUALITY)
             else:
-                found = parts.get(name, frames.iloc[:0])
-            more = tail_of(found, whole=False)
-            tail = kept.tail.merged(more.seconds, more.values).newest(self.settings.context)
+                frame = parts.get(name, frames.iloc[:0])
+            added = to_tail(frame, whole=False)
+            tail = cached.tail.merged(added.seconds, added.values).newest(self.settings.context)
             with self._lock:
-                self._kept[name] = Kept(tail, newest[name], kept.read_at)
+                self._cache[name] = CachedTail(tail, newest[name], cached.read_at)
             self._progress = time.monotonic()
 
-    def _read_back(self, sensor_id: str, start: float, end: float) -> Tail:
+    def _read_older(self, sensor_id: str, start: float, end: float) -> Tail:
         store = self.open_store()
-        first, last = (times_of(np.array([moment]))[0].to_pydatetime() for moment in (start, end))
-        earlier = tail_of(store.latest(sensor_id, self.settings.context, end=first, quality=GOOD), whole=True)
-        most = self.settings.context + MOST_BETWEEN + 1
-        later = store.latest(sensor_id, most, start=first, end=last, quality=GOOD)
-        after = tail_of(later, whole=True)
+        first, last = (to_times(np.array([moment]))[0].to_pydatetime() for moment in (start, end))
+        earlier = to_tail(
+            store.latest(sensor_id, self.settings.context, end=first, quality=GOOD_QUALITY), whole=True
+        )
+        limit = self.settings.context + MAX_READINGS_BETWEEN + 1
+        later = store.latest(sensor_id, limit, start=first, end=last, quality=GOOD_QUALITY)
+        after = to_tail(later, whole=True)
         return earlier.merged(after.seconds, after.values)
 
 
-class Writings:
+class WriteCounter:
     """Counts what is written to an SQLite file, by a connection that only looks; no other database can tell.
 
     Asking each sensor's newest time takes 3 ms for 500 sensors; this takes none where nothing was written.
@@ -318,38 +326,40 @@ class Writings:
 
 def newest_times(engine: Engine, sensor_ids: Sequence[str]) -> dict[str, datetime]:
     """The time of the newest reading of each of these sensors, of any quality, by one query of seeks."""
-    kept = sensor_readings.c
+    columns = sensor_readings.c
     with reading(engine) as connection:
         if len(sensor_ids) == 1:
-            one = select(func.max(kept.timestamp)).where(kept.sensor_id == sensor_ids[0])
-            found = [(sensor_ids[0], connection.execute(one).scalar())]
+            query = select(func.max(columns.timestamp)).where(columns.sensor_id == sensor_ids[0])
+            rows = [(sensor_ids[0], connection.execute(query).scalar())]
         else:
-            wanted = _each_of(connection, sensor_ids)
+            requested = _text_table(connection, sensor_ids)
             newest = (
-                select(func.max(kept.timestamp)).where(kept.sensor_id == wanted.c.value).scalar_subquery()
+                select(func.max(columns.timestamp))
+                .where(columns.sensor_id == requested.c.value)
+                .scalar_subquery()
             )
-            found = [(row[0], row[1]) for row in connection.execute(select(wanted.c.value, newest))]
-    return {sensor_id: last for sensor_id, last in found if last is not None}
+            rows = [(row[0], row[1]) for row in connection.execute(select(requested.c.value, newest))]
+    return {sensor_id: last for sensor_id, last in rows if last is not None}
 
 
-def _each_of(connection: Connection, texts: Sequence[str]) -> TableValuedAlias:
+def _text_table(connection: Connection, texts: Sequence[str]) -> TableValuedAlias:
     """Texts as a table: one parameter however many there are."""
     if connection.dialect.name == "postgresql":
         return func.json_array_elements_text(cast(json.dumps(texts), postgresql.JSON)).table_valued("value")
     return func.json_each(json.dumps(texts)).table_valued("value")
 
 
-def tail_of(found: pd.DataFrame, *, whole: bool) -> Tail:
+def to_tail(frame: pd.DataFrame, *, whole: bool) -> Tail:
     """A frame of readings as a tail."""
-    seconds = found["timestamp"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
-    return Tail(seconds, found["value"].to_numpy(np.float64), whole)
+    seconds = frame["timestamp"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    return Tail(seconds, frame["value"].to_numpy(np.float64), whole)
 
 
-def times_of(seconds: Floats) -> pd.DatetimeIndex:
+def to_times(seconds: Floats) -> pd.DatetimeIndex:
     """Seconds of the epoch as naive UTC times."""
     return pd.DatetimeIndex(np.rint(seconds * 1e6).astype(np.int64).astype("datetime64[us]"))
 
 
-def _went_back(kept: Kept, newest: datetime | None) -> bool:
+def _was_truncated(cached: CachedTail, newest: datetime | None) -> bool:
     """Whether readings were deleted, or there were none: nothing to go on from."""
-    return kept.newest != newest and (kept.newest is None or newest is None or newest < kept.newest)
+    return cached.newest != newest and (cached.newest is None or newest is None or newest < cached.newest)

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from tests.plant import empty_mlflow, learning, plan, really_learned, workspace  # noqa: F401 (fixtures)
-from tests.reliability import Gatherer, accounted, pytest_collection_modifyitems  # noqa: F401 (hooks)
+from tests.support.reliability_report import TrialCollector, pytest_collection_modifyitems, record_losses  # noqa: F401 (hooks)
+from tests.support.workspaces import empty_mlflow, fitted_models, plan, training_stub, workspace  # noqa: F401 (fixtures)
 from training.data.readings import ReadingStore
 from training.storage.database import open_database
 
@@ -20,7 +20,7 @@ POSTGRES = os.environ.get("SAFEPLAN_TEST_POSTGRES", "postgresql://postgres@127.0
 def pytest_configure(config: pytest.Config) -> None:
     """Gather what was tried, where all workers report to."""
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Gatherer(), "reliability")
+        config.pluginmanager.register(TrialCollector(), "reliability")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -42,12 +42,12 @@ def test_the_training_is_a_command_of_ours(services):
 
 @pytest.mark.parametrize("name", ["head", "node"])
 def test_the_nodes_are_started_by_options_that_ray_has(services, name):
-    known = {option for parameter in start.params for option in parameter.opts}
+    dashboard_workspace = {option for parameter in start.params for option in parameter.opts}
 
     program, verb, *options = services[name]["command"].split()
 
     assert (program, verb) == ("ray", "start")
-    assert {option.partition("=")[0] for option in options} <= known
+    assert {option.partition("=")[0] for option in options} <= dashboard_workspace
 
 
 def test_the_image_is_built_from_files_that_are_there(services):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.docs_from_help import document
+from tests.support.cli_docs import render_document
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +37,7 @@ ENDLESS = {"safeplan schedule"}
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory):
+def readings_folder(tmp_path_factory):
     """A folder as a user has it: files of readings, and nothing else."""
     folder = tmp_path_factory.mktemp("plant")
     (folder / "history").mkdir()
@@ -62,10 +62,10 @@ def plant(tmp_path_factory):
 def test_the_command_line_reference_is_what_the_program_says(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
 
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == document(), "run: make docs"
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == render_document(), "run: make docs"
 
 
-def test_every_command_of_the_readme_and_of_the_help_works(plant):
+def test_every_command_of_the_readme_and_of_the_help_works(readings_folder):
     """In the order they are written, in one folder, as somebody would who types them off."""
     documents = (ROOT / "README.md", ROOT / "docs" / "operate.md", ROOT / "docs" / "drift.md")
     written = [*(line for path in documents for line in _shown_in(path)), *_examples()]
@@ -73,7 +73,7 @@ def test_every_command_of_the_readme_and_of_the_help_works(plant):
 
     assert len(commands) > 15
     for command in commands:
-        done = _run(command, plant)
+        done = _run(command, readings_folder)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
@@ -83,7 +83,7 @@ def _shown_in(path: Path) -> list[str]:
 
 
 def _examples() -> list[str]:
-    return re.findall(r"Example: (.+)$", document(), re.MULTILINE)
+    return re.findall(r"Example: (.+)$", render_document(), re.MULTILINE)
 
 
 def _runnable(commands: list[str]) -> list[str]:

@@ -7,14 +7,14 @@ import sys
 import pytest
 
 import safeplan
-from tests.journeys.house import free_port
-from tests.plant import readings, send
+from tests.support.installation import free_port
+from tests.support.workspaces import ingest_readings, make_readings
 from training.pipeline import fleet
 from training.storage.leases import LeaseTaken
 
 
 @pytest.fixture
-def door(workspace, monkeypatch, capsys):
+def cli(workspace, monkeypatch, capsys):
     """Run a command in this process; code, stdout and stderr."""
 
     def run(*arguments):
@@ -24,19 +24,19 @@ def door(workspace, monkeypatch, capsys):
             code = 0
         except SystemExit as end:
             code = end.code or 0
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        reported = capsys.readouterr()
+        return code, reported.out, reported.err
 
     return run
 
 
 @pytest.fixture
-def trained(workspace, door, learning, monkeypatch):
+def trained(workspace, cli, training_stub, monkeypatch):
     """PT-1 with two champions."""
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
-    send(workspace, "PT-1")
-    assert door("train", "--jobs", "1")[0] == 0
+    ingest_readings(workspace, "PT-1")
+    assert cli("train", "--jobs", "1")[0] == 0
     return workspace
 
 
@@ -61,55 +61,55 @@ FIELDS = {"sensor_id", "kind", "model", "version", "alias", "metrics", "status",
     ],
     ids=lambda command: command[0],
 )
-def test_json_is_one_document_with_the_fields_of_an_outcome(trained, door, command):
-    found = document(door(*command, "--json"))
+def test_json_is_one_document_with_the_fields_of_an_outcome(trained, cli, command):
+    result = document(cli(*command, "--json"))
 
-    assert found["command"] == command[0]
-    assert found["sensors"]
-    for outcome in found["sensors"]:
+    assert result["command"] == command[0]
+    assert result["sensors"]
+    for outcome in result["sensors"]:
         assert set(outcome) >= FIELDS
         assert outcome["sensor_id"] == "PT-1"
-    assert sum(found["summary"].values()) == len(found["sensors"])
+    assert sum(result["summary"].values()) == len(result["sensors"])
 
 
 @pytest.mark.parametrize("command", ["sensors", "doctor"])
-def test_other_commands_give_their_rows_as_one_document(trained, door, command):
-    found = document(door(command, "--json"))
+def test_other_commands_give_their_rows_as_one_document(trained, cli, command):
+    result = document(cli(command, "--json"))
 
-    assert found["command"] == command
-    assert found[command]
+    assert result["command"] == command
+    assert result[command]
 
 
-def test_load_tells_what_became_of_each_row(workspace, door, tmp_path):
-    frame = readings(rows=5)
+def test_load_tells_what_became_of_each_row(workspace, cli, tmp_path):
+    frame = make_readings(rows=5)
     frame["value"] = frame["value"].astype(object)
     frame.loc[2, "value"] = "Bad"
     frame.to_csv(tmp_path / "r.csv", index=False)
 
-    code, out, _ = door("load", str(tmp_path / "r.csv"), "--json")
+    code, out, _ = cli("load", str(tmp_path / "r.csv"), "--json")
 
-    found = json.loads(out)
+    result = json.loads(out)
     assert code == 0
-    assert (found["rows"], found["accepted"], found["refused"]) == (5, 4, 1)
-    assert found["sensors_created"] == ["PT-1"]
+    assert (result["rows"], result["accepted"], result["refused"]) == (5, 4, 1)
+    assert result["sensors_created"] == ["PT-1"]
 
 
-def test_a_file_that_cannot_be_read_ends_in_1_and_the_others_are_loaded(workspace, door, tmp_path):
-    readings(rows=5).to_csv(tmp_path / "good.csv", index=False)
+def test_a_file_that_cannot_be_read_ends_in_1_and_the_others_are_loaded(workspace, cli, tmp_path):
+    make_readings(rows=5).to_csv(tmp_path / "good.csv", index=False)
     (tmp_path / "bad.csv").write_bytes(b"\x00\x01\x02")
 
-    code, out, _ = door("load", str(tmp_path / "bad.csv"), str(tmp_path / "good.csv"), "--json")
+    code, out, _ = cli("load", str(tmp_path / "bad.csv"), str(tmp_path / "good.csv"), "--json")
 
     assert code == 1
     assert json.loads(out)["accepted"] == 5
     assert next(iter(json.loads(out)["unreadable"])).endswith("bad.csv")
 
 
-def test_one_failed_sensor_ends_in_1_with_its_reason_and_the_rest_is_done(workspace, door, learning):
-    send(workspace, "PT-1")
-    send(workspace, "BAD", 12)
+def test_one_failed_sensor_ends_in_1_with_its_reason_and_the_rest_is_done(workspace, cli, training_stub):
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "BAD", 12)
 
-    code, out, err = door("train", "--kind", "detector", "--jobs", "1")
+    code, out, err = cli("train", "--kind", "detector", "--jobs", "1")
 
     assert code == 1
     assert "12 good readings in the last 60 d; a detector needs 30" in " ".join(out.split())
@@ -117,8 +117,8 @@ def test_one_failed_sensor_ends_in_1_with_its_reason_and_the_rest_is_done(worksp
     assert "detector" in out
 
 
-def test_results_go_to_stdout_and_the_story_to_stderr(trained, door):
-    code, out, err = door("status")
+def test_results_go_to_stdout_and_the_story_to_stderr(trained, cli):
+    code, out, err = cli("status")
 
     assert code == 0
     assert "champion" in out
@@ -141,10 +141,10 @@ def test_results_go_to_stdout_and_the_story_to_stderr(trained, door):
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_meant_ends_in_2(workspace, door, arguments):
-    send(workspace, "PT-1")
+def test_what_cannot_be_meant_ends_in_2(workspace, cli, arguments):
+    ingest_readings(workspace, "PT-1")
 
-    code, out, err = door(*arguments)
+    code, out, err = cli(*arguments)
 
     assert code == 2
     assert out == ""
@@ -152,66 +152,66 @@ def test_what_cannot_be_meant_ends_in_2(workspace, door, arguments):
     assert "Traceback" not in err
 
 
-def test_an_unknown_sensor_is_told_those_that_are_spelt_alike(workspace, door):
-    send(workspace, "PT-1")
+def test_an_unknown_sensor_is_told_those_that_are_spelt_alike(workspace, cli):
+    ingest_readings(workspace, "PT-1")
 
-    code, _, err = door("train", "PT-11")
+    code, _, err = cli("train", "PT-11")
 
     assert code == 2
     assert "near it are PT-1" in err
 
 
-def test_no_sensors_at_all_says_what_to_run(workspace, door):
-    code, _, err = door("status")
+def test_no_sensors_at_all_says_what_to_run(workspace, cli):
+    code, _, err = cli("status")
 
     assert code == 2
     assert "safeplan load FILE" in err
 
 
-def test_a_wrong_setting_ends_in_2_and_names_its_variable(workspace, door, monkeypatch):
-    send(workspace, "PT-1")
+def test_a_wrong_setting_ends_in_2_and_names_its_variable(workspace, cli, monkeypatch):
+    ingest_readings(workspace, "PT-1")
     monkeypatch.setenv("SAFEPLAN_TUNING_TRIALS", "some")
 
-    code, _, err = door("train")
+    code, _, err = cli("train")
 
     assert code == 2
     assert "SAFEPLAN_TUNING_TRIALS" in err
     assert err.count("\n") == 1
 
 
-def test_the_gates_refusal_ends_in_3_and_anyway_overrules_it(trained, door):
+def test_the_gates_refusal_ends_in_3_and_anyway_overrules_it(trained, cli):
     trained.mlflow.set_model_version_tag("pt-1-detector", "1", "gate", "refused: too loud")
 
-    refused = door("promote", "PT-1", "--kind", "detector", "--version", "1")
-    overruled = door("promote", "PT-1", "--kind", "detector", "--version", "1", "--anyway")
+    refused = cli("promote", "PT-1", "--kind", "detector", "--version", "1")
+    overruled = cli("promote", "PT-1", "--kind", "detector", "--version", "1", "--anyway")
 
     assert (refused[0], overruled[0]) == (3, 0)
     assert "too loud" in refused[2]
 
 
-def test_nothing_to_roll_back_to_ends_in_1_with_one_line(trained, door):
-    code, out, err = door("rollback", "PT-1", "--kind", "detector")
+def test_nothing_to_roll_back_to_ends_in_1_with_one_line(trained, cli):
+    code, out, err = cli("rollback", "PT-1", "--kind", "detector")
 
     assert (code, out) == (1, "")
     assert err == "safeplan: pt-1-detector has no previous champion to roll back to; version 1 stays.\n"
 
 
-def test_rollback_tells_which_version_serves(trained, door):
-    door("train", "--jobs", "1", "--fresh", "--kind", "detector")
+def test_rollback_tells_which_version_serves(trained, cli):
+    cli("train", "--jobs", "1", "--fresh", "--kind", "detector")
 
-    found = document(door("rollback", "PT-1", "--kind", "detector", "--json"))
+    result = document(cli("rollback", "PT-1", "--kind", "detector", "--json"))
 
-    assert (found["sensors"][0]["status"], found["sensors"][0]["version"]) == ("rolled back", 1)
+    assert (result["sensors"][0]["status"], result["sensors"][0]["version"]) == ("rolled back", 1)
 
 
 @pytest.mark.parametrize("command", ["train", "status", "detect", "forecast"])
 @pytest.mark.fault("MLflow away", "each command ends with one line and exit code 1")
-def test_with_mlflow_away_a_command_ends_in_1_with_one_clear_line(workspace, door, monkeypatch, command):
-    send(workspace, "PT-1")
+def test_with_mlflow_away_a_command_ends_in_1_with_one_clear_line(workspace, cli, monkeypatch, command):
+    ingest_readings(workspace, "PT-1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
 
-    code, out, err = door(command)
+    code, out, err = cli(command)
 
     assert (code, out) == (1, "")
     line = err.strip().splitlines()[-1]
@@ -221,23 +221,23 @@ def test_with_mlflow_away_a_command_ends_in_1_with_one_clear_line(workspace, doo
 
 
 @pytest.mark.fault("the database away", "each command ends with one line and exit code 1")
-def test_with_the_database_away_a_command_ends_in_1_with_one_clear_line(workspace, door, monkeypatch):
+def test_with_the_database_away_a_command_ends_in_1_with_one_clear_line(workspace, cli, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_DATABASE_URL", f"postgresql://me:secret@127.0.0.1:{free_port()}/x")
 
-    code, out, err = door("sensors")
+    code, out, err = cli("sensors")
 
     assert (code, out) == (1, "")
     assert "secret" not in err
     assert "Check that the server runs" in err
 
 
-def test_since_is_a_time_in_utc(trained, door):
-    found = document(door("detect", "--since", "2026-01-09T00:00", "--json"))
+def test_since_is_a_time_in_utc(trained, cli):
+    result = document(cli("detect", "--since", "2026-01-09T00:00", "--json"))
 
-    assert found["sensors"][0]["metrics"]["readings"] == 8
+    assert result["sensors"][0]["metrics"]["readings"] == 8
 
 
-def test_a_training_that_another_process_does_is_said_so(trained, door, monkeypatch):
+def test_a_training_that_another_process_does_is_said_so(trained, cli, monkeypatch):
     def taken(*_):
         raise LeaseTaken(
             "train detector PT-1 is being done by process 7 on elsewhere. Wait for it to finish."
@@ -245,17 +245,17 @@ def test_a_training_that_another_process_does_is_said_so(trained, door, monkeypa
 
     monkeypatch.setattr(fleet, "lease", taken)
 
-    found = document(door("train", "--kind", "detector", "--jobs", "1", "--json"))
+    result = document(cli("train", "--kind", "detector", "--jobs", "1", "--json"))
 
-    assert found["sensors"][0]["status"] == "failed"
-    assert "is being done by process 7 on elsewhere" in found["sensors"][0]["error"]
+    assert result["sensors"][0]["status"] == "failed"
+    assert "is being done by process 7 on elsewhere" in result["sensors"][0]["error"]
 
 
-def test_every_command_helps_with_an_example_that_starts_with_its_name(door):
+def test_every_command_helps_with_an_example_that_starts_with_its_name(cli):
     names = [command.name or command.callback.__name__ for command in safeplan.app.registered_commands]
 
     for name in names:
-        code, out, _ = door(name, "--help")
+        code, out, _ = cli(name, "--help")
         assert code == 0
         assert f"Example: safeplan {name}" in " ".join(out.split())
     assert {"demo", "load", "train", "status", "detect", "forecast", "promote", "rollback", "doctor"} <= set(
@@ -271,19 +271,19 @@ def test_a_command_that_only_reads_help_imports_no_floor():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_back_up_is_written_and_put_back(trained, door, tmp_path, tmp_path_factory, monkeypatch):
-    code, out, _ = door("backup", str(tmp_path / "plant.zip"), "--json")
+def test_a_back_up_is_written_and_put_back(trained, cli, tmp_path, tmp_path_factory, monkeypatch):
+    code, out, _ = cli("backup", str(tmp_path / "plant.zip"), "--json")
     assert (code, json.loads(out)["backup"][0]["mlflow"]) == (0, "embedded")
     monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path_factory.mktemp("empty")))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    code, _, err = door("restore", str(tmp_path / "plant.zip"))
+    code, _, err = cli("restore", str(tmp_path / "plant.zip"))
 
     assert code == 0, err
-    assert {one["status"] for one in document(door("status", "--json"))["sensors"]} == {"serving"}
+    assert {one["status"] for one in document(cli("status", "--json"))["sensors"]} == {"serving"}
 
 
-def test_a_back_up_that_is_none_is_one_line_and_exit_1(door, tmp_path):
-    code, _, err = door("restore", str(tmp_path / "nothing.zip"))
+def test_a_back_up_that_is_none_is_one_line_and_exit_1(cli, tmp_path):
+    code, _, err = cli("restore", str(tmp_path / "nothing.zip"))
 
     assert (code, err) == (1, f"safeplan: There is no file {tmp_path / 'nothing.zip'}.\n")

@@ -40,7 +40,9 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def load(kind: type[S], *, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> S:
+def load_settings(
+    kind: type[S], *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> S:
     """Read one section: defaults, then `folder/<file>.yaml`, then `SAFEPLAN_<SECTION>_<FIELD>`.
 
     Raises:
@@ -48,10 +50,10 @@ def load(kind: type[S], *, environ: Mapping[str, str] | None = None, folder: Pat
     """
     environ = os.environ if environ is None else environ
     path = (conf_folder(environ) if folder is None else folder) / f"{kind.file}.yaml"
-    written = read_section(path, kind.section)
-    overrides = from_environment(kind, environ)
+    from_file = read_section(path, kind.section)
+    overrides = read_environment(kind, environ)
     try:
-        return kind.model_validate(written | overrides)
+        return kind.model_validate(from_file | overrides)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, kind, path, overrides)) from error
 
@@ -70,8 +72,8 @@ def conf_folder(environ: Mapping[str, str]) -> Path:
                 f"SAFEPLAN_CONF names {chosen}, which is no folder. Correct or unset it."
             )
         return Path(chosen)
-    own = home(environ) / "conf"
-    return own if own.is_dir() else PACKAGED_CONF
+    home_conf = home(environ) / "conf"
+    return home_conf if home_conf.is_dir() else PACKAGED_CONF
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -91,15 +93,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def read_section(path: Path, section: str) -> dict[str, Any]:
     """One section of a YAML file; empty where it is not written."""
-    found = read_yaml(path).get(section)
-    if found is None:
+    content = read_yaml(path).get(section)
+    if content is None:
         return {}
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{path}: {section} must hold settings by name, not {found!r}.")
-    return found
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: {section} must hold settings by name, not {content!r}.")
+    return content
 
 
-def from_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
+def read_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
     """The fields of one section that the environment sets, parsed as YAML scalars or lists."""
     prefix = f"SAFEPLAN_{kind.section}_".upper()
     names = {name: f"{prefix}{name.upper()}" for name in kind.model_fields}

@@ -9,7 +9,7 @@ from typing import Any
 
 from monitoring.alerts.alert import Alert, Chapter
 from monitoring.alerts.kinds import Change, Judgement, State
-from training.common.formatting import lasting
+from training.common.formatting import format_duration
 from training.errors import ConfigurationError
 
 
@@ -34,7 +34,7 @@ def shelve(alert: Alert, until: datetime, by: str, at: datetime, *, longest: tim
     _alive(alert, "shelved")
     if not at < until <= at + longest:
         raise ConfigurationError(
-            f"An alert cannot be shelved until {until:%Y-%m-%d %H:%M} UTC: at most {lasting(longest)} from "
+            f"An alert cannot be shelved until {until:%Y-%m-%d %H:%M} UTC: at most {format_duration(longest)} from "
             f"now on, until {at + longest:%Y-%m-%d %H:%M}. Choose an earlier end, or life.longest_shelving."
         )
     if alert.shelved_until == until:

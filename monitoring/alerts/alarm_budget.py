@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.storage.alert_verdicts import Judged
+from training.storage.alert_verdicts import VerdictCounts
 
 Floats = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ class Claim:
     """What one sensor asks of the budget: its calls a day where scores count from a level on."""
 
     sensor_id: str
-    judged: Judged
+    judged: VerdictCounts
     rate: Callable[[float], float]
     lowest: float = 0.3  # no score below it is an alert anyway
 
@@ -62,7 +62,7 @@ def share_out(
     asked = np.array([claim.rate(ITS_OWN) for claim in claims])
     least = np.array([claim.rate(highest) if certain else 0.0 for claim in claims])
     least = np.minimum(least, asked)
-    weights = np.array([claim.judged.believed for claim in claims])
+    weights = np.array([claim.judged.smoothed_precision for claim in claims])
     granted = fair_parts(asked, least, weights, per_day)
     shares = []
     for claim, wanted, part in zip(claims, asked.tolist(), granted.tolist(), strict=True):

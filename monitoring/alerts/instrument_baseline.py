@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.quality.fault_checks import NEAR_ZERO
+from training.quality.fault_checks import NEAR_ZERO_SHARE
 from training.quality.instrument_faults import Flags
 from training.quality.sampling import Floats, infer_step
 
@@ -32,7 +32,7 @@ class Habit:
 
     def at_rest(self, values: Floats, unit: str) -> Flags:
         """Which values a process stands at by itself: near zero, at the ends of a percentage."""
-        resting = np.abs(values) <= NEAR_ZERO * self.size
+        resting = np.abs(values) <= NEAR_ZERO_SHARE * self.size
         if unit in PERCENTAGES:
             resting |= (values <= self.least) | (values >= self.most)
         return np.asarray(resting)

@@ -17,7 +17,7 @@ from monitoring.alerts.kinds import AlertType, Severity
 from monitoring.alerts.life_cycle import Pace
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError
-from training.settings import Settings, load
+from training.settings import Settings, load_settings
 
 MINUTES = timedelta(minutes=1)
 
@@ -166,13 +166,13 @@ class RuleBook:
         """
         book = cls(
             Rules(
-                anomaly=load(AnomalyRules),
-                forecast=load(ForecastRules),
-                drift=load(DriftRules),
-                instrument=load(InstrumentRules),
-                life=load(LifeRules),
+                anomaly=load_settings(AnomalyRules),
+                forecast=load_settings(ForecastRules),
+                drift=load_settings(DriftRules),
+                instrument=load_settings(InstrumentRules),
+                life=load_settings(LifeRules),
             ),
-            load(Exceptions),
+            load_settings(Exceptions),
         )
         for name, told in (*book.exceptions.platforms.items(), *book.exceptions.sensors.items()):
             book._with(book.rules, told, name)

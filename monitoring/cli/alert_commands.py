@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.common.formatting import amount
-from training.common.users import user
+from training.common.formatting import format_value
+from training.common.users import current_user
 from training.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def ack(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: By = "")
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    _show([acknowledge(workspace, one, by=by or user(), now=_now()) for one in ids], as_json=False)
+    _show([acknowledge(workspace, one, by=by or current_user(), now=_now()) for one in ids], as_json=False)
 
 
 @app.command()
@@ -137,7 +137,7 @@ def shelve(
 
     now = _now()
     until = now + _duration(lasting)
-    _show([shelve_alert(Workspace.here(), alert_id, until, by=by or user(), now=now)], as_json=False)
+    _show([shelve_alert(Workspace.here(), alert_id, until, by=by or current_user(), now=now)], as_json=False)
 
 
 @app.command()
@@ -149,7 +149,7 @@ def unshelve(alert_id: Id, by: By = "") -> None:
     from monitoring.watch.operator_actions import unshelve as unshelve_alert
     from training.workspace import Workspace
 
-    _show([unshelve_alert(Workspace.here(), alert_id, by=by or user(), now=_now())], as_json=False)
+    _show([unshelve_alert(Workspace.here(), alert_id, by=by or current_user(), now=_now())], as_json=False)
 
 
 @app.command()
@@ -169,7 +169,7 @@ def verdict(
 
     if said not in set(Judgement):
         raise ConfigurationError(f"{said!r} is no verdict; say {', '.join(Judgement)}.")
-    found = judge(Workspace.here(), alert_id, Judgement(said), by=by or user(), now=_now(), note=note)
+    found = judge(Workspace.here(), alert_id, Judgement(said), by=by or current_user(), now=_now(), note=note)
     _show([found], as_json=False)
 
 
@@ -199,7 +199,7 @@ def maintenance(
         if until is None:
             raise ConfigurationError("Maintenance always ends; say when: --until TIME")
         named = None if sensor is None else workspace.fleet.sensor(sensor).id
-        work = Work(start or _now(), until, reason, by or user(), sensor_id=named, platform=platform)
+        work = Work(start or _now(), until, reason, by or current_user(), sensor_id=named, platform=platform)
         plan_work(workspace, work, now=_now())
     rows = [vars(work) for work in works(workspace)]
     if as_json:
@@ -247,12 +247,12 @@ def thresholds(
     Example: safeplan alerts thresholds --share
     """
     from monitoring.watch.thresholds import share_budget, threshold_rows
-    from training.operations.console import show_json, show_rows, story
+    from training.operations.console import show_json, show_rows, stderr_console
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     if share:
-        story.print(str(share_budget(workspace, now=as_of or _now())))
+        stderr_console.print(str(share_budget(workspace, now=as_of or _now())))
     chosen = None if not names else [sensor.id for sensor in workspace.fleet.match(names)]
     rows = threshold_rows(workspace, chosen)
     if as_json:
@@ -322,7 +322,7 @@ def _row(alert: "Alert") -> dict[str, Any]:
         "state": alert.state.value,
         "since": alert.began_at,
         "last": alert.last_at,
-        "value": None if alert.evidence.value is None else amount(alert.evidence.value),
+        "value": None if alert.evidence.value is None else format_value(alert.evidence.value),
         "score": alert.evidence.score,
         "acknowledged by": alert.acknowledged_by,
         **said,

@@ -16,12 +16,12 @@ import yaml
 
 from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions.store import PredictionStore
-from training.common.formatting import amount
+from training.common.formatting import format_value
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError
 from training.ingest.load_files import load_files
 from training.kinds import Kind
-from training.operations.console import bytes_progress, progress, show_load, show_rows, story
+from training.operations.console import bytes_progress, progress, show_load, show_rows, stderr_console
 from training.outcomes import Outcome
 from training.pipeline.fleet import train_fleet
 from training.pipeline.plan import Plan
@@ -51,31 +51,33 @@ def run_demo(folder: Path) -> None:
     """Load, train, tune, promote, detect and forecast 18 sensors; then show what came of it."""
     workspace = _workspace(folder)
     files = write_readings(workspace.home)
-    story.rule("1. load: a year of hourly readings, with the gaps and faults they came with", align="left")
+    stderr_console.rule(
+        "1. load: a year of hourly readings, with the gaps and faults they came with", align="left"
+    )
     with bytes_progress("loading") as advance:
         show_load(
             load_files(files, workspace.readings, now=datetime.now(UTC), progress=advance), as_json=False
         )
     sensors = workspace.fleet.match()
-    story.rule(
+    stderr_console.rule(
         f"2. train: two models for each of {len(sensors)} sensors, as of {AS_OF:%d %B %Y}", align="left"
     )
     with progress("training", 2 * len(sensors)) as watch:
         trained = train_fleet(workspace, sensors, list(Kind), Plan.from_conf(), as_of=AS_OF, watch=watch)
-    story.rule("3. detect and forecast: December, which no model has seen", align="left")
+    stderr_console.rule("3. detect and forecast: December, which no model has seen", align="left")
     with progress("detecting", len(sensors)) as watch:
         detected = detect_fleet(workspace, sensors, since=AS_OF, watch=watch)
     with progress("forecasting", len(sensors)) as watch:
         forecasts = forecast_fleet(workspace, sensors, watch=watch)
     show_rows(fleet_table(sensors, trained, detected, forecasts))
-    story.print(LEGEND, markup=False)
-    story.rule("4. what looked odd in December", align="left")
+    stderr_console.print(LEGEND, markup=False)
+    stderr_console.rule("4. what looked odd in December", align="left")
     show_rows(oddest(PredictionStore(workspace.engine)))
     failed = [outcome for outcome in (*trained, *detected, *forecasts) if outcome.failed]
     show_rows(
         [{"sensor": o.sensor_id, "kind": o.kind.value if o.kind else "", "failed": o.error} for o in failed]
     )
-    story.print(_next_steps(workspace.home), markup=False)
+    stderr_console.print(_next_steps(workspace.home), markup=False)
 
 
 def write_readings(home: Path) -> list[Path]:
@@ -138,7 +140,7 @@ def oddest(predictions: PredictionStore, most: int = 8) -> list[dict[str, object
         {
             "sensor": row["sensor_id"],
             "when (UTC)": row["timestamp"],
-            "value": amount(row["value"]),
+            "value": format_value(row["value"]),
             "score": row["anomaly_score"],
             "why": row["reason"],
         }

@@ -39,11 +39,11 @@ def schedule(
     from monitoring.schedule.job_process import Runner
     from monitoring.schedule.scheduler import Schedule
     from monitoring.schedule.settings import ScheduleSettings
-    from training.operations.console import story
-    from training.settings import load
+    from training.operations.console import stderr_console
+    from training.settings import load_settings
     from training.workspace import Workspace
 
-    settings = load(ScheduleSettings)
+    settings = load_settings(ScheduleSettings)
     runner = Runner(Workspace.here(), settings, clock=_now)
     if status:
         _show_status(runner.runs, settings, as_json)
@@ -51,7 +51,7 @@ def schedule(
         raise typer.Exit(_once(runner, once, as_json))
     else:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        story.print("running; stop with Ctrl-C. See: safeplan schedule --status")
+        stderr_console.print("running; stop with Ctrl-C. See: safeplan schedule --status")
         Schedule(runner, settings).run()
 
 
@@ -88,7 +88,7 @@ def replay(
 def _once(runner: Any, name: str, as_json: bool) -> int:
     from monitoring.schedule.job_runs import RunStatus
     from monitoring.schedule.settings import JobName
-    from training.operations.console import show_json, show_rows, story
+    from training.operations.console import show_json, show_rows, stderr_console
     from training.storage.leases import LeaseTaken
 
     if name not in set(JobName):
@@ -96,7 +96,7 @@ def _once(runner: Any, name: str, as_json: bool) -> int:
     try:
         ran = runner.run_once(JobName(name))
     except LeaseTaken as taken:
-        story.print(str(taken))
+        stderr_console.print(str(taken))
         return DONE_ELSEWHERE
     row = {"job": ran.job.value, "due_at": ran.due_at, "status": ran.status.value, "detail": ran.detail}
     if as_json:

@@ -21,7 +21,7 @@ from monitoring.alerts.store import AlertStore, key_of
 from monitoring.notify.outbox_writer import Post
 from monitoring.watch.operator_actions import acknowledge, list_alerts
 from monitoring.watch.verdict_labels import teach
-from training.common.users import user
+from training.common.users import current_user
 from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError
 from training.storage.database import writing
@@ -130,7 +130,7 @@ class AlertEngine:
         Raises:
             ConfigurationError: there is no such alert, or it is closed.
         """
-        return NamedAlert.of(acknowledge(self.workspace, alert_id, by=user(), now=self._now()))
+        return NamedAlert.of(acknowledge(self.workspace, alert_id, by=current_user(), now=self._now()))
 
     def get_active_alerts(self) -> list[NamedAlert]:
         """Those that are open and that nobody has seen yet, the worst and newest first."""

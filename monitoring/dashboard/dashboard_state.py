@@ -22,8 +22,8 @@ from serving.predictions.store import PredictionStore
 from training.kinds import Kind
 from training.operations.overview import describe_models
 from training.quality.windows import WindowSettings
-from training.registry.version_cache import ModelBook
-from training.settings import Settings, load
+from training.registry.version_cache import VersionCache
+from training.settings import Settings, load_settings
 from training.workspace import Workspace
 
 
@@ -53,9 +53,9 @@ class Plant:
         self, workspace: Workspace, settings: PageSettings | None = None, *, clock: Clock = utc_now
     ) -> None:
         self.workspace = workspace
-        self.settings = settings or load(PageSettings)
+        self.settings = settings or load_settings(PageSettings)
         self.clock = clock
-        self.tokens = Tokens.from_environment(load(ServerSettings).tokens)
+        self.tokens = Tokens.from_environment(load_settings(ServerSettings).tokens)
         often, seldom = self.settings.refresh, self.settings.models_refresh
         self.fleet: Kept[FleetView] = Kept(lambda: view_fleet(workspace), lasts=often)
         self.alerts: Kept[list[Alert]] = Kept(lambda: list_alerts(workspace), lasts=often)
@@ -88,14 +88,14 @@ class Plant:
             list(view.sensors.values()),
             now=self.clock(),
             listings=champions.listings,
-            book=self._book,
+            cache=self._book,
         )
         return {(outcome.sensor_id, kind): outcome for outcome in found if (kind := outcome.kind)}
 
     @cached_property
-    def _book(self) -> ModelBook:
-        return ModelBook(self.workspace.registry, self.workspace.tracker)
+    def _book(self) -> VersionCache:
+        return VersionCache(self.workspace.registry, self.workspace.tracker)
 
     def _able(self) -> Mapping[Kind, set[str]]:
-        window = load(WindowSettings)
-        return {kind: self.workspace.readings.with_good(window.minimum(kind)) for kind in Kind}
+        window = load_settings(WindowSettings)
+        return {kind: self.workspace.readings.sensors_with_good(window.minimum(kind)) for kind in Kind}

@@ -34,7 +34,7 @@ def show_login(_: Words) -> None:
 def needs(_: Words, role: Role) -> bool:
     """Whether this reader may do this; if not, the page says what is missing."""
     found = caller()
-    if found is not None and found.may(role):
+    if found is not None and found.has_role(role):
         return True
     if found is None:
         st.caption(_("Log in to act (top right)."))

@@ -12,9 +12,9 @@ import pandas as pd
 import streamlit as st
 
 from monitoring.dashboard.url_state import plant
-from serving.compat.engine_shapes import summary
+from serving.compat.engine_shapes import summary_result
 from training.common.downsampling import STRETCHES, for_the_eye, kept_places
-from training.data.readings import GOOD
+from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.operations.overview import describe_sensors
 from training.outcomes import Outcome
@@ -57,8 +57,8 @@ def history(sensor_id: str, hours: float | None, newest: datetime) -> History:
     """The readings of the hours up to the newest one; all of them without hours."""
     start = None if hours is None else newest - timedelta(hours=hours)
     found = plant().workspace.readings.between(sensor_id, start)
-    good = found[found["data_quality"] == GOOD].reset_index(drop=True)
-    bad = found[found["data_quality"] != GOOD].reset_index(drop=True)
+    good = found[found["data_quality"] == GOOD_QUALITY].reset_index(drop=True)
+    bad = found[found["data_quality"] != GOOD_QUALITY].reset_index(drop=True)
     return History(for_the_eye(good), for_the_eye(bad, stretches=100), len(found))
 
 
@@ -76,14 +76,16 @@ def step_of(sensor_id: str, _newest: datetime) -> timedelta | None:
 @st.cache_data(ttl=LASTS, max_entries=2_000, show_spinner=False)
 def newest_values(sensor_id: str, newest: datetime) -> list[float]:  # noqa: ARG001
     """A sensor's newest good readings, as many as a small picture shows."""
-    values: list[float] = plant().workspace.readings.latest(sensor_id, SMALL, quality=GOOD)["value"].tolist()
+    values: list[float] = (
+        plant().workspace.readings.latest(sensor_id, SMALL, quality=GOOD_QUALITY)["value"].tolist()
+    )
     return values
 
 
 @st.cache_data(ttl=LASTS, max_entries=2_000, show_spinner=False)
 def usual_range(sensor_id: str, newest: datetime) -> float:  # noqa: ARG001
     """How far apart the 5th and the 95th percentile of a sensor's newest readings are."""
-    values = plant().workspace.readings.latest(sensor_id, RANGED, quality=GOOD)["value"]
+    values = plant().workspace.readings.latest(sensor_id, RANGED, quality=GOOD_QUALITY)["value"]
     low, high = np.percentile(values, [5, 95]) if len(values) else (0.0, 0.0)
     return float(high - low)
 
@@ -96,13 +98,13 @@ def outlook(sensor_id: str, steps: int, newest: datetime, version: int | None) -
         DataError: there is no good reading to forecast from.
     """
     sensor = plant().fleet.look().sensors[sensor_id]
-    found = plant().batch.foresee(sensor, steps)
+    found = plant().batch.compute_forecast(sensor, steps)
     champion = found.champion
     return Outlook(
         frame=found.frame.reset_index(drop=True),
-        said_by=found.said_by,
+        said_by=found.model_version,
         method=found.method,
-        summary=summary(sensor, found),
+        summary=summary_result(sensor, found),
         parts={} if champion is None else champion.model.get_components(),
         fitted_version=None if champion is None else champion.version.number,
     )

@@ -20,8 +20,8 @@ from monitoring.dashboard.theme import OPTIONS
 from monitoring.dashboard.url_state import plant
 from serving.http.server_process import ServerSettings, check_address, log_to_stderr
 from serving.http.tokens import Tokens
-from serving.scoring.fleet_service import IMPATIENT
-from training.settings import load
+from serving.scoring.fleet_service import MLFLOW_CLIENT_ENVIRONMENT
+from training.settings import load_settings
 
 SCRIPT = Path(__file__).with_name("app.py")
 
@@ -70,7 +70,7 @@ class SafeHeaders:
 
 def page_app() -> st.App:
     """The page as an app; what all readers share is fetched while it starts."""
-    for name, value in IMPATIENT.items():
+    for name, value in MLFLOW_CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name, value in CHOICES.items():
         config.set_option(name, value)
@@ -83,7 +83,7 @@ def serve_page(settings: PageSettings) -> None:
     Raises:
         ConfigurationError: everyone could reach it, and there is no token; with what to do.
     """
-    server = load(ServerSettings)
+    server = load_settings(ServerSettings)
     asked = server.model_copy(update={"host": settings.host, "allow_everyone": settings.allow_everyone})
     check_address(asked, Tokens.from_environment(server.tokens))
     if settings.mlflow:

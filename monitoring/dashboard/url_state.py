@@ -160,7 +160,7 @@ def caller() -> Caller | None:
 def may(role: Role) -> bool:
     """Whether this reader may do what needs a role."""
     found = caller()
-    return found is not None and found.may(role)
+    return found is not None and found.has_role(role)
 
 
 def attempt(action: Callable[[], T], done: Callable[[T], str] | None = None) -> T | None:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from monitoring.drift.statistics import Readings
-from training.anomaly.calibration import episodes
+from training.anomaly.calibration import count_episodes
 from training.anomaly.seasonal_profile import DAY
 from training.forecasting.metrics import naive_scales
 
@@ -58,7 +58,7 @@ def alarm_rate(scores: pd.DataFrame, *, budget: float) -> dict[str, Any]:
         return {"scored": len(scores), "alarm_budget_per_day": budget}
     seconds = _seconds(scores["timestamp"])
     days = max(float(seconds[-1] - seconds[0]) / DAY, 1e-9)
-    alarms = episodes(scores["is_anomaly"].fillna(False).to_numpy(np.bool_))
+    alarms = count_episodes(scores["is_anomaly"].fillna(False).to_numpy(np.bool_))
     return {"scored": len(scores), "alarms_per_day": alarms / days, "alarm_budget_per_day": budget}
 
 

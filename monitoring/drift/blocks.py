@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.anomaly.seasonal_profile import WEEK
-from training.common.formatting import lasting
+from training.common.formatting import format_duration
 from training.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -90,11 +90,11 @@ def blocks_of(window: Floats, checked: tuple[float, float], *, step: float, leng
     if (found := int(span // least)) < FEWEST_BLOCKS:
         raise TooShort(
             f"window too short to calibrate: {found} blocks of {FEWEST_READINGS} readings in "
-            f"{lasting(timedelta(seconds=span))}; verdict withheld"
+            f"{format_duration(timedelta(seconds=span))}; verdict withheld"
         )
     if until - begin < least * (1 - 1e-9):
         raise TooShort(
-            f"{lasting(timedelta(seconds=max(until - begin, 0.0)))} since the window; a check needs "
+            f"{format_duration(timedelta(seconds=max(until - begin, 0.0)))} since the window; a check needs "
             f"{FEWEST_READINGS} readings; verdict withheld"
         )
     chosen = min(max(min(length, span / ENOUGH_BLOCKS), least), until - begin, span / FEWEST_BLOCKS)

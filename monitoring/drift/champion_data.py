@@ -13,11 +13,11 @@ import pandas as pd
 from monitoring.drift.blocks import MOST_BLOCKS
 from monitoring.drift.comparison import DriftSettings
 from monitoring.drift.statistics import Readings
-from serving.models.champions import Serving, ServingDetector
+from serving.models.champions import ServingDetector, ServingModel
 from serving.recent_readings import Tail
-from serving.vectorized.batch_scoring import Case, Unjudged, judge
-from training.common.formatting import counted
-from training.data.readings import GOOD, ReadingStore
+from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
+from training.common.formatting import format_count
+from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.pipeline.recording import read_iso
 from training.quality.assessment import Quality
@@ -52,7 +52,7 @@ class Viewer:
     quality: QualitySettings
     last: dict[tuple[str, datetime, datetime, datetime], Stored] = field(default_factory=dict, repr=False)
 
-    def of(self, sensor: Sensor, champion: Serving, *, until: datetime) -> View:
+    def of(self, sensor: Sensor, champion: ServingModel, *, until: datetime) -> View:
         """What a champion was trained on and what came since, up to a moment."""
         tags = champion.version.tags
         start, end = read_iso(tags["train_start"]), read_iso(tags["train_end"])
@@ -60,7 +60,7 @@ class Viewer:
         start = max(start, end - (MOST_BLOCKS + 1) * self.settings.current - EARLIER)
         window, quality, since, stored = self._stored(sensor, start, end, until)
         faults = tuple(
-            f"{finding.kind.value} ({counted(finding.readings, 'reading')})"
+            f"{finding.kind.value} ({format_count(finding.readings, 'reading')})"
             for finding in quality.findings
             if finding.kind.excluded and finding.readings
         )
@@ -74,9 +74,9 @@ class Viewer:
         asked = (sensor.id, start, end, until)
         if asked not in self.last:
             tick = timedelta.resolution
-            learned = self.readings.between(sensor.id, start, end + tick, quality=GOOD)
+            learned = self.readings.between(sensor.id, start, end + tick, quality=GOOD_QUALITY)
             stored = self.readings.latest(
-                sensor.id, MOST_SINCE, start=end + tick, end=until + tick, quality=GOOD
+                sensor.id, MOST_SINCE, start=end + tick, end=until + tick, quality=GOOD_QUALITY
             )
             _, window = window_of(learned, sensor, settings=self.quality)
             quality, since = window_of(stored, sensor, settings=self.quality)
@@ -84,7 +84,7 @@ class Viewer:
             self.last[asked] = window, quality, since, stored
         return self.last[asked]
 
-    def _told(self, champion: Serving, window: Window, since: Window) -> tuple[Readings, Readings]:
+    def _told(self, champion: ServingModel, window: Window, since: Window) -> tuple[Readings, Readings]:
         both = pd.concat([window.values, since.values])
         scores = errors = np.full(len(both), np.nan)
         if isinstance(champion, ServingDetector):
@@ -100,8 +100,8 @@ class Viewer:
 
 def _scores(champion: ServingDetector, readings: pd.Series) -> np.ndarray:
     tail = Tail(_seconds(readings), readings.to_numpy(np.float64), whole=False)
-    [found] = judge([Case(champion.model, tail)]) if len(readings) else [Unjudged("")]
-    return np.full(len(readings), np.nan) if isinstance(found, Unjudged) else found.scores
+    [found] = score_cases([ScoringCase(champion.model, tail)]) if len(readings) else [ScoringFailure("")]
+    return np.full(len(readings), np.nan) if isinstance(found, ScoringFailure) else found.scores
 
 
 def _bare(readings: pd.Series) -> Readings:

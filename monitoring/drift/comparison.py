@@ -27,8 +27,8 @@ from monitoring.drift.kinds import (
 from monitoring.drift.onset import moment_of, onset
 from monitoring.drift.statistics import Readings, Ruler, ruler_of, series_of
 from monitoring.drift.store import Origin, Verdict
-from serving.recent_readings import times_of
-from training.common.formatting import counted, lasting
+from serving.recent_readings import to_times
+from training.common.formatting import format_count, format_duration
 from training.quality.sampling import infer_step
 from training.settings import Settings
 
@@ -164,7 +164,7 @@ class Check:
         )
         found = len(window.between(blocks.start, blocks.end))
         if found < FEWEST_BLOCKS * FEWEST_READINGS / 2:
-            many = counted(found, "reading")
+            many = format_count(found, "reading")
             raise TooShort(f"window too thin to calibrate: {many} in {blocks.count} blocks; verdict withheld")
         return blocks
 
@@ -190,7 +190,7 @@ class Check:
         loudest = words_of(judgement.loudest, ruler, unit=self.unit)
         # Right behind its window nothing can have aged; the block is within what the window foretells.
         if judgement.aged(rate) and blocks.lag >= blocks.length:
-            lag = lasting(timedelta(seconds=blocks.lag))
+            lag = format_duration(timedelta(seconds=blocks.lag))
             reason = f"the window has aged: {lag} later this sensor moves as far by itself ({loudest})"
             return Comparison(Verdict.AGED, reason, **told)
         return Comparison(Verdict.STEADY, f"as usual ({loudest}, p {judgement.p:.2g})", **told)
@@ -201,7 +201,7 @@ class Check:
     def _step(self, window: Readings) -> float:
         if self.step is not None:
             return self.step.total_seconds()
-        inferred = infer_step(times_of(window.seconds))
+        inferred = infer_step(to_times(window.seconds))
         return UNKNOWN_STEP if inferred is None else inferred.total_seconds()
 
 

@@ -21,9 +21,9 @@ from monitoring.drift.recording import record
 from monitoring.drift.report.charts import WORTH
 from monitoring.drift.result import Checked, outcome_of
 from monitoring.drift.store import DriftCheck, Verdict
-from serving.models.champions import Champions, Serving
+from serving.models.champions import Champions, ServingModel
 from serving.predictions.store import PredictionStore
-from training.common.formatting import lasting
+from training.common.formatting import format_duration
 from training.data.sensors import Sensor
 from training.errors import DataError, SafePlanError
 from training.kinds import Kind
@@ -31,7 +31,7 @@ from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import DetectorSettings
 from training.pipeline.recording import read_iso
 from training.quality.fault_checks import QualitySettings
-from training.settings import load
+from training.settings import load_settings
 from training.storage.leases import lease
 from training.workspace import Workspace
 
@@ -62,7 +62,7 @@ def check_fleet(
     """
     # The matrices are small: more numeric threads than one only wait for each other, at twice the CPU.
     with lease(workspace.engine, LEASE), threadpool_limits(1):
-        return _check_fleet(workspace, sensors, now, settings or load(DriftSettings), html, watch)
+        return _check_fleet(workspace, sensors, now, settings or load_settings(DriftSettings), html, watch)
 
 
 def _check_fleet(
@@ -97,12 +97,14 @@ class FleetCheck:
     def __init__(self, workspace: Workspace, settings: DriftSettings, now: datetime) -> None:
         self.settings, self.now = settings, now
         self.champions = Champions(workspace.registry, workspace.model_cache)
-        self.viewer = Viewer(workspace.readings, settings, load(QualitySettings))
-        self.retrospect = Retrospect(PredictionStore(workspace.engine), settings, load(DetectorSettings))
+        self.viewer = Viewer(workspace.readings, settings, load_settings(QualitySettings))
+        self.retrospect = Retrospect(
+            PredictionStore(workspace.engine), settings, load_settings(DetectorSettings)
+        )
         last = workspace.readings.last_times()
         self.last = {str(name): min(when.to_pydatetime(), now) for name, when in last.items()}
         self.newest = max(self.last.values(), default=now)
-        self.served = set(self.champions.serving())
+        self.served = set(self.champions.keys_with_champion())
 
     def of(self, sensor: Sensor) -> Iterator[Checked | Outcome]:
         """The checks of one sensor's champions, or why there is none."""
@@ -122,7 +124,7 @@ class FleetCheck:
 
     def _checked(self, sensor: Sensor, kind: Kind) -> Checked:
         find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster
-        champion: Serving = find(sensor.id)
+        champion: ServingModel = find(sensor.id)
         if not champion.version.tags.get("train_start"):
             raise DataError(
                 f"{champion.version.uri} has no tag train_start, so its window is not known. "
@@ -167,8 +169,6 @@ class FleetCheck:
         habit = 2 * float(np.diff(view.window.seconds).max(initial=0.0))
         if quiet <= max(self.settings.silent_steps * view.step, habit):
             return None
-        reason = (
-            f"silent for {lasting(timedelta(seconds=quiet))}: the last reading came {last:%Y-%m-%d %H:%M}"
-        )
+        reason = f"silent for {format_duration(timedelta(seconds=quiet))}: the last reading came {last:%Y-%m-%d %H:%M}"
         rate = self.settings.false_alarm_rate
         return Comparison(Verdict.SILENT, reason, rate, readings=0, since=last)

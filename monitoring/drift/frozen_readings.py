@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from monitoring.drift.blocks import FEWEST_READINGS
 from monitoring.drift.kinds import DriftKind
 from monitoring.drift.statistics import Readings
-from training.common.formatting import amount, counted
+from training.common.formatting import format_count, format_value
 
 Floats = NDArray[np.float64]
 
@@ -39,20 +39,20 @@ def stillness(
     """
     if np.ptp(window.values) == 0:
         constant = float(window.values[0])
-        told = amount(constant, unit or None)
+        told = format_value(constant, unit or None)
         if np.all(checked.values == constant):
             return Still(None, f"constant at {told}, as in the window", checked.seconds[0], 1.0)
         low, high = float(checked.values.min()), float(checked.values.max())
-        words = f"constant at {told} for {counted(len(window), 'reading')}, "
-        words += f"now {amount(low)} to {amount(high, unit or None)}"
+        words = f"constant at {told} for {format_count(len(window), 'reading')}, "
+        words += f"now {format_value(low)} to {format_value(high, unit or None)}"
         moved = float(since.seconds[np.argmax(since.values != constant)])
         return Still(DriftKind.ALIVE, words, moved, 1 / len(window))
     run, usual = plateaus(checked.values)[-1], int(plateaus(window.values).max())
     if run < max(STUCK_SHARE * len(checked), FEWEST_READINGS / 2, STUCK_FACTOR * usual):
         return None
     whole = int(plateaus(since.values)[-1])
-    held = amount(float(checked.values[-1]), unit or None)
-    words = f"stuck at {held} for {counted(whole, 'reading')}"
+    held = format_value(float(checked.values[-1]), unit or None)
+    words = f"stuck at {held} for {format_count(whole, 'reading')}"
     return Still(DriftKind.STUCK, words, float(since.seconds[-whole]), usual / whole / (blocks + 1))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from monitoring.drift.judgement import Finding, Judgement, loudest_of
 from monitoring.drift.statistics import Ruler
 from monitoring.drift.store import Origin
-from training.common.formatting import amount, lasting
+from training.common.formatting import format_duration, format_value
 
 LOST = 0.35  # of its usual depth: less is a cycle that is gone
 CONSEQUENCES = frozenset({"score", "error"})  # channels that move because readings did
@@ -143,7 +143,9 @@ def _missing(finding: Finding, *_: Any) -> str:
 
 
 def _step(finding: Finding, *_: Any) -> str:
-    now, usual = (lasting(timedelta(seconds=math.exp(log))) for log in (finding.after, finding.before))
+    now, usual = (
+        format_duration(timedelta(seconds=math.exp(log))) for log in (finding.after, finding.before)
+    )
     return f"sampling changed: a reading every {now} instead of {usual}"
 
 
@@ -170,7 +172,7 @@ def signed(value: float, unit: str) -> str:
     ('-2.12 bar', '+0.5')
     """
     rounded = float(f"{value:.3g}")
-    return f"{'+' if value >= 0 else '-'}{amount(abs(rounded), unit or None)}"
+    return f"{'+' if value >= 0 else '-'}{format_value(abs(rounded), unit or None)}"
 
 
 def times(log_factor: float) -> str:

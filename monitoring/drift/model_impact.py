@@ -15,9 +15,9 @@ from monitoring.drift.champion_data import View
 from monitoring.drift.comparison import Comparison, DriftSettings
 from monitoring.drift.onset import seconds_of
 from monitoring.drift.statistics import Readings
-from serving.models.champions import Serving, ServingDetector
+from serving.models.champions import ServingDetector, ServingModel
 from serving.predictions.store import PredictionStore
-from training.anomaly.calibration import episodes
+from training.anomaly.calibration import count_episodes
 from training.pipeline.plan import DetectorSettings
 
 A_DAY = timedelta(days=1)
@@ -31,7 +31,9 @@ class Retrospect:
     settings: DriftSettings
     promised: DetectorSettings
 
-    def of(self, champion: Serving, comparison: Comparison, view: View, *, age: timedelta) -> dict[str, Any]:
+    def of(
+        self, champion: ServingModel, comparison: Comparison, view: View, *, age: timedelta
+    ) -> dict[str, Any]:
         """The numbers of one champion: its age, and its accuracy or its alarms over the block checked."""
         told: dict[str, Any] = {"age_days": age / A_DAY, "stale": age > self.settings.stale_after}
         if comparison.start is None or comparison.end is None:
@@ -43,7 +45,7 @@ class Retrospect:
         stored = stored[stored["model_version"] == str(champion.version.number)]
         block = view.since.between(seconds_of(start), seconds_of(end))
         if isinstance(champion, ServingDetector):
-            alarms = episodes(block.scores >= champion.model.threshold)
+            alarms = count_episodes(block.scores >= champion.model.threshold)
             told["alarms_per_day_now"] = alarms / max((end - start) / A_DAY, 1e-9)
             return told | alarm_rate(stored, budget=self.promised.alarms_per_day)
         told |= {"error_in_window": mean_error(view.window), "error_now": mean_error(block)}

@@ -21,12 +21,12 @@ from monitoring.drift.report.evidently_assets import LIBRARY, library
 from monitoring.drift.report.html_page import fleet_page, measured
 from monitoring.drift.result import Checked
 from monitoring.drift.store import DriftCheckStore, Verdict
-from training.common.formatting import counted
+from training.common.formatting import format_count
 from training.errors import RegistryError
-from training.operations.console import plain
+from training.operations.console import to_json_value
 from training.pipeline.recording import iso
 from training.registry.model_registry import slug
-from training.registry.publishing import Page, Publisher
+from training.registry.publishing import Publisher, RunContent
 from training.workspace import Workspace
 
 EXPERIMENT = "safeplan-drift"
@@ -62,14 +62,14 @@ def record(
         files = reports(wanted, kept, store, now=now)
         publisher = Publisher(workspace.mlflow)
         if set(files) - {PAGE}:
-            publisher.share(run, LIBRARY, library)
-        page = Page(
+            publisher.upload_shared(run, LIBRARY, library)
+        page = RunContent(
             params={"false_alarm_rate": settings.false_alarm_rate, "current": settings.current},
             metrics=fleet_metrics(kept),
             tables={"checks": table_of(kept)},
             files={**files, "drift.json": json.dumps([details(one) for one in kept]).encode()},
         )
-        publisher.show(run, page)
+        publisher.log_content(run, page)
         if html is not None:
             write(files | {LIBRARY: library()}, html)
     except Exception:
@@ -97,15 +97,16 @@ def fleet_metrics(checked: Sequence[Checked]) -> dict[str, float]:
 def table_of(checked: Sequence[Checked]) -> pd.DataFrame:
     """One row a model, the same columns for each."""
     return pd.DataFrame(
-        [[plain(getattr(one.check, name)) for name in COLUMNS] for one in checked], columns=list(COLUMNS)
+        [[to_json_value(getattr(one.check, name)) for name in COLUMNS] for one in checked],
+        columns=list(COLUMNS),
     )
 
 
 def details(one: Checked) -> dict[str, Any]:
     """All that was measured of one model."""
     check = one.check
-    named = {name: plain(getattr(check, name)) for name in (*COLUMNS, *STRETCHES)}
-    told: dict[str, Any] = plain(named | {"measures": check.measures, "quality": check.quality})
+    named = {name: to_json_value(getattr(check, name)) for name in (*COLUMNS, *STRETCHES)}
+    told: dict[str, Any] = to_json_value(named | {"measures": check.measures, "quality": check.quality})
     return told
 
 
@@ -163,7 +164,7 @@ def _lines(one: Checked) -> dict[str, str]:
         "since": f"{check.since:%Y-%m-%d %H:%M} UTC" if check.since else "",
         "likely": str(check.origin or ""),
         "what to do": check.advice or "",
-        "checked": f"{_from_to(check.start, check.end)}, {counted(check.readings, 'reading')}",
+        "checked": f"{_from_to(check.start, check.end)}, {format_count(check.readings, 'reading')}",
         "trained on": _from_to(check.train_start, check.train_end),
         "false-alarm rate": f"{check.false_alarm_rate:.2%} a check",
     }

@@ -9,7 +9,7 @@ from monitoring.drift.comparison import Comparison
 from monitoring.drift.kinds import DriftKind
 from monitoring.drift.statistics import Readings
 from monitoring.drift.store import DriftCheck
-from serving.models.champions import Serving
+from serving.models.champions import ServingModel
 from training.data.sensors import Sensor
 from training.outcomes import Outcome
 from training.registry.model_registry import CHAMPION
@@ -20,7 +20,7 @@ class Checked:
     """One champion's check with what it rests on."""
 
     sensor: Sensor
-    champion: Serving
+    champion: ServingModel
     view: View
     comparison: Comparison
     check: DriftCheck

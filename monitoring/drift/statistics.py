@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from monitoring.drift.blocks import CELLS, HALVES, Blocks
 from training.anomaly.robust_statistics import robust_spread
-from training.anomaly.seasonal_profile import DAY, Course, learn_course
+from training.anomaly.seasonal_profile import DAY, SeasonalProfile, fit_seasonal_profile
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
@@ -88,7 +88,7 @@ class Series:
 class Ruler:
     """What a window is measured by: its daily course, centre and sizes."""
 
-    course: Course | None
+    course: SeasonalProfile | None
     centre: float
     robust: float  # spread of what deviates from the course, as the bulk of the readings shows it
     spread: float  # standard deviation of the values
@@ -105,7 +105,7 @@ class Ruler:
 
 def ruler_of(window: Readings, *, step: float) -> Ruler:
     """Learn what is usual in a window."""
-    course = learn_course(window.seconds, window.values, step=step, cycles=DAILY)
+    course = fit_seasonal_profile(window.seconds, window.values, step=step, cycles=DAILY)
     usual = 0.0 if course is None else course.at(window.seconds) - float(np.mean(course.usual))
     left = window.values - usual
     spread = float(window.values.std())

@@ -21,7 +21,7 @@ from babel.numbers import format_decimal
 from pydantic import field_validator
 
 from training.errors import ConfigurationError
-from training.settings import PACKAGED_CONF, Settings, conf_folder, load
+from training.settings import PACKAGED_CONF, Settings, conf_folder, load_settings
 
 ENGLISH = "en"
 # How a day is written in a control room; the hour is always of 24.
@@ -95,7 +95,7 @@ def words(language: str | None = None, zone: str | None = None) -> Words:
     Raises:
         ConfigurationError: there is no such catalogue.
     """
-    site = load(SiteSettings)
+    site = load_settings(SiteSettings)
     return Words(language or site.language, zone or site.zone)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitoring.alerts.alert import Alert, Event
 from monitoring.alerts.kinds import AlertType, Change, Severity
 from training.errors import ConfigurationError
-from training.settings import Settings, load, read_yaml
+from training.settings import Settings, load_settings, read_yaml
 
 VARIABLE = re.compile(r"SAFEPLAN_CHANNEL_([A-Z0-9_]+)")
 
@@ -79,7 +79,7 @@ def channel_names(settings: DeliverySettings) -> list[str]:
 
 def load_delivery() -> DeliverySettings:
     """What conf/monitoring.yaml and the environment say."""
-    return load(DeliverySettings)
+    return load_settings(DeliverySettings)
 
 
 def _in_file(path: Path) -> dict[str, str]:

@@ -11,9 +11,9 @@ from monitoring.alerts.kinds import AlertType, Change, severity_name, type_name
 from monitoring.alerts.store import FLOOD
 from monitoring.i18n.retelling import retold
 from monitoring.i18n.translation import Words
-from training.common.formatting import amount
+from training.common.formatting import format_value
 from training.data.sensors import Sensor
-from training.operations.console import plain
+from training.operations.console import to_json_value
 
 # A receiver that keeps these ids can tell a message that came twice from two messages.
 NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
@@ -39,7 +39,7 @@ def compose(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -
         "platform": alert.topic.platform,
         "alert_id": alert.id,
         "number": number,
-        "at": plain(event.at),
+        "at": to_json_value(event.at),
     }
 
 
@@ -76,7 +76,7 @@ def _lines(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) ->
     evidence = alert.evidence
     lines = [retold(_, evidence.reason)]
     if evidence.value is not None:
-        lines.append(_("value {value}", value=amount(evidence.value, sensor.unit)))
+        lines.append(_("value {value}", value=format_value(evidence.value, sensor.unit)))
     if evidence.crosses_at is not None:
         lines.append(_("limit reached at {time}", time=_.moment(evidence.crosses_at)))
     lines.append(

@@ -13,8 +13,8 @@ from monitoring.alerts.alarm_budget_settings import BudgetSettings
 from monitoring.alerts.alert import Alert, Event
 from monitoring.alerts.kinds import Change, Judgement, State
 from monitoring.alerts.store import FLOOD, AlertStore
-from training.settings import load
-from training.storage.alert_verdicts import judged_alarms
+from training.settings import load_settings
+from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.workspace import Workspace
 
@@ -95,13 +95,13 @@ def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) ->
     found = store.find(start=start, end=end)
     changes = store.changes(start=start, end=end)
     with reading(workspace.engine) as connection:
-        verdicts = judged_alarms(connection)
+        verdicts = count_verdicts(connection)
     precision = tuple(
         {"sensor_id": sensor_id, "version": version, **vars(judged), "precision": judged.precision}
         for sensor_id, versions in sorted(verdicts.items())
         for version, judged in sorted(versions.items())
     )
-    counted = statistics_of(found, changes, load(BudgetSettings), start=start, end=end)
+    counted = statistics_of(found, changes, load_settings(BudgetSettings), start=start, end=end)
     return replace(counted, precision=precision)
 
 

@@ -15,7 +15,7 @@ from monitoring.watch.forecast_conditions import HIGH, LOW, Foreseen, crossing_p
 from monitoring.watch.new_data import look
 from training.data.sensors import Sensor
 from training.pipeline.plan import ForecasterSettings
-from training.settings import load
+from training.settings import load_settings
 from training.workspace import Workspace
 
 OLDEST = timedelta(days=1)  # of a forecast that still says something of the hours to come
@@ -41,7 +41,7 @@ def risks_ahead(
     limited = {s.id: s for s in sensors if s.critical_high is not None or s.critical_low is not None}
     begins = {kind: dict[str, datetime]() for kind in AlertType}
     begins[AlertType.FORECAST_WARNING] = dict.fromkeys(limited, start - OLDEST)
-    width = load(ForecasterSettings).interval_width
+    width = load_settings(ForecasterSettings).interval_width
     found = [
         risk
         for sensor_id, news in look(workspace, begins, now=start).items()

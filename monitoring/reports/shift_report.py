@@ -33,7 +33,7 @@ from monitoring.reports.limit_risks import Risk, risks_ahead
 from monitoring.watch.operator_actions import list_alerts
 from training.data.sensors import Fleet
 from training.errors import ConfigurationError
-from training.registry.audit import MOVES, PROMOTED, ROLLED_BACK, Deed, deeds
+from training.registry.audit import ALIAS_MOVES, PROMOTED, ROLLED_BACK, AuditEntry, entries
 from training.workspace import Workspace
 
 WIDEST = 60  # characters, of a column in the sheet
@@ -193,13 +193,13 @@ def _named(fleet: Fleet, sensor_id: str) -> str:
     return " ".join(filter(None, (sensor_id, known.name if known else "")))
 
 
-def _moves(workspace: Workspace, start: datetime, end: datetime) -> list[Deed]:
+def _moves(workspace: Workspace, start: datetime, end: datetime) -> list[AuditEntry]:
     """What happened to champions, oldest first."""
-    found = deeds(workspace.engine, since=start)
-    return [deed for deed in reversed(found) if deed.action in MOVES and deed.at < end]
+    found = entries(workspace.engine, since=start)
+    return [deed for deed in reversed(found) if deed.action in ALIAS_MOVES and deed.at < end]
 
 
-def _model_changes(_: Words, found: Sequence[Deed]) -> Section:
+def _model_changes(_: Words, found: Sequence[AuditEntry]) -> Section:
     columns = (_("Time"), _("Model"), _("Change"), _("Version"), _("Before"), _("By"), _("Why"))
     said = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
     rows = [

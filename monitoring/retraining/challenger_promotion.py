@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitoring.retraining.replay import Replay, replay
-from training.common.users import user
+from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import DataError
 from training.kinds import Kind, Promotion
@@ -76,7 +76,7 @@ def settle(
         sensor,
         Kind.DETECTOR,
         number=challenger.number,
-        who=f"{user()}, by gate and replay",
+        who=f"{current_user()}, by gate and replay",
         now=now,
     )
     return Outcome(**{**vars(outcome), "detail": {**outcome.detail, "replay": str(found)}})

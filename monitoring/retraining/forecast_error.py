@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, and_, func, select
 
-from training.data.readings import GOOD
+from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.storage.database import ml_predictions, reading, sensor_readings
 
@@ -29,7 +29,9 @@ def forecast_error(
 ) -> Missed | None:
     """How wrong one version's forecasts from after start were for times until end; None for too few."""
     said, read = ml_predictions.c, sensor_readings.c
-    came = and_(read.sensor_id == said.sensor_id, read.timestamp == said.timestamp, read.data_quality == GOOD)
+    came = and_(
+        read.sensor_id == said.sensor_id, read.timestamp == said.timestamp, read.data_quality == GOOD_QUALITY
+    )
     query = (
         select(func.avg(func.abs(said.predicted_value - read.value)), func.count())
         .select_from(ml_predictions.join(sensor_readings, came))

@@ -21,7 +21,7 @@ from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import Plan
 from training.pipeline.recording import read_iso
 from training.registry.model_registry import CHAMPION, Version
-from training.settings import Settings, load
+from training.settings import Settings, load_settings
 from training.storage.database import labels, reading
 from training.workspace import Workspace
 
@@ -97,7 +97,7 @@ def need_of(
 
 def needs_of(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Need]:
     """The queue: every model that is to be learned anew, the neediest first."""
-    settings = load(RetrainingSettings)
+    settings = load_settings(RetrainingSettings)
     checks = {(c.sensor_id, c.model_type): c for c in DriftCheckStore(workspace.engine).latest()}
     speaking = set(workspace.readings.last_times().index)
     found = []
@@ -133,7 +133,7 @@ def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -
     """
     from training.pipeline.fleet import train_fleet  # noqa: PLC0415 (MLflow and the learners take seconds)
 
-    settings = load(RetrainingSettings)
+    settings = load_settings(RetrainingSettings)
     plan = Plan.from_conf(promotion=settings.promotion)
     by_id: Mapping[str, Sensor] = {sensor.id: sensor for sensor in sensors}
     outcomes = _settled(workspace, by_id, settings, now)
@@ -150,7 +150,7 @@ def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -
             follows = kind is Kind.DETECTOR and listing is not None and CHAMPION in listing.aliases
             (following if follows else first).append(by_id[need.sensor_id])
             if follows and listing is not None:
-                workspace.registry.note(listing.name, SETTLING, "yes")
+                workspace.registry.set_model_tag(listing.name, SETTLING, "yes")
         if first:
             outcomes += train_fleet(workspace, first, [kind], plan, as_of=now)
         if following:
@@ -169,7 +169,7 @@ def _settled(
     from monitoring.retraining.challenger_promotion import settle  # noqa: PLC0415
 
     found = []
-    for listing in workspace.registry.noted(SETTLING):
+    for listing in workspace.registry.models_with_tag(SETTLING):
         sensor = sensors.get(listing.sensor_id)
         if sensor is None:
             continue
@@ -177,7 +177,7 @@ def _settled(
             outcome = settle(workspace, sensor, mode=settings.promotion, past=settings.replay, now=now)
         except SafePlanError as error:
             outcome = Outcome(sensor.id, listing.kind, FAILED, error=str(error))
-        workspace.registry.note(listing.name, SETTLING, None)
+        workspace.registry.set_model_tag(listing.name, SETTLING, None)
         if outcome is not None:
             found.append(outcome)
     return found

@@ -23,19 +23,19 @@ from monitoring.watch.instrument_conditions import Reading
 from monitoring.watch.new_data import News
 from monitoring.watch.thresholds import thresholds_of
 from monitoring.watch.watcher import UNKNOWN_STEP
-from serving.batch import score_stretch
-from serving.models.acceptance import Library
+from serving.batch import score_readings
+from serving.models.acceptance import ModelLoader
 from serving.predictions.store import PredictionStore
-from serving.recent_readings import tail_of
+from serving.recent_readings import to_tail
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.detector import AnomalyDetector
-from training.data.readings import GOOD
+from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError, DataError
 from training.kinds import Kind
 from training.pipeline.plan import ForecasterSettings
 from training.registry.model_registry import CHALLENGER, Version
-from training.settings import load
+from training.settings import load_settings
 from training.storage.database import reading
 from training.storage.labels import Label
 from training.workspace import Workspace
@@ -149,7 +149,7 @@ class _Past:
     @classmethod
     def of(cls, workspace: Workspace, sensor: Sensor, start: datetime, end: datetime) -> "_Past":
         readings = workspace.readings.between(sensor.id, start, end)
-        if not (readings["data_quality"] == GOOD).any():
+        if not (readings["data_quality"] == GOOD_QUALITY).any():
             raise DataError(
                 f"{sensor.id} has no good reading from {start:%Y-%m-%d %H:%M} until {end:%Y-%m-%d %H:%M}."
             )
@@ -163,11 +163,11 @@ class _Past:
 
     def told_by(self, version: Version) -> Replay:
         """What one version says of it."""
-        model = Library(self.workspace.registry, self.workspace.model_cache).open(version)
+        model = ModelLoader(self.workspace.registry, self.workspace.model_cache).open(version)
         if not isinstance(model, PackedDetector | AnomalyDetector):
             raise ConfigurationError(f"{version.uri} is a {version.kind}; detectors can be replayed.")
-        good = self.readings[self.readings["data_quality"] == GOOD]
-        scores = score_stretch(self.workspace.readings, self.sensor.id, model, tail_of(good, whole=False))
+        good = self.readings[self.readings["data_quality"] == GOOD_QUALITY]
+        scores = score_readings(self.workspace.readings, self.sensor.id, model, to_tail(good, whole=False))
         scores["threshold"] = model.threshold
         chapters = self._chapters(scores, str(version.number))
         open_at = [stretch for chapter in chapters for stretch in _open(chapter, self.end)]
@@ -204,13 +204,13 @@ class _Past:
             for row in scores.to_dict("records")
         ]
         read = [
-            Reading(row["timestamp"].to_pydatetime(), row["value"], row["data_quality"] == GOOD)
+            Reading(row["timestamp"].to_pydatetime(), row["value"], row["data_quality"] == GOOD_QUALITY)
             for row in self.readings.to_dict("records")
         ]
 
         def past(moment: datetime) -> pd.DataFrame:
             rows = rules.instrument.window_readings
-            return self.workspace.readings.latest(self.sensor.id, rows, end=moment, quality=GOOD)
+            return self.workspace.readings.latest(self.sensor.id, rows, end=moment, quality=GOOD_QUALITY)
 
         memory = first_memory(self.sensor, past, self.start, rules)
         watched = signs_of(
@@ -222,7 +222,7 @@ class _Past:
             begin=self.start,
             now=self.end,
             thresholds=self.thresholds,
-            width=load(ForecasterSettings).interval_width,
+            width=load_settings(ForecasterSettings).interval_width,
         )
         topic = Topic(AlertType.ANOMALY, self.sensor.id, "", self.sensor.platform)
         signs: list[Sign] = watched.signs.get(topic, [])

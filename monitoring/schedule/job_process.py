@@ -20,7 +20,7 @@ from pathlib import Path
 from monitoring.schedule.job_runs import JobRuns, RunStatus
 from monitoring.schedule.jobs import Result, run_job
 from monitoring.schedule.settings import JobName, ScheduleSettings, dues, site_zone, trigger_of
-from training.common.gc_tuning import be_patient, keep_all_there_is
+from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 from training.pipeline.worker_pool import end_with_parent
 from training.storage.leases import LeaseTaken, lease
 from training.workspace import Workspace
@@ -108,7 +108,7 @@ class Runner:
 
     def _held(self, job: JobName) -> AbstractContextManager[None]:
         lasts = self.settings.rule(job).timeout + timedelta(seconds=GRACE_SECONDS + 60)
-        return lease(self.workspace.engine, f"job {job}", lasts=lasts)
+        return lease(self.workspace.engine, f"job {job}", duration=lasts)
 
     def _run(self, job: JobName, due_at: datetime, missed: int) -> Ran:
         try:
@@ -161,8 +161,8 @@ def _become(
     # The server that forks it may have been started long ago, with other settings.
     os.environ.clear()
     os.environ.update(environ)
-    be_patient()
-    keep_all_there_is()
+    reduce_gc_frequency()
+    freeze_objects()
     # With all that the job has started.
     end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     try:

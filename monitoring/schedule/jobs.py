@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pydantic import Field
 
 from monitoring.schedule.settings import JobName
-from training.common.formatting import counted
+from training.common.formatting import format_count
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome, summary
-from training.settings import Settings, load
+from training.settings import Settings, load_settings
 from training.workspace import Workspace
 
 
@@ -96,14 +96,16 @@ def tidy(workspace: Workspace, now: datetime) -> Result:
     from monitoring.schedule.job_runs import JobRuns  # noqa: PLC0415
     from serving.predictions.store import PredictionStore  # noqa: PLC0415
 
-    keep, engine = load(TidySettings), workspace.engine
+    keep, engine = load_settings(TidySettings), workspace.engine
     forgotten = {
         "prediction": PredictionStore(engine).delete_before(now - keep.predictions),
         "message": Outbox(engine).delete_sent_before(now - keep.messages),
         "run": JobRuns(engine).delete_before(now - keep.runs),
         "drift check": DriftCheckStore(engine).delete_before(now - keep.drift_checks),
     }
-    return Result(False, "forgot " + ", ".join(counted(count, thing) for thing, count in forgotten.items()))
+    return Result(
+        False, "forgot " + ", ".join(format_count(count, thing) for thing, count in forgotten.items())
+    )
 
 
 JOBS: dict[JobName, Callable[[Workspace, datetime], Result]] = {

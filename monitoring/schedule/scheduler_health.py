@@ -14,7 +14,7 @@ from monitoring.alerts.kinds import AlertType
 from monitoring.alerts.store import AlertStore
 from monitoring.notify.outbox import Outbox, Queue
 from monitoring.schedule.job_runs import JobRun, JobRuns, RunStatus
-from serving.doctor import Finding, guarded
+from serving.doctor import HealthCheck, run_guarded
 from training.data.sensors import Fleet, Sensor
 from training.storage.leases import Owner
 from training.workspace import Workspace
@@ -28,15 +28,15 @@ ENABLED = Sensor(id="any")  # what is not described counts
 WRONG = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CUT_OFF)
 
 
-def examine_loop(workspace: Workspace, *, now: datetime) -> list[Finding]:
+def examine_loop(workspace: Workspace, *, now: datetime) -> list[HealthCheck]:
     """Look at each job's newest run, the messages on their way, the clock and the instruments.
 
     `now` is naive UTC.
     """
-    return guarded("schedule", lambda: list(_loop(workspace, now)))
+    return run_guarded("schedule", lambda: list(_loop(workspace, now)))
 
 
-def _loop(workspace: Workspace, now: datetime) -> Iterator[Finding]:
+def _loop(workspace: Workspace, now: datetime) -> Iterator[HealthCheck]:
     yield from _jobs(workspace.engine, now)
     yield from (_messages(queue, now) for queue in Outbox(workspace.engine).queues())
     times = workspace.readings.last_times()
@@ -45,7 +45,7 @@ def _loop(workspace: Workspace, now: datetime) -> Iterator[Finding]:
     yield from _instruments(workspace.engine)
 
 
-def _jobs(engine: Engine, now: datetime) -> Iterator[Finding]:
+def _jobs(engine: Engine, now: datetime) -> Iterator[HealthCheck]:
     runs = JobRuns(engine)
     newest: dict[str, JobRun] = {}
     for run in runs.since(now - LOOKED_BACK):
@@ -57,7 +57,7 @@ def _jobs(engine: Engine, now: datetime) -> Iterator[Finding]:
         status = RunStatus.CUT_OFF if gone else run.status
         times = f", {missed[job]} times missed in two days" if missed.get(job) else ""
         detail = f": {run.detail}" if bad and run.detail else ""
-        yield Finding(
+        yield HealthCheck(
             f"job {job}",
             bad,
             f"{status.value}, begun {run.started_at:%Y-%m-%d %H:%M} UTC{times}{detail}",
@@ -65,11 +65,11 @@ def _jobs(engine: Engine, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _messages(queue: Queue, now: datetime) -> Finding:
+def _messages(queue: Queue, now: datetime) -> HealthCheck:
     bad = bool(queue.given_up) or (queue.oldest is not None and now - queue.oldest > LONG)
     since = f", the oldest since {queue.oldest:%Y-%m-%d %H:%M} UTC" if queue.oldest else ""
     error = f": {queue.error}" if queue.error else ""
-    return Finding(
+    return HealthCheck(
         f"messages to {queue.channel}",
         bad,
         f"{queue.waiting} waiting{since}, {queue.given_up} given up{error}",
@@ -77,10 +77,10 @@ def _messages(queue: Queue, now: datetime) -> Finding:
     )
 
 
-def _clock(times: pd.Series, now: datetime) -> Iterator[Finding]:
+def _clock(times: pd.Series, now: datetime) -> Iterator[HealthCheck]:
     newest = now if times.empty else times.max()
     if newest > now + AHEAD:
-        yield Finding(
+        yield HealthCheck(
             "clock",
             True,
             f"here it is {now:%Y-%m-%d %H:%M} UTC, and the newest reading is of {newest:%Y-%m-%d %H:%M}",
@@ -88,7 +88,7 @@ def _clock(times: pd.Series, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _silent(times: pd.Series, fleet: Fleet) -> Iterator[Finding]:
+def _silent(times: pd.Series, fleet: Fleet) -> Iterator[HealthCheck]:
     """Sensors that stopped while others went on; where all have stopped, nothing is said of each."""
     times = times[[sensor_id for sensor_id in times.index if fleet.get(sensor_id, ENABLED).enabled]]
     late = times[times < times.max() - SILENT].sort_values()
@@ -96,7 +96,7 @@ def _silent(times: pd.Series, fleet: Fleet) -> Iterator[Finding]:
         longest = ", ".join(
             f"{sensor_id} since {last:%Y-%m-%d}" for sensor_id, last in late.head(SHOWN).items()
         )
-        yield Finding(
+        yield HealthCheck(
             "silent sensors",
             False,  # the plant's trouble, not the installation's
             f"{len(late)} sent nothing for a day while others did: {longest}",
@@ -104,11 +104,11 @@ def _silent(times: pd.Series, fleet: Fleet) -> Iterator[Finding]:
         )
 
 
-def _instruments(engine: Engine) -> Iterator[Finding]:
+def _instruments(engine: Engine) -> Iterator[HealthCheck]:
     found = AlertStore(engine).find(alive=True, kinds=[AlertType.INSTRUMENT])
     if found:
         worst = "; ".join(f"{one.topic.sensor_id} {one.evidence.reason}" for one in found[:SHOWN])
-        yield Finding(
+        yield HealthCheck(
             "instruments",
             False,
             f"{len(found)} open alerts of instruments: {worst}",

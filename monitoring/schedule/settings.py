@@ -12,7 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from monitoring.i18n.translation import SiteSettings
-from training.settings import Settings, load
+from training.settings import Settings, load_settings
 
 FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week")
 LONGEST_LOOK = timedelta(days=2)  # into the past, for times that nobody ran a job
@@ -97,7 +97,7 @@ class ScheduleSettings(Settings, file="monitoring", section="schedule"):
 
 def site_zone() -> ZoneInfo:
     """The clock on the control room's wall."""
-    return ZoneInfo(load(SiteSettings).zone)
+    return ZoneInfo(load_settings(SiteSettings).zone)
 
 
 def dues(trigger: CronTrigger, after: datetime | None, until: datetime) -> list[datetime]:

@@ -13,7 +13,7 @@ from monitoring.alerts.alert import Alert, Evidence, Pending, Sign, Topic, heft
 from monitoring.alerts.kinds import State
 from monitoring.alerts.life_cycle import Course, Pace, advance
 from monitoring.alerts.store import FLOOD
-from training.common.formatting import lasting
+from training.common.formatting import format_duration
 
 AT_ONCE = timedelta(0)
 
@@ -75,7 +75,7 @@ def _evidence(together: Sequence[Alert], settings: BudgetSettings, now: datetime
     first = together[0]
     told = (
         f"{len(together)} alerts at once (a flood is {settings.flood_alerts} in "
-        f"{lasting(settings.flood_within)}); the first was {first.topic.sensor_id} at "
+        f"{format_duration(settings.flood_within)}); the first was {first.topic.sensor_id} at "
         f"{first.began_at:%Y-%m-%d %H:%M} UTC: {first.evidence.reason}"
     )
     return Evidence(weight=heft(now), value=first.evidence.value, reason=told)

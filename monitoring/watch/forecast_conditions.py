@@ -14,7 +14,7 @@ from scipy.stats import norm
 from monitoring.alerts.alert import Evidence, Sign
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import ForecastRules
-from training.common.formatting import amount, lasting, percent
+from training.common.formatting import format_duration, format_percent, format_value
 from training.data.sensors import Sensor
 
 HIGH, LOW = "high", "low"  # the subjects of its alerts
@@ -74,11 +74,11 @@ def _sign(
     inside = np.inf if forecast.value is None else (limit - forecast.value) * (1 if side == HIGH else -1)
     crossed = inside <= 0
     if crossed:
-        when, told = forecast.origin, f"{amount(forecast.value or 0.0, sensor.unit)} is beyond"
+        when, told = forecast.origin, f"{format_value(forecast.value or 0.0, sensor.unit)} is beyond"
         probability = 1.0
     elif probable.size:
         when, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
-        told = f"in {lasting(when - forecast.origin)} it will probably ({percent(probability, 1)}) cross"
+        told = f"in {format_duration(when - forecast.origin)} it will probably ({format_percent(probability, 1)}) cross"
     else:
         over = highest < rules.probability - rules.hysteresis and inside > rules.deadband
         return Sign(forecast.origin, 0, 0 if over else Severity.CRITICAL)
@@ -89,7 +89,7 @@ def _sign(
         limit=limit,
         crosses_at=when,
         probability=probability,
-        reason=f"{told} the {name} critical limit of {amount(limit, sensor.unit)}",
+        reason=f"{told} the {name} critical limit of {format_value(limit, sensor.unit)}",
         model_version=forecast.model_version,
     )
     return Sign(forecast.origin, Severity.CRITICAL, Severity.CRITICAL, evidence)

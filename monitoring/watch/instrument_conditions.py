@@ -15,7 +15,7 @@ from monitoring.alerts.alert import Evidence, Sign, heft
 from monitoring.alerts.instrument_baseline import Habit, Standing
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import InstrumentRules
-from training.common.formatting import amount, lasting
+from training.common.formatting import format_duration, format_value
 from training.data.sensors import Sensor
 
 BAD = Severity.WARNING
@@ -72,8 +72,8 @@ def signs_of_freezing(
         enough = max(rules.frozen_readings, rules.frozen_factor * (habit.still or 0))
         long = standing.readings >= enough and reading.at - standing.since >= rules.frozen_least
         if stands and (long or odd.get(reading.at, False)):
-            told = f"has not moved from {amount(standing.value, sensor.unit)} for "
-            told += f"{lasting(reading.at - standing.since)} ({standing.readings} readings)"
+            told = f"has not moved from {format_value(standing.value, sensor.unit)} for "
+            told += f"{format_duration(reading.at - standing.since)} ({standing.readings} readings)"
             evidence = Evidence(heft(reading.at), value=standing.value, reason=told)
             signs.append(Sign(reading.at, BAD, BAD, evidence))
         elif stands:
@@ -94,7 +94,9 @@ def signs_of_range(readings: Sequence[Reading], sensor: Sensor, rules: Instrumen
         beyond = max(low - value, value - high)
         if beyond > 0:
             limit = low if value < low else high
-            told = f"{amount(value, sensor.unit)} is beyond the range, which ends at {amount(limit)}"
+            told = (
+                f"{format_value(value, sensor.unit)} is beyond the range, which ends at {format_value(limit)}"
+            )
             signs.append(Sign(at, BAD, BAD, Evidence(beyond, value=value, limit=float(limit), reason=told)))
         else:
             signs.append(Sign(at, 0, BAD if beyond > -rules.deadband else 0))
@@ -111,7 +113,7 @@ def signs_of_bad_marks(readings: Sequence[Reading], sensor: Sensor) -> list[Sign
         if good or outside:
             signs.append(Sign(at))
         else:
-            told = f"{amount(value, sensor.unit)} came marked as bad"
+            told = f"{format_value(value, sensor.unit)} came marked as bad"
             signs.append(Sign(at, BAD, BAD, Evidence(heft(at), value=value, reason=told)))
     return signs
 
@@ -132,7 +134,7 @@ def signs_of_silence(
     for arrival in (*arrivals, None):
         overdue = None if last is None else last + patience
         if overdue is not None and last is not None and overdue < (arrival or now):
-            silent = f"nothing came since {last:%Y-%m-%d %H:%M} UTC; it speaks every {lasting(step)}"
+            silent = f"nothing came since {last:%Y-%m-%d %H:%M} UTC; it speaks every {format_duration(step)}"
             signs.append(Sign(overdue, BAD, BAD, Evidence(heft(overdue), reason=silent)))
         if arrival is not None:
             signs.append(Sign(arrival))

@@ -18,7 +18,7 @@ from monitoring.drift.store import DriftCheck, DriftCheckStore
 from monitoring.watch.anomaly_conditions import Scored
 from monitoring.watch.forecast_conditions import Foreseen
 from monitoring.watch.instrument_conditions import Reading
-from training.data.readings import GOOD
+from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.storage.database import ml_predictions, reading, sensor_readings
 from training.workspace import Workspace
@@ -67,7 +67,7 @@ def _readings(connection: Connection, begins: Begins, now: datetime) -> Iterator
             query.order_by(READ.sensor_id, READ.timestamp)
         ):
             if at > begins[sensor_id]:
-                yield sensor_id, Reading(at, value, quality == GOOD)
+                yield sensor_id, Reading(at, value, quality == GOOD_QUALITY)
 
 
 def _scores(connection: Connection, begins: Begins, now: datetime) -> Iterator[tuple[str, Scored]]:

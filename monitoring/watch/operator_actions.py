@@ -16,9 +16,9 @@ from monitoring.alerts.rules import LifeRules
 from monitoring.alerts.store import FLOOD, AlertStore
 from monitoring.notify.outbox_writer import Post
 from monitoring.watch.verdict_labels import teach
-from training.operations.console import plain
-from training.registry.audit import Deed, add
-from training.settings import load
+from training.operations.console import to_json_value
+from training.registry.audit import AuditEntry, add_entry
+from training.settings import load_settings
 from training.storage.database import writing
 from training.workspace import Workspace
 
@@ -72,7 +72,7 @@ def shelve(workspace: Workspace, alert_id: int, until: datetime, *, by: str, now
     Raises:
         ConfigurationError: there is no such alert, it is closed, or that moment is past or too far away.
     """
-    longest = load(LifeRules).longest_shelving
+    longest = load_settings(LifeRules).longest_shelving
     return _answer(
         workspace, alert_id, lambda alert: actions.shelve(alert, until, by, now, longest=longest), now
     )
@@ -115,7 +115,7 @@ def as_dict(alert: Alert) -> dict[str, Any]:
     """Plain values for `--json`."""
     said = {**vars(alert.topic), **vars(alert), **vars(alert.evidence)}
     hidden = {"topic", "evidence", "weight"}
-    return {name: plain(value) for name, value in said.items() if name not in hidden}
+    return {name: to_json_value(value) for name, value in said.items() if name not in hidden}
 
 
 def _answer(workspace: Workspace, alert_id: int, answer: Answer, now: datetime) -> Alert:
@@ -133,16 +133,16 @@ def _answer(workspace: Workspace, alert_id: int, answer: Answer, now: datetime) 
         for chapter in kept:
             teach(connection, chapter.alert, now=now)
             for deed in _deeds(chapter, now):
-                add(connection, deed)
+                add_entry(connection, deed)
         post.post(connection, kept, now=now)
     return kept[0].alert if kept and kept[0].alert.id == alert_id else asked
 
 
-def _deeds(chapter: Chapter, now: datetime) -> list[Deed]:
+def _deeds(chapter: Chapter, now: datetime) -> list[AuditEntry]:
     """What somebody did, as the audit says it: by our own clock, and not by that of the readings."""
     alert = chapter.alert
     return [
-        Deed(
+        AuditEntry(
             at=now,
             who=event.by or "",
             action=event.change.value,

@@ -23,9 +23,9 @@ from monitoring.alerts.rules import RuleBook
 from monitoring.alerts.store import FLOOD
 from monitoring.watch.anomaly_conditions import Thresholds
 from serving.predictions.store import PredictionStore
-from training.settings import load
+from training.settings import load_settings
 from training.storage.alert_tables import alert_changes, alert_thresholds, alerts
-from training.storage.alert_verdicts import Judged, judged_alarms
+from training.storage.alert_verdicts import VerdictCounts, count_verdicts
 from training.storage.database import reading, writing
 from training.storage.leases import lease
 from training.workspace import Workspace
@@ -118,10 +118,10 @@ def share_budget(workspace: Workspace, *, now: datetime) -> Sharing:
 
 
 def _sharing(workspace: Workspace, now: datetime) -> Sharing:
-    settings, book = load(BudgetSettings), RuleBook.from_conf()
+    settings, book = load_settings(BudgetSettings), RuleBook.from_conf()
     start = now - settings.learn_from
     with reading(workspace.engine) as connection:
-        verdicts = judged_alarms(connection)
+        verdicts = count_verdicts(connection)
         others = _calls_of_others(connection, start, now) / (settings.learn_from / DAY)
     warnings: list[Claim] = []
     dangers: list[Claim] = []
@@ -134,7 +134,7 @@ def _sharing(workspace: Workspace, now: datetime) -> Sharing:
         past = _past(scores, rules.anomaly.hysteresis, now)
         if past.days < 1:
             continue
-        judged = Judged.together(verdicts.get(sensor.id, {}).values())
+        judged = VerdictCounts.total(verdicts.get(sensor.id, {}).values())
         warned, endangered = (
             partial(rate, rules=rules.anomaly, return_after=rules.life.return_after)
             for rate in (past.warnings_per_day, past.dangers_per_day)

@@ -28,12 +28,12 @@ from monitoring.watch.floods import find_flood, pace_of_floods
 from monitoring.watch.new_data import News, look
 from monitoring.watch.thresholds import thresholds_of
 from monitoring.watch.verdict_labels import teach
-from training.data.readings import GOOD
+from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
 from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import ForecasterSettings
-from training.settings import load
+from training.settings import load_settings
 from training.storage.database import reading, writing
 from training.storage.leases import lease
 from training.workspace import Workspace
@@ -75,9 +75,9 @@ class FleetWatch:
         self.workspace = workspace
         self.now = now
         self.book = RuleBook.from_conf()
-        self.width = load(ForecasterSettings).interval_width
+        self.width = load_settings(ForecasterSettings).interval_width
         self.store = AlertStore(workspace.engine)
-        self.budget = load(BudgetSettings)
+        self.budget = load_settings(BudgetSettings)
         self.post = Post.from_conf(workspace)
         self.failed: dict[str, str] = {}
 
@@ -135,7 +135,9 @@ class FleetWatch:
 
     def _past(self, sensor: Sensor) -> Past:
         rows = self.book.of(sensor).instrument.window_readings
-        return lambda moment: self.workspace.readings.latest(sensor.id, rows, end=moment, quality=GOOD)
+        return lambda moment: self.workspace.readings.latest(
+            sensor.id, rows, end=moment, quality=GOOD_QUALITY
+        )
 
     def _tell(self, platform: str, together: Sequence[tuple[Sensor, Watched]]) -> list[Chapter]:
         """One platform's topics, each as far as time and its signs bring it, kept in one transaction."""

@@ -13,21 +13,21 @@ from functools import cached_property
 from typing import Any
 
 from serving.batch import BatchService
-from serving.compat.engine_records import Records, SensorId, kind_of
-from serving.compat.engine_shapes import anomaly_of, forecast_of, retrained, status_of
-from serving.models.alias_poller import FollowSettings
+from serving.compat.engine_records import Records, SensorId, parse_model_type
+from serving.compat.engine_shapes import detection_result, forecast_result, retraining_result, status_result
+from serving.models.alias_poller import PollSettings
 from training.data.sensors import Fleet, Sensor
 from training.errors import NoChampion, RegistryError, SafePlanError
 from training.kinds import Kind
 from training.outcomes import Outcome
 from training.pipeline.fleet import train_fleet
 from training.pipeline.plan import Plan
-from training.settings import load
+from training.settings import load_settings
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.serving")
 
-Answer = dict[str, Any]
+ResultDict = dict[str, Any]
 
 
 class MLEngine:
@@ -68,13 +68,13 @@ class MLEngine:
         detector = plan.detector.model_validate(
             {**plan.detector.model_dump(), "contamination": contamination}
         )
-        return self._trained(sensor_id, Kind.DETECTOR, replace(plan, detector=detector), hours)
+        return self._train_from_hours(sensor_id, Kind.DETECTOR, replace(plan, detector=detector), hours)
 
     def train_forecaster(self, sensor_id: SensorId, hours: float = 72) -> bool:
         """Tune, fit, grade and register a forecaster from a sensor's newest hours; whether there is one."""
-        return self._trained(sensor_id, Kind.FORECASTER, self.plan(), hours)
+        return self._train_from_hours(sensor_id, Kind.FORECASTER, self.plan(), hours)
 
-    def detect_anomalies(self, sensor_id: SensorId) -> Answer:
+    def detect_anomalies(self, sensor_id: SensorId) -> ResultDict:
         """Score what came since the last scoring, keep the scores, and say what the newest reading is.
 
         `is_anomaly, anomaly_score, value, historical_average, historical_std, timestamp`, with the reason. A
@@ -83,15 +83,15 @@ class MLEngine:
         try:
             sensor = self._sensor(sensor_id)
             self._train_if_new(sensor, Kind.DETECTOR)
-            found = self._batch.detect(sensor, since=None, scored=self._last_scored(sensor))
-            if not found.detail:
+            outcome = self._batch.detect(sensor, since=None, scored=self._last_scored(sensor))
+            if not outcome.detail:
                 newest = self.workspace.readings.last_time(sensor.id)
-                found = self._batch.detect(sensor, since=newest, scored=None)
+                outcome = self._batch.detect(sensor, since=newest, scored=None)
         except SafePlanError as error:
-            return _refused(sensor_id, error)
-        return anomaly_of(found, self.records.newest(sensor.id, 10))
+            return _error_result(sensor_id, error)
+        return detection_result(outcome, self.records.newest(sensor.id, 10))
 
-    def forecast_sensor(self, sensor_id: SensorId, periods: int = 24) -> Answer:
+    def forecast_sensor(self, sensor_id: SensorId, periods: int = 24) -> ResultDict:
         """The next steps after a sensor's newest reading: `forecast, metrics, summary`; nothing is kept.
 
         A sensor without a forecaster gets one first, and the naive forecast where the gate refuses it.
@@ -99,13 +99,13 @@ class MLEngine:
         try:
             sensor = self._sensor(sensor_id)
             self._train_if_new(sensor, Kind.FORECASTER)
-            found = self._batch.foresee(sensor, periods)
+            forecast = self._batch.compute_forecast(sensor, periods)
             metrics: Mapping[str, float] = {}
-            if found.champion is not None:
-                metrics = self.workspace.tracker.metrics(found.champion.version.run_id)
+            if forecast.champion is not None:
+                metrics = self.workspace.tracker.metrics(forecast.champion.version.run_id)
         except SafePlanError as error:
-            return _refused(sensor_id, error)
-        return forecast_of(sensor, found, metrics, now=self._now())
+            return _error_result(sensor_id, error)
+        return forecast_result(sensor, forecast, metrics, now=self._now())
 
     def save_prediction(
         self,
@@ -125,9 +125,9 @@ class MLEngine:
         Raises:
             DataError: there is no such type of model.
         """
-        kind = kind_of(model_type)
-        version = self._following().champions.numbers().get((str(sensor_id), kind))
-        said = {
+        kind = parse_model_type(model_type)
+        version = self._refreshed_batch().champions.champion_versions().get((str(sensor_id), kind))
+        values = {
             "predicted_value": forecasted_value,
             "lower_bound": confidence_low,
             "upper_bound": confidence_high,
@@ -135,44 +135,51 @@ class MLEngine:
             "is_anomaly": is_anomaly,
         }
         return self.records.save(
-            str(sensor_id), kind, prediction_timestamp, said, version="" if version is None else str(version)
+            str(sensor_id),
+            kind,
+            prediction_timestamp,
+            values,
+            version="" if version is None else str(version),
         )
 
     def get_predictions(
         self, sensor_id: SensorId, model_type: str | None = "FORECASTER", limit: int | None = 100
-    ) -> list[Answer]:
+    ) -> list[ResultDict]:
         """A sensor's predictions of one kind, the newest first."""
         return self.records.predictions_of(sensor_id, model_type, limit)
 
-    def retrain_all_models(self, *, jobs: int = 1) -> Answer:
+    def retrain_all_models(self, *, jobs: int = 1) -> ResultDict:
         """Train every enabled sensor as `safeplan train` does; what has not changed is not trained again.
 
         With more than one job, or 0 for one a core, workers are started anew: the script that calls this must
         do so under `if __name__ == "__main__":`.
         """
         try:
-            sensors = self._known().match()
+            sensors = self._current_fleet().match()
             outcomes = train_fleet(self.workspace, sensors, list(Kind), self.plan(), jobs=jobs)
             self._batch.champions.refresh()
         except SafePlanError as error:
             return {"error": str(error)}
-        return retrained(outcomes, len(sensors), now=self._now())
+        return retraining_result(outcomes, len(sensors), now=self._now())
 
-    def get_ml_status(self) -> Answer:
+    def get_ml_status(self) -> ResultDict:
         """How many enabled sensors have a detector and a forecaster that serve."""
-        enabled = {sensor_id for sensor_id, sensor in self._known().items() if sensor.enabled}
-        serving = [key for key in self._following().champions.serving() if key[0] in enabled]
-        return status_of(serving, len(enabled), now=self._now())
+        enabled = {sensor_id for sensor_id, sensor in self._current_fleet().items() if sensor.enabled}
+        serving = [key for key in self._refreshed_batch().champions.keys_with_champion() if key[0] in enabled]
+        return status_result(serving, len(enabled), now=self._now())
 
     @cached_property
     def _batch(self) -> BatchService:
         return BatchService(self.workspace)
 
-    def _following(self) -> BatchService:
+    def _refreshed_batch(self) -> BatchService:
         """The batch service with the aliases and sensors as they were a moment ago."""
         champions = self._batch.champions
-        seen = champions.last_contact
-        if seen is None or (self.clock() - seen).total_seconds() >= load(FollowSettings).every:
+        last_contact = champions.last_contact
+        if (
+            last_contact is None
+            or (self.clock() - last_contact).total_seconds() >= load_settings(PollSettings).every
+        ):
             self._fleet = Fleet.of(self.workspace.engine)
             try:
                 champions.refresh()
@@ -180,15 +187,15 @@ class MLEngine:
                 log.warning("what served before goes on serving: %s", error)
         return self._batch
 
-    def _known(self) -> Fleet:
-        self._following()
+    def _current_fleet(self) -> Fleet:
+        self._refreshed_batch()
         self._fleet = self._fleet or Fleet.of(self.workspace.engine)
         return self._fleet
 
     def _sensor(self, sensor_id: SensorId) -> Sensor:
-        found = self._known().get(str(sensor_id))
+        sensor = self._current_fleet().get(str(sensor_id))
         # One that was loaded this moment is not unknown.
-        return found or Fleet.of(self.workspace.engine).sensor(str(sensor_id))
+        return sensor or Fleet.of(self.workspace.engine).sensor(str(sensor_id))
 
     def _last_scored(self, sensor: Sensor) -> datetime | None:
         newest = self.records.latest_prediction(sensor.id, Kind.DETECTOR.model_type)
@@ -205,7 +212,7 @@ class MLEngine:
             if outcome.failed and kind is Kind.DETECTOR:
                 raise NoChampion(outcome.error)
 
-    def _trained(self, sensor_id: SensorId, kind: Kind, plan: Plan, hours: float) -> bool:
+    def _train_from_hours(self, sensor_id: SensorId, kind: Kind, plan: Plan, hours: float) -> bool:
         try:
             sensor = self._sensor(sensor_id)
             window = plan.window.model_validate({**plan.window.model_dump(), f"{kind}_days": hours / 24})
@@ -231,6 +238,6 @@ def create_ml_engine() -> MLEngine:
     return MLEngine(Workspace.here())
 
 
-def _refused(sensor_id: SensorId, error: SafePlanError) -> Answer:
+def _error_result(sensor_id: SensorId, error: SafePlanError) -> ResultDict:
     log.warning("%s: %s", sensor_id, error)
     return {"sensor_id": str(sensor_id), "error": str(error)}

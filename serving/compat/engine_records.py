@@ -11,20 +11,20 @@ from typing import Any
 import pandas as pd
 
 from serving.predictions.store import PredictionStore
-from training.data.readings import GOOD
+from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import DataError
 from training.kinds import Kind
-from training.operations.overview import trainable
+from training.operations.overview import trainable_kinds
 from training.quality.windows import WindowSettings
-from training.settings import load
+from training.settings import load_settings
 from training.workspace import Workspace
 
 SensorId = str | int
-Answer = dict[str, Any]
+ResultDict = dict[str, Any]
 
 HOUR = timedelta(hours=1)
-NUMBERS = 2**53  # of predictions; what a JSON reader keeps exactly
+MAX_PREDICTION_NUMBER = 2**53  # of predictions; what a JSON reader keeps exactly
 
 
 class Records:
@@ -40,86 +40,90 @@ class Records:
         return PredictionStore(self.workspace.engine)
 
     def readings(
-        self, sensor_id: SensorId, hours: float | None = 72, *, quality: int | None = GOOD
+        self, sensor_id: SensorId, hours: float | None = 72, *, quality: int | None = GOOD_QUALITY
     ) -> pd.DataFrame:
         """`timestamp, value, data_quality` of a sensor's newest hours; `quality` None for those of any."""
         start = self._start(str(sensor_id), hours)
         return self.workspace.readings.between(str(sensor_id), start, quality=quality)
 
-    def reading_statistics(self, sensor_id: SensorId, hours: float | None = 72) -> Answer:
+    def reading_statistics(self, sensor_id: SensorId, hours: float | None = 72) -> ResultDict:
         """A sensor's newest hours in numbers, of good readings; `error` where there is none."""
         sensor_id = str(sensor_id)
-        found = self.workspace.readings.statistics(sensor_id, self._start(sensor_id, hours))
-        if not found.good:
+        statistics = self.workspace.readings.statistics(sensor_id, self._start(sensor_id, hours))
+        if not statistics.good:
             return {"error": f"{sensor_id} has no good readings. Run: safeplan load FILE"}
-        last = self.workspace.readings.latest(sensor_id, 1, quality=GOOD).iloc[-1]
+        last = self.workspace.readings.latest(sensor_id, 1, quality=GOOD_QUALITY).iloc[-1]
         return {
-            "total_readings": found.good,
-            "bad_readings": found.count - found.good,
-            "min_value": found.low,
-            "max_value": found.high,
-            "mean_value": found.mean,
-            "std_value": found.std,
+            "total_readings": statistics.good,
+            "bad_readings": statistics.count - statistics.good,
+            "min_value": statistics.low,
+            "max_value": statistics.high,
+            "mean_value": statistics.mean,
+            "std_value": statistics.std,
             "last_reading": float(last["value"]),
             "last_timestamp": last["timestamp"].to_pydatetime(),
         }
 
     def newest(self, sensor_id: SensorId, count: int) -> pd.Series:
         """The values of a sensor's newest good readings."""
-        return self.workspace.readings.latest(str(sensor_id), count, quality=GOOD)["value"]
+        return self.workspace.readings.latest(str(sensor_id), count, quality=GOOD_QUALITY)["value"]
 
     def trainable_sensors(self, kind: Kind | None = None) -> list[Sensor]:
         """The enabled sensors with enough good readings for a model of this kind, or of both."""
         good = self.workspace.readings.spans()["good"]
-        window, wanted = load(WindowSettings), {*Kind} if kind is None else {kind}
+        window, kinds = load_settings(WindowSettings), {*Kind} if kind is None else {kind}
         return [
             sensor
             for sensor in self.workspace.fleet.match()
-            if wanted <= {*trainable(int(good.get(sensor.id, 0)), window)}
+            if kinds <= {*trainable_kinds(int(good.get(sensor.id, 0)), window)}
         ]
 
     def save(
-        self, sensor_id: str, kind: Kind, timestamp: datetime, said: Mapping[str, Any], *, version: str
+        self, sensor_id: str, kind: Kind, timestamp: datetime, values: Mapping[str, Any], *, version: str
     ) -> int:
         """Keep one prediction and answer its number; what is known of it already and not said here stays."""
         moment = pd.Timestamp(timestamp)
         moment = moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
-        row: Answer = {"sensor_id": sensor_id, "timestamp": moment, "model_version": version}
+        row: ResultDict = {"sensor_id": sensor_id, "timestamp": moment, "model_version": version}
         if kind is Kind.FORECASTER:
             row["origin"] = self._origin(sensor_id, moment.to_pydatetime())
-        told = self._kept(kind, row) | row | {name: one for name, one in said.items() if one is not None}
+        merged = (
+            self._stored_prediction(kind, row)
+            | row
+            | {name: one for name, one in values.items() if one is not None}
+        )
         save = self.store.save_scores if kind is Kind.DETECTOR else self.store.save_forecasts
-        save(pd.DataFrame([told]), made_at=self.clock())
-        return number_of(sensor_id, kind.model_type, moment, row.get("origin", moment), version)
+        save(pd.DataFrame([merged]), made_at=self.clock())
+        return prediction_number(sensor_id, kind.model_type, moment, row.get("origin", moment), version)
 
     def predictions_of(
         self, sensor_id: SensorId, model_type: str | None = None, limit: int | None = 100
-    ) -> list[Answer]:
+    ) -> list[ResultDict]:
         """A sensor's predictions, the newest first."""
-        return listed(self.store.by_sensor(str(sensor_id), model_type, limit))
+        return to_original_records(self.store.by_sensor(str(sensor_id), model_type, limit))
 
     def recent_predictions(
         self, sensor_id: SensorId, model_type: str | None = None, hours: float = 24
-    ) -> list[Answer]:
+    ) -> list[ResultDict]:
         """A sensor's predictions for the time from so many hours before its newest reading on."""
         start = self._start(str(sensor_id), hours)
-        found = self.store.between(str(sensor_id), start, model_type=model_type)
-        return listed(found.iloc[::-1])
+        predictions = self.store.between(str(sensor_id), start, model_type=model_type)
+        return to_original_records(predictions.iloc[::-1])
 
-    def anomalies(self, sensor_id: SensorId | None = None, limit: int | None = 50) -> list[Answer]:
+    def anomalies(self, sensor_id: SensorId | None = None, limit: int | None = 50) -> list[ResultDict]:
         """The readings called anomalous, of one sensor or of all, the newest first."""
-        chosen = None if sensor_id is None else str(sensor_id)
-        return listed(self.store.anomalies(sensor_id=chosen, limit=limit))
+        selected_id = None if sensor_id is None else str(sensor_id)
+        return to_original_records(self.store.anomalies(sensor_id=selected_id, limit=limit))
 
-    def latest_prediction(self, sensor_id: SensorId, model_type: str) -> Answer | None:
+    def latest_prediction(self, sensor_id: SensorId, model_type: str) -> ResultDict | None:
         """A sensor's newest prediction of one kind, or None."""
         return next(iter(self.predictions_of(sensor_id, model_type, 1)), None)
 
-    def prediction_statistics(self, sensor_id: SensorId) -> Answer:
+    def prediction_statistics(self, sensor_id: SensorId) -> ResultDict:
         """How many forecasts and anomalies of a sensor are kept, and how many anomalies in its last day."""
         sensor_id = str(sensor_id)
-        found = self.store.statistics(sensor_id).set_index("model_type")
-        counts = found.reindex([kind.model_type for kind in Kind], fill_value=0)
+        statistics = self.store.statistics(sensor_id).set_index("model_type")
+        counts = statistics.reindex([kind.model_type for kind in Kind], fill_value=0)
         recent = self.store.anomalies(self._start(sensor_id, 24), sensor_id)
         return {
             "sensor_id": sensor_id,
@@ -138,22 +142,22 @@ class Records:
 
     def _origin(self, sensor_id: str, moment: datetime) -> datetime:
         """The newest reading before the time forecast; the time itself where there is none."""
-        before = self.workspace.readings.latest(sensor_id, 1, end=moment, quality=GOOD)
+        before = self.workspace.readings.latest(sensor_id, 1, end=moment, quality=GOOD_QUALITY)
         return moment if before.empty else before["timestamp"].iloc[0].to_pydatetime()
 
-    def _kept(self, kind: Kind, row: Answer) -> Answer:
+    def _stored_prediction(self, kind: Kind, row: ResultDict) -> ResultDict:
         moment = row["timestamp"].to_pydatetime()
-        found = self.store.between(
+        stored = self.store.between(
             row["sensor_id"], moment, moment + timedelta.resolution, model_type=kind.model_type
         )
-        same = found[found["model_version"] == row["model_version"]]
+        same = stored[stored["model_version"] == row["model_version"]]
         if "origin" in row:
             same = same[same["origin"] == row["origin"]]
         columns = [name for name in same.columns if name not in {"model_type", "made_at"}]
         return {} if same.empty else dict(same[columns].iloc[-1].dropna())
 
 
-def kind_of(model_type: str) -> Kind:
+def parse_model_type(model_type: str) -> Kind:
     """The kind that a table's word names.
 
     >>> kind_of("FORECASTER")
@@ -162,16 +166,16 @@ def kind_of(model_type: str) -> Kind:
     for kind in Kind:
         if kind.model_type == model_type:
             return kind
-    words = " or ".join(kind.model_type for kind in Kind)
-    raise DataError(f"{model_type!r} is no type of model; say {words}.")
+    type_names = " or ".join(kind.model_type for kind in Kind)
+    raise DataError(f"{model_type!r} is no type of model; say {type_names}.")
 
 
-def listed(frame: pd.DataFrame) -> list[Answer]:
+def to_original_records(frame: pd.DataFrame) -> list[ResultDict]:
     """Predictions under the original's keys; what was not said is None."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [
         {
-            "prediction_id": number_of(
+            "prediction_id": prediction_number(
                 row["sensor_id"], row["model_type"], row["timestamp"], row["origin"], row["model_version"]
             ),
             "sensor_id": row["sensor_id"],
@@ -190,11 +194,11 @@ def listed(frame: pd.DataFrame) -> list[Answer]:
     ]
 
 
-def number_of(
+def prediction_number(
     sensor_id: str, model_type: str, timestamp: datetime, origin: datetime, model_version: str
 ) -> int:
     """A prediction's number: the same whenever and wherever it is asked for, as the table has none."""
     key = "\0".join(
         [sensor_id, model_type, *(pd.Timestamp(t).isoformat() for t in (timestamp, origin)), model_version]
     )
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % NUMBERS
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % MAX_PREDICTION_NUMBER

@@ -9,20 +9,20 @@ from typing import Any
 
 import pandas as pd
 
-from serving.batch import Foreseen
+from serving.batch import SensorForecast
 from training.data.sensors import Sensor
-from training.forecasting.summary import summary_of
-from training.forecasting.time_grid import grid_of
+from training.forecasting.summary import summarize_forecast
+from training.forecasting.time_grid import build_grid
 from training.kinds import Kind
 from training.outcomes import Outcome
 
-Answer = dict[str, Any]
+ResultDict = dict[str, Any]
 
-FORECAST = ("forecasted_values", "lower_bound", "upper_bound", "trend")
-MEASURES = ("mape", "rmse", "mae", "mase", "coverage", "skill")
-SLOTS_A_READING = 4  # of the grid, at most, however long the gaps
+FORECAST_COLUMNS = ("forecasted_values", "lower_bound", "upper_bound", "trend")
+METRIC_NAMES = ("mape", "rmse", "mae", "mase", "coverage", "skill")
+MAX_SLOTS_PER_READING = 4  # of the grid, at most, however long the gaps
 # What the original called parts of the summary.
-SUMMARY = {
+SUMMARY_NAMES = {
     "trend_direction": "direction",
     "last_historical_value": "current_value",
     "average_forecast": "mean",
@@ -31,66 +31,70 @@ SUMMARY = {
 }
 
 
-def anomaly_of(found: Outcome, newest: pd.Series) -> Answer:
+def detection_result(outcome: Outcome, newest: pd.Series) -> ResultDict:
     """A detection: what the newest reading is, and what was usual before it."""
-    detail = found.detail
+    detail = outcome.detail
     mean = float(newest.mean())
     return {
-        "sensor_id": found.sensor_id,
+        "sensor_id": outcome.sensor_id,
         "timestamp": pd.Timestamp(detail["timestamp"]).to_pydatetime(),
         "value": detail["value"],
         "is_anomaly": detail["is_anomaly"],
-        "anomaly_score": found.metrics["score"],
+        "anomaly_score": outcome.metrics["score"],
         "historical_average": detail["historical_average"],
         "historical_std": detail["historical_std"],
         "recent_trend": "increasing" if detail["value"] > mean else "decreasing",
-        "threshold": found.metrics["threshold"],
+        "threshold": outcome.metrics["threshold"],
         "severity": detail["severity"],
         "reason": detail["reason"],
-        "model_version": found.version,
+        "model_version": outcome.version,
     }
 
 
-def forecast_of(sensor: Sensor, found: Foreseen, metrics: Mapping[str, float], *, now: datetime) -> Answer:
+def forecast_result(
+    sensor: Sensor, forecast: SensorForecast, metrics: Mapping[str, float], *, now: datetime
+) -> ResultDict:
     """A forecast: lists of equal length, how good its forecaster was on held-out readings, and a summary.
 
     MAPE is in percent. A naive forecast has no grades: its measures are None.
     """
-    measured = {name: metrics.get(name) for name in MEASURES}
+    measured = {name: metrics.get(name) for name in METRIC_NAMES}
     return {
         "sensor_id": sensor.id,
-        "forecast": lists_of(found.frame),
+        "forecast": forecast_lists(forecast.frame),
         "metrics": measured,
-        "summary": summary(sensor, found) | {"metrics": measured},
+        "summary": summary_result(sensor, forecast) | {"metrics": measured},
         "timestamp": now,
-        "model_version": found.said_by,
+        "model_version": forecast.model_version,
     }
 
 
-def lists_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def forecast_lists(frame: pd.DataFrame) -> dict[str, list[Any]]:
     """A forecast's columns as lists; a naive forecast's trend is the forecast itself."""
     whole = frame if "trend" in frame else frame.assign(trend=frame["forecasted_values"])
     times = whole["timestamps"].dt.to_pydatetime().tolist()
-    return {"timestamps": times, **{name: whole[name].tolist() for name in FORECAST}}
+    return {"timestamps": times, **{name: whole[name].tolist() for name in FORECAST_COLUMNS}}
 
 
-def summary(sensor: Sensor, found: Foreseen) -> Answer:
+def summary_result(sensor: Sensor, forecast: SensorForecast) -> ResultDict:
     """Direction, volatility, extremes and change of a forecast, under our names and the original's."""
     frame = (
-        found.frame if "trend" in found.frame else found.frame.assign(trend=found.frame["forecasted_values"])
+        forecast.frame
+        if "trend" in forecast.frame
+        else forecast.frame.assign(trend=forecast.frame["forecasted_values"])
     )
-    state = grid_of(
-        pd.DatetimeIndex(found.recent.index),
-        found.recent.to_numpy(),
+    state = build_grid(
+        pd.DatetimeIndex(forecast.recent.index),
+        forecast.recent.to_numpy(),
         step=sensor.step,
-        slots=max(2, SLOTS_A_READING * len(found.recent)),
+        slots=max(2, MAX_SLOTS_PER_READING * len(forecast.recent)),
     )
-    skill = 0.0 if found.champion is None else found.champion.model.skill
-    said = summary_of(frame, state, method=found.method, skill=skill)
-    return said | {theirs: said[ours] for theirs, ours in SUMMARY.items()}
+    skill = 0.0 if forecast.champion is None else forecast.champion.model.skill
+    described = summarize_forecast(frame, state, method=forecast.method, skill=skill)
+    return described | {theirs: described[ours] for theirs, ours in SUMMARY_NAMES.items()}
 
 
-def retrained(outcomes: Sequence[Outcome], sensors: int, *, now: datetime) -> Answer:
+def retraining_result(outcomes: Sequence[Outcome], sensors: int, *, now: datetime) -> ResultDict:
     """A retraining: how many sensors have a new or an unchanged version, and why others have none."""
     good = [outcome for outcome in outcomes if not outcome.failed]
     return {
@@ -102,7 +106,7 @@ def retrained(outcomes: Sequence[Outcome], sensors: int, *, now: datetime) -> An
     }
 
 
-def status_of(serving: Iterable[tuple[str, Kind]], sensors: int, *, now: datetime) -> Answer:
+def status_result(serving: Iterable[tuple[str, Kind]], sensors: int, *, now: datetime) -> ResultDict:
     """How many sensors are served by how many models."""
     kinds = [kind for _, kind in serving]
     detectors, forecasters = kinds.count(Kind.DETECTOR), kinds.count(Kind.FORECASTER)
@@ -110,11 +114,11 @@ def status_of(serving: Iterable[tuple[str, Kind]], sensors: int, *, now: datetim
         "anomaly_detectors_trained": detectors,
         "forecasters_trained": forecasters,
         "total_sensors": sensors,
-        "coverage_anomaly": _coverage(detectors, sensors),
-        "coverage_forecaster": _coverage(forecasters, sensors),
+        "coverage_anomaly": _format_coverage(detectors, sensors),
+        "coverage_forecaster": _format_coverage(forecasters, sensors),
         "timestamp": now,
     }
 
 
-def _coverage(part: int, whole: int) -> str:
+def _format_coverage(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}%" if whole else "0%"

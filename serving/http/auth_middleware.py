@@ -16,29 +16,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.contract import BadRequest
 from serving.http.metrics import Metrics
-from serving.http.request_bodies import as_json
+from serving.http.request_bodies import to_json
 from serving.http.tokens import Tokens
 
 log = logging.getLogger("safeplan.requests")
 
-OPEN = frozenset({"/health", "/ready", "/ping", "/openapi.json"})
-SENTENCES = {
+PUBLIC_PATHS = frozenset({"/health", "/ready", "/ping", "/openapi.json"})
+ERROR_TEXTS = {
     404: "There is no {path}. There are /invocations, /models, /metrics, /health, /ready and /openapi.json.",
     405: "{path} does not take {method}.",
 }
 
 
 # Who sends a body without end is not listened to any longer.
-HEADERS = {
+ERROR_HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
     408: {"Connection": "close"},
     413: {"Connection": "close"},
     503: {"Retry-After": "1"},
 }
-HUNG_UP = 499  # what the log and the metrics say of a client that did not wait for its answer
+CLIENT_CLOSED_REQUEST = 499  # what the log and the metrics say of a client that did not wait for its answer
 
 
-class Guard:
+class AuthMiddleware:
     """Stands before the app; in plain ASGI, as the usual middleware costs each answer half a millisecond."""
 
     def __init__(self, app: ASGIApp, *, tokens: Tokens, metrics: Metrics, paths: frozenset[str]) -> None:
@@ -52,9 +52,9 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, number, status = time.perf_counter(), uuid.uuid4().hex[:16], 0
-        told: dict[str, Any] = {}
-        scope.setdefault("state", {})["told"] = told
+        started, number, status = time.perf_counter(), uuid.uuid4().hex[:16], 0
+        log_fields: dict[str, Any] = {}
+        scope.setdefault("state", {})["told"] = log_fields
         path = scope["path"] if scope["path"] in self.paths else "other"
 
         async def send_numbered(message: Message) -> None:
@@ -65,24 +65,26 @@ class Guard:
             await send(message)
 
         try:
-            app = self.app if self._may_pass(scope, path) else NO_TOKEN
+            app = self.app if self._is_allowed(scope, path) else MISSING_TOKEN_RESPONSE
             await app(scope, receive, send_numbered)
         except ClientDisconnect:
-            status = status or HUNG_UP
+            status = status or CLIENT_CLOSED_REQUEST
         # Whatever is wrong with us, the client gets an answer and the log the trace.
         except Exception:
             log.exception("request failed")
             if not status:
-                failed = refusal("This failed on our side; the log of the server says more.", 500)
+                failed = error_response("This failed on our side; the log of the server says more.", 500)
                 await failed(scope, receive, send_numbered)
         finally:
-            self._note(path, scope["method"], status, number, time.perf_counter() - begun, told)
+            self._log_request(
+                path, scope["method"], status, number, time.perf_counter() - started, log_fields
+            )
 
-    def _may_pass(self, scope: Scope, path: str) -> bool:
-        return path in OPEN or self.tokens.allow(Request(scope).headers.get("authorization"))
+    def _is_allowed(self, scope: Scope, path: str) -> bool:
+        return path in PUBLIC_PATHS or self.tokens.is_allowed(Request(scope).headers.get("authorization"))
 
-    def _note(
-        self, path: str, method: str, status: int, number: str, seconds: float, told: dict[str, Any]
+    def _log_request(
+        self, path: str, method: str, status: int, number: str, seconds: float, log_fields: dict[str, Any]
     ) -> None:
         self.metrics.requests.labels(path, status).inc()
         if path == "/invocations":
@@ -90,28 +92,30 @@ class Guard:
         if status >= 400:
             self.metrics.refusals.labels(str(status)).inc()
         ms = round(1000 * seconds, 1)
-        line = {"request": number, "method": method, "path": path, "status": status, "ms": ms, **told}
+        line = {"request": number, "method": method, "path": path, "status": status, "ms": ms, **log_fields}
         log.info("request", extra=line)
 
 
-def refusal(sentence: str, status: int) -> Response:
+def error_response(sentence: str, status: int) -> Response:
     """An error as every error of this app looks."""
-    return Response(as_json({"error": sentence}), status, HEADERS.get(status), "application/json")
+    return Response(to_json({"error": sentence}), status, ERROR_HEADERS.get(status), "application/json")
 
 
-async def of_bad_request(_: Request, error: Exception) -> Response:
+async def handle_bad_request(_: Request, error: Exception) -> Response:
     """A request that cannot be meant."""
     assert isinstance(error, BadRequest)
-    return refusal(str(error), error.status)
+    return error_response(str(error), error.status)
 
 
-async def of_starlette(request: Request, error: Exception) -> Response:
+async def handle_http_exception(request: Request, error: Exception) -> Response:
     """What the framework refuses, in our words."""
     assert isinstance(error, HTTPException)
-    sentence = SENTENCES.get(error.status_code, str(error.detail))
-    response = refusal(sentence.format(path=request.url.path[:80], method=request.method), error.status_code)
+    sentence = ERROR_TEXTS.get(error.status_code, str(error.detail))
+    response = error_response(
+        sentence.format(path=request.url.path[:80], method=request.method), error.status_code
+    )
     response.headers.update(error.headers or {})
     return response
 
 
-NO_TOKEN = refusal("This needs a token. Send: Authorization: Bearer TOKEN", 401)
+MISSING_TOKEN_RESPONSE = error_response("This needs a token. Send: Authorization: Bearer TOKEN", 401)

@@ -67,7 +67,7 @@ class FleetClient:
             Refused: with the endpoint's own sentence.
         """
         records = [
-            {"sensor_id": sensor_id, "timestamp": _text(moment), "value": value}
+            {"sensor_id": sensor_id, "timestamp": _format_time(moment), "value": value}
             for sensor_id, moment, value in rows
         ]
         body = {"dataframe_records": records, "params": {"horizon": horizon}}
@@ -84,17 +84,17 @@ class FleetClient:
             with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
                 return json.loads(answer.read())
         except HTTPError as error:
-            raise Refused(_sentence(error.read()), error.code) from error
+            raise Refused(_error_text(error.read()), error.code) from error
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
             raise Refused(f"{self.url} does not answer: {reason}. Is safeplan serve running?") from error
 
 
-def _text(moment: datetime | str) -> str:
+def _format_time(moment: datetime | str) -> str:
     return moment if isinstance(moment, str) else moment.isoformat()
 
 
-def _sentence(content: bytes) -> str:
+def _error_text(content: bytes) -> str:
     try:
         return str(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError):

@@ -19,12 +19,12 @@ from prometheus_client import (
     multiprocess,
 )
 
-from serving.contract import Answer
+from serving.contract import PredictionResponse
 from serving.scoring.fleet_service import FleetService
 from training.kinds import Kind
 
-SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+MULTIPROCESS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -34,22 +34,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        where: dict[str, Any] = {"registry": self.registry}
+        options: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
-            "safeplan_requests", "Requests by path and status.", ["path", "status"], **where
+            "safeplan_requests", "Requests by path and status.", ["path", "status"], **options
         )
         self.refusals = Counter(
-            "safeplan_request_errors", "Requests that were refused or failed, by kind.", ["kind"], **where
+            "safeplan_request_errors", "Requests that were refused or failed, by kind.", ["kind"], **options
         )
-        self.rows = Counter("safeplan_rows", "Rows answered, by what was said of them.", ["said"], **where)
+        self.rows = Counter("safeplan_rows", "Rows answered, by what was said of them.", ["said"], **options)
         self.seconds = Histogram(
-            "safeplan_request_seconds", "Time to answer /invocations.", buckets=SECONDS, **where
+            "safeplan_request_seconds", "Time to answer /invocations.", buckets=LATENCY_BUCKETS, **options
         )
         self.models = self._gauge("models_loaded", "Models in memory.", ["kind"], "livemin")
-        self.age = self._gauge(
+        self.oldest_model_age = self._gauge(
             "oldest_model_age_seconds", "Since the oldest champion was made.", ["kind"], "livemax"
         )
-        self.contact = self._gauge(
+        self.last_contact = self._gauge(
             "registry_last_contact_timestamp_seconds", "When the registry last answered.", [], "livemin"
         )
         self.up = self._gauge("up", "Whether what we lean on can be reached.", ["what"], "livemin")
@@ -62,53 +62,55 @@ class Metrics:
     def _gauge(self, name: str, text: str, labels: list[str], mode: Any) -> Gauge:
         return Gauge(f"safeplan_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
-    def answered(self, answer: Answer) -> tuple[int, int]:
+    def count_rows(self, response: PredictionResponse) -> tuple[int, int]:
         """Count an answer's rows; how many they were, and how many got an error."""
-        columns = answer.columns
+        columns = response.columns
         rows = len(columns["sensor_id"])
         wrong = rows - columns["error"].count(None)
         scored = rows - columns["anomaly_score"].count(None)
-        for said, count in (("scored", scored), ("error", wrong), ("forecast", rows - wrong - scored)):
+        for result, count in (("scored", scored), ("error", wrong), ("forecast", rows - wrong - scored)):
             if count:
-                self.rows.labels(said).inc(count)
+                self.rows.labels(result).inc(count)
         return rows, wrong
 
-    def look(self, service: FleetService, waiting: Mapping[str, int]) -> None:
+    def update_gauges(self, service: FleetService, queue_counts: Mapping[str, int]) -> None:
         """Take the gauges' values from the service as it is now."""
         loaded = service.champions.loaded().values()
         now = datetime.now(UTC)
         for kind in Kind:
             created = [one.version.created for one in loaded if one.version.kind is kind]
             self.models.labels(kind.value).set(len(created))
-            self.age.labels(kind.value).set((now - min(created)).total_seconds() if created else 0)
+            self.oldest_model_age.labels(kind.value).set(
+                (now - min(created)).total_seconds() if created else 0
+            )
         if service.champions.last_contact is not None:
-            self.contact.set(service.champions.last_contact.timestamp())
-        troubles = service.troubles()
-        for what in ("registry", "readings"):
-            self.up.labels(what).set(what not in troubles)
-        tally = service.champions.tally
+            self.last_contact.set(service.champions.last_contact.timestamp())
+        troubles = service.unreachable_parts()
+        for part in ("registry", "readings"):
+            self.up.labels(part).set(part not in troubles)
+        tally = service.champions.event_counts
         for event in ("loads", "takeovers", "refusals", "evictions"):
             self.events.labels(event).set(getattr(tally, event))
         self.refused.set(len(tally.refused))
-        for state, count in waiting.items():
+        for state, count in queue_counts.items():
             self.predictions.labels(state).set(count)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
-        if SHARED_FOLDER not in os.environ:
+        if MULTIPROCESS_DIR_VARIABLE not in os.environ:
             return generate_latest(self.registry)
-        _forget_the_dead(Path(os.environ[SHARED_FOLDER]))
-        together = CollectorRegistry()
-        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        _remove_dead_workers(Path(os.environ[MULTIPROCESS_DIR_VARIABLE]))
+        combined = CollectorRegistry()
+        multiprocess.MultiProcessCollector(combined)  # type: ignore[no-untyped-call]
+        return generate_latest(combined)
 
     def close(self) -> None:
         """Take this worker's gauges away; its counts stay."""
-        if SHARED_FOLDER in os.environ:
+        if MULTIPROCESS_DIR_VARIABLE in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
-def _forget_the_dead(folder: Path) -> None:
+def _remove_dead_workers(folder: Path) -> None:
     """Take away the gauges of workers that were killed and could not do it themselves."""
     for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*_*.db")}:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from serving.contract import COLUMNS_OUT, EXAMPLE, FLAG, NUMBER, PARAMS, TEXT, Limits
 from training.kinds import Kind
 
-NOTE = "SafePlan-Note"
+NOTE_HEADER = "SafePlan-Note"
 JSON_TYPES = {TEXT: "string", NUMBER: "number", FLAG: "boolean"}
 DESCRIPTION = (
     "Is this reading odd, and what comes next, for any sensor. A row with a value is scored, a row without "
@@ -19,24 +19,24 @@ DESCRIPTION = (
 
 Responses = dict[int | str, dict[str, Any]]
 
-TEXTUAL = {"type": "string"}
+STRING_SCHEMA = {"type": "string"}
 
 
-def _or_null(kind: str) -> dict[str, Any]:
+def _nullable(kind: str) -> dict[str, Any]:
     return {"type": [kind, "null"]}
 
 
-ROW = {
+ROW_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
     "required": ["sensor_id", "timestamp"],
     "properties": {
         "sensor_id": {"type": "string", "minLength": 1, "maxLength": 200},
         "timestamp": {"type": "string", "description": "ISO 8601, any zone; without one, the zone of conf"},
-        "value": _or_null("number"),
+        "value": _nullable("number"),
     },
 }
-ANSWER = {
+RESPONSE_SCHEMA = {
     "type": "object",
     "required": ["predictions"],
     "properties": {
@@ -46,12 +46,12 @@ ANSWER = {
                 "type": "object",
                 "additionalProperties": False,
                 "required": list(COLUMNS_OUT),
-                "properties": {name: _or_null(JSON_TYPES[kind]) for name, kind in COLUMNS_OUT.items()},
+                "properties": {name: _nullable(JSON_TYPES[kind]) for name, kind in COLUMNS_OUT.items()},
             },
         }
     },
 }
-MEANINGS = {
+ERROR_DESCRIPTIONS = {
     400: "The request cannot be meant; the sentence says why",
     401: "No valid token",
     404: "There is no such path",
@@ -64,27 +64,33 @@ MEANINGS = {
 }
 
 
-def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+def _object_schema(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _listed(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": _object(**properties)}
+def _array_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": _object_schema(**properties)}
 
 
-def _json(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _json_content(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": schema, **more}}}
 
 
-def errors(*statuses: int) -> Responses:
+def error_responses(*statuses: int) -> Responses:
     """The errors an operation may answer with."""
-    return {status: {"description": MEANINGS[status], **_json(_object(error=TEXTUAL))} for status in statuses}
+    return {
+        status: {
+            "description": ERROR_DESCRIPTIONS[status],
+            **_json_content(_object_schema(error=STRING_SCHEMA)),
+        }
+        for status in statuses
+    }
 
 
-def invocations_of(limits: Limits) -> dict[str, Any]:
+def invocations_spec(limits: Limits) -> dict[str, Any]:
     """What `POST /invocations` takes and gives, within these limits."""
     horizon = {"type": "integer", "minimum": 0, "maximum": limits.horizon, "default": PARAMS["horizon"]}
-    rows = {"type": "array", "minItems": 1, "maxItems": limits.rows, "items": ROW}
+    rows = {"type": "array", "minItems": 1, "maxItems": limits.rows, "items": ROW_SCHEMA}
     params = {"type": "object", "additionalProperties": False, "properties": {"horizon": horizon}}
     body = {
         "type": "object",
@@ -100,48 +106,52 @@ def invocations_of(limits: Limits) -> dict[str, Any]:
                 "posted, and the steps ahead of each sensor named. MLflow's layouts dataframe_split, "
                 "instances and inputs are understood as well."
             ),
-            **_json(body, example={"dataframe_records": EXAMPLE, "params": {"horizon": 24}}),
+            **_json_content(body, example={"dataframe_records": EXAMPLE, "params": {"horizon": 24}}),
         },
         "responses": {
             "200": {
                 "description": "One object a row, in the order asked, then one a step ahead",
-                "headers": {NOTE: {"description": "What was out of reach", "schema": TEXTUAL}},
-                **_json(ANSWER),
+                "headers": {NOTE_HEADER: {"description": "What was out of reach", "schema": STRING_SCHEMA}},
+                **_json_content(RESPONSE_SCHEMA),
             }
         },
     }
 
 
-SECURED: dict[str, Any] = {"security": [{"token": []}]}
-SCHEMES = {"token": {"type": "http", "scheme": "bearer"}}
+TOKEN_SECURITY: dict[str, Any] = {"security": [{"token": []}]}
+SECURITY_SCHEMES = {"token": {"type": "http", "scheme": "bearer"}}
 
 
-LOADED = _listed(
-    sensor_id=TEXTUAL,
+LOADED_MODELS_SCHEMA = _array_schema(
+    sensor_id=STRING_SCHEMA,
     kind={"type": "string", "enum": [kind.value for kind in Kind]},
-    model=TEXTUAL,
+    model=STRING_SCHEMA,
     version={"type": "integer"},
-    since=TEXTUAL,
-    trained_until=_or_null("string"),
+    since=STRING_SCHEMA,
+    trained_until=_nullable("string"),
 )
-MODELS: Responses = {
+MODELS_RESPONSES: Responses = {
     200: {
         "description": "What is in memory, and which champions were refused",
-        **_json(_object(models=LOADED, refused=_listed(model=TEXTUAL, why=TEXTUAL))),
+        **_json_content(
+            _object_schema(
+                models=LOADED_MODELS_SCHEMA, refused=_array_schema(model=STRING_SCHEMA, why=STRING_SCHEMA)
+            )
+        ),
     }
 }
-HEALTH: Responses = {
+HEALTH_RESPONSES: Responses = {
     200: {
         "description": "ok or degraded; with a token also what is out of reach, and why",
-        **_json(_object(status={"type": "string", "enum": ["ok", "degraded"]})),
+        **_json_content(_object_schema(status={"type": "string", "enum": ["ok", "degraded"]})),
     }
 }
-READY: Responses = {
+READY_RESPONSES: Responses = {
     200: {
         "description": "There are champions; warm once all of them were loaded",
-        **_json(_object(status={"const": "ready"}, warm={"type": "boolean"})),
+        **_json_content(_object_schema(status={"const": "ready"}, warm={"type": "boolean"})),
     }
 }
-METRICS_TEXT: Responses = {
-    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": TEXTUAL}}}
+METRICS_RESPONSES: Responses = {
+    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": STRING_SCHEMA}}}
 }

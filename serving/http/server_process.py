@@ -19,16 +19,16 @@ from fastapi import FastAPI
 from pydantic import Field
 
 from serving.http.app import create_app
-from serving.http.metrics import SHARED_FOLDER
+from serving.http.metrics import MULTIPROCESS_DIR_VARIABLE
 from serving.http.tokens import Tokens
 from serving.predictions.store import PredictionStore
-from serving.predictions.write_queue import KeepSettings, KeptPredictions
+from serving.predictions.write_queue import PredictionQueue, PredictionQueueSettings
 from serving.scoring.fleet_service import FleetService
 from training.errors import ConfigurationError
-from training.settings import Settings, load
+from training.settings import Settings, load_settings
 from training.workspace import Workspace
 
-FINISH_SECONDS = 30  # for what was taken in when the end was asked for
+SHUTDOWN_SECONDS = 30  # for what was taken in when the end was asked for
 
 
 class ServerSettings(Settings, file="serving", section="server"):
@@ -42,7 +42,7 @@ class ServerSettings(Settings, file="serving", section="server"):
     warm_up: bool = Field(True, description="load all champions at the start, while answering")
 
 
-class Lines(logging.Formatter):
+class JsonLogFormatter(logging.Formatter):
     """One JSON object a line; what a request carried is never among its fields."""
 
     FIELDS = ("request", "method", "path", "status", "ms", "rows", "row_errors")
@@ -80,7 +80,7 @@ def serve(settings: ServerSettings) -> None:
             access_log=False,
             log_config=None,
             server_header=False,
-            timeout_graceful_shutdown=FINISH_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
 
 
@@ -91,7 +91,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="safeplan-metrics-") as folder:
-        os.environ[SHARED_FOLDER] = folder
+        os.environ[MULTIPROCESS_DIR_VARIABLE] = folder
         yield
 
 
@@ -126,21 +126,21 @@ def is_loopback(host: str) -> bool:
 def app_of_environment() -> FastAPI:
     """The app of one worker process, as settings and environment describe it."""
     log_to_stderr()
-    settings, workspace = load(ServerSettings), Workspace.here()
+    settings, workspace = load_settings(ServerSettings), Workspace.here()
     service = FleetService(workspace)
-    keeper = None
-    if (keep := load(KeepSettings)).keep:
+    queue = None
+    if (queue_settings := load_settings(PredictionQueueSettings)).keep:
         leftover = workspace.home / ".safeplan" / "predictions"
-        keeper = KeptPredictions(lambda: PredictionStore(workspace.engine), keep, leftover=leftover)
-        keeper.start()
+        queue = PredictionQueue(lambda: PredictionStore(workspace.engine), queue_settings, leftover=leftover)
+        queue.start()
     service.start(warm_up=settings.warm_up)
-    return create_app(service, Tokens.from_environment(settings.tokens), keeper)
+    return create_app(service, Tokens.from_environment(settings.tokens), queue)
 
 
 def log_to_stderr() -> None:
     """Structured lines on stderr, from uvicorn too."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonLogFormatter())
     for name in ("safeplan", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

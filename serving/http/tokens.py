@@ -17,8 +17,8 @@ from pathlib import Path
 
 from training.errors import ConfigurationError
 
-SHORTEST = 16  # characters; less can be guessed
-VARIABLE = "SAFEPLAN_TOKENS"
+MIN_TOKEN_LENGTH = 16  # characters; less can be guessed
+TOKENS_VARIABLE = "SAFEPLAN_TOKENS"
 
 
 class Role(IntEnum):
@@ -36,7 +36,7 @@ class Caller:
     name: str
     role: Role
 
-    def may(self, role: Role) -> bool:
+    def has_role(self, role: Role) -> bool:
         """Whether the bearer has this role, or a higher one."""
         return self.role >= role
 
@@ -52,62 +52,62 @@ class Tokens:
 
     def __init__(self, *, file: Path | None = None, given: str = "") -> None:
         self.file = file
-        self._given = _entries(given.replace(",", "\n"), VARIABLE)
-        self._read: tuple[float, int] | None = None
-        self._from_file: list[_Entry] = []
+        self._environment_entries = _parse_entries(given.replace(",", "\n"), TOKENS_VARIABLE)
+        self._file_state: tuple[float, int] | None = None
+        self._file_entries: list[_Entry] = []
         if file is not None:
-            self._renew(file)
+            self._reload(file)
 
     @classmethod
     def from_environment(cls, file: Path | None, environ: Mapping[str, str] | None = None) -> "Tokens":
         """The tokens of a file, and those of `SAFEPLAN_TOKENS`, apart by blanks, commas or lines."""
         environ = os.environ if environ is None else environ
-        return cls(file=file, given=environ.get(VARIABLE, "").replace(" ", "\n"))
+        return cls(file=file, given=environ.get(TOKENS_VARIABLE, "").replace(" ", "\n"))
 
     def __bool__(self) -> bool:
-        return self.file is not None or bool(self._given)
+        return self.file is not None or bool(self._environment_entries)
 
-    def allow(self, authorization: str | None) -> bool:
+    def is_allowed(self, authorization: str | None) -> bool:
         """Whether an Authorization header carries a valid token; where there are none, everyone may."""
         return not self or self.caller(authorization) is not None
 
     def caller(self, authorization: str | None) -> Caller | None:
         """Whose token an Authorization header carries, found in the same time whichever it is."""
         if self.file is not None:
-            self._renew(self.file)
+            self._reload(self.file)
         scheme, _, token = (authorization or "").partition(" ")
         offered = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         # All are compared, always: the time taken says nothing of which one came near.
-        entries = (*self._given, *self._from_file)
-        found = [one.caller for one in entries if hmac.compare_digest(offered, one.digest)]
-        return found[0] if found and scheme.lower() == "bearer" else None
+        entries = (*self._environment_entries, *self._file_entries)
+        matches = [one.caller for one in entries if hmac.compare_digest(offered, one.digest)]
+        return matches[0] if matches and scheme.lower() == "bearer" else None
 
-    def _renew(self, file: Path) -> None:
+    def _reload(self, file: Path) -> None:
         try:
-            found = file.stat()
-            seen = (found.st_mtime, found.st_size)
-            if seen == self._read:
+            status = file.stat()
+            file_state = (status.st_mtime, status.st_size)
+            if file_state == self._file_state:
                 return
-            if stat.S_IMODE(found.st_mode) & stat.S_IROTH:
+            if stat.S_IMODE(status.st_mode) & stat.S_IROTH:
                 raise ConfigurationError(f"{file} can be read by everybody. Run: chmod o-r {file}")
-            entries = _entries(file.read_text(encoding="utf-8"), str(file))
+            entries = _parse_entries(file.read_text(encoding="utf-8"), str(file))
         except OSError as error:
-            if self._read is None:
+            if self._file_state is None:
                 raise ConfigurationError(f"The tokens in {file} cannot be read: {error.strerror}.") from error
             return  # being replaced: those read before still count
         if not entries:
             raise ConfigurationError(
                 f"{file} holds no token. Write one a line, such as: openssl rand -hex 32"
             )
-        self._from_file, self._read = entries, seen
+        self._file_entries, self._file_state = entries, file_state
 
 
-def _entries(text: str, origin: str) -> list[_Entry]:
+def _parse_entries(text: str, origin: str) -> list[_Entry]:
     lines = [line.strip() for line in text.splitlines()]
-    return [_entry(line, origin) for line in lines if line and not line.startswith("#")]
+    return [_parse_entry(line, origin) for line in lines if line and not line.startswith("#")]
 
 
-def _entry(line: str, origin: str) -> _Entry:
+def _parse_entry(line: str, origin: str) -> _Entry:
     name, role, token = "token", Role.PROMOTE.name, line
     if line.count(":") >= 2:
         name, role, token = line.split(":", 2)
@@ -117,8 +117,8 @@ def _entry(line: str, origin: str) -> _Entry:
             f"{origin} has a line that cannot be meant. A line is TOKEN, or NAME:ROLE:TOKEN with one of the "
             "roles read, operate and promote."
         )
-    if len(token) < SHORTEST:
+    if len(token) < MIN_TOKEN_LENGTH:
         raise ConfigurationError(
-            f"{origin} holds a token of less than {SHORTEST} characters. Make one with: openssl rand -hex 32"
+            f"{origin} holds a token of less than {MIN_TOKEN_LENGTH} characters. Make one with: openssl rand -hex 32"
         )
     return _Entry(hashlib.sha256(token.encode()).digest(), Caller(name, Role[role.upper()]))

@@ -27,8 +27,8 @@ import serving
 import training
 from serving.recent_readings import Tail
 from serving.vectorized import packed_files
-from serving.vectorized.batch_scoring import judge_alone, judge_packed
-from serving.vectorized.packed_detector import PackedDetector, Packing
+from serving.vectorized.batch_scoring import score_packed, score_unpacked
+from serving.vectorized.packed_detector import DetectorArrays, PackedDetector
 from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
 from training.forecasting.forecaster import Forecaster
@@ -40,12 +40,12 @@ log = logging.getLogger("safeplan.serving")
 
 Model = PackedDetector | AnomalyDetector | Forecaster
 
-RECENT = 3600.0  # seconds
-SAME = 1e-6  # how far a packed detector's scores may be from the detector's own; 1e-9 is seen
+RECENT_COPY_SECONDS = 3600.0  # seconds
+MAX_SCORE_DIFFERENCE = 1e-6  # how far a packed detector's scores may be from the detector's own; 1e-9 is seen
 
 
 @dataclass(frozen=True)
-class Library:
+class ModelLoader:
     """Registered versions as models, and their checked copies on disk, which outlive a restart.
 
     `folder` may be deleted at any time.
@@ -62,29 +62,29 @@ class Library:
             RegistryError: its files could not be fetched.
         """
         note = self._read_note(version.name, version.number)
-        known = note.get("version", {}).get("tags", {}).get("model_sha256") == version.sha256
-        if known and note.get("program") == program() and note.get("packed"):
+        is_checked = note.get("version", {}).get("tags", {}).get("model_sha256") == version.sha256
+        if is_checked and note.get("program") == program_digest() and note.get("packed"):
             try:
-                return PackedDetector.of(packed_files.load(self._packed(version), note["packed"]))
+                return PackedDetector.of(packed_files.load_packed(self._packed_path(version), note["packed"]))
             except UntrustedModel as error:
                 log.warning("%s is packed anew: %s", version.uri, error)
-        if not known:
-            check_described(version)
+        if not is_checked:
+            check_tags(version)
         files = self.registry.fetch(version, self.folder)
-        if not known:
+        if not is_checked:
             check_signature(version, description_of(files))
         if version.kind is Kind.FORECASTER:
-            model: Model = open_forecaster(version, files)
+            model: Model = load_forecaster(version, files)
             self._write_note(version)
             return model
-        detector = open_detector(version, files)
-        packing = same_packing(version, detector)
+        detector = load_detector(version, files)
+        packing = verified_packing(version, detector)
         if packing is None:
             return detector
-        self._write_note(version, packed=packed_files.save(packing, self._packed(version)))
+        self._write_note(version, packed=packed_files.save_packed(packing, self._packed_path(version)))
         return PackedDetector.of(packing)
 
-    def remembered(self, name: str, number: int) -> Version | None:
+    def load_metadata(self, name: str, number: int) -> Version | None:
         """A version as it was when it was last opened, for when the registry cannot be asked."""
         try:
             content = self._read_note(name, number)["version"]
@@ -93,7 +93,7 @@ class Library:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def forget_others(self, name: str, numbers: Collection[int], *, now: float) -> None:
+    def prune(self, name: str, numbers: Collection[int], *, now: float) -> None:
         """Remove the copies of all versions of a model but these: the folder would grow with each promotion.
 
         Those of the last hour stay: another worker, a few seconds ahead, may be opening one of them.
@@ -104,35 +104,35 @@ class Library:
             if number is None or int(number.group()) in numbers:
                 continue
             with suppress(FileNotFoundError):  # another worker was faster
-                if path.stat().st_mtime > now - RECENT:
+                if path.stat().st_mtime > now - RECENT_COPY_SECONDS:
                     continue
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
 
-    def _packed(self, version: Version) -> Path:
+    def _packed_path(self, version: Version) -> Path:
         return self.folder / version.name / f"{version.number}.npz"
 
-    def _note(self, name: str, number: int) -> Path:
+    def _note_path(self, name: str, number: int) -> Path:
         return self.folder / name / f"{number}.json"
 
     def _read_note(self, name: str, number: int) -> dict[str, Any]:
         try:
-            content = json.loads(self._note(name, number).read_text(encoding="utf-8"))
+            content = json.loads(self._note_path(name, number).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
 
     def _write_note(self, version: Version, packed: str = "") -> None:
-        note = self._note(version.name, version.number)
-        content = {"version": asdict(version), "program": program(), "packed": packed}
+        note = self._note_path(version.name, version.number)
+        content = {"version": asdict(version), "program": program_digest(), "packed": packed}
         part = note.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(content, default=str), encoding="utf-8")
         part.replace(note)
 
 
-def check_described(version: Version) -> None:
+def check_tags(version: Version) -> None:
     """Refuse a version whose tags do not say what `safeplan train` writes."""
     for tag in ("sensor_id", "kind", "model_sha256", "train_end"):
         if not version.tags.get(tag):
@@ -145,16 +145,16 @@ def check_signature(version: Version, description: Path) -> None:
     """Refuse a version whose `MLmodel` file says that it takes or gives other columns than its kind."""
     if not description.is_file():
         raise UntrustedModel(f"{version.uri} says nowhere which columns it takes. Roll back.")
-    with _foreign_errors(version):
-        found = Description.from_dict(yaml.safe_load(description.read_text(encoding="utf-8"))).signature
+    with _wrap_load_errors(version):
+        signature = Description.from_dict(yaml.safe_load(description.read_text(encoding="utf-8"))).signature
     expected = SIGNATURES[version.kind]
-    if found is None or found.inputs != expected.inputs or found.outputs != expected.outputs:
+    if signature is None or signature.inputs != expected.inputs or signature.outputs != expected.outputs:
         raise UntrustedModel(f"{version.uri} does not have the columns of a {version.kind}. Roll back.")
 
 
-def open_detector(version: Version, files: Path) -> AnomalyDetector:
+def load_detector(version: Version, files: Path) -> AnomalyDetector:
     """Load a detector; an absurd reading must be odder to it than an ordinary one."""
-    with _foreign_errors(version):
+    with _wrap_load_errors(version):
         detector = AnomalyDetector.load(files)
         profile = detector.profile
         absurdity = profile.centre + 1e6 * profile.spread
@@ -166,9 +166,9 @@ def open_detector(version: Version, files: Path) -> AnomalyDetector:
     return detector
 
 
-def open_forecaster(version: Version, files: Path) -> Forecaster:
+def load_forecaster(version: Version, files: Path) -> Forecaster:
     """Load a forecaster; two steps ahead must be numbers inside their own band."""
-    with _foreign_errors(version):
+    with _wrap_load_errors(version):
         forecaster = Forecaster.load(files)
         ahead = forecaster.forecast(2)
     numbers = ahead[["lower_bound", "forecasted_values", "upper_bound"]].to_numpy()
@@ -178,7 +178,7 @@ def open_forecaster(version: Version, files: Path) -> Forecaster:
 
 
 @contextmanager
-def _foreign_errors(version: Version) -> Iterator[None]:
+def _wrap_load_errors(version: Version) -> Iterator[None]:
     try:
         yield
     except UntrustedModel as error:
@@ -188,21 +188,23 @@ def _foreign_errors(version: Version) -> Iterator[None]:
         raise UntrustedModel(f"{version.uri} cannot be used: {type(error).__name__}: {error}") from error
 
 
-def same_packing(version: Version, detector: AnomalyDetector) -> Packing | None:
+def verified_packing(version: Version, detector: AnomalyDetector) -> DetectorArrays | None:
     """The detector packed, if that scores as the detector itself does; it serves unpacked where not."""
     try:
-        packing = Packing.of(detector)
-        found = scores_apart(detector, PackedDetector.of(packing))
+        packing = DetectorArrays.of(detector)
+        difference = max_score_difference(detector, PackedDetector.of(packing))
     except (UntrustedModel, ValueError, IndexError) as error:
         log.warning("%s serves unpacked, and slower: %s", version.uri, error)
         return None
-    if found > SAME:
-        log.warning("%s serves unpacked, and slower: packed, its scores are %g apart", version.uri, found)
+    if difference > MAX_SCORE_DIFFERENCE:
+        log.warning(
+            "%s serves unpacked, and slower: packed, its scores are %g apart", version.uri, difference
+        )
         return None
     return packing
 
 
-def scores_apart(detector: AnomalyDetector, packed: PackedDetector) -> float:
+def max_score_difference(detector: AnomalyDetector, packed: PackedDetector) -> float:
     """The largest difference between a detector's scores and those of its packing, on made-up readings."""
     profile = detector.profile
     steps = np.arange(2.0 * profile.window + 4)
@@ -210,14 +212,14 @@ def scores_apart(detector: AnomalyDetector, packed: PackedDetector) -> float:
     values = profile.centre + profile.spread * np.sin(steps)
     values[-3:] += profile.spread * np.array([0.0, 30.0, 3.0])
     readings = Tail(seconds, values)
-    asked, before = readings.part(len(steps) - 4, len(steps)), readings.before(float(seconds[-4]))
+    scored, history = readings.part(len(steps) - 4, len(steps)), readings.before(float(seconds[-4]))
     return float(
-        np.abs(judge_alone(detector, asked, before).scores - judge_packed(packed, asked, before)).max()
+        np.abs(score_unpacked(detector, scored, history).scores - score_packed(packed, scored, history)).max()
     )
 
 
 @cache
-def program() -> str:
+def program_digest() -> str:
     """Equal for equal code of the floors that pack and score, with equal libraries below it."""
     total = hashlib.sha256("".join(f"{name}{installed(name)}" for name in ("numpy", "scipy")).encode())
     for floor in (Path(training.__file__).parent, Path(serving.__file__).parent):

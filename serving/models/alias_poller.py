@@ -16,25 +16,25 @@ from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
 
-BREATH = 0.2  # of the time from look to look, the least between one's end and the next
+MIN_PAUSE_SHARE = 0.2  # of the time from look to look, the least between one's end and the next
 
 
-class FollowSettings(Settings, file="serving", section="follow"):
+class PollSettings(Settings, file="serving", section="follow"):
     """How soon a promotion is live."""
 
     every: float = Field(4.0, gt=0, le=60, description="seconds from one look at the aliases to the next")
     jitter: float = Field(0.25, ge=0, lt=1, description="share by which that varies, each time")
 
 
-class Follower:
+class Poller:
     """Looks again and again until it is closed; whatever a look raises, the next one happens."""
 
     def __init__(
-        self, look: Callable[[], object], settings: FollowSettings, *, chance: random.Random | None = None
+        self, poll: Callable[[], object], settings: PollSettings, *, rng: random.Random | None = None
     ) -> None:
-        self.look = look
+        self.poll = poll
         self.settings = settings
-        self.chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self.rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -48,18 +48,18 @@ class Follower:
 
     def pause(self, spent: float = 0.0) -> float:
         """Seconds until the next look, after one that took so long; never none, or a slow one never ended."""
-        spread = self.settings.jitter * (2 * self.chance.random() - 1)
-        return self.settings.every * max(1 + spread - spent / self.settings.every, BREATH)
+        spread = self.settings.jitter * (2 * self.rng.random() - 1)
+        return self.settings.every * max(1 + spread - spent / self.settings.every, MIN_PAUSE_SHARE)
 
     def _run(self) -> None:
         spent = 0.0
         while not self._closed.wait(self.pause(spent)):
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
-                self.look()
+                self.poll()
             except SafePlanError as error:
                 log.debug("a look failed: %s", error)
             # Whatever else goes wrong, the next look must happen, or promotions are never seen again.
             except Exception:
                 log.exception("a look failed")
-            spent = time.monotonic() - begun
+            spent = time.monotonic() - started

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from serving.models.acceptance import Library, Model
-from serving.models.serving_state import Record
+from serving.models.acceptance import Model, ModelLoader
+from serving.models.serving_state import ServingState
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.detector import AnomalyDetector
 from training.errors import NoChampion, RegistryError, SafePlanError, UntrustedModel
@@ -29,10 +29,10 @@ from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
 
-Key = tuple[str, Kind]
+ModelKey = tuple[str, Kind]
 
-LONGEST_TAG = 500  # characters of a reason that are kept on a version
-OPENED_AT_ONCE = 3  # versions that aliases have moved to
+MAX_TAG_LENGTH = 500  # characters of a reason that are kept on a version
+OPENING_THREADS = 3  # versions that aliases have moved to
 
 
 class CacheSettings(Settings, file="serving", section="cache"):
@@ -62,11 +62,11 @@ class ServingForecaster:
     since: datetime
 
 
-Serving = ServingDetector | ServingForecaster
+ServingModel = ServingDetector | ServingForecaster
 
 
 @dataclass
-class Tally:
+class ModelEventCounts:
     """What has happened since the start, for metrics."""
 
     loads: int = 0
@@ -94,25 +94,25 @@ class Champions:
         registry: Registry,
         cache: Path,
         *,
-        record: Record | None = None,
+        record: ServingState | None = None,
         settings: CacheSettings | None = None,
     ) -> None:
         self.registry = registry
-        self.library = Library(registry, cache)
-        self.record = record
+        self.library = ModelLoader(registry, cache)
+        self.serving_state = record
         self.settings = settings or CacheSettings()
-        self.tally = Tally()
-        self.away: str | None = None  # why the registry cannot be reached
+        self.event_counts = ModelEventCounts()
+        self.unreachable_reason: str | None = None  # why the registry cannot be reached
         self.last_contact: datetime | None = None
-        self._listings: Mapping[Key, Listing] = {}
-        self._loaded: OrderedDict[Key, Serving] = OrderedDict()
+        self._listings: Mapping[ModelKey, Listing] = {}
+        self._loaded: OrderedDict[ModelKey, ServingModel] = OrderedDict()
         self._failed: dict[tuple[str, int], tuple[datetime, SafePlanError]] = {}
-        self._missed: set[tuple[str, int]] = (
+        self._fetch_failures: set[tuple[str, int]] = (
             set()
         )  # could not be fetched once; that may be the network's fault
-        self._locks: dict[Key, threading.Lock] = {}
+        self._locks: dict[ModelKey, threading.Lock] = {}
         self._lock = threading.Lock()
-        self._find_out()
+        self._load_initial_listings()
 
     def refresh(self) -> None:
         """Ask the registry, by one query, where every alias points now, and let what has moved take over.
@@ -123,28 +123,30 @@ class Champions:
         try:
             self._listings = self.registry.listings()
         except RegistryError as error:
-            if self.away is None:
+            if self.unreachable_reason is None:
                 log.warning("the registry is out of reach: %s", error)
-            self.away = str(error)
+            self.unreachable_reason = str(error)
             raise
-        if self.away is not None:
+        if self.unreachable_reason is not None:
             log.info("the registry is back")
             # What it could not say while it was away it can be asked again at once.
             self._failed = {
                 key: failed for key, failed in self._failed.items() if isinstance(failed[1], UntrustedModel)
             }
-        self.away, self.last_contact = None, _now()
+        self.unreachable_reason, self.last_contact = None, _now()
         moved = [key for key in list(self._loaded) if self._has_moved(key)]
         # Several at once, since most of it is waiting for the registry; in no order, since of several workers
         # that open the same versions each so finds many packed already.
         random.shuffle(moved)
         if moved:
-            with ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="opening") as opening:
-                list(opening.map(self._follow, moved))
-        standing = {f"models:/{one.name}/{one.aliases.get(CHAMPION)}" for one in self._listings.values()}
-        self.tally.refused = {uri: why for uri, why in self.tally.refused.items() if uri in standing}
-        if self.record is not None:
-            self.record.keep(self._listings, self.loaded().values())
+            with ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="opening") as pool:
+                list(pool.map(self._switch_version, moved))
+        current_uris = {f"models:/{one.name}/{one.aliases.get(CHAMPION)}" for one in self._listings.values()}
+        self.event_counts.refused = {
+            uri: why for uri, why in self.event_counts.refused.items() if uri in current_uris
+        }
+        if self.serving_state is not None:
+            self.serving_state.save(self._listings, self.loaded().values())
 
     def name(self, sensor_id: str, kind: Kind) -> str | None:
         """The registered model of a sensor and kind, or None where there is none."""
@@ -158,9 +160,9 @@ class Champions:
             NoChampion: no version carries the alias.
             UntrustedModel: its files are not those that were registered.
         """
-        found = self._serving((sensor_id, Kind.DETECTOR))
-        assert isinstance(found, ServingDetector)
-        return found
+        serving = self._get_serving((sensor_id, Kind.DETECTOR))
+        assert isinstance(serving, ServingDetector)
+        return serving
 
     def forecaster(self, sensor_id: str) -> ServingForecaster:
         """The forecaster that serves a sensor.
@@ -169,68 +171,68 @@ class Champions:
             NoChampion: no version carries the alias.
             UntrustedModel: its files are not those that were registered.
         """
-        found = self._serving((sensor_id, Kind.FORECASTER))
-        assert isinstance(found, ServingForecaster)
-        return found
+        serving = self._get_serving((sensor_id, Kind.FORECASTER))
+        assert isinstance(serving, ServingForecaster)
+        return serving
 
-    def loaded(self) -> dict[Key, Serving]:
+    def loaded(self) -> dict[ModelKey, ServingModel]:
         """What is in memory now."""
         with self._lock:
             return dict(self._loaded)
 
-    def serving(self) -> list[Key]:
+    def keys_with_champion(self) -> list[ModelKey]:
         """Every sensor and kind that a version carries the alias of."""
-        return list(self.numbers())
+        return list(self.champion_versions())
 
     @property
-    def listings(self) -> Mapping[Key, Listing]:
+    def listings(self) -> Mapping[ModelKey, Listing]:
         """Where every alias pointed when the registry was last asked."""
         return self._listings
 
-    def numbers(self) -> dict[Key, int]:
+    def champion_versions(self) -> dict[ModelKey, int]:
         """The version that each alias of a champion names, by sensor and kind."""
         return {key: one.aliases[CHAMPION] for key, one in self._listings.items() if CHAMPION in one.aliases}
 
-    def _find_out(self) -> None:
+    def _load_initial_listings(self) -> None:
         try:
             self.refresh()
         except RegistryError:
-            remembered = None if self.record is None else self.record.listings()
-            if not remembered:
+            stored = None if self.serving_state is None else self.serving_state.listings()
+            if not stored:
                 raise
-            self._listings = remembered
+            self._listings = stored
 
-    def _serving(self, key: Key) -> Serving:
-        found = self._loaded.get(key)
-        if found is not None:
+    def _get_serving(self, key: ModelKey) -> ServingModel:
+        loaded = self._loaded.get(key)
+        if loaded is not None:
             with self._lock:
                 if key in self._loaded:
                     self._loaded.move_to_end(key)
-            return found
-        number = self._number(key)
+            return loaded
+        number = self._champion_number(key)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         # Of many requests for a sensor that is not loaded one loads it; those for others do not wait.
         with lock:
-            return self._loaded.get(key) or self._taken_over(key, self._first(key, number))
+            return self._loaded.get(key) or self._take_over(key, self._open_current_or_last(key, number))
 
-    def _first(self, key: Key, number: int) -> Serving:
+    def _open_current_or_last(self, key: ModelKey, number: int) -> ServingModel:
         """The version the alias names, or the one that served last where that one cannot."""
         try:
-            return self._opened(key, number)
+            return self._open_version(key, number)
         except RegistryError:
-            last = None if self.record is None else self.record.served(key)
+            last = None if self.serving_state is None else self.serving_state.last_served(key)
             if last is None or last == number:
                 raise
-            return self._opened(key, last)
+            return self._open_version(key, last)
 
-    def _has_moved(self, key: Key) -> bool:
+    def _has_moved(self, key: ModelKey) -> bool:
         """Whether the alias names something else than what serves."""
         listing, current = self._listings.get(key), self._loaded.get(key)
         named = None if listing is None else f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}"
         return current is not None and current.version.uri != named
 
-    def _follow(self, key: Key) -> None:
+    def _switch_version(self, key: ModelKey) -> None:
         listing = self._listings.get(key)
         number = None if listing is None else listing.aliases.get(CHAMPION)
         if number is None:
@@ -238,35 +240,37 @@ class Champions:
                 self._loaded.pop(key, None)
             return
         try:
-            self._taken_over(key, self._opened(key, number))
+            self._take_over(key, self._open_version(key, number))
         except SafePlanError as error:
             log.debug("%s of %s stays: %s", key[1], key[0], error)
         else:
-            self.tally.count("takeovers")
+            self.event_counts.count("takeovers")
 
-    def _opened(self, key: Key, number: int) -> Serving:
+    def _open_version(self, key: ModelKey, number: int) -> ServingModel:
         name = self._listings[key].name
         failed = self._failed.get((name, number))
         if failed is not None and (_now() - failed[0]).total_seconds() < self.settings.retry_after:
             raise failed[1]
         try:
-            serving = self._open(key, name, number)
+            serving = self._load_version(key, name, number)
         except SafePlanError as error:
-            self._note_failure(name, number, error)
+            self._record_failure(name, number, error)
             raise
         # Whatever one version's files set off, the others must be followed; the log has the trace.
         except Exception as error:
             log.exception("models:/%s/%d could not be opened", name, number)
-            told = RegistryError(f"models:/{name}/{number} cannot be opened: {type(error).__name__}: {error}")
-            self._note_failure(name, number, told)
-            raise told from error
-        self._missed.discard((name, number))
+            wrapped = RegistryError(
+                f"models:/{name}/{number} cannot be opened: {type(error).__name__}: {error}"
+            )
+            self._record_failure(name, number, wrapped)
+            raise wrapped from error
+        self._fetch_failures.discard((name, number))
         if self._failed.pop((name, number), None) is not None:
             self._tag(name, number, "accepted")
-        self.tally.count("loads")
+        self.event_counts.count("loads")
         return serving
 
-    def _open(self, key: Key, name: str, number: int) -> Serving:
+    def _load_version(self, key: ModelKey, name: str, number: int) -> ServingModel:
         version = self._version(name, number)
         sensor_id, kind = key
         if (version.sensor_id, version.kind) != key:
@@ -274,53 +278,53 @@ class Champions:
                 f"{version.uri} says it is the {version.kind} of {version.sensor_id or 'nobody'}, "
                 f"not the {kind} of {sensor_id}. Roll back."
             )
-        return serving_of(version, self.library.open(version))
+        return new_serving_model(version, self.library.open(version))
 
     def _version(self, name: str, number: int) -> Version:
-        remembered = None if self.away is None else self.library.remembered(name, number)
-        return remembered or self.registry.version(name, number)
+        stored = None if self.unreachable_reason is None else self.library.load_metadata(name, number)
+        return stored or self.registry.version(name, number)
 
-    def _taken_over(self, key: Key, serving: Serving) -> Serving:
+    def _take_over(self, key: ModelKey, serving: ServingModel) -> ServingModel:
         with self._lock:
             self._loaded[key] = serving
             self._loaded.move_to_end(key)
             # Two kinds a sensor.
             while len(self._loaded) > 2 * self.settings.sensors:
                 self._loaded.popitem(last=False)
-                self.tally.count("evictions")
+                self.event_counts.count("evictions")
         listing = self._listings.get(key)
         if listing is not None:
             needed = {serving.version.number, *listing.aliases.values()}
-            self.library.forget_others(listing.name, needed, now=_now().timestamp())
+            self.library.prune(listing.name, needed, now=_now().timestamp())
         return serving
 
-    def _note_failure(self, name: str, number: int, error: SafePlanError) -> None:
+    def _record_failure(self, name: str, number: int, error: SafePlanError) -> None:
         """Say why a version does not serve: in the log, in the metrics and on the version itself.
 
         One that could not be fetched is tried again at the next look before anything is said of it.
         """
-        missed = self.away is None and not isinstance(error, UntrustedModel)
-        if missed and (name, number) not in self._missed:
-            self._missed.add((name, number))
+        fetch_failed = self.unreachable_reason is None and not isinstance(error, UntrustedModel)
+        if fetch_failed and (name, number) not in self._fetch_failures:
+            self._fetch_failures.add((name, number))
             log.warning("models:/%s/%d could not be opened, and is tried again: %s", name, number, error)
             return
-        before = self._failed.get((name, number))
+        previous = self._failed.get((name, number))
         self._failed[name, number] = (_now(), error)
-        if self.away is not None or (before is not None and str(before[1]) == str(error)):
+        if self.unreachable_reason is not None or (previous is not None and str(previous[1]) == str(error)):
             return
         uri = f"models:/{name}/{number}"
-        self.tally.count("refusals")
-        self.tally.refused[uri] = str(error)
+        self.event_counts.count("refusals")
+        self.event_counts.refused[uri] = str(error)
         log.error("%s does not serve: %s", uri, error)
-        self._tag(name, number, f"refused: {error}"[:LONGEST_TAG])
+        self._tag(name, number, f"refused: {error}"[:MAX_TAG_LENGTH])
 
-    def _tag(self, name: str, number: int, word: str) -> None:
+    def _tag(self, name: str, number: int, status: str) -> None:
         try:
-            self.registry.tag(self.registry.version(name, number), serving=word)
+            self.registry.tag(self.registry.version(name, number), serving=status)
         except RegistryError as error:
             log.warning("models:/%s/%d could not be tagged: %s", name, number, error)
 
-    def _number(self, key: Key) -> int:
+    def _champion_number(self, key: ModelKey) -> int:
         listing = self._listings.get(key)
         if listing is None or CHAMPION not in listing.aliases:
             sensor_id, kind = key
@@ -330,7 +334,7 @@ class Champions:
         return listing.aliases[CHAMPION]
 
 
-def serving_of(version: Version, model: Model) -> Serving:
+def new_serving_model(version: Version, model: Model) -> ServingModel:
     """A version and its model, from now on."""
     if isinstance(model, Forecaster):
         return ServingForecaster(version, model, _now())

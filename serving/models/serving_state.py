@@ -15,7 +15,7 @@ from training.registry.model_registry import Listing, Version
 
 log = logging.getLogger("safeplan.serving")
 
-Key = tuple[str, Kind]
+ModelKey = tuple[str, Kind]
 
 
 class HasVersion(Protocol):
@@ -26,26 +26,26 @@ class HasVersion(Protocol):
         """As registered."""
 
 
-class Record:
+class ServingState:
     """Where the aliases pointed, and which versions served; several workers may write the same file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written: dict[str, Any] = self._read()
 
-    def listings(self) -> dict[Key, Listing]:
+    def listings(self) -> dict[ModelKey, Listing]:
         """Where the aliases pointed when the registry was last reached."""
         return {
             (one["sensor_id"], Kind(one["kind"])): Listing(**one | {"kind": Kind(one["kind"])})
             for one in self._written["listings"]
         }
 
-    def served(self, key: Key) -> int | None:
+    def last_served(self, key: ModelKey) -> int | None:
         """The number of the version that served a sensor last."""
         number = self._written["served"].get(f"{key[1]} {key[0]}")
         return None if number is None else int(number)
 
-    def keep(self, listings: Mapping[Key, Listing], serving: Iterable[HasVersion]) -> None:
+    def save(self, listings: Mapping[ModelKey, Listing], serving: Iterable[HasVersion]) -> None:
         """Write down how things are, if they have changed."""
         served = {f"{one.version.kind} {one.version.sensor_id}": one.version.number for one in serving}
         content = {

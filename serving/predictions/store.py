@@ -24,15 +24,15 @@ from sqlalchemy import (
     text,
 )
 
-from serving.predictions.rows import frame_of, rows_of
+from serving.predictions.rows import to_frame, to_rows
 from serving.predictions.upsert import upsert
 from training.kinds import Kind
 from training.storage import bulk_insert
 from training.storage.database import ml_predictions, reading, writing
 
-KEPT = ml_predictions.c
-SCORED = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
-ROWS_AT_ONCE = 10_000
+PREDICTION_COLUMNS = ml_predictions.c
+SCORE_COLUMNS = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
+ROW_BATCH = 10_000
 
 
 class PredictionStore:
@@ -67,7 +67,7 @@ class PredictionStore:
         self, sensor_id: str, model_type: str | None = None, limit: int | None = 100
     ) -> pd.DataFrame:
         """One sensor's predictions, the newest first."""
-        return self._newest(limit, KEPT.sensor_id == sensor_id, *_of_type(model_type))
+        return self._newest(limit, PREDICTION_COLUMNS.sensor_id == sensor_id, *_type_conditions(model_type))
 
     def between(
         self,
@@ -78,80 +78,99 @@ class PredictionStore:
         model_type: str | None = None,
     ) -> pd.DataFrame:
         """One sensor's predictions for a stretch of time, the oldest first."""
-        query = select(ml_predictions).where(KEPT.sensor_id == sensor_id, *_of_type(model_type))
+        query = select(ml_predictions).where(
+            PREDICTION_COLUMNS.sensor_id == sensor_id, *_type_conditions(model_type)
+        )
         if start is not None:
-            query = query.where(KEPT.timestamp >= start)
+            query = query.where(PREDICTION_COLUMNS.timestamp >= start)
         if end is not None:
-            query = query.where(KEPT.timestamp < end)
-        return self._fetch(query.order_by(KEPT.timestamp, KEPT.origin, KEPT.made_at))
+            query = query.where(PREDICTION_COLUMNS.timestamp < end)
+        return self._fetch(
+            query.order_by(
+                PREDICTION_COLUMNS.timestamp, PREDICTION_COLUMNS.origin, PREDICTION_COLUMNS.made_at
+            )
+        )
 
     def scores(self, sensor_id: str, start: datetime, end: datetime | None = None) -> pd.DataFrame:
         """One sensor's scored readings in order of time, what was said last of each; quick for years.
 
         `timestamp, value, anomaly_score, is_anomaly, threshold`.
         """
-        odd = case((KEPT.is_anomaly, 1), else_=0).label("is_anomaly")
-        columns = [odd if name == "is_anomaly" else KEPT[name] for name in SCORED]
-        query = select(*columns, KEPT.made_at).where(
-            KEPT.sensor_id == sensor_id,
-            KEPT.model_type == Kind.DETECTOR.model_type,
-            KEPT.timestamp >= start,
-            *([] if end is None else [KEPT.timestamp < end]),
+        anomaly_flag = case((PREDICTION_COLUMNS.is_anomaly, 1), else_=0).label("is_anomaly")
+        columns = [
+            anomaly_flag if name == "is_anomaly" else PREDICTION_COLUMNS[name] for name in SCORE_COLUMNS
+        ]
+        query = select(*columns, PREDICTION_COLUMNS.made_at).where(
+            PREDICTION_COLUMNS.sensor_id == sensor_id,
+            PREDICTION_COLUMNS.model_type == Kind.DETECTOR.model_type,
+            PREDICTION_COLUMNS.timestamp >= start,
+            *([] if end is None else [PREDICTION_COLUMNS.timestamp < end]),
         )
         with reading(self.engine) as connection:
-            found = bulk_insert.fetch(connection, query.order_by(KEPT.timestamp, KEPT.made_at))
-        last = found.drop_duplicates("timestamp", keep="last")[list(SCORED)].reset_index(drop=True)
+            result = bulk_insert.fetch(
+                connection, query.order_by(PREDICTION_COLUMNS.timestamp, PREDICTION_COLUMNS.made_at)
+            )
+        last = result.drop_duplicates("timestamp", keep="last")[list(SCORE_COLUMNS)].reset_index(drop=True)
         return last.astype({"is_anomaly": bool})
 
     def recent(self, since: datetime, *, limit: int | None = None) -> pd.DataFrame:
         """The predictions for the time from `since` on, of all sensors, the newest first."""
-        return self._newest(limit, KEPT.timestamp >= since)
+        return self._newest(limit, PREDICTION_COLUMNS.timestamp >= since)
 
     def anomalies(
         self, since: datetime | None = None, sensor_id: str | None = None, *, limit: int | None = None
     ) -> pd.DataFrame:
         """The readings called anomalous, the newest first."""
         # Word for word the condition of the partial index: SQLite uses it for no other.
-        chosen: list[ColumnElement[bool]] = [text("is_anomaly")]  # type: ignore[list-item]
+        conditions: list[ColumnElement[bool]] = [text("is_anomaly")]  # type: ignore[list-item]
         if since is not None:
-            chosen.append(KEPT.timestamp >= since)
+            conditions.append(PREDICTION_COLUMNS.timestamp >= since)
         if sensor_id is not None:
-            chosen.append(KEPT.sensor_id == sensor_id)
-        return self._newest(limit, *chosen)
+            conditions.append(PREDICTION_COLUMNS.sensor_id == sensor_id)
+        return self._newest(limit, *conditions)
 
     def statistics(self, sensor_id: str | None = None) -> pd.DataFrame:
         """By sensor and model type: `predictions, anomalies, mean_score, max_score, first, last, made_at`."""
         query = select(
-            KEPT.sensor_id,
-            KEPT.model_type,
+            PREDICTION_COLUMNS.sensor_id,
+            PREDICTION_COLUMNS.model_type,
             func.count().label("predictions"),
-            func.sum(case((KEPT.is_anomaly, 1), else_=0)).label("anomalies"),
-            func.avg(KEPT.anomaly_score).label("mean_score"),
-            func.max(KEPT.anomaly_score).label("max_score"),
-            func.min(KEPT.timestamp).label("first"),
-            func.max(KEPT.timestamp).label("last"),
-            func.max(KEPT.made_at).label("made_at"),
-        ).group_by(KEPT.sensor_id, KEPT.model_type)
+            func.sum(case((PREDICTION_COLUMNS.is_anomaly, 1), else_=0)).label("anomalies"),
+            func.avg(PREDICTION_COLUMNS.anomaly_score).label("mean_score"),
+            func.max(PREDICTION_COLUMNS.anomaly_score).label("max_score"),
+            func.min(PREDICTION_COLUMNS.timestamp).label("first"),
+            func.max(PREDICTION_COLUMNS.timestamp).label("last"),
+            func.max(PREDICTION_COLUMNS.made_at).label("made_at"),
+        ).group_by(PREDICTION_COLUMNS.sensor_id, PREDICTION_COLUMNS.model_type)
         if sensor_id is not None:
-            query = query.where(KEPT.sensor_id == sensor_id)
+            query = query.where(PREDICTION_COLUMNS.sensor_id == sensor_id)
         with reading(self.engine) as connection:
-            rows = connection.execute(query.order_by(KEPT.sensor_id, KEPT.model_type)).all()
+            rows = connection.execute(
+                query.order_by(PREDICTION_COLUMNS.sensor_id, PREDICTION_COLUMNS.model_type)
+            ).all()
         frame = pd.DataFrame([tuple(row) for row in rows], columns=list(query.selected_columns.keys()))
         times = dict.fromkeys(("first", "last", "made_at"), "datetime64[us]")
         counts = dict.fromkeys(("predictions", "anomalies"), "int64")
         return frame.astype(times | counts | dict.fromkeys(("mean_score", "max_score"), "float64"))
 
-    def without_score(self, sensor_id: str, times: pd.Series, *, learned: datetime) -> pd.Series:
+    def without_score(self, sensor_id: str, times: pd.Series, *, trained_until: datetime) -> pd.Series:
         """Those of one sensor's times (in order) that no score was ever kept for.
 
         What lies before its first score and was `learned` from (naive UTC) needs none.
         """
-        detector = (KEPT.sensor_id == sensor_id, KEPT.model_type == Kind.DETECTOR.model_type)
-        from_here = (*detector, KEPT.timestamp >= times.iloc[0].to_pydatetime())
+        detector = (
+            PREDICTION_COLUMNS.sensor_id == sensor_id,
+            PREDICTION_COLUMNS.model_type == Kind.DETECTOR.model_type,
+        )
+        from_here = (*detector, PREDICTION_COLUMNS.timestamp >= times.iloc[0].to_pydatetime())
         with reading(self.engine) as connection:
-            first = connection.execute(select(func.min(KEPT.timestamp)).where(*detector)).scalar()
-            scored = connection.execute(select(KEPT.timestamp).where(*from_here)).scalars().all()
-        needed = times > learned if first is None else (times > learned) | (times >= first)
+            first = connection.execute(
+                select(func.min(PREDICTION_COLUMNS.timestamp)).where(*detector)
+            ).scalar()
+            scored = (
+                connection.execute(select(PREDICTION_COLUMNS.timestamp).where(*from_here)).scalars().all()
+            )
+        needed = times > trained_until if first is None else (times > trained_until) | (times >= first)
         return times[needed & ~times.isin(scored)]
 
     def last_scored(self) -> dict[str, datetime]:
@@ -165,71 +184,87 @@ class PredictionStore:
         """What was said last of each sensor's newest scored reading, by one query; a row a sensor."""
         ids = _distinct_ids()
         scored = and_(
-            KEPT.sensor_id == ids.c.sensor_id,
-            KEPT.model_type == Kind.DETECTOR.model_type,
-            KEPT.timestamp == _newest_score(ids),
+            PREDICTION_COLUMNS.sensor_id == ids.c.sensor_id,
+            PREDICTION_COLUMNS.model_type == Kind.DETECTOR.model_type,
+            PREDICTION_COLUMNS.timestamp == _newest_score(ids),
         )
-        found = self._fetch(select(ml_predictions).select_from(ids).join(ml_predictions, scored))
-        return found.sort_values(["sensor_id", "made_at"]).drop_duplicates("sensor_id", keep="last")
+        result = self._fetch(select(ml_predictions).select_from(ids).join(ml_predictions, scored))
+        return result.sort_values(["sensor_id", "made_at"]).drop_duplicates("sensor_id", keep="last")
 
     def latest_forecast(self, sensor_id: str) -> pd.DataFrame:
         """The forecast from the newest origin, of the version that spoke last; empty where there is none."""
-        forecasts = (KEPT.sensor_id == sensor_id, KEPT.model_type == Kind.FORECASTER.model_type)
+        forecasts = (
+            PREDICTION_COLUMNS.sensor_id == sensor_id,
+            PREDICTION_COLUMNS.model_type == Kind.FORECASTER.model_type,
+        )
         newest = (
-            select(KEPT.origin, KEPT.model_version)
+            select(PREDICTION_COLUMNS.origin, PREDICTION_COLUMNS.model_version)
             .where(*forecasts)
-            .order_by(KEPT.origin.desc(), KEPT.made_at.desc(), KEPT.model_version.desc())
+            .order_by(
+                PREDICTION_COLUMNS.origin.desc(),
+                PREDICTION_COLUMNS.made_at.desc(),
+                PREDICTION_COLUMNS.model_version.desc(),
+            )
             .limit(1)
             .subquery()
         )
         query = select(ml_predictions).join(
-            newest, (KEPT.origin == newest.c.origin) & (KEPT.model_version == newest.c.model_version)
+            newest,
+            (PREDICTION_COLUMNS.origin == newest.c.origin)
+            & (PREDICTION_COLUMNS.model_version == newest.c.model_version),
         )
-        return self._fetch(query.where(*forecasts).order_by(KEPT.timestamp))
+        return self._fetch(query.where(*forecasts).order_by(PREDICTION_COLUMNS.timestamp))
 
     def delete_before(self, moment: datetime) -> int:
         """Forget the predictions for times before a moment; how many they were."""
         with writing(self.engine) as connection:
-            return connection.execute(delete(ml_predictions).where(KEPT.timestamp < moment)).rowcount
+            return connection.execute(
+                delete(ml_predictions).where(PREDICTION_COLUMNS.timestamp < moment)
+            ).rowcount
 
     def _save(self, frame: pd.DataFrame, kind: Kind, made_at: datetime) -> int:
         if frame.empty:
             return 0
-        rows, changed = rows_of(frame, kind, made_at), 0
+        rows, changed = to_rows(frame, kind, made_at), 0
         with writing(self.engine) as connection:
-            while some := list(islice(rows, ROWS_AT_ONCE)):
-                changed += upsert(connection, some)
+            while batch := list(islice(rows, ROW_BATCH)):
+                changed += upsert(connection, batch)
         return changed
 
-    def _newest(self, limit: int | None, *chosen: ColumnElement[bool]) -> pd.DataFrame:
+    def _newest(self, limit: int | None, *conditions: ColumnElement[bool]) -> pd.DataFrame:
         order = (
-            KEPT.timestamp.desc(),
-            KEPT.sensor_id,
-            KEPT.model_type,
-            KEPT.origin.desc(),
-            KEPT.made_at.desc(),
+            PREDICTION_COLUMNS.timestamp.desc(),
+            PREDICTION_COLUMNS.sensor_id,
+            PREDICTION_COLUMNS.model_type,
+            PREDICTION_COLUMNS.origin.desc(),
+            PREDICTION_COLUMNS.made_at.desc(),
         )
-        return self._fetch(select(ml_predictions).where(*chosen).order_by(*order).limit(limit))
+        return self._fetch(select(ml_predictions).where(*conditions).order_by(*order).limit(limit))
 
     def _fetch(self, query: Select[Any]) -> pd.DataFrame:
         with reading(self.engine) as connection:
-            return frame_of(connection.execute(query).all())
+            return to_frame(connection.execute(query).all())
 
 
-def _of_type(model_type: str | None) -> Iterator[ColumnElement[bool]]:
+def _type_conditions(model_type: str | None) -> Iterator[ColumnElement[bool]]:
     if model_type is not None:
-        yield KEPT.model_type == model_type
+        yield PREDICTION_COLUMNS.model_type == model_type
 
 
 def _distinct_ids() -> CTE:
     """Each sensor once, by stepping through the primary key."""
-    ids = select(func.min(KEPT.sensor_id).label("sensor_id")).cte("ids", recursive=True)
-    following = select(func.min(KEPT.sensor_id)).where(KEPT.sensor_id > ids.c.sensor_id).scalar_subquery()
+    ids = select(func.min(PREDICTION_COLUMNS.sensor_id).label("sensor_id")).cte("ids", recursive=True)
+    following = (
+        select(func.min(PREDICTION_COLUMNS.sensor_id))
+        .where(PREDICTION_COLUMNS.sensor_id > ids.c.sensor_id)
+        .scalar_subquery()
+    )
     return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))
 
 
 def _newest_score(ids: CTE) -> ScalarSelect[Any]:
-    newest = select(func.max(KEPT.timestamp)).where(
-        KEPT.sensor_id == ids.c.sensor_id, KEPT.model_type == Kind.DETECTOR.model_type
+    newest = select(func.max(PREDICTION_COLUMNS.timestamp)).where(
+        PREDICTION_COLUMNS.sensor_id == ids.c.sensor_id,
+        PREDICTION_COLUMNS.model_type == Kind.DETECTOR.model_type,
     )
     return newest.correlate(ids).scalar_subquery()

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, cast, column, func, literal, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.predictions.rows import COLUMNS, DATA, KEY
+from serving.predictions.rows import COLUMNS, DATA_COLUMNS, KEY_COLUMNS
 from training.storage.database import ml_predictions
 
 
@@ -18,22 +18,22 @@ def upsert(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
     """Keep rows of different keys; how many were new, or said something else than what was there."""
     counted = connection.execution_options(preserve_rowcount=True)
     if connection.dialect.name == "sqlite":
-        return counted.execute(where_different(sqlite.insert(ml_predictions)), rows).rowcount
-    insert = postgresql.insert(ml_predictions).from_select(list(COLUMNS), recordset(rows))
-    return counted.execute(where_different(insert)).rowcount
+        return counted.execute(update_if_changed(sqlite.insert(ml_predictions)), rows).rowcount
+    insert = postgresql.insert(ml_predictions).from_select(list(COLUMNS), json_recordset(rows))
+    return counted.execute(update_if_changed(insert)).rowcount
 
 
-def where_different(insert: Any) -> Any:
+def update_if_changed(insert: Any) -> Any:
     """The insert, updating a row that is there already where anything but its `made_at` differs."""
-    said = insert.excluded
+    incoming = insert.excluded
     return insert.on_conflict_do_update(
-        index_elements=list(KEY),
-        set_={name: said[name] for name in (*DATA, "made_at")},
-        where=or_(*(ml_predictions.c[name].is_distinct_from(said[name]) for name in DATA)),
+        index_elements=list(KEY_COLUMNS),
+        set_={name: incoming[name] for name in (*DATA_COLUMNS, "made_at")},
+        where=or_(*(ml_predictions.c[name].is_distinct_from(incoming[name]) for name in DATA_COLUMNS)),
     )
 
 
-def recordset(rows: Sequence[dict[str, Any]]) -> Select[Any]:
+def json_recordset(rows: Sequence[dict[str, Any]]) -> Select[Any]:
     """The rows as one query: 100,000 take 4 s, a statement for each or an array for each column 8 s."""
     written = cast(literal(json.dumps(rows, default=str, allow_nan=False)), postgresql.JSON)
     record = func.json_populate_recordset(literal_column("NULL::ml_predictions"), written)

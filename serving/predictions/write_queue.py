@@ -19,7 +19,7 @@ import pandas as pd
 from pydantic import Field
 from sqlalchemy.exc import DataError as DataRefused
 
-from serving.contract import Answer
+from serving.contract import PredictionResponse
 from serving.predictions.store import PredictionStore
 from training.errors import DataError, StoreError
 from training.settings import Settings
@@ -32,7 +32,7 @@ SCORE_COLUMNS = (
 )
 
 
-class KeepSettings(Settings, file="serving", section="predictions"):
+class PredictionQueueSettings(Settings, file="serving", section="predictions"):
     """Whether and how the endpoint keeps what it answers."""
 
     keep: bool = Field(False, description="write answers to ml_predictions")
@@ -41,23 +41,23 @@ class KeepSettings(Settings, file="serving", section="predictions"):
     at_once: int = Field(10_000, ge=1, description="rows in one transaction")
 
 
-class KeptPredictions:
+class PredictionQueue:
     """The queue and the thread that empties it."""
 
     def __init__(
         self,
         store: Callable[[], PredictionStore],
-        settings: KeepSettings,
+        settings: PredictionQueueSettings,
         *,
         leftover: Path,
     ) -> None:
         self.store = store
         self.settings = settings
-        self.leftover = leftover
-        self.kept = self.lost = 0
+        self.leftover_path = leftover
+        self.saved = self.lost = 0
         self._waiting: deque[dict[str, Any]] = deque()
         self._closing = threading.Event()
-        self._away = False
+        self._store_unreachable = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
 
@@ -65,9 +65,9 @@ class KeptPredictions:
         """Begin to write, what was left over from the last run too."""
         self._thread.start()
 
-    def take(self, answer: Answer) -> None:
+    def take(self, response: PredictionResponse) -> None:
         """Queue an answer's rows; quick, and never waits for the database."""
-        self.add(rows_to_keep(answer, datetime.now(UTC)))
+        self.add(response_rows(response, datetime.now(UTC)))
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Queue rows; beyond the limit the newest are lost, and counted."""
@@ -82,7 +82,7 @@ class KeptPredictions:
     @property
     def counts(self) -> dict[str, int]:
         """How many rows wait, were kept and were lost."""
-        return {"waiting": len(self._waiting), "kept": self.kept, "lost": self.lost}
+        return {"waiting": len(self._waiting), "kept": self.saved, "lost": self.lost}
 
     def close(self, *, patience: float = 5.0) -> None:
         """Write what waits; what cannot be written in time goes into a file for the next start."""
@@ -90,9 +90,9 @@ class KeptPredictions:
         if self._thread.is_alive():
             self._thread.join(patience)
         # A writing that still goes on may keep some of these as well; the next start finds them there.
-        rows = self._taken(len(self._waiting))
+        rows = self._dequeue(len(self._waiting))
         if rows:
-            path = self.leftover.with_name(f"{self.leftover.name}-{time.time_ns()}.jsonl")
+            path = self.leftover_path.with_name(f"{self.leftover_path.name}-{time.time_ns()}.jsonl")
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
             part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
@@ -107,22 +107,22 @@ class KeptPredictions:
     def _write_all(self) -> None:
         try:
             store = self.store()
-            while rows := self._next():
+            while rows := self._next_batch():
                 self._write(store, rows)
-                self._taken(len(rows))
+                self._dequeue(len(rows))
             self._write_leftovers(store)
-            self._away = False
+            self._store_unreachable = False
         except StoreError as error:
-            if not self._away:
+            if not self._store_unreachable:
                 log.warning("predictions wait for the database: %s", error)
-            self._away = True
+            self._store_unreachable = True
         # Whatever else goes wrong, the rows stay and the next look must happen.
         except Exception:
             log.exception("predictions could not be written")
 
     def _write_leftovers(self, store: PredictionStore) -> None:
         """Those of the last run; another worker may do the same, which changes nothing."""
-        for path in sorted(self.leftover.parent.glob(f"{self.leftover.name}-*.jsonl")):
+        for path in sorted(self.leftover_path.parent.glob(f"{self.leftover_path.name}-*.jsonl")):
             try:
                 lines = path.read_text(encoding="utf-8").splitlines()
             except FileNotFoundError:
@@ -139,7 +139,7 @@ class KeptPredictions:
             StoreError: the database is away, locked or full.
         """
         try:
-            write(store, rows)
+            write_predictions(store, rows)
         except StoreError as error:
             if not isinstance(error.__cause__, DataRefused):
                 raise
@@ -148,7 +148,7 @@ class KeptPredictions:
         except (DataError, ValueError, TypeError, OverflowError) as error:
             refusal = error
         else:
-            self.kept += len(rows)
+            self.saved += len(rows)
             return
         if len(rows) > 1:
             middle = len(rows) // 2
@@ -158,21 +158,21 @@ class KeptPredictions:
             self.lost += 1
             log.error("a prediction cannot be kept: %s", refusal)
 
-    def _next(self) -> list[dict[str, Any]]:
+    def _next_batch(self) -> list[dict[str, Any]]:
         with self._lock:
             return list(islice(self._waiting, self.settings.at_once))
 
-    def _taken(self, rows: int) -> list[dict[str, Any]]:
+    def _dequeue(self, rows: int) -> list[dict[str, Any]]:
         with self._lock:
             return [self._waiting.popleft() for _ in range(min(rows, len(self._waiting)))]
 
 
-def rows_to_keep(answer: Answer, made_at: datetime) -> list[dict[str, Any]]:
+def response_rows(response: PredictionResponse, made_at: datetime) -> list[dict[str, Any]]:
     """An answer's scores and forecasts as plain rows; rows with an error are nobody's prediction."""
-    columns, rows = answer.columns, []
+    columns, rows = response.columns, []
     # To the second: one transaction holds the rows of all requests of a second.
     moment = int(made_at.timestamp())
-    for place, second in enumerate(answer.seconds):
+    for place, second in enumerate(response.seconds):
         if columns["error"][place] is not None:
             continue
         row = {"timestamp": second, "made_at": moment}
@@ -183,7 +183,7 @@ def rows_to_keep(answer: Answer, made_at: datetime) -> list[dict[str, Any]]:
             sensor_id = columns["sensor_id"][place]
             row |= {
                 "sensor_id": sensor_id,
-                "origin": answer.origins.get(sensor_id, second),
+                "origin": response.origins.get(sensor_id, second),
                 "predicted_value": columns["expected"][place],
                 "lower_bound": columns["lower"][place],
                 "upper_bound": columns["upper"][place],
@@ -193,20 +193,22 @@ def rows_to_keep(answer: Answer, made_at: datetime) -> list[dict[str, Any]]:
     return rows
 
 
-def write(store: PredictionStore, rows: list[dict[str, Any]]) -> None:
+def write_predictions(store: PredictionStore, rows: list[dict[str, Any]]) -> None:
     """Write rows of both kinds; those there already change nothing."""
     for made_at in dict.fromkeys(row["made_at"] for row in rows):
         moment = datetime.fromtimestamp(made_at, UTC)
-        made = [{k: v for k, v in row.items() if k != "made_at"} for row in rows if row["made_at"] == made_at]
-        scores = [row for row in made if "anomaly_score" in row]
-        forecasts = [row for row in made if "anomaly_score" not in row]
+        same_time = [
+            {k: v for k, v in row.items() if k != "made_at"} for row in rows if row["made_at"] == made_at
+        ]
+        scores = [row for row in same_time if "anomaly_score" in row]
+        forecasts = [row for row in same_time if "anomaly_score" not in row]
         if scores:
-            store.save_scores(_frame(scores), made_at=moment)
+            store.save_scores(_to_frame(scores), made_at=moment)
         if forecasts:
-            store.save_forecasts(_frame(forecasts), made_at=moment)
+            store.save_forecasts(_to_frame(forecasts), made_at=moment)
 
 
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _to_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for name in frame.columns.intersection(["timestamp", "origin"]):
         frame[name] = pd.to_datetime(frame[name], unit="s").dt.round("us")

@@ -14,23 +14,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.models.champions import ServingForecaster
-from serving.recent_readings import Tail, times_of
+from serving.recent_readings import Tail, to_times
 from serving.scoring.naive_fallback import naive_forecast
 from training.data.sensors import Sensor
 from training.errors import DataError
-from training.forecasting.fitted_forecaster import FARTHEST
+from training.forecasting.fitted_forecaster import MAX_STEPS_AHEAD
 
 Floats = NDArray[np.float64]
 
-AT_LEAST = 48  # steps a kept path reaches
-COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")
-KEPT_PATHS = 4_096
-BEFORE = "it is before the newest reading, and no forecaster serves this sensor."
-FAR = "it is {steps} steps ahead; the furthest forecast is {most} steps."
+MIN_PATH_STEPS = 48  # steps a kept path reaches
+FORECAST_COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")
+MAX_CACHED_PATHS = 4_096
+BEFORE_NEWEST_READING = "it is before the newest reading, and no forecaster serves this sensor."
+TOO_FAR_AHEAD = "it is {steps} steps ahead; the furthest forecast is {most} steps."
 
 
 @dataclass(frozen=True)
-class Path:
+class ForecastPath:
     """One sensor's forecast, a row a step: expected, lower, upper; `origin` is the newest reading seen."""
 
     origin: float
@@ -46,20 +46,20 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class RequestedForecast:
     """Forecasts at the moments asked about, and for the steps ahead."""
 
     at: Floats  # a row a moment: expected, lower, upper; NaN where there is none
-    why: tuple[str, ...]  # for each moment, why there is none
-    ahead: Path
+    reasons: tuple[str, ...]  # for each moment, why there is none
+    path: ForecastPath
     version: str
 
 
-class Outlooks:
+class ForecastCache:
     """Forecasts of all sensors; safe for several threads."""
 
     def __init__(self) -> None:
-        self._paths: OrderedDict[str, tuple[object, Path]] = OrderedDict()
+        self._paths: OrderedDict[str, tuple[object, ForecastPath]] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(
@@ -71,25 +71,29 @@ class Outlooks:
         *,
         horizon: int = 0,
         sensor: Sensor | None = None,
-    ) -> Outlook:
+    ) -> RequestedForecast:
         """What is expected at these moments, and in the next `horizon` steps.
 
         Raises:
             DataError: nothing is known to forecast from.
         """
-        path = self._path(sensor_id, forecaster, tail, AT_LEAST, sensor)
-        places = (moments - path.first) / path.step
-        near = places < FARTHEST - 1
-        needed = int(np.ceil(places[near].max(initial=-1.0))) + 1
+        path = self._path(sensor_id, forecaster, tail, MIN_PATH_STEPS, sensor)
+        positions = (moments - path.first) / path.step
+        in_reach = positions < MAX_STEPS_AHEAD - 1
+        needed = int(np.ceil(positions[in_reach].max(initial=-1.0))) + 1
         if max(needed, horizon) > len(path.steps):
             path = self._path(sensor_id, forecaster, tail, max(needed, horizon), sensor)
-        found = np.full((len(moments), len(COLUMNS)), np.nan)
-        found[near] = within_range(_at(path, places[near], forecaster, tail, moments[near]), sensor)
-        why = tuple(
-            BEFORE if close else FAR.format(steps=int(place) + 1, most=FARTHEST)
-            for close, place in zip(near.tolist(), places.tolist(), strict=True)
+        forecasts = np.full((len(moments), len(FORECAST_COLUMNS)), np.nan)
+        forecasts[in_reach] = clip_to_range(
+            _forecast_at(path, positions[in_reach], forecaster, tail, moments[in_reach]), sensor
         )
-        return Outlook(found, why, path, path.version)
+        reasons = tuple(
+            BEFORE_NEWEST_READING
+            if close
+            else TOO_FAR_AHEAD.format(steps=int(place) + 1, most=MAX_STEPS_AHEAD)
+            for close, place in zip(in_reach.tolist(), positions.tolist(), strict=True)
+        )
+        return RequestedForecast(forecasts, reasons, path, path.version)
 
     def _path(
         self,
@@ -98,25 +102,31 @@ class Outlooks:
         tail: Tail,
         steps: int,
         sensor: Sensor | None,
-    ) -> Path:
-        known = sensor and (sensor.step, sensor.low, sensor.high)
-        seen = (forecaster, known, len(tail.seconds), *tail.seconds[-1:].tolist(), *tail.values[-1:].tolist())
+    ) -> ForecastPath:
+        sensor_key = sensor and (sensor.step, sensor.low, sensor.high)
+        cache_key = (
+            forecaster,
+            sensor_key,
+            len(tail.seconds),
+            *tail.seconds[-1:].tolist(),
+            *tail.values[-1:].tolist(),
+        )
         with self._lock:
-            kept = self._paths.get(sensor_id)
-        if kept is not None and kept[0] == seen and len(kept[1].steps) >= steps:
-            return kept[1]
-        path = new_path(forecaster, tail, steps, sensor=sensor)
+            cached = self._paths.get(sensor_id)
+        if cached is not None and cached[0] == cache_key and len(cached[1].steps) >= steps:
+            return cached[1]
+        path = compute_path(forecaster, tail, steps, sensor=sensor)
         with self._lock:
-            self._paths[sensor_id] = (seen, path)
+            self._paths[sensor_id] = (cache_key, path)
             self._paths.move_to_end(sensor_id)
-            while len(self._paths) > KEPT_PATHS:
+            while len(self._paths) > MAX_CACHED_PATHS:
                 self._paths.popitem(last=False)
         return path
 
 
-def new_path(
+def compute_path(
     forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
-) -> Path:
+) -> ForecastPath:
     """The next steps after the newest reading.
 
     Raises:
@@ -126,7 +136,9 @@ def new_path(
     seconds = frame["timestamps"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
     width = float(seconds[1] - seconds[0])
     origin = float(tail.seconds[-1]) if len(tail.seconds) else float(seconds[0]) - width
-    return Path(origin, float(seconds[0]), width, frame[list(COLUMNS)].to_numpy(np.float64), version)
+    return ForecastPath(
+        origin, float(seconds[0]), width, frame[list(FORECAST_COLUMNS)].to_numpy(np.float64), version
+    )
 
 
 def forecast_frame(
@@ -142,42 +154,42 @@ def forecast_frame(
     steps = max(steps, 2)
     if forecaster is not None:
         frame = forecaster.model.forecast(steps, history=tail.series if len(tail.seconds) else None)
-        said_by = str(forecaster.version.number)
+        model_version = str(forecaster.version.number)
     elif len(tail.seconds):
         frame = naive_forecast(tail.series, steps, step=sensor.step if sensor else None)
-        said_by = str(frame.pop("method").iloc[0])
+        model_version = str(frame.pop("method").iloc[0])
     else:
         raise DataError("no forecaster serves it, and there is no good reading to go on from.")
-    frame[list(COLUMNS)] = within_range(frame[list(COLUMNS)].to_numpy(np.float64), sensor)
-    return frame, said_by
+    frame[list(FORECAST_COLUMNS)] = clip_to_range(frame[list(FORECAST_COLUMNS)].to_numpy(np.float64), sensor)
+    return frame, model_version
 
 
-def within_range(steps: Floats, sensor: Sensor | None) -> Floats:
+def clip_to_range(steps: Floats, sensor: Sensor | None) -> Floats:
     """Forecasts and their bands cut off where the instrument's physical range ends."""
     if sensor is None or (sensor.low is None and sensor.high is None):
         return steps
     return np.clip(steps, sensor.low, sensor.high)
 
 
-def _at(
-    path: Path, places: Floats, forecaster: ServingForecaster | None, tail: Tail, moments: Floats
+def _forecast_at(
+    path: ForecastPath, positions: Floats, forecaster: ServingForecaster | None, tail: Tail, moments: Floats
 ) -> Floats:
     """A row a moment: read off the path at its steps, computed anew between and before them."""
-    found = np.full((len(moments), 3), np.nan)
-    nearest = np.rint(places)
-    on_step = (np.abs(places - nearest) < 1e-6) & (nearest >= 0)
-    found[on_step] = path.steps[nearest[on_step].astype(np.int64)]
+    forecasts = np.full((len(moments), 3), np.nan)
+    nearest = np.rint(positions)
+    on_step = (np.abs(positions - nearest) < 1e-6) & (nearest >= 0)
+    forecasts[on_step] = path.steps[nearest[on_step].astype(np.int64)]
     rest = ~on_step
     if not rest.any():
-        return found
+        return forecasts
     if forecaster is None:
-        between = rest & (places > 0)
+        between = rest & (positions > 0)
         for column in range(3):
-            found[between, column] = np.interp(
-                places[between], np.arange(len(path.steps)), path.steps[:, column]
+            forecasts[between, column] = np.interp(
+                positions[between], np.arange(len(path.steps)), path.steps[:, column]
             )
-        return found
+        return forecasts
     history = tail.series if len(tail.seconds) else None
-    frame = forecaster.model.predict(times_of(moments[rest]), history=history)
-    found[rest] = frame[list(COLUMNS)].to_numpy(np.float64)
-    return found
+    frame = forecaster.model.predict(to_times(moments[rest]), history=history)
+    forecasts[rest] = frame[list(FORECAST_COLUMNS)].to_numpy(np.float64)
+    return forecasts

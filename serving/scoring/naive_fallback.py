@@ -9,12 +9,12 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from training.forecasting.intervals import learn_bands
-from training.forecasting.rolling_origin import Rehearsal
-from training.forecasting.structures import History
-from training.forecasting.time_grid import as_times, grid_of
+from training.forecasting.intervals import fit_bands
+from training.forecasting.rolling_origin import RollingBacktest
+from training.forecasting.structures import TrainingHistory
+from training.forecasting.time_grid import as_times, build_grid
 
-SLOTS_A_READING = 4  # of a gappy history, at most so many slots of the grid for each reading
+MAX_SLOTS_PER_READING = 4  # of a gappy history, at most so many slots of the grid for each reading
 
 
 def naive_forecast(
@@ -25,17 +25,17 @@ def naive_forecast(
     Raises:
         NotTrainable: fewer than two readings, whose step cannot be known.
     """
-    grid = grid_of(
+    grid = build_grid(
         pd.DatetimeIndex(recent.index),
         recent.to_numpy(np.float64),
         step=step,
-        slots=len(recent) * SLOTS_A_READING,
+        slots=len(recent) * MAX_SLOTS_PER_READING,
     )
-    rehearsal = Rehearsal(History(grid, {}, {}), max(1, min(steps, len(recent) // 4)))
+    rehearsal = RollingBacktest(TrainingHistory(grid, {}, {}), max(1, min(steps, len(recent) // 4)))
     name, _ = rehearsal.best_naive()
     best = rehearsal.naives[name]
-    bands = learn_bands(
-        rehearsal.truth - rehearsal.of_naive(name),
+    bands = fit_bands(
+        rehearsal.truth - rehearsal.forecast_naive(name),
         age=rehearsal.age,
         independent=rehearsal.independent,
         spread=float(np.nanstd(grid.values)),

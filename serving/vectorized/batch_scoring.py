@@ -12,14 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.recent_readings import NOTHING, Tail
-from serving.vectorized.ensemble_scoring import scores_of
-from serving.vectorized.features import Flat, Usual, describe_many, trailing
-from serving.vectorized.packed_detector import PackedDetector, rows_of
+from serving.recent_readings import EMPTY_TAIL, Tail
+from serving.vectorized.ensemble_scoring import compute_scores
+from serving.vectorized.features import (
+    ReadingBatch,
+    SensorParameters,
+    compute_feature_batch,
+    trailing_statistics,
+)
+from serving.vectorized.packed_detector import PackedDetector, table_rows
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.explanations import STARTS, reasons, severity_of
 from training.anomaly.features import Design
-from training.anomaly.sequence import Sequence as Readings
+from training.anomaly.sequence import ReadingSequence as Readings
 
 log = logging.getLogger("safeplan.serving")
 
@@ -27,15 +32,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Case(NamedTuple):
+class ScoringCase(NamedTuple):
     """Readings of one sensor to be judged, in order of time, and those before them."""
 
     model: PackedDetector | AnomalyDetector
     asked: Tail
-    before: Tail = NOTHING
+    before: Tail = EMPTY_TAIL
 
 
-class Verdicts(NamedTuple):
+class AnomalyScores(NamedTuple):
     """One entry a reading asked about."""
 
     scores: Floats
@@ -56,105 +61,111 @@ class Verdicts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unjudged:
+class ScoringFailure:
     """Why a case has no verdicts."""
 
-    why: str
+    reason: str
 
 
-def judge(cases: Sequence[Case]) -> list[Verdicts | Unjudged]:
+def score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores | ScoringFailure]:
     """The verdicts of each case; one that cannot be judged costs the others nothing."""
     try:
-        return list(_judge(cases))
+        return list(_score_cases(cases))
     # Whatever one sensor's readings or model set off, the others must be answered; the log has the trace.
     except Exception as error:
         if len(cases) == 1:
             log.exception("readings could not be judged")
-            return [Unjudged(f"it could not be scored ({type(error).__name__}); the server's log says more.")]
-    return [one for case in cases for one in judge([case])]
+            return [
+                ScoringFailure(
+                    f"it could not be scored ({type(error).__name__}); the server's log says more."
+                )
+            ]
+    return [one for case in cases for one in score_cases([case])]
 
 
-def _judge(cases: Sequence[Case]) -> list[Verdicts]:
-    found: dict[int, Verdicts] = {}
-    together: dict[int, list[int]] = {}
-    for place, case in enumerate(cases):
+def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
+    results: dict[int, AnomalyScores] = {}
+    by_window: dict[int, list[int]] = {}
+    for position, case in enumerate(cases):
         model = case.model
         if isinstance(model, PackedDetector):
-            together.setdefault(model.window, []).append(place)
+            by_window.setdefault(model.window, []).append(position)
         else:
-            found[place] = judge_alone(model, case.asked, case.before)
-    for window, places in together.items():
-        some = [(cases[place].asked, cases[place].before) for place in places]
-        models = [model for place in places if isinstance(model := cases[place].model, PackedDetector)]
-        found.update(zip(places, judge_together(models, some, window), strict=True))
-    return [found[place] for place in range(len(cases))]
+            results[position] = score_unpacked(model, case.asked, case.before)
+    for window, positions in by_window.items():
+        pairs = [(cases[place].asked, cases[place].before) for place in positions]
+        models = [model for place in positions if isinstance(model := cases[place].model, PackedDetector)]
+        results.update(zip(positions, score_batch(models, pairs, window), strict=True))
+    return [results[place] for place in range(len(cases))]
 
 
-def judge_alone(model: AnomalyDetector, asked: Tail, before: Tail) -> Verdicts:
+def score_unpacked(model: AnomalyDetector, scored: Tail, history: Tail) -> AnomalyScores:
     """One sensor's readings by the detector itself."""
-    found = model.detect(asked.series, history=before.series)
-    return Verdicts(
-        scores=found["anomaly_score"].to_numpy(np.float64),
-        averages=found["historical_average"].to_numpy(np.float64),
-        deviations=found["historical_std"].to_numpy(np.float64),
-        reasons=found["reason"].tolist(),
+    detected = model.detect(scored.series, history=history.series)
+    return AnomalyScores(
+        scores=detected["anomaly_score"].to_numpy(np.float64),
+        averages=detected["historical_average"].to_numpy(np.float64),
+        deviations=detected["historical_std"].to_numpy(np.float64),
+        reasons=detected["reason"].tolist(),
         threshold=model.threshold,
     )
 
 
-def judge_packed(model: PackedDetector, asked: Tail, before: Tail) -> Floats:
+def score_packed(model: PackedDetector, scored: Tail, history: Tail) -> Floats:
     """One sensor's scores by its packed detector."""
-    return judge_together([model], [(asked, before)], model.window)[0].scores
+    return score_batch([model], [(scored, history)], model.window)[0].scores
 
 
-def judge_together(
+def score_batch(
     models: Sequence[PackedDetector], cases: Sequence[tuple[Tail, Tail]], window: int
-) -> list[Verdicts]:
+) -> list[AnomalyScores]:
     """Readings of many sensors whose windows have one length."""
-    before = [past.newest(model.context) for model, (_, past) in zip(models, cases, strict=True)]
-    earlier = np.array([len(past.seconds) for past in before])
-    asked = np.array([len(new.seconds) for new, _ in cases])
-    lengths = earlier + asked
+    histories = [past.newest(model.context) for model, (_, past) in zip(models, cases, strict=True)]
+    history_sizes = np.array([len(past.seconds) for past in histories])
+    scored_sizes = np.array([len(new.seconds) for new, _ in cases])
+    lengths = history_sizes + scored_sizes
     starts = np.cumsum(lengths) - lengths
     sensor = np.repeat(np.arange(len(models)), lengths)
-    of_row = np.repeat(np.arange(len(models)), asked)
-    place = np.arange(lengths.sum())
-    flat = Flat(
+    row_sensor = np.repeat(np.arange(len(models)), scored_sizes)
+    position = np.arange(lengths.sum())
+    batch = ReadingBatch(
         np.concatenate(
-            [part.seconds for (new, _), past in zip(cases, before, strict=True) for part in (past, new)]
+            [part.seconds for (new, _), past in zip(cases, histories, strict=True) for part in (past, new)]
         ),
         np.concatenate(
-            [part.values for (new, _), past in zip(cases, before, strict=True) for part in (past, new)]
+            [part.values for (new, _), past in zip(cases, histories, strict=True) for part in (past, new)]
         ),
         sensor,
-        place[place >= (starts + earlier)[sensor]],
+        position[position >= (starts + history_sizes)[sensor]],
     )
-    usual = Usual.on_shelf(rows_of(models), window)
-    design = describe_many(usual, flat)
-    scores = scores_of(models, of_row, design)
-    averages, deviations = _trailing(usual, flat, starts[of_row], of_row)
-    words = _words(models, flat, starts, earlier, of_row, design, scores)
-    ends = np.cumsum(asked)
+    parameters = SensorParameters.from_table(table_rows(models), window)
+    design = compute_feature_batch(parameters, batch)
+    scores = compute_scores(models, row_sensor, design)
+    averages, deviations = _trailing_statistics(parameters, batch, starts[row_sensor], row_sensor)
+    texts = _reason_texts(models, batch, starts, history_sizes, row_sensor, design, scores)
+    ends = np.cumsum(scored_sizes)
     verdicts = []
-    for model, first, last in zip(models, ends - asked, ends, strict=True):
+    for model, first, last in zip(models, ends - scored_sizes, ends, strict=True):
         part = slice(int(first), int(last))
         verdicts.append(
-            Verdicts(scores[part], averages[part], deviations[part], words[part], model.threshold)
+            AnomalyScores(scores[part], averages[part], deviations[part], texts[part], model.threshold)
         )
     return verdicts
 
 
-def _trailing(usual: Usual, flat: Flat, first: Ints, of_row: Ints) -> tuple[Floats, Floats]:
+def _trailing_statistics(
+    parameters: SensorParameters, batch: ReadingBatch, first: Ints, of_row: Ints
+) -> tuple[Floats, Floats]:
     """Mean and deviation of what came before; of what was learned from, where too little did."""
-    counts, means, deviations = trailing(flat, first, usual.window)
-    enough = counts >= usual.window // 2
-    centre, spread = usual.centre[of_row], usual.spread[of_row]
+    counts, means, deviations = trailing_statistics(batch, first, parameters.window)
+    enough = counts >= parameters.window // 2
+    centre, spread = parameters.centre[of_row], parameters.spread[of_row]
     return np.where(enough, means, centre), np.where(enough, deviations, spread)
 
 
-def _words(
+def _reason_texts(
     models: Sequence[PackedDetector],
-    flat: Flat,
+    batch: ReadingBatch,
     starts: Ints,
     earlier: Ints,
     of_row: Ints,
@@ -162,7 +173,7 @@ def _words(
     scores: Floats,
 ) -> list[str]:
     """A sentence for each reading worth a look."""
-    words = [""] * len(scores)
+    texts = [""] * len(scores)
     remarkable = np.flatnonzero(scores >= STARTS[0])
     firsts = np.searchsorted(of_row, np.arange(len(models) + 1))
     for owner in np.unique(of_row[remarkable]).tolist():
@@ -170,12 +181,12 @@ def _words(
         end = int(starts[owner] + earlier[owner]) + rows.stop - rows.start
         whole = slice(int(starts[owner]), end)
         readings = Readings(
-            flat.seconds[whole],
-            flat.values[whole],
+            batch.seconds[whole],
+            batch.values[whole],
             int(earlier[owner]),
             np.arange(rows.stop - rows.start),
             rows.stop - rows.start,
             clocked=True,
         )
-        words[rows] = reasons(models[owner].profile, design.rows(rows), readings, scores[rows])
-    return words
+        texts[rows] = reasons(models[owner].profile, design.select(rows), readings, scores[rows])
+    return texts

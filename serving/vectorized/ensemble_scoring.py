@@ -12,86 +12,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.vectorized import packed_forest
-from serving.vectorized.packed_detector import PackedDetector, rows_of
-from serving.vectorized.packed_lof import factors
-from serving.vectorized.parameter_table import SHELF, Shelf
-from training.anomaly.base_detectors import VOICES, family_of
-from training.anomaly.calibration import scores_at
+from serving.vectorized.packed_detector import PackedDetector, table_rows
+from serving.vectorized.packed_lof import compute_lof
+from serving.vectorized.parameter_table import PARAMETER_TABLE, ParameterTable
+from training.anomaly.base_detectors import BASE_DETECTORS, family_of
+from training.anomaly.calibration import score_rarities
 from training.anomaly.features import Design
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # From so many rows on the forests are worth a thread of their own; few would wait for the GIL.
-MANY_ROWS = 200
-FORESTERS = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="forests")
+MIN_PARALLEL_ROWS = 200
+FOREST_POOL = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="forests")
 
 
-def scores_of(
-    detectors: Sequence[PackedDetector], of_row: Ints, design: Design, *, shelf: Shelf = SHELF
+def compute_scores(
+    detectors: Sequence[PackedDetector],
+    of_row: Ints,
+    design: Design,
+    *,
+    parameters: ParameterTable = PARAMETER_TABLE,
 ) -> Floats:
     """The score of each row in [0, 1] by its own sensor's detector; `of_row` ascends."""
-    said = np.full((len(of_row), len(VOICES)), np.nan)
-    place = rows_of(detectors)[of_row]
+    raw_scores = np.full((len(of_row), len(BASE_DETECTORS)), np.nan)
+    table_row = table_rows(detectors)[of_row]
 
-    def ask(family: str) -> None:
-        for column, voice in enumerate(VOICES[:-1]):
-            if family_of(voice) != family:
+    def score_family(family: str) -> None:
+        for column, name in enumerate(BASE_DETECTORS[:-1]):
+            if family_of(name) != family:
                 continue
-            full = voice.endswith("windows")
-            speaking = shelf.table(f"{voice}.speaks")[place]
-            heard = np.flatnonzero(speaking & design.full if full else speaking)
-            if not heard.size:
+            full = name.endswith("windows")
+            active = parameters.column(f"{name}.speaks")[table_row]
+            scored_rows = np.flatnonzero(active & design.full if full else active)
+            if not scored_rows.size:
                 continue
-            rows = (design.windows if full else design.points)[heard]
+            rows = (design.windows if full else design.points)[scored_rows]
             if family == "forest":
-                said[heard, column] = packed_forest.scores(
-                    packed_forest.Lots.on_shelf(voice, place[heard]), rows
+                raw_scores[scored_rows, column] = packed_forest.score_forests(
+                    packed_forest.ForestBatch.from_table(name, table_row[scored_rows]), rows
                 )
             else:
-                near = [one.surroundings.get(voice) for one in detectors]
-                said[heard, column] = factors(near, of_row[heard], rows)
+                lofs = [one.lofs.get(name) for one in detectors]
+                raw_scores[scored_rows, column] = compute_lof(lofs, of_row[scored_rows], rows)
 
-    _beside(lambda: ask("forest"), lambda: ask("density"), at_once=len(of_row) >= MANY_ROWS)
-    said[:, -1] = design.deviation
-    return _calibrated(shelf, place, said)
+    _run_both(
+        lambda: score_family("forest"),
+        lambda: score_family("density"),
+        at_once=len(of_row) >= MIN_PARALLEL_ROWS,
+    )
+    raw_scores[:, -1] = design.deviation
+    return _calibrate(parameters, table_row, raw_scores)
 
 
-def _beside(one: Callable[[], None], other: Callable[[], None], *, at_once: bool) -> None:
+def _run_both(first: Callable[[], None], second: Callable[[], None], *, at_once: bool) -> None:
     """Do both, each on a core of its own if `at_once`."""
     if not at_once:
-        one()
-        other()
+        first()
+        second()
         return
-    waiting = FORESTERS.submit(one)
+    future = FOREST_POOL.submit(first)
     try:
-        other()
+        second()
     finally:
-        waiting.result()
+        future.result()
 
 
-def _calibrated(shelf: Shelf, place: Ints, said: Floats) -> Floats:
-    knots, rarities, slopes, last = (shelf.table(name) for name in ("knots", "rarities", "slopes", "last"))
-    weights = shelf.table("weights")[place]
-    total, spoken = np.zeros(len(place)), np.zeros(len(place))
-    for column in range(len(VOICES)):
+def _calibrate(parameters: ParameterTable, table_row: Ints, raw_scores: Floats) -> Floats:
+    knots, rarities, slopes, last = (
+        parameters.column(name) for name in ("knots", "rarities", "slopes", "last")
+    )
+    weights = parameters.column("weights")[table_row]
+    total, weight_sum = np.zeros(len(table_row)), np.zeros(len(table_row))
+    for column in range(len(BASE_DETECTORS)):
         weight = weights[:, column]
-        heard = np.flatnonzero(np.isfinite(said[:, column]) & (weight > 0))
-        owner = place[heard]
-        total[heard] += weight[heard] * _rarity(
-            said[heard, column],
+        scored_rows = np.flatnonzero(np.isfinite(raw_scores[:, column]) & (weight > 0))
+        owner = table_row[scored_rows]
+        total[scored_rows] += weight[scored_rows] * _interpolate_rarity(
+            raw_scores[scored_rows, column],
             knots[owner, column],
             rarities[owner, column],
             slopes[owner, column],
             last[owner, column],
         )
-        spoken[heard] += weight[heard]
-    surprise = total / np.maximum(spoken, 1e-12)
-    rarity = _rarity(surprise, knots[place, -1], rarities[place, -1], slopes[place, -1], last[place, -1])
-    return scores_at(rarity, shelf.table("budget")[place])
+        weight_sum[scored_rows] += weight[scored_rows]
+    surprise = total / np.maximum(weight_sum, 1e-12)
+    rarity = _interpolate_rarity(
+        surprise, knots[table_row, -1], rarities[table_row, -1], slopes[table_row, -1], last[table_row, -1]
+    )
+    return score_rarities(rarity, parameters.column("budget")[table_row])
 
 
-def _rarity(scores: Floats, knots: Floats, rarities: Floats, slopes: Floats, last: Floats) -> Floats:
+def _interpolate_rarity(
+    scores: Floats, knots: Floats, rarities: Floats, slopes: Floats, last: Floats
+) -> Floats:
     """`Rarity.of` with a table for each score."""
     rows = np.arange(len(scores))
     inside = np.maximum(scores, knots[:, 0])

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serving.vectorized.features import usual_of
-from serving.vectorized.packed_forest import GROVE, PackedForest, Plot, lot_of, packed
-from serving.vectorized.packed_lof import Density, Surroundings
-from serving.vectorized.parameter_table import SHELF, Place
-from training.anomaly.base_detectors import VOICES, family_of
-from training.anomaly.calibration import LEVELS, Rarity
+from serving.vectorized.features import profile_parameters
+from serving.vectorized.packed_forest import FOREST_ARENA, PackedForest, Slot, pack_forest, slot_parameters
+from serving.vectorized.packed_lof import LofData, PackedLof
+from serving.vectorized.parameter_table import PARAMETER_TABLE, RowHandle
+from training.anomaly.base_detectors import BASE_DETECTORS, family_of
+from training.anomaly.calibration import MAX_KNOTS, Rarity
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import Ensemble
 from training.anomaly.features import Profile
@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Tables:
+class CalibrationTables:
     """The calibration as arrays: a row a voice, and one for the ensemble."""
 
     knots: Floats  # ascending, infinite behind the last
@@ -37,46 +37,46 @@ class Tables:
     budget: float
 
     @classmethod
-    def of(cls, ensemble: Ensemble) -> "Tables":
+    def of(cls, ensemble: Ensemble) -> "CalibrationTables":
         """Take the calibration over."""
-        learned: list[Rarity | None] = [ensemble.rarities.get(voice) for voice in VOICES]
-        learned.append(ensemble.scales["ensemble"].rarity)
-        knots = np.full((len(learned), LEVELS + 1), np.inf)
-        rarities = np.zeros((len(learned), LEVELS + 1))
-        slopes, last = np.zeros(len(learned)), np.zeros(len(learned))
-        for row, one in enumerate(learned):
-            if one is not None:
-                known = len(one.scores)
-                knots[row, :known], rarities[row, :known] = one.scores, one.rarities
-                rarities[row, known:] = one.rarities[-1]
-                slopes[row], last[row] = one.slope, one.scores[-1]
+        rarity_models: list[Rarity | None] = [ensemble.rarities.get(voice) for voice in BASE_DETECTORS]
+        rarity_models.append(ensemble.scales["ensemble"].rarity)
+        knots = np.full((len(rarity_models), MAX_KNOTS + 1), np.inf)
+        rarities = np.zeros((len(rarity_models), MAX_KNOTS + 1))
+        slopes, last = np.zeros(len(rarity_models)), np.zeros(len(rarity_models))
+        for row, model in enumerate(rarity_models):
+            if model is not None:
+                count = len(model.scores)
+                knots[row, :count], rarities[row, :count] = model.scores, model.rarities
+                rarities[row, count:] = model.rarities[-1]
+                slopes[row], last[row] = model.slope, model.scores[-1]
         weights = np.array(
-            [ensemble.weights[voice] if voice in ensemble.rarities else 0.0 for voice in VOICES]
+            [ensemble.weights[voice] if voice in ensemble.rarities else 0.0 for voice in BASE_DETECTORS]
         )
         return cls(knots, rarities, slopes, last, weights, ensemble.scales["ensemble"].budget)
 
 
 @dataclass(frozen=True)
-class Packing:
+class DetectorArrays:
     """All that is kept of one detector, in memory or in a file."""
 
     profile: Profile
     threshold: float
-    tables: Tables
+    tables: CalibrationTables
     forests: dict[str, PackedForest]
-    densities: dict[str, Density]
+    densities: dict[str, LofData]
 
     @classmethod
-    def of(cls, detector: AnomalyDetector) -> "Packing":
+    def of(cls, detector: AnomalyDetector) -> "DetectorArrays":
         """Take a fitted detector's numbers over."""
-        voices = detector.voices
+        voices = detector.base_detectors
         return cls(
             detector.profile,
             detector.threshold,
-            Tables.of(detector.ensemble),
-            {voice: packed(forest) for voice, forest in voices.fast_forests.items()},
+            CalibrationTables.of(detector.ensemble),
+            {voice: pack_forest(forest) for voice, forest in voices.fast_forests.items()},
             {
-                voice: Density(np.asarray(near.tree.data), near.reach, near.density, near.k)
+                voice: LofData(np.asarray(near.tree.data), near.reach, near.density, near.k)
                 for voice, near in voices.fast_densities.items()
             },
         )
@@ -90,31 +90,31 @@ class PackedDetector:
     threshold: float
     window: int
     context: int
-    forests: dict[str, Plot]
-    surroundings: dict[str, Surroundings]
-    place: Place
+    forests: dict[str, Slot]
+    lofs: dict[str, PackedLof]
+    row_handle: RowHandle
 
     @classmethod
-    def of(cls, packing: Packing) -> "PackedDetector":
+    def of(cls, packing: DetectorArrays) -> "PackedDetector":
         """Put a detector's trees among the others', and its numbers on the shelf."""
         profile = packing.profile
-        plots = {voice: GROVE.plant(forest) for voice, forest in packing.forests.items()}
-        near = {voice: Surroundings.of(density) for voice, density in packing.densities.items()}
-        numbers = usual_of(profile) | vars(packing.tables) | _of_voices(plots, near)
-        place = SHELF.put(numbers)
-        return cls(profile, packing.threshold, profile.window, profile.context, plots, near, place)
+        slots = {voice: FOREST_ARENA.add(forest) for voice, forest in packing.forests.items()}
+        near = {voice: PackedLof.of(density) for voice, density in packing.densities.items()}
+        numbers = profile_parameters(profile) | vars(packing.tables) | _detector_parameters(slots, near)
+        row_handle = PARAMETER_TABLE.put(numbers)
+        return cls(profile, packing.threshold, profile.window, profile.context, slots, near, row_handle)
 
 
-def _of_voices(plots: Mapping[str, Plot], near: Mapping[str, Surroundings]) -> dict[str, ArrayLike]:
+def _detector_parameters(slots: Mapping[str, Slot], near: Mapping[str, PackedLof]) -> dict[str, ArrayLike]:
     """For every voice but the last: whether it speaks, and of forests where they stand."""
     numbers: dict[str, ArrayLike] = {}
-    for voice in VOICES[:-1]:
-        numbers[f"{voice}.speaks"] = voice in plots or voice in near
+    for voice in BASE_DETECTORS[:-1]:
+        numbers[f"{voice}.speaks"] = voice in slots or voice in near
         if family_of(voice) == "forest":
-            numbers |= {f"{voice}.{name}": entry for name, entry in lot_of(plots.get(voice)).items()}
+            numbers |= {f"{voice}.{name}": entry for name, entry in slot_parameters(slots.get(voice)).items()}
     return numbers
 
 
-def rows_of(detectors: Sequence[PackedDetector]) -> Ints:
+def table_rows(detectors: Sequence[PackedDetector]) -> Ints:
     """The rows of the shelf that hold these detectors' numbers."""
-    return np.fromiter((one.place.row for one in detectors), np.int64, len(detectors))
+    return np.fromiter((one.row_handle.row for one in detectors), np.int64, len(detectors))

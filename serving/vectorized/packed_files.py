@@ -11,32 +11,32 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from serving.vectorized.packed_detector import Packing, Tables
-from serving.vectorized.packed_forest import NODE, PackedForest, check
-from serving.vectorized.packed_lof import Density
-from training.anomaly.base_detectors import VOICES, family_of
+from serving.vectorized.packed_detector import CalibrationTables, DetectorArrays
+from serving.vectorized.packed_forest import NODE_DTYPE, PackedForest, check_forest
+from serving.vectorized.packed_lof import LofData
+from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.features import POINTS, Profile
-from training.artifacts.model_files import reading_arrays
+from training.artifacts.model_files import array_read_lock
 from training.errors import UntrustedModel
 
-TABLES = ("knots", "rarities", "slopes", "last", "weights")
+TABLE_NAMES = ("knots", "rarities", "slopes", "last", "weights")
 
 
-def save(packing: Packing, path: Path) -> str:
+def save_packed(packing: DetectorArrays, path: Path) -> str:
     """Write a packed detector; the SHA-256 of what was written."""
     arrays: dict[str, np.ndarray] = {
         "profile": np.frombuffer(packing.profile.model_dump_json().encode(), np.uint8),
         "scalars": np.array([packing.threshold, packing.tables.budget]),
-        **{f"tables.{name}": getattr(packing.tables, name) for name in TABLES},
+        **{f"tables.{name}": getattr(packing.tables, name) for name in TABLE_NAMES},
     }
     for voice, forest in packing.forests.items():
         arrays[f"{voice}.nodes"] = forest.nodes.view(np.uint64)
         arrays[f"{voice}.roots"] = forest.roots
         arrays[f"{voice}.scalars"] = np.array([forest.normal_length, forest.depth])
-    for voice, near in packing.densities.items():
-        arrays[f"{voice}.rows"] = near.rows
-        arrays[f"{voice}.reach"], arrays[f"{voice}.density"] = near.reach, near.density
-        arrays[f"{voice}.scalars"] = np.array([near.k])
+    for voice, lof in packing.densities.items():
+        arrays[f"{voice}.rows"] = lof.rows
+        arrays[f"{voice}.reach"], arrays[f"{voice}.density"] = lof.reach, lof.density
+        arrays[f"{voice}.scalars"] = np.array([lof.k])
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
@@ -46,7 +46,7 @@ def save(packing: Packing, path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def load(path: Path, sha256: str) -> Packing:
+def load_packed(path: Path, sha256: str) -> DetectorArrays:
     """Read what `save` wrote.
 
     Raises:
@@ -59,29 +59,29 @@ def load(path: Path, sha256: str) -> Packing:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UntrustedModel(f"{path} was altered or cut short.")
     try:
-        with reading_arrays, np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        with array_read_lock, np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        return _packing(arrays)
+        return _parse_arrays(arrays)
     except (ValueError, KeyError, IndexError, OSError, ValidationError) as error:
         raise UntrustedModel(f"{path} is no packed detector: {error}") from error
 
 
-def _packing(arrays: dict[str, np.ndarray]) -> Packing:
+def _parse_arrays(arrays: dict[str, np.ndarray]) -> DetectorArrays:
     profile = Profile.model_validate_json(arrays["profile"].tobytes())
     threshold, budget = arrays["scalars"].tolist()
     forests, densities = {}, {}
-    for voice in VOICES[:-1]:
+    for voice in BASE_DETECTORS[:-1]:
         if f"{voice}.scalars" not in arrays:
             continue
         scalars = arrays[f"{voice}.scalars"].tolist()
         if family_of(voice) == "forest":
-            nodes = arrays[f"{voice}.nodes"].view(NODE)
+            nodes = arrays[f"{voice}.nodes"].view(NODE_DTYPE)
             forest = PackedForest(nodes, arrays[f"{voice}.roots"], scalars[0], int(scalars[1]))
-            check(forest, len(POINTS) if voice.endswith("points") else profile.window.bit_length())
+            check_forest(forest, len(POINTS) if voice.endswith("points") else profile.window.bit_length())
             forests[voice] = forest
         else:
             rows, reach, density = (arrays[f"{voice}.{name}"] for name in ("rows", "reach", "density"))
-            densities[voice] = Density(rows, reach, density, int(scalars[0]))
-    knots, rarities, slopes, last, weights = (arrays[f"tables.{name}"] for name in TABLES)
-    tables = Tables(knots, rarities, slopes, last, weights, budget)
-    return Packing(profile, threshold, tables, forests, densities)
+            densities[voice] = LofData(rows, reach, density, int(scalars[0]))
+    knots, rarities, slopes, last, weights = (arrays[f"tables.{name}"] for name in TABLE_NAMES)
+    tables = CalibrationTables(knots, rarities, slopes, last, weights, budget)
+    return DetectorArrays(profile, threshold, tables, forests, densities)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serving.vectorized.parameter_table import SHELF, Shelf
+from serving.vectorized.parameter_table import PARAMETER_TABLE, ParameterTable
 from training.anomaly.isolation_forest import Forest
 from training.errors import UntrustedModel
 
@@ -22,11 +22,13 @@ Ints = NDArray[np.int64]
 
 # An inner node's left child is the next node, its right child stands so far `beyond` that; the `value` of a
 # leaf is its path length.
-NODE = np.dtype([("value", np.float32), ("beyond", np.uint16), ("feature", np.uint8), ("inner", np.uint8)])
+NODE_DTYPE = np.dtype(
+    [("value", np.float32), ("beyond", np.uint16), ("feature", np.uint8), ("inner", np.uint8)]
+)
 Nodes = NDArray[np.void]
 
-BLOCK = 8 * 2**20  # nodes: 64 MB of address space, of which the system gives only what is written to
-LANES_AT_ONCE = 2**19
+BLOCK_NODES = 8 * 2**20  # nodes: 64 MB of address space, of which the system gives only what is written to
+LANE_BATCH = 2**19
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class PackedForest:
 
 
 @dataclass(frozen=True, eq=False)
-class Plot:
+class Slot:
     """A forest's place in a block; given back when nobody scores with it any more."""
 
     block: int  # its number among the grove's
@@ -52,11 +54,11 @@ class Plot:
 
 
 @dataclass(eq=False)
-class Block:
+class NodeBlock:
     """Nodes of many forests, and the stretches of it that are free."""
 
-    nodes: Nodes = field(default_factory=lambda: np.empty(BLOCK, NODE))
-    free: list[tuple[int, int]] = field(default_factory=lambda: [(0, BLOCK)])
+    nodes: Nodes = field(default_factory=lambda: np.empty(BLOCK_NODES, NODE_DTYPE))
+    free: list[tuple[int, int]] = field(default_factory=lambda: [(0, BLOCK_NODES)])
 
     def take(self, size: int) -> int | None:
         """The start of a free stretch of this size, now taken."""
@@ -66,7 +68,7 @@ class Block:
                 return start
         return None
 
-    def give_back(self, start: int, size: int) -> None:
+    def release(self, start: int, size: int) -> None:
         """Free a stretch, joined with its free neighbours."""
         joined: list[tuple[int, int]] = []
         for begin, length in sorted([*self.free, (start, size)]):
@@ -77,34 +79,34 @@ class Block:
         self.free = joined
 
 
-class Grove:
+class ForestArena:
     """All forests in memory; safe for several threads."""
 
     def __init__(self) -> None:
-        self.blocks: list[Block] = []
+        self.blocks: list[NodeBlock] = []
         # A plot comes back wherever it is collected, perhaps in the middle of `plant`: without the lock.
-        self._returned: deque[tuple[Block, int, int]] = deque()
+        self._returned: deque[tuple[NodeBlock, int, int]] = deque()
         self._lock = threading.Lock()
 
-    def plant(self, forest: PackedForest) -> Plot:
+    def add(self, forest: PackedForest) -> Slot:
         """Give a forest a place."""
         size = len(forest.nodes)
         with self._lock:
             while self._returned:
                 block, start, length = self._returned.popleft()
-                block.give_back(start, length)
-            number, start = self._place(size)
+                block.release(start, length)
+            number, start = self._allocate(size)
         block = self.blocks[number]
         block.nodes[start : start + size] = forest.nodes
-        plot = Plot(number, start, size, forest.roots + start, forest.normal_length, forest.depth)
-        weakref.finalize(plot, self._returned.append, (block, start, size))
-        return plot
+        slot = Slot(number, start, size, forest.roots + start, forest.normal_length, forest.depth)
+        weakref.finalize(slot, self._returned.append, (block, start, size))
+        return slot
 
-    def _place(self, size: int) -> tuple[int, int]:
+    def _allocate(self, size: int) -> tuple[int, int]:
         for number, block in enumerate(self.blocks):
             if (start := block.take(size)) is not None:
                 return number, start
-        self.blocks.append(Block())
+        self.blocks.append(NodeBlock())
         start = self.blocks[-1].take(size)
         if start is None:
             raise UntrustedModel(
@@ -113,38 +115,38 @@ class Grove:
         return len(self.blocks) - 1, start
 
 
-GROVE = Grove()  # one a process: its blocks are worth sharing
+FOREST_ARENA = ForestArena()  # one a process: its blocks are worth sharing
 
 
-def packed(forest: Forest) -> PackedForest:
+def pack_forest(forest: Forest) -> PackedForest:
     """A forest with eight bytes a node.
 
     Raises:
         UntrustedModel: its nodes are not in the order in which scikit-learn grows them.
     """
-    here = np.arange(len(forest.children))
+    index = np.arange(len(forest.children))
     left, right = forest.children.T
-    leaf = left == here
-    if not np.array_equal(left[~leaf], here[~leaf] + 1) or (right - here).max(initial=0) >= 2**16:
+    leaf = left == index
+    if not np.array_equal(left[~leaf], index[~leaf] + 1) or (right - index).max(initial=0) >= 2**16:
         raise UntrustedModel("The forest's nodes stand in an order that is not ours. Retrain this sensor.")
-    nodes = np.zeros(len(here), NODE)
+    nodes = np.zeros(len(index), NODE_DTYPE)
     # A reading in single precision is above a threshold just where it is above the next single below it.
     nearest = forest.threshold.astype(np.float32)
     below = np.where(nearest > forest.threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)
     nodes["value"] = np.where(leaf, forest.length, below)
-    nodes["beyond"] = np.where(leaf, 0, right - here - 1)
+    nodes["beyond"] = np.where(leaf, 0, right - index - 1)
     nodes["feature"] = forest.feature
     nodes["inner"] = ~leaf
     return PackedForest(nodes, forest.roots, forest.normal_length, forest.depth)
 
 
-def check(forest: PackedForest, columns: int) -> None:
+def check_forest(forest: PackedForest, columns: int) -> None:
     """Refuse a forest, read from a file, that leads out of itself.
 
     Raises:
         UntrustedModel: a child or a feature is outside.
     """
-    nodes, here = forest.nodes, np.arange(len(forest.nodes))
+    nodes, index = forest.nodes, np.arange(len(forest.nodes))
     inner = nodes["inner"] > 0
     ends = np.append(forest.roots[1:], len(nodes))
     end = np.repeat(ends, np.diff(np.append(forest.roots, len(nodes))))
@@ -153,7 +155,7 @@ def check(forest: PackedForest, columns: int) -> None:
         and forest.roots[0] == 0
         and bool((np.diff(ends) > 0).all())
         and bool((nodes["inner"] <= 1).all() and (nodes["beyond"][~inner] == 0).all())
-        and bool((here + nodes["inner"] + nodes["beyond"] < end).all())
+        and bool((index + nodes["inner"] + nodes["beyond"] < end).all())
         and bool((nodes["feature"][inner] < columns).all())
         and bool(np.isfinite(nodes["value"]).all())
         and 0 <= forest.depth <= 64
@@ -162,21 +164,21 @@ def check(forest: PackedForest, columns: int) -> None:
         raise UntrustedModel("A packed forest leads out of itself.")
 
 
-def lot_of(plot: Plot | None) -> dict[str, ArrayLike]:
+def slot_parameters(slot: Slot | None) -> dict[str, ArrayLike]:
     """What must be known of a forest to ask it, as numbers for the shelf."""
-    if plot is None:
+    if slot is None:
         return {"block": 0, "roots": np.zeros(1, np.int64), "trees": 0, "normal_length": 0.0, "depth": 0}
     return {
-        "block": plot.block,
-        "roots": plot.roots,
-        "trees": len(plot.roots),
-        "normal_length": plot.normal_length,
-        "depth": plot.depth,
+        "block": slot.block,
+        "roots": slot.roots,
+        "trees": len(slot.roots),
+        "normal_length": slot.normal_length,
+        "depth": slot.depth,
     }
 
 
 @dataclass(frozen=True)
-class Lots:
+class ForestBatch:
     """The forest of each row asked about: an entry a row, of `roots` the first `trees`."""
 
     block: Ints
@@ -186,59 +188,61 @@ class Lots:
     depth: Ints
 
     @classmethod
-    def on_shelf(cls, voice: str, rows: Ints, *, shelf: Shelf = SHELF) -> "Lots":
+    def from_table(
+        cls, detector_name: str, rows: Ints, *, parameters: ParameterTable = PARAMETER_TABLE
+    ) -> "ForestBatch":
         """Take the numbers of these rows, of a voice that speaks in all of them."""
-        return cls(*(shelf.table(f"{voice}.{one.name}")[rows] for one in fields(cls)))
+        return cls(*(parameters.column(f"{detector_name}.{one.name}")[rows] for one in fields(cls)))
 
-    def rows(self, chosen: Ints) -> "Lots":
+    def select(self, chosen: Ints) -> "ForestBatch":
         """Those of some rows only."""
-        return Lots(*(entries[chosen] for entries in vars(self).values()))
+        return ForestBatch(*(entries[chosen] for entries in vars(self).values()))
 
 
-def scores(lots: Lots, rows: Floats, *, grove: Grove = GROVE) -> Floats:
+def score_forests(batch: ForestBatch, rows: Floats, *, arena: ForestArena = FOREST_ARENA) -> Floats:
     """Oddness of each row by the forest of its own sensor."""
-    found = np.empty(len(rows))
-    at_once = max(1, LANES_AT_ONCE // int(lots.trees.max(initial=1)))
-    for number in np.unique(lots.block).tolist():
-        inside = np.flatnonzero(lots.block == number)
-        for first in range(0, len(inside), at_once):
-            some = inside[first : first + at_once]
-            found[some] = _scores(grove.blocks[number].nodes, lots.rows(some), rows[some])
-    return found
+    result = np.empty(len(rows))
+    batch_rows = max(1, LANE_BATCH // int(batch.trees.max(initial=1)))
+    for number in np.unique(batch.block).tolist():
+        in_block = np.flatnonzero(batch.block == number)
+        for first in range(0, len(in_block), batch_rows):
+            chunk = in_block[first : first + batch_rows]
+            result[chunk] = _score_block(arena.blocks[number].nodes, batch.select(chunk), rows[chunk])
+    return result
 
 
-def _scores(nodes: Nodes, lots: Lots, rows: Floats) -> Floats:
+def _score_block(nodes: Nodes, batch: ForestBatch, rows: Floats) -> Floats:
     """One lane a row and tree, all walked down together."""
-    most = int(lots.trees.max())
-    node = lots.roots[:, :most][np.arange(most) < lots.trees[:, None]]
+    max_trees = int(batch.trees.max())
+    node = batch.roots[:, :max_trees][np.arange(max_trees) < batch.trees[:, None]]
     # scikit-learn's trees compare single precision with thresholds.
-    single = rows.astype(np.float32)
-    first = np.repeat(np.arange(len(rows)) * single.shape[1], lots.trees)
-    at = _walked(nodes, node, single.ravel(), first, int(lots.depth.max()))
-    starts = np.cumsum(lots.trees) - lots.trees
-    means = np.add.reduceat(at["value"].astype(np.float64), starts) / lots.trees
-    normal = lots.normal_length
+    single_precision = rows.astype(np.float32)
+    first = np.repeat(np.arange(len(rows)) * single_precision.shape[1], batch.trees)
+    leaves = _walk_trees(nodes, node, single_precision.ravel(), first, int(batch.depth.max()))
+    starts = np.cumsum(batch.trees) - batch.trees
+    means = np.add.reduceat(leaves["value"].astype(np.float64), starts) / batch.trees
+    normal = batch.normal_length
     return np.where(normal > 0, np.exp2(-means / np.where(normal > 0, normal, 1.0)), 1.0)
 
 
-def _walked(nodes: Nodes, node: Ints, readings: NDArray[np.float32], first: Ints, depth: int) -> Nodes:
+def _walk_trees(nodes: Nodes, node: Ints, readings: NDArray[np.float32], first: Ints, depth: int) -> Nodes:
     """The leaf that each lane reaches; `first` is where its row begins among `readings`.
 
     Every step writes into the same few arrays: fresh ones would take longer than the arithmetic.
     """
     lanes = len(node)
-    words, at = nodes.view(np.uint64), np.empty(lanes, np.uint64)
-    here = at.view(NODE)
-    value, beyond, feature, inner = (here[name] for name in ("value", "beyond", "feature", "inner"))
-    place, reading = np.empty(lanes, np.int64), np.empty(lanes, np.float32)
+    packed_nodes, current = nodes.view(np.uint64), np.empty(lanes, np.uint64)
+    current_nodes = current.view(NODE_DTYPE)
+    value, beyond, feature, inner = (current_nodes[name] for name in ("value", "beyond", "feature", "inner"))
+    reading_index, reading = np.empty(lanes, np.int64), np.empty(lanes, np.float32)
     above, step = np.empty(lanes, bool), np.empty(lanes, np.uint16)
     for _ in range(depth):
-        words.take(node, out=at, mode="clip")
-        np.add(first, feature, out=place)
-        readings.take(place, out=reading, mode="clip")
+        packed_nodes.take(node, out=current, mode="clip")
+        np.add(first, feature, out=reading_index)
+        readings.take(reading_index, out=reading, mode="clip")
         np.greater(reading, value, out=above)
         np.multiply(beyond, above, out=step)
         np.add(step, inner, out=step)
         np.add(node, step, out=node)
-    words.take(node, out=at, mode="clip")
-    return here
+    packed_nodes.take(node, out=current, mode="clip")
+    return current_nodes

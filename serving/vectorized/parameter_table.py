@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FIRST_ROWS = 64
+INITIAL_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class RowHandle:
     """A row of every table, as long as somebody holds this."""
 
     row: int
 
 
-class Shelf:
+class ParameterTable:
     """Tables by name; safe for several threads. All rows have the same names."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Shelf:
         self._returned: deque[int] = deque()
         self._lock = threading.Lock()
 
-    def put(self, numbers: Mapping[str, ArrayLike]) -> Place:
+    def put(self, numbers: Mapping[str, ArrayLike]) -> RowHandle:
         """Keep numbers in a row of their own.
 
         Where a one-dimensional entry is shorter than others of its name, zeros follow it.
@@ -45,27 +45,27 @@ class Shelf:
                 self._free.append(self._returned.popleft())
             row = self._free.pop() if self._free else self._rows
             self._rows = max(self._rows, row + 1)
-            for name, given in numbers.items():
-                entry = np.asarray(given)
-                table = self._fitting(name, entry, row)
+            for name, value in numbers.items():
+                entry = np.asarray(value)
+                table = self._ensure_capacity(name, entry, row)
                 if entry.ndim == 1:
                     table[row] = 0
                     table[row, : len(entry)] = entry
                 else:
                     table[row] = entry
-        place = Place(row)
-        weakref.finalize(place, self._returned.append, row)
-        return place
+        row_handle = RowHandle(row)
+        weakref.finalize(row_handle, self._returned.append, row)
+        return row_handle
 
-    def table(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> NDArray[Any]:
         """The table of a name, to be read in rows whose places are held."""
         return self._tables[name]
 
-    def _fitting(self, name: str, entry: NDArray[Any], row: int) -> NDArray[Any]:
+    def _ensure_capacity(self, name: str, entry: NDArray[Any], row: int) -> NDArray[Any]:
         """The table, large enough; readers go on with the smaller one, which holds what they ask for."""
         old = self._tables.get(name)
         if old is None:
-            old = np.zeros((FIRST_ROWS, *entry.shape), entry.dtype)
+            old = np.zeros((INITIAL_ROWS, *entry.shape), entry.dtype)
         rows = len(old) if row < len(old) else max(2 * len(old), row + 1)
         shape = old.shape[1:] if entry.ndim != 1 else (max(old.shape[1], len(entry)),)
         if (rows, *shape) != old.shape or name not in self._tables:
@@ -75,4 +75,4 @@ class Shelf:
         return self._tables[name]
 
 
-SHELF = Shelf()  # one a process, as the grove
+PARAMETER_TABLE = ParameterTable()  # one a process, as the grove

@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from tests.conftest import POSTGRES, _in_postgres
-from tests.journeys.house import BIN, House, free_port, served
-from tests.plant import readings
+from tests.support.installation import BIN, Installation, free_port, running_server
+from tests.support.workspaces import make_readings
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
     """A folder by name that all workers of this session share."""
     base = tmp_path_factory.getbasetemp()
     top = base if worker_id == "master" else base.parent
@@ -28,27 +28,27 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable
 
 
 @pytest.fixture(scope="session")
-def trained(shared: Callable[[str], Path]) -> House:
+def trained(shared_folder: Callable[[str], Path]) -> Installation:
     """PT-1 with two champions, trained by the command line; look at it, do not change it."""
-    house = House(shared("trained-house"), {})
-    with (house.home / "lock").open("w") as lock:
+    installation = Installation(shared_folder("trained-house"), {})
+    with (installation.home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (house.home / "ready").exists():
-            house.run("load", house.write("readings.csv", readings("PT-1", 400)))
-            house.run("train", "--jobs", "1")
-            (house.home / "ready").touch()
-    return house
+        if not (installation.home / "ready").exists():
+            installation.run("load", installation.write("readings.csv", make_readings("PT-1", 400)))
+            installation.run("train", "--jobs", "1")
+            (installation.home / "ready").touch()
+    return installation
 
 
 @pytest.fixture
-def empty_house(tmp_path: Path, empty_mlflow: Path) -> House:
+def empty_installation(tmp_path: Path, empty_mlflow: Path) -> Installation:
     """A house with SQLite beside MLflow's own tables, and nothing in it."""
     shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
-    return House(tmp_path, {})
+    return Installation(tmp_path, {})
 
 
 @pytest.fixture
-def served_house(tmp_path: Path, empty_mlflow: Path) -> Iterator[House]:
+def server_installation(tmp_path: Path, empty_mlflow: Path) -> Iterator[Installation]:
     """A house on PostgreSQL, beside an MLflow server that asks for a password."""
     schema, port = f"test_{uuid.uuid4().hex}", free_port()
     _in_postgres(f"CREATE SCHEMA {schema}")
@@ -65,11 +65,11 @@ def served_house(tmp_path: Path, empty_mlflow: Path) -> Iterator[House]:
         "auth_cache_ttl_seconds = 600\n",
         encoding="utf-8",
     )
-    joint = "&" if "?" in POSTGRES else "?"
-    house = House(
+    separator = "&" if "?" in POSTGRES else "?"
+    installation = Installation(
         home,
         {
-            "SAFEPLAN_DATABASE_URL": f"{POSTGRES}{joint}options=-csearch_path%3D{schema}",
+            "SAFEPLAN_DATABASE_URL": f"{POSTGRES}{separator}options=-csearch_path%3D{schema}",
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
             "MLFLOW_TRACKING_USERNAME": "admin",
             "MLFLOW_TRACKING_PASSWORD": "a long password",
@@ -85,9 +85,9 @@ def served_house(tmp_path: Path, empty_mlflow: Path) -> Iterator[House]:
         "MLFLOW_AUTH_CONFIG_PATH": str(server / "auth.ini"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests only",
     }
-    environment = {**house.environment(), **secrets}
+    environment = {**installation.environment(), **secrets}
     del environment["MLFLOW_TRACKING_URI"]
-    with served(line, environment, server, f"http://127.0.0.1:{port}/health"):
-        yield house
+    with running_server(line, environment, server, f"http://127.0.0.1:{port}/health"):
+        yield installation
     with psycopg.connect(POSTGRES, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA {schema} CASCADE")  # type: ignore[arg-type]

@@ -6,27 +6,27 @@ import pytest
 import yaml
 
 from safeplan import app
-from tests.journeys.house import BIN, ROOT, run
-from tests.plant import readings
+from tests.support.installation import BIN, ROOT, run_process
+from tests.support.workspaces import make_readings
 
 pytestmark = pytest.mark.slow
 
 
-def project(house, entry, **parameters):
+def project(installation, entry, **parameters):
     line = [str(BIN / "mlflow"), "run", str(ROOT), "-e", entry, "--env-manager", "local"]
     for name, value in parameters.items():
         line += ["-P", f"{name}={value}"]
-    tracking = f"sqlite:///{house.home / 'mlflow.db'}"
-    return run(line, house.environment(MLFLOW_TRACKING_URI=tracking), house.home)
+    tracking = f"sqlite:///{installation.home / 'mlflow.db'}"
+    return run_process(line, installation.environment(MLFLOW_TRACKING_URI=tracking), installation.home)
 
 
-def test_a_sensor_is_trained_by_mlflow_run(empty_house):
-    empty_house.run("load", empty_house.write("plant.csv", readings("PT-1", 120)))
+def test_a_sensor_is_trained_by_mlflow_run(empty_installation):
+    empty_installation.run("load", empty_installation.write("plant.csv", make_readings("PT-1", 120)))
 
-    ended = project(empty_house, "train", sensors="PT-*", trials=1, jobs=1)
+    ended = project(empty_installation, "train", sensors="PT-*", trials=1, jobs=1)
 
     assert ended.code == 0, ended.stderr
-    connection = sqlite3.connect(empty_house.home / "mlflow.db")
+    connection = sqlite3.connect(empty_installation.home / "mlflow.db")
     names = connection.execute("SELECT name FROM model_versions ORDER BY name").fetchall()
     connection.close()
     assert names == [("pt-1-detector",), ("pt-1-forecaster",)]
@@ -40,6 +40,6 @@ def test_every_entry_point_is_a_command_with_options_that_exist():
     for name, entry in written["entry_points"].items():
         words = entry["command"].split()
         assert words[:3] == ["python", "safeplan.py", name]
-        known = set(commands[name].__annotations__) | {"kind"}
-        assert {word.removeprefix("--") for word in words if word.startswith("--")} <= known
+        dashboard_workspace = set(commands[name].__annotations__) | {"kind"}
+        assert {word.removeprefix("--") for word in words if word.startswith("--")} <= dashboard_workspace
     assert set(written["entry_points"]) == {"load", "tune", "train", "detect", "forecast", "demo"}

@@ -15,10 +15,10 @@ import pytest
 import yaml
 from playwright.sync_api import Browser
 
-from tests.journeys.browser import PATIENCE, UNREACHABLE, Reader, chromium, keep_times
-from tests.journeys.house import BIN, House, free_port, post, served
-from tests.many import multiply
-from tests.plant import readings
+from tests.support.browser import PATIENCE, UNREACHABLE, PageReader, chromium, save_times
+from tests.support.fleet_copies import copy_sensors
+from tests.support.installation import BIN, Installation, free_port, post_json, running_server
+from tests.support.workspaces import make_readings
 
 # One town for all of them: they go to one worker.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("town")]
@@ -50,10 +50,10 @@ CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
-class Town:
+class ServedInstallation:
     """A house with everything around it."""
 
-    house: House
+    house: Installation
     page: str
     endpoint: str
     mlflow: str
@@ -61,12 +61,14 @@ class Town:
     def scored_by(self, sensor_id: str) -> str:
         """The version that the endpoint scores a reading with."""
         rows = [{"sensor_id": sensor_id, "timestamp": str(NEWEST + timedelta(hours=1)), "value": 20.0}]
-        answer = post(f"{self.endpoint}/invocations", {"dataframe_records": rows})
+        answer = post_json(f"{self.endpoint}/invocations", {"dataframe_records": rows})
         return str(answer["predictions"][0]["detector_version"])
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterator[Town]:
+def served_installation(
+    tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path
+) -> Iterator[ServedInstallation]:
     """PT-1 with champions and a detector that waits, NEW-1 and an evil one with readings only; all served."""
     home = tmp_path_factory.mktemp("town")
     shutil.copy(empty_mlflow, home / "mlflow.db")
@@ -83,13 +85,15 @@ def town(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterat
         "SAFEPLAN_GATE_MIN_SKILL": "-9",
         "SAFEPLAN_GATE_MIN_COVERAGE": "0",
     }
-    house = House(home, quick)
-    plant = pd.concat([readings("PT-1", 400), readings("NEW-1", 80), readings(EVIL, 60)])
-    house.run("load", house.write("plant.csv", plant))
-    house.run("train", "PT-1", "--jobs", "1")
-    house.run("train", "PT-1", "--kind", "detector", "--jobs", "1", "--fresh", "--promote", "manual")
-    house.run("detect", "PT-1", "--since", "2026-01-16")
-    there = House(home, {**quick, "MLFLOW_TRACKING_URI": mlflow})
+    installation = Installation(home, quick)
+    trained_workspace = pd.concat(
+        [make_readings("PT-1", 400), make_readings("NEW-1", 80), make_readings(EVIL, 60)]
+    )
+    installation.run("load", installation.write("plant.csv", trained_workspace))
+    installation.run("train", "PT-1", "--jobs", "1")
+    installation.run("train", "PT-1", "--kind", "detector", "--jobs", "1", "--fresh", "--promote", "manual")
+    installation.run("detect", "PT-1", "--since", "2026-01-16")
+    there = Installation(home, {**quick, "MLFLOW_TRACKING_URI": mlflow})
     tracking = [
         *(str(BIN / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(ports[2])),
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
@@ -99,11 +103,11 @@ def town(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterat
     with ExitStack() as stack:
         start = stack.enter_context
         # Its workers for language models take 2 GB that nobody here needs.
-        lean = house.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
-        start(served(tracking, lean, home, f"{mlflow}/health"))
+        lean = installation.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+        start(running_server(tracking, lean, home, f"{mlflow}/health"))
         others = [
-            served([safeplan, "dashboard", "--port", str(ports[0])], there.environment(), home, page),
-            served(
+            running_server([safeplan, "dashboard", "--port", str(ports[0])], there.environment(), home, page),
+            running_server(
                 [safeplan, "serve", "--port", str(ports[1])],
                 there.environment(**open_to_all),
                 home,
@@ -112,7 +116,7 @@ def town(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterat
         ]
         with ThreadPoolExecutor() as pool:
             list(pool.map(start, others))
-        yield Town(there, page, endpoint, mlflow)
+        yield ServedInstallation(there, page, endpoint, mlflow)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +127,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def reader(browser: Browser, town: Town) -> Iterator[Reader]:
+def reader(browser: Browser, served_installation: ServedInstallation) -> Iterator[PageReader]:
     """Somebody at the page; afterwards, nothing went wrong in the browser and nobody else was asked."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    made = Reader(context.new_page(), town.page)
+    made = PageReader(context.new_page(), served_installation.page)
     yield made
     context.close()
     assert made.errors == []
@@ -139,10 +143,10 @@ def test_each_tab_does_its_job(reader):
         reader.tab(name, awaited)
         reader.settle()
     reader.tab("Fleet", VIEWS["Fleet"])
-    keep_times("page-times", reader.times)
+    save_times("page-times", reader.times)
 
 
-def test_a_view_can_be_sent_to_a_colleague(reader, browser, town):
+def test_a_view_can_be_sent_to_a_colleague(reader, browser, served_installation):
     reader.open("/?view=forecast&sensor=PT-1", "Direction")
     reader.page.get_by_label("Steps ahead").fill("36")
     reader.page.get_by_label("Steps ahead").press("Enter")
@@ -151,7 +155,7 @@ def test_a_view_can_be_sent_to_a_colleague(reader, browser, town):
     reader.page.wait_for_url("**hours=24**")
 
     context = browser.new_context()
-    colleague = Reader(context.new_page(), "")
+    colleague = PageReader(context.new_page(), "")
     colleague.open(reader.page.url, "Direction")
 
     assert colleague.page.get_by_label("Steps ahead").input_value() == "36"
@@ -159,7 +163,7 @@ def test_a_view_can_be_sent_to_a_colleague(reader, browser, town):
     context.close()
 
 
-def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader, town):
+def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader, served_installation):
     reader.open("/?view=training&lang=en", VIEWS["Training"])
     reader.log_in(TOKEN, "ana")
     reader.page.get_by_role("button", name="Clear all").click()
@@ -167,30 +171,32 @@ def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader,
     reader.page.get_by_role("option", name="NEW-1").first.click()
     reader.page.keyboard.press("Escape")
     # Two models take three seconds: it may have ended before the page is drawn.
-    told = re.compile("Training goes on|The last training")
-    reader.until(reader.page.get_by_role("button", name="Train 2 models").click, told)
+    reported = re.compile("Training goes on|The last training")
+    reader.until(reader.page.get_by_role("button", name="Train 2 models").click, reported)
 
     reader.page.reload()
-    reader.see(told)
+    reader.see(reported)
     reader.screenshot("training-goes-on")
 
     reader.see("The last training")
-    status = town.house.run("status", "NEW-1")
+    status = served_installation.house.run("status", "NEW-1")
     assert {status.of("NEW-1", kind)["version"] for kind in ("detector", "forecaster")} == {1}
     reader.open("/?view=models&sensor=NEW-1", "Detectors serving")
     reader.page.get_by_role("link", name="new-1-detector v1").wait_for()
-    audit = town.house.run("audit", "NEW-1").document
+    audit = served_installation.house.run("audit", "NEW-1").document
     assert "ana" in str(audit)
 
 
-def test_a_promotion_in_the_mlflow_ui_shows_on_the_page_and_in_the_endpoint(reader, browser, town):
-    assert town.scored_by("PT-1") == "1"
+def test_a_promotion_in_the_mlflow_ui_shows_on_the_page_and_in_the_endpoint(
+    reader, browser, served_installation
+):
+    assert served_installation.scored_by("PT-1") == "1"
     reader.open("/?view=models&sensor=PT-1", "Detectors serving")
     with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
         ui = context.new_page()
         ui.set_default_timeout(PATIENCE)
         ui.goto(reader.page.get_by_role("link", name="pt-1-detector").get_attribute("href"))
-        ui.goto(f"{town.mlflow}/#/models/pt-1-detector/versions/2")
+        ui.goto(f"{served_installation.mlflow}/#/models/pt-1-detector/versions/2")
         ui.get_by_title("Edit aliases").click()
         dialog = ui.get_by_role("dialog").last
         dialog.get_by_role("combobox").fill("champion")
@@ -200,32 +206,34 @@ def test_a_promotion_in_the_mlflow_ui_shows_on_the_page_and_in_the_endpoint(read
 
     reader.page.get_by_role("link", name="pt-1-detector v2").wait_for()
     until = time.monotonic() + 30
-    while town.scored_by("PT-1") != "2" and time.monotonic() < until:
+    while served_installation.scored_by("PT-1") != "2" and time.monotonic() < until:
         time.sleep(0.3)
-    assert town.scored_by("PT-1") == "2"
+    assert served_installation.scored_by("PT-1") == "2"
     reader.screenshot("promoted")
 
 
-def send_something_odd(town: Town) -> None:
+def send_anomalous_reading(town: ServedInstallation) -> None:
     """PT-1 reads 900, and is scored; doing it twice changes nothing."""
-    odd = readings("PT-1", 401).tail(1).assign(value=900.0)
+    odd = make_readings("PT-1", 401).tail(1).assign(value=900.0)
     town.house.run("load", town.house.write("odd.csv", odd))
     town.house.run("detect", "PT-1")
 
 
-def test_what_comes_in_is_seen_without_a_reload(reader, town):
+def test_what_comes_in_is_seen_without_a_reload(reader, served_installation):
     reader.open("/?view=anomalies&sensor=PT-1", "Status now")
 
-    send_something_odd(town)
+    send_anomalous_reading(served_installation)
 
     reader.see("certainly an anomaly")
     reader.screenshot("anomaly")
 
 
-def test_an_alert_is_looked_at_and_judged_on_the_page(reader, town):
+def test_an_alert_is_looked_at_and_judged_on_the_page(reader, served_installation):
     """From what needs a human to the verdict in the table, by clicks alone."""
-    send_something_odd(town)
-    town.house.run("alerts", "watch", "--as-of", f"{NEWEST + timedelta(hours=1, minutes=10):%Y-%m-%dT%H:%M}")
+    send_anomalous_reading(served_installation)
+    served_installation.house.run(
+        "alerts", "watch", "--as-of", f"{NEWEST + timedelta(hours=1, minutes=10):%Y-%m-%dT%H:%M}"
+    )
     reader.open("/", VIEWS["Fleet"])
     reader.page.locator(".st-key-concerns").get_by_text("danger").first.wait_for()
     reader.screenshot("fleet-with-an-alert")
@@ -240,7 +248,7 @@ def test_an_alert_is_looked_at_and_judged_on_the_page(reader, town):
     reader.see("Verdict: confirmed")
     reader.see("cable cut")
     reader.screenshot("alert-judged")
-    (alert,) = town.house.run("alerts", "list", "PT-1", "--all").document["alerts"]
+    (alert,) = served_installation.house.run("alerts", "list", "PT-1", "--all").document["alerts"]
     assert (alert["verdict"], alert["verdict_by"], alert["note"]) == ("confirm", "ana", "cable cut")
 
 
@@ -273,10 +281,10 @@ def test_whatever_takes_the_focus_has_a_name_and_the_keyboard_reaches_it(reader)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_in_both_themes(browser, town, scheme):
+def test_words_stand_out_in_both_themes(browser, served_installation, scheme):
     """AA: 4.5 to 1, for every text that is shown, against what is behind it."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
-    reader = Reader(context.new_page(), town.page)
+    reader = PageReader(context.new_page(), served_installation.page)
     reader.open("/?sensor=PT-1", VIEWS["Fleet"])
     reader.log_in(TOKEN, "ana")
     faint = []
@@ -288,9 +296,9 @@ def test_words_stand_out_in_both_themes(browser, town, scheme):
     assert faint == []
 
 
-def test_a_tablet_shows_everything_without_scrolling_sideways(browser, town):
+def test_a_tablet_shows_everything_without_scrolling_sideways(browser, served_installation):
     context = browser.new_context(viewport={"width": 820, "height": 1180})
-    reader = Reader(context.new_page(), town.page)
+    reader = PageReader(context.new_page(), served_installation.page)
     reader.open("/?sensor=PT-1", VIEWS["Fleet"])
     for name, awaited in VIEWS.items():
         reader.tab(name, awaited)
@@ -302,24 +310,24 @@ def test_a_tablet_shows_everything_without_scrolling_sideways(browser, town):
 @pytest.mark.fault(
     "a fleet of 5,000 sensors on the page, in a browser", "listed, found by typing and shown on every tab"
 )
-def test_five_thousand_sensors_are_no_burden(browser, town, tmp_path_factory):
+def test_five_thousand_sensors_are_no_burden(browser, served_installation, tmp_path_factory):
     """Times go into the log; they are not asserted, for the machine may be busy."""
     home = tmp_path_factory.mktemp("many")
-    shutil.copytree(town.house.home, home, dirs_exist_ok=True)
-    ids = multiply(home, ["PT-1", "NEW-1"], 2_500, since="2026-01-16")
+    shutil.copytree(served_installation.house.home, home, dirs_exist_ok=True)
+    ids = copy_sensors(home, ["PT-1", "NEW-1"], 2_500, since="2026-01-16")
     port = free_port()
-    house = House(home, {})
+    installation = Installation(home, {})
     line = [str(BIN / "safeplan"), "dashboard", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
-    with served(line, house.environment(), home, address):
+    with running_server(line, installation.environment(), home, address):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        first = Reader(context.new_page(), address)
+        first = PageReader(context.new_page(), address)
         first.open("/", VIEWS["Fleet"])
-        reader = Reader(context.new_page(), address)
+        reader = PageReader(context.new_page(), address)
         reader.open("/?view=models", VIEWS["Model Status"])  # the registry has been read
         reader.open("/", VIEWS["Fleet"])
-        reader.see("5,003")
-        reader.see("Every sensor")
+        reader.wait_for_text("5,003")
+        reader.wait_for_text("Every sensor")
         for name, awaited in list(VIEWS.items())[1:]:
             reader.settle()
             reader.tab(name, awaited)
@@ -337,7 +345,7 @@ def test_five_thousand_sensors_are_no_burden(browser, town, tmp_path_factory):
             reader.page.get_by_role("heading", name="PT-1-2499").first.wait_for()
         reader.settle()
         reader.tab("Fleet", VIEWS["Fleet"])
-        keep_times(
+        save_times(
             "page-times-5003-sensors", {"first view after the start": first.times["open /"], **reader.times}
         )
         reader.screenshot("fleet-5003-sensors")

@@ -13,30 +13,30 @@ from monitoring.reports.shift_report import shift_report, write_report
 from monitoring.watch.operator_actions import judge, list_alerts
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet, forecast_fleet
-from tests.journeys.browser import Reader, chromium
-from tests.plant import at, readings
-from training.data.sensor_sources import add_missing
+from tests.support.browser import PageReader, chromium
+from tests.support.workspaces import make_readings, parse_time
+from training.data.sensor_sources import add_missing_sensors
 from training.data.sensors import Fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 
 pytestmark = pytest.mark.slow
 
-EVIL = "<script>alert(1)</script>"
-WORSE = '"><img src=x onerror=alert(2)>'
+HOSTILE_ID = "<script>alert(1)</script>"
+HOSTILE_NAME = '"><img src=x onerror=alert(2)>'
 LENGTH = 248  # hours that it has sent; the models learn from the first 200
-NOW = at("2026-01-11T09:00")
+NOW = parse_time("2026-01-11T09:00")
 
 
 @pytest.fixture
-def evil(workspace, plan, learning):
+def hostile_sensor(workspace, plan, training_stub):
     """A sensor whose id, name, unit and platform mean harm: trained, drifted, alarmed and judged."""
     (workspace.home / "conf").mkdir()
-    told = {"name": WORSE, "platform": EVIL, "unit": EVIL, "critical_high": 40.0}
-    (workspace.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {EVIL: told}}))
-    sent = readings(EVIL, LENGTH)
+    reported = {"name": HOSTILE_NAME, "platform": HOSTILE_ID, "unit": HOSTILE_ID, "critical_high": 40.0}
+    (workspace.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {HOSTILE_ID: reported}}))
+    sent = make_readings(HOSTILE_ID, LENGTH)
     workspace.readings.ingest(sent[:200])
-    add_missing(workspace.engine, [EVIL])
+    add_missing_sensors(workspace.engine, [HOSTILE_ID])
     train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
     later = sent[200:]
     workspace.readings.ingest(later.assign(value=later["value"] + 30))
@@ -45,7 +45,7 @@ def evil(workspace, plan, learning):
     forecast_fleet(workspace, sensors)
     watch_fleet(workspace, sensors, now=NOW)
     for alert in list_alerts(workspace):
-        judge(workspace, alert.id, Judgement.CONFIRM, by=EVIL, now=NOW, note=WORSE)
+        judge(workspace, alert.id, Judgement.CONFIRM, by=HOSTILE_ID, now=NOW, note=HOSTILE_NAME)
     return workspace
 
 
@@ -53,26 +53,26 @@ def evil(workspace, plan, learning):
     "a sensor, a note and a judge called by scripts, in the shift report and the drift reports in a browser",
     "shown as letters; nothing is run",
 )
-def test_reports_of_a_sensor_called_script_run_nothing(evil, tmp_path):
-    sensors = evil.fleet.match(())
+def test_reports_of_a_sensor_called_script_run_nothing(hostile_sensor, tmp_path):
+    sensors = hostile_sensor.fleet.match(())
     folder = tmp_path / "reports"
-    shift = shift_report(evil, start=NOW - timedelta(days=3), end=NOW, words=Words("en"))
+    shift = shift_report(hostile_sensor, start=NOW - timedelta(days=3), end=NOW, words=Words("en"))
     folder.mkdir()
     write_report(shift, folder / "shift.html")
-    outcomes = check_fleet(evil, sensors, now=NOW, html=folder)
+    outcomes = check_fleet(hostile_sensor, sensors, now=NOW, html=folder)
     pages = sorted(folder.glob("*.html"))
 
-    assert AlertType.ANOMALY in {alert.topic.type for alert in list_alerts(evil)}
+    assert AlertType.ANOMALY in {alert.topic.type for alert in list_alerts(hostile_sensor)}
     assert {one.status for one in outcomes} == {"drifted"}
     assert {PAGE, "shift.html"} < {page.name for page in pages}
     assert len(pages) == 4
     with chromium() as browser:
         for path in pages:
-            reader = Reader(browser.new_page(), path.as_uri())
-            reader.open("", EVIL)
+            reader = PageReader(browser.new_page(), path.as_uri())
+            reader.open("", HOSTILE_ID)
             reader.page.wait_for_load_state("networkidle")
             if path.name in {PAGE, "shift.html"}:
-                reader.see(WORSE)
+                reader.wait_for_text(HOSTILE_NAME)
             assert reader.page.locator("img[onerror]").count() == 0
             assert reader.errors == [], path.name
             assert reader.hosts == {""}, path.name

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.journeys.house import BIN, free_port, post, run, served
+from tests.support.installation import BIN, free_port, post_json, run_process, running_server
 from training.anomaly.detector import AnomalyDetector
 from training.artifacts.model_files import MODEL_FOLDER
 from training.forecasting.forecaster import Forecaster
@@ -13,11 +13,11 @@ from training.forecasting.forecaster import Forecaster
 pytestmark = pytest.mark.slow
 
 
-def files_of(house, kind):
+def files_of(installation, kind):
     """The registered files of PT-1's only version."""
     pattern = f"safeplan-{kind}s/models/*/artifacts/data/{MODEL_FOLDER}"
-    (found,) = (house.home / "mlartifacts").glob(pattern)
-    return found
+    (result,) = (installation.home / "mlartifacts").glob(pattern)
+    return result
 
 
 def test_after_a_restart_of_everything_nothing_is_trained_again(trained, tmp_path):
@@ -25,7 +25,7 @@ def test_after_a_restart_of_everything_nothing_is_trained_again(trained, tmp_pat
     shutil.rmtree(trained.home / ".safeplan", ignore_errors=True)
     environment = trained.environment(SAFEPLAN_WINDOW_DETECTOR_MINIMUM="99999")
 
-    detected = run([str(BIN / "safeplan"), "detect", "--json"], environment, tmp_path)
+    detected = run_process([str(BIN / "safeplan"), "detect", "--json"], environment, tmp_path)
     forecast = trained.run("forecast", "--horizon", "5", SAFEPLAN_WINDOW_FORECASTER_MINIMUM="99999")
 
     assert detected.code == 0, detected.stderr
@@ -44,7 +44,7 @@ def serving(trained, tmp_path):
         line += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         tracking = f"sqlite:///{trained.home / 'mlflow.db'}"
         environment = trained.environment(MLFLOW_TRACKING_URI=tracking)
-        return served(line, environment, tmp_path, f"http://127.0.0.1:{port}/ping"), port
+        return running_server(line, environment, tmp_path, f"http://127.0.0.1:{port}/ping"), port
 
     return serve
 
@@ -57,7 +57,7 @@ def test_a_registered_detector_is_served_alone(trained, serving):
 
     with server:
         rows = {"timestamp": [f"{t.isoformat()}Z" for t in times], "value": values}
-        answer = post(
+        answer = post_json(
             f"http://127.0.0.1:{port}/invocations",
             {"dataframe_records": pd.DataFrame(rows).to_dict("records")},
         )
@@ -74,7 +74,7 @@ def test_a_registered_forecaster_is_served_alone(trained, serving):
 
     with server:
         asked = {"dataframe_records": [{"timestamp": "2026-01-18T00:00:00Z"}], "params": {"horizon": 3}}
-        answer = post(f"http://127.0.0.1:{port}/invocations", asked)
+        answer = post_json(f"http://127.0.0.1:{port}/invocations", asked)
 
     ahead = pd.DataFrame(answer["predictions"])
     assert len(ahead) == 4

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
 
-from tests.journeys.house import BIN, Answer, House, free_port, served
-from tests.plant import readings
+from tests.support.installation import BIN, CommandResult, Installation, free_port, running_server
+from tests.support.workspaces import make_readings
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
@@ -25,18 +25,18 @@ SECRETS = {
 }
 
 
-def hiding_places(house: House, server: Path) -> Iterator[tuple[str, bytes]]:
+def hiding_places(installation: Installation, server: Path) -> Iterator[tuple[str, bytes]]:
     """Everything that was left behind, by name: files, what is packed in files, and every table."""
-    given = {house.home / "tokens", server / "auth.ini"}
-    for path in sorted([*house.home.rglob("*"), *server.rglob("*")]):
+    given = {installation.home / "tokens", server / "auth.ini"}
+    for path in sorted([*installation.home.rglob("*"), *server.rglob("*")]):
         if path.is_file() and path not in given:
             yield str(path), path.read_bytes()
             if zipfile.is_zipfile(path):
                 yield from unpacked(str(path), path.read_bytes())
     engine = create_engine(
-        house.settings["SAFEPLAN_DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:")
+        installation.settings["SAFEPLAN_DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:")
     )
-    schema = re.search(r"search_path%3D(\w+)", house.settings["SAFEPLAN_DATABASE_URL"])
+    schema = re.search(r"search_path%3D(\w+)", installation.settings["SAFEPLAN_DATABASE_URL"])
     assert schema
     with engine.connect() as connection:
         for table in inspect(engine).get_table_names(schema=schema[1]):
@@ -49,23 +49,25 @@ def unpacked(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
     """The members of an archive, and of archives in it."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in archive.namelist():
-            found = archive.read(member)
-            yield f"{name}:{member}", found
-            if found.startswith(b"PK"):
-                yield from unpacked(f"{name}:{member}", found)
+            result = archive.read(member)
+            yield f"{name}:{member}", result
+            if result.startswith(b"PK"):
+                yield from unpacked(f"{name}:{member}", result)
 
 
 @pytest.fixture
-def secretive(served_house: House) -> House:
+def secret_installation(server_installation: Installation) -> Installation:
     """The house whose database, MLflow, channels and endpoint all have secrets."""
-    address = make_url(served_house.settings["SAFEPLAN_DATABASE_URL"]).set(password=SECRETS["database"])
-    tokens = served_house.home / "tokens"
+    address = make_url(server_installation.settings["SAFEPLAN_DATABASE_URL"]).set(
+        password=SECRETS["database"]
+    )
+    tokens = server_installation.home / "tokens"
     tokens.write_text(f"room:promote:{SECRETS['token']}\n", encoding="utf-8")
     tokens.chmod(0o600)
-    return House(
-        served_house.home,
+    return Installation(
+        server_installation.home,
         {
-            **served_house.settings,
+            **server_installation.settings,
             "SAFEPLAN_DATABASE_URL": address.render_as_string(hide_password=False),
             "SAFEPLAN_SERVER_TOKENS": str(tokens),
             "SAFEPLAN_CHANNEL_ROOM": f"json://operator:{SECRETS['channel']}@127.0.0.1:1/",
@@ -73,13 +75,16 @@ def secretive(served_house: House) -> House:
     )
 
 
-def ask_the_endpoint(house: House) -> list[str]:
+def ask_the_endpoint(installation: Installation) -> list[str]:
     """What it answers to the right token, to a guess, and to a guess in the address and a header."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     line = [str(BIN / "safeplan"), "serve", "--port", str(port)]
     body = {"dataframe_records": [{"sensor_id": "PT-1", "timestamp": None, "value": 1.0}]}
-    with served(line, house.environment(), house.home, f"{url}/ping"), httpx.Client(base_url=url) as client:
+    with (
+        running_server(line, installation.environment(), installation.home, f"{url}/ping"),
+        httpx.Client(base_url=url) as client,
+    ):
         answers = [
             client.post("/invocations", json=body, headers={"Authorization": f"Bearer {token}"})
             for token in (SECRETS["token"], SECRETS["guess"])
@@ -90,45 +95,45 @@ def ask_the_endpoint(house: House) -> list[str]:
     return [answer.text + str(answer.headers) for answer in answers]
 
 
-def go_wrong(house: House) -> list[Answer]:
+def cause_errors(installation: Installation) -> list[CommandResult]:
     """Commands whose database, MLflow or password are not there: what an operator pastes into a mail."""
-    away = make_url(house.settings["SAFEPLAN_DATABASE_URL"]).set(port=1)
+    away = make_url(installation.settings["SAFEPLAN_DATABASE_URL"]).set(port=1)
     broken = [
         (1, {"SAFEPLAN_DATABASE_URL": away.render_as_string(hide_password=False)}),
         (2, {"SAFEPLAN_DATABASE_URL": f"nosuch://user:{SECRETS['database']}@host/db"}),
         (1, {"MLFLOW_TRACKING_URI": f"http://admin:{SECRETS['guess']}@127.0.0.1:1"}),
         (1, {"MLFLOW_TRACKING_PASSWORD": SECRETS["guess"]}),
     ]
-    return [house.run("status", expect=code, **settings) for code, settings in broken]
+    return [installation.run("status", expect=code, **settings) for code, settings in broken]
 
 
 @pytest.mark.attack(
     "reading secrets from outputs, logs, tables, runs, models and back-ups", "not a letter of them"
 )
-def test_no_secret_is_found_in_anything_that_is_said_or_kept(secretive, tmp_path):
+def test_no_secret_is_found_in_anything_that_is_said_or_kept(secret_installation, tmp_path):
     said = [
-        secretive.run("load", secretive.write("plant.csv", readings("PT-1", 100))),
-        secretive.run("train", "--jobs", "1", SAFEPLAN_TUNING_TRIALS="1"),
-        secretive.run("detect"),
-        secretive.run("forecast"),
-        secretive.run("schedule", "--once", "detect"),
-        secretive.run("doctor"),
-        *go_wrong(secretive),
-        secretive.run("backup", str(secretive.home / "all.zip")),
-        secretive.run("audit"),
+        secret_installation.run("load", secret_installation.write("plant.csv", make_readings("PT-1", 100))),
+        secret_installation.run("train", "--jobs", "1", SAFEPLAN_TUNING_TRIALS="1"),
+        secret_installation.run("detect"),
+        secret_installation.run("forecast"),
+        secret_installation.run("schedule", "--once", "detect"),
+        secret_installation.run("doctor"),
+        *cause_errors(secret_installation),
+        secret_installation.run("backup", str(secret_installation.home / "all.zip")),
+        secret_installation.run("audit"),
     ]
-    answered = ask_the_endpoint(secretive)
+    answered = ask_the_endpoint(secret_installation)
 
-    places = dict(hiding_places(secretive, tmp_path / "server"))
+    places = dict(hiding_places(secret_installation, tmp_path / "server"))
     places |= {f"answer {place}": (one.stdout + one.stderr).encode() for place, one in enumerate(said)}
     places |= {f"response {place}": one.encode() for place, one in enumerate(answered)}
 
     assert len(places) > 100
     assert any("readings" in name or "sensor_readings" in name for name in places)
-    found = {
+    result = {
         (secret, name)
         for secret, word in SECRETS.items()
         for name, content in places.items()
         if word.encode() in content
     }
-    assert found == set()
+    assert result == set()

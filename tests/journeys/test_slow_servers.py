@@ -17,11 +17,11 @@ import psycopg
 import pytest
 
 from tests.conftest import POSTGRES
-from tests.journeys.browser import Reader, chromium
-from tests.journeys.house import BIN, House, free_port, post, served
-from tests.plant import readings
 from tests.soak import proxy
-from tests.soak.proxy import Proxy, Wire
+from tests.soak.proxy import ConnectionMode, TcpProxy
+from tests.support.browser import PageReader, chromium
+from tests.support.installation import BIN, Installation, free_port, post_json, running_server
+from tests.support.workspaces import make_readings
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("town")]
 
@@ -29,12 +29,12 @@ PATIENCE = 2  # seconds that MLflow's client waits for an answer
 
 
 @dataclass(frozen=True)
-class Far:
+class SlowInstallation:
     """A house whose servers are at the other end of two wires."""
 
-    house: House
-    database: Proxy
-    mlflow: Proxy
+    house: Installation
+    database: TcpProxy
+    mlflow: TcpProxy
     schema: str
 
     def scores(self) -> list[tuple[str, object]]:
@@ -45,20 +45,22 @@ class Far:
             return connection.execute(query).fetchall()
 
     @contextmanager
-    def held_up(self, wire: Proxy, seconds: float) -> Iterator[None]:
+    def held_up(self, wire: TcpProxy, seconds: float) -> Iterator[None]:
         """Nothing passes a wire for so long."""
-        wire.become(Wire.STALLED)
-        timer = threading.Timer(seconds, wire.become, [Wire.WHOLE])
+        wire.set_mode(ConnectionMode.STALLED)
+        timer = threading.Timer(seconds, wire.set_mode, [ConnectionMode.WHOLE])
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
-            wire.become(Wire.WHOLE)
+            wire.set_mode(ConnectionMode.WHOLE)
 
 
 @pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterator[Far]:
+def slow_installation(
+    tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path
+) -> Iterator[SlowInstallation]:
     """PT-1 and PT-2 with readings, everything else still to be done; both servers run."""
     home = tmp_path_factory.mktemp("far")
     shutil.copy(empty_mlflow, home / "mlflow.db")
@@ -70,10 +72,10 @@ def far(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterato
         pytest.skip(f"no PostgreSQL at SAFEPLAN_TEST_POSTGRES: {error}")
     there = urlsplit(POSTGRES)
     port = free_port()
-    database = Proxy((there.hostname or "127.0.0.1", there.port or 5432))
-    mlflow = Proxy(("127.0.0.1", port))
+    database = TcpProxy((there.hostname or "127.0.0.1", there.port or 5432))
+    mlflow = TcpProxy(("127.0.0.1", port))
     address = there._replace(netloc=f"{there.username}@127.0.0.1:{database.port}").geturl()
-    house = House(
+    installation = Installation(
         home,
         {
             "SAFEPLAN_DATABASE_URL": f"{address}?options=-csearch_path%3D{schema}",
@@ -90,10 +92,10 @@ def far(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterato
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--serve-artifacts", "--artifacts-destination", str(home / "artifacts")),
     ]
-    environment = house.environment()
+    environment = installation.environment()
     environment.pop("MLFLOW_TRACKING_URI")
-    with served(line, environment, home, f"http://127.0.0.1:{port}/health"):
-        yield Far(house, database, mlflow, schema)
+    with running_server(line, environment, home, f"http://127.0.0.1:{port}/health"):
+        yield SlowInstallation(installation, database, mlflow, schema)
     for wire in (database, mlflow):
         wire.close()
     with psycopg.connect(POSTGRES, autocommit=True) as connection:
@@ -101,63 +103,65 @@ def far(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def trained(far: Far) -> Far:
+def trained(slow_installation: SlowInstallation) -> SlowInstallation:
     """PT-1 with a detector, made while both wires were slow."""
-    far.house.run("load", far.house.write("plant.csv", readings("PT-1", 400)))
+    slow_installation.house.run(
+        "load", slow_installation.house.write("plant.csv", make_readings("PT-1", 400))
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proxy, "SLOW_SECONDS", 0.02)
-        for wire in (far.database, far.mlflow):
-            wire.become(Wire.SLOW)
-        done = far.house.run("train", "PT-1", "--kind", "detector", "--jobs", "1")
-        far.house.run("detect", "--since", "2026-01-10")
-        for wire in (far.database, far.mlflow):
-            wire.become(Wire.WHOLE)
+        for wire in (slow_installation.database, slow_installation.mlflow):
+            wire.set_mode(ConnectionMode.SLOW)
+        done = slow_installation.house.run("train", "PT-1", "--kind", "detector", "--jobs", "1")
+        slow_installation.house.run("detect", "--since", "2026-01-10")
+        for wire in (slow_installation.database, slow_installation.mlflow):
+            wire.set_mode(ConnectionMode.WHOLE)
     assert done.of("PT-1", "detector")["status"] == "promoted"
-    return far
+    return slow_installation
 
 
-def more(far: Far, rows: int) -> None:
+def more(far: SlowInstallation, rows: int) -> None:
     """So many more readings of PT-1 come, whatever tests ran before."""
     with psycopg.connect(POSTGRES) as connection:
         connection.execute(f"SET search_path = {far.schema}")  # type: ignore[arg-type]
         query = "SELECT count(*) FROM sensor_readings WHERE sensor_id = 'PT-1'"
         (stored,) = connection.execute(query).fetchone() or (0,)
-    far.house.run("load", far.house.write("more.csv", readings("PT-1", stored + rows)))
+    far.house.run("load", far.house.write("more.csv", make_readings("PT-1", stored + rows)))
 
 
 @pytest.mark.fault(
     "a database and an MLflow server that are slow, in train and detect", "slow, and otherwise as ever"
 )
-def test_slow_servers_cost_time_and_nothing_else(trained, accounted):
+def test_slow_servers_cost_time_and_nothing_else(trained, record_losses):
     again = trained.house.run("train", "PT-1", "--kind", "detector", "--jobs", "1")
     trained.house.run("detect", "--since", "2026-01-10")
 
-    found = trained.scores()
-    expected = int((readings("PT-1", 400)["timestamp"] >= "2026-01-10").sum())
+    result = trained.scores()
+    expected = int((make_readings("PT-1", 400)["timestamp"] >= "2026-01-10").sum())
     assert again.of("PT-1", "detector")["version"] == 1
-    accounted(lost=expected - len(set(found)), doubled=len(found) - len(set(found)))
+    record_losses(lost=expected - len(set(result)), doubled=len(result) - len(set(result)))
 
 
 @pytest.mark.fault(
     "a database that is held up in load and detect", "they wait and go on; each score is there once"
 )
-def test_a_database_that_is_held_up_is_waited_for(trained, accounted):
+def test_a_database_that_is_held_up_is_waited_for(trained, record_losses):
     before = len(trained.scores())
     with trained.held_up(trained.database, 2):
         more(trained, 10)
     with trained.held_up(trained.database, 2):
         done = trained.house.run("detect")
 
-    found = trained.scores()
+    result = trained.scores()
     assert done.of("PT-1", "detector")["status"] == "scored"
-    accounted(lost=before + 10 - len(set(found)), doubled=len(found) - len(set(found)))
+    record_losses(lost=before + 10 - len(set(result)), doubled=len(result) - len(set(result)))
 
 
 @pytest.mark.fault(
     "an MLflow server that is held up in train and detect",
     "one clear line after the time set; then each version and score is there once",
 )
-def test_an_mlflow_server_that_is_held_up_is_given_up_and_made_up_for(trained, accounted):
+def test_an_mlflow_server_that_is_held_up_is_given_up_and_made_up_for(trained, record_losses):
     hasty = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE)}
     more(trained, 20)
     before = len(trained.scores())
@@ -176,8 +180,8 @@ def test_an_mlflow_server_that_is_held_up_is_given_up_and_made_up_for(trained, a
         "promoted",
         1,
     )
-    found = trained.scores()
-    accounted(lost=before + 20 - len(set(found)), doubled=len(found) - len(set(found)))
+    result = trained.scores()
+    record_losses(lost=before + 20 - len(set(result)), doubled=len(result) - len(set(result)))
 
 
 @pytest.mark.fault(
@@ -192,19 +196,23 @@ def test_endpoint_and_page_outlive_servers_that_are_held_up(trained):
     with ExitStack() as stack:
         start = stack.enter_context
         safeplan = str(BIN / "safeplan")
-        start(served([safeplan, "serve", "--port", str(ports[0])], environment, home, f"{endpoint}/ready"))
-        start(served([safeplan, "dashboard", "--port", str(ports[1])], environment, home, page))
-        reader = Reader(start(chromium()).new_page(), page)
+        start(
+            running_server(
+                [safeplan, "serve", "--port", str(ports[0])], environment, home, f"{endpoint}/ready"
+            )
+        )
+        start(running_server([safeplan, "dashboard", "--port", str(ports[1])], environment, home, page))
+        reader = PageReader(start(chromium()).new_page(), page)
         reader.open("/?sensor=PT-1", "Needs a human now")
 
         with trained.held_up(trained.mlflow, 60):
             time.sleep(PATIENCE)  # the endpoint looks for new champions meanwhile
-            (scored,) = post(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
+            (scored,) = post_json(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
             reader.tab("Fleet", "Every sensor")
         assert scored["detector_version"] == "1"
 
         with trained.held_up(trained.database, 5):
-            (again,) = post(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
+            (again,) = post_json(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
             reader.tab("Anomaly Detection", "Status now")
         assert again["anomaly_score"] == scored["anomaly_score"]
         reader.tab("Model Status", "Detectors serving")

@@ -17,8 +17,8 @@ from monitoring.watch.operator_actions import list_alerts
 from monitoring.watch.thresholds import share_budget
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet
-from tests.monitoring.watch.test_killed_watcher import Fresh, in_a_life, state
-from tests.plant import at, lenient
+from tests.monitoring.watch.test_watch_crashes import FreshInstallation, in_a_life, state
+from tests.support.workspaces import parse_time, with_lenient_gate
 from training.ingest.load_files import load_files
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
@@ -27,14 +27,14 @@ from training.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
-START, END = at("2013-11-01"), at("2013-12-01")
+START, END = parse_time("2013-11-01"), parse_time("2013-12-01")
 HOUR, DAY, POLL = timedelta(hours=1), timedelta(days=1), timedelta(hours=8)
 LEARNED = 90  # days before, of which a detector learns from sixty
 SENSORS = ("EWR-TEMP", "EWR-DEWP", "JFK-PRESS", "LGA-TEMP")
 
 
 @dataclass(frozen=True)
-class Fault:
+class InjectedFault:
     """What is done to a sensor, and what is to be told of it, at the latest when."""
 
     sensor_id: str
@@ -51,14 +51,22 @@ class Fault:
 
 # Each begins on a day that was quiet until then, so that no episode of the weather is under way.
 FAULTS = (
-    Fault("EWR-TEMP", at("2013-11-18T06:00"), 8 * HOUR, AlertType.ANOMALY, "", timedelta(minutes=5)),
-    Fault("JFK-PRESS", at("2013-11-13T00:00"), 40 * HOUR, AlertType.INSTRUMENT, "frozen", 30 * HOUR),
-    Fault("LGA-TEMP", at("2013-11-18T00:00"), 20 * HOUR, AlertType.INSTRUMENT, "silent", 5 * HOUR),
-    Fault("EWR-DEWP", at("2013-11-24T12:00"), 6 * HOUR, AlertType.INSTRUMENT, "out of range", 0 * HOUR),
+    InjectedFault(
+        "EWR-TEMP", parse_time("2013-11-18T06:00"), 8 * HOUR, AlertType.ANOMALY, "", timedelta(minutes=5)
+    ),
+    InjectedFault(
+        "JFK-PRESS", parse_time("2013-11-13T00:00"), 40 * HOUR, AlertType.INSTRUMENT, "frozen", 30 * HOUR
+    ),
+    InjectedFault(
+        "LGA-TEMP", parse_time("2013-11-18T00:00"), 20 * HOUR, AlertType.INSTRUMENT, "silent", 5 * HOUR
+    ),
+    InjectedFault(
+        "EWR-DEWP", parse_time("2013-11-24T12:00"), 6 * HOUR, AlertType.INSTRUMENT, "out of range", 0 * HOUR
+    ),
 )
 
 
-def spoil(workspace: Workspace) -> None:
+def inject_fault(workspace: Workspace) -> None:
     """Put the faults into what is stored."""
     with workspace.engine.begin() as connection:
         for fault in FAULTS:
@@ -84,7 +92,7 @@ def cut(files):
 
 
 @pytest.fixture(scope="module")
-def november(empty_mlflow, tmp_path_factory):
+def november_workspace(empty_mlflow, tmp_path_factory):
     """The plant on the last of November: everything read and scored, nothing looked at yet."""
     home = tmp_path_factory.mktemp("november")
     with pytest.MonkeyPatch.context() as patch:
@@ -96,15 +104,15 @@ def november(empty_mlflow, tmp_path_factory):
         workspace = Workspace(home)
         load_files(cut(write_readings(home)), workspace.readings, now=END + DAY)
         sensors = workspace.fleet.match(SENSORS)
-        plan = lenient(Plan.from_conf(trials=1))
+        plan = with_lenient_gate(Plan.from_conf(trials=1))
         train_fleet(workspace, sensors, [Kind.DETECTOR], plan, as_of=START, jobs=1)
-        spoil(workspace)
+        inject_fault(workspace)
         assert not any(outcome.failed for outcome in detect_fleet(workspace, sensors, since=START))
         yield workspace
         workspace.engine.dispose()
 
 
-def polls():
+def poll_times():
     """Every moment at which somebody looks."""
     return [START + POLL * number for number in range(1, int((END - START) / POLL) + 1)]
 
@@ -125,15 +133,15 @@ def forget(workspace):
 
 
 @pytest.fixture(scope="module")
-def told(november):
+def month_alerts(november_workspace):
     """All alerts of the month, and what is kept of them."""
-    for now in polls():
-        watch(november, now)
-    alerts = list_alerts(november, alive=None)
-    return alerts, state(november)
+    for now in poll_times():
+        watch(november_workspace, now)
+    alerts = list_alerts(november_workspace, alive=None)
+    return alerts, state(november_workspace)
 
 
-def of(alerts: list[Alert], fault: Fault) -> list[Alert]:
+def of(alerts: list[Alert], fault: InjectedFault) -> list[Alert]:
     """The alerts that began while a fault lasted."""
     return [
         a for a in alerts if a.topic.sensor_id == fault.sensor_id and fault.start <= a.began_at < fault.end
@@ -141,20 +149,22 @@ def of(alerts: list[Alert], fault: Fault) -> list[Alert]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.subject or "level")
-def test_each_fault_opens_one_alert_of_its_type_within_its_hold_time(told, fault):
-    (alert,) = of(told[0], fault)
+def test_each_fault_opens_one_alert_of_its_type_within_its_hold_time(month_alerts, fault):
+    (alert,) = of(month_alerts[0], fault)
 
     assert (alert.topic.type, alert.topic.subject) == (fault.type, fault.subject)
     assert fault.start <= alert.opened_at <= fault.start + fault.within + HOUR
 
 
-def test_on_untouched_days_the_control_room_has_fewer_alerts_than_it_can_stand(november, told):
+def test_on_untouched_days_the_control_room_has_fewer_alerts_than_it_can_stand(
+    november_workspace, month_alerts
+):
     """Four sensors that may call falsely once a day each; the weather itself is odd at times."""
     touched = {(fault.start + n * DAY).date() for fault in FAULTS for n in range(-1, 4)}
     days = 30 - len(touched)
     calls = [
         event.at
-        for _, event in AlertStore(november.engine).changes(start=START, end=END)
+        for _, event in AlertStore(november_workspace.engine).changes(start=START, end=END)
         if event.change in (Change.OPENED, Change.REPEATED)
     ]
     untouched = [at for at in calls if at.date() not in touched]
@@ -168,26 +178,30 @@ def test_on_untouched_days_the_control_room_has_fewer_alerts_than_it_can_stand(n
     "kill -9 between any two commits of every look at thirty days",
     "no alert, change or message is lost or there twice",
 )
-def test_killed_between_any_two_commits_of_each_look_the_month_ends_the_same(november, told, accounted):
+def test_killed_between_any_two_commits_of_each_look_the_month_ends_the_same(
+    november_workspace, month_alerts, record_losses
+):
     """Each life dies one commit later than the one before it, until one comes to its end.
 
     What is written between two commits is rolled back with the process: `test_dying_watch` kills there too.
     """
-    _, expected = told
-    forget(november)
-    november.engine.dispose()
-    plant = type("Plant", (), {"workspace": november, "home": november.home})()
+    _, expected = month_alerts
+    forget(november_workspace)
+    november_workspace.engine.dispose()
+    trained_workspace = type(
+        "Plant", (), {"workspace": november_workspace, "home": november_workspace.home}
+    )()
     died = 0
-    for now in polls():
-        look = Fresh(plant, lambda workspace, now=now: watch(workspace, now))
+    for now in poll_times():
+        look = FreshInstallation(trained_workspace, lambda workspace, now=now: watch(workspace, now))
         lives = 0
         while not in_a_life(look, die_at=lives + 1, statements=False):
             lives += 1
             assert lives < 50
         died += lives
 
-    found = state(november)
-    lost = sum(row not in after for before, after in zip(expected, found, strict=True) for row in before)
-    doubled = sum(row not in before for before, after in zip(expected, found, strict=True) for row in after)
-    accounted(lost=lost, doubled=doubled)
-    assert died > 4 * len(polls())
+    result = state(november_workspace)
+    lost = sum(row not in after for before, after in zip(expected, result, strict=True) for row in before)
+    doubled = sum(row not in before for before, after in zip(expected, result, strict=True) for row in after)
+    record_losses(lost=lost, doubled=doubled)
+    assert died > 4 * len(poll_times())

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from serving.http.app import create_app
 from serving.http.tokens import Tokens
 from serving.models.champions import Champions
-from serving.scoring.fleet_service import IMPATIENT, FleetService
-from tests.plant import Learning, lenient, send
+from serving.scoring.fleet_service import MLFLOW_CLIENT_ENVIRONMENT, FleetService
+from tests.support.workspaces import TrainingStub, ingest_readings, with_lenient_gate
 from training.data.sensors import Fleet
 from training.kinds import Kind
 from training.operations.promotion import roll_back
@@ -29,13 +29,13 @@ from training.workspace import Workspace
 
 
 @contextmanager
-def settled(folder: Path) -> Iterator[Workspace]:
+def isolated_workspace(folder: Path) -> Iterator[Workspace]:
     """An installation in a folder that the environment names, whatever else it names."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.delenv(name, raising=False)
-        for name in IMPATIENT:
-            patch.setenv(name, IMPATIENT[name])
+        for name in MLFLOW_CLIENT_ENVIRONMENT:
+            patch.setenv(name, MLFLOW_CLIENT_ENVIRONMENT[name])
         patch.setenv("SAFEPLAN_HOME", str(folder))
         workspace = Workspace(folder)
         yield workspace
@@ -44,17 +44,17 @@ def settled(folder: Path) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
-def grown(really_learned, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_home(fitted_models, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sensors with champions of both kinds, PT-1 with a second version, and one with readings only."""
     folder = tmp_path_factory.mktemp("grown")
     shutil.copy(empty_mlflow, folder / "mlflow.db")
-    with settled(folder) as workspace, pytest.MonkeyPatch.context() as patch:
-        quick = Learning(really_learned)
-        patch.setattr(fit_detector, "learn_detector", quick.learn)
-        patch.setattr(fit_forecaster, "learn_forecaster", quick.learn)
+    with isolated_workspace(folder) as workspace, pytest.MonkeyPatch.context() as patch:
+        stub = TrainingStub(fitted_models)
+        patch.setattr(fit_detector, "learn_detector", stub.learn)
+        patch.setattr(fit_forecaster, "learn_forecaster", stub.learn)
         for seed, name in enumerate(("PT-1", "TT-1", "NEW-1")):
-            send(workspace, name, seed=seed)
-        plan = lenient(Plan.from_conf(trials=2))
+            ingest_readings(workspace, name, seed=seed)
+        plan = with_lenient_gate(Plan.from_conf(trials=2))
         for names in (["PT-1", "TT-1"], ["PT-1"]):
             sensors = Fleet.of(workspace.engine).match(names)
             for outcome in train_fleet(workspace, sensors, list(Kind), plan, jobs=1, fresh=True):
@@ -66,22 +66,22 @@ def grown(really_learned, empty_mlflow: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def plant(grown: Path, tmp_path: Path) -> Iterator[Workspace]:
+def trained_workspace(trained_home: Path, tmp_path: Path) -> Iterator[Workspace]:
     """That plant, for one test to do with as it likes."""
     home = tmp_path / "home"
     home.mkdir()
     for name in ("mlflow.db", "safeplan.db"):
-        shutil.copy(grown / name, home / name)
-    with settled(home) as workspace:
+        shutil.copy(trained_home / name, home / name)
+    with isolated_workspace(home) as workspace:
         yield workspace
 
 
 @pytest.fixture
-def service(plant: Workspace) -> Iterator[FleetService]:
+def service(trained_workspace: Workspace) -> Iterator[FleetService]:
     """The service of that plant; it looks at the aliases when a test says so."""
-    made = FleetService(plant)
-    yield made
-    made.close()
+    created = FleetService(trained_workspace)
+    yield created
+    created.close()
 
 
 @contextmanager
@@ -104,17 +104,17 @@ def listening(app: FastAPI) -> Iterator[str]:
 @pytest.fixture
 def client(service: FleetService) -> Iterator[httpx.Client]:
     """The endpoint, without tokens."""
-    with listening(create_app(service, Tokens())) as url, httpx.Client(base_url=url, timeout=60) as made:
-        yield made
+    with listening(create_app(service, Tokens())) as url, httpx.Client(base_url=url, timeout=60) as created:
+        yield created
 
 
 @pytest.fixture(scope="module")
-def one_client(grown: Path) -> Iterator[httpx.Client]:
+def shared_client(trained_home: Path) -> Iterator[httpx.Client]:
     """One endpoint for all tests of a module: for those that change nothing."""
-    with settled(grown) as workspace:
+    with isolated_workspace(trained_home) as workspace:
         app = create_app(FleetService(workspace), Tokens())
-        with listening(app) as url, httpx.Client(base_url=url, timeout=60) as made:
-            yield made
+        with listening(app) as url, httpx.Client(base_url=url, timeout=60) as created:
+            yield created
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def ask(client: httpx.Client) -> Callable[..., list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def shared_service(grown: Path) -> Iterator[FleetService]:
+def shared_service(trained_home: Path) -> Iterator[FleetService]:
     """One service for all tests of a module: for those that change nothing."""
-    with settled(grown) as workspace:
-        made = FleetService(workspace)
-        yield made
-        made.close()
+    with isolated_workspace(trained_home) as workspace:
+        created = FleetService(workspace)
+        yield created
+        created.close()

@@ -7,22 +7,22 @@ import pytest
 
 from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions.store import PredictionStore
-from tests.plant import at, readings, send
-from training.data.sensor_sources import add_missing
+from tests.support.workspaces import ingest_readings, make_readings, parse_time
+from training.data.sensor_sources import add_missing_sensors
 from training.data.sensors import Fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 
-TRAINED_UNTIL = at("2026-01-09T07:00")  # 200 hours from the first of January
+TRAINED_UNTIL = parse_time("2026-01-09T07:00")  # 200 hours from the first of January
 
 
 @pytest.fixture
-def plant(workspace, plan, learning):
+def trained_workspace(workspace, plan, training_stub):
     """PT-1 with champions; NEW with readings only; EMPTY with nothing."""
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
-    send(workspace, "NEW", 30)
-    add_missing(workspace.engine, ["EMPTY"])
+    ingest_readings(workspace, "NEW", 30)
+    add_missing_sensors(workspace.engine, ["EMPTY"])
     return workspace
 
 
@@ -38,54 +38,54 @@ def kept(plant, sensor="PT-1", kind=Kind.DETECTOR):
     return PredictionStore(plant.engine).between(sensor, model_type=kind.model_type)
 
 
-def test_the_newest_reading_is_scored_even_where_nothing_came_since_training(plant):
-    outcome = detect(plant, "PT-1")["PT-1"]
+def test_the_newest_reading_is_scored_even_where_nothing_came_since_training(trained_workspace):
+    outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert (outcome.status, outcome.metrics["readings"]) == ("scored", 1)
-    assert kept(plant)["timestamp"].tolist() == [TRAINED_UNTIL]
+    assert kept(trained_workspace)["timestamp"].tolist() == [TRAINED_UNTIL]
 
 
-def test_what_came_since_the_last_scoring_is_scored_and_nothing_twice(plant):
-    send(plant, "PT-1", 205)
+def test_what_came_since_the_last_scoring_is_scored_and_nothing_twice(trained_workspace):
+    ingest_readings(trained_workspace, "PT-1", 205)
 
-    first = detect(plant, "PT-1")["PT-1"]
-    again = detect(plant, "PT-1")["PT-1"]
-    send(plant, "PT-1", 206)
-    more = detect(plant, "PT-1")["PT-1"]
+    first = detect(trained_workspace, "PT-1")["PT-1"]
+    again = detect(trained_workspace, "PT-1")["PT-1"]
+    ingest_readings(trained_workspace, "PT-1", 206)
+    more = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert [o.metrics.get("readings") for o in (first, again, more)] == [5, None, 1]
     assert again.status == "nothing new"
-    assert len(kept(plant)) == 6
+    assert len(kept(trained_workspace)) == 6
 
 
-def test_scoring_the_past_again_changes_nothing(plant):
+def test_scoring_the_past_again_changes_nothing(trained_workspace):
     since = TRAINED_UNTIL - timedelta(hours=49)
 
-    detect(plant, "PT-1", since=since)
-    before = kept(plant)
-    outcome = detect(plant, "PT-1", since=since)["PT-1"]
+    detect(trained_workspace, "PT-1", since=since)
+    before = kept(trained_workspace)
+    outcome = detect(trained_workspace, "PT-1", since=since)["PT-1"]
 
     assert outcome.metrics["readings"] == len(before) == 50
-    assert kept(plant).drop(columns="made_at").equals(before.drop(columns="made_at"))
+    assert kept(trained_workspace).drop(columns="made_at").equals(before.drop(columns="made_at"))
 
 
-def test_a_score_is_the_same_alone_or_in_a_batch(plant):
+def test_a_score_is_the_same_alone_or_in_a_batch(trained_workspace):
     """Both look back on the same past."""
-    send(plant, "PT-1", 203)
-    detect(plant, "PT-1", since=TRAINED_UNTIL - timedelta(days=2))
-    batch = kept(plant).set_index("timestamp")["anomaly_score"]
+    ingest_readings(trained_workspace, "PT-1", 203)
+    detect(trained_workspace, "PT-1", since=TRAINED_UNTIL - timedelta(days=2))
+    batch = kept(trained_workspace).set_index("timestamp")["anomaly_score"]
 
-    alone = detect(plant, "PT-1", since=at("2026-01-09T10:00"))["PT-1"]
+    alone = detect(trained_workspace, "PT-1", since=parse_time("2026-01-09T10:00"))["PT-1"]
 
     assert alone.metrics["readings"] == 1
     assert alone.metrics["score"] == pytest.approx(batch.iloc[-1], abs=1e-9)
 
 
-def test_an_absurd_reading_is_an_anomaly_with_a_reason(plant):
-    send(plant, "PT-1", 201)
-    plant.readings.ingest(row_of("PT-1", at("2026-01-09T09:00"), 900.0))
+def test_an_absurd_reading_is_an_anomaly_with_a_reason(trained_workspace):
+    ingest_readings(trained_workspace, "PT-1", 201)
+    trained_workspace.readings.ingest(row_of("PT-1", parse_time("2026-01-09T09:00"), 900.0))
 
-    outcome = detect(plant, "PT-1")["PT-1"]
+    outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert outcome.metrics["anomalies"] >= 1
     assert outcome.detail["is_anomaly"]
@@ -100,17 +100,17 @@ def row_of(sensor_id, timestamp, value, data_quality=0):
     )
 
 
-def test_a_reading_marked_bad_is_not_scored(plant):
-    plant.readings.ingest(row_of("PT-1", at("2026-01-09T08:00"), 900.0, data_quality=1))
+def test_a_reading_marked_bad_is_not_scored(trained_workspace):
+    trained_workspace.readings.ingest(row_of("PT-1", parse_time("2026-01-09T08:00"), 900.0, data_quality=1))
 
-    outcome = detect(plant, "PT-1")["PT-1"]
+    outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert outcome.detail["timestamp"] == TRAINED_UNTIL
-    assert 900.0 not in kept(plant)["value"].tolist()
+    assert 900.0 not in kept(trained_workspace)["value"].tolist()
 
 
-def test_one_sensor_without_a_model_or_a_reading_costs_no_other(plant):
-    outcomes = detect(plant)
+def test_one_sensor_without_a_model_or_a_reading_costs_no_other(trained_workspace):
+    outcomes = detect(trained_workspace)
 
     assert {name: o.status for name, o in outcomes.items()} == {
         "PT-1": "scored",
@@ -120,40 +120,40 @@ def test_one_sensor_without_a_model_or_a_reading_costs_no_other(plant):
     assert "safeplan train 'NEW' --kind detector" in outcomes["NEW"].error
 
 
-def test_whatever_one_sensor_raises_is_its_outcome(plant, monkeypatch):
+def test_whatever_one_sensor_raises_is_its_outcome(trained_workspace, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(PredictionStore, "save_scores", broken)
 
-    outcome = detect(plant, "PT-1")["PT-1"]
+    outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert outcome.failed
     assert outcome.error == "ZeroDivisionError: oops"
 
 
-def test_a_forecast_starts_after_the_newest_reading_not_after_training(plant):
-    send(plant, "PT-1", 210)
+def test_a_forecast_starts_after_the_newest_reading_not_after_training(trained_workspace):
+    ingest_readings(trained_workspace, "PT-1", 210)
 
-    outcome = forecast(plant, "PT-1", horizon=6)["PT-1"]
+    outcome = forecast(trained_workspace, "PT-1", horizon=6)["PT-1"]
 
-    rows = kept(plant, kind=Kind.FORECASTER)
+    rows = kept(trained_workspace, kind=Kind.FORECASTER)
     assert (outcome.status, outcome.version, outcome.metrics["steps"]) == ("forecast", 1, 6)
-    assert outcome.detail["from"] == at("2026-01-09T18:00")
-    assert rows["timestamp"].tolist() == [at(f"2026-01-09T{hour}:00") for hour in range(18, 24)]
-    assert set(rows["origin"]) == {at("2026-01-09T17:00")}
+    assert outcome.detail["from"] == parse_time("2026-01-09T18:00")
+    assert rows["timestamp"].tolist() == [parse_time(f"2026-01-09T{hour}:00") for hour in range(18, 24)]
+    assert set(rows["origin"]) == {parse_time("2026-01-09T17:00")}
     assert (rows["lower_bound"] <= rows["predicted_value"]).all()
 
 
-def test_forecasting_again_from_the_same_origin_keeps_one_forecast(plant):
-    forecast(plant, "PT-1")
-    forecast(plant, "PT-1")
+def test_forecasting_again_from_the_same_origin_keeps_one_forecast(trained_workspace):
+    forecast(trained_workspace, "PT-1")
+    forecast(trained_workspace, "PT-1")
 
-    assert len(kept(plant, kind=Kind.FORECASTER)) == 24
+    assert len(kept(trained_workspace, kind=Kind.FORECASTER)) == 24
 
 
-def test_a_sensor_without_a_forecaster_gets_the_naive_forecast_under_that_name(plant):
-    outcome = forecast(plant, "NEW")["NEW"]
+def test_a_sensor_without_a_forecaster_gets_the_naive_forecast_under_that_name(trained_workspace):
+    outcome = forecast(trained_workspace, "NEW")["NEW"]
 
     assert (outcome.status, outcome.model, outcome.version, outcome.alias) == (
         "naive forecast",
@@ -162,41 +162,52 @@ def test_a_sensor_without_a_forecaster_gets_the_naive_forecast_under_that_name(p
         None,
     )
     assert outcome.detail["method"] != "prophet"
-    assert set(kept(plant, "NEW", Kind.FORECASTER)["model_version"]) == {outcome.detail["method"]}
+    assert set(kept(trained_workspace, "NEW", Kind.FORECASTER)["model_version"]) == {outcome.detail["method"]}
 
 
-def test_a_sensor_without_a_reading_cannot_be_forecast(plant):
-    assert "safeplan load" in forecast(plant, "EMPTY")["EMPTY"].error
+def test_a_sensor_without_a_reading_cannot_be_forecast(trained_workspace):
+    assert "safeplan load" in forecast(trained_workspace, "EMPTY")["EMPTY"].error
 
 
-def test_the_watcher_sees_every_outcome(plant):
+def test_the_watcher_sees_every_outcome(trained_workspace):
     seen = []
 
-    outcomes = detect(plant, watch=seen.append)
+    outcomes = detect(trained_workspace, watch=seen.append)
 
     assert {o.sensor_id for o in seen} == set(outcomes)
 
 
-def test_a_reading_that_came_late_is_scored_in_its_place(plant):
+def test_a_reading_that_came_late_is_scored_in_its_place(trained_workspace):
     """A clock's network was away: one hour's reading arrives after two newer ones were scored."""
-    newest = readings("PT-1", 204).tail(4)
-    plant.readings.ingest(newest.drop(newest.index[1]))
-    detect(plant, "PT-1")
-    plant.readings.ingest(newest)
+    newest = make_readings("PT-1", 204).tail(4)
+    trained_workspace.readings.ingest(newest.drop(newest.index[1]))
+    detect(trained_workspace, "PT-1")
+    trained_workspace.readings.ingest(newest)
 
-    late = detect(plant, "PT-1")["PT-1"]
-    again = detect(plant, "PT-1")["PT-1"]
+    late = detect(trained_workspace, "PT-1")["PT-1"]
+    again = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert (late.status, late.metrics["readings"], again.status) == ("scored", 1, "nothing new")
-    assert kept(plant)["timestamp"].tolist() == [TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)]
+    assert kept(trained_workspace)["timestamp"].tolist() == [
+        TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)
+    ]
 
 
-def test_readings_that_a_kept_score_of_the_endpoint_overtook_are_scored(plant):
-    send(plant, "PT-1", 203)
-    posted = {"sensor_id": "PT-1", "timestamp": at("2026-01-09T11:00"), "value": 20.0, "anomaly_score": 0.1}
-    PredictionStore(plant.engine).save_scores(pd.DataFrame([posted]), made_at=at("2026-01-09T11:00"))
+def test_readings_that_a_kept_score_of_the_endpoint_overtook_are_scored(trained_workspace):
+    ingest_readings(trained_workspace, "PT-1", 203)
+    posted = {
+        "sensor_id": "PT-1",
+        "timestamp": parse_time("2026-01-09T11:00"),
+        "value": 20.0,
+        "anomaly_score": 0.1,
+    }
+    PredictionStore(trained_workspace.engine).save_scores(
+        pd.DataFrame([posted]), made_at=parse_time("2026-01-09T11:00")
+    )
 
-    outcome = detect(plant, "PT-1")["PT-1"]
+    outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert outcome.metrics["readings"] == 3
-    assert kept(plant)["timestamp"].tolist() == [TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)]
+    assert kept(trained_workspace)["timestamp"].tolist() == [
+        TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)
+    ]

@@ -107,10 +107,12 @@ def test_two_values_for_one_moment_are_not_guessed_between(ask):
     assert "contradicts row 0" in rows[2]["error"]
 
 
-def test_a_score_uses_the_readings_stored_before_it(ask, plant):
+def test_a_score_uses_the_readings_stored_before_it(ask, trained_workspace):
     """Twenty equal readings and one more: frozen, which a single row cannot show."""
     times = pd.date_range("2026-01-09 08:00", periods=40, freq="h")
-    plant.readings.ingest(pd.DataFrame({"sensor_id": "PT-1", "timestamp": times[:-1], "value": 20.0}))
+    trained_workspace.readings.ingest(
+        pd.DataFrame({"sensor_id": "PT-1", "timestamp": times[:-1], "value": 20.0})
+    )
 
     [row] = ask(("PT-1", f"{times[-1]:%Y-%m-%dT%H:%M}", 20.0))
 
@@ -118,9 +120,9 @@ def test_a_score_uses_the_readings_stored_before_it(ask, plant):
     assert "not moved" in row["reason"]
 
 
-def test_posted_rows_stand_among_the_stored_ones(ask, plant):
+def test_posted_rows_stand_among_the_stored_ones(ask, trained_workspace):
     """Scoring a stretch again by posting two of its readings gives what posting all gives."""
-    stored = plant.readings.latest("PT-1", 5)
+    stored = trained_workspace.readings.latest("PT-1", 5)
     whole = [("PT-1", f"{row.timestamp:%Y-%m-%dT%H:%M}", row.value) for row in stored.itertuples()]
 
     all_five, first_and_last = ask(*whole), ask(whole[0], whole[-1])
@@ -128,9 +130,9 @@ def test_posted_rows_stand_among_the_stored_ones(ask, plant):
     assert first_and_last == [all_five[0], all_five[-1]]
 
 
-def test_batch_scoring_says_what_the_endpoint_says(ask, plant):
-    detect_fleet(plant, plant.fleet.match(["PT-1"]))
-    kept = PredictionStore(plant.engine).by_sensor("PT-1", Kind.DETECTOR.model_type).iloc[0]
+def test_batch_scoring_says_what_the_endpoint_says(ask, trained_workspace):
+    detect_fleet(trained_workspace, trained_workspace.fleet.match(["PT-1"]))
+    kept = PredictionStore(trained_workspace.engine).by_sensor("PT-1", Kind.DETECTOR.model_type).iloc[0]
 
     [row] = ask(("PT-1", f"{kept.timestamp:%Y-%m-%dT%H:%M}", kept.value))
 
@@ -138,9 +140,9 @@ def test_batch_scoring_says_what_the_endpoint_says(ask, plant):
     assert row["historical_average"] == pytest.approx(kept.historical_average)
 
 
-def test_batch_forecasts_are_those_of_the_endpoint(ask, plant):
-    forecast_fleet(plant, plant.fleet.match(["PT-1"]), horizon=5)
-    kept = PredictionStore(plant.engine).latest_forecast("PT-1")
+def test_batch_forecasts_are_those_of_the_endpoint(ask, trained_workspace):
+    forecast_fleet(trained_workspace, trained_workspace.fleet.match(["PT-1"]), horizon=5)
+    kept = PredictionStore(trained_workspace.engine).latest_forecast("PT-1")
 
     rows = ask(("PT-1", NEXT, None), horizon=5)
 

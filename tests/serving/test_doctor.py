@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import insert
 
 from serving import doctor
-from serving.doctor import examine
-from tests.journeys.house import free_port
-from tests.plant import send
+from serving.doctor import run_checks
+from tests.support.installation import free_port
+from tests.support.workspaces import ingest_readings
 from training.data.sensors import Fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
@@ -19,58 +19,58 @@ from training.workspace import Workspace
 
 
 @pytest.fixture
-def healthy(workspace, plan, learning):
+def healthy_workspace(workspace, plan, training_stub):
     """PT-1 with two champions."""
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
     return workspace
 
 
 def bad(workspace):
     """What was found wrong, by what was looked at."""
-    return {finding.what: finding for finding in examine(workspace) if finding.bad}
+    return {finding.what: finding for finding in run_checks(workspace) if finding.is_problem}
 
 
-def test_a_healthy_installation_has_nothing_wrong(healthy):
-    looked_at = {finding.what for finding in examine(healthy)}
+def test_a_healthy_installation_has_nothing_wrong(healthy_workspace):
+    looked_at = {finding.what for finding in run_checks(healthy_workspace)}
 
-    assert bad(healthy) == {}
+    assert bad(healthy_workspace) == {}
     assert {"disk", "packages", "database", "readings", "registry"} <= looked_at
 
 
 def test_an_empty_installation_says_what_comes_first(workspace):
-    found = bad(workspace)
+    result = bad(workspace)
 
-    assert set(found) == {"readings"}
-    assert "safeplan load" in found["readings"].todo
+    assert set(result) == {"readings"}
+    assert "safeplan load" in result["readings"].todo
 
 
-def test_an_altered_model_is_found(healthy, tmp_path):
+def test_an_altered_model_is_found(healthy_workspace, tmp_path):
     (stored,) = (tmp_path / "mlartifacts").rglob("model/forecaster.json")
     stored.write_text("{}")
 
-    found = bad(healthy)
+    result = bad(healthy_workspace)
 
-    assert set(found) == {"forecaster of PT-1"}
-    assert "altered or cut short" in found["forecaster of PT-1"].found
-
-
-def test_a_half_registered_version_is_found(healthy):
-    healthy.mlflow.set_model_version_tag("pt-1-detector", "1", "validation_status", "pending")
-
-    found = bad(healthy)["half-registered versions"]
-
-    assert found.found == "models:/pt-1-detector/1"
-    assert "safeplan train" in found.todo
+    assert set(result) == {"forecaster of PT-1"}
+    assert "altered or cut short" in result["forecaster of PT-1"].found
 
 
-def test_work_that_was_cut_off_is_found(healthy):
+def test_a_half_registered_version_is_found(healthy_workspace):
+    healthy_workspace.mlflow.set_model_version_tag("pt-1-detector", "1", "validation_status", "pending")
+
+    result = bad(healthy_workspace)["half-registered versions"]
+
+    assert result.found == "models:/pt-1-detector/1"
+    assert "safeplan train" in result.todo
+
+
+def test_work_that_was_cut_off_is_found(healthy_workspace):
     gone = Owner(Owner.this_process().host, 2**22 + 1, "1")
-    with writing(healthy.engine) as connection:
+    with writing(healthy_workspace.engine) as connection:
         until = datetime.now(UTC) + timedelta(hours=1)
         connection.execute(insert(leases).values(name="train PT-1", owner=str(gone), expires_at=until))
 
-    assert "train PT-1" in bad(healthy)["cut-off work"].found
+    assert "train PT-1" in bad(healthy_workspace)["cut-off work"].found
 
 
 def test_a_full_disk_is_found(workspace, monkeypatch):
@@ -82,10 +82,10 @@ def test_a_full_disk_is_found(workspace, monkeypatch):
 def test_a_package_of_another_version_is_found(workspace, monkeypatch):
     monkeypatch.setattr(doctor, "KNOWN_TO_WORK", {"mlflow": "2.", "safeplan": "0."})
 
-    found = bad(workspace)["packages"]
+    result = bad(workspace)["packages"]
 
-    assert found.found.startswith("mlflow 3.")
-    assert "safeplan" not in found.found
+    assert result.found.startswith("mlflow 3.")
+    assert "safeplan" not in result.found
 
 
 def test_a_package_that_is_not_installed_is_found(workspace, monkeypatch):
@@ -103,27 +103,27 @@ def test_a_database_and_a_registry_that_are_away_are_both_told(workspace, monkey
 
 
 def test_a_home_that_is_not_there_yet_is_no_reason_to_fall_over(workspace, tmp_path):
-    found = list(doctor._disk(Workspace(Path(tmp_path / "not" / "there" / "yet"))))
+    result = list(doctor._check_disk(Workspace(Path(tmp_path / "not" / "there" / "yet"))))
 
-    assert not found[0].bad
+    assert not result[0].is_problem
 
 
 def test_the_password_of_the_database_is_not_shown(workspace):
-    assert all("secret" not in str(finding.as_dict()) for finding in examine(workspace))
+    assert all("secret" not in str(finding.as_dict()) for finding in run_checks(workspace))
 
 
 def test_a_read_only_database_is_found(workspace):
-    send(workspace)
+    ingest_readings(workspace)
     with workspace.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")
 
-    found = bad(workspace)
+    result = bad(workspace)
 
-    assert set(found) == {"writing to the database"}
+    assert set(result) == {"writing to the database"}
 
 
-def test_champions_of_a_renamed_sensor_are_found(healthy):
-    healthy.mlflow.set_registered_model_tag("pt-1-detector", "sensor_id", "PT-OLD")
-    healthy.mlflow.set_model_version_tag("pt-1-detector", "1", "sensor_id", "PT-OLD")
+def test_champions_of_a_renamed_sensor_are_found(healthy_workspace):
+    healthy_workspace.mlflow.set_registered_model_tag("pt-1-detector", "sensor_id", "PT-OLD")
+    healthy_workspace.mlflow.set_model_version_tag("pt-1-detector", "1", "sensor_id", "PT-OLD")
 
-    assert "PT-OLD" in bad(healthy)["champions without a sensor"].found
+    assert "PT-OLD" in bad(healthy_workspace)["champions without a sensor"].found

@@ -9,9 +9,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from serving.fleet_registration import NAME, register_fleet_model
-from tests.journeys.house import BIN, House, free_port, post, served
-from tests.serving.conftest import settled
+from serving.fleet_registration import FLEET_MODEL_NAME, register_fleet_model
+from tests.serving.conftest import isolated_workspace
+from tests.support.installation import BIN, Installation, free_port, post_json, running_server
 from training.registry.model_registry import CHAMPION
 
 pytestmark = pytest.mark.slow
@@ -47,12 +47,12 @@ ROW = {"sensor_id": "PT-1", "timestamp": STAMP, "value": 20.0}
 
 
 @pytest.fixture(scope="module")
-def registered(grown, tmp_path_factory):
+def registered(trained_home, tmp_path_factory):
     """A plant of this module's own, with the fleet's model in its registry."""
     home = tmp_path_factory.mktemp("registered")
     for name in ("mlflow.db", "safeplan.db"):
-        (home / name).write_bytes((grown / name).read_bytes())
-    with settled(home) as workspace:
+        (home / name).write_bytes((trained_home / name).read_bytes())
+    with isolated_workspace(home) as workspace:
         register_fleet_model(workspace)
         yield workspace
 
@@ -60,17 +60,31 @@ def registered(grown, tmp_path_factory):
 @pytest.fixture(scope="module")
 def artifacts(registered, tmp_path_factory):
     place = tmp_path_factory.mktemp("artifacts")
-    return Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}@{CHAMPION}", dst_path=str(place)))
+    return Path(
+        mlflow.artifacts.download_artifacts(f"models:/{FLEET_MODEL_NAME}@{CHAMPION}", dst_path=str(place))
+    )
 
 
 @pytest.fixture(scope="module")
 def address(registered):
     """MLflow's server with the fleet's model."""
     port = free_port()
-    house = House(registered.home, {"MLFLOW_TRACKING_URI": f"sqlite:///{registered.home / 'mlflow.db'}"})
-    line = [str(BIN / "mlflow"), "models", "serve", "-m", f"models:/{NAME}@{CHAMPION}", "-p", str(port)]
+    installation = Installation(
+        registered.home, {"MLFLOW_TRACKING_URI": f"sqlite:///{registered.home / 'mlflow.db'}"}
+    )
+    line = [
+        str(BIN / "mlflow"),
+        "models",
+        "serve",
+        "-m",
+        f"models:/{FLEET_MODEL_NAME}@{CHAMPION}",
+        "-p",
+        str(port),
+    ]
     url = f"http://127.0.0.1:{port}"
-    with served([*line, "--env-manager", "local"], house.environment(), registered.home, f"{url}/ping"):
+    with running_server(
+        [*line, "--env-manager", "local"], installation.environment(), registered.home, f"{url}/ping"
+    ):
         yield url
 
 
@@ -103,7 +117,7 @@ def test_it_holds_no_pickle(artifacts):
 
 
 def test_mlflows_server_scores_and_forecasts(address):
-    rows = post(
+    rows = post_json(
         f"{address}/invocations",
         {"dataframe_records": [ROW, ROW | {"value": None}, {"sensor_id": "TT-1", "timestamp": STAMP}]},
     )["predictions"]
@@ -140,7 +154,7 @@ def test_mlflows_server_follows_a_promotion_made_through_mlflows_client(address,
 
     seen = set()
     for _ in range(120):
-        [row] = post(f"{address}/invocations", {"dataframe_records": [ROW]})["predictions"]
+        [row] = post_json(f"{address}/invocations", {"dataframe_records": [ROW]})["predictions"]
         assert row["error"] is None
         seen.add(row["detector_version"])
         if row["detector_version"] == "2":

@@ -4,50 +4,50 @@ import pytest
 
 from serving import recent_readings
 from serving.recent_readings import RecentReadings, RecentSettings
-from tests.plant import readings, send
+from tests.support.workspaces import ingest_readings, make_readings
 from training.data.readings import ReadingStore
 from training.storage.database import open_database
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def queries(monkeypatch):
     """How many sensors' newest times were asked for, a query each entry."""
     queries, real = [], recent_readings.newest_times
 
-    def watched(engine, sensor_ids):
+    def monitored_fleet(engine, sensor_ids):
         queries.append(len(sensor_ids))
         return real(engine, sensor_ids)
 
-    monkeypatch.setattr(recent_readings, "newest_times", watched)
+    monkeypatch.setattr(recent_readings, "newest_times", monitored_fleet)
     return queries
 
 
 @pytest.fixture
 def tails(workspace):
-    send(workspace, "PT-1", 50)
-    send(workspace, "PT-2", 50)
+    ingest_readings(workspace, "PT-1", 50)
+    ingest_readings(workspace, "PT-2", 50)
     made = RecentReadings(lambda: workspace.readings, RecentSettings(sensors=2))
     yield made
     made.close()
 
 
 def lengths(tails, *names):
-    found = tails.recall(names).tails
-    return {name: len(found[name].seconds) for name in names if name in found}
+    result = tails.recall(names).tails
+    return {name: len(result[name].seconds) for name in names if name in result}
 
 
-def test_nothing_is_asked_again_where_nothing_was_written(tails, asked):
+def test_nothing_is_asked_again_where_nothing_was_written(tails, queries):
     both = lengths(tails, "PT-1", "PT-2")
 
     assert both == lengths(tails, "PT-1", "PT-2") == {"PT-1": 50, "PT-2": 50}
     assert lengths(tails, "PT-2") == {"PT-2": 50}
-    assert asked == [2]
+    assert queries == [2]
 
 
-def test_what_another_writes_is_seen_at_the_next_request(workspace, tails, asked):
+def test_what_another_writes_is_seen_at_the_next_request(workspace, tails, queries):
     lengths(tails, "PT-1", "PT-2")
     other = ReadingStore(open_database(workspace.engine.url.render_as_string(hide_password=False)))
-    other.ingest(readings("PT-1", 60))
+    other.ingest(make_readings("PT-1", 60))
 
     assert lengths(tails, "PT-2") == {"PT-2": 50}
     assert lengths(tails, "PT-1", "PT-2") == {"PT-1": 60, "PT-2": 50}
@@ -56,17 +56,17 @@ def test_what_another_writes_is_seen_at_the_next_request(workspace, tails, asked
 
 def test_what_this_process_writes_is_seen_as_well(workspace, tails):
     lengths(tails, "PT-1")
-    send(workspace, "PT-1", 70)
+    ingest_readings(workspace, "PT-1", 70)
 
     assert lengths(tails, "PT-1") == {"PT-1": 70}
 
 
 def test_a_sensor_that_had_to_leave_memory_is_read_again(workspace, tails):
-    send(workspace, "PT-3", 30)
+    ingest_readings(workspace, "PT-3", 30)
     for names in (("PT-1", "PT-2"), ("PT-3",), ("PT-1", "PT-2")):
         assert set(lengths(tails, *names)) == set(names)
 
 
-def test_a_name_that_nobody_knows_is_not_remembered(tails, asked):
+def test_a_name_that_nobody_knows_is_not_remembered(tails, queries):
     assert lengths(tails, "NOBODY") == lengths(tails, "NOBODY") == {}
-    assert asked == [1, 1]
+    assert queries == [1, 1]

@@ -13,14 +13,21 @@ from pathlib import Path
 
 import psycopg
 
-from tests.soak.curves import draw
-from tests.soak.faults import Injector, course
-from tests.soak.plant import Pace, build, wait_for_port
-from tests.soak.verdict import judge, read
-from tests.soak.watch import Notes, Regular, account, measure, post_one, read_page
+from tests.soak.charts import render_svg
+from tests.soak.evaluation import evaluate_soak, read_notes
+from tests.soak.faults import FaultInjector, schedule_faults
+from tests.soak.installation import JobSchedule, build_installation, wait_for_port
+from tests.soak.measurements import (
+    NoteLog,
+    RepeatingTask,
+    measure_processes,
+    post_reading,
+    take_account,
+    visit_page,
+)
 
-CALM = 45.0  # seconds without a fault at the end
-PATIENCE = (
+QUIET_SECONDS = 45.0  # seconds without a fault at the end
+RECOVERY_SECONDS = (
     120.0  # seconds after that until everything must be made up for, on a machine that does other things
 )
 
@@ -35,67 +42,71 @@ def main() -> None:
     parser.add_argument("--title", default="A soak", help="what docs/reliability.md calls it")
     parser.add_argument("--into", type=Path, required=True, help="where notes, verdict and curves go")
     parser.add_argument("--judge", type=Path, help="notes of an earlier soak, to be judged only")
-    asked = parser.parse_args()
-    asked.into.mkdir(parents=True, exist_ok=True)
-    path = asked.judge or soak(asked.minutes, asked.every, asked.lasts, asked.postgres, asked.into)
-    notes = read(path)
-    verdict = judge(notes)
-    told = json.dumps(verdict.as_dict() | {"title": asked.title}, indent=1, sort_keys=True) + "\n"
-    (asked.into / "soak.json").write_text(told, encoding="utf-8")
-    (asked.into / "soak.svg").write_text(draw(notes), encoding="utf-8")
-    print(told)
+    arguments = parser.parse_args()
+    arguments.into.mkdir(parents=True, exist_ok=True)
+    path = arguments.judge or run_soak(
+        arguments.minutes, arguments.every, arguments.lasts, arguments.postgres, arguments.into
+    )
+    notes = read_notes(path)
+    verdict = evaluate_soak(notes)
+    document = json.dumps(verdict.as_dict() | {"title": arguments.title}, indent=1, sort_keys=True) + "\n"
+    (arguments.into / "soak.json").write_text(document, encoding="utf-8")
+    (arguments.into / "soak.svg").write_text(render_svg(notes), encoding="utf-8")
+    print(document)
     sys.exit(1 if verdict.wrong else 0)
 
 
-def soak(minutes: float, every: float, lasts: float, postgres: str | None, into: Path) -> Path:
+def run_soak(minutes: float, every: float, lasts: float, postgres: str | None, into: Path) -> Path:
     """Soak; the notes that were taken."""
-    pace = Pace()
-    own = None
+    pace = JobSchedule()
+    database_name = None
     if postgres is not None:
-        own = f"soak_{uuid.uuid4().hex}"
+        database_name = f"soak_{uuid.uuid4().hex}"
         with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {own}")  # type: ignore[arg-type]
-        postgres = postgres.rpartition("/")[0] + f"/{own}"
+            connection.execute(f"CREATE DATABASE {database_name}")  # type: ignore[arg-type]
+        postgres = postgres.rpartition("/")[0] + f"/{database_name}"
     home = Path(tempfile.mkdtemp(prefix="safeplan-soak-")) / "home"
     path = into / "soak.jsonl"
     path.unlink(missing_ok=True)
-    plant = build(home, postgres, pace)
-    plant.keep()
-    for port in plant.ports.values():
+    installation = build_installation(home, postgres, pace)
+    installation.keep()
+    for port in installation.ports.values():
         wait_for_port(port)
-    note = Notes(path)
-    note("begins", minutes=minutes, every=every, lasts=lasts, servers=own is not None, home=str(home))
-    count = max(1, int((minutes * 60 - 60 - CALM) // every))
-    injector = Injector(plant, course(plant, count), every, lasts, note)
-    feed = Regular("feed", 5, plant.feed.send, note)
+    note = NoteLog(path)
+    note(
+        "begins", minutes=minutes, every=every, lasts=lasts, servers=database_name is not None, home=str(home)
+    )
+    count = max(1, int((minutes * 60 - 60 - QUIET_SECONDS) // every))
+    injector = FaultInjector(installation, schedule_faults(installation, count), every, lasts, note)
+    feed = RepeatingTask("feed", 5, installation.feed.send, note)
     regular = [
         feed,
-        Regular("keep", 0.5, plant.keep, note),
-        Regular("measure", 10, lambda: measure(plant, note), note),
-        Regular("post", 2, lambda: post_one(plant, note), note),
-        Regular("page", 20, lambda: read_page(plant, note), note),
+        RepeatingTask("keep", 0.5, installation.keep, note),
+        RepeatingTask("measure", 10, lambda: measure_processes(installation, note), note),
+        RepeatingTask("post", 2, lambda: post_reading(installation, note), note),
+        RepeatingTask("page", 20, lambda: visit_page(installation, note), note),
     ]
     until = note.begun + minutes * 60
-    with plant.sink.listening():
-        for one in regular:
-            one.start()
+    with installation.sink.listening():
+        for task in regular:
+            task.start()
         time.sleep(60 if minutes > 3 else 20)
         injector.start()
         injector.join()
-        time.sleep(max(0.0, until - CALM - time.monotonic()))
+        time.sleep(max(0.0, until - QUIET_SECONDS - time.monotonic()))
         feed.stop()
-        time.sleep(CALM)
-        patient = time.monotonic() + PATIENCE
-        while (found := account(plant))["unscored"] + found[
+        time.sleep(QUIET_SECONDS)
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while (totals := take_account(installation))["unscored"] + totals[
             "messages_waiting"
-        ] and time.monotonic() < patient:
+        ] and time.monotonic() < deadline:
             time.sleep(5)
-        note("account", **found)
-        for one in reversed(regular[1:]):
-            one.stop()
-        plant.end()
+        note("account", **totals)
+        for task in reversed(regular[1:]):
+            task.stop()
+        installation.end()
     time.sleep(5)
-    note("ends", left=[role for role in plant.services if plant.of(role)])
+    note("ends", left=[role for role in installation.services if installation.of(role)])
     return path
 
 

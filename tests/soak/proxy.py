@@ -7,11 +7,13 @@ import asyncio
 import threading
 from enum import StrEnum
 
-FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+SERVER_ERROR_RESPONSE = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
 SLOW_SECONDS = 0.1  # a piece, each way
 
 
-class Wire(StrEnum):
+class ConnectionMode(StrEnum):
     """How it behaves."""
 
     WHOLE = "whole"
@@ -21,22 +23,22 @@ class Wire(StrEnum):
     FAILS = "fails"  # every request is answered with 500
 
 
-class Proxy:
+class TcpProxy:
     """One wire; `wire` may be set at any time."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
-        self.wire = Wire.WHOLE
+        self.mode = ConnectionMode.WHOLE
         self.open: set[asyncio.StreamWriter] = set()
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="proxy", daemon=True).start()
         self.server = asyncio.run_coroutine_threadsafe(self._listen(), self.loop).result()
         self.port = int(self.server.sockets[0].getsockname()[1])
 
-    def become(self, wire: Wire) -> None:
+    def set_mode(self, wire: ConnectionMode) -> None:
         """Behave so from now on; what is under way is broken where the wire is."""
-        self.wire = wire
-        if wire in (Wire.CUT, Wire.FAILS):
+        self.mode = wire
+        if wire in (ConnectionMode.CUT, ConnectionMode.FAILS):
             self.loop.call_soon_threadsafe(self._break)
 
     def close(self) -> None:
@@ -52,12 +54,12 @@ class Proxy:
             writer.transport.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.wire is Wire.CUT:
+        if self.mode is ConnectionMode.CUT:
             writer.transport.abort()
             return
-        if self.wire is Wire.FAILS:
+        if self.mode is ConnectionMode.FAILS:
             await reader.read(65536)
-            writer.write(FAILED)
+            writer.write(SERVER_ERROR_RESPONSE)
             writer.close()
             return
         try:
@@ -75,9 +77,9 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while piece := await reader.read(65536):
-                if self.wire is Wire.SLOW:
+                if self.mode is ConnectionMode.SLOW:
                     await asyncio.sleep(SLOW_SECONDS)
-                while self.wire is Wire.STALLED:
+                while self.mode is ConnectionMode.STALLED:
                     await asyncio.sleep(0.2)
                 writer.write(piece)
                 await writer.drain()

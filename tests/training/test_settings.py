@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from training import settings
 from training.errors import ConfigurationError
-from training.settings import PACKAGED_CONF, Settings, home, load
+from training.settings import PACKAGED_CONF, Settings, home, load_settings
 
 # Every module that declares a section of conf/training.yaml.
 DECLARING = (
@@ -23,7 +23,7 @@ DECLARING = (
 )
 
 
-class Kettle(Settings, file="kitchen", section="kettle"):
+class KettleSettings(Settings, file="kitchen", section="kettle"):
     """How water is boiled."""
 
     degrees: float = Field(100, gt=0, le=100)
@@ -33,55 +33,55 @@ class Kettle(Settings, file="kitchen", section="kettle"):
 
 
 @pytest.fixture
-def kitchen(tmp_path):
+def read_kettle(tmp_path):
     """Write kitchen.yaml and read the kettle's section of it."""
 
     def read(text=None, **environ):
         if text is not None:
             (tmp_path / "kitchen.yaml").write_text(text, encoding="utf-8")
-        return load(Kettle, environ=environ, folder=tmp_path)
+        return load_settings(KettleSettings, environ=environ, folder=tmp_path)
 
     return read
 
 
-def test_without_a_file_the_defaults_hold(kitchen):
-    assert kitchen() == Kettle()
+def test_without_a_file_the_defaults_hold(read_kettle):
+    assert read_kettle() == KettleSettings()
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet", "kettle:", "oven: {degrees: 900}"])
-def test_a_section_that_is_not_written_leaves_the_defaults(kitchen, text):
-    assert kitchen(text) == Kettle()
+def test_a_section_that_is_not_written_leaves_the_defaults(read_kettle, text):
+    assert read_kettle(text) == KettleSettings()
 
 
-def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(kitchen):
-    found = kitchen("kettle: {degrees: 80, cups: 3}", SAFEPLAN_KETTLE_CUPS="5")
+def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(read_kettle):
+    result = read_kettle("kettle: {degrees: 80, cups: 3}", SAFEPLAN_KETTLE_CUPS="5")
 
-    assert (found.degrees, found.cups) == (80, 5)
-
-
-def test_the_environment_may_hold_flags_and_lists(kitchen):
-    found = kitchen(SAFEPLAN_KETTLE_WHISTLES="false", SAFEPLAN_KETTLE_NOTES="[green, black]")
-
-    assert (found.whistles, found.notes) == (False, ("green", "black"))
+    assert (result.degrees, result.cups) == (80, 5)
 
 
-def test_an_empty_variable_says_nothing(kitchen):
-    assert kitchen("kettle: {cups: 3}", SAFEPLAN_KETTLE_CUPS="").cups == 3
+def test_the_environment_may_hold_flags_and_lists(read_kettle):
+    result = read_kettle(SAFEPLAN_KETTLE_WHISTLES="false", SAFEPLAN_KETTLE_NOTES="[green, black]")
+
+    assert (result.whistles, result.notes) == (False, ("green", "black"))
 
 
-def test_an_unknown_key_is_named_with_those_that_are_known(kitchen):
+def test_an_empty_variable_says_nothing(read_kettle):
+    assert read_kettle("kettle: {cups: 3}", SAFEPLAN_KETTLE_CUPS="").cups == 3
+
+
+def test_an_unknown_key_is_named_with_those_that_are_known(read_kettle):
     with pytest.raises(ConfigurationError, match=r"kettle\.degres.*Known settings of kettle: degrees, cups"):
-        kitchen("kettle: {degres: 80}")
+        read_kettle("kettle: {degres: 80}")
 
 
-def test_a_value_out_of_bounds_is_named_with_the_file(kitchen, tmp_path):
+def test_a_value_out_of_bounds_is_named_with_the_file(read_kettle, tmp_path):
     with pytest.raises(ConfigurationError, match=r"kettle\.degrees = 120.*kitchen\.yaml"):
-        kitchen("kettle: {degrees: 120}")
+        read_kettle("kettle: {degrees: 120}")
 
 
-def test_a_wrong_value_of_the_environment_is_named_with_its_variable(kitchen):
+def test_a_wrong_value_of_the_environment_is_named_with_its_variable(read_kettle):
     with pytest.raises(ConfigurationError, match=r"environment SAFEPLAN_KETTLE_CUPS"):
-        kitchen(SAFEPLAN_KETTLE_CUPS="many")
+        read_kettle(SAFEPLAN_KETTLE_CUPS="many")
 
 
 @pytest.mark.parametrize(
@@ -93,31 +93,31 @@ def test_a_wrong_value_of_the_environment_is_named_with_its_variable(kitchen):
         ("kettle: \x00", "is not readable YAML"),
     ],
 )
-def test_a_file_that_holds_no_settings_is_refused(kitchen, text, says):
+def test_a_file_that_holds_no_settings_is_refused(read_kettle, text, says):
     with pytest.raises(ConfigurationError, match=says):
-        kitchen(text)
+        read_kettle(text)
 
 
-def test_a_file_in_another_encoding_is_refused(kitchen, tmp_path):
+def test_a_file_in_another_encoding_is_refused(read_kettle, tmp_path):
     (tmp_path / "kitchen.yaml").write_bytes("kettle: {notes: [thé]}".encode("latin-1"))
 
     with pytest.raises(ConfigurationError, match="not readable YAML"):
-        kitchen()
+        read_kettle()
 
 
-def test_a_variable_that_is_no_yaml_is_refused_by_its_name(kitchen):
+def test_a_variable_that_is_no_yaml_is_refused_by_its_name(read_kettle):
     with pytest.raises(ConfigurationError, match="SAFEPLAN_KETTLE_NOTES"):
-        kitchen(SAFEPLAN_KETTLE_NOTES="[green")
+        read_kettle(SAFEPLAN_KETTLE_NOTES="[green")
 
 
-def test_a_wrong_part_of_a_list_is_still_the_variables_fault(kitchen):
+def test_a_wrong_part_of_a_list_is_still_the_variables_fault(read_kettle):
     with pytest.raises(ConfigurationError, match=r"kettle\.notes\.1 = .*environment SAFEPLAN_KETTLE_NOTES"):
-        kitchen(SAFEPLAN_KETTLE_NOTES="[green, [black]]")
+        read_kettle(SAFEPLAN_KETTLE_NOTES="[green, [black]]")
 
 
-def test_settings_cannot_be_changed_once_read(kitchen):
+def test_settings_cannot_be_changed_once_read(read_kettle):
     with pytest.raises(ValidationError):
-        kitchen().cups = 9
+        read_kettle().cups = 9
 
 
 def test_the_conf_folder_is_the_named_one_then_the_homes_then_the_packaged(tmp_path):

@@ -12,15 +12,15 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from training.anomaly.crossfit import (
-    DENSITY_ROWS,
-    Blocks,
-    HeldOutDensity,
+    MAX_DENSITY_ROWS,
+    HeldOutLof,
+    HoldoutBlocks,
     fit_density,
-    grow_forest,
+    fit_forest,
     held_out_forest,
-    jitter,
-    thin,
-    wide_search,
+    resolution_jitter,
+    search_with_margin,
+    spread_row_indices,
 )
 from training.anomaly.features import Design, Profile
 from training.anomaly.isolation_forest import Forest
@@ -29,7 +29,7 @@ from training.anomaly.local_outlier_factor import Neighbourhood
 Floats = NDArray[np.float64]
 
 DESIGNS = ("points", "windows")
-VOICES = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
+BASE_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
 
 
 class DetectorParameters(BaseModel):
@@ -70,18 +70,18 @@ class DetectorParameters(BaseModel):
         )
 
 
-def family_of(voice: str) -> str:
+def family_of(name: str) -> str:
     """`forest`, `density` or `deviation`."""
-    return voice.split("_", maxsplit=1)[0]
+    return name.split("_", maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
-class Voices:
+class BaseDetectors:
     """The fitted scikit-learn objects by voice, and the same as arrays for scoring."""
 
     forests: dict[str, IsolationForest]
     densities: dict[str, LocalOutlierFactor]
-    silent: dict[str, str]  # voice: why it was left out
+    skipped: dict[str, str]  # voice: why it was left out
     fast_forests: dict[str, Forest]
     fast_densities: dict[str, Neighbourhood]
 
@@ -90,76 +90,76 @@ class Voices:
         cls,
         forests: dict[str, IsolationForest],
         densities: dict[str, LocalOutlierFactor],
-        silent: dict[str, str],
-    ) -> "Voices":
+        skipped: dict[str, str],
+    ) -> "BaseDetectors":
         """Take over fitted objects, checking those that came from a file."""
         return cls(
             forests,
             densities,
-            silent,
+            skipped,
             {voice: Forest.of(forest) for voice, forest in forests.items()},
             {voice: Neighbourhood.of(density) for voice, density in densities.items()},
         )
 
-    def raw(self, design: Design) -> Floats:
+    def raw_scores(self, design: Design) -> Floats:
         """What each voice says of each row, shape (rows, voices); NaN where a voice is silent."""
-        said = np.full((len(design.points), len(VOICES)), np.nan)
-        for column, voice in enumerate(VOICES[:-1]):
-            model = self.fast_forests.get(voice) or self.fast_densities.get(voice)
+        raw_scores = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
+        for column, name in enumerate(BASE_DETECTORS[:-1]):
+            model = self.fast_forests.get(name) or self.fast_densities.get(name)
             if model is not None:
-                usable, rows = rows_of(design, voice)
-                said[usable, column] = model.score(rows)
-        said[:, -1] = design.deviation
-        return said
+                usable, rows = input_rows(design, name)
+                raw_scores[usable, column] = model.score(rows)
+        raw_scores[:, -1] = design.deviation
+        return raw_scores
 
 
-def learn_voices(
+def fit_base_detectors(
     design: Design,
     profile: Profile,
     parameters: DetectorParameters,
     *,
     seed: int,
-    density_rows: int = DENSITY_ROWS,
-) -> tuple[Voices, Floats]:
+    density_rows: int = MAX_DENSITY_ROWS,
+) -> tuple[BaseDetectors, Floats]:
     """Fit each voice on all rows; also return what it says of each row when its block is held out."""
     forests: dict[str, IsolationForest] = {}
     fast_forests: dict[str, Forest] = {}
     densities: dict[str, LocalOutlierFactor] = {}
-    silent: dict[str, str] = {}
-    held_out = np.full((len(design.points), len(VOICES)), np.nan)
-    for column, voice in enumerate(VOICES[:-1]):
-        usable, rows = rows_of(design, voice)
-        blocks = Blocks.over(len(rows))
-        if why := unfit(rows, voice, profile):
-            silent[voice] = why
-        elif family_of(voice) == "forest":
-            forests[voice] = grow_forest(rows, blocks, trees=parameters.trees, seed=seed)
-            fast_forests[voice] = Forest.of(forests[voice])
-            held_out[usable, column] = held_out_forest(fast_forests[voice], rows, blocks)
+    skipped: dict[str, str] = {}
+    held_out = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
+    for column, name in enumerate(BASE_DETECTORS[:-1]):
+        usable, rows = input_rows(design, name)
+        blocks = HoldoutBlocks.for_rows(len(rows))
+        if reason := skip_reason(rows, name, profile):
+            skipped[name] = reason
+        elif family_of(name) == "forest":
+            forests[name] = fit_forest(rows, blocks, trees=parameters.trees, seed=seed)
+            fast_forests[name] = Forest.of(forests[name])
+            held_out[usable, column] = held_out_forest(fast_forests[name], rows, blocks)
         else:
-            kept = thin(len(rows), most=density_rows)
-            learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
-            k = min(parameters.neighbours, len(kept) // 4)
-            near = wide_search(learned, largest=k)
-            densities[voice] = fit_density(learned, near, neighbours=k)
-            held_out_density = HeldOutDensity.over(rows, learned, kept, blocks, near, largest=k)
-            held_out[usable, column] = held_out_density.factor(k)
+            lof_rows = spread_row_indices(len(rows), max_rows=density_rows)
+            lof_input = rows[lof_rows] + resolution_jitter(rows[lof_rows].shape, profile, seed)
+            k = min(parameters.neighbours, len(lof_rows) // 4)
+            near = search_with_margin(lof_input, max_neighbours=k)
+            densities[name] = fit_density(lof_input, near, neighbours=k)
+            held_out_density = HeldOutLof.build(rows, lof_input, lof_rows, blocks, near, max_neighbours=k)
+            held_out[usable, column] = held_out_density.lof(k)
     held_out[:, -1] = design.deviation
     fast_densities = {voice: Neighbourhood.of(density) for voice, density in densities.items()}
-    return Voices(forests, densities, silent, fast_forests, fast_densities), held_out
+    return BaseDetectors(forests, densities, skipped, fast_forests, fast_densities), held_out
 
 
-def rows_of(design: Design, voice: str) -> tuple[NDArray[np.bool_], Floats]:
+def input_rows(design: Design, name: str) -> tuple[NDArray[np.bool_], Floats]:
     """Which rows a voice can speak of, and the features it looks at there."""
-    if voice.endswith("windows"):
+    if name.endswith("windows"):
         return design.full, design.windows[design.full]
     return np.ones(len(design.points), bool), design.points
 
 
-def unfit(rows: Floats, voice: str, profile: Profile) -> str | None:
+def skip_reason(rows: Floats, name: str, profile: Profile) -> str | None:
     """Why a voice cannot learn from these rows; None where it can."""
     if len(rows) < 16:
         return f"only {len(rows)} unbroken windows to learn from"
-    if family_of(voice) == "density" and profile.constant:
+    if family_of(name) == "density" and profile.constant:
         return "all readings are equal; distances between them mean nothing"
     return None

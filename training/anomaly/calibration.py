@@ -13,16 +13,18 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 Floats = NDArray[np.float64]
 
-TAIL = 0.05  # share of scores whose excess the extrapolation is fitted to
-LEVELS = 48  # knots of a curve
-MOST_ODD = 0.08  # more readings than that cannot be called anomalies
-ORDINARY = 1.0  # rarity up to which scores stay below 0.3: nine ordinary readings in ten
-RAREST_NORMAL = -float(np.log10(MOST_ODD))
-FINEST = 0.01  # the smallest mean excess believed of a tail, where nothing else is said
-QUIET = 16  # readings without an alarm that end an episode
-PARTS = 2  # of each half that is judged by the other; how much they differ is how much the future may
-LEVEL = 0.9  # quantile by which parts are compared
-FURTHER = (0.0, 0.5, 2.0)  # how far beyond the mean a part is moved out, as shares of its distance
+TAIL_SHARE = 0.05  # share of scores whose excess the extrapolation is fitted to
+MAX_KNOTS = 48  # knots of a curve
+MAX_ANOMALOUS_SHARE = 0.08  # more readings than that cannot be called anomalies
+ORDINARY_RARITY = 1.0  # rarity up to which scores stay below 0.3: nine ordinary readings in ten
+MIN_BUDGET_RARITY = -float(np.log10(MAX_ANOMALOUS_SHARE))
+DEFAULT_MIN_MEAN_EXCESS = 0.01  # the smallest mean excess believed of a tail, where nothing else is said
+EPISODE_END_READINGS = 16  # readings without an alarm that end an episode
+PARTS_PER_HALF = (
+    2  # of each half that is judged by the other; how much they differ is how much the future may
+)
+COMPARISON_QUANTILE = 0.9  # quantile by which parts are compared
+WIDENING_SHARES = (0.0, 0.5, 2.0)  # how far beyond the mean a part is moved out, as shares of its distance
 
 
 class Rarity(BaseModel):
@@ -30,7 +32,7 @@ class Rarity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scores: tuple[FiniteFloat, ...] = Field(min_length=1, max_length=LEVELS)
+    scores: tuple[FiniteFloat, ...] = Field(min_length=1, max_length=MAX_KNOTS)
     rarities: tuple[FiniteFloat, ...]
     slope: FiniteFloat = Field(gt=0, description="rarity gained per unit of score beyond the last knot")
 
@@ -53,7 +55,7 @@ class Rarity(BaseModel):
         return inside + np.maximum(rarities - self.rarities[-1], 0.0) / self.slope
 
 
-def learn_rarity(scores: Floats, *, finest: float = FINEST) -> Rarity:
+def fit_rarity(scores: Floats, *, min_mean_excess: float = DEFAULT_MIN_MEAN_EXCESS) -> Rarity:
     """Learn the tail from held-out scores in order of time: empirical where it is known, exponential beyond.
 
     Scores that wander are fewer than they look, and what lies beyond them is known less well; their tail
@@ -63,22 +65,22 @@ def learn_rarity(scores: Floats, *, finest: float = FINEST) -> Rarity:
     >>> learn_rarity(np.linspace(0, 1, 1001)).of(np.array([0.9])).round(2)
     array([1.])
     """
-    return _rarity(np.sort(scores), effective_number(scores), finest)
+    return _fit_sorted_rarity(np.sort(scores), effective_sample_size(scores), min_mean_excess)
 
 
-def _rarity(ordered: Floats, known: float, finest: float) -> Rarity:
-    shares = np.unique(np.geomspace(min(5.0 / known, 0.5), 1.0, LEVELS))[::-1]
+def _fit_sorted_rarity(ordered: Floats, sample_size: float, min_mean_excess: float) -> Rarity:
+    shares = np.unique(np.geomspace(min(5.0 / sample_size, 0.5), 1.0, MAX_KNOTS))[::-1]
     knots = np.quantile(ordered, 1.0 - shares)
     # Of tied knots the first counts: a score shared by many is not rare.
-    fresh = np.append(True, np.diff(knots) > 1e-12 * max(1.0, abs(knots[-1])))
-    knots, rarities = knots[fresh], -np.log10(shares[fresh])
-    start = float(np.quantile(ordered, 1 - max(TAIL, min(10.0 / known, 0.5))))
+    distinct = np.append(True, np.diff(knots) > 1e-12 * max(1.0, abs(knots[-1])))
+    knots, rarities = knots[distinct], -np.log10(shares[distinct])
+    start = float(np.quantile(ordered, 1 - max(TAIL_SHARE, min(10.0 / sample_size, 0.5))))
     excess = ordered[ordered > start] - start
     mean_excess = float(excess.mean()) if excess.size else 0.0
     return Rarity(
         scores=tuple(knots.tolist()),
         rarities=tuple(rarities.tolist()),
-        slope=1.0 / (np.log(10.0) * max(mean_excess, finest)),
+        slope=1.0 / (np.log(10.0) * max(mean_excess, min_mean_excess)),
     )
 
 
@@ -93,11 +95,11 @@ class Scale(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rarity: Rarity
-    budget: FiniteFloat = Field(ge=RAREST_NORMAL, description="rarity of readings that score 0.5")
+    budget: FiniteFloat = Field(ge=MIN_BUDGET_RARITY, description="rarity of readings that score 0.5")
 
     def of(self, surprise: Floats) -> Floats:
         """The score of each surprise."""
-        return scores_at(self.rarity.of(surprise), self.budget)
+        return score_rarities(self.rarity.of(surprise), self.budget)
 
     @property
     def limit(self) -> float:
@@ -108,13 +110,13 @@ class Scale(BaseModel):
         """The share of ordinary readings promised to score at least this, for scores from 0.3 to 0.9."""
         if score >= 0.5:
             return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
-        look = float(rarity_to_look(self.budget))
-        return float(10.0 ** -(look + (score - 0.3) / 0.2 * (self.budget - look)))
+        look_budget = float(look_rarity(self.budget))
+        return float(10.0 ** -(look_budget + (score - 0.3) / 0.2 * (self.budget - look_budget)))
 
 
-def scores_at(rarity: Floats, budget: Floats | float) -> Floats:
+def score_rarities(rarity: Floats, budget: Floats | float) -> Floats:
     """The score of readings so rare, where readings as rare as `budget` score 0.5."""
-    steps, look = rarity - budget, rarity_to_look(budget)
+    steps, look = rarity - budget, look_rarity(budget)
     ordinary = 0.3 * np.maximum(rarity, 0.0) / look
     doubtful = 0.3 + 0.2 * (rarity - look) / (budget - look)
     beyond = np.maximum(steps - 2.0, 0.0)
@@ -124,12 +126,12 @@ def scores_at(rarity: Floats, budget: Floats | float) -> Floats:
     )
 
 
-def rarity_to_look(budget: Floats | float) -> Floats:
+def look_rarity(budget: Floats | float) -> Floats:
     """The rarity that scores 0.3."""
-    return np.maximum(np.asarray(budget) - 1.0, ORDINARY)
+    return np.maximum(np.asarray(budget) - 1.0, ORDINARY_RARITY)
 
 
-def widened(halves: Sequence[Floats]) -> Floats:
+def widen_surprises(halves: Sequence[Floats]) -> Floats:
     """Surprises of readings not learned from, those of parts further out than the mean moved out further.
 
     What differs so much between parts of the training may differ yet more from the training later: not at
@@ -138,37 +140,41 @@ def widened(halves: Sequence[Floats]) -> Floats:
     >>> widened([np.array([0.0, 0.0, 4.0, 4.0])]).tolist()
     [0.0, 0.0, 4.0, 4.0, 0.0, 0.0, 5.0, 5.0, 0.0, 0.0, 8.0, 8.0]
     """
-    parts = [part for half in halves for part in np.array_split(half, PARTS)]
-    levels = np.array([np.quantile(part, LEVEL) for part in parts])
+    parts = [part for half in halves for part in np.array_split(half, PARTS_PER_HALF)]
+    levels = np.array([np.quantile(part, COMPARISON_QUANTILE) for part in parts])
     further = np.maximum(levels - levels.mean(), 0.0)
     return np.concatenate(
-        [part + share * far for share in FURTHER for part, far in zip(parts, further, strict=True)]
+        [part + share * far for share in WIDENING_SHARES for part, far in zip(parts, further, strict=True)]
     )
 
 
-def learn_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading: float) -> Scale:
+def fit_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading: float) -> Scale:
     """The scale of readings far from those learned from, by what each half of these is to the other.
 
     The budget counts alarms and is met by all that has been seen: readings held out nearby, and the halves.
     How many readings the alarms will take is promised by what may yet come: a sensor that leaves for good
     raises one alarm, and it lasts.
     """
-    seen = learn_scale(np.concatenate(halves), episodes_per_reading=episodes_per_reading)
-    rarity = learn_rarity(widened(halves))
-    budget = float(rarity.of(np.array([max(near.limit, seen.limit)]))[0])
-    return Scale(rarity=rarity, budget=max(budget, RAREST_NORMAL))
+    seen_scale = fit_scale(np.concatenate(halves), episodes_per_reading=episodes_per_reading)
+    rarity = fit_rarity(widen_surprises(halves))
+    budget = float(rarity.of(np.array([max(near.limit, seen_scale.limit)]))[0])
+    return Scale(rarity=rarity, budget=max(budget, MIN_BUDGET_RARITY))
 
 
-def between_scales(near: Scale, far: Scale, share: float) -> Scale:
+def interpolate_scales(near: Scale, far: Scale, share: float) -> Scale:
     """Each score at that share of the way from the near scale's surprise to the far one's."""
     # Rounding can bring a mean below the least of what it is the mean of.
-    budget = max((1.0 - share) * near.budget + share * far.budget, RAREST_NORMAL)
+    budget = max((1.0 - share) * near.budget + share * far.budget, MIN_BUDGET_RARITY)
     beyond = max(0.0, *(scale.rarity.rarities[-1] - scale.budget for scale in (near, far)))
-    rarities = np.union1d(np.linspace(0.0, budget + beyond, LEVELS - 1), budget)
-    nearby, away = (scale.rarity.at(_alike(rarities, budget, scale.budget)) for scale in (near, far))
-    surprises = np.maximum.accumulate((1.0 - share) * nearby + share * away)  # whatever rounding does
-    fresh = np.append(True, np.diff(surprises) > 0)
-    rarities, surprises = rarities[fresh], surprises[fresh]
+    rarities = np.union1d(np.linspace(0.0, budget + beyond, MAX_KNOTS - 1), budget)
+    near_surprises, far_surprises = (
+        scale.rarity.at(_equivalent_rarities(rarities, budget, scale.budget)) for scale in (near, far)
+    )
+    surprises = np.maximum.accumulate(
+        (1.0 - share) * near_surprises + share * far_surprises
+    )  # whatever rounding does
+    distinct = np.append(True, np.diff(surprises) > 0)
+    rarities, surprises = rarities[distinct], surprises[distinct]
     return Scale(
         rarity=Rarity(
             scores=tuple(surprises.tolist()),
@@ -179,35 +185,35 @@ def between_scales(near: Scale, far: Scale, share: float) -> Scale:
     )
 
 
-def _alike(rarities: Floats, budget: float, other: float) -> Floats:
+def _equivalent_rarities(rarities: Floats, budget: float, other: float) -> Floats:
     """The rarities that score under the other budget as these do under this one."""
-    knots, same = ((0.0, float(rarity_to_look(one)), one) for one in (budget, other))
-    return np.asarray(np.interp(rarities, knots, same) + np.maximum(rarities - budget, 0.0))
+    knots, equivalent = ((0.0, float(look_rarity(one)), one) for one in (budget, other))
+    return np.asarray(np.interp(rarities, knots, equivalent) + np.maximum(rarities - budget, 0.0))
 
 
-def learn_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
+def fit_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
     """Learn which surprise meets the budget; an alarm is an episode, however many readings it lasts.
 
     `surprise` is of held-out readings in order of time.
     """
-    ordered, known = np.sort(surprise), effective_number(surprise)
-    rarity = _rarity(ordered, known, FINEST)
-    rarest = min(5.0 / known, MOST_ODD)
-    shares = np.geomspace(rarest, MOST_ODD, 24)
+    ordered, sample_size = np.sort(surprise), effective_sample_size(surprise)
+    rarity = _fit_sorted_rarity(ordered, sample_size, DEFAULT_MIN_MEAN_EXCESS)
+    rarest = min(5.0 / sample_size, MAX_ANOMALOUS_SHARE)
+    shares = np.geomspace(rarest, MAX_ANOMALOUS_SHARE, 24)
     limits = np.quantile(ordered, 1.0 - shares)
-    rates = np.array([max(episodes(surprise > limit), 1) for limit in limits]) / surprise.size
+    rates = np.array([max(count_episodes(surprise > limit), 1) for limit in limits]) / surprise.size
     within = np.flatnonzero(np.maximum.accumulate(rates) <= episodes_per_reading)
     share = shares[within[-1]] if within.size else shares[0] * episodes_per_reading / rates[0]
-    return Scale(rarity=rarity, budget=max(-float(np.log10(share)), RAREST_NORMAL))
+    return Scale(rarity=rarity, budget=max(-float(np.log10(share)), MIN_BUDGET_RARITY))
 
 
-def episodes(alarmed: NDArray[np.bool_]) -> int:
+def count_episodes(alarmed: NDArray[np.bool_]) -> int:
     """Alarms as an operator counts them: one, until it has been quiet for sixteen readings."""
     rows = np.flatnonzero(alarmed)
-    return int(np.count_nonzero(np.diff(rows) > QUIET)) + min(rows.size, 1)
+    return int(np.count_nonzero(np.diff(rows) > EPISODE_END_READINGS)) + min(rows.size, 1)
 
 
-def effective_number(scores: Floats) -> float:
+def effective_sample_size(scores: Floats) -> float:
     """How many independent scores so many wandering ones are worth for their tail, at least four.
 
     n divided by the root of the autocorrelation time of the ranks: dividing by the time itself, right for

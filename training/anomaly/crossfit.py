@@ -13,59 +13,61 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from training.anomaly.features import Profile
-from training.anomaly.forest_training import grow_in_parts
-from training.anomaly.isolation_forest import Forest, oddness
-from training.anomaly.local_outlier_factor import Search, held_out_factor, tree_of
+from training.anomaly.forest_training import fit_forest_in_parts
+from training.anomaly.isolation_forest import Forest, isolation_score
+from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BLOCKS = 4
-SAMPLES = 256  # rows a tree is grown from
-DENSITY_ROWS = 1_500  # LOF's file and search grow with its rows
-WIDER = 1.5  # times the neighbours wanted; of most rows a quarter are in the block left out
+BLOCK_COUNT = 4
+SAMPLES_PER_TREE = 256  # rows a tree is grown from
+MAX_DENSITY_ROWS = 1_500  # LOF's file and search grow with its rows
+NEIGHBOUR_MARGIN = 1.5  # times the neighbours wanted; of most rows a quarter are in the block left out
 
 
 @dataclass(frozen=True)
-class Blocks:
+class HoldoutBlocks:
     """Contiguous stretches of the training rows; one is held out at a time."""
 
-    of_row: Ints
+    block_of_row: Ints
 
     @classmethod
-    def over(cls, rows: int) -> "Blocks":
+    def for_rows(cls, rows: int) -> "HoldoutBlocks":
         """Equal stretches of this many rows."""
-        return cls((np.arange(rows) * BLOCKS) // max(rows, 1))
+        return cls((np.arange(rows) * BLOCK_COUNT) // max(rows, 1))
 
 
-def grow_forest(rows: Floats, blocks: Blocks, *, trees: int, seed: int) -> IsolationForest:
+def fit_forest(rows: Floats, blocks: HoldoutBlocks, *, trees: int, seed: int) -> IsolationForest:
     """One forest; each quarter of its trees has not seen one quarter of time."""
-    parts = [rows[blocks.of_row != block] for block in range(BLOCKS)]
-    samples = min(SAMPLES, *(len(part) for part in parts))
-    return grow_in_parts(parts, trees=trees // BLOCKS, samples=samples, seed=seed)
+    parts = [rows[blocks.block_of_row != block] for block in range(BLOCK_COUNT)]
+    samples = min(SAMPLES_PER_TREE, *(len(part) for part in parts))
+    return fit_forest_in_parts(parts, trees=trees // BLOCK_COUNT, samples=samples, seed=seed)
 
 
-def held_out_lengths(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
+def held_out_path_lengths(forest: Forest, rows: Floats, blocks: HoldoutBlocks) -> Floats:
     """Each row's path lengths in the trees that have not seen its block, shape (rows, trees a block)."""
-    each = forest.roots.size // BLOCKS
-    lengths = np.empty((len(rows), each))
-    for block in range(BLOCKS):
-        own = blocks.of_row == block
-        lengths[own] = forest.lengths(rows[own], trees=slice(block * each, (block + 1) * each))
+    trees_per_block = forest.roots.size // BLOCK_COUNT
+    lengths = np.empty((len(rows), trees_per_block))
+    for block in range(BLOCK_COUNT):
+        in_block = blocks.block_of_row == block
+        lengths[in_block] = forest.lengths(
+            rows[in_block], trees=slice(block * trees_per_block, (block + 1) * trees_per_block)
+        )
     return lengths
 
 
-def held_out_forest(forest: Forest, rows: Floats, blocks: Blocks) -> Floats:
+def held_out_forest(forest: Forest, rows: Floats, blocks: HoldoutBlocks) -> Floats:
     """Each row's oddness by the trees that have not seen its block."""
-    return oddness(held_out_lengths(forest, rows, blocks).mean(axis=1), forest.normal_length)
+    return isolation_score(held_out_path_lengths(forest, rows, blocks).mean(axis=1), forest.normal_length)
 
 
-def thin(rows: int, *, most: int = DENSITY_ROWS) -> Ints:
+def spread_row_indices(rows: int, *, max_rows: int = MAX_DENSITY_ROWS) -> Ints:
     """At most as many rows as LOF keeps, evenly over time."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+    return np.unique(np.linspace(0, rows - 1, min(rows, max_rows)).astype(np.int64))
 
 
-def jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
+def resolution_jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
     """Noise within the sensor's resolution: tied rows would have neighbours at distance zero.
 
     Sixty identical readings once gave the next ordinary value a LOF of 3e8; half a step brings it to 1.4.
@@ -75,7 +77,7 @@ def jitter(shape: tuple[int, ...], profile: Profile, seed: int) -> Floats:
     return np.random.default_rng(seed).normal(scale=scale, size=shape)
 
 
-def fit_density(rows: Floats, inside: Search, *, neighbours: int) -> LocalOutlierFactor:
+def fit_density(rows: Floats, inside: NeighbourSearch, *, neighbours: int) -> LocalOutlierFactor:
     """LOF on thinned rows, whose neighbours are known from their `wide_search`."""
     density = LocalOutlierFactor(n_neighbors=neighbours, novelty=True, algorithm="kd_tree")
     # It would search for what has been found, in most of the time that its fit takes.
@@ -85,37 +87,48 @@ def fit_density(rows: Floats, inside: Search, *, neighbours: int) -> LocalOutlie
     return density
 
 
-def wide_search(learned: Floats, *, largest: int) -> Search:
+def search_with_margin(rows: Floats, *, max_neighbours: int) -> NeighbourSearch:
     """So many neighbours of each row that nearly always enough are left without those of one block."""
-    return Search.among(learned, largest=min(int(WIDER * largest), len(learned) - 1))
+    return NeighbourSearch.among(
+        rows, max_neighbours=min(int(NEIGHBOUR_MARGIN * max_neighbours), len(rows) - 1)
+    )
 
 
 @dataclass(frozen=True)
-class HeldOutDensity:
+class HeldOutLof:
     """Per block: neighbours within the other blocks, and of the block's rows among them."""
 
-    searches: tuple[tuple[NDArray[np.bool_], Search, Search], ...]
+    searches: tuple[tuple[NDArray[np.bool_], NeighbourSearch, NeighbourSearch], ...]
     rows: int
 
     @classmethod
-    def over(
-        cls, rows: Floats, learned: Floats, kept: Ints, blocks: Blocks, inside: Search, *, largest: int
-    ) -> "HeldOutDensity":
+    def build(
+        cls,
+        rows: Floats,
+        lof_input: Floats,
+        lof_rows: Ints,
+        blocks: HoldoutBlocks,
+        inside: NeighbourSearch,
+        *,
+        max_neighbours: int,
+    ) -> "HeldOutLof":
         """`learned` is what LOF learns of the rows at `kept`, jitter included; `rows` are asked as they are.
 
         `inside` is the `wide_search` of what is learned.
         """
         searches = []
-        for block in range(BLOCKS):
-            own, others = blocks.of_row == block, blocks.of_row[kept] != block
-            tree = tree_of(learned[others])
-            outside = Search.from_outside(rows[own], tree, largest=largest)
-            searches.append((own, inside.within(tree, others, largest=largest), outside))
+        for block in range(BLOCK_COUNT):
+            in_block, others = blocks.block_of_row == block, blocks.block_of_row[lof_rows] != block
+            tree = build_tree(lof_input[others])
+            outside = NeighbourSearch.of_queries(rows[in_block], tree, max_neighbours=max_neighbours)
+            searches.append(
+                (in_block, inside.restricted_to(tree, others, max_neighbours=max_neighbours), outside)
+            )
         return cls(tuple(searches), len(rows))
 
-    def factor(self, k: int) -> Floats:
+    def lof(self, k: int) -> Floats:
         """Held-out LOF of every row at this k; no new search."""
-        found = np.empty(self.rows)
-        for own, inside, outside in self.searches:
-            found[own] = held_out_factor(inside, outside, k)
-        return found
+        factors = np.empty(self.rows)
+        for in_block, inside, outside in self.searches:
+            factors[in_block] = held_out_lof(inside, outside, k)
+        return factors

@@ -13,25 +13,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from training.anomaly.base_detectors import DetectorParameters, Voices, learn_voices
-from training.anomaly.ensemble import FINEST, Ensemble, learn_ensemble
+from training.anomaly.base_detectors import BaseDetectors, DetectorParameters, fit_base_detectors
+from training.anomaly.ensemble import MIN_MEAN_EXCESS, Ensemble, fit_ensemble
 from training.anomaly.explanations import reasons, severity_of, trailing_statistics
-from training.anomaly.extrapolation import reach_of
-from training.anomaly.features import Design, Profile, describe, learn_profile
-from training.anomaly.sequence import Sequence, Times, joined, sequence_of
+from training.anomaly.extrapolation import extrapolation_reach
+from training.anomaly.features import Design, Profile, compute_features, fit_profile
+from training.anomaly.sequence import ReadingSequence, Times, join_history, to_sequence
 from training.anomaly.serialization import load_detector, save_detector
-from training.anomaly.split_half import surprises_by_halves
+from training.anomaly.split_half import split_half_surprises
 from training.errors import ConfigurationError, DataError, NotTrainable
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-FEWEST = 30  # readings to learn from
+MIN_READINGS = 30  # readings to learn from
 DAY = 86_400.0  # seconds
-MOST = 10_000  # newest readings the models learn from; the usual course uses all
+MAX_TRAINING_ROWS = 10_000  # newest readings the models learn from; the usual course uses all
 # How often a reading counts to the voices whose alarm was called false. After two such episodes the next one
 # scores 0.64 to 0.72 instead of 0.68 to 0.79, the same deviation the other way as before; ten times is worse.
-DISMISSED = 6
+DISMISSED_WEIGHT = 6
 
 
 class AnomalyDetector:
@@ -44,7 +44,7 @@ class AnomalyDetector:
     """
 
     profile: Profile
-    voices: Voices
+    base_detectors: BaseDetectors
     ensemble: Ensemble
 
     def __init__(
@@ -80,23 +80,25 @@ class AnomalyDetector:
         Raises:
             NotTrainable: fewer than 30 finite readings.
         """
-        learned = sequence_of(data, timestamps).finite()
-        if len(learned.values) < FEWEST:
+        sequence = to_sequence(data, timestamps).finite()
+        if len(sequence.values) < MIN_READINGS:
             raise NotTrainable(
-                f"{len(learned.values)} finite readings; a detector needs {FEWEST}. Collect more."
+                f"{len(sequence.values)} finite readings; a detector needs {MIN_READINGS}. Collect more."
             )
-        self.profile = learn_profile(learned.seconds, learned.values, clocked=learned.clocked)
-        newest = slice(-MOST, None)
-        recent = replace(learned, seconds=learned.seconds[newest], values=learned.values[newest])
-        design = describe(self.profile, recent.seconds, recent.values)
+        self.profile = fit_profile(sequence.seconds, sequence.values, clocked=sequence.clocked)
+        newest = slice(-MAX_TRAINING_ROWS, None)
+        recent = replace(sequence, seconds=sequence.seconds[newest], values=sequence.values[newest])
+        design = compute_features(self.profile, recent.seconds, recent.values)
         rows = np.arange(len(design.points))
         if dismissed is not None:
-            rows = np.repeat(rows, np.where(dismissed[learned.places[newest]], DISMISSED, 1))
-        self.voices, said = learn_voices(design.rows(rows), self.profile, self.parameters, seed=self.seed)
+            rows = np.repeat(rows, np.where(dismissed[sequence.input_positions[newest]], DISMISSED_WEIGHT, 1))
+        self.base_detectors, raw_scores = fit_base_detectors(
+            design.select(rows), self.profile, self.parameters, seed=self.seed
+        )
         # The scale counts each reading once. Six times, they become the tail that all else is held to, and
         # of other faults none was found any more where ten units for six hours had been called false.
-        once = np.append(True, np.diff(rows) > 0)
-        self.ensemble = self._calibrated(recent, said[once])
+        first_copies = np.append(True, np.diff(rows) > 0)
+        self.ensemble = self._fit_ensemble(recent, raw_scores[first_copies])
         return self
 
     def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:
@@ -105,26 +107,26 @@ class AnomalyDetector:
         `history` are the readings before; without them, what needs a past stays silent.
         """
         sequence = self._sequence(data, timestamps, history)
-        scores = self.ensemble.score(self.voices.raw(self._design(sequence)))
-        return sequence.in_order_asked(scores)
+        scores = self.ensemble.score(self.base_detectors.raw_scores(self._design(sequence)))
+        return sequence.in_input_order(scores)
 
     def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
         """One row a reading: score, verdict, severity, reason, and what was usual before it."""
         sequence = self._sequence(readings, None, history)
         design = self._design(sequence)
-        scores = self.ensemble.score(self.voices.raw(design))
+        scores = self.ensemble.score(self.base_detectors.raw_scores(design))
         average, deviation = trailing_statistics(sequence, self.profile)
-        found = sequence.in_order_asked(scores)
+        ordered_scores = sequence.in_input_order(scores)
         return pd.DataFrame(
             {
                 "timestamp": readings.index,
                 "value": readings.to_numpy(np.float64),
-                "anomaly_score": found,
-                "is_anomaly": found >= self.threshold,
-                "severity": severity_of(found),
-                "reason": sequence.words_in_order_asked(reasons(self.profile, design, sequence, scores)),
-                "historical_average": sequence.in_order_asked(average),
-                "historical_std": sequence.in_order_asked(deviation),
+                "anomaly_score": ordered_scores,
+                "is_anomaly": ordered_scores >= self.threshold,
+                "severity": severity_of(ordered_scores),
+                "reason": sequence.texts_in_input_order(reasons(self.profile, design, sequence, scores)),
+                "historical_average": sequence.in_input_order(average),
+                "historical_std": sequence.in_input_order(deviation),
             }
         )
 
@@ -134,11 +136,11 @@ class AnomalyDetector:
 
     def detect_isolation_forest(self, data: ArrayLike) -> tuple[Labels, Floats]:
         """Labels (-1 odd, 1 usual, at the contamination chosen) and scores of Isolation Forest alone."""
-        return self._detect_alone("forest", data)
+        return self._detect_family("forest", data)
 
     def detect_lof(self, data: ArrayLike) -> tuple[Labels, Floats]:
         """Labels and scores of LOF alone; all usual where LOF had to be left out (`voices.silent`)."""
-        return self._detect_alone("density", data)
+        return self._detect_family("density", data)
 
     def detect_ensemble(self, data: ArrayLike, threshold: float = 0.5) -> tuple[Labels, Floats]:
         """Labels (-1 where the score reaches the threshold) and scores of the whole ensemble."""
@@ -163,12 +165,12 @@ class AnomalyDetector:
         """Counts and scores over the readings that could be judged."""
         scores = self.score(data)
         judged = scores[np.isfinite(scores)]
-        odd = int(np.count_nonzero(judged >= self.threshold))
+        anomalies = int(np.count_nonzero(judged >= self.threshold))
         return {
             "total_readings": int(scores.size),
             "judged_readings": int(judged.size),
-            "anomalies": odd,
-            "anomaly_share": odd / judged.size if judged.size else 0.0,
+            "anomalies": anomalies,
+            "anomaly_share": anomalies / judged.size if judged.size else 0.0,
             "mean_score": float(judged.mean()) if judged.size else 0.0,
             "max_score": float(judged.max()) if judged.size else 0.0,
             "threshold": self.threshold,
@@ -187,39 +189,39 @@ class AnomalyDetector:
         """
         return load_detector(cls, folder)
 
-    def _sequence(self, data: ArrayLike, timestamps: Times, history: ArrayLike | None) -> Sequence:
+    def _sequence(self, data: ArrayLike, timestamps: Times, history: ArrayLike | None) -> ReadingSequence:
         if not hasattr(self, "profile"):
             raise NotTrainable("This detector has learned nothing yet; call fit(readings) first.")
         profile = self.profile
-        asked = sequence_of(data, timestamps, step=profile.step, after=profile.last)
+        requested = to_sequence(data, timestamps, step=profile.step, after=profile.last)
         if history is not None:
-            before = sequence_of(history, step=profile.step, after=profile.last)
-            asked = joined(before, asked, step=profile.step, context=profile.context)
-        return asked if profile.clocked else asked.by_order(profile.step)
+            before = to_sequence(history, step=profile.step, after=profile.last)
+            requested = join_history(before, requested, step=profile.step, context=profile.context)
+        return requested if profile.clocked else requested.with_regular_times(profile.step)
 
-    def _calibrated(self, learned: Sequence, said: Floats) -> Ensemble:
+    def _fit_ensemble(self, sequence: ReadingSequence, raw_scores: Floats) -> Ensemble:
         """The scale of all voices, for readings as far behind those learned from as the lifetime says."""
-        days = float(learned.seconds[-1] - learned.seconds[0]) / DAY
-        reach = reach_of(self.parameters.lifetime_days, learned_days=days)
-        halves = surprises_by_halves(learned, self.parameters, seed=self.seed) if reach else []
-        return learn_ensemble(said, self.parameters, step=self.profile.step, reach=reach, halves=halves)
+        days = float(sequence.seconds[-1] - sequence.seconds[0]) / DAY
+        reach = extrapolation_reach(self.parameters.lifetime_days, learned_days=days)
+        halves = split_half_surprises(sequence, self.parameters, seed=self.seed) if reach else []
+        return fit_ensemble(raw_scores, self.parameters, step=self.profile.step, reach=reach, halves=halves)
 
-    def _design(self, sequence: Sequence) -> Design:
-        whole = describe(self.profile, sequence.seconds, sequence.values)
+    def _design(self, sequence: ReadingSequence) -> Design:
+        whole = compute_features(self.profile, sequence.seconds, sequence.values)
         # The rows of history were only there to be looked back at.
-        return whole.rows(slice(sequence.before, None))
+        return whole.select(slice(sequence.history_size, None))
 
-    def _detect_alone(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:
+    def _detect_family(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:
         sequence = self._sequence(data, None, None)
         if family not in self.ensemble.scales:
-            return np.ones(sequence.asked, np.int64), np.zeros(sequence.asked)
-        said = self.voices.raw(self._design(sequence))
+            return np.ones(sequence.input_size, np.int64), np.zeros(sequence.input_size)
+        raw_scores = self.base_detectors.raw_scores(self._design(sequence))
         # On tied readings nearly all score alike, those seen while learning a hundredth above those held out:
         # LOF called every reading of a flag odd that was zero in 99 of 100.
-        surely = self.ensemble.surprise(said - FINEST[family] / 2, family)
-        rarity = self.ensemble.scales[family].rarity.of(surely)
-        odd = sequence.in_order_asked(rarity) > -np.log10(self.parameters.contamination)
-        return np.where(odd, -1, 1), sequence.in_order_asked(self.ensemble.score(said, family))
+        conservative_surprise = self.ensemble.surprise(raw_scores - MIN_MEAN_EXCESS[family] / 2, family)
+        rarity = self.ensemble.scales[family].rarity.of(conservative_surprise)
+        anomalous = sequence.in_input_order(rarity) > -np.log10(self.parameters.contamination)
+        return np.where(anomalous, -1, 1), sequence.in_input_order(self.ensemble.score(raw_scores, family))
 
 
 def create_anomaly_detector(contamination: float = 0.1) -> AnomalyDetector:

@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from training.anomaly.base_detectors import VOICES, DetectorParameters, family_of
+from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters, family_of
 from training.anomaly.calibration import (
     Rarity,
     Scale,
-    between_scales,
-    learn_far_scale,
-    learn_rarity,
-    learn_scale,
+    fit_far_scale,
+    fit_rarity,
+    fit_scale,
+    interpolate_scales,
 )
 
 Floats = NDArray[np.float64]
 
-DEFAULT_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
+DEFAULT_ALARM_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
 FAMILIES = ("ensemble", "forest", "density")
 # How much more surprising readings far from the training are taken to be where no half could be kept from it.
-UNPROVEN = 1.5
+UNPROVEN_FACTOR = 1.5
 # The smallest mean excess believed in a tail, in what each family of voices measures.
-FINEST = {"forest": 0.01, "density": 0.05, "deviation": 0.2}
+MIN_MEAN_EXCESS = {"forest": 0.01, "density": 0.05, "deviation": 0.2}
 
 
 class Ensemble(BaseModel):
@@ -39,46 +39,48 @@ class Ensemble(BaseModel):
     rarities: dict[str, Rarity]
     scales: dict[str, Scale]
 
-    def score(self, said: Floats, family: str = "ensemble") -> Floats:
+    def score(self, raw_scores: Floats, family: str = "ensemble") -> Floats:
         """Scores in [0, 1] of the whole ensemble, or of one family of voices alone."""
-        return self.scales[family].of(self.surprise(said, family))
+        return self.scales[family].of(self.surprise(raw_scores, family))
 
-    def surprise(self, said: Floats, family: str = "ensemble") -> Floats:
+    def surprise(self, raw_scores: Floats, family: str = "ensemble") -> Floats:
         """The weighted mean rarity over the voices that speak."""
         # Alone, a family speaks even where the ensemble gives it no weight.
         weights = {
             voice: weight if family == "ensemble" else float(family_of(voice) == family)
             for voice, weight in self.weights.items()
         }
-        heard = {
-            voice: rarities_of(self.rarities[voice], column)
-            for voice, column in zip(VOICES, said.T, strict=True)
+        active = {
+            voice: compute_rarities(self.rarities[voice], column)
+            for voice, column in zip(BASE_DETECTORS, raw_scores.T, strict=True)
             if voice in self.rarities and weights[voice] > 0
         }
-        return together(heard, weights, rows=len(said))
+        return weighted_mean_rarity(active, weights, rows=len(raw_scores))
 
 
-def rarities_of(rarity: Rarity, said: Floats) -> Floats:
+def compute_rarities(rarity: Rarity, raw_scores: Floats) -> Floats:
     """The rarity of all that one voice said; NaN where it is silent."""
-    found = np.full(said.size, np.nan)
-    heard = np.isfinite(said)
-    found[heard] = rarity.of(said[heard])
-    return found
+    rarities = np.full(raw_scores.size, np.nan)
+    known = np.isfinite(raw_scores)
+    rarities[known] = rarity.of(raw_scores[known])
+    return rarities
 
 
-def together(heard: Mapping[str, Floats], weights: Mapping[str, float], *, rows: int) -> Floats:
+def weighted_mean_rarity(
+    rarities_by_name: Mapping[str, Floats], weights: Mapping[str, float], *, rows: int
+) -> Floats:
     """The weighted mean of the voices' rarities over those that speak."""
-    total, spoken = np.zeros(rows), np.zeros(rows)
-    for voice, rarities in heard.items():
-        if weights[voice] > 0:
-            speaks = np.isfinite(rarities)
-            total += np.where(speaks, weights[voice] * rarities, 0.0)
-            spoken += weights[voice] * speaks
-    return total / np.maximum(spoken, 1e-12)
+    total, active_weight = np.zeros(rows), np.zeros(rows)
+    for name, rarities in rarities_by_name.items():
+        if weights[name] > 0:
+            active = np.isfinite(rarities)
+            total += np.where(active, weights[name] * rarities, 0.0)
+            active_weight += weights[name] * active
+    return total / np.maximum(active_weight, 1e-12)
 
 
-def learn_ensemble(
-    said: Floats,
+def fit_ensemble(
+    raw_scores: Floats,
     parameters: DetectorParameters,
     *,
     step: float,
@@ -92,35 +94,41 @@ def learn_ensemble(
     far from those learned from the readings to come will be, from 0 (as near as those held out) to 1;
     `halves` are the surprises of stretches that nothing was learned from.
     """
-    rate = allowed_rate(parameters, step)
-    heard = {voice: column[np.isfinite(column)] for voice, column in zip(VOICES, said.T, strict=True)}
-    rarities = {voice: rarity_of_voice(voice, column) for voice, column in heard.items() if column.size}
-    weights = weights_of(parameters)
-    voices = Ensemble(weights=weights, rarities=rarities, scales={})
-    spoken = {"ensemble", *map(family_of, rarities)}
-    surprises = {family: voices.surprise(said, family) for family in families if family in spoken}
-    scales = {family: learn_scale(each, episodes_per_reading=rate) for family, each in surprises.items()}
+    rate = allowed_alarm_rate(parameters, step)
+    finite_scores = {
+        voice: column[np.isfinite(column)] for voice, column in zip(BASE_DETECTORS, raw_scores.T, strict=True)
+    }
+    rarities = {
+        voice: fit_detector_rarity(voice, column) for voice, column in finite_scores.items() if column.size
+    }
+    weights = detector_weights(parameters)
+    uncalibrated = Ensemble(weights=weights, rarities=rarities, scales={})
+    active_families = {"ensemble", *map(family_of, rarities)}
+    surprises = {
+        family: uncalibrated.surprise(raw_scores, family) for family in families if family in active_families
+    }
+    scales = {family: fit_scale(each, episodes_per_reading=rate) for family, each in surprises.items()}
     if reach > 0 and "ensemble" in scales:
         near = scales["ensemble"]
         if halves:
-            far = learn_far_scale(near, halves, episodes_per_reading=rate)
+            far = fit_far_scale(near, halves, episodes_per_reading=rate)
         else:
-            far = learn_scale(UNPROVEN * surprises["ensemble"], episodes_per_reading=rate)
-        scales["ensemble"] = between_scales(near, far, reach)
+            far = fit_scale(UNPROVEN_FACTOR * surprises["ensemble"], episodes_per_reading=rate)
+        scales["ensemble"] = interpolate_scales(near, far, reach)
     return Ensemble(weights=weights, rarities=rarities, scales=scales)
 
 
-def rarity_of_voice(voice: str, said: Floats) -> Rarity:
+def fit_detector_rarity(name: str, raw_scores: Floats) -> Rarity:
     """The tail of what one voice said of held-out readings."""
-    return learn_rarity(said, finest=FINEST[family_of(voice)])
+    return fit_rarity(raw_scores, min_mean_excess=MIN_MEAN_EXCESS[family_of(name)])
 
 
-def weights_of(parameters: DetectorParameters) -> dict[str, float]:
+def detector_weights(parameters: DetectorParameters) -> dict[str, float]:
     """One weight a voice."""
-    return dict(zip(VOICES, parameters.weights().tolist(), strict=True))
+    return dict(zip(BASE_DETECTORS, parameters.weights().tolist(), strict=True))
 
 
-def allowed_rate(parameters: DetectorParameters, step: float) -> float:
+def allowed_alarm_rate(parameters: DetectorParameters, step: float) -> float:
     """Alarms a reading that the budget allows; `step` is the seconds between readings."""
     budget = parameters.alarms_per_day
-    return DEFAULT_RATE if budget is None else budget * step / 86_400.0
+    return DEFAULT_ALARM_RATE if budget is None else budget * step / 86_400.0

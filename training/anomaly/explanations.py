@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.anomaly.features import POINTS, SHORT, Design, Profile
-from training.anomaly.sequence import Sequence
+from training.anomaly.features import POINTS, SHORT_WINDOW, Design, Profile
+from training.anomaly.sequence import ReadingSequence
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ def severity_of(scores: Floats) -> NDArray[np.object_]:
     return SEVERITIES[np.searchsorted(STARTS, np.nan_to_num(scores), side="right")]
 
 
-def reasons(profile: Profile, design: Design, sequence: Sequence, scores: Floats) -> list[str]:
+def reasons(profile: Profile, design: Design, sequence: ReadingSequence, scores: Floats) -> list[str]:
     """One sentence for each reading worth a look, an empty one for the others."""
     words = [""] * len(scores)
     loudness = _loudness(design)
@@ -36,13 +36,13 @@ def reasons(profile: Profile, design: Design, sequence: Sequence, scores: Floats
     return words
 
 
-def trailing_statistics(sequence: Sequence, profile: Profile) -> tuple[Floats, Floats]:
+def trailing_statistics(sequence: ReadingSequence, profile: Profile) -> tuple[Floats, Floats]:
     """Mean and standard deviation of up to two windows of readings before each one asked about."""
     before = pd.Series(sequence.values).where(np.isfinite(sequence.values)).shift()
     rolling = before.rolling(2 * profile.window, min_periods=profile.window // 2)
     average = rolling.mean().fillna(profile.centre).to_numpy()
     deviation = rolling.std().fillna(profile.spread).to_numpy()
-    return average[sequence.before :], deviation[sequence.before :]
+    return average[sequence.history_size :], deviation[sequence.history_size :]
 
 
 def _loudness(design: Design) -> Floats:
@@ -56,14 +56,14 @@ def _loudness(design: Design) -> Floats:
     return points
 
 
-def _sentence(profile: Profile, design: Design, sequence: Sequence, row: int, loudness: Floats) -> str:
+def _sentence(profile: Profile, design: Design, sequence: ReadingSequence, row: int, loudness: Floats) -> str:
     loudest = next(place for place in PLAINEST if loudness[place] >= PLAIN_ENOUGH * loudness.max())
     if loudness.max() < LOUD:
         return (
             f"no single feature stands out (the loudest at {loudness.max():.1f} robust sd); "
             f"together the last {profile.window} readings are unlike those learned from"
         )
-    value = sequence.values[sequence.before + row]
+    value = sequence.values[sequence.history_size + row]
     size = f"{_number(loudness[loudest])} robust sd"
     sign = design.points[row, loudest]
     side = "above" if sign > 0 else "below"
@@ -71,19 +71,21 @@ def _sentence(profile: Profile, design: Design, sequence: Sequence, row: int, lo
         case "unmoved":
             words = _unmoved(profile, int(design.run[row]), sequence.clocked)
         case "spread":
-            words = f"the last {SHORT} readings scatter {size} {'more' if sign > 0 else 'less'} than usual"
+            words = (
+                f"the last {SHORT_WINDOW} readings scatter {size} {'more' if sign > 0 else 'less'} than usual"
+            )
         case "drift":
-            words = f"the last {SHORT} readings run {size} {side} the last {profile.window}"
+            words = f"the last {SHORT_WINDOW} readings run {size} {side} the last {profile.window}"
         case "unforeseen":
             words = f"{value:.5g} is {size} {side} what the readings before it foretold"
         case "unrest":
             times = f"{np.exp(abs(sign)):.1f} times {'worse' if sign > 0 else 'better'}"
-            words = f"the last {SHORT} readings could be foretold {times} than usual"
+            words = f"the last {SHORT_WINDOW} readings could be foretold {times} than usual"
         case "change":
-            step = value - sequence.values[sequence.before + row - 1]
+            step = value - sequence.values[sequence.history_size + row - 1]
             words = f"changed by {step:+.4g} in one step, {size} of its usual step"
         case "deviation" if profile.course is not None:
-            at = sequence.seconds[[sequence.before + row]]
+            at = sequence.seconds[[sequence.history_size + row]]
             usual = profile.centre + profile.spread * float(profile.course.at(at)[0])
             words = f"level {value:.5g} is {size} {side} its usual course of {usual:.5g} at this time"
         case _:

@@ -9,10 +9,10 @@ import numpy as np
 # Lifetimes as shares of what was learned from. Over 91 series the share of readings above 0.5 was what
 # held-out readings promise, or less, up to a tenth of the training behind it; at a quarter it was 3 to 20
 # times as much on those that wander, and hardly more at a half than at twice the training.
-NEAR, FAR = 0.15, 0.5
+NEAR_SHARE, FAR_SHARE = 0.15, 0.5
 
 
-def reach_of(lifetime_days: float | None, *, learned_days: float) -> float:
+def extrapolation_reach(lifetime_days: float | None, *, learned_days: float) -> float:
     """How far away readings are to be scored: 0 right behind those learned from, 1 as far as it matters.
 
     >>> [round(reach_of(days, learned_days=60), 2) for days in (7, 20, 60, None)]
@@ -21,4 +21,4 @@ def reach_of(lifetime_days: float | None, *, learned_days: float) -> float:
     if lifetime_days is None:
         return 1.0
     share = lifetime_days / max(learned_days, 1e-9)
-    return float(np.clip((share - NEAR) / (FAR - NEAR), 0.0, 1.0))
+    return float(np.clip((share - NEAR_SHARE) / (FAR_SHARE - NEAR_SHARE), 0.0, 1.0))

@@ -16,20 +16,20 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from training.anomaly.one_step_forecast import NextStep, learn_next_step
+from training.anomaly.one_step_forecast import NextStep, fit_next_step
 from training.anomaly.robust_statistics import resolution_of, robust_spread
-from training.anomaly.seasonal_profile import Course, learn_course
+from training.anomaly.seasonal_profile import SeasonalProfile, fit_seasonal_profile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved", "unforeseen", "unrest")
-SHORT = 8  # readings that spread, drift and unrest call recent
-FURTHEST = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
+SHORT_WINDOW = 8  # readings that spread, drift and unrest call recent
+MAX_DEVIATIONS = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
 GAP_STEPS = 5  # a pause longer than this many steps ends the windows
 # How much the last step's change counts beside the distance from level and course. Without it, one in five
 # spikes of hourly weather was missed; added instead, it made alerts come and go with every reading.
-SUDDEN = 0.6
+CHANGE_WEIGHT = 0.6
 
 
 class Profile(BaseModel):
@@ -39,7 +39,7 @@ class Profile(BaseModel):
 
     centre: FiniteFloat
     spread: FiniteFloat = Field(gt=0, description="robust standard deviation of the level")
-    course: Course | None
+    course: SeasonalProfile | None
     remaining: FiniteFloat = Field(gt=0, description="spread around the course, in spreads of the level")
     noise: FiniteFloat = Field(gt=0, description="spread of one step's change, in spreads of the level")
     wobble: FiniteFloat = Field(description="usual log of the recent spread around its own mean")
@@ -73,39 +73,39 @@ class Design:
     run: Ints  # readings in a row without a move, this one included
     deviation: Floats  # from the usual level or course, or from the reading before, as `deviation_of` has it
 
-    def rows(self, chosen: Ints | slice) -> "Design":
+    def select(self, selected: Ints | slice) -> "Design":
         """The features of some rows only."""
-        return Design(*(getattr(self, part.name)[chosen] for part in fields(self)))
+        return Design(*(getattr(self, part.name)[selected] for part in fields(self)))
 
     @classmethod
-    def joined(cls, parts: list["Design"]) -> "Design":
+    def concat(cls, parts: list["Design"]) -> "Design":
         """The rows of all parts, one after another."""
         columns = ([getattr(part, one.name) for part in parts] for one in fields(cls))
         return cls(*map(np.concatenate, columns))
 
 
-def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
+def fit_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
     """Learn what is usual from finite readings in order of time."""
-    unit = _unit(values)
+    unit = _scale_of(values)
     scaled = values / unit
     centre, spread, constant = _centre_and_spread(scaled)
     level = _clip((scaled - centre) / spread)
     step = float(np.median(np.diff(seconds))) if seconds.size > 1 else 1.0
     step = step if step > 0 else 1.0
-    course = learn_course(seconds, level, step=step) if clocked and not constant else None
-    around = level - course.at(seconds) if course else level
+    course = fit_seasonal_profile(seconds, level, step=step) if clocked and not constant else None
+    residual = level - course.at(seconds) if course else level
     resolution = resolution_of(scaled)
     finest = max(0.3 * resolution / spread, 1e-6)
     window = _window_length(values.size)
-    remaining = max(robust_spread(around), finest)
-    noise = max(robust_spread(np.diff(around)), finest)
-    begins = _begins(seconds, GAP_STEPS * step)
-    around = around / remaining
-    windows = _recent(around, begins, window)
+    remaining = max(robust_spread(residual), finest)
+    noise = max(robust_spread(np.diff(residual)), finest)
+    segment_starts = _segment_starts(seconds, GAP_STEPS * step)
+    residual = residual / remaining
+    windows = _recent_windows(residual, segment_starts, window)
     spans = _doubling_spans(windows)
-    next_step = learn_next_step(spans[np.arange(values.size) - begins >= SHORT])
-    wobble = _scatter(windows[:, -SHORT:], noise / remaining)
-    run = _runs(level, begins)
+    next_step = fit_next_step(spans[np.arange(values.size) - segment_starts >= SHORT_WINDOW])
+    wobble = _log_spread(windows[:, -SHORT_WINDOW:], noise / remaining)
+    run = _runs(level, segment_starts)
     ends = np.append(run[1:] == 1, True)
     return Profile(
         centre=centre * unit,
@@ -116,48 +116,50 @@ def learn_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
         wobble=float(np.median(wobble)),
         wobble_spread=max(robust_spread(wobble), 0.1),
         next_step=next_step,
-        unrest=float(np.median(_unrest(_errors(next_step, spans, begins), begins))),
+        unrest=float(
+            np.median(_recent_error_size(_errors(next_step, spans, segment_starts), segment_starts))
+        ),
         longest_unmoved=float(np.quantile(run[ends], 0.999)),
         resolution=resolution * unit,
         step=step,
         window=window,
         constant=constant,
         clocked=clocked,
-        sudden=SUDDEN,
+        sudden=CHANGE_WEIGHT,
         last=float(seconds[-1]),
     )
 
 
-def describe(profile: Profile, seconds: Floats, values: Floats) -> Design:
+def compute_features(profile: Profile, seconds: Floats, values: Floats) -> Design:
     """The features of finite readings in order of time."""
-    begins = _begins(seconds, GAP_STEPS * profile.step)
+    segment_starts = _segment_starts(seconds, GAP_STEPS * profile.step)
     with np.errstate(over="ignore"):
         level = _clip((values - profile.centre) / profile.spread)
     course = profile.course.at(seconds) if profile.course else np.zeros_like(level)
-    around = (level - course) / profile.remaining
-    behind = np.arange(values.size) - begins
-    run = np.minimum(_runs(level, begins), profile.context)
-    windows = _recent(around, begins, profile.window)
-    recent = windows[:, -SHORT:]
+    residual = (level - course) / profile.remaining
+    readings_before = np.arange(values.size) - segment_starts
+    run = np.minimum(_runs(level, segment_starts), profile.context)
+    windows = _recent_windows(residual, segment_starts, profile.window)
+    recent = windows[:, -SHORT_WINDOW:]
     spans = _doubling_spans(windows)
-    wobble = _scatter(recent, profile.noise / profile.remaining)
-    errors = _errors(profile.next_step, spans, begins)
-    settled = behind >= SHORT - 1
-    change = np.diff(around, prepend=around[:1]) * profile.remaining / profile.noise
-    change[behind == 0] = 0.0
+    wobble = _log_spread(recent, profile.noise / profile.remaining)
+    errors = _errors(profile.next_step, spans, segment_starts)
+    has_history = readings_before >= SHORT_WINDOW - 1
+    change = np.diff(residual, prepend=residual[:1]) * profile.remaining / profile.noise
+    change[readings_before == 0] = 0.0
     points = np.column_stack(
         [
             np.arcsinh(level),
-            np.arcsinh(around),
+            np.arcsinh(residual),
             np.arcsinh(change),
             np.arcsinh(recent.mean(axis=1) - windows.mean(axis=1)),
-            np.where(settled, (wobble - profile.wobble) / profile.wobble_spread, 0.0),
+            np.where(has_history, (wobble - profile.wobble) / profile.wobble_spread, 0.0),
             np.log(np.maximum(run / profile.longest_unmoved, 1.0)),
             errors,
-            np.where(settled, np.log(_unrest(errors, begins) / profile.unrest), 0.0),
+            np.where(has_history, np.log(_recent_error_size(errors, segment_starts) / profile.unrest), 0.0),
         ]
     )
-    full = behind >= profile.window // 2
+    full = readings_before >= profile.window // 2
     return Design(points, np.arcsinh(spans), full, run, deviation_of(points, profile.sudden))
 
 
@@ -179,52 +181,52 @@ def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
     return centre, max(1e-3 * abs(centre), 1e-12), True
 
 
-def _unit(values: Floats) -> float:
+def _scale_of(values: Floats) -> float:
     """A power of two near the largest value: dividing by it is exact and keeps squares finite."""
     largest = float(np.max(np.abs(values)))
     return float(2.0 ** np.clip(np.floor(np.log2(largest)), -1000, 1000)) if largest > 0 else 1.0
 
 
 def _clip(level: Floats) -> Floats:
-    return np.clip(level, -FURTHEST, FURTHEST)
+    return np.clip(level, -MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
-def _begins(seconds: Floats, longest_pause: float) -> Ints:
+def _segment_starts(seconds: Floats, longest_pause: float) -> Ints:
     """For each row, where its unbroken stretch of readings begins."""
     rows = np.arange(seconds.size)
     broken = np.append(True, np.diff(seconds) > longest_pause) if seconds.size else np.zeros(0, bool)
     return np.maximum.accumulate(np.where(broken, rows, 0)) if seconds.size else rows
 
 
-def _recent(values: Floats, begins: Ints, length: int) -> Floats:
+def _recent_windows(values: Floats, segment_starts: Ints, length: int) -> Floats:
     """The last readings of each row, oldest first; before a stretch begins, its first value repeats."""
     if not values.size:
         return np.empty((0, length))
     padded = np.concatenate([np.zeros(length - 1), values])
     windows = sliding_window_view(padded, length)
-    behind = np.arange(values.size) - begins
+    behind = np.arange(values.size) - segment_starts
     short = np.flatnonzero(behind < length - 1)
     if short.size:
         windows = windows.copy()
-        rows = np.maximum(short[:, None] + np.arange(1 - length, 1), begins[short, None])
+        rows = np.maximum(short[:, None] + np.arange(1 - length, 1), segment_starts[short, None])
         windows[short] = values[rows]
     return windows
 
 
-def _scatter(recent: Floats, noise: float) -> Floats:
+def _log_spread(recent: Floats, noise: float) -> Floats:
     """The log of the recent spread; a tenth of the noise is added, for frozen readings have none."""
     return np.asarray(np.log(recent.std(axis=1) + 0.1 * noise))
 
 
-def _errors(next_step: NextStep, spans: Floats, begins: Ints) -> Floats:
+def _errors(next_step: NextStep, spans: Floats, segment_starts: Ints) -> Floats:
     """Compressed errors of the next step; nothing is foreseen where a stretch begins."""
-    first = begins == np.arange(begins.size)
+    first = segment_starts == np.arange(segment_starts.size)
     return np.where(first, 0.0, np.arcsinh(next_step.errors(spans)))
 
 
-def _unrest(errors: Floats, begins: Ints) -> Floats:
+def _recent_error_size(errors: Floats, segment_starts: Ints) -> Floats:
     """How large recent errors were on average; a tenth is added, for a silent sensor has none."""
-    return np.asarray(_recent(np.abs(errors), begins, SHORT).mean(axis=1) + 0.1)
+    return np.asarray(_recent_windows(np.abs(errors), segment_starts, SHORT_WINDOW).mean(axis=1) + 0.1)
 
 
 def _doubling_spans(windows: Floats) -> Floats:
@@ -235,10 +237,10 @@ def _doubling_spans(windows: Floats) -> Floats:
     return np.column_stack(spans)
 
 
-def _runs(level: Floats, begins: Ints) -> Ints:
+def _runs(level: Floats, segment_starts: Ints) -> Ints:
     """How many readings in a row, up to and with each, have not moved."""
     rows = np.arange(level.size)
-    moved = np.append(True, np.abs(np.diff(level)) > 1e-9)[: level.size] | (begins == rows)
+    moved = np.append(True, np.abs(np.diff(level)) > 1e-9)[: level.size] | (segment_starts == rows)
     return rows - np.maximum.accumulate(np.where(moved, rows, 0)) + 1
 
 

@@ -18,27 +18,27 @@ from sklearn.utils.random import sample_without_replacement
 
 Floats = NDArray[np.float64]
 
-LARGEST_SEED = np.iinfo(np.int32).max
+MAX_SEED = np.iinfo(np.int32).max
 
 
-def grow_in_parts(parts: Sequence[Floats], *, trees: int, samples: int, seed: int) -> IsolationForest:
+def fit_forest_in_parts(parts: Sequence[Floats], *, trees: int, samples: int, seed: int) -> IsolationForest:
     """What fitting one warm-started forest to each part in turn gives: so many more trees from each.
 
     `samples` are the rows that a tree is grown from.
     """
-    grown: list[ExtraTreeRegressor] = []
+    estimators: list[ExtraTreeRegressor] = []
     seeds = np.empty(0, np.int64)
-    chance = _Chance()
+    random = _SeededRandom()
     for number, part in enumerate(parts):
         rows = np.ascontiguousarray(part, np.float32)
-        target = chance.from_seed(seed).uniform(size=len(rows)).reshape(-1, 1)
+        target = random.from_seed(seed).uniform(size=len(rows)).reshape(-1, 1)
         # Each fit begins the same stream anew and skips what the trees before it have drawn.
-        seeds = chance.from_seed(seed).randint(LARGEST_SEED, size=(number + 1) * trees)[-trees:]
-        grown += [_tree(rows, target, samples, int(drawn), chance) for drawn in seeds]
-    return _forest(grown, parts[-1], samples, seeds, seed=seed)
+        seeds = random.from_seed(seed).randint(MAX_SEED, size=(number + 1) * trees)[-trees:]
+        estimators += [_tree(rows, target, samples, int(drawn), random) for drawn in seeds]
+    return _forest(estimators, parts[-1], samples, seeds, seed=seed)
 
 
-class _Chance:
+class _SeededRandom:
     """One generator that is seeded again and again: a new one asks the system for entropy for 0.1 ms."""
 
     def __init__(self) -> None:
@@ -51,17 +51,17 @@ class _Chance:
 
 
 def _tree(
-    rows: NDArray[np.float32], target: Floats, samples: int, seed: int, chance: _Chance
+    rows: NDArray[np.float32], target: Floats, samples: int, seed: int, random: _SeededRandom
 ) -> ExtraTreeRegressor:
     count, columns = rows.shape
-    drawing = chance.from_seed(seed)
+    drawing = random.from_seed(seed)
     sample_without_replacement(columns, columns, random_state=drawing)  # the order of the columns: unused
     weights = np.zeros(count)
     weights[sample_without_replacement(count, samples, random_state=drawing)] = 1.0
     fitted = ExtraTreeRegressor(max_features=1, max_depth=_depth(samples))
-    fitted.random_state = chance.from_seed(seed).randint(LARGEST_SEED)
+    fitted.random_state = random.from_seed(seed).randint(MAX_SEED)
     splitter = DENSE_SPLITTERS["random"](
-        CRITERIA_REG["squared_error"](1, count), 1, 1, 0.0, chance.from_seed(fitted.random_state), None
+        CRITERIA_REG["squared_error"](1, count), 1, 1, 0.0, random.from_seed(fitted.random_state), None
     )
     tree = Tree(columns, np.array([1], dtype=np.intp), 1)
     DepthFirstTreeBuilder(splitter, 2, 1, 0.0, fitted.max_depth, 0.0).build(tree, rows, target, weights, None)
@@ -72,10 +72,12 @@ def _tree(
 
 
 def _forest(
-    grown: list[ExtraTreeRegressor], rows: Floats, samples: int, seeds: NDArray[np.int64], *, seed: int
+    estimators: list[ExtraTreeRegressor], rows: Floats, samples: int, seeds: NDArray[np.int64], *, seed: int
 ) -> IsolationForest:
     count, columns = rows.shape
-    forest = IsolationForest(n_estimators=len(grown), max_samples=samples, random_state=seed, warm_start=True)
+    forest = IsolationForest(
+        n_estimators=len(estimators), max_samples=samples, random_state=seed, warm_start=True
+    )
     forest.n_features_in_ = columns
     forest.max_samples_ = forest._max_samples = samples
     forest._n_samples = count
@@ -83,12 +85,12 @@ def _forest(
     forest._sample_weight = None
     forest._seeds = seeds
     forest.estimator_ = ExtraTreeRegressor(max_features=1, max_depth=_depth(samples), random_state=seed)
-    forest.estimators_ = grown
-    forest.estimators_features_ = [np.arange(columns)] * len(grown)
-    nodes = [each.tree_.n_node_samples for each in grown]
+    forest.estimators_ = estimators
+    forest.estimators_features_ = [np.arange(columns)] * len(estimators)
+    nodes = [each.tree_.n_node_samples for each in estimators]
     lengths = _average_path_length(np.concatenate(nodes))
     forest._average_path_length_per_tree = tuple(np.split(lengths, np.cumsum([len(n) for n in nodes])[:-1]))
-    forest._decision_path_lengths = tuple(each.tree_.compute_node_depths() for each in grown)
+    forest._decision_path_lengths = tuple(each.tree_.compute_node_depths() for each in estimators)
     forest.offset_ = -0.5
     return forest
 

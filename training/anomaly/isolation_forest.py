@@ -17,8 +17,8 @@ from training.errors import UntrustedModel
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MANY = 64  # rows from which one tree after the other is quicker than all trees at once
-DEEPEST = 64
+TREEWISE_MIN_ROWS = 64  # rows from which one tree after the other is quicker than all trees at once
+MAX_DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,22 @@ class Forest:
         )
         columns = int(fitted.n_features_in_)
         root = np.repeat(roots, sizes)
-        here = np.arange(root.size)
+        node_index = np.arange(root.size)
         leaf = left == -1
         inner = ~leaf
         sound = (
             np.array_equal(leaf, right == -1)
             # Children behind their parent and inside its tree cannot form a circle.
-            and _within(left + root, here + 1, root + np.repeat(sizes, sizes), where=inner)
-            and _within(right + root, here + 1, root + np.repeat(sizes, sizes), where=inner)
+            and _within(left + root, node_index + 1, root + np.repeat(sizes, sizes), where=inner)
+            and _within(right + root, node_index + 1, root + np.repeat(sizes, sizes), where=inner)
             and _within(feature, 0, columns, where=inner)
             and bool(np.isfinite(threshold).all() and np.isfinite(samples).all() and (samples >= 1).all())
         )
         if not sound:
             raise UntrustedModel("The forest's file holds a tree that is no tree. Retrain this sensor.")
-        children = np.where(leaf[:, None], here[:, None], np.column_stack([left, right]) + root[:, None])
+        children = np.where(
+            leaf[:, None], node_index[:, None], np.column_stack([left, right]) + root[:, None]
+        )
         depths = _depths(roots, children, leaf)
         return cls(
             roots=roots,
@@ -87,14 +89,14 @@ class Forest:
         # scikit-learn's trees compare single precision with double thresholds.
         single = rows.astype(np.float32)
         roots = self.roots[trees]
-        if len(single) >= MANY:
+        if len(single) >= TREEWISE_MIN_ROWS:
             leaves = [tree.apply(single) for tree in self.trees[trees]]
             return self.length[np.column_stack(leaves) + roots]
         return self._lengths(single, roots)
 
     def score(self, rows: Floats) -> Floats:
         """Oddness in (0, 1]: the negative of scikit-learn's `score_samples`."""
-        return oddness(self.lengths(rows).mean(axis=1), self.normal_length)
+        return isolation_score(self.lengths(rows).mean(axis=1), self.normal_length)
 
     def _lengths(self, rows: NDArray[np.float32], roots: Ints) -> Floats:
         node = np.broadcast_to(roots, (len(rows), roots.size))
@@ -105,7 +107,7 @@ class Forest:
         return self.length[node]
 
 
-def oddness(mean_length: Floats, normal_length: float) -> Floats:
+def isolation_score(mean_length: Floats, normal_length: float) -> Floats:
     """Isolation Forest's score from the mean path length; 0.5 is ordinary, 1 is alone at once."""
     if normal_length <= 0:
         return np.ones_like(mean_length)
@@ -119,18 +121,18 @@ def _within(numbers: Ints, low: Ints | int, high: Ints | int, *, where: NDArray[
 def _depths(roots: Ints, children: Ints, leaf: NDArray[np.bool_]) -> Floats:
     depths = np.zeros(leaf.size)
     level = roots
-    for depth in range(DEEPEST):
+    for depth in range(MAX_DEPTH):
         depths[level] = depth
         level = children[level[~leaf[level]]].ravel()
         if not level.size:
             return depths
         if level.size > leaf.size:
             raise UntrustedModel("The forest's file holds a tree with a node twice. Retrain this sensor.")
-    raise UntrustedModel(f"The forest's file holds a tree deeper than {DEEPEST}. Retrain this sensor.")
+    raise UntrustedModel(f"The forest's file holds a tree deeper than {MAX_DEPTH}. Retrain this sensor.")
 
 
 def expected_length(samples: Floats) -> Floats:
     """Splits an unsuccessful search needs on average in a tree of this many samples."""
-    more = np.maximum(samples, 3.0) - 1.0
-    many = 2.0 * (np.log(more) + np.euler_gamma) - 2.0 * more / (more + 1.0)
-    return np.select([samples <= 1, samples == 2], [0.0, 1.0], many)
+    size = np.maximum(samples, 3.0) - 1.0
+    general = 2.0 * (np.log(size) + np.euler_gamma) - 2.0 * size / (size + 1.0)
+    return np.select([samples <= 1, samples == 2], [0.0, 1.0], general)

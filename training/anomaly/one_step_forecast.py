@@ -11,10 +11,10 @@ from training.anomaly.robust_statistics import robust_spread
 
 Floats = NDArray[np.float64]
 
-FURTHEST = 20.0  # robust deviations beyond which a reading teaches nothing about the usual next step
-ROUNDS = 3  # of reweighting, after which the weights hardly move
-RIDGE = 1e-3
-FINEST = 1e-4  # smallest spread of errors believed: a noiseless signal is foretold to the last bit
+MAX_DEVIATIONS = 20.0  # robust deviations beyond which a reading teaches nothing about the usual next step
+REWEIGHTING_ROUNDS = 3  # of reweighting, after which the weights hardly move
+RIDGE_WEIGHT = 1e-3
+MIN_SPREAD = 1e-4  # smallest spread of errors believed: a noiseless signal is foretold to the last bit
 
 
 class NextStep(BaseModel):
@@ -28,22 +28,24 @@ class NextStep(BaseModel):
     def errors(self, spans: Floats) -> Floats:
         """How far each reading (first column) is from what the spans before it foretell, in usual errors."""
         # Term by term, because a matrix product rounds differently with the number of rows.
-        foretold = sum(weight * spans[:, 1 + place] for place, weight in enumerate(self.weights))
-        return np.asarray((spans[:, 0] - foretold) / self.spread)
+        forecast = sum(weight * spans[:, 1 + place] for place, weight in enumerate(self.weights))
+        return np.asarray((spans[:, 0] - forecast) / self.spread)
 
 
-def learn_next_step(spans: Floats) -> NextStep:
+def fit_next_step(spans: Floats) -> NextStep:
     """Least squares, large errors counting less (Huber)."""
-    near = np.clip(spans, -FURTHEST, FURTHEST)
-    asked, before = near[:, 0], near[:, 1:]
+    clipped = np.clip(spans, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    target, spans_before = clipped[:, 0], clipped[:, 1:]
     if len(spans) < 30:
-        last = (1.0, *[0.0] * (before.shape[1] - 1))
-        return NextStep(weights=last, spread=max(robust_spread(asked - before[:, 0]), FINEST))
+        last = (1.0, *[0.0] * (spans_before.shape[1] - 1))
+        return NextStep(weights=last, spread=max(robust_spread(target - spans_before[:, 0]), MIN_SPREAD))
     trust = np.ones(len(spans))
-    for _ in range(ROUNDS):
-        gram = before.T @ (trust[:, None] * before) + RIDGE * len(spans) * np.eye(before.shape[1])
-        weights = np.linalg.solve(gram, before.T @ (trust * asked))
-        error = asked - before @ weights
-        usual = 1.4826 * float(np.median(np.abs(error))) + FINEST
+    for _ in range(REWEIGHTING_ROUNDS):
+        gram = spans_before.T @ (trust[:, None] * spans_before) + RIDGE_WEIGHT * len(spans) * np.eye(
+            spans_before.shape[1]
+        )
+        weights = np.linalg.solve(gram, spans_before.T @ (trust * target))
+        error = target - spans_before @ weights
+        usual = 1.4826 * float(np.median(np.abs(error))) + MIN_SPREAD
         trust = 1.0 / np.maximum(1.0, np.abs(error) / (2.0 * usual))
-    return NextStep(weights=tuple(weights.tolist()), spread=max(robust_spread(error), FINEST))
+    return NextStep(weights=tuple(weights.tolist()), spread=max(robust_spread(error), MIN_SPREAD))

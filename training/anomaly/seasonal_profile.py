@@ -16,13 +16,15 @@ Floats = NDArray[np.float64]
 
 DAY = 86_400.0  # seconds
 WEEK = 7 * DAY
-MONDAY = 4 * DAY  # the epoch was a Thursday; weeks start four days later
-SEEN_ENOUGH = 3  # cycles of history before a course can be told from chance
+FIRST_MONDAY = 4 * DAY  # the epoch was a Thursday; weeks start four days later
+MIN_CYCLES = 3  # cycles of history before a course can be told from chance
 CYCLES = ((DAY, 24), (WEEK, 168))  # with the most slots a course of each has
-WORTHWHILE = 0.85  # the spread that remains, on cycles not learned from, as a share of the spread before
+MAX_REMAINING_SHARE = (
+    0.85  # the spread that remains, on cycles not learned from, as a share of the spread before
+)
 
 
-class Course(BaseModel):
+class SeasonalProfile(BaseModel):
     """The usual value by time of cycle, as deviation from the sensor's centre."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,16 +36,16 @@ class Course(BaseModel):
         """The usual value at these times, interpolated between the slots around them."""
         slots = len(self.usual)
         position = _phase(seconds, self.cycle) * slots - 0.5
-        left = np.floor(position)
-        share = position - left
+        lower_slot = np.floor(position)
+        share = position - lower_slot
         usual = np.asarray(self.usual)
-        here = left.astype(np.int64) % slots
-        return usual[here] * (1 - share) + usual[(here + 1) % slots] * share
+        lower_index = lower_slot.astype(np.int64) % slots
+        return usual[lower_index] * (1 - share) + usual[(lower_index + 1) % slots] * share
 
 
-def learn_course(
+def fit_seasonal_profile(
     seconds: Floats, values: Floats, *, step: float, cycles: Sequence[tuple[float, int]] = CYCLES
-) -> Course | None:
+) -> SeasonalProfile | None:
     """The best course the history supports: weekly, daily, or none.
 
     Judged on cycles left out (odd cycles by even ones and the reverse), because medians of chance always
@@ -52,27 +54,29 @@ def learn_course(
     remaining = {}
     for cycle, finest in cycles:
         slots = int(min(finest, cycle // max(step, 1.0)))
-        if slots >= 4 and seconds[-1] - seconds[0] >= SEEN_ENOUGH * cycle:
-            remaining[cycle, slots] = _unexplained(seconds, values, cycle, slots)
+        if slots >= 4 and seconds[-1] - seconds[0] >= MIN_CYCLES * cycle:
+            remaining[cycle, slots] = _holdout_spread(seconds, values, cycle, slots)
     if not remaining:
         return None
     best = min(remaining, key=lambda key: remaining[key])
-    if remaining[best] > WORTHWHILE * robust_spread(values):
+    if remaining[best] > MAX_REMAINING_SHARE * robust_spread(values):
         return None
-    return _medians(seconds, values, *best)
+    return _fit_medians(seconds, values, *best)
 
 
-def _unexplained(seconds: Floats, values: Floats, cycle: float, slots: int) -> float:
-    odd = ((seconds - MONDAY) // cycle).astype(np.int64) % 2 == 1
-    if odd.all() or not odd.any():
+def _holdout_spread(seconds: Floats, values: Floats, cycle: float, slots: int) -> float:
+    odd_cycles = ((seconds - FIRST_MONDAY) // cycle).astype(np.int64) % 2 == 1
+    if odd_cycles.all() or not odd_cycles.any():
         return float("inf")
-    left = np.empty_like(values)
-    for fold in (odd, ~odd):
-        left[fold] = values[fold] - _medians(seconds[~fold], values[~fold], cycle, slots).at(seconds[fold])
-    return robust_spread(left)
+    residuals = np.empty_like(values)
+    for fold in (odd_cycles, ~odd_cycles):
+        residuals[fold] = values[fold] - _fit_medians(seconds[~fold], values[~fold], cycle, slots).at(
+            seconds[fold]
+        )
+    return robust_spread(residuals)
 
 
-def _medians(seconds: Floats, values: Floats, cycle: float, slots: int) -> Course:
+def _fit_medians(seconds: Floats, values: Floats, cycle: float, slots: int) -> SeasonalProfile:
     slot = np.minimum((_phase(seconds, cycle) * slots).astype(np.int64), slots - 1)
     usual = np.full(slots, float(np.median(values)))
     # All slots' medians by one sort: a call of the library's median for each took half of the learning.
@@ -81,8 +85,8 @@ def _medians(seconds: Floats, values: Floats, cycle: float, slots: int) -> Cours
     begins, filled = np.cumsum(sizes) - sizes, sizes > 0
     lower, upper = ordered[(begins + (sizes - 1) // 2)[filled]], ordered[(begins + sizes // 2)[filled]]
     usual[filled] = (lower + upper) / 2
-    return Course(cycle=cycle, usual=tuple(usual.tolist()))
+    return SeasonalProfile(cycle=cycle, usual=tuple(usual.tolist()))
 
 
 def _phase(seconds: Floats, cycle: float) -> Floats:
-    return ((seconds - MONDAY) % cycle) / cycle
+    return ((seconds - FIRST_MONDAY) % cycle) / cycle

@@ -16,50 +16,55 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Times = Any  # a DatetimeIndex, a Series or array of times, or None
 
-PLAIN_STEP = 60.0  # seconds between readings of an array without times
+DEFAULT_STEP = 60.0  # seconds between readings of an array without times
 
 
 @dataclass(frozen=True)
-class Sequence:
+class ReadingSequence:
     """Finite readings in order of time; the first `before` of them are history."""
 
     seconds: Floats
     values: Floats
-    before: int
-    places: Ints  # where each reading after the history stands among those asked
-    asked: int
+    history_size: int
+    input_positions: Ints  # where each reading after the history stands among those asked
+    input_size: int
     clocked: bool
 
-    def in_order_asked(self, results: Floats) -> Floats:
+    def in_input_order(self, results: Floats) -> Floats:
         """Results of the rows behind the history as the caller's rows stood; NaN for those left out."""
-        answer = np.full(self.asked, np.nan)
-        answer[self.places] = results
+        answer = np.full(self.input_size, np.nan)
+        answer[self.input_positions] = results
         return answer
 
-    def words_in_order_asked(self, words: list[str]) -> list[str]:
+    def texts_in_input_order(self, texts: list[str]) -> list[str]:
         """Likewise for words; empty for those left out."""
-        answer = [""] * self.asked
-        for place, word in zip(self.places, words, strict=True):
-            answer[place] = word
+        answer = [""] * self.input_size
+        for position, text in zip(self.input_positions, texts, strict=True):
+            answer[position] = text
         return answer
 
-    def finite(self) -> "Sequence":
+    def finite(self) -> "ReadingSequence":
         """Without infinite values."""
         good = np.isfinite(self.values)
-        return replace(self, seconds=self.seconds[good], values=self.values[good], places=self.places[good])
+        return replace(
+            self,
+            seconds=self.seconds[good],
+            values=self.values[good],
+            input_positions=self.input_positions[good],
+        )
 
-    def by_order(self, step: float) -> "Sequence":
+    def with_regular_times(self, step: float) -> "ReadingSequence":
         """Times replaced by places: for a model learned from readings without times."""
         return replace(self, seconds=step * np.arange(self.values.size, dtype=np.float64))
 
 
-def sequence_of(
+def to_sequence(
     data: ArrayLike | pd.Series,
     timestamps: Times = None,
     *,
-    step: float = PLAIN_STEP,
-    after: float = -PLAIN_STEP,
-) -> Sequence:
+    step: float = DEFAULT_STEP,
+    after: float = -DEFAULT_STEP,
+) -> ReadingSequence:
     """Put readings in order of time; rows without times follow each other from `after` at `step`.
 
     Raises:
@@ -70,25 +75,33 @@ def sequence_of(
     seconds = after + step * np.arange(1, values.size + 1.0) if given is None else given
     if seconds.size != values.size:
         raise ValueError(f"{values.size} values but {seconds.size} timestamps; they must be equal in number.")
-    places = np.flatnonzero(~np.isnan(values) & ~np.isnan(seconds))
-    places = places[np.argsort(seconds[places], kind="stable")]
-    return Sequence(seconds[places], values[places], 0, places, values.size, given is not None)
+    positions = np.flatnonzero(~np.isnan(values) & ~np.isnan(seconds))
+    positions = positions[np.argsort(seconds[positions], kind="stable")]
+    return ReadingSequence(
+        seconds[positions], values[positions], 0, positions, values.size, given is not None
+    )
 
 
-def joined(history: Sequence, asked: Sequence, *, step: float, context: int) -> Sequence:
+def join_history(
+    history: ReadingSequence, requested: ReadingSequence, *, step: float, context: int
+) -> ReadingSequence:
     """The readings asked about behind the newest of those before them."""
-    if not asked.values.size or not history.values.size:
-        return asked
-    if history.clocked and not asked.clocked:
-        asked = replace(asked, seconds=asked.seconds - asked.seconds[0] + history.seconds[-1] + step)
+    if not requested.values.size or not history.values.size:
+        return requested
+    if history.clocked and not requested.clocked:
+        requested = replace(
+            requested, seconds=requested.seconds - requested.seconds[0] + history.seconds[-1] + step
+        )
     elif not history.clocked:
-        history = replace(history, seconds=history.seconds - history.seconds[-1] + asked.seconds[0] - step)
-    earlier = np.flatnonzero(history.seconds < asked.seconds[0])[-context:]
+        history = replace(
+            history, seconds=history.seconds - history.seconds[-1] + requested.seconds[0] - step
+        )
+    earlier = np.flatnonzero(history.seconds < requested.seconds[0])[-context:]
     return replace(
-        asked,
-        seconds=np.concatenate([history.seconds[earlier], asked.seconds]),
-        values=np.concatenate([history.values[earlier], asked.values]),
-        before=earlier.size,
+        requested,
+        seconds=np.concatenate([history.seconds[earlier], requested.seconds]),
+        values=np.concatenate([history.values[earlier], requested.values]),
+        history_size=earlier.size,
     )
 
 

@@ -15,10 +15,12 @@ from typing import Any
 
 from training.errors import BadArchive
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 # What reading a damaged archive raises; an altered header may even claim encryption or another compression.
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
-PACKED = frozenset({".parquet", ".skops", ".png", ".gz", ".zip"})  # deflating these again gains nothing
+DAMAGE_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
+COMPRESSED_SUFFIXES = frozenset(
+    {".parquet", ".skops", ".png", ".gz", ".zip"}
+)  # deflating these again gains nothing
 
 
 class ArchiveWriter:
@@ -42,7 +44,7 @@ class ArchiveWriter:
     def add(self, name: str, source: Path) -> None:
         """A file's bytes under a name."""
         with source.open("rb") as file:
-            self._write(name, iter(lambda: file.read(CHUNK), b""))
+            self._write(name, iter(lambda: file.read(CHUNK_BYTES), b""))
 
     def add_text(self, name: str, content: str) -> None:
         """A text under a name."""
@@ -50,7 +52,7 @@ class ArchiveWriter:
 
     def _write(self, name: str, chunks: Iterator[bytes]) -> None:
         entry = zipfile.ZipInfo(name)
-        packed = PurePosixPath(name).suffix in PACKED
+        packed = PurePosixPath(name).suffix in COMPRESSED_SUFFIXES
         entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
         digest = hashlib.sha256()
         with self._zip.open(entry, "w", force_zip64=True) as member:
@@ -73,7 +75,7 @@ class ArchiveReader:
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise BadArchive(f"There is no file {path}.") from None
-        except DAMAGED as error:
+        except DAMAGE_ERRORS as error:
             raise BadArchive(f"{path} is no archive of safeplan, or was cut short: {error}.") from error
 
     def __enter__(self) -> "ArchiveReader":
@@ -86,7 +88,7 @@ class ArchiveReader:
         """A member that holds one JSON object."""
         try:
             content = json.loads(self._zip.read(name))
-        except (KeyError, ValueError, *DAMAGED) as error:
+        except (KeyError, ValueError, *DAMAGE_ERRORS) as error:
             # Cut short behind a model's file, which is a ZIP itself, it may look like a whole one.
             raise BadArchive(
                 f"{self.path} is no archive of safeplan, or was cut short: {name}: {error}."
@@ -125,14 +127,14 @@ class ArchiveReader:
     def extract_one(self, name: str, target: Path) -> None:
         """Write one member's bytes into a file."""
         with self._zip.open(name) as member, target.open("wb") as file:
-            shutil.copyfileobj(member, file, CHUNK)
+            shutil.copyfileobj(member, file, CHUNK_BYTES)
 
     def _digest(self, name: str) -> str:
         digest = hashlib.sha256()
         try:
             with self._zip.open(name) as member:
-                while chunk := member.read(CHUNK):
+                while chunk := member.read(CHUNK_BYTES):
                     digest.update(chunk)
-        except DAMAGED as error:
+        except DAMAGE_ERRORS as error:
             raise BadArchive(f"{self.path} is damaged: {name}: {error}. Take another archive.") from error
         return digest.hexdigest()

@@ -27,23 +27,23 @@ MODEL_FOLDER = "model"  # below `data/` in a version's artifacts; what model_sha
 
 # NumPy reads an array's header with Python's parser, which in several threads at once may fail
 # (3.11: "AST constructor recursion depth mismatch"): a sound file would be refused.
-reading_arrays = threading.Lock()
+array_read_lock = threading.Lock()
 
-_found_sound: set[frozenset[str]] = set()  # the types of what was written and looked through before
+_checked_type_sets: set[frozenset[str]] = set()  # the types of what was written and looked through before
 
-LARGEST_FILE = 64 * 2**20  # bytes, packed or not; the biggest honest model measured is under 4 MB
+MAX_FILE_BYTES = 64 * 2**20  # bytes, packed or not; the biggest honest model measured is under 4 MB
 
 
 def write_skops(fitted: object, path: Path) -> None:
     """Write one fitted scikit-learn object; refuses what `read_skops` would refuse."""
-    from training.artifacts.skops_packing import pack  # noqa: PLC0415 - skops imports all of scikit-learn, in 2 s
+    from training.artifacts.skops_packing import dump_skops  # noqa: PLC0415 - skops imports all of scikit-learn, in 2 s
 
-    packed, types = pack(fitted)
+    packed, types = dump_skops(fitted)
     path.write_bytes(packed)
     # Looking through a forest's file takes 27 ms; objects of the same types are made of the same.
-    if types not in _found_sound:
+    if types not in _checked_type_sets:
         _refuse_foreign_types(path)
-        _found_sound.add(types)
+        _checked_type_sets.add(types)
 
 
 def read_skops(path: Path) -> Any:
@@ -58,7 +58,7 @@ def read_skops(path: Path) -> Any:
 
     try:
         # Looks all types through itself before it makes anything; to do so twice would take as long again.
-        with reading_arrays:
+        with array_read_lock:
             return skops.io.load(path, trusted=list(TRUSTED_TYPES))
     # A crafted file can make any constructor inside skops, numpy or scikit-learn raise.
     except Exception as error:
@@ -93,15 +93,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_layout(found: object, known: int, *, name: str) -> None:
+def check_layout(stored: object, supported: int, *, name: str) -> None:
     """Refuse a file that another version of this program laid out.
 
     Raises:
         UntrustedModel: its layout is not the one this program reads.
     """
-    if found != known:
+    if stored != supported:
         raise UntrustedModel(
-            f"{name} has layout {found!r}; this program reads layout {known}. It was written by another "
+            f"{name} has layout {stored!r}; this program reads layout {supported}. It was written by another "
             "version of safeplan: retrain this sensor, or serve it with that version."
         )
 
@@ -121,10 +121,10 @@ def check_digest(folder: Path, expected: str, *, model: str) -> None:
     Raises:
         UntrustedModel: a file was altered, cut short, added or lost since.
     """
-    found = digest_folder(folder)
-    if found != expected:
+    actual = digest_folder(folder)
+    if actual != expected:
         raise UntrustedModel(
-            f"{model}: its files have SHA-256 {found[:12]}…, registered was {expected[:12]}…. "
+            f"{model}: its files have SHA-256 {actual[:12]}…, registered was {expected[:12]}…. "
             "They were altered or cut short; roll back to another version or retrain."
         )
 
@@ -151,7 +151,7 @@ def _refuse_foreign_types(path: Path) -> None:
 def _refuse_large(path: Path) -> None:
     if not path.is_file():
         raise UntrustedModel(f"{path.name} is missing from the model. Retrain this sensor.")
-    if (size := path.stat().st_size) > LARGEST_FILE:
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
         raise UntrustedModel(f"{path.name} is {size / 2**20:.0f} MB; no honest model exceeds 64 MB.")
 
 
@@ -164,7 +164,7 @@ def _refuse_bomb(path: Path) -> None:
         raise UntrustedModel(
             f"{path.name} is no readable skops file: {error}. Retrain this sensor."
         ) from error
-    if size > LARGEST_FILE:
+    if size > MAX_FILE_BYTES:
         raise UntrustedModel(f"{path.name} unpacks to {size / 2**20:.0f} MB; no honest model exceeds 64 MB.")
 
 

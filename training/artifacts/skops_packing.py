@@ -14,20 +14,22 @@ from typing import Any
 import skops
 from skops.io._utils import SaveContext, get_state
 
-QUICKEST = 1  # of zlib's levels; the default takes a quarter longer for 8 % less
-LARGE = 50_000  # bytes of an array of measured numbers, which hardly shrinks: the rows LOF keeps, not a tree
+COMPRESSION_LEVEL = 1  # of zlib's levels; the default takes a quarter longer for 8 % less
+MIN_STORED_BYTES = (
+    50_000  # bytes of an array of measured numbers, which hardly shrinks: the rows LOF keeps, not a tree
+)
 
 
-def pack(fitted: object) -> tuple[bytes, frozenset[str]]:
+def dump_skops(fitted: object) -> tuple[bytes, frozenset[str]]:
     """A skops file as bytes, and all types and functions that reading it would touch."""
     packed = io.BytesIO()
-    with _Archive(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=QUICKEST) as archive:
+    with _Archive(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
         context = SaveContext(zip_file=archive)
         state = get_state(fitted, context)
         context.clear_memo()
         state |= {"protocol": context.protocol, "_skops_version": skops.__version__}
         archive.writestr("schema.json", json.dumps(state))
-    return packed.getvalue(), frozenset(_touched(state))
+    return packed.getvalue(), frozenset(_referenced_types(state))
 
 
 class _Archive(zipfile.ZipFile):
@@ -35,7 +37,7 @@ class _Archive(zipfile.ZipFile):
 
     def writestr(self, name: str, data: str | memoryview, **how: Any) -> None:  # type: ignore[override]
         """Arrays that would hardly shrink are stored as they are."""
-        if name.endswith(".npy") and len(data) >= LARGE:
+        if name.endswith(".npy") and len(data) >= MIN_STORED_BYTES:
             how["compress_type"] = zipfile.ZIP_STORED
         super().writestr(name, data, **how)
 
@@ -44,15 +46,15 @@ class _Archive(zipfile.ZipFile):
         return self.NameToInfo.keys()
 
 
-def _touched(state: Any) -> Iterator[str]:
-    waiting = [state]
-    while waiting:
-        node = waiting.pop()
+def _referenced_types(state: Any) -> Iterator[str]:
+    stack = [state]
+    while stack:
+        node = stack.pop()
         if isinstance(node, dict):
             if "__loader__" in node:
                 yield f"{node['__loader__']} {node['__module__']}.{node['__class__']}"
             if "function" in node:
                 yield f"{node.get('module_path')}.{node['function']}"
-            waiting.extend(node.values())
+            stack.extend(node.values())
         elif isinstance(node, list):
-            waiting.extend(node)
+            stack.extend(node)

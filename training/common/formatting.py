@@ -6,7 +6,7 @@ Knows rounding, units and plurals. Knows no sensor.
 from datetime import timedelta
 
 
-def amount(value: float, unit: str | None = None) -> str:
+def format_value(value: float, unit: str | None = None) -> str:
     """A value with its unit, without digits nobody reads.
 
     >>> amount(38596800.0, "Pa"), amount(0.1, "degC"), amount(12.0)
@@ -14,15 +14,15 @@ def amount(value: float, unit: str | None = None) -> str:
     """
     size = abs(value)
     if size != 0 and (size < 1e-4 or size >= 1e15):
-        said = f"{value:.4g}"
+        text = f"{value:.4g}"
     elif size >= 10_000:
-        said = f"{value:,.0f}"
+        text = f"{value:,.0f}"
     else:
-        said = f"{value:.5g}"
-    return f"{said} {unit}" if unit else said
+        text = f"{value:.5g}"
+    return f"{text} {unit}" if unit else text
 
 
-def lasting(time: timedelta) -> str:
+def format_duration(time: timedelta) -> str:
     """A length of time in its largest fitting unit.
 
     >>> lasting(timedelta(minutes=90)), lasting(timedelta(days=12)), lasting(timedelta(seconds=1))
@@ -35,7 +35,7 @@ def lasting(time: timedelta) -> str:
     return f"{seconds:.3g} s"
 
 
-def counted(count: int, thing: str) -> str:
+def format_count(count: int, thing: str) -> str:
     """A number of things.
 
     >>> counted(1, "gap"), counted(20868, "reading")
@@ -44,7 +44,7 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-def percent(part: float, whole: float) -> str:
+def format_percent(part: float, whole: float) -> str:
     """A share, never rounded to all or nothing when it is neither.
 
     >>> percent(1, 3), percent(1, 100_000), percent(99_999, 100_000)

@@ -8,15 +8,15 @@ many have been added, 0.1 s each time; and at last when the process ends, 0.4 s 
 import atexit
 import gc
 
-MANY = 20_000  # objects more than before that make a search worth it; Python's own is 700
+GC_THRESHOLD = 20_000  # objects more than before that make a search worth it; Python's own is 700
 
 
-def be_patient() -> None:
+def reduce_gc_frequency() -> None:
     """Search less often from now on, and not when the process ends; to be called before much is imported."""
-    gc.set_threshold(MANY)
-    atexit.register(keep_all_there_is)
+    gc.set_threshold(GC_THRESHOLD)
+    atexit.register(freeze_objects)
 
 
-def keep_all_there_is() -> None:
+def freeze_objects() -> None:
     """Leave what is there now out of every later search; to be called when all is imported."""
     gc.freeze()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 
-def user(environ: Mapping[str, str] | None = None) -> str:
+def current_user(environ: Mapping[str, str] | None = None) -> str:
     """Who runs this process: `SAFEPLAN_USER`, or the name of the system's account."""
     environ = os.environ if environ is None else environ
     if named := environ.get("SAFEPLAN_USER", "").strip():

@@ -23,7 +23,7 @@ from training.storage.database import sensor_readings
 LOADING_LOCK = 0x6C6F6164696E67
 
 
-class Outcome(IntEnum):
+class MergeOutcome(IntEnum):
     """What became of one reading handed to the store."""
 
     NEW = 0
@@ -33,27 +33,27 @@ class Outcome(IntEnum):
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """What became of a batch: each row's outcome, and the value it was compared with, NaN if with none."""
 
     outcomes: npt.NDArray[np.int8]
     compared_with: npt.NDArray[np.float64]
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: MergeOutcome) -> int:
         """How many rows came out so."""
         return int((self.outcomes == outcome).sum())
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _StoredGroups:
     """What was in the database before the batch, one entry a group of rows of one sensor and time."""
 
-    found: npt.NDArray[np.bool_]
+    exists: npt.NDArray[np.bool_]
     value: npt.NDArray[np.float64]
     quality: npt.NDArray[np.int64]
 
 
-def merge(connection: Connection, batch: pd.DataFrame, *, replace: bool) -> Merged:
+def merge(connection: Connection, batch: pd.DataFrame, *, replace: bool) -> MergeResult:
     """Keep a batch: of two values for one sensor and time the first stays, or with `replace` the last wins.
 
     How a long run of rows is cut into batches changes nothing, neither what is kept nor any outcome.
@@ -61,22 +61,22 @@ def merge(connection: Connection, batch: pd.DataFrame, *, replace: bool) -> Merg
     Raises:
         DataError: a column is missing, or a row has no sensor, time or finite value.
     """
-    rows = _usable(batch)
+    rows = _clean_batch(batch)
     if not len(rows):
-        return Merged(np.empty(0, np.int8), np.empty(0))
+        return MergeResult(np.empty(0, np.int8), np.empty(0))
     order, starts = _groups(rows)
     ends = np.append(starts[1:], len(rows)) - 1
     rows = rows.iloc[order]
-    _take_turns(connection)
-    bulk_insert.lay_out(connection, rows.iloc[ends if replace else starts])
-    stored = _stored(connection, len(starts))
-    _keep(connection, replace=replace)
-    bulk_insert.clear_away(connection)
-    sorted_out = (_replacing if replace else _keeping)(rows, starts, stored)
-    return Merged(*(_unsorted(column, order) for column in sorted_out))
+    _lock_loading(connection)
+    bulk_insert.create_incoming(connection, rows.iloc[ends if replace else starts])
+    stored = _read_stored(connection, len(starts))
+    _insert_batch(connection, replace=replace)
+    bulk_insert.drop_incoming(connection)
+    sorted_out = (_outcomes_last_wins if replace else _outcomes_first_wins)(rows, starts, stored)
+    return MergeResult(*(_restore_order(column, order) for column in sorted_out))
 
 
-def _usable(batch: pd.DataFrame) -> pd.DataFrame:
+def _clean_batch(batch: pd.DataFrame) -> pd.DataFrame:
     missing = {"sensor_id", "timestamp", "value"} - set(batch.columns)
     if missing:
         raise DataError(f"Readings lack {', '.join(sorted(missing))}; there are {', '.join(batch.columns)}.")
@@ -108,25 +108,29 @@ def _groups(rows: pd.DataFrame) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.in
     return order, np.flatnonzero(np.append(True, differs))
 
 
-def _take_turns(connection: Connection) -> None:
+def _lock_loading(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOADING_LOCK})
         # Joined by hashing, a batch of 100,000 rows would read the whole table of readings each time.
         connection.exec_driver_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
 
 
-def _stored(connection: Connection, groups: int) -> _Stored:
-    kept = sensor_readings.c
-    same = and_(kept.sensor_id == incoming.c.sensor_id, kept.timestamp == incoming.c.timestamp)
-    query = select(incoming.c.row, kept.value, kept.data_quality).join_from(incoming, sensor_readings, same)
+def _read_stored(connection: Connection, groups: int) -> _StoredGroups:
+    stored_columns = sensor_readings.c
+    same_reading = and_(
+        stored_columns.sensor_id == incoming.c.sensor_id, stored_columns.timestamp == incoming.c.timestamp
+    )
+    query = select(incoming.c.row, stored_columns.value, stored_columns.data_quality).join_from(
+        incoming, sensor_readings, same_reading
+    )
     known = bulk_insert.fetch(connection, query)
-    stored = _Stored(np.zeros(groups, bool), np.full(groups, np.nan), np.zeros(groups, np.int64))
+    stored = _StoredGroups(np.zeros(groups, bool), np.full(groups, np.nan), np.zeros(groups, np.int64))
     at = known["row"].to_numpy()
-    stored.found[at], stored.value[at], stored.quality[at] = True, known["value"], known["data_quality"]
+    stored.exists[at], stored.value[at], stored.quality[at] = True, known["value"], known["data_quality"]
     return stored
 
 
-def _keep(connection: Connection, *, replace: bool) -> None:
+def _insert_batch(connection: Connection, *, replace: bool) -> None:
     names = ["sensor_id", "timestamp", "value", "data_quality"]
     # SQLite cannot tell ON CONFLICT from a join's ON without a WHERE before it.
     source = select(*(incoming.c[name] for name in names)).where(true()).order_by(incoming.c.row)
@@ -139,32 +143,36 @@ def _keep(connection: Connection, *, replace: bool) -> None:
         connection.execute(statement.on_conflict_do_nothing())
 
 
-Sorted = tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]
+OutcomesAndValues = tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]
 
 
-def _keeping(rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _Stored) -> Sorted:
+def _outcomes_first_wins(
+    rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _StoredGroups
+) -> OutcomesAndValues:
     """Each row against what is stored, or where nothing is, against the first of its group."""
     values = rows["value"].to_numpy()
     sizes = np.diff(np.append(starts, len(rows)))
-    compared = np.repeat(np.where(stored.found, stored.value, values[starts]), sizes)
-    outcomes = np.where(values == compared, Outcome.KNOWN, Outcome.CONTRADICTED).astype(np.int8)
-    new = starts[~stored.found]
-    outcomes[new], compared[new] = Outcome.NEW, np.nan
+    compared = np.repeat(np.where(stored.exists, stored.value, values[starts]), sizes)
+    outcomes = np.where(values == compared, MergeOutcome.KNOWN, MergeOutcome.CONTRADICTED).astype(np.int8)
+    new = starts[~stored.exists]
+    outcomes[new], compared[new] = MergeOutcome.NEW, np.nan
     return outcomes, compared
 
 
-def _replacing(rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _Stored) -> Sorted:
+def _outcomes_last_wins(
+    rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _StoredGroups
+) -> OutcomesAndValues:
     """Each row against the one before it in its group, the first against what is stored."""
     values, quality = rows["value"].to_numpy(), rows["data_quality"].to_numpy()
     compared, before = np.roll(values, 1), np.roll(quality, 1)
     compared[starts], before[starts] = stored.value, stored.quality
-    same = (values == compared) & (quality == before)
-    outcomes = np.where(same, Outcome.KNOWN, Outcome.CORRECTED).astype(np.int8)
-    outcomes[starts[~stored.found]] = Outcome.NEW
+    unchanged = (values == compared) & (quality == before)
+    outcomes = np.where(unchanged, MergeOutcome.KNOWN, MergeOutcome.CORRECTED).astype(np.int8)
+    outcomes[starts[~stored.exists]] = MergeOutcome.NEW
     return outcomes, compared
 
 
-def _unsorted(column: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
-    found = np.empty_like(column)
-    found[order] = column
-    return found
+def _restore_order(column: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    restored = np.empty_like(column)
+    restored[order] = column
+    return restored

@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import CTE, ColumnElement, Engine, Select, and_, case, func, literal, select
 
-from training.data.merging import Merged, merge
+from training.data.merging import MergeResult, merge
 from training.storage import bulk_insert
 from training.storage.database import reading, sensor_readings, writing
 
-GOOD = 0  # the data_quality of a reading that may train and score
-READING = ("timestamp", "value", "data_quality")
+GOOD_QUALITY = 0  # the data_quality of a reading that may train and score
+READING_COLUMNS = ("timestamp", "value", "data_quality")
 
 
 @dataclass(frozen=True)
-class Statistics:
+class ReadingStatistics:
     """A stretch of one sensor's readings; from `mean` on, of the good ones only, and NaN without any."""
 
     count: int
@@ -39,7 +39,7 @@ class ReadingStore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def ingest(self, batch: pd.DataFrame, *, replace: bool = False) -> Merged:
+    def ingest(self, batch: pd.DataFrame, *, replace: bool = False) -> MergeResult:
         """Keep a batch of readings: `sensor_id, timestamp, value` and perhaps `data_quality`.
 
         All in one transaction, and nothing twice: of two values for one sensor and time the first stays,
@@ -60,8 +60,8 @@ class ReadingStore:
         quality: int | None = None,
     ) -> pd.DataFrame:
         """One sensor's readings in order of time: `timestamp, value, data_quality`."""
-        query = _select(READING).where(
-            sensor_readings.c.sensor_id == sensor_id, *_within(start, end, quality)
+        query = _select(READING_COLUMNS).where(
+            sensor_readings.c.sensor_id == sensor_id, *_time_conditions(start, end, quality)
         )
         return self._fetch(query.order_by(sensor_readings.c.timestamp))
 
@@ -79,8 +79,8 @@ class ReadingStore:
         quality: int | None = None,
     ) -> pd.DataFrame:
         """One sensor's newest readings of a stretch, in order of time; fewer than n if there are no more."""
-        query = _select(READING).where(
-            sensor_readings.c.sensor_id == sensor_id, *_within(start, end, quality)
+        query = _select(READING_COLUMNS).where(
+            sensor_readings.c.sensor_id == sensor_id, *_time_conditions(start, end, quality)
         )
         newest = self._fetch(query.order_by(sensor_readings.c.timestamp.desc()).limit(n))
         return newest.iloc[::-1].reset_index(drop=True)
@@ -94,24 +94,26 @@ class ReadingStore:
         quality: int | None = None,
     ) -> pd.DataFrame:
         """Several sensors' readings by sensor and time: `sensor_id, timestamp, value, data_quality`."""
-        query = _select(("sensor_id", *READING)).where(
-            sensor_readings.c.sensor_id.in_(list(sensor_ids)), *_within(start, end, quality)
+        query = _select(("sensor_id", *READING_COLUMNS)).where(
+            sensor_readings.c.sensor_id.in_(list(sensor_ids)), *_time_conditions(start, end, quality)
         )
         return self._fetch(query.order_by(sensor_readings.c.sensor_id, sensor_readings.c.timestamp))
 
     def spans(self, sensor_ids: Collection[str] | None = None) -> pd.DataFrame:
         """What is stored of each sensor, or of those named: `first, last, readings, good` by `sensor_id`."""
-        kept = sensor_readings.c
+        columns = sensor_readings.c
         query = select(
-            kept.sensor_id,
-            func.min(kept.timestamp).label("first"),
-            func.max(kept.timestamp).label("last"),
+            columns.sensor_id,
+            func.min(columns.timestamp).label("first"),
+            func.max(columns.timestamp).label("last"),
             func.count().label("readings"),
-            func.sum(case((kept.data_quality == GOOD, 1), else_=0)).label("good"),
+            func.sum(case((columns.data_quality == GOOD_QUALITY, 1), else_=0)).label("good"),
         )
         if sensor_ids is not None:
-            query = query.where(kept.sensor_id.in_(list(sensor_ids)))
-        return self._fetch(query.group_by(kept.sensor_id).order_by(kept.sensor_id)).set_index("sensor_id")
+            query = query.where(columns.sensor_id.in_(list(sensor_ids)))
+        return self._fetch(query.group_by(columns.sensor_id).order_by(columns.sensor_id)).set_index(
+            "sensor_id"
+        )
 
     def last_times(self) -> pd.Series:
         """The time of each sensor's newest reading, by `sensor_id`; quick however many readings there are."""
@@ -126,26 +128,26 @@ class ReadingStore:
 
     def newest(self) -> pd.DataFrame:
         """Each sensor's newest reading: `timestamp, value, data_quality` by `sensor_id`; as quick."""
-        ids, kept = _distinct_ids(), sensor_readings.c
+        ids, columns = _distinct_ids(), sensor_readings.c
         last = (
-            select(func.max(kept.timestamp))
-            .where(kept.sensor_id == ids.c.sensor_id)
+            select(func.max(columns.timestamp))
+            .where(columns.sensor_id == ids.c.sensor_id)
             .correlate(ids)
             .scalar_subquery()
         )
         query = (
-            _select(("sensor_id", *READING))
+            _select(("sensor_id", *READING_COLUMNS))
             .select_from(ids)
-            .join(sensor_readings, and_(kept.sensor_id == ids.c.sensor_id, kept.timestamp == last))
+            .join(sensor_readings, and_(columns.sensor_id == ids.c.sensor_id, columns.timestamp == last))
         )
-        return self._fetch(query.order_by(kept.sensor_id)).set_index("sensor_id")
+        return self._fetch(query.order_by(columns.sensor_id)).set_index("sensor_id")
 
-    def with_good(self, count: int) -> set[str]:
+    def sensors_with_good(self, count: int) -> set[str]:
         """The sensors with at least so many good readings; none is counted further than that."""
-        ids, kept = _distinct_ids(), sensor_readings.c
+        ids, columns = _distinct_ids(), sensor_readings.c
         one_too_few = (
             select(literal(1))
-            .where(kept.sensor_id == ids.c.sensor_id, kept.data_quality == GOOD)
+            .where(columns.sensor_id == ids.c.sensor_id, columns.data_quality == GOOD_QUALITY)
             .offset(count - 1)
             .limit(1)
             .correlate(ids)
@@ -161,24 +163,24 @@ class ReadingStore:
 
     def statistics(
         self, sensor_id: str, start: datetime | None = None, end: datetime | None = None
-    ) -> Statistics:
+    ) -> ReadingStatistics:
         """One sensor's readings in numbers, without fetching them."""
-        kept = sensor_readings.c
-        stretch = and_(kept.sensor_id == sensor_id, *_within(start, end, None))
-        good = and_(stretch, kept.data_quality == GOOD)
+        columns = sensor_readings.c
+        stretch = and_(columns.sensor_id == sensor_id, *_time_conditions(start, end, None))
+        good = and_(stretch, columns.data_quality == GOOD_QUALITY)
         with reading(self.engine) as connection:
             count = connection.execute(select(func.count()).where(stretch)).scalar_one()
-            ours, mean, low, high = connection.execute(
-                select(func.count(), func.avg(kept.value), func.min(kept.value), func.max(kept.value)).where(
-                    good
-                )
+            good_count, mean, low, high = connection.execute(
+                select(
+                    func.count(), func.avg(columns.value), func.min(columns.value), func.max(columns.value)
+                ).where(good)
             ).one()
-            if not ours:
-                return Statistics(count, 0, *[float("nan")] * 4)
+            if not good_count:
+                return ReadingStatistics(count, 0, *[float("nan")] * 4)
             # In two steps: mean of squares less square of mean cancels to nothing on 38 MPa +- 1 Pa.
-            deviation = kept.value - literal(mean)
+            deviation = columns.value - literal(mean)
             variance = connection.execute(select(func.avg(deviation * deviation)).where(good)).scalar_one()
-        return Statistics(count, ours, mean, float(np.sqrt(variance)), low, high)
+        return ReadingStatistics(count, good_count, mean, float(np.sqrt(variance)), low, high)
 
     def _fetch(self, query: Select[Any]) -> pd.DataFrame:
         with reading(self.engine) as connection:
@@ -189,21 +191,23 @@ def _select(names: Sequence[str]) -> Select[Any]:
     return select(*(sensor_readings.c[name] for name in names))
 
 
-def _within(
+def _time_conditions(
     start: datetime | None, end: datetime | None, quality: int | None
 ) -> Iterator[ColumnElement[bool]]:
-    kept = sensor_readings.c
+    columns = sensor_readings.c
     if start is not None:
-        yield kept.timestamp >= start
+        yield columns.timestamp >= start
     if end is not None:
-        yield kept.timestamp < end
+        yield columns.timestamp < end
     if quality is not None:
-        yield kept.data_quality == quality
+        yield columns.data_quality == quality
 
 
 def _distinct_ids() -> CTE:
     """Each id once, by stepping from one to the next in the primary key: 5,000 steps, not 10,000,000 rows."""
-    kept = sensor_readings.c
-    ids = select(func.min(kept.sensor_id).label("sensor_id")).cte("ids", recursive=True)
-    following = select(func.min(kept.sensor_id)).where(kept.sensor_id > ids.c.sensor_id).scalar_subquery()
+    columns = sensor_readings.c
+    ids = select(func.min(columns.sensor_id).label("sensor_id")).cte("ids", recursive=True)
+    following = (
+        select(func.min(columns.sensor_id)).where(columns.sensor_id > ids.c.sensor_id).scalar_subquery()
+    )
     return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))

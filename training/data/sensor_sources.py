@@ -26,7 +26,7 @@ SECTIONS = ("types", "sensors")
 
 
 @dataclass(frozen=True)
-class Written:
+class SensorsFile:
     """What a sensors file says: fields by sensor id, and fields that all sensors of a type share."""
 
     path: Path
@@ -34,7 +34,7 @@ class Written:
     types: dict[str, Fields] = field(default_factory=dict)
 
 
-def in_yaml(path: Path | None = None) -> Written:
+def read_sensors_file(path: Path | None = None) -> SensorsFile:
     """The sections `types` and `sensors` of a file; both empty where the file is missing.
 
     Raises:
@@ -42,31 +42,33 @@ def in_yaml(path: Path | None = None) -> Written:
     """
     path = path or conf_folder(os.environ) / "sensors.yaml"
     if not path.exists():
-        return Written(path)
+        return SensorsFile(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506 (a safe one)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict) or not content.keys() <= set(SECTIONS):
         raise ConfigurationError(f"{path} must hold the sections {' and '.join(SECTIONS)}, nothing else.")
-    named = {section: _named(content.get(section) or {}, f"{path}, {section}") for section in SECTIONS}
-    return Written(path, named["sensors"], named["types"])
+    named = {
+        section: _parse_section(content.get(section) or {}, f"{path}, {section}") for section in SECTIONS
+    }
+    return SensorsFile(path, named["sensors"], named["types"])
 
 
-def in_table(engine: Engine) -> dict[str, Fields]:
+def read_sensors_table(engine: Engine) -> dict[str, Fields]:
     """The columns that are filled, by sensor id."""
     with reading(engine) as connection:
         rows = connection.execute(select(sensors).order_by(sensors.c.id)).mappings().all()
-    found: dict[str, Fields] = {}
+    fields_by_id: dict[str, Fields] = {}
     for row in rows:
         filled = {name: value for name, value in row.items() if value is not None}
         if (step := filled.pop("step_seconds", None)) is not None:
             filled["step"] = step
-        found[filled.pop("id")] = filled
-    return found
+        fields_by_id[filled.pop("id")] = filled
+    return fields_by_id
 
 
-def save(engine: Engine, chosen: "Iterable[Sensor]") -> None:
+def save_sensors(engine: Engine, chosen: "Iterable[Sensor]") -> None:
     """Write sensors into the table, whole: what stood there under their ids is replaced."""
     rows = [_row(sensor) for sensor in chosen]
     insert = _insert(engine)
@@ -76,15 +78,15 @@ def save(engine: Engine, chosen: "Iterable[Sensor]") -> None:
             connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=columns), rows)
 
 
-def add_missing(engine: Engine, ids: Iterable[str]) -> list[str]:
+def add_missing_sensors(engine: Engine, ids: Iterable[str]) -> list[str]:
     """Write sensors of which nothing but the id is known; those already there stay as they are.
 
     Returns the ids that were new.
     """
-    asked = list(dict.fromkeys(ids))
+    requested = list(dict.fromkeys(ids))
     with writing(engine) as connection:
         known = set(connection.scalars(select(sensors.c.id)))
-        new = [sensor_id for sensor_id in asked if sensor_id not in known]
+        new = [sensor_id for sensor_id in requested if sensor_id not in known]
         if new:
             rows = [{"id": sensor_id} for sensor_id in new]
             connection.execute(_insert(engine).on_conflict_do_nothing(), rows)
@@ -104,7 +106,7 @@ def _row(sensor: "Sensor") -> dict[str, Any]:
     }
 
 
-def _named(section: Any, where: str) -> dict[str, Fields]:
+def _parse_section(section: Any, where: str) -> dict[str, Fields]:
     if not isinstance(section, dict):
         raise ConfigurationError(f"{where} must hold fields by name, not {section!r}.")
     named: dict[str, Fields] = {}
@@ -131,5 +133,5 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                     None, None, f"{key.value} is written twice", key.start_mark
                 )
             seen.add(str(key.value))
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return found
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from training.data import sensor_sources
 from training.errors import ConfigurationError, UnknownSensor
 
-LONGEST_ID = 200
+MAX_ID_LENGTH = 200
 # Below, above, and whether the two may be equal.
 LIMIT_ORDER = (
     ("low", "high", False),
@@ -64,7 +64,7 @@ class Sensor(BaseModel):
     @classmethod
     def _id_is_a_name(cls, value: str) -> str:
         if not is_sensor_id(value):
-            raise ValueError(f"an id has 1 to {LONGEST_ID} printable characters, no blanks around them")
+            raise ValueError(f"an id has 1 to {MAX_ID_LENGTH} printable characters, no blanks around them")
         return value
 
     @field_validator("step", mode="before")
@@ -99,7 +99,7 @@ def is_sensor_id(text: str) -> bool:
     >>> is_sensor_id("PT-1001"), is_sensor_id(" PT-1001"), is_sensor_id("")
     (True, False, False)
     """
-    return 0 < len(text) <= LONGEST_ID and text == text.strip() and not CONTROL_CHARACTERS.search(text)
+    return 0 < len(text) <= MAX_ID_LENGTH and text == text.strip() and not CONTROL_CHARACTERS.search(text)
 
 
 class Fleet(Mapping[str, Sensor]):
@@ -129,7 +129,7 @@ class Fleet(Mapping[str, Sensor]):
         Raises:
             ConfigurationError: a sensor that cannot be meant, with its name and what is wrong.
         """
-        return cls(_merged(sensor_sources.in_yaml(path), {}))
+        return cls(_merge_sources(sensor_sources.read_sensors_file(path), {}))
 
     @classmethod
     def of(cls, engine: Engine, path: Path | None = None) -> "Fleet":
@@ -138,7 +138,9 @@ class Fleet(Mapping[str, Sensor]):
         Raises:
             ConfigurationError: a sensor that cannot be meant, with its name and what is wrong.
         """
-        return cls(_merged(sensor_sources.in_yaml(path), sensor_sources.in_table(engine)))
+        return cls(
+            _merge_sources(sensor_sources.read_sensors_file(path), sensor_sources.read_sensors_table(engine))
+        )
 
     def sensor(self, sensor_id: str) -> Sensor:
         """The sensor of this id.
@@ -146,8 +148,8 @@ class Fleet(Mapping[str, Sensor]):
         Raises:
             UnknownSensor: there is none; the message names those that are spelt alike.
         """
-        if found := self._sensors.get(sensor_id):
-            return found
+        if sensor := self._sensors.get(sensor_id):
+            return sensor
         raise UnknownSensor(self._unknown(sensor_id))
 
     def match(self, globs: Iterable[str] = ()) -> list[Sensor]:
@@ -158,41 +160,43 @@ class Fleet(Mapping[str, Sensor]):
         Raises:
             UnknownSensor: a glob that names no sensor; the message names those that are spelt alike.
         """
-        wanted = list(globs) or ["*"]
-        chosen = {one for glob in wanted for one in self._named(glob)}
+        patterns = list(globs) or ["*"]
+        chosen = {one for glob in patterns for one in self._match_glob(glob)}
         return [sensor for sensor in self._sensors.values() if sensor.id in chosen]
 
     def with_sensors(self, sensors: Iterable[Sensor]) -> "Fleet":
         """The fleet with these added; one of the same id takes the other's place."""
         return Fleet([*self._sensors.values(), *sensors])
 
-    def _named(self, glob: str) -> list[str]:
+    def _match_glob(self, glob: str) -> list[str]:
         if glob in self._sensors:
             return [glob]
-        fits = re.compile(fnmatch.translate(glob)).match
-        found = [sensor for sensor in self._sensors.values() if fits(sensor.id)]
-        if not found and (glob != "*" or not self._sensors):
+        is_match = re.compile(fnmatch.translate(glob)).match
+        matches = [sensor for sensor in self._sensors.values() if is_match(sensor.id)]
+        if not matches and (glob != "*" or not self._sensors):
             raise UnknownSensor(self._unknown(glob))
-        return [sensor.id for sensor in found if sensor.enabled]
+        return [sensor.id for sensor in matches if sensor.enabled]
 
-    def _unknown(self, asked: str) -> str:
+    def _unknown(self, requested: str) -> str:
         if not self._sensors:
             return "There are no sensors yet: load readings (safeplan load FILE) or write conf/sensors.yaml."
-        if near := difflib.get_close_matches(asked, self._sensors, n=5, cutoff=0.5):
-            return f"No sensor is called {asked}; near it are {', '.join(near)}."
-        some = ", ".join(list(self._sensors)[:5])
-        return f"No sensor is called {asked}; there are {len(self)}, such as {some}. See: safeplan sensors"
+        if near := difflib.get_close_matches(requested, self._sensors, n=5, cutoff=0.5):
+            return f"No sensor is called {requested}; near it are {', '.join(near)}."
+        examples = ", ".join(list(self._sensors)[:5])
+        return f"No sensor is called {requested}; there are {len(self)}, such as {examples}. See: safeplan sensors"
 
 
-def _merged(written: sensor_sources.Written, table: Mapping[str, Mapping[str, Any]]) -> Iterator[Sensor]:
-    for sensor_id in {**written.sensors, **table}:
-        in_file, in_table = written.sensors.get(sensor_id, {}), table.get(sensor_id, {})
+def _merge_sources(
+    file: sensor_sources.SensorsFile, table: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Sensor]:
+    for sensor_id in {**file.sensors, **table}:
+        in_file, in_table = file.sensors.get(sensor_id, {}), table.get(sensor_id, {})
         kind = in_file.get("type") or in_table.get("type") or ""
-        of_type = written.types.get(str(kind), {})
+        of_type = file.types.get(str(kind), {})
         try:
             yield Sensor(**{**of_type, **in_table, **in_file, "id": sensor_id})
         except ValidationError as error:
-            origin = written.path if sensor_id in written.sensors else "the table sensors"
+            origin = file.path if sensor_id in file.sensors else "the table sensors"
             raise ConfigurationError(f"Sensor {sensor_id} of {origin}: {_explain(error)}") from error
 
 
@@ -200,6 +204,6 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         field = ".".join(str(part) for part in problem["loc"])
-        words = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{field} = {problem['input']!r}: {words}" if field else words)
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{field} = {problem['input']!r}: {message}" if field else message)
     return "; ".join(lines) + f". Known fields: {', '.join(Sensor.model_fields)}."

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from training.errors import NotTrainable
 from training.forecasting.forecaster import Forecaster
 from training.forecasting.metrics import interval_measures, naive_scales, point_measures
-from training.forecasting.naive_forecasts import naives
+from training.forecasting.naive_forecasts import supported_naives
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.time_grid import DAY, Floats, TimeGrid, as_times, grid_of
+from training.forecasting.time_grid import DAY, Floats, TimeGrid, as_times, build_grid
 
-LONGEST = 100_000  # slots
-FEWEST = 10  # readings before an origin
+MAX_SLOTS = 100_000  # slots
+MIN_ORIGIN_READINGS = 10  # readings before an origin
 
 
 def grade_forecaster(
-    graded: Forecaster | ForecasterParameters,
+    forecaster_or_parameters: Forecaster | ForecasterParameters,
     values: pd.Series,
     *,
     step: timedelta | None = None,
@@ -41,37 +41,39 @@ def grade_forecaster(
     Raises:
         NotTrainable: no origin has ten readings before it and a reading within the horizon after it.
     """
-    grid = grid_of(
-        pd.DatetimeIndex(values.index), values.to_numpy(dtype=np.float64), step=step, slots=LONGEST
+    grid = build_grid(
+        pd.DatetimeIndex(values.index), values.to_numpy(dtype=np.float64), step=step, slots=MAX_SLOTS
     )
     begin = None if since is None else grid.slots_of(np.array([since.timestamp()]))[0]
-    chosen = place_origins(grid, horizon=horizon, origins=origins, begin=begin)
-    truth = np.stack([_after(grid, origin, horizon) for origin in chosen])
-    made = [_forecast(graded, grid, origin, horizon, interval_width) for origin in chosen]
+    origin_slots = choose_origins(grid, horizon=horizon, origins=origins, begin=begin)
+    truth = np.stack([_truth_after(grid, origin, horizon) for origin in origin_slots])
+    forecasts = [
+        _forecast(forecaster_or_parameters, grid, origin, horizon, interval_width) for origin in origin_slots
+    ]
     forecast, lower, upper = (
-        np.stack([frame[column].to_numpy() for frame in made])
+        np.stack([frame[column].to_numpy() for frame in forecasts])
         for column in ("forecasted_values", "lower_bound", "upper_bound")
     )
-    absolute, square = naive_scales(grid.values[: chosen[0] + 1], round(DAY / grid.step))
+    absolute, square = naive_scales(grid.values[: origin_slots[0] + 1], round(DAY / grid.step))
     measured = point_measures(truth, forecast, absolute_scale=absolute, square_scale=square)
     measured |= interval_measures(truth, lower, upper, width=interval_width)
-    return measured | _beside_naive(grid, chosen, truth, measured["mae"], absolute)
+    return measured | _naive_measures(grid, origin_slots, truth, measured["mae"], absolute)
 
 
-def place_origins(
+def choose_origins(
     grid: TimeGrid, *, horizon: int, origins: int, begin: float | None = None
 ) -> NDArray[np.int64]:
     """Slots from `begin` on, evenly apart, that hold a reading and have one within the horizon after them."""
     rows = np.flatnonzero(grid.known)
     first = rows[int(0.8 * len(rows))] if begin is None else begin
-    here, following = rows[FEWEST - 1 : -1], rows[FEWEST:]
-    usable = here[(here >= first - 1) & (following - here <= horizon)]
+    candidates, following = rows[MIN_ORIGIN_READINGS - 1 : -1], rows[MIN_ORIGIN_READINGS:]
+    usable = candidates[(candidates >= first - 1) & (following - candidates <= horizon)]
     # The last origins would have most of their horizon after the last reading.
     whole = usable[usable + horizon < len(grid)]
     usable = whole if len(whole) else usable
     if not len(usable):
         raise NotTrainable(
-            f"None of {len(rows)} readings is an origin to forecast {horizon} steps from: {FEWEST} must come "
+            f"None of {len(rows)} readings is an origin to forecast {horizon} steps from: {MIN_ORIGIN_READINGS} must come "
             "before it and one within the horizon after it. Give more readings or a shorter horizon."
         )
     chosen = usable[np.unique(np.linspace(0, len(usable) - 1, origins).astype(int))]
@@ -80,24 +82,28 @@ def place_origins(
 
 
 def _forecast(
-    graded: Forecaster | ForecasterParameters, grid: TimeGrid, origin: int, horizon: int, width: float
+    forecaster_or_parameters: Forecaster | ForecasterParameters,
+    grid: TimeGrid,
+    origin: int,
+    horizon: int,
+    width: float,
 ) -> pd.DataFrame:
     slots = np.flatnonzero(grid.known[: origin + 1])
     known = pd.Series(grid.values[slots], index=as_times(grid.start + grid.step * slots))
-    if isinstance(graded, Forecaster):
+    if isinstance(forecaster_or_parameters, Forecaster):
         steps = grid.start + grid.step * (origin + np.arange(1, horizon + 1))
-        return graded.predict(as_times(steps), history=known)
-    forecaster = Forecaster(graded, interval_width=width, step=timedelta(seconds=grid.step))
+        return forecaster_or_parameters.predict(as_times(steps), history=known)
+    forecaster = Forecaster(forecaster_or_parameters, interval_width=width, step=timedelta(seconds=grid.step))
     return forecaster.fit(known.index, known.to_numpy()).forecast(horizon)
 
 
-def _beside_naive(
+def _naive_measures(
     grid: TimeGrid, origins: NDArray[np.int64], truth: Floats, mae: float, scale: float
 ) -> dict[str, float]:
     horizon = truth.shape[1]
     errors = [
         float(np.nanmean(np.abs(naive.forecast(grid, origins, horizon) - truth)))
-        for naive in naives(grid).values()
+        for naive in supported_naives(grid).values()
     ]
     best = min(errors)
     return {
@@ -108,8 +114,8 @@ def _beside_naive(
     }
 
 
-def _after(grid: TimeGrid, origin: int, horizon: int) -> Floats:
+def _truth_after(grid: TimeGrid, origin: int, horizon: int) -> Floats:
     padded = np.full(horizon, np.nan)
-    found = grid.values[origin + 1 : origin + 1 + horizon]
-    padded[: len(found)] = found
+    known_part = grid.values[origin + 1 : origin + 1 + horizon]
+    padded[: len(known_part)] = known_part
     return padded

@@ -10,7 +10,7 @@ from math import inf
 
 from pydantic import Field
 
-from training.anomaly.extrapolation import reach_of
+from training.anomaly.extrapolation import extrapolation_reach
 from training.kinds import Kind
 from training.settings import Settings
 
@@ -35,7 +35,7 @@ class GateSettings(Settings, file="training", section="gate"):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateDecision:
     """Whether the challenger may serve, and every reason for or against."""
 
     passed: bool
@@ -46,44 +46,44 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One condition with the sentence that states it."""
 
-    holds: bool
-    sentence: str
+    passed: bool
+    description: str
 
 
-def judge(
+def evaluate_gate(
     kind: Kind,
     challenger: Mapping[str, float],
     champion: Mapping[str, float] | None,
     settings: GateSettings,
-) -> Verdict:
+) -> GateDecision:
     """Compare grades that were taken on the same newest readings; `champion` is None for a first version."""
-    compare = judge_detector if kind is Kind.DETECTOR else judge_forecaster
+    compare = check_detector if kind is Kind.DETECTOR else check_forecaster
     checks = compare(challenger, champion, settings)
-    refusals = tuple(check.sentence for check in checks if not check.holds)
-    return Verdict(not refusals, refusals or tuple(check.sentence for check in checks))
+    refusals = tuple(check.description for check in checks if not check.passed)
+    return GateDecision(not refusals, refusals or tuple(check.description for check in checks))
 
 
-def judge_forecaster(
+def check_forecaster(
     challenger: Mapping[str, float], champion: Mapping[str, float] | None, settings: GateSettings
-) -> list[Check]:
+) -> list[GateCheck]:
     """Better than the naive forecast, honest in its band, and not worse than the champion."""
     skill, coverage, error = challenger["skill"], challenger["coverage"], challenger["mae"]
     checks = [
-        Check(skill > settings.min_skill, f"skill {skill:+.3f} against the naive forecast"),
-        Check(coverage >= settings.min_coverage, f"{coverage:.0%} of truths inside the band"),
+        GateCheck(skill > settings.min_skill, f"skill {skill:+.3f} against the naive forecast"),
+        GateCheck(coverage >= settings.min_coverage, f"{coverage:.0%} of truths inside the band"),
     ]
     if champion is None:
-        return [*checks, Check(True, "no champion to compare with")]
+        return [*checks, GateCheck(True, "no champion to compare with")]
     limit = champion["mae"] * (1 + settings.max_error_growth)
-    return [*checks, Check(error <= limit, f"mean error {error:.4g}, champion {champion['mae']:.4g}")]
+    return [*checks, GateCheck(error <= limit, f"mean error {error:.4g}, champion {champion['mae']:.4g}")]
 
 
-def judge_detector(
+def check_detector(
     challenger: Mapping[str, float], champion: Mapping[str, float] | None, settings: GateSettings
-) -> list[Check]:
+) -> list[GateCheck]:
     """Within the alarm budget, better than a plain robust z-score, and not blinder than the champion.
 
     What people said of real alarms weighs more than injected faults: a champion whose alarms were judged
@@ -94,55 +94,66 @@ def judge_detector(
     allowed = max(budget * settings.max_alarm_excess, 3 / max(challenger["judged_days"], 1e-9))
     recall, naive = challenger["recall_mean"], challenger["naive_recall_mean"]
     checks = [
-        Check(alarms <= allowed, f"{alarms:.2g} false alarms a day, at most {allowed:.2g} allowed"),
-        Check(
+        GateCheck(alarms <= allowed, f"{alarms:.2g} false alarms a day, at most {allowed:.2g} allowed"),
+        GateCheck(
             recall >= naive - settings.max_recall_loss,
             f"finds {recall:.0%} of injected faults, a robust z-score {naive:.0%}",
         ),
     ]
     learned, lifetime = challenger.get("learned_days", inf), challenger.get("lifetime_days", 0.0)
-    if reach_of(lifetime, learned_days=learned) > 0:
-        told = f"the alarm budget is extrapolated: learned from {learned:.2g} days to serve {lifetime:.2g}"
-        checks.append(Check(True, told))
+    if extrapolation_reach(lifetime, learned_days=learned) > 0:
+        description = (
+            f"the alarm budget is extrapolated: learned from {learned:.2g} days to serve {lifetime:.2g}"
+        )
+        checks.append(GateCheck(True, description))
     if champion is None:
-        return [*checks, Check(True, "no champion to compare with")]
-    before, cost = champion["recall_mean"], settings.max_recall_loss
-    if is_righter(challenger, champion):
-        cost = max(cost, settings.max_verdict_cost)
+        return [*checks, GateCheck(True, "no champion to compare with")]
+    champion_recall, allowed_loss = champion["recall_mean"], settings.max_recall_loss
+    if has_better_feedback(challenger, champion):
+        allowed_loss = max(allowed_loss, settings.max_verdict_cost)
     return [
         *checks,
-        *checks_of_verdicts(challenger, champion),
-        Check(recall >= before - cost, f"finds {recall:.0%} of faults, champion {before:.0%}"),
+        *check_label_feedback(challenger, champion),
+        GateCheck(
+            recall >= champion_recall - allowed_loss,
+            f"finds {recall:.0%} of faults, champion {champion_recall:.0%}",
+        ),
     ]
 
 
-def checks_of_verdicts(challenger: Mapping[str, float], champion: Mapping[str, float]) -> list[Check]:
+def check_label_feedback(challenger: Mapping[str, float], champion: Mapping[str, float]) -> list[GateCheck]:
     """What people confirmed is still caught, and what they called false is not raised more often."""
     checks = []
     if champion.get("verdicts_confirmed"):
-        of, ours, theirs = (
+        total, challenger_count, champion_count = (
             challenger["verdicts_confirmed"],
             challenger["verdicts_confirmed_caught"],
             champion["verdicts_confirmed_caught"],
         )
-        told = f"catches {ours:.0f} of {of:.0f} confirmed anomalies, champion {theirs:.0f}"
-        checks.append(Check(ours >= theirs, told))
+        description = f"catches {challenger_count:.0f} of {total:.0f} confirmed anomalies, champion {champion_count:.0f}"
+        checks.append(GateCheck(challenger_count >= champion_count, description))
     if champion.get("verdicts_false"):
-        of, ours, theirs = (
+        total, challenger_count, champion_count = (
             challenger["verdicts_false"],
             challenger["verdicts_false_raised"],
             champion["verdicts_false_raised"],
         )
-        told = f"raises {ours:.0f} of {of:.0f} alarms judged false, champion {theirs:.0f}"
+        description = (
+            f"raises {challenger_count:.0f} of {total:.0f} alarms judged false, champion {champion_count:.0f}"
+        )
         if champion.get("alarms_false"):
             judged = champion["alarms_confirmed"] + champion["alarms_false"]
-            told += f" ({champion['alarms_confirmed']:.0f} of its {judged:.0f} judged alarms were right)"
-        checks.append(Check(ours <= theirs, told))
+            description += (
+                f" ({champion['alarms_confirmed']:.0f} of its {judged:.0f} judged alarms were right)"
+            )
+        checks.append(GateCheck(challenger_count <= champion_count, description))
     return checks
 
 
-def is_righter(challenger: Mapping[str, float], champion: Mapping[str, float]) -> bool:
+def has_better_feedback(challenger: Mapping[str, float], champion: Mapping[str, float]) -> bool:
     """Whether a challenger raises fewer of the alarms that were judged false, and catches what was right."""
     fewer = challenger.get("verdicts_false_raised", 0) < champion.get("verdicts_false_raised", 0)
-    caught, before = (m.get("verdicts_confirmed_caught", 0) for m in (challenger, champion))
-    return fewer and caught >= before
+    challenger_caught, champion_caught = (
+        m.get("verdicts_confirmed_caught", 0) for m in (challenger, champion)
+    )
+    return fewer and challenger_caught >= champion_caught

@@ -17,7 +17,7 @@ from training.anomaly.detector import AnomalyDetector
 Flags = NDArray[np.bool_]
 
 
-class Told(Protocol):
+class LabelledInterval(Protocol):
     """What somebody said of a stretch: start and end (both included), and whether it was an anomaly."""
 
     @property
@@ -30,27 +30,33 @@ class Told(Protocol):
     def anomalous(self) -> bool: ...  # noqa: D102
 
 
-def usual(values: pd.Series, labels: Iterable[Told]) -> pd.Series:
+def exclude_confirmed_anomalies(values: pd.Series, labels: Iterable[LabelledInterval]) -> pd.Series:
     """The readings without those of confirmed anomalies."""
-    odd = _rows(values, stretches_of(values, labels, anomalous=True))
-    return values[~odd] if odd.any() else values
+    anomalous = _row_mask(values, labelled_slices(values, labels, anomalous=True))
+    return values[~anomalous] if anomalous.any() else values
 
 
-def learn(detector: AnomalyDetector, values: pd.Series, labels: Sequence[Told]) -> AnomalyDetector:
+def fit_with_feedback(
+    detector: AnomalyDetector, values: pd.Series, labels: Sequence[LabelledInterval]
+) -> AnomalyDetector:
     """Fit a detector to readings as people spoke of them: what was confirmed is left out, what was called
     false counts several times.
     """
-    learned = usual(values, labels)
-    dismissed = stretches_of(learned, labels, anomalous=False)
-    return detector.fit(learned, dismissed=_rows(learned, dismissed) if dismissed else None)
+    training_values = exclude_confirmed_anomalies(values, labels)
+    dismissed = labelled_slices(training_values, labels, anomalous=False)
+    return detector.fit(
+        training_values, dismissed=_row_mask(training_values, dismissed) if dismissed else None
+    )
 
 
-def grade_verdicts(detector: AnomalyDetector, values: pd.Series, labels: Sequence[Told]) -> dict[str, float]:
+def grade_label_feedback(
+    detector: AnomalyDetector, values: pd.Series, labels: Sequence[LabelledInterval]
+) -> dict[str, float]:
     """How a detector stands to what people said: the same stretches for challenger and champion.
 
     Empty where nobody said anything of these readings.
     """
-    confirmed, dismissed = (stretches_of(values, labels, anomalous=said) for said in (True, False))
+    confirmed, dismissed = (labelled_slices(values, labels, anomalous=said) for said in (True, False))
     if not confirmed and not dismissed:
         return {}
     alarmed = detector.score(values) >= detector.threshold
@@ -68,20 +74,20 @@ def grade_verdicts(detector: AnomalyDetector, values: pd.Series, labels: Sequenc
     return {name: float(value) for name, value in grades.items()}
 
 
-def stretches_of(values: pd.Series, labels: Iterable[Told], *, anomalous: bool) -> list[slice]:
+def labelled_slices(values: pd.Series, labels: Iterable[LabelledInterval], *, anomalous: bool) -> list[slice]:
     """The rows of each labelled stretch that holds any."""
     times = pd.DatetimeIndex(values.index)
-    found = []
+    slices = []
     for label in labels:
         if label.anomalous is anomalous:
             first = int(times.searchsorted(pd.Timestamp(label.start), side="left"))
             last = int(times.searchsorted(pd.Timestamp(label.end), side="right"))
             if last > first:
-                found.append(slice(first, last))
-    return found
+                slices.append(slice(first, last))
+    return slices
 
 
-def _rows(values: pd.Series, stretches: Iterable[slice]) -> Flags:
+def _row_mask(values: pd.Series, stretches: Iterable[slice]) -> Flags:
     flags = np.zeros(len(values), dtype=np.bool_)
     for stretch in stretches:
         flags[stretch] = True

@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import DataError
-from training.forecasting.intervals import Bands, learn_bands, stretch_of
+from training.forecasting.intervals import Bands, fit_bands, interval_stretch
 from training.forecasting.naive_forecasts import Naive
-from training.forecasting.naive_shrinkage import plainest_naive, trust_in
+from training.forecasting.naive_shrinkage import forecaster_share, select_baseline
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.rolling_origin import Rehearsal, blend
-from training.forecasting.structures import History, Member, Wanted
+from training.forecasting.rolling_origin import RollingBacktest, blend
+from training.forecasting.structures import Member, SeasonalityOption, TrainingHistory
 from training.forecasting.time_grid import Floats, TimeGrid
 
-KEPT = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
-FARTHEST = 50_000  # steps ahead
-TO_SPARE = 64  # slots beyond a lag's reach, so that a gap at its end can be bridged
-MARGIN = 0.5  # of the readings' range, by which a forecast may leave it
+MIN_STATE_SLOTS = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
+MAX_STEPS_AHEAD = 50_000  # steps ahead
+SPARE_SLOTS = 64  # slots beyond a lag's reach, so that a gap at its end can be bridged
+RANGE_MARGIN = 0.5  # of the readings' range, by which a forecast may leave it
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedForecaster:
     """All that a forecast needs, and all that is kept in files."""
 
     state: TimeGrid  # the latest readings of the training
@@ -45,27 +45,27 @@ class Fitted:
         return "prophet" if any(self.shares[: len(self.members)]) else self.naives[0].name
 
     @property
-    def serving(self) -> list[tuple[float, Member | Naive]]:
+    def active_parts(self) -> list[tuple[float, Member | Naive]]:
         """What has a share in the forecast, with its share."""
         parts: tuple[Member | Naive, ...] = (*self.members, *self.naives)
         return [(share, part) for share, part in zip(self.shares, parts, strict=True) if share > 0]
 
     @property
-    def reach(self) -> int:
+    def required_slots(self) -> int:
         """Slots of readings that a forecast and its intervals look at."""
-        return TO_SPARE + self.back + max(part.memory for _, part in self.serving)
+        return SPARE_SLOTS + self.lookback + max(part.memory for _, part in self.active_parts)
 
     @property
-    def back(self) -> int:
+    def lookback(self) -> int:
         """Steps up to the newest reading whose errors tell how wide the next intervals are."""
-        return looked_back(len(self.bands.sizes))
+        return lookback_steps(len(self.bands.sizes))
 
     @property
     def memory(self) -> int:
         """Slots of readings to keep."""
-        return max(KEPT, self.reach)
+        return max(MIN_STATE_SLOTS, self.required_slots)
 
-    def course(self, seconds: Floats) -> Floats:
+    def trend_and_seasons(self, seconds: Floats) -> Floats:
         """Prophet's trend and seasons, averaged over the members."""
         return blend(self.member_shares, [member.curve.at(seconds) for member in self.members])
 
@@ -80,62 +80,74 @@ class Fitted:
     @property
     def member_shares(self) -> list[float]:
         """The members' shares among themselves; equal where a naive is served."""
-        own = self.shares[: len(self.members)]
-        return [share / sum(own) for share in own] if any(own) else [1 / len(own)] * len(own)
+        member_part = self.shares[: len(self.members)]
+        return (
+            [share / sum(member_part) for share in member_part]
+            if any(member_part)
+            else [1 / len(member_part)] * len(member_part)
+        )
 
     def paths(self, state: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
         """The served forecasts after each origin slot: one row an origin, one column a step."""
-        shares, parts = zip(*self.serving, strict=True)
-        made = blend(shares, [part.forecast(state, origins, horizon) for part in parts])
+        shares, parts = zip(*self.active_parts, strict=True)
+        forecasts = blend(shares, [part.forecast(state, origins, horizon) for part in parts])
         # Newer readings may have left the range of the training for good.
         lowest = np.minimum(self.lowest, np.fmin.accumulate(state.values)[origins])
         highest = np.maximum(self.highest, np.fmax.accumulate(state.values)[origins])
-        return np.minimum(np.maximum(made, lowest[:, None]), highest[:, None])
+        return np.minimum(np.maximum(forecasts, lowest[:, None]), highest[:, None])
 
     def stretch(self, state: TimeGrid) -> float:
         """How much wider than usual the next intervals are to be, by what went wrong of late."""
-        recent = state.tail(self.reach)
-        origin = len(recent) - 1 - self.back
+        recent = state.tail(self.required_slots)
+        origin = len(recent) - 1 - self.lookback
         if origin < 0:
             return 1.0
-        errors = recent.values[origin + 1 :] - self.paths(recent, np.array([origin]), self.back)[0]
-        return float(stretch_of(errors[None, :], self.bands.sizes)[0])
+        errors = recent.values[origin + 1 :] - self.paths(recent, np.array([origin]), self.lookback)[0]
+        return float(interval_stretch(errors[None, :], self.bands.sizes)[0])
 
 
-def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str, Wanted]) -> Fitted:
+def fit_forecaster(
+    grid: TimeGrid, parameters: ForecasterParameters, seasonality: Mapping[str, SeasonalityOption]
+) -> FittedForecaster:
     """Rehearse over rolling origins, choose what to serve, learn its intervals, then fit to everything."""
-    history = History.for_structures(grid, parameters.structures, wanted)
-    rehearsal = Rehearsal(history, parameters.horizon_for(grid))
-    structures, names, shares = parameters.counted(rehearsal.naives)
-    naive, usual = plainest_naive(rehearsal), rehearsal.usual_naive
-    naive_error = rehearsal.error(rehearsal.of_naive(naive))
+    history = TrainingHistory.for_structures(grid, parameters.structures, seasonality)
+    backtest = RollingBacktest(history, parameters.horizon_for(grid))
+    structures, names, shares = parameters.counted(backtest.naives)
+    naive, reference = select_baseline(backtest), backtest.reference_naive
+    naive_error = backtest.error(backtest.forecast_naive(naive))
     lowest, highest = allowed_range(grid.values)
-    fits = [rehearsal.fits(structure) for structure in structures]
-    paths = [*map(rehearsal.made, fits), *map(rehearsal.of_naive, names)]
-    trust = trust_in(rehearsal, np.clip(blend(shares, paths), lowest, highest), rehearsal.of_naive(usual))
-    names, shares = (*names, usual), (*(trust * share for share in shares), 1 - trust)
-    made = np.clip(blend(shares, [*paths, rehearsal.of_naive(usual)]), lowest, highest)
+    fits = [backtest.fit_folds(structure) for structure in structures]
+    paths = [*map(backtest.forecast_parts, fits), *map(backtest.forecast_naive, names)]
+    trust = forecaster_share(
+        backtest, np.clip(blend(shares, paths), lowest, highest), backtest.forecast_naive(reference)
+    )
+    names, shares = (*names, reference), (*(trust * share for share in shares), 1 - trust)
+    served = np.clip(blend(shares, [*paths, backtest.forecast_naive(reference)]), lowest, highest)
     # A naive that never errs cannot be beaten, and without any rehearsal nothing was shown to beat it.
-    skill = 1 - rehearsal.error(made) / naive_error if 0 < naive_error < np.inf else 0.0
+    skill = 1 - backtest.error(served) / naive_error if 0 < naive_error < np.inf else 0.0
     if skill <= 0:
-        names, shares, made = (naive,), (*[0.0] * len(structures), 1.0), rehearsal.of_naive(naive)
-    back = looked_back(rehearsal.horizon)
-    lately = [
-        *(rehearsal.lately(members, back=back) for members in fits),
-        *(rehearsal.lately([rehearsal.naives[name]] * len(rehearsal.cuts), back=back) for name in names),
+        names, shares, served = (naive,), (*[0.0] * len(structures), 1.0), backtest.forecast_naive(naive)
+    lookback = lookback_steps(backtest.horizon)
+    recent = [
+        *(backtest.forecast_recent(members, back=lookback) for members in fits),
+        *(
+            backtest.forecast_recent([backtest.naives[name]] * len(backtest.folds), back=lookback)
+            for name in names
+        ),
     ]
-    fitted = Fitted(
+    fitted = FittedForecaster(
         state=grid,
         members=tuple(history.fit(structure, len(grid)) for structure in structures),
-        naives=tuple(rehearsal.naives[name] for name in names),
+        naives=tuple(backtest.naives[name] for name in names),
         shares=shares,
         lowest=lowest,
         highest=highest,
-        bands=learn_bands(
-            rehearsal.truth - made,
-            lately=rehearsal.came_lately(back=back) - np.clip(blend(shares, lately), lowest, highest),
-            age=rehearsal.age,
-            independent=rehearsal.independent,
+        bands=fit_bands(
+            backtest.truth - served,
+            recent_errors=backtest.recent_truth(back=lookback)
+            - np.clip(blend(shares, recent), lowest, highest),
+            age=backtest.age,
+            independent=backtest.independent,
             spread=float(np.nanstd(grid.values)),
         ),
         skill=skill,
@@ -144,38 +156,40 @@ def learn(grid: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str,
     return replace(fitted, state=grid.tail(fitted.memory))
 
 
-def looked_back(horizon: int) -> int:
+def lookback_steps(horizon: int) -> int:
     """Half a horizon: what was forecast then has come, and is still fresh."""
     return max(1, horizon // 2)
 
 
-def forecast_at(fitted: Fitted, state: TimeGrid, seconds: Floats) -> Floats:
+def forecast_at(fitted: FittedForecaster, state: TimeGrid, seconds: Floats) -> Floats:
     """The served forecast at each moment: from the newest reading, inside the readings from a step before."""
     steps = (seconds - state.last) / state.step
     farthest = float(steps.max(initial=1.0))
-    if farthest > FARTHEST:
-        raise DataError(f"A forecast {farthest:.0f} steps ahead was asked for; the farthest is {FARTHEST}.")
+    if farthest > MAX_STEPS_AHEAD:
+        raise DataError(
+            f"A forecast {farthest:.0f} steps ahead was asked for; the farthest is {MAX_STEPS_AHEAD}."
+        )
     values = np.empty(len(seconds))
     ahead = steps > 0
     if ahead.any():
-        recent = state.tail(fitted.reach)
+        recent = state.tail(fitted.required_slots)
         path = fitted.paths(recent, np.array([len(recent) - 1]), int(np.ceil(farthest)))[0]
         values[ahead] = np.interp(steps[ahead], np.arange(1, len(path) + 1), path)
-    values[~ahead] = _one_step_before(fitted, state, seconds[~ahead])
+    values[~ahead] = _one_step_forecasts(fitted, state, seconds[~ahead])
     return values
 
 
 def allowed_range(values: Floats) -> tuple[float, float]:
     """How low and how high a forecast may go: a guard against runaway trends and lags, no more."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return low - MARGIN * (high - low), high + MARGIN * (high - low)
+    return low - RANGE_MARGIN * (high - low), high + RANGE_MARGIN * (high - low)
 
 
-def _one_step_before(fitted: Fitted, state: TimeGrid, seconds: Floats) -> Floats:
-    values = fitted.course(seconds)
+def _one_step_forecasts(fitted: FittedForecaster, state: TimeGrid, seconds: Floats) -> Floats:
+    values = fitted.trend_and_seasons(seconds)
     slots = np.rint(state.slots_of(seconds)).astype(np.int64)
     inside = slots >= 1
     if inside.any():
-        wanted, where = np.unique(slots[inside], return_inverse=True)
-        values[inside] = fitted.paths(state, wanted - 1, 1)[where, 0]
+        needed_slots, positions = np.unique(slots[inside], return_inverse=True)
+        values[inside] = fitted.paths(state, needed_slots - 1, 1)[positions, 0]
     return values

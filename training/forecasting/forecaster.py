@@ -15,18 +15,18 @@ from numpy.typing import ArrayLike
 
 from training.errors import DataError, NotTrainable
 from training.forecasting import serialization
-from training.forecasting.fitted_forecaster import Fitted, forecast_at, learn
+from training.forecasting.fitted_forecaster import FittedForecaster, fit_forecaster, forecast_at
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.prophet_model import genuine
-from training.forecasting.structures import Wanted
-from training.forecasting.summary import components_of, held_out_metrics, summary_of
-from training.forecasting.time_grid import Floats, TimeGrid, as_times, epoch_seconds, grid_of
+from training.forecasting.prophet_model import to_prophet
+from training.forecasting.structures import SeasonalityOption
+from training.forecasting.summary import forecast_components, held_out_metrics, summarize_forecast
+from training.forecasting.time_grid import Floats, TimeGrid, as_times, build_grid, epoch_seconds
 
 if TYPE_CHECKING:
     from prophet import Prophet
 
-MINIMUM = 10  # readings below which nothing can be rehearsed; the platform itself asks for 50
-LONGEST = 20_000  # slots learned from: two years of hours, ten weeks of 5 minutes
+MIN_READINGS = 10  # readings below which nothing can be rehearsed; the platform itself asks for 50
+MAX_SLOTS = 20_000  # slots learned from: two years of hours, ten weeks of 5 minutes
 
 
 class Forecaster:
@@ -43,9 +43,9 @@ class Forecaster:
         parameters: ForecasterParameters | None = None,
         *,
         interval_width: float = 0.95,
-        yearly_seasonality: Wanted = "auto",
-        weekly_seasonality: Wanted = "auto",
-        daily_seasonality: Wanted = "auto",
+        yearly_seasonality: SeasonalityOption = "auto",
+        weekly_seasonality: SeasonalityOption = "auto",
+        daily_seasonality: SeasonalityOption = "auto",
         step: timedelta | None = None,
         seed: int = 0,
     ) -> None:
@@ -55,14 +55,14 @@ class Forecaster:
             )
         self.parameters = parameters or ForecasterParameters()
         self.interval_width = interval_width
-        self.seasonalities: dict[str, Wanted] = {
+        self.seasonalities: dict[str, SeasonalityOption] = {
             "yearly": yearly_seasonality,
             "weekly": weekly_seasonality,
             "daily": daily_seasonality,
         }
         self.step = step
         self.seed = seed  # nothing here is drawn by chance; kept so that both kinds are made alike
-        self._fitted: Fitted | None = None
+        self._fitted: FittedForecaster | None = None
 
     def fit(self, timestamps: Any, values: ArrayLike) -> "Forecaster":
         """Learn from readings in any order; those that are no finite number are gaps.
@@ -71,17 +71,17 @@ class Forecaster:
             NotTrainable: fewer than 10 readings, or all at one time.
         """
         times, numbers = finite_readings(timestamps, values)
-        grid = grid_of(times, numbers, step=self.step, slots=LONGEST)
-        if (usable := int(grid.known.sum())) < MINIMUM:
+        grid = build_grid(times, numbers, step=self.step, slots=MAX_SLOTS)
+        if (usable := int(grid.known.sum())) < MIN_READINGS:
             raise NotTrainable(
                 f"{usable} usable readings in the last {len(grid)} steps of {grid.step:g} s; "
-                f"a forecaster needs at least {MINIMUM}, better 50."
+                f"a forecaster needs at least {MIN_READINGS}, better 50."
             )
-        self._fitted = learn(grid, self.parameters, self.seasonalities)
+        self._fitted = fit_forecaster(grid, self.parameters, self.seasonalities)
         return self
 
     @property
-    def fitted(self) -> Fitted:
+    def fitted(self) -> FittedForecaster:
         """What was learned.
 
         Raises:
@@ -133,7 +133,9 @@ class Forecaster:
 
     def forecast_summary(self, periods: int = 24) -> dict[str, Any]:
         """Direction, change, volatility, least and greatest of the next `periods` steps."""
-        return summary_of(self.forecast(periods), self.fitted.state, method=self.method, skill=self.skill)
+        return summarize_forecast(
+            self.forecast(periods), self.fitted.state, method=self.method, skill=self.skill
+        )
 
     def calculate_metrics(self) -> dict[str, Any]:
         """MAPE, RMSE, MAE, MASE and coverage on the last tenth of the readings kept, fitted without them."""
@@ -143,17 +145,17 @@ class Forecaster:
 
     def get_components(self) -> dict[str, pd.DataFrame]:
         """Prophet's parts: the trend over the readings kept, and one turn of each season it has."""
-        return components_of(self.fitted)
+        return forecast_components(self.fitted)
 
     def prophet(self) -> "Prophet":
         """The library's own object of the first structure, for its plots and tools."""
         state = self.fitted.state
         seconds = state.start + state.step * np.flatnonzero(state.known)
-        return genuine(self.fitted.members[0].curve, seconds, state.values[state.known])
+        return to_prophet(self.fitted.members[0].curve, seconds, state.values[state.known])
 
     def save(self, folder: Path) -> None:
         """Write `forecaster.json` and, for plain Prophet to load, `prophet.json`, `prophet-2.json`, ..."""
-        settings = serialization.Settings(
+        settings = serialization.ForecasterConfig(
             self.parameters,
             self.interval_width,
             self.seasonalities,
@@ -188,7 +190,7 @@ class Forecaster:
             return state
         seconds = epoch_seconds(pd.DatetimeIndex(history.index))
         values = history.to_numpy(dtype=np.float64)
-        return state.followed_by(seconds, values, slots=self.fitted.memory)
+        return state.extended(seconds, values, slots=self.fitted.memory)
 
     def _frame(self, state: TimeGrid, seconds: Floats) -> pd.DataFrame:
         fitted = self.fitted
@@ -210,9 +212,9 @@ class Forecaster:
 
 def create_forecaster(
     interval_width: float = 0.95,
-    yearly_seasonality: Wanted = "auto",
-    weekly_seasonality: Wanted = "auto",
-    daily_seasonality: Wanted = "auto",
+    yearly_seasonality: SeasonalityOption = "auto",
+    weekly_seasonality: SeasonalityOption = "auto",
+    daily_seasonality: SeasonalityOption = "auto",
 ) -> Forecaster:
     """A forecaster at its defaults, as the original system made one."""
     return Forecaster(

@@ -17,8 +17,8 @@ from training.forecasting.time_grid import Floats
 
 Columns = NDArray[np.intp]  # which of a design's columns
 
-CHUNK = 128  # rows between two kept Gram matrices
-SMALLEST_SIGMA = 1e-9  # what Prophet itself writes for a constant series
+CHUNK_ROWS = 128  # rows between two kept Gram matrices
+MIN_SIGMA = 1e-9  # what Prophet itself writes for a constant series
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class DesignSums:
         span = self.t[last - 1] - origin
         time = (self.t[first:last] - origin) / span
         starts = np.zeros(0) if changes is None else np.concatenate(([0.0], changes))
-        begins = np.searchsorted(time, starts)
+        first_rows = np.searchsorted(time, starts)
         width = len(starts)
         season = slice(width + 1, None)
 
@@ -77,9 +77,9 @@ class DesignSums:
         gram = np.zeros((size, size))
         moments = np.zeros(size)
         if width:
-            gram[:width, :width], moments[:width] = _ramp_products(time, y, starts, begins)
-            gram[:width, width] = gram[width, :width] = _ramp_sums(time, starts, begins)
-            rows = first + begins
+            gram[:width, :width], moments[:width] = _ramp_products(time, y, starts, first_rows)
+            gram[:width, width] = gram[width, :width] = _ramp_sums(time, starts, first_rows)
+            rows = first + first_rows
             sums = (self._sums[last] - self._sums[rows])[:, columns]
             timed = ((self._timed[last] - self._timed[rows])[:, columns] - origin * sums) / span
             gram[:width, season] = timed - starts[:, None] * sums
@@ -92,18 +92,18 @@ class DesignSums:
 
     def _running_grams(self) -> Floats:
         width = self.seasons.shape[1]
-        chunks = len(self.t) // CHUNK
-        rows = self.seasons[: chunks * CHUNK].reshape(chunks, CHUNK, width)
+        chunks = len(self.t) // CHUNK_ROWS
+        rows = self.seasons[: chunks * CHUNK_ROWS].reshape(chunks, CHUNK_ROWS, width)
         return _running(np.matmul(rows.transpose(0, 2, 1), rows))
 
     def _gram(self, first: int, last: int, columns: Columns) -> Floats:
-        low, high = -(-first // CHUNK), last // CHUNK
+        low, high = -(-first // CHUNK_ROWS), last // CHUNK_ROWS
         if low >= high:
             rows = self.seasons[first:last, columns]
             return rows.T @ rows
         whole = (self._grams[high] - self._grams[low])[np.ix_(columns, columns)]
-        head = self.seasons[first : low * CHUNK, columns]
-        rest = self.seasons[high * CHUNK : last, columns]
+        head = self.seasons[first : low * CHUNK_ROWS, columns]
+        rest = self.seasons[high * CHUNK_ROWS : last, columns]
         total: Floats = whole + head.T @ head + rest.T @ rest
         return total
 
@@ -124,15 +124,17 @@ def solve(problem: Problem, *, changepoint_scale: float, season_scales: Floats) 
     for _ in range(60):
         ridge[bends] = 1 / (changepoint_scale * np.maximum(size, 1e-10))
         theta = _ridge_fit(problem, sigma2, ridge)
-        left = float(problem.power - 2 * theta @ problem.moments + theta @ problem.gram @ theta)
-        sigma2 = _noise(left, problem.rows)
+        residual_power = float(problem.power - 2 * theta @ problem.moments + theta @ problem.gram @ theta)
+        sigma2 = _noise(residual_power, problem.rows)
         size = np.abs(theta[bends])
         priors = float(2 * sigma2 + 0.5 * ridge[plain] @ theta[plain] ** 2 + size.sum() / changepoint_scale)
-        found = 0.5 * problem.rows * float(np.log(sigma2)) + max(left, 0.0) / (2 * sigma2) + priors
-        if best - found < 1e-7 * max(1.0, abs(found)):
+        objective = (
+            0.5 * problem.rows * float(np.log(sigma2)) + max(residual_power, 0.0) / (2 * sigma2) + priors
+        )
+        if best - objective < 1e-7 * max(1.0, abs(objective)):
             break
-        best = found
-    return _solution(theta, problem, float(np.sqrt(sigma2)), found)
+        best = objective
+    return _solution(theta, problem, float(np.sqrt(sigma2)), objective)
 
 
 def _solution(theta: Floats, problem: Problem, sigma: float, objective: float) -> Solution:
@@ -160,28 +162,28 @@ def _start_sigma2(problem: Problem) -> float:
     """A tenth of the readings' variance about their mean: any start converges, a near one sooner."""
     constant = 1 + problem.ramps if problem.linear else 0
     mean = problem.moments[constant] / problem.rows
-    return max(0.1 * float(problem.power / problem.rows - mean**2), SMALLEST_SIGMA**2)
+    return max(0.1 * float(problem.power / problem.rows - mean**2), MIN_SIGMA**2)
 
 
-def _noise(left: float, rows: int) -> float:
+def _noise(residual_power: float, rows: int) -> float:
     """The variance that minimises rows log s + left / 2 s^2 + 2 s^2, the last being the half-normal prior."""
-    left = max(left, 0.0)
-    return max(float(2 * left / (rows + np.sqrt(rows**2 + 16 * left))), SMALLEST_SIGMA**2)
+    residual_power = max(residual_power, 0.0)
+    return max(float(2 * residual_power / (rows + np.sqrt(rows**2 + 16 * residual_power))), MIN_SIGMA**2)
 
 
 def _ramp_products(
-    time: Floats, y: Floats, starts: Floats, begins: NDArray[np.intp]
+    time: Floats, y: Floats, starts: Floats, first_rows: NDArray[np.intp]
 ) -> tuple[Floats, Floats]:
     """Products of the ramps (time - start, from `begins` on) with each other and with y."""
     ones, times, squares = _suffix(np.ones_like(time)), _suffix(time), _suffix(time**2)
-    later = np.maximum.outer(begins, begins)
+    later = np.maximum.outer(first_rows, first_rows)
     both = starts[:, None] + starts[None, :]
     gram = squares[later] - both * times[later] + np.outer(starts, starts) * ones[later]
-    return gram, _suffix(time * y)[begins] - starts * _suffix(y)[begins]
+    return gram, _suffix(time * y)[first_rows] - starts * _suffix(y)[first_rows]
 
 
-def _ramp_sums(time: Floats, starts: Floats, begins: NDArray[np.intp]) -> Floats:
-    return _suffix(time)[begins] - starts * (len(time) - begins)
+def _ramp_sums(time: Floats, starts: Floats, first_rows: NDArray[np.intp]) -> Floats:
+    return _suffix(time)[first_rows] - starts * (len(time) - first_rows)
 
 
 def _suffix(values: Floats) -> Floats:

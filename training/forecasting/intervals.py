@@ -14,12 +14,14 @@ import numpy as np
 from training.forecasting.time_grid import Floats
 
 WIDTHS = np.concatenate((np.linspace(0.02, 0.98, 49), [0.985, 0.99, 0.995, 0.9975, 0.999]))
-HALF_LIFE = 0.6  # of the rehearsed span, after which an error counts half: a sensor's noise changes with time
-SMALL_SAMPLE = 2.0  # how much wider few errors make the outer intervals: so many errors too few
-LATELY = 1.5  # what the errors of late weigh beside the usual size, which weighs 1
-BELIEVED = 0.7  # the power of their size by which intervals stretch
-FINEST = 1e-6  # of the readings' standard deviation: no step's errors are taken to be smaller
-STRETCH = (0.5, 2.5)  # the least and the greatest size of late that is believed
+ERROR_HALF_LIFE = (
+    0.6  # of the rehearsed span, after which an error counts half: a sensor's noise changes with time
+)
+SMALL_SAMPLE_ERRORS = 2.0  # how much wider few errors make the outer intervals: so many errors too few
+RECENT_WEIGHT = 1.5  # what the errors of late weigh beside the usual size, which weighs 1
+STRETCH_POWER = 0.7  # the power of their size by which intervals stretch
+MIN_RELATIVE_SIZE = 1e-6  # of the readings' standard deviation: no step's errors are taken to be smaller
+STRETCH_RANGE = (0.5, 2.5)  # the least and the greatest size of late that is believed
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Bands:
         return cls(sizes, float(content["growth"]), float(content["limit"]), below, above)
 
 
-def stretch_of(lately: Floats, sizes: Floats) -> Floats:
+def interval_stretch(recent_errors: Floats, sizes: Floats) -> Floats:
     """How much wider than usual intervals are to be, from the errors of the latest steps: one row a moment.
 
     A column is a step ahead of where that forecast was made; NaN where unknown.
@@ -74,16 +76,16 @@ def stretch_of(lately: Floats, sizes: Floats) -> Floats:
     >>> stretch_of(np.array([[2.0, -2.0], [np.nan, np.nan]]), np.ones(2)).round(2).tolist()
     [1.39, 1.0]
     """
-    ratios = np.abs(lately) / sizes[: lately.shape[1]]
+    ratios = np.abs(recent_errors) / sizes[: recent_errors.shape[1]]
     known = ~np.isnan(ratios)
-    weight = LATELY * known.mean(axis=1)
+    weight = RECENT_WEIGHT * known.mean(axis=1)
     mean = np.where(known, ratios, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    stretch: Floats = np.clip((weight * mean + 1) / (weight + 1), *STRETCH) ** BELIEVED
+    stretch: Floats = np.clip((weight * mean + 1) / (weight + 1), *STRETCH_RANGE) ** STRETCH_POWER
     return stretch
 
 
-def learn_bands(
-    errors: Floats, *, age: Floats, independent: float, spread: float, lately: Floats | None = None
+def fit_bands(
+    errors: Floats, *, age: Floats, independent: float, spread: float, recent_errors: Floats | None = None
 ) -> Bands:
     """Learn from truth minus forecast: one row an origin, one column a step, NaN where unknown.
 
@@ -92,15 +94,15 @@ def learn_bands(
     the steps up to each origin, where intervals will be stretched.
     """
     # What is forecast without an error must not be missed for its rounding.
-    sizes = np.maximum(_smooth_sizes(errors), FINEST * spread)
+    sizes = np.maximum(_smooth_sizes(errors), MIN_RELATIVE_SIZE * spread)
     known = ~np.isnan(errors)
-    stretches = np.ones(len(errors)) if lately is None else stretch_of(lately, sizes)
+    stretches = np.ones(len(errors)) if recent_errors is None else interval_stretch(recent_errors, sizes)
     ratios = (errors / sizes / stretches[:, None])[known]
-    weights = np.broadcast_to(0.5 ** (age / HALF_LIFE)[:, None], errors.shape)[known]
+    weights = np.broadcast_to(0.5 ** (age / ERROR_HALF_LIFE)[:, None], errors.shape)[known]
     if not len(ratios):
         ratios, weights = np.array([-1.0, 1.0]), np.ones(2)
     # Few independent errors hold too few of the rare ones, which the outer intervals are made of.
-    lack = min(0.8, SMALL_SAMPLE / max(independent, 1.0))
+    lack = min(0.8, SMALL_SAMPLE_ERRORS / max(independent, 1.0))
     levels = WIDTHS + (1 - WIDTHS) * lack * WIDTHS**4
     evenly = _quantiles(np.abs(ratios), weights, levels)
     low, high = _quantiles(ratios, weights, (1 - levels) / 2), _quantiles(ratios, weights, (1 + levels) / 2)
@@ -126,9 +128,9 @@ def _smooth_sizes(errors: Floats) -> Floats:
     smooth_counts = np.convolve(np.pad(counts, reach), kernel, mode="valid")
     smooth = np.convolve(np.pad(sums, reach), kernel, mode="valid") / np.maximum(smooth_counts, 1)
     # The first steps differ most from their neighbours, and have as many errors as any.
-    own = np.divide(sums, counts, out=smooth.copy(), where=counts > 0)
+    unsmoothed = np.divide(sums, counts, out=smooth.copy(), where=counts > 0)
     weight = np.clip(np.arange(horizon) / (2 * reach), 0, 1)
-    sizes = weight * smooth + (1 - weight) * own
+    sizes = weight * smooth + (1 - weight) * unsmoothed
     positive = sizes[sizes > 0]
     floored: Floats = np.maximum(sizes, positive.min() if len(positive) else 1e-12)
     return floored

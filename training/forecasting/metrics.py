@@ -9,7 +9,7 @@ import numpy as np
 
 from training.forecasting.time_grid import Floats
 
-NEAR_ZERO = 0.05  # of the mean absolute truth; below, a percentage says nothing
+NEAR_ZERO_SHARE = 0.05  # of the mean absolute truth; below, a percentage says nothing
 
 
 def point_measures(
@@ -25,7 +25,7 @@ def point_measures(
         return dict.fromkeys(("mae", "rmse", "mape", "mape_share_used", "mase", "rmsse"), float("nan"))
     mae, rmse = float(np.abs(errors).mean()), float(np.sqrt((errors**2).mean()))
     size = np.abs(truth)
-    usable = (size > 0) & (size >= NEAR_ZERO * size.mean())
+    usable = (size > 0) & (size >= NEAR_ZERO_SHARE * size.mean())
     return {
         "mae": mae,
         "rmse": rmse,

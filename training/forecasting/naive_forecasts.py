@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from training.forecasting.time_grid import DAY, Floats, TimeGrid
 
-DAILY, LAST = "seasonal naive (daily)", "last value"
-SEASONS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
+SEASONAL_NAIVE_DAILY, LAST_VALUE = "seasonal naive (daily)", "last value"
+SEASON_SECONDS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,29 @@ class Naive:
 
         A slot that is missing one season ago is taken from the season before, else from the last reading.
         """
-        last = _carried(grid.values)[origins]
+        last = _carry_forward(grid.values)[origins]
         if self.season == 1:
             return np.repeat(last[:, None], horizon, axis=1)
         steps = np.arange(1, horizon + 1)
         cycles = -(-steps // self.season)
         earlier = origins[:, None] + steps - cycles * self.season
-        repeated = _carried_by_season(grid.values, self.season)[np.maximum(earlier, 0)]
+        repeated = _carry_forward_by_season(grid.values, self.season)[np.maximum(earlier, 0)]
         repeated[earlier < 0] = np.nan
         return np.where(np.isnan(repeated), last[:, None], repeated)
 
 
-def naives(grid: TimeGrid) -> dict[str, Naive]:
+def supported_naives(grid: TimeGrid) -> dict[str, Naive]:
     """The naive forecasts that a history supports, by name: a season must have come round twice."""
-    turns = {name: round(length / grid.step) for name, length in SEASONS.items()}
+    slots_by_season = {name: round(length / grid.step) for name, length in SEASON_SECONDS.items()}
     seasonal = {
-        f"seasonal naive ({name})": turn for name, turn in turns.items() if 2 <= turn <= len(grid) / 2
+        f"seasonal naive ({name})": turn
+        for name, turn in slots_by_season.items()
+        if 2 <= turn <= len(grid) / 2
     }
-    return {name: Naive(name, turn) for name, turn in {LAST: 1, **seasonal}.items()}
+    return {name: Naive(name, turn) for name, turn in {LAST_VALUE: 1, **seasonal}.items()}
 
 
-def _carried(values: Floats) -> Floats:
+def _carry_forward(values: Floats) -> Floats:
     """Each slot's latest reading; before the first, the first."""
     known = ~np.isnan(values)
     first = int(np.argmax(known))
@@ -60,7 +62,7 @@ def _carried(values: Floats) -> Floats:
     return carried
 
 
-def _carried_by_season(values: Floats, season: int) -> Floats:
+def _carry_forward_by_season(values: Floats, season: int) -> Floats:
     """Each slot's latest reading at the same place of the season; NaN where there was none."""
     cycles = -(-len(values) // season)
     padded = np.full(cycles * season, np.nan)

@@ -11,7 +11,7 @@ from typing import Any
 from training.forecasting.structures import Structure
 from training.forecasting.time_grid import DAY, TimeGrid
 
-LONGEST_HORIZON = 288  # steps that are rehearsed; beyond, intervals are extrapolated
+MAX_HORIZON = 288  # steps that are rehearsed; beyond, intervals are extrapolated
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class ForecasterParameters:
 
     def horizon_for(self, grid: TimeGrid) -> int:
         """The steps to rehearse on these readings."""
-        wanted = self.horizon or min(max(12, round(DAY / grid.step)), LONGEST_HORIZON)
-        return max(1, min(wanted, int(grid.known.sum()) // 8))
+        requested = self.horizon or min(max(12, round(DAY / grid.step)), MAX_HORIZON)
+        return max(1, min(requested, int(grid.known.sum()) // 8))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -14,12 +14,12 @@ import pandas as pd
 
 from training.errors import UntrustedModel
 from training.forecasting.gram_fit import Solution
-from training.forecasting.prophet_model import ROWS_IN_JSON, Curve, Priors, changepoint_times
-from training.forecasting.seasonality import PERIODS, Season
+from training.forecasting.prophet_model import HISTORY_ROWS, Curve, Priors, changepoint_times
+from training.forecasting.seasonality import PERIOD_DAYS, Season
 from training.forecasting.time_grid import Floats, as_times
 
 # What we never set, as Prophet has it then.
-UNSET = {
+PROPHET_DEFAULTS = {
     "n_changepoints": 0,
     "specified_changepoints": True,
     "changepoint_range": 0.8,
@@ -40,12 +40,12 @@ UNSET = {
     "extra_regressors": [[], {}],
     "fit_kwargs": {},
 }
-NUMBERS = ("y", "floor", "t", "y_scaled")  # columns of the history
+NUMBER_COLUMNS = ("y", "floor", "t", "y_scaled")  # columns of the history
 
 
 def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
     """What `prophet.serialize.model_from_json` loads; it holds the last rows of the history only."""
-    recent, times = values[-ROWS_IN_JSON:], as_times(seconds[-ROWS_IN_JSON:])
+    recent, times = values[-HISTORY_ROWS:], as_times(seconds[-HISTORY_ROWS:])
     names = [season.name for season in curve.seasons]
     fitted = curve.fitted
     params = {
@@ -56,7 +56,7 @@ def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
         "sigma_obs": [[fitted.sigma]],
     }
     content = {
-        **UNSET,
+        **PROPHET_DEFAULTS,
         "growth": curve.priors.growth,
         "seasonality_prior_scale": curve.priors.season_scale,
         "changepoint_prior_scale": curve.priors.changepoint_scale,
@@ -73,31 +73,34 @@ def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
         "history_dates": _series(times),
         "history": _history(curve, times, recent),
         "train_component_cols": _components(curve.seasons),
-        "seasonalities": [names, {season.name: _described(season, curve.priors) for season in curve.seasons}],
+        "seasonalities": [
+            names,
+            {season.name: _season_settings(season, curve.priors) for season in curve.seasons},
+        ],
         "params": params,
         "__prophet_version": _prophet_version(),
     }
     return json.dumps(content)
 
 
-def curve_of(content: dict[str, Any]) -> Curve:
+def curve_from_json(content: dict[str, Any]) -> Curve:
     """Read a Prophet's JSON without Prophet; whether its numbers make sense is `forecaster_soundness`'s.
 
     Raises:
         UntrustedModel: it is no Prophet of ours.
     """
     try:
-        return _curve_of(content)
+        return _parse_curve(content)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UntrustedModel(f"This is no Prophet that we wrote: {error!r}. Retrain this sensor.") from error
 
 
-def _curve_of(content: dict[str, Any]) -> Curve:
+def _parse_curve(content: dict[str, Any]) -> Curve:
     names, settings = content["seasonalities"]
     params = {name: np.asarray(value, dtype=np.float64).ravel() for name, value in content["params"].items()}
     seasons = tuple(Season(str(name), int(settings[name]["fourier_order"])) for name in names)
     beta = params["beta"][: sum(2 * season.order for season in seasons)]
-    if unknown := set(names) - set(PERIODS):
+    if unknown := set(names) - set(PERIOD_DAYS):
         raise ValueError(f"unknown seasons {sorted(unknown)}")
     if content["scaling"] != "minmax" or content["growth"] not in ("flat", "linear"):
         raise ValueError(f"scaling {content['scaling']!r}, growth {content['growth']!r}")
@@ -129,7 +132,7 @@ def _prophet_version() -> str:
     return installed("prophet")
 
 
-def _described(season: Season, priors: Priors) -> dict[str, Any]:
+def _season_settings(season: Season, priors: Priors) -> dict[str, Any]:
     return {
         "period": season.period,
         "fourier_order": season.order,
@@ -140,16 +143,16 @@ def _described(season: Season, priors: Priors) -> dict[str, Any]:
 
 
 def _series(times: pd.DatetimeIndex) -> str:
-    return json.dumps({"name": "ds", "index": list(range(len(times))), "data": _written(times)})
+    return json.dumps({"name": "ds", "index": list(range(len(times))), "data": _format_times(times)})
 
 
 def _history(curve: Curve, times: pd.DatetimeIndex, values: Floats) -> str:
     scaled = ((times - pd.Timestamp(curve.start, unit="s")) / pd.Timedelta(seconds=curve.span)).to_numpy()
     floor = np.full(len(values), curve.floor)
     columns = (values, floor, scaled, (values - floor) / curve.scale)
-    rows = zip(_written(times), *(column.tolist() for column in columns), strict=True)
-    table = [dict(zip(("ds", *NUMBERS), row, strict=True)) for row in rows]
-    return _table({"ds": "datetime", **dict.fromkeys(NUMBERS, "number")}, table)
+    rows = zip(_format_times(times), *(column.tolist() for column in columns), strict=True)
+    table = [dict(zip(("ds", *NUMBER_COLUMNS), row, strict=True)) for row in rows]
+    return _table({"ds": "datetime", **dict.fromkeys(NUMBER_COLUMNS, "number")}, table)
 
 
 def _components(seasons: tuple[Season, ...]) -> str:
@@ -169,6 +172,6 @@ def _table(fields: dict[str, str], rows: list[dict[str, Any]]) -> str:
     return json.dumps({"schema": {"fields": described, "pandas_version": "1.4.0"}, "data": rows})
 
 
-def _written(times: pd.DatetimeIndex) -> list[str]:
+def _format_times(times: pd.DatetimeIndex) -> list[str]:
     texts: list[str] = np.datetime_as_string(times.to_numpy("datetime64[ms]")).tolist()
     return texts

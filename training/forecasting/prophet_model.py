@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Growth = Literal["flat", "linear"]
 
-CHANGEPOINTS = 25  # Prophet's default, spread over the first four fifths of the history
+CHANGEPOINT_COUNT = 25  # Prophet's default, spread over the first four fifths of the history
 CHANGEPOINT_RANGE = 0.8
-ROWS_IN_JSON = 50  # of the history; plain Prophet predicts without it, but looks that there is one
+HISTORY_ROWS = 50  # of the history; plain Prophet predicts without it, but looks that there is one
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,13 @@ def fit_curve(
     floor = float(rows.min())
     scale = float(rows.max() - floor)
     start, end = sums.t[first] * DAY, sums.t[last - 1] * DAY
-    placed = place_changes(sums.t[first:last]) if priors.growth == "linear" else np.zeros(0)
+    placed = place_changepoints(sums.t[first:last]) if priors.growth == "linear" else np.zeros(0)
     scales = np.full(sum(2 * season.order for season in seasons), priors.season_scale)
     if scale == 0.0:
         constant = Solution(0.0, 0.0, np.zeros(max(1, len(placed))), np.zeros(len(scales)), 1e-9, 0.0)
-        return Curve(priors, seasons, start, end - start, floor, 1.0, _or_dummy(placed), constant)
+        return Curve(
+            priors, seasons, start, end - start, floor, 1.0, _with_dummy_changepoint(placed), constant
+        )
     problem = sums.problem(
         (rows - floor) / scale,
         first,
@@ -103,21 +105,21 @@ def fit_curve(
         columns=columns,
     )
     solution = solve(problem, changepoint_scale=priors.changepoint_scale, season_scales=scales)
-    return Curve(priors, seasons, start, end - start, floor, scale, _or_dummy(placed), solution)
+    return Curve(priors, seasons, start, end - start, floor, scale, _with_dummy_changepoint(placed), solution)
 
 
-def place_changes(times: Floats) -> Floats:
+def place_changepoints(times: Floats) -> Floats:
     """Prophet's changepoints on the time from 0 to 1: evenly over the first four fifths of the readings."""
     early = int(np.floor(len(times) * CHANGEPOINT_RANGE))
-    count = min(CHANGEPOINTS, early - 1)
+    count = min(CHANGEPOINT_COUNT, early - 1)
     rows = np.linspace(0, early - 1, count + 1).round().astype(int)[1:]
     placed: Floats = (times[rows] - times[0]) / (times[-1] - times[0])
     return placed
 
 
-def genuine(curve: Curve, seconds: Floats, values: Floats) -> "Prophet":
+def to_prophet(curve: Curve, seconds: Floats, values: Floats) -> "Prophet":
     """The library's own object with our optimum in it; it keeps the last rows of the history only."""
-    Prophet = quiet_prophet()  # noqa: N806
+    Prophet = import_prophet()  # noqa: N806
     model = Prophet(
         growth=curve.priors.growth,
         changepoints=[],  # set below: preparing from the last rows, Prophet would refuse earlier ones
@@ -131,7 +133,7 @@ def genuine(curve: Curve, seconds: Floats, values: Floats) -> "Prophet":
     )
     for season in curve.seasons:
         model.add_seasonality(season.name, season.period, season.order)
-    _take_history(model, curve, seconds, values)
+    _set_history(model, curve, seconds, values)
     model.params = {
         "k": np.array([[curve.fitted.k]]),
         "m": np.array([[curve.fitted.m]]),
@@ -142,7 +144,7 @@ def genuine(curve: Curve, seconds: Floats, values: Floats) -> "Prophet":
     return model
 
 
-def quiet_prophet() -> type["Prophet"]:
+def import_prophet() -> type["Prophet"]:
     """The library's class, imported late and without its chatter about plotly and backends."""
     for name in ("prophet", "cmdstanpy"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -152,9 +154,9 @@ def quiet_prophet() -> type["Prophet"]:
     return Prophet
 
 
-def _take_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats) -> None:
+def _set_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats) -> None:
     """Let Prophet prepare itself from the last rows, then put right what it scaled by these rows alone."""
-    recent = pd.DataFrame({"ds": as_times(seconds[-ROWS_IN_JSON:]), "y": values[-ROWS_IN_JSON:]})
+    recent = pd.DataFrame({"ds": as_times(seconds[-HISTORY_ROWS:]), "y": values[-HISTORY_ROWS:]})
     model.preprocess(recent)
     model.changepoints = pd.Series(changepoint_times(curve), name="ds")
     model.changepoints_t = curve.changes.astype(np.float64)
@@ -170,6 +172,6 @@ def changepoint_times(curve: Curve) -> pd.DatetimeIndex:
     return as_times(curve.start + curve.changes * curve.span if linear else np.zeros(0))
 
 
-def _or_dummy(changes: Floats) -> Floats:
+def _with_dummy_changepoint(changes: Floats) -> Floats:
     """Prophet writes one changepoint at the start, without effect, where it has none."""
     return changes if len(changes) else np.zeros(1)

@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 
 from training.forecasting.time_grid import Floats
 
-ROWS = 4000  # the latest residuals suffice for fifty weights
+MAX_ROWS = 4000  # the latest residuals suffice for fifty weights
 
 
 @dataclass(frozen=True)
@@ -52,37 +52,37 @@ class Autoregression:
         return paths[memory:].T
 
 
-def fit_autoregression(residuals: Floats, *, most: int, seasonal: Sequence[int] = ()) -> Autoregression:
+def fit_autoregression(residuals: Floats, *, max_lags: int, seasonal: Sequence[int] = ()) -> Autoregression:
     """Choose the order by BIC, up to `most`; `seasonal` lags join with their neighbours where BIC wants them.
 
     With too few residuals for their number the lags are cut; without any the answer is no autoregression.
     """
-    known = ~np.isnan(residuals[-ROWS:])
-    most = min(most, int(known.sum()) // 8)
-    if most < 1:
+    known = ~np.isnan(residuals[-MAX_ROWS:])
+    max_lags = min(max_lags, int(known.sum()) // 8)
+    if max_lags < 1:
         return Autoregression()
-    residuals = _tamed(residuals[-ROWS:])
-    carry = _carry(residuals)
+    residuals = _clip_spikes(residuals[-MAX_ROWS:])
+    carry = _lag_one_correlation(residuals)
     if carry == 0.0:
         return Autoregression()
     filled = Autoregression(carry=carry).fill(residuals)
-    joined = [lag for season in seasonal for lag in (season - 1, season, season + 1) if lag > most]
-    lags = np.array([*range(1, most + 1), *[lag for lag in joined if lag < 0.6 * len(residuals)]])
+    joined = [lag for season in seasonal for lag in (season - 1, season, season + 1) if lag > max_lags]
+    lags = np.array([*range(1, max_lags + 1), *[lag for lag in joined if lag < 0.6 * len(residuals)]])
     rows = np.flatnonzero(known[1:] & known[:-1]) + 1
     rows = rows[rows >= min(lags.max(), len(residuals) // 2)]
     if len(rows) < 4 * len(lags):
         lags = lags[: max(1, len(rows) // 4)]
     padded = np.concatenate((np.zeros(lags.max()), filled))
     design = padded[(rows + lags.max())[:, None] - lags]
-    weights = _by_bic(design, residuals[rows], most=most)
-    kept = np.flatnonzero(weights)
-    if not len(kept):
+    weights = _by_bic(design, residuals[rows], max_lags=max_lags)
+    selected = np.flatnonzero(weights)
+    if not len(selected):
         return Autoregression()
-    stable = _stabilised(lags[kept], weights[kept])
-    return Autoregression(tuple(int(lag) for lag in lags[kept]), tuple(float(w) for w in stable), carry)
+    stable = _stabilise(lags[selected], weights[selected])
+    return Autoregression(tuple(int(lag) for lag in lags[selected]), tuple(float(w) for w in stable), carry)
 
 
-def _by_bic(design: Floats, target: Floats, *, most: int) -> Floats:
+def _by_bic(design: Floats, target: Floats, *, max_lags: int) -> Floats:
     """Weights of the best leading columns, with or without those from `most` on; zero elsewhere."""
     rows, width = design.shape
     gram = design.T @ design
@@ -90,18 +90,21 @@ def _by_bic(design: Floats, target: Floats, *, most: int) -> Floats:
     moments = design.T @ target
     power = float(target @ target)
     factor = cholesky(gram, check_finite=False)
-    left = power - np.cumsum(solve_triangular(factor, moments, trans="T", check_finite=False) ** 2)
+    residual_power = power - np.cumsum(solve_triangular(factor, moments, trans="T", check_finite=False) ** 2)
     size = np.arange(1, width + 1)
-    criterion = rows * np.log(np.maximum(left, 1e-12 * power) / rows) + size * np.log(rows)
-    order = int(np.argmin(criterion[:most])) + 1
+    criterion = rows * np.log(np.maximum(residual_power, 1e-12 * power) / rows) + size * np.log(rows)
+    order = int(np.argmin(criterion[:max_lags])) + 1
     chosen = np.arange(order)
-    if width > most:
-        wide = np.concatenate((chosen, np.arange(most, width)))
+    if width > max_lags:
+        wide = np.concatenate((chosen, np.arange(max_lags, width)))
         joint = _ridge(gram, moments, wide)
-        found = power - moments[wide] @ joint
-        if rows * np.log(max(found, 1e-12 * power) / rows) + len(wide) * np.log(rows) < criterion[order - 1]:
-            return _spread(joint, wide, width)
-    return _spread(_ridge(gram, moments, chosen), chosen, width)
+        wide_power = power - moments[wide] @ joint
+        if (
+            rows * np.log(max(wide_power, 1e-12 * power) / rows) + len(wide) * np.log(rows)
+            < criterion[order - 1]
+        ):
+            return _place_weights(joint, wide, width)
+    return _place_weights(_ridge(gram, moments, chosen), chosen, width)
 
 
 def _ridge(gram: Floats, moments: Floats, columns: NDArray[np.int64]) -> Floats:
@@ -110,13 +113,13 @@ def _ridge(gram: Floats, moments: Floats, columns: NDArray[np.int64]) -> Floats:
     return weights
 
 
-def _spread(weights: Floats, columns: NDArray[np.int64], width: int) -> Floats:
+def _place_weights(weights: Floats, columns: NDArray[np.int64], width: int) -> Floats:
     spread = np.zeros(width)
     spread[columns] = weights
     return spread
 
 
-def _tamed(residuals: Floats) -> Floats:
+def _clip_spikes(residuals: Floats) -> Floats:
     """Spikes cut to half again the range of all but one in a hundred.
 
     Two readings of 600 among 4,000 near 210 gave weights of 1.2, -1.3, 1.3, -1.3 and a forecast that swung
@@ -129,7 +132,7 @@ def _tamed(residuals: Floats) -> Floats:
     return np.clip(residuals, low - margin, high + margin)
 
 
-def _carry(residuals: Floats) -> float:
+def _lag_one_correlation(residuals: Floats) -> float:
     """The residuals' correlation with the one before, in [0, 0.999]."""
     pairs = ~np.isnan(residuals[1:]) & ~np.isnan(residuals[:-1])
     before, after = residuals[:-1][pairs], residuals[1:][pairs]
@@ -137,7 +140,7 @@ def _carry(residuals: Floats) -> float:
     return float(np.clip(before @ after / power, 0.0, 0.999)) if power > 0 else 0.0
 
 
-def _stabilised(lags: NDArray[np.int64], weights: Floats) -> Floats:
+def _stabilise(lags: NDArray[np.int64], weights: Floats) -> Floats:
     """Pull the weights in until an impulse fades instead of growing."""
     longest = int(lags.max())
     impulse = np.zeros(4 * longest + 400)

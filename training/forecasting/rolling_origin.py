@@ -12,20 +12,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from training.forecasting.naive_forecasts import DAILY, LAST, Naive, naives
-from training.forecasting.structures import History, Member, Structure
+from training.forecasting.naive_forecasts import LAST_VALUE, SEASONAL_NAIVE_DAILY, Naive, supported_naives
+from training.forecasting.structures import Member, Structure, TrainingHistory
 from training.forecasting.time_grid import Floats, TimeGrid
 
-FOLDS = 4
-SHARE = 0.4  # of the readings, the latest, is forecast
-MOST = 160  # origins
-HALF_LIFE = (
+FOLD_COUNT = 4
+FORECAST_SHARE = 0.4  # of the readings, the latest, is forecast
+MAX_ORIGINS = 160  # origins
+ERROR_HALF_LIFE = (
     0.6  # of the rehearsed span, after which an error counts half: what came last is likeliest to last
 )
 
 
 @dataclass(frozen=True)
-class Cut:
+class Fold:
     """Fit on the slots before `end`; forecast from each of the origins, all at or after the last of those."""
 
     end: int
@@ -33,34 +33,34 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class RollingBacktest:
     """One history's cuts, what came after each origin, and what each way to forecast would have said."""
 
-    history: History
+    history: TrainingHistory
     horizon: int
 
     @cached_property
-    def cuts(self) -> list[Cut]:
+    def folds(self) -> list[Fold]:
         """The latest share of the readings in folds of equally many."""
-        return cut(self.history.grid, horizon=self.horizon)
+        return make_folds(self.history.grid, horizon=self.horizon)
 
     @cached_property
     def origins(self) -> NDArray[np.int64]:
         """The slots that are forecast from."""
-        return np.concatenate([np.zeros(0, dtype=np.int64), *[c.origins for c in self.cuts]])
+        return np.concatenate([np.zeros(0, dtype=np.int64), *[c.origins for c in self.folds]])
 
     @cached_property
     def truth(self) -> Floats:
         """What came after each origin: one row an origin, one column a step, NaN where unknown."""
         padded = np.concatenate((self.history.grid.values, np.full(self.horizon, np.nan)))
-        after: Floats = padded[self.origins[:, None] + np.arange(1, self.horizon + 1)]
-        return after
+        values_after: Floats = padded[self.origins[:, None] + np.arange(1, self.horizon + 1)]
+        return values_after
 
-    def came_lately(self, *, back: int) -> Floats:
+    def recent_truth(self, *, back: int) -> Floats:
         """The readings of the `back` slots up to each origin; NaN where unknown."""
         padded = np.concatenate((np.full(back, np.nan), self.history.grid.values))
-        came: Floats = padded[self.origins[:, None] + np.arange(1, back + 1)]
-        return came
+        recent: Floats = padded[self.origins[:, None] + np.arange(1, back + 1)]
+        return recent
 
     @cached_property
     def age(self) -> Floats:
@@ -73,7 +73,7 @@ class Rehearsal:
     @cached_property
     def weights(self) -> Floats:
         """How much each origin counts; the latest 1."""
-        fading: Floats = 0.5 ** (self.age / HALF_LIFE)
+        fading: Floats = 0.5 ** (self.age / ERROR_HALF_LIFE)
         return fading
 
     @property
@@ -85,36 +85,36 @@ class Rehearsal:
     @cached_property
     def naives(self) -> Mapping[str, Naive]:
         """The naive forecasts that this history supports."""
-        return naives(self.history.grid)
+        return supported_naives(self.history.grid)
 
     @property
-    def usual_naive(self) -> str:
+    def reference_naive(self) -> str:
         """The naive that everyone compares with: yesterday again; the last value where that is unknown."""
-        return DAILY if DAILY in self.naives else LAST
+        return SEASONAL_NAIVE_DAILY if SEASONAL_NAIVE_DAILY in self.naives else LAST_VALUE
 
-    def fits(self, structure: Structure) -> list[Member]:
+    def fit_folds(self, structure: Structure) -> list[Member]:
         """A structure as it would have been fitted at each cut."""
-        return [self.history.fit(structure, c.end) for c in self.cuts]
+        return [self.history.fit(structure, c.end) for c in self.folds]
 
-    def of(self, structure: Structure) -> Floats:
+    def forecast_structure(self, structure: Structure) -> Floats:
         """What a structure would have forecast from each origin, fitted anew at each cut."""
-        return np.concatenate([np.zeros((0, self.horizon)), *self.cut_by_cut(structure)])
+        return np.concatenate([np.zeros((0, self.horizon)), *self.iter_fold_forecasts(structure)])
 
-    def cut_by_cut(self, structure: Structure) -> Iterator[Floats]:
+    def iter_fold_forecasts(self, structure: Structure) -> Iterator[Floats]:
         """The same, a cut after the other, for who may have seen enough after the first."""
-        for each in self.cuts:
-            member = self.history.fit(structure, each.end)
-            yield member.forecast(self.history.grid, each.origins, self.horizon)
+        for fold in self.folds:
+            member = self.history.fit(structure, fold.end)
+            yield member.forecast(self.history.grid, fold.origins, self.horizon)
 
-    def of_naive(self, name: str) -> Floats:
+    def forecast_naive(self, name: str) -> Floats:
         """What a naive would have forecast from each origin."""
-        return self.made([self.naives[name]] * len(self.cuts))
+        return self.forecast_parts([self.naives[name]] * len(self.folds))
 
-    def made(self, parts: Sequence[Member | Naive]) -> Floats:
+    def forecast_parts(self, parts: Sequence[Member | Naive]) -> Floats:
         """What these parts, one a cut, would have forecast from each origin."""
         return self._forecast(parts, back=0, steps=self.horizon)
 
-    def lately(self, parts: Sequence[Member | Naive], *, back: int) -> Floats:
+    def forecast_recent(self, parts: Sequence[Member | Naive], *, back: int) -> Floats:
         """What these parts would have forecast `back` slots before each origin, up to the origin."""
         return self._forecast(parts, back=back, steps=back)
 
@@ -122,7 +122,7 @@ class Rehearsal:
         grid = self.history.grid
         paths = [
             part.forecast(grid, np.maximum(c.origins - back, 0), steps)
-            for part, c in zip(parts, self.cuts, strict=True)
+            for part, c in zip(parts, self.folds, strict=True)
         ]
         return np.concatenate([np.zeros((0, steps)), *paths])
 
@@ -139,27 +139,27 @@ class Rehearsal:
 
     def best_naive(self) -> tuple[str, float]:
         """The naive that would have erred least, and its error."""
-        errors = {name: self.error(self.of_naive(name)) for name in self.naives}
+        errors = {name: self.error(self.forecast_naive(name)) for name in self.naives}
         best = min(errors, key=lambda name: errors[name])
         return best, errors[best]
 
 
-def cut(grid: TimeGrid, *, horizon: int) -> list[Cut]:
+def make_folds(grid: TimeGrid, *, horizon: int) -> list[Fold]:
     """Cut the latest readings into folds, with at most so many origins in all.
 
     Each origin holds a reading and the reading after it is within the horizon.
     """
     rows = np.flatnonzero(grid.known)
-    first = max(int(len(rows) * (1 - SHARE)), min(10, len(rows) - 2))
-    borders = np.linspace(first, len(rows) - 1, FOLDS + 1).astype(int)
-    cuts = []
+    first = max(int(len(rows) * (1 - FORECAST_SHARE)), min(10, len(rows) - 2))
+    borders = np.linspace(first, len(rows) - 1, FOLD_COUNT + 1).astype(int)
+    folds = []
     for begin, stop in pairwise(borders):
         origins, following = rows[begin - 1 : stop - 1], rows[begin:stop]
         origins = origins[following - origins <= horizon]
-        stride = max(1, -(-len(origins) * FOLDS // MOST))
+        stride = max(1, -(-len(origins) * FOLD_COUNT // MAX_ORIGINS))
         if len(origins := origins[::stride]):
-            cuts.append(Cut(int(rows[begin - 1]) + 1, origins))
-    return cuts
+            folds.append(Fold(int(rows[begin - 1]) + 1, origins))
+    return folds
 
 
 def blend(shares: Sequence[float], parts: Sequence[Floats]) -> Floats:

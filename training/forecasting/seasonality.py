@@ -10,7 +10,7 @@ import numpy as np
 
 from training.forecasting.time_grid import DAY, Floats
 
-PERIODS = {"daily": 1.0, "weekly": 7.0, "yearly": 365.25}  # days, as Prophet has them
+PERIOD_DAYS = {"daily": 1.0, "weekly": 7.0, "yearly": 365.25}  # days, as Prophet has them
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Season:
     @property
     def period(self) -> float:
         """Days."""
-        return PERIODS[self.name]
+        return PERIOD_DAYS[self.name]
 
 
-def supported(name: str, days: Floats, *, step: float) -> bool:
+def is_supported(name: str, days: Floats, *, step: float) -> bool:
     """Whether readings at these times (days, ascending) show a season: each quarter of a turn twice at least.
 
     A step (seconds) that takes fewer than four readings a turn shows none.
@@ -34,7 +34,7 @@ def supported(name: str, days: Floats, *, step: float) -> bool:
     >>> supported("daily", np.arange(48) / 24, step=3600), supported("daily", np.arange(40) / 24, step=3600)
     (True, False)
     """
-    period = PERIODS[name]
+    period = PERIOD_DAYS[name]
     quarters = np.floor(4 * days / period).astype(np.int64)
     seen = quarters[np.flatnonzero(np.diff(quarters, prepend=-1))]
     return step * 4 <= period * DAY and int(np.bincount(seen % 4, minlength=4).min()) >= 2
@@ -42,7 +42,7 @@ def supported(name: str, days: Floats, *, step: float) -> bool:
 
 def highest_order(name: str, *, step: float) -> int:
     """The fastest harmonic that this step (seconds) can tell from a slower one."""
-    return max(1, int(PERIODS[name] * DAY / step / 2 - 0.5))
+    return max(1, int(PERIOD_DAYS[name] * DAY / step / 2 - 0.5))
 
 
 def fourier_columns(days: Floats, seasons: Sequence[Season]) -> Floats:

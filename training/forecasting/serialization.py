@@ -14,21 +14,21 @@ import numpy as np
 from training.artifacts.model_files import check_layout, read_json, write_json
 from training.errors import UntrustedModel
 from training.forecasting.file_validation import check_sound
-from training.forecasting.fitted_forecaster import Fitted
+from training.forecasting.fitted_forecaster import FittedForecaster
 from training.forecasting.intervals import Bands
 from training.forecasting.naive_forecasts import Naive
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.prophet_json import curve_of, curve_to_json
+from training.forecasting.prophet_json import curve_from_json, curve_to_json
 from training.forecasting.residual_autoregression import Autoregression
 from training.forecasting.structures import Member
 from training.forecasting.time_grid import TimeGrid
 
-VERSION = 1  # of the layout
-MAIN = "forecaster.json"
+LAYOUT_VERSION = 1  # of the layout
+FORECASTER_FILE = "forecaster.json"
 
 
 @dataclass(frozen=True)
-class Settings:
+class ForecasterConfig:
     """How a forecaster was made."""
 
     parameters: ForecasterParameters
@@ -38,7 +38,7 @@ class Settings:
     step: float | None  # seconds, where it was given
 
 
-def write(settings: Settings, fitted: Fitted, folder: Path) -> None:
+def write(settings: ForecasterConfig, fitted: FittedForecaster, folder: Path) -> None:
     """Write `prophet.json`, `prophet-2.json`, ... and `forecaster.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     known = fitted.state.known
@@ -48,7 +48,7 @@ def write(settings: Settings, fitted: Fitted, folder: Path) -> None:
         (folder / _prophet_name(number)).write_text(text, encoding="utf-8")
     write_json(
         {
-            "version": VERSION,
+            "version": LAYOUT_VERSION,
             "settings": asdict(settings) | {"parameters": settings.parameters.to_json()},
             "state": {
                 "start": fitted.state.start,
@@ -63,39 +63,41 @@ def write(settings: Settings, fitted: Fitted, folder: Path) -> None:
             "skill": fitted.skill,
             "rows": fitted.rows,
         },
-        folder / MAIN,
+        folder / FORECASTER_FILE,
     )
 
 
-def read(folder: Path) -> tuple[Settings, Fitted]:
+def read(folder: Path) -> tuple[ForecasterConfig, FittedForecaster]:
     """Read what `write` wrote.
 
     Raises:
         UntrustedModel: a file is missing, cut short or not ours.
     """
-    content = read_json(folder / MAIN)
-    check_layout(content.get("version"), VERSION, name=MAIN)
+    content = read_json(folder / FORECASTER_FILE)
+    check_layout(content.get("version"), LAYOUT_VERSION, name=FORECASTER_FILE)
     try:
         settings, fitted = _settings(content), _fitted(content, folder)
         check_sound(fitted)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise UntrustedModel(f"{MAIN} is no forecaster of ours: {error!r}. Retrain this sensor.") from error
+        raise UntrustedModel(
+            f"{FORECASTER_FILE} is no forecaster of ours: {error!r}. Retrain this sensor."
+        ) from error
     return settings, fitted
 
 
-def _settings(content: Mapping[str, Any]) -> Settings:
-    written = dict(content["settings"])
-    return Settings(**written | {"parameters": ForecasterParameters.from_json(written["parameters"])})
+def _settings(content: Mapping[str, Any]) -> ForecasterConfig:
+    stored = dict(content["settings"])
+    return ForecasterConfig(**stored | {"parameters": ForecasterParameters.from_json(stored["parameters"])})
 
 
-def _fitted(content: Mapping[str, Any], folder: Path) -> Fitted:
+def _fitted(content: Mapping[str, Any], folder: Path) -> FittedForecaster:
     state = content["state"]
     values = np.array([np.nan if v is None else v for v in state["values"]], dtype=np.float64)
     members = tuple(
-        Member(curve_of(read_json(folder / _prophet_name(number))), _autoregression(written))
+        Member(curve_from_json(read_json(folder / _prophet_name(number))), _autoregression(written))
         for number, written in enumerate(content["autoregressions"], start=1)
     )
-    return Fitted(
+    return FittedForecaster(
         state=TimeGrid(float(state["start"]), float(state["step"]), values),
         members=members,
         shares=tuple(float(share) for share in content["shares"]),
@@ -108,9 +110,9 @@ def _fitted(content: Mapping[str, Any], folder: Path) -> Fitted:
     )
 
 
-def _autoregression(written: Mapping[str, Any]) -> Autoregression:
-    lags = tuple(int(lag) for lag in written["lags"])
-    return Autoregression(lags, tuple(float(w) for w in written["weights"]), float(written["carry"]))
+def _autoregression(stored: Mapping[str, Any]) -> Autoregression:
+    lags = tuple(int(lag) for lag in stored["lags"])
+    return Autoregression(lags, tuple(float(w) for w in stored["weights"]), float(stored["carry"]))
 
 
 def _prophet_name(number: int) -> str:

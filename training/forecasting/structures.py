@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from training.errors import NotTrainable
 from training.forecasting.gram_fit import Columns, DesignSums
-from training.forecasting.naive_forecasts import SEASONS
+from training.forecasting.naive_forecasts import SEASON_SECONDS
 from training.forecasting.prophet_model import Curve, Priors, fit_curve
-from training.forecasting.residual_autoregression import ROWS, Autoregression, fit_autoregression
-from training.forecasting.seasonality import PERIODS, Season, fourier_columns, highest_order, supported
+from training.forecasting.residual_autoregression import MAX_ROWS, Autoregression, fit_autoregression
+from training.forecasting.seasonality import PERIOD_DAYS, Season, fourier_columns, highest_order, is_supported
 from training.forecasting.time_grid import Floats, TimeGrid
 
-FEWEST = 30  # readings that a halved history keeps
+MIN_HALVED_READINGS = 30  # readings that a halved history keeps
 
-Wanted = Literal["auto"] | bool
+SeasonalityOption = Literal["auto"] | bool
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Member:
         """The next values after each origin slot: one row an origin, one column a step."""
         if not len(origins):
             return np.zeros((0, horizon))
-        begin, end = self._remembered_from(grid, int(origins.min())), int(origins.max()) + 1
+        begin, end = self._first_needed_slot(grid, int(origins.min())), int(origins.max()) + 1
         course = self.curve.at(grid.start + grid.step * np.arange(begin, end + horizon))
         ahead = np.arange(1, horizon + 1)
         residuals = grid.values[begin:end] - course[: end - begin]
-        left = self.autoregression.forecast(residuals, origins - begin, horizon)
-        paths: Floats = course[(origins - begin)[:, None] + ahead] + left
+        residual_forecasts = self.autoregression.forecast(residuals, origins - begin, horizon)
+        paths: Floats = course[(origins - begin)[:, None] + ahead] + residual_forecasts
         return paths
 
-    def _remembered_from(self, grid: TimeGrid, origin: int) -> int:
+    def _first_needed_slot(self, grid: TimeGrid, origin: int) -> int:
         """The slot from which on all is known that a forecast from this origin, or a later one, looks at.
 
         Where memory begins with a gap, the reading before the gap still counts.
@@ -81,24 +81,24 @@ class Member:
 
 
 @dataclass(frozen=True)
-class History:
+class TrainingHistory:
     """One sensor's readings with the sums that every fit on them shares.
 
     `wanted` says per season whether it is taken always, never, or where a stretch is long enough for it.
     """
 
     grid: TimeGrid
-    most: Mapping[str, int]  # harmonics to prepare for, by season
-    wanted: Mapping[str, Wanted] = field(default_factory=dict)
-    _taken: dict[tuple[str, int, int], bool] = field(default_factory=dict, repr=False)
+    max_orders: Mapping[str, int]  # harmonics to prepare for, by season
+    seasonality: Mapping[str, SeasonalityOption] = field(default_factory=dict)
+    _support_cache: dict[tuple[str, int, int], bool] = field(default_factory=dict, repr=False)
 
     @classmethod
     def for_structures(
-        cls, grid: TimeGrid, structures: Sequence[Structure], wanted: Mapping[str, Wanted]
-    ) -> "History":
+        cls, grid: TimeGrid, structures: Sequence[Structure], seasonality: Mapping[str, SeasonalityOption]
+    ) -> "TrainingHistory":
         """Prepare for just these structures."""
-        most = {name: max((s.orders()[name] for s in structures), default=0) for name in PERIODS}
-        return cls(grid, most, wanted)
+        max_orders = {name: max((s.orders()[name] for s in structures), default=0) for name in PERIOD_DAYS}
+        return cls(grid, max_orders, seasonality)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -106,32 +106,32 @@ class History:
         return np.flatnonzero(self.grid.known)
 
     @cached_property
-    def offered(self) -> tuple[Season, ...]:
+    def available_seasons(self) -> tuple[Season, ...]:
         """Every season some stretch could take, at its highest order."""
         days = self.grid.days[self.rows]
         return tuple(
-            Season(name, min(self.most[name], highest_order(name, step=self.grid.step)))
-            for name in PERIODS
-            if self.most.get(name) and self._takes(name, days)
+            Season(name, min(self.max_orders[name], highest_order(name, step=self.grid.step)))
+            for name in PERIOD_DAYS
+            if self.max_orders.get(name) and self._is_included(name, days)
         )
 
     @cached_property
     def sums(self) -> DesignSums:
         """Running sums over the readings, in order of time."""
         days = self.grid.days[self.rows]
-        return DesignSums(days, fourier_columns(days, self.offered))
+        return DesignSums(days, fourier_columns(days, self.available_seasons))
 
     def fit(self, structure: Structure, end: int) -> Member:
         """Fit a structure to the readings before slot `end`."""
         last = int(np.searchsorted(self.rows, end))
         if last < 3:
             raise NotTrainable(f"{last} readings are not enough to fit; a forecaster needs 50.")
-        first = max(0, last - max(len(self.rows) >> structure.halvings, FEWEST))
+        first = max(0, last - max(len(self.rows) >> structure.halvings, MIN_HALVED_READINGS))
         seasons, columns = self._seasons(structure, first, last)
         priors = Priors(structure.growth, structure.changepoint_scale, structure.season_scale)
         values = self.grid.values[self.rows]
         curve = fit_curve(self.sums, values, first, last, priors=priors, seasons=seasons, columns=columns)
-        begin = max(int(self.rows[first]), end - ROWS)
+        begin = max(int(self.rows[first]), end - MAX_ROWS)
         return Member(curve, self._autoregression(structure, curve, begin, end))
 
     def _autoregression(self, structure: Structure, curve: Curve, begin: int, end: int) -> Autoregression:
@@ -139,27 +139,29 @@ class History:
             return Autoregression()
         step = self.grid.step
         seconds = self.grid.start + step * np.arange(begin, end)
-        seasonal = [round(season / step) for season in SEASONS.values()] if structure.seasonal_lags else []
+        seasonal = (
+            [round(season / step) for season in SEASON_SECONDS.values()] if structure.seasonal_lags else []
+        )
         residuals = self.grid.values[begin:end] - curve.at(seconds)
-        return fit_autoregression(residuals, most=structure.lags, seasonal=seasonal)
+        return fit_autoregression(residuals, max_lags=structure.lags, seasonal=seasonal)
 
     def _seasons(self, structure: Structure, first: int, last: int) -> tuple[tuple[Season, ...], Columns]:
         orders = structure.orders()
-        taken, columns, begin = [], [], 0
-        for season in self.offered:
+        included, columns, begin = [], [], 0
+        for season in self.available_seasons:
             order = min(orders[season.name], season.order)
-            if order and self._takes_between(season.name, first, last):
-                taken.append(Season(season.name, order))
+            if order and self._is_included_between(season.name, first, last):
+                included.append(Season(season.name, order))
                 columns.append(np.arange(begin, begin + 2 * order))
             begin += 2 * season.order
-        return tuple(taken), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
+        return tuple(included), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
 
-    def _takes_between(self, name: str, first: int, last: int) -> bool:
+    def _is_included_between(self, name: str, first: int, last: int) -> bool:
         stretch = (name, first, last)
-        if stretch not in self._taken:
-            self._taken[stretch] = self._takes(name, self.sums.t[first:last])
-        return self._taken[stretch]
+        if stretch not in self._support_cache:
+            self._support_cache[stretch] = self._is_included(name, self.sums.t[first:last])
+        return self._support_cache[stretch]
 
-    def _takes(self, name: str, days: Floats) -> bool:
-        wanted = self.wanted.get(name, "auto")
-        return supported(name, days, step=self.grid.step) if wanted == "auto" else wanted
+    def _is_included(self, name: str, days: Floats) -> bool:
+        option = self.seasonality.get(name, "auto")
+        return is_supported(name, days, step=self.grid.step) if option == "auto" else option

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.forecasting.fitted_forecaster import Fitted, forecast_at, learn
+from training.forecasting.fitted_forecaster import FittedForecaster, fit_forecaster, forecast_at
 from training.forecasting.metrics import interval_measures, mape_note, naive_scales, point_measures
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.seasonality import PERIODS
-from training.forecasting.structures import Wanted
+from training.forecasting.seasonality import PERIOD_DAYS
+from training.forecasting.structures import SeasonalityOption
 from training.forecasting.time_grid import DAY, Floats, TimeGrid, as_times
 
-POINTS = {"daily": 96, "weekly": 7 * 24, "yearly": 366}  # of a season's one turn
-A_WEEK_MONDAY = 4 * DAY  # 1970-01-05
+SEASON_POINTS = {"daily": 96, "weekly": 7 * 24, "yearly": 366}  # of a season's one turn
+FIRST_MONDAY = 4 * DAY  # 1970-01-05
 
 
-def summary_of(forecast: pd.DataFrame, state: TimeGrid, *, method: str, skill: float) -> dict[str, Any]:
+def summarize_forecast(
+    forecast: pd.DataFrame, state: TimeGrid, *, method: str, skill: float
+) -> dict[str, Any]:
     """One forecast's direction, change, volatility and extremes.
 
     The direction is "stable" where the change is smaller than the usual change from reading to reading times
@@ -53,36 +55,40 @@ def summary_of(forecast: pd.DataFrame, state: TimeGrid, *, method: str, skill: f
     }
 
 
-def components_of(fitted: Fitted) -> dict[str, pd.DataFrame]:
+def forecast_components(fitted: FittedForecaster) -> dict[str, pd.DataFrame]:
     """The trend over the readings kept, and one turn of each season found: columns `timestamps` and `value`.
 
     A day begins at midnight, a week on Monday, a year on 1 January, all of UTC.
     """
     state = fitted.state
-    over = state.start + state.step * np.arange(len(state))
-    parts = {"trend": _frame(over, fitted.trend(over))}
-    found = {season.name for member in fitted.members for season in member.curve.seasons}
+    seconds = state.start + state.step * np.arange(len(state))
+    parts = {"trend": _frame(seconds, fitted.trend(seconds))}
+    season_names = {season.name for member in fitted.members for season in member.curve.seasons}
     for name in ("weekly", "daily", "yearly"):
-        if name in found:
-            turn = np.arange(POINTS[name]) * PERIODS[name] * DAY / POINTS[name]
-            turn = turn + A_WEEK_MONDAY if name == "weekly" else turn
+        if name in season_names:
+            turn = np.arange(SEASON_POINTS[name]) * PERIOD_DAYS[name] * DAY / SEASON_POINTS[name]
+            turn = turn + FIRST_MONDAY if name == "weekly" else turn
             parts[name] = _frame(turn, fitted.season(turn, name))
     return parts
 
 
 def held_out_metrics(
-    state: TimeGrid, parameters: ForecasterParameters, wanted: Mapping[str, Wanted], *, interval_width: float
+    state: TimeGrid,
+    parameters: ForecasterParameters,
+    seasonality: Mapping[str, SeasonalityOption],
+    *,
+    interval_width: float,
 ) -> dict[str, Any]:
     """Errors on the last tenth of the readings, one forecast over all of it, fitted without it.
 
     A sentence beside MAPE (`mape_note`) says what was done about truths near zero.
     """
     rows = np.flatnonzero(state.known)
-    border = int(rows[-max(1, len(rows) // 10)])
-    before = TimeGrid(state.start, state.step, state.values[:border]).tail(len(state))
-    fitted = learn(before, parameters, wanted)
-    seconds = state.start + state.step * np.arange(border, len(state))
-    truth = state.values[border:]
+    split_slot = int(rows[-max(1, len(rows) // 10)])
+    before = TimeGrid(state.start, state.step, state.values[:split_slot]).tail(len(state))
+    fitted = fit_forecaster(before, parameters, seasonality)
+    seconds = state.start + state.step * np.arange(split_slot, len(state))
+    truth = state.values[split_slot:]
     forecast = forecast_at(fitted, fitted.state, seconds)
     steps = np.arange(1.0, len(truth) + 1)
     stretch = fitted.stretch(fitted.state)

@@ -53,7 +53,7 @@ class TimeGrid:
         """How many steps after `start` each moment lies; fractions are kept."""
         return (seconds - self.start) / self.step
 
-    def followed_by(self, seconds: Floats, values: Floats, *, slots: int) -> "TimeGrid":
+    def extended(self, seconds: Floats, values: Floats, *, slots: int) -> "TimeGrid":
         """This grid continued by newer readings, cut to its last `slots`; a newer reading wins its slot.
 
         Readings before `start` are left out. With no reading at all the grid stays as it is.
@@ -66,8 +66,8 @@ class TimeGrid:
         length = max(len(self), int(where.max()) + 1)
         first = max(0, length - slots)
         merged = np.full(length - first, np.nan)
-        kept = self.values[first:]
-        merged[: len(kept)] = kept
+        existing = self.values[first:]
+        merged[: len(existing)] = existing
         inside = where >= first
         merged = np.where(
             np.isnan(newer := _mean_per_slot(where[inside] - first, values[inside], len(merged))),
@@ -77,7 +77,7 @@ class TimeGrid:
         return TimeGrid(self.start + self.step * first, self.step, merged)
 
 
-def grid_of(
+def build_grid(
     times: pd.DatetimeIndex, values: Floats, *, step: timedelta | None = None, slots: int
 ) -> TimeGrid:
     """Lay readings on a grid that ends at the newest one; at most the last `slots` of it.
@@ -112,8 +112,10 @@ def infer_step_seconds(seconds: Floats) -> float:
     distances = np.sort(np.diff(np.unique(seconds)))
     if not len(distances):
         raise NotTrainable("All readings carry the same time; a forecaster needs readings over time.")
-    alike = np.searchsorted(distances, 1.1 * distances, "right") - np.searchsorted(distances, 0.9 * distances)
-    commonest = distances[alike.argmax()]
+    similar_counts = np.searchsorted(distances, 1.1 * distances, "right") - np.searchsorted(
+        distances, 0.9 * distances
+    )
+    commonest = distances[similar_counts.argmax()]
     near = distances[np.abs(distances - commonest) <= 0.1 * commonest]
     exact, counts = np.unique(near, return_counts=True)
     return float(exact[counts.argmax()] if counts.max() > len(near) / 5 else np.median(near))

@@ -21,7 +21,7 @@ ALIASES = {
     "value": ("value", "reading", "val"),
     "data_quality": ("data_quality", "quality"),
 }
-CELLS_AT_ONCE = 200_000
+CELL_BATCH = 200_000
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Layout:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
-        if strange := set(self.columns.values()) - set(ALIASES):
+        if unknown := set(self.columns.values()) - set(ALIASES):
             raise ConfigurationError(
-                f"A column cannot be mapped to {', '.join(sorted(strange))}; there are {', '.join(ALIASES)}."
+                f"A column cannot be mapped to {', '.join(sorted(unknown))}; there are {', '.join(ALIASES)}."
             )
 
 
-def columns_named(pairs: Sequence[str]) -> dict[str, str]:
+def parse_column_map(pairs: Sequence[str]) -> dict[str, str]:
     """Column names from texts like `tag=sensor_id`.
 
     Raises:
@@ -61,7 +61,7 @@ def columns_named(pairs: Sequence[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Piece:
+class FileChunk:
     """Some rows of a file as they are written, with the line of each.
 
     The columns of `table` are named by their place, because a file may use a name twice. `malformed` holds
@@ -74,7 +74,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RawRows:
     """One reading a row, still as written."""
 
     sensor: pa.Array
@@ -83,18 +83,18 @@ class Rows:
     quality: pa.Array | None
     lines: npt.NDArray[np.int64]
 
-    def only(self, which: npt.NDArray[np.bool_]) -> "Rows":
+    def filter(self, selected: npt.NDArray[np.bool_]) -> "RawRows":
         """Some of the rows."""
-        mask = pa.array(which)
+        mask = pa.array(selected)
         quality = None if self.quality is None else self.quality.filter(mask)
         sensor, stamp, value = self.sensor.filter(mask), self.stamp.filter(mask), self.value.filter(mask)
-        return Rows(sensor, stamp, value, quality, self.lines[which])
+        return RawRows(sensor, stamp, value, quality, self.lines[selected])
 
     @staticmethod
-    def joined(parts: "Sequence[Rows]") -> "Rows":
+    def concat(parts: "Sequence[RawRows]") -> "RawRows":
         """The rows of all parts, one part after the other."""
         qualities = [part.quality for part in parts if part.quality is not None]
-        return Rows(
+        return RawRows(
             pa.concat_arrays([part.sensor for part in parts]),
             pa.concat_arrays([part.stamp for part in parts]),
             pa.concat_arrays([part.value for part in parts]),
@@ -102,15 +102,15 @@ class Rows:
             np.concatenate([part.lines for part in parts]),
         )
 
-    def written(self, place: int) -> tuple[int, str, str, str]:
+    def source_row(self, index: int) -> tuple[int, str, str, str]:
         """One row as the file has it: line, sensor, timestamp, value."""
-        cells = (column[place].as_py() for column in (self.sensor, self.stamp, self.value))
+        cells = (column[index].as_py() for column in (self.sensor, self.stamp, self.value))
         sensor, stamp, value = ("" if cell is None else str(cell) for cell in cells)
-        return int(self.lines[place]), sensor, stamp, value
+        return int(self.lines[index]), sensor, stamp, value
 
 
 @dataclass(frozen=True)
-class Form:
+class ColumnMap:
     """Which column of a file is what, by place; a wide file has its tags instead of sensor and value."""
 
     stamp: int
@@ -120,18 +120,18 @@ class Form:
     tags: tuple[tuple[int, str], ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[str], layout: Layout, file: str) -> "Form":
+    def detect(cls, names: Sequence[str], layout: Layout, file: str) -> "ColumnMap":
         """Find out which column is what.
 
         Raises:
             UnreadableFile: a column is missing or there twice; the message names those found and how to map.
         """
-        found = _recognised(names, layout.columns)
-        if twice := [name for name, places in found.items() if len(places) > 1]:
+        columns = _find_columns(names, layout.columns)
+        if duplicated := [name for name, places in columns.items() if len(places) > 1]:
             raise UnreadableFile(
-                f"{file} has more than one {twice[0]} column: {_listed(names)}. {_how(names)}"
+                f"{file} has more than one {duplicated[0]} column: {_format_names(names)}. {_mapping_hint(names)}"
             )
-        at = {name: places[0] for name, places in found.items()}
+        at = {name: places[0] for name, places in columns.items()}
         long = {"sensor_id", "timestamp", "value"} <= at.keys()
         # With a value but no sensor, a file may be of one sensor whose name it does not tell.
         wide = "timestamp" in at and not {"sensor_id", "value"} & at.keys()
@@ -141,31 +141,33 @@ class Form:
             tags = tuple((n, name) for n, name in enumerate(names) if name and n != at["timestamp"])
             if tags:
                 return cls(at["timestamp"], tags=tags)
-        wanted = {"long": "sensor_id, timestamp and value", "wide": "timestamp and one column a tag"}
-        form = wanted.get(layout.form, " or ".join(wanted.values()))
-        raise UnreadableFile(f"{file} needs the columns {form}; it has {_listed(names)}. {_how(names)}")
+        required = {"long": "sensor_id, timestamp and value", "wide": "timestamp and one column a tag"}
+        expected = required.get(layout.form, " or ".join(required.values()))
+        raise UnreadableFile(
+            f"{file} needs the columns {expected}; it has {_format_names(names)}. {_mapping_hint(names)}"
+        )
 
-    def rows(self, piece: Piece) -> Iterator[Rows]:
+    def rows(self, piece: FileChunk) -> Iterator[RawRows]:
         """The readings of a piece, in the order in which they are written."""
         stamps = piece.table.column(self.stamp).combine_chunks()
         if self.sensor is not None and self.value is not None:
             sensor, value = (piece.table.column(n).combine_chunks() for n in (self.sensor, self.value))
             quality = None if self.quality is None else piece.table.column(self.quality).combine_chunks()
-            yield Rows(_texts(sensor), stamps, value, quality, piece.lines)
+            yield RawRows(_texts(sensor), stamps, value, quality, piece.lines)
             return
         tags = pa.array([name for _, name in self.tags])
-        step = max(1, CELLS_AT_ONCE // len(tags))
+        step = max(1, CELL_BATCH // len(tags))
         for start in range(0, len(stamps), step):
-            yield self._melted(piece.table.slice(start, step), tags, piece.lines[start : start + step])
+            yield self._melt(piece.table.slice(start, step), tags, piece.lines[start : start + step])
 
-    def _melted(self, table: pa.Table, tags: pa.Array, lines: npt.NDArray[np.int64]) -> Rows:
+    def _melt(self, table: pa.Table, tags: pa.Array, lines: npt.NDArray[np.int64]) -> RawRows:
         count, width = table.num_rows, len(tags)
         # Column after column, then put in the order of reading: line by line.
         by_line = pa.array(np.arange(count * width).reshape(width, count).T.ravel())
         columns = [table.column(n).combine_chunks() for n, _ in self.tags]
         if len({column.type for column in columns}) > 1:
             columns = [column.cast(pa.string()) for column in columns]
-        return Rows(
+        return RawRows(
             sensor=tags.take(pa.array(np.tile(np.arange(width), count))),
             stamp=table.column(self.stamp)
             .combine_chunks()
@@ -176,20 +178,20 @@ class Form:
         )
 
 
-def _recognised(names: Sequence[str], told: Mapping[str, str]) -> dict[str, list[int]]:
+def _find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, list[int]]:
     """The places of our columns in a file: as told, else by our own name, else by a name others use."""
-    if missing := set(told) - set(names):
+    if missing := set(mapping) - set(names):
         raise UnreadableFile(
-            f"There is no column {', '.join(sorted(missing))} to map; there are {_listed(names)}."
+            f"There is no column {', '.join(sorted(missing))} to map; there are {_format_names(names)}."
         )
-    found: dict[str, list[int]] = {}
-    for ours, aliases in ALIASES.items():
-        mapped = [n for n, name in enumerate(names) if told.get(name) == ours]
-        free = {n: name.strip().casefold() for n, name in enumerate(names) if name not in told}
-        by_name = ([n for n, name in free.items() if name == alias] for alias in aliases)
-        if places := mapped or next(filter(None, by_name), []):
-            found[ours] = places
-    return found
+    positions_by_column: dict[str, list[int]] = {}
+    for column, aliases in ALIASES.items():
+        mapped = [n for n, name in enumerate(names) if mapping.get(name) == column]
+        unmapped = {n: name.strip().casefold() for n, name in enumerate(names) if name not in mapping}
+        by_name = ([n for n, name in unmapped.items() if name == alias] for alias in aliases)
+        if positions := mapped or next(filter(None, by_name), []):
+            positions_by_column[column] = positions
+    return positions_by_column
 
 
 def _texts(column: pa.Array) -> pa.Array:
@@ -200,11 +202,13 @@ def _texts(column: pa.Array) -> pa.Array:
     return column.cast(pa.string())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _format_names(names: Sequence[str]) -> str:
     shown = ", ".join(name[:40] if name.isprintable() else ascii(name[:40]) for name in names[:10])
     return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
 
 
-def _how(names: Sequence[str]) -> str:
-    free = [name for name in names if name.isprintable() and name.casefold() not in ALIASES]
-    return f"Tell which is which, as in: safeplan load FILE --map {free[0] if free else 'tag'}=sensor_id"
+def _mapping_hint(names: Sequence[str]) -> str:
+    mappable = [name for name in names if name.isprintable() and name.casefold() not in ALIASES]
+    return (
+        f"Tell which is which, as in: safeplan load FILE --map {mappable[0] if mappable else 'tag'}=sensor_id"
+    )

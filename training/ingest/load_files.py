@@ -14,12 +14,12 @@ from training.data.readings import ReadingStore
 from training.data.sensors import Fleet
 from training.errors import ConfigurationError, UnreadableFile
 from training.ingest.layouts import Layout
-from training.ingest.load_report import LoadReport, Tally
+from training.ingest.load_report import LoadReport, LoadTally
 from training.ingest.load_session import Loader
 from training.ingest.refused_rows import RefusedRows
-from training.ingest.row_validation import IngestSettings, Judge
+from training.ingest.row_validation import IngestSettings, RowValidator
 from training.ingest.table_files import open_table
-from training.settings import load
+from training.settings import load_settings
 
 Progress = Callable[[int, int, int], None]  # rows done, bytes done, bytes in all files
 
@@ -49,15 +49,15 @@ def load_files(
     """
     if refused_to is not None and refused_to.resolve() in {path.resolve() for path in paths}:
         raise ConfigurationError(f"Refused rows would overwrite {refused_to}, which is to be loaded.")
-    settings = settings or load(IngestSettings)
+    settings = settings or load_settings(IngestSettings)
     layout = layout or Layout()
     fleet = Fleet.of(store.engine) if fleet is None else fleet
-    zone = _zone(layout.zone or settings.zone)
-    judge = Judge(settings, fleet, now, zone, pattern=layout.stamps, strict=strict)
+    zone = _parse_zone(layout.zone or settings.zone)
+    validator = RowValidator(settings, fleet, now, zone, pattern=layout.stamps, strict=strict)
     started = time.perf_counter()
     with RefusedRows(refused_to) as refused:
-        loader = Loader(store, judge, Tally(settings.examples), refused, set(fleet), replace=replace)
-        _load_each(loader, paths, layout, progress or _silent)
+        loader = Loader(store, validator, LoadTally(settings.examples), refused, set(fleet), replace=replace)
+        _load_each(loader, paths, layout, progress or _no_progress)
     return loader.tally.report(files=len(paths), seconds=time.perf_counter() - started)
 
 
@@ -77,7 +77,7 @@ def _load_each(loader: Loader, paths: Sequence[Path], layout: Layout, progress: 
         progress(loader.tally.rows, before + sizes[number], sum(sizes))
 
 
-def _zone(name: str) -> ZoneInfo:
+def _parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -86,5 +86,5 @@ def _zone(name: str) -> ZoneInfo:
         ) from error
 
 
-def _silent(_rows: int, _done: int, _total: int) -> None:
+def _no_progress(_rows: int, _done: int, _total: int) -> None:
     """What is told of progress to nobody."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Verdict(StrEnum):
+class RowStatus(StrEnum):
     """Where a row ends."""
 
     ACCEPTED = "accepted"  # stored as it was sent
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
-class Reason(StrEnum):
+class RowReason(StrEnum):
     """Why a row was not simply accepted."""
 
     MALFORMED = "wrong number of columns"
@@ -49,34 +49,34 @@ class Reason(StrEnum):
     ALREADY_THERE = "already stored"
 
     @property
-    def verdict(self) -> Verdict:
+    def status(self) -> RowStatus:
         """What a row with this reason ends as."""
-        if self is Reason.ALREADY_THERE:
-            return Verdict.ALREADY_THERE
-        return Verdict.CORRECTED if self in CORRECTIONS else Verdict.REFUSED
+        if self is RowReason.ALREADY_THERE:
+            return RowStatus.ALREADY_THERE
+        return RowStatus.CORRECTED if self in CORRECTIONS else RowStatus.REFUSED
 
 
 CORRECTIONS = frozenset(
     {
-        Reason.OUT_OF_RANGE,
-        Reason.UNREADABLE_QUALITY,
-        Reason.DECIMAL_COMMA,
-        Reason.THOUSANDS,
-        Reason.ORDERED_HOUR,
-        Reason.REPLACED,
+        RowReason.OUT_OF_RANGE,
+        RowReason.UNREADABLE_QUALITY,
+        RowReason.DECIMAL_COMMA,
+        RowReason.THOUSANDS,
+        RowReason.ORDERED_HOUR,
+        RowReason.REPLACED,
     }
 )
 
 # Rows carry a reason as a small number: its place here, 0 for none.
-REASONS: tuple[Reason | None, ...] = (None, *Reason)
-CODE = {reason: code for code, reason in enumerate(REASONS)}
+REASONS: tuple[RowReason | None, ...] = (None, *RowReason)
+REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
 
 
 @dataclass(frozen=True)
-class Example:
+class RowExample:
     """One row that was not simply accepted, as it was written."""
 
-    reason: Reason
+    reason: RowReason
     file: str
     line: int
     sensor_id: str
@@ -85,8 +85,8 @@ class Example:
     detail: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.file}:{self.line}: {self.sensor_id},{self.timestamp},{self.value}"
-        return f"{told} ({self.detail})" if self.detail else told
+        row_text = f"{self.file}:{self.line}: {self.sensor_id},{self.timestamp},{self.value}"
+        return f"{row_text} ({self.detail})" if self.detail else row_text
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class LoadReport:
     refused: int
     reasons: dict[str, int]
     notes: dict[str, int]
-    examples: tuple[Example, ...]
+    examples: tuple[RowExample, ...]
     sensors_created: tuple[str, ...]
     unreadable: dict[str, str]  # files that could not be read to their end, and why
     seconds: float
@@ -121,37 +121,37 @@ class LoadReport:
 
 
 @dataclass
-class Tally:
+class LoadTally:
     """Counts rows while they are loaded, and keeps the first examples of each reason."""
 
-    examples_kept: int
+    max_examples: int
     rows: int = 0
-    reasons: Counter[Reason] = field(default_factory=Counter)
+    reasons: Counter[RowReason] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
-    examples: dict[Reason, list[Example]] = field(default_factory=dict)
+    examples: dict[RowReason, list[RowExample]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     sensors_created: list[str] = field(default_factory=list)
 
-    def wants(self, reason: Reason) -> int:
+    def remaining_examples(self, reason: RowReason) -> int:
         """How many more examples of a reason are welcome."""
-        return self.examples_kept - len(self.examples.get(reason, ()))
+        return self.max_examples - len(self.examples.get(reason, ()))
 
-    def show(self, reason: Reason, rows: Sequence[Example]) -> None:
+    def add_examples(self, reason: RowReason, rows: Sequence[RowExample]) -> None:
         """Let the report show the first of these rows, as far as it wants more."""
-        self.examples.setdefault(reason, []).extend(rows[: self.wants(reason)])
+        self.examples.setdefault(reason, []).extend(rows[: self.remaining_examples(reason)])
 
     def report(self, *, files: int, seconds: float) -> LoadReport:
         """What has been counted so far."""
-        ends: Counter[Verdict] = Counter()
+        statuses: Counter[RowStatus] = Counter()
         for reason, count in self.reasons.items():
-            ends[reason.verdict] += count
+            statuses[reason.status] += count
         return LoadReport(
             files=files,
             rows=self.rows,
-            accepted=self.rows - ends.total(),
-            already_there=ends[Verdict.ALREADY_THERE],
-            corrected=ends[Verdict.CORRECTED],
-            refused=ends[Verdict.REFUSED],
+            accepted=self.rows - statuses.total(),
+            already_there=statuses[RowStatus.ALREADY_THERE],
+            corrected=statuses[RowStatus.CORRECTED],
+            refused=statuses[RowStatus.REFUSED],
             reasons={reason.value: count for reason, count in self.reasons.most_common()},
             notes=dict(self.notes),
             examples=tuple(example for kept in self.examples.values() for example in kept),

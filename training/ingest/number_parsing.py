@@ -12,99 +12,104 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.ingest.load_report import CODE, Reason
+from training.ingest.load_report import REASON_CODES, RowReason
 
-PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?")
-ONE_GROUP = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+PLAIN_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?")
+ONE_THOUSANDS_GROUP = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 GROUPED_WITH_POINT = re.compile(r"[+-]?\d{1,3}(([,' ]\d{3})+\.\d+|([,' ]\d{3}){2,})")
 GROUPED_WITH_COMMA = re.compile(r"[+-]?\d{1,3}(([.' ]\d{3})+,\d+|([.]\d{3}){2,})")
-NOTHING = frozenset({"", "null", "none", "na", "n/a", "#n/a", "-", "--"})
-NOT_FINITE = frozenset({"nan", "inf", "infinity", "1.#inf", "1.#ind", "1.#qnan"})
+EMPTY_TEXTS = frozenset({"", "null", "none", "na", "n/a", "#n/a", "-", "--"})
+NOT_FINITE_TEXTS = frozenset({"nan", "inf", "infinity", "1.#inf", "1.#ind", "1.#qnan"})
 
-Values = tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]
+ParsedValues = tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]
 
 
-def read_numbers(column: pa.Array, *, decimal: str, text_codes: Collection[str]) -> Values:
+def parse_numbers(column: pa.Array, *, decimal: str, text_codes: Collection[str]) -> ParsedValues:
     """The values of a column, NaN where there is none, and the code of each row's reason (0 where plain).
 
     With `decimal` ".", a number such as 1,234 is refused: it could be either. A point is always decimal.
     """
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return _of_numbers(column)
+        return _parse_numeric_column(column)
     column = pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null("")
     try:
         return _finite(pc.cast(column, pa.float64()))
     except pa.ArrowInvalid:
-        plain = pc.match_substring_regex(column, PLAIN)
+        plain = pc.match_substring_regex(column, PLAIN_NUMBER)
     values, reasons = _finite(pc.cast(pc.if_else(plain, column, "0"), pa.float64()))
-    odd = ~plain.to_numpy(zero_copy_only=False)
+    unparsed = ~plain.to_numpy(zero_copy_only=False)
     codes = {code.casefold() for code in text_codes}
-    values[odd], reasons[odd] = _each_once(
-        column.filter(pa.array(odd)), lambda text: read_odd_number(text, decimal=decimal, text_codes=codes)
+    values[unparsed], reasons[unparsed] = _map_distinct(
+        column.filter(pa.array(unparsed)),
+        lambda text: parse_formatted_number(text, decimal=decimal, text_codes=codes),
     )
     return values, reasons
 
 
-def read_odd_number(text: str, *, decimal: str, text_codes: Collection[str]) -> tuple[float, Reason]:
+def parse_formatted_number(
+    text: str, *, decimal: str, text_codes: Collection[str]
+) -> tuple[float, RowReason]:
     """What a text that is no plain number means.
 
     >>> read_odd_number("1.234,5", decimal=".", text_codes=())
     (1234.5, <Reason.THOUSANDS: 'thousands separators left out'>)
     """
     folded = text.casefold().replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
-    if folded in NOTHING:
-        return np.nan, Reason.EMPTY
+    if folded in EMPTY_TEXTS:
+        return np.nan, RowReason.EMPTY
     if folded in text_codes:
-        return np.nan, Reason.TEXT_CODE
-    if folded.lstrip("+-") in NOT_FINITE:
-        return np.nan, Reason.NOT_FINITE
-    return _with_separators(folded, decimal)
+        return np.nan, RowReason.TEXT_CODE
+    if folded.lstrip("+-") in NOT_FINITE_TEXTS:
+        return np.nan, RowReason.NOT_FINITE
+    return _parse_separated(folded, decimal)
 
 
-def read_quality(column: pa.Array | None, rows: int, *, codes: dict[str, int], unreadable: int) -> Values:
+def parse_quality(
+    column: pa.Array | None, rows: int, *, codes: dict[str, int], unreadable: int
+) -> ParsedValues:
     """The data_quality of each row; a row that says nothing is good. Unreadable ones get that number."""
     if column is None:
         return np.zeros(rows), np.zeros(rows, np.int8)
     folded = {text.casefold(): float(code) for text, code in codes.items()}
 
-    def meaning(text: str) -> tuple[float, Reason | None]:
+    def meaning(text: str) -> tuple[float, RowReason | None]:
         if text.casefold() in folded:
             return folded[text.casefold()], None
         if re.fullmatch(r"[+-]?\d{1,9}(\.0*)?", text):
             return float(text), None
-        return (0.0, None) if not text else (float(unreadable), Reason.UNREADABLE_QUALITY)
+        return (0.0, None) if not text else (float(unreadable), RowReason.UNREADABLE_QUALITY)
 
-    return _each_once(pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null(""), meaning)
+    return _map_distinct(pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null(""), meaning)
 
 
-def _with_separators(text: str, decimal: str) -> tuple[float, Reason]:
+def _parse_separated(text: str, decimal: str) -> tuple[float, RowReason]:
     if GROUPED_WITH_POINT.fullmatch(text):
-        return float(re.sub("[,' ]", "", text)), Reason.THOUSANDS
+        return float(re.sub("[,' ]", "", text)), RowReason.THOUSANDS
     if GROUPED_WITH_COMMA.fullmatch(text):
-        return float(re.sub("[.' ]", "", text).replace(",", ".")), Reason.THOUSANDS
-    if decimal == "." and ONE_GROUP.fullmatch(text):
-        return np.nan, Reason.AMBIGUOUS_NUMBER
-    if COMMA.fullmatch(text):
-        return float(text.replace(",", ".")), Reason.DECIMAL_COMMA
-    return np.nan, Reason.NOT_A_NUMBER
+        return float(re.sub("[.' ]", "", text).replace(",", ".")), RowReason.THOUSANDS
+    if decimal == "." and ONE_THOUSANDS_GROUP.fullmatch(text):
+        return np.nan, RowReason.AMBIGUOUS_NUMBER
+    if DECIMAL_COMMA.fullmatch(text):
+        return float(text.replace(",", ".")), RowReason.DECIMAL_COMMA
+    return np.nan, RowReason.NOT_A_NUMBER
 
 
-def _of_numbers(column: pa.Array) -> Values:
+def _parse_numeric_column(column: pa.Array) -> ParsedValues:
     values, reasons = _finite(column.cast(pa.float64(), safe=False))
-    reasons[column.is_null().to_numpy(zero_copy_only=False)] = CODE[Reason.EMPTY]
+    reasons[column.is_null().to_numpy(zero_copy_only=False)] = REASON_CODES[RowReason.EMPTY]
     return values, reasons
 
 
-def _finite(numbers: pa.Array) -> Values:
+def _finite(numbers: pa.Array) -> ParsedValues:
     values = np.array(numbers.to_numpy(zero_copy_only=False), float)
-    return values, np.where(np.isfinite(values), 0, CODE[Reason.NOT_FINITE]).astype(np.int8)
+    return values, np.where(np.isfinite(values), 0, REASON_CODES[RowReason.NOT_FINITE]).astype(np.int8)
 
 
-def _each_once(texts: pa.Array, meaning: Callable[[str], tuple[float, Reason | None]]) -> Values:
+def _map_distinct(texts: pa.Array, meaning: Callable[[str], tuple[float, RowReason | None]]) -> ParsedValues:
     coded = pc.dictionary_encode(texts)
-    found = [meaning(text) for text in coded.dictionary.to_pylist()]
+    meanings = [meaning(text) for text in coded.dictionary.to_pylist()]
     at = coded.indices.to_numpy(zero_copy_only=False)
-    values = np.array([value for value, _ in found], float)
-    reasons = np.array([CODE[reason] for _, reason in found], np.int8)
+    values = np.array([value for value, _ in meanings], float)
+    reasons = np.array([REASON_CODES[reason] for _, reason in meanings], np.int8)
     return values[at], reasons[at]

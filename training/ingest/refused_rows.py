@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import IO
 
 from training.errors import ConfigurationError
-from training.ingest.load_report import Example
+from training.ingest.load_report import RowExample
 
-COLUMNS = ("sensor_id", "timestamp", "value", "reason", "file", "line")
+REFUSED_COLUMNS = ("sensor_id", "timestamp", "value", "reason", "file", "line")
 
 
 class RefusedRows:
@@ -30,7 +30,7 @@ class RefusedRows:
                 raise ConfigurationError(
                     f"Refused rows cannot be written: {error}. Name another file."
                 ) from error
-            csv.writer(self._file).writerow(COLUMNS)
+            csv.writer(self._file).writerow(REFUSED_COLUMNS)
         return self
 
     def __exit__(
@@ -40,11 +40,11 @@ class RefusedRows:
             self._file.close()
 
     @property
-    def wanted(self) -> bool:
+    def enabled(self) -> bool:
         """Whether anybody wants them."""
         return self._file is not None
 
-    def write(self, rows: Iterable[Example]) -> None:
+    def write(self, rows: Iterable[RowExample]) -> None:
         """Add rows."""
         if self._file is not None:
             csv.writer(self._file).writerows(

@@ -18,14 +18,16 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from training.data.sensors import Sensor, is_sensor_id
-from training.ingest.layouts import Rows
-from training.ingest.load_report import CODE, CORRECTIONS, Reason
-from training.ingest.number_parsing import read_numbers, read_quality
-from training.ingest.timestamp_parsing import Times, read_stamps, told_apart
+from training.ingest.layouts import RawRows
+from training.ingest.load_report import CORRECTIONS, REASON_CODES, RowReason
+from training.ingest.number_parsing import parse_numbers, parse_quality
+from training.ingest.timestamp_parsing import Times, parse_timestamps, resolve_repeated_hours
 from training.settings import Settings
 
 BAD_QUALITY = 1  # the data_quality of a reading that is kept, but trains and scores nothing
-REFUSING = np.array([code for reason, code in CODE.items() if reason and reason not in CORRECTIONS], np.int8)
+REFUSAL_CODES = np.array(
+    [code for reason, code in REASON_CODES.items() if reason and reason not in CORRECTIONS], np.int8
+)
 
 
 class IngestSettings(Settings, file="training", section="ingest"):
@@ -63,39 +65,39 @@ class IngestSettings(Settings, file="training", section="ingest"):
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidatedRows:
     """Rows with what they mean: `sensor_id, timestamp, value, data_quality`, and each row's reason code.
 
     Rows whose reason refuses them hold whatever could be read. `undecided` are those in a repeated hour, good
     otherwise: their `timestamp` is the time as written.
     """
 
-    rows: Rows
+    rows: RawRows
     readings: pd.DataFrame
     reasons: npt.NDArray[np.int8]
     without_zone: int = 0
 
     @property
-    def undecided(self) -> npt.NDArray[np.bool_]:
+    def ambiguous(self) -> npt.NDArray[np.bool_]:
         """Which rows wait for their order to tell which hour is meant."""
-        return np.equal(self.reasons, CODE[Reason.REPEATED_HOUR])
+        return np.equal(self.reasons, REASON_CODES[RowReason.REPEATED_HOUR])
 
-    def only(self, which: npt.NDArray[np.bool_]) -> "Judged":
+    def filter(self, mask: npt.NDArray[np.bool_]) -> "ValidatedRows":
         """Some of the rows."""
-        return Judged(self.rows.only(which), self.readings[which], self.reasons[which])
+        return ValidatedRows(self.rows.filter(mask), self.readings[mask], self.reasons[mask])
 
     @staticmethod
-    def joined(parts: "Sequence[Judged]") -> "Judged":
+    def concat(parts: "Sequence[ValidatedRows]") -> "ValidatedRows":
         """The rows of all parts, one part after the other."""
-        return Judged(
-            Rows.joined([part.rows for part in parts]),
+        return ValidatedRows(
+            RawRows.concat([part.rows for part in parts]),
             pd.concat([part.readings for part in parts], ignore_index=True),
             np.concatenate([part.reasons for part in parts]),
         )
 
 
 @dataclass(frozen=True)
-class Judge:
+class RowValidator:
     """The rules one load goes by."""
 
     settings: IngestSettings
@@ -106,80 +108,86 @@ class Judge:
     pattern: str | None = None  # strptime's, for times written in another way
     strict: bool = False  # refuse sensors that are not known
 
-    def judge(self, rows: Rows) -> Judged:
+    def validate(self, rows: RawRows) -> ValidatedRows:
         """What each row means, and why it cannot be, or is not quite, what it says."""
-        sensor = _Sensors.of(rows.sensor, self.sensors)
-        stamps = read_stamps(rows.stamp, zone=self.zone, pattern=self.pattern)
-        values, number_reasons = read_numbers(
+        sensor = _RowSensors.of(rows.sensor, self.sensors)
+        stamps = parse_timestamps(rows.stamp, zone=self.zone, pattern=self.pattern)
+        values, number_reasons = parse_numbers(
             rows.value, decimal=self.decimal, text_codes=self.settings.text_codes
         )
-        quality, quality_reasons = read_quality(
+        quality, quality_reasons = parse_quality(
             rows.quality, len(values), codes=self.settings.quality_codes, unreadable=BAD_QUALITY
         )
         outside = sensor.outside(values) & (quality == 0)
         quality[outside] = BAD_QUALITY
-        undecided = stamps.reasons == CODE[Reason.REPEATED_HOUR]
-        reasons = _first(
+        ambiguous = stamps.reasons == REASON_CODES[RowReason.REPEATED_HOUR]
+        reasons = _first_reason(
             len(values),
-            (Reason.NO_SENSOR, ~sensor.usable),
-            (Reason.UNKNOWN_SENSOR, ~sensor.known & self.strict),
+            (RowReason.NO_SENSOR, ~sensor.usable),
+            (RowReason.UNKNOWN_SENSOR, ~sensor.known & self.strict),
             *(
-                (reason, stamps.reasons == CODE[reason])
-                for reason in (Reason.UNREADABLE_STAMP, Reason.SKIPPED_HOUR)
+                (reason, stamps.reasons == REASON_CODES[reason])
+                for reason in (RowReason.UNREADABLE_STAMP, RowReason.SKIPPED_HOUR)
             ),
             *self._implausible(stamps.utc),
-            *((reason, number_reasons == code) for reason, code in CODE.items() if code in REFUSING),
-            (Reason.ABSURD, np.abs(values) > self.settings.largest),
-            (Reason.SENTINEL, np.isin(values, self.settings.sentinels) | sensor.sentinel(values)),
-            (Reason.REPEATED_HOUR, undecided),
-            (Reason.OUT_OF_RANGE, outside),
-            (Reason.UNREADABLE_QUALITY, quality_reasons != 0),
             *(
-                (reason, number_reasons == CODE[reason])
-                for reason in (Reason.DECIMAL_COMMA, Reason.THOUSANDS)
+                (reason, number_reasons == code)
+                for reason, code in REASON_CODES.items()
+                if code in REFUSAL_CODES
+            ),
+            (RowReason.ABSURD, np.abs(values) > self.settings.largest),
+            (RowReason.SENTINEL, np.isin(values, self.settings.sentinels) | sensor.sentinel(values)),
+            (RowReason.REPEATED_HOUR, ambiguous),
+            (RowReason.OUT_OF_RANGE, outside),
+            (RowReason.UNREADABLE_QUALITY, quality_reasons != 0),
+            *(
+                (reason, number_reasons == REASON_CODES[reason])
+                for reason in (RowReason.DECIMAL_COMMA, RowReason.THOUSANDS)
             ),
         )
         readings = pd.DataFrame(
             {
                 "sensor_id": sensor.ids,
-                "timestamp": np.where(undecided, stamps.written, stamps.utc),
+                "timestamp": np.where(ambiguous, stamps.written, stamps.utc),
                 "value": values,
                 "data_quality": quality.astype(np.int64),
             }
         )
-        return Judged(rows, readings, reasons, stamps.without_zone)
+        return ValidatedRows(rows, readings, reasons, stamps.without_zone)
 
-    def decide(self, undecided: Judged) -> Judged:
+    def resolve_repeated_hours(self, rows: ValidatedRows) -> ValidatedRows:
         """Which of the two hours is meant, by the order of all rows of a file that fall into such an hour."""
-        readings = undecided.readings
-        utc = told_apart(readings["sensor_id"].to_numpy(object), readings["timestamp"].to_numpy(), self.zone)
-        reasons = _first(
-            len(utc),
-            (Reason.REPEATED_HOUR, np.isnat(utc)),
-            *self._implausible(utc),
-            (Reason.ORDERED_HOUR, ~np.isnat(utc)),
+        readings = rows.readings
+        utc = resolve_repeated_hours(
+            readings["sensor_id"].to_numpy(object), readings["timestamp"].to_numpy(), self.zone
         )
-        return replace(undecided, readings=readings.assign(timestamp=utc), reasons=reasons)
+        reasons = _first_reason(
+            len(utc),
+            (RowReason.REPEATED_HOUR, np.isnat(utc)),
+            *self._implausible(utc),
+            (RowReason.ORDERED_HOUR, ~np.isnat(utc)),
+        )
+        return replace(rows, readings=readings.assign(timestamp=utc), reasons=reasons)
 
-    def _implausible(self, utc: Times) -> list[tuple[Reason, npt.NDArray[np.bool_]]]:
+    def _implausible(self, utc: Times) -> list[tuple[RowReason, npt.NDArray[np.bool_]]]:
         limit = _naive(self.now) + self.settings.future_tolerance
         return [
-            (Reason.FUTURE, utc > np.datetime64(limit)),
-            (Reason.TOO_OLD, utc < np.datetime64(_naive(self.settings.earliest))),
+            (RowReason.FUTURE, utc > np.datetime64(limit)),
+            (RowReason.TOO_OLD, utc < np.datetime64(_naive(self.settings.earliest))),
         ]
 
 
 @dataclass(frozen=True)
-class _Sensors:
+class _RowSensors:
     """What is known of the sensor of each row; worked out once an id."""
 
     ids: Any
-    at: npt.NDArray[np.intp]
+    sensor_index: npt.NDArray[np.intp]
     names: Sequence[str]
-    found: Sequence[Sensor | None]
+    sensors: Sequence[Sensor | None]
 
     @classmethod
-    def of(cls, column: pa.Array, known: Mapping[str, Sensor]) -> "_Sensors":
+    def of(cls, column: pa.Array, known: Mapping[str, Sensor]) -> "_RowSensors":
         coded = pc.dictionary_encode(pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null(""))
         names = coded.dictionary.to_pylist()
         at = coded.indices.to_numpy(zero_copy_only=False)
@@ -188,32 +196,34 @@ class _Sensors:
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
-        return np.array([is_sensor_id(name) for name in self.names], bool)[self.at]
+        return np.array([is_sensor_id(name) for name in self.names], bool)[self.sensor_index]
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        return np.array([sensor is not None for sensor in self.found], bool)[self.at]
+        return np.array([sensor is not None for sensor in self.sensors], bool)[self.sensor_index]
 
     def outside(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Which values the instrument cannot read."""
-        low = [-np.inf if sensor is None or sensor.low is None else sensor.low for sensor in self.found]
-        high = [np.inf if sensor is None or sensor.high is None else sensor.high for sensor in self.found]
-        return (values < np.array(low)[self.at]) | (values > np.array(high)[self.at])
+        low = [-np.inf if sensor is None or sensor.low is None else sensor.low for sensor in self.sensors]
+        high = [np.inf if sensor is None or sensor.high is None else sensor.high for sensor in self.sensors]
+        return (values < np.array(low)[self.sensor_index]) | (values > np.array(high)[self.sensor_index])
 
     def sentinel(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Which values are their own sensor's way to say that there is none."""
-        which = np.zeros(len(values), bool)
-        for place, sensor in enumerate(self.found):
+        mask = np.zeros(len(values), bool)
+        for place, sensor in enumerate(self.sensors):
             if sensor is not None and sensor.sentinels:
-                which |= (self.at == place) & np.isin(values, sensor.sentinels)
-        return which
+                mask |= (self.sensor_index == place) & np.isin(values, sensor.sentinels)
+        return mask
 
 
-def _first(rows: int, *findings: tuple[Reason | None, npt.NDArray[np.bool_]]) -> npt.NDArray[np.int8]:
+def _first_reason(
+    rows: int, *conditions: tuple[RowReason | None, npt.NDArray[np.bool_]]
+) -> npt.NDArray[np.int8]:
     """Each row's reason: the first finding that is true of it, 0 where none is."""
     reasons = np.zeros(rows, np.int8)
-    for reason, where in findings:
-        reasons[where & (reasons == 0)] = CODE[reason]
+    for reason, where in conditions:
+        reasons[where & (reasons == 0)] = REASON_CODES[reason]
     return reasons
 
 

@@ -20,11 +20,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from training.errors import UnreadableFile
-from training.ingest.layouts import Layout, Piece
+from training.ingest.layouts import FileChunk, Layout
 
-BYTES_AT_ONCE = 4_000_000
-ROWS_AT_ONCE = 100_000
-LONGEST_LINE = 16_000_000
+READ_BLOCK_BYTES = 4_000_000
+ROW_BATCH = 100_000
+MAX_LINE_BYTES = 16_000_000
 SEPARATORS = ",;\t|"
 
 
@@ -34,7 +34,7 @@ class TableFile:
 
     path: Path
     names: list[str]
-    pieces: Iterator[Piece]
+    pieces: Iterator[FileChunk]
     decimal: str
     _raw: IO[bytes]
 
@@ -69,9 +69,9 @@ def _open_parquet(path: Path, raw: IO[bytes]) -> TableFile:
     return TableFile(path, list(file.schema_arrow.names), _parquet_pieces(path, file), ".", raw)
 
 
-def _parquet_pieces(path: Path, file: pa_parquet.ParquetFile) -> Iterator[Piece]:
+def _parquet_pieces(path: Path, file: pa_parquet.ParquetFile) -> Iterator[FileChunk]:
     line = 1
-    batches = file.iter_batches(ROWS_AT_ONCE)
+    batches = file.iter_batches(ROW_BATCH)
     while True:
         try:
             batch = next(batches, None)
@@ -83,7 +83,7 @@ def _parquet_pieces(path: Path, file: pa_parquet.ParquetFile) -> Iterator[Piece]
             return
         columns = [_decoded(column) for column in batch.columns]
         names = [str(n) for n in range(len(columns))]
-        yield Piece(pa.table(columns, names=names), np.arange(line, line + batch.num_rows))
+        yield FileChunk(pa.table(columns, names=names), np.arange(line, line + batch.num_rows))
         line += batch.num_rows
 
 
@@ -130,19 +130,19 @@ def _open_csv(path: Path, layout: Layout, raw: IO[bytes], content: IO[bytes]) ->
 
 def _whole_lines(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes, cut after line ends, which all become \\n."""
-    left = b""
+    remainder = b""
     for block in blocks:
-        joined = left + block
-        held = b"\r" if joined.endswith(b"\r") else b""  # the \n to it may be in the next block
-        text = joined.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        joined = remainder + block
+        trailing_return = b"\r" if joined.endswith(b"\r") else b""  # the \n to it may be in the next block
+        text = joined.removesuffix(trailing_return).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         cut = text.rfind(b"\n") + 1
-        left = text[cut:] + held
-        if len(left) > LONGEST_LINE:
-            raise UnreadableFile(f"{path} has a line of more than {LONGEST_LINE} bytes; it is no table.")
+        remainder = text[cut:] + trailing_return
+        if len(remainder) > MAX_LINE_BYTES:
+            raise UnreadableFile(f"{path} has a line of more than {MAX_LINE_BYTES} bytes; it is no table.")
         if cut:
             yield text[:cut]
-    if left:
-        yield left.replace(b"\r", b"\n")
+    if remainder:
+        yield remainder.replace(b"\r", b"\n")
 
 
 def _utf8(path: Path, layout: Layout, content: IO[bytes]) -> Iterator[bytes]:
@@ -151,15 +151,15 @@ def _utf8(path: Path, layout: Layout, content: IO[bytes]) -> Iterator[bytes]:
     decoder = _decoder(path, layout, block)
     block = block.removeprefix(codecs.BOM_UTF8)
     while block:
-        yield block if decoder is None else _transcoded(path, decoder, block)
+        yield block if decoder is None else _to_utf8(path, decoder, block)
         block = _read(path, content)
     if decoder is not None:
-        yield _transcoded(path, decoder, b"", final=True)
+        yield _to_utf8(path, decoder, b"", final=True)
 
 
 def _read(path: Path, content: IO[bytes]) -> bytes:
     try:
-        return content.read(BYTES_AT_ONCE)
+        return content.read(READ_BLOCK_BYTES)
     except (EOFError, zlib.error, OSError) as error:
         raise UnreadableFile(
             f"{path} is cut short or damaged: {error}. What came before is kept; copy the file again and "
@@ -175,34 +175,32 @@ def _decoder(path: Path, layout: Layout, start: bytes) -> codecs.IncrementalDeco
     if name is None:
         return None
     try:
-        found = codecs.lookup(name)
+        codec = codecs.lookup(name)
     except LookupError as error:
         raise UnreadableFile(
             f"{path}: there is no encoding called {name}. Try utf-8, cp1252 or utf-16."
         ) from error
-    return None if found.name == "utf-8" else found.incrementaldecoder()
+    return None if codec.name == "utf-8" else codec.incrementaldecoder()
 
 
-def _transcoded(
-    path: Path, decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False
-) -> bytes:
+def _to_utf8(path: Path, decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bytes:
     try:
         return decoder.decode(block, final).encode()
     except UnicodeError as error:
         raise UnreadableFile(f"{path} is not in the encoding it should be: {error}.") from error
 
 
-def _csv_pieces(rest: bytes, blocks: Iterator[bytes], width: int, separator: str) -> Iterator[Piece]:
+def _csv_pieces(rest: bytes, blocks: Iterator[bytes], width: int, separator: str) -> Iterator[FileChunk]:
     line = 2
     block: bytes | None = rest
     while block is not None:
         if block:
-            yield _parsed(block, line, width, separator)
+            yield _parse_block(block, line, width, separator)
             line += block.count(b"\n")
         block = next(blocks, None)
 
 
-def _parsed(block: bytes, first_line: int, width: int, separator: str) -> Piece:
+def _parse_block(block: bytes, first_line: int, width: int, separator: str) -> FileChunk:
     starts = np.flatnonzero(np.frombuffer(b"\n" + block, np.uint8) == ord("\n"))
     if block.endswith(b"\n"):
         starts = starts[:-1]
@@ -210,11 +208,11 @@ def _parsed(block: bytes, first_line: int, width: int, separator: str) -> Piece:
     filled = np.flatnonzero(lengths > 0)
     names = [str(n) for n in range(width)]
     if not _is_text(block):
-        return _parsed_by_line(block, first_line, width, separator)
-    strange: list[pa_csv.InvalidRow] = []
+        return _parse_lines(block, first_line, width, separator)
+    invalid: list[pa_csv.InvalidRow] = []
 
     def note(row: pa_csv.InvalidRow) -> str:
-        strange.append(row)
+        invalid.append(row)
         return "skip"
 
     try:
@@ -227,13 +225,13 @@ def _parsed(block: bytes, first_line: int, width: int, separator: str) -> Piece:
             pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
         )
     except pa.ArrowInvalid:
-        return _parsed_by_line(block, first_line, width, separator)
-    if table.num_rows + len(strange) != len(filled):  # a stray quote has swallowed line ends
-        return _parsed_by_line(block, first_line, width, separator)
-    bad = np.array([row.number - 1 for row in strange], np.int64)
+        return _parse_lines(block, first_line, width, separator)
+    if table.num_rows + len(invalid) != len(filled):  # a stray quote has swallowed line ends
+        return _parse_lines(block, first_line, width, separator)
+    bad = np.array([row.number - 1 for row in invalid], np.int64)
     lines = first_line + filled
-    malformed = [(int(lines[row.number - 1]), row.text, False) for row in strange]
-    return Piece(table, np.delete(lines, bad), malformed)
+    malformed = [(int(lines[row.number - 1]), row.text, False) for row in invalid]
+    return FileChunk(table, np.delete(lines, bad), malformed)
 
 
 def _is_text(block: bytes) -> bool:
@@ -243,7 +241,7 @@ def _is_text(block: bytes) -> bool:
         return False
 
 
-def _parsed_by_line(block: bytes, first_line: int, width: int, separator: str) -> Piece:
+def _parse_lines(block: bytes, first_line: int, width: int, separator: str) -> FileChunk:
     """The slow and patient way, where something in a block is broken: no line can spoil another."""
     good: list[list[str]] = []
     lines: list[int] = []
@@ -266,4 +264,4 @@ def _parsed_by_line(block: bytes, first_line: int, width: int, separator: str) -
             malformed.append((number, text, False))
     columns = [pa.array([cells[n] for cells in good], pa.string()) for n in range(width)]
     table = pa.table(columns, names=[str(n) for n in range(width)])
-    return Piece(table, np.array(lines, np.int64), malformed)
+    return FileChunk(table, np.array(lines, np.int64), malformed)

@@ -13,22 +13,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.ingest.load_report import CODE, Reason
+from training.ingest.load_report import REASON_CODES, RowReason
 
 Times = npt.NDArray[np.datetime64]
 MICROSECONDS = pa.timestamp("us")
-NUMBER = r"^\d+(\.\d*)?$"
-HAS_ZONE = r":\d\d([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
-COMPACT = r"^(19|20)\d{6}(\d{6})?$"
-BEGINS_LIKE_A_TIME = r"^\d"
+NUMBER_PATTERN = r"^\d+(\.\d*)?$"
+ZONE_PATTERN = r":\d\d([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
+COMPACT_PATTERN = r"^(19|20)\d{6}(\d{6})?$"
+TIME_START_PATTERN = r"^\d"
 # Tried in turn on what is not ISO 8601. Slashes are left out: 3/4/2026 is a day in April or in March.
-UNMISTAKABLE = ("%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
+UNAMBIGUOUS_FORMATS = ("%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
 # An epoch counts seconds up to the year 5138; above that it can only be milliseconds, then micro, then nano.
 EPOCH_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (np.inf, 1e-3))
 
 
 @dataclass(frozen=True)
-class Stamps:
+class ParsedTimestamps:
     """The times of a column: in UTC (NaT where doubtful), as written, and the code of each row's reason."""
 
     utc: Times
@@ -37,21 +37,21 @@ class Stamps:
     without_zone: int
 
 
-def read_stamps(column: pa.Array, *, zone: ZoneInfo, pattern: str | None = None) -> Stamps:
+def parse_timestamps(column: pa.Array, *, zone: ZoneInfo, pattern: str | None = None) -> ParsedTimestamps:
     """Bring a column of times to UTC; those without a zone are taken to be in `zone`.
 
     Rows in the hour that daylight saving repeats come back with the reason REPEATED_HOUR and their time as
     written: only their order can tell which of the two hours is meant (`told_apart`). `pattern` is a strptime
     format, for files that write times in another way.
     """
-    written, has_zone = _parsed(column, pattern)
-    utc, reasons = localized(written, zone)
+    written, has_zone = _parse_column(column, pattern)
+    utc, reasons = localize_times(written, zone)
     utc[has_zone], reasons[has_zone] = written[has_zone], 0
-    reasons[np.isnat(written)] = CODE[Reason.UNREADABLE_STAMP]
-    return Stamps(utc, written, reasons, int((~has_zone & ~np.isnat(written)).sum()))
+    reasons[np.isnat(written)] = REASON_CODES[RowReason.UNREADABLE_STAMP]
+    return ParsedTimestamps(utc, written, reasons, int((~has_zone & ~np.isnat(written)).sum()))
 
 
-def localized(times: Times, zone: ZoneInfo) -> tuple[Times, npt.NDArray[np.int8]]:
+def localize_times(times: Times, zone: ZoneInfo) -> tuple[Times, npt.NDArray[np.int8]]:
     """Local times in UTC, NaT with a reason for those that a change of clocks skips or repeats."""
     reasons = np.zeros(len(times), np.int8)
     if zone.key == "UTC":
@@ -60,11 +60,14 @@ def localized(times: Times, zone: ZoneInfo) -> tuple[Times, npt.NDArray[np.int8]
     first, second = (_utc(index, zone, summer=np.full(len(times), summer)) for summer in (True, False))
     skipped = np.isnat(first) & ~np.isnat(times)
     repeated = ~skipped & (first != second) & ~np.isnat(times)
-    reasons[skipped], reasons[repeated] = CODE[Reason.SKIPPED_HOUR], CODE[Reason.REPEATED_HOUR]
+    reasons[skipped], reasons[repeated] = (
+        REASON_CODES[RowReason.SKIPPED_HOUR],
+        REASON_CODES[RowReason.REPEATED_HOUR],
+    )
     return np.where(repeated, np.datetime64("NaT"), first), reasons
 
 
-def told_apart(sensors: npt.NDArray[np.object_], written: Times, zone: ZoneInfo) -> Times:
+def resolve_repeated_hours(sensors: npt.NDArray[np.object_], written: Times, zone: ZoneInfo) -> Times:
     """Times in the hour that daylight saving repeats, in UTC by their order; NaT where order does not tell.
 
     It tells where one sensor's times go up, step back once (or stand still once), and go up again.
@@ -73,9 +76,9 @@ def told_apart(sensors: npt.NDArray[np.object_], written: Times, zone: ZoneInfo)
     groups = rows.groupby(["sensor", "day"], sort=False)
     steps_back = groups["time"].diff() <= pd.Timedelta(0)
     back_so_far = steps_back.groupby([rows["sensor"], rows["day"]], sort=False).cumsum()
-    told = back_so_far.groupby([rows["sensor"], rows["day"]], sort=False).transform("max") == 1
+    resolvable = back_so_far.groupby([rows["sensor"], rows["day"]], sort=False).transform("max") == 1
     utc = _utc(pd.DatetimeIndex(written), zone, summer=(back_so_far == 0).to_numpy())
-    return np.where(told.to_numpy(), utc, np.datetime64("NaT"))
+    return np.where(resolvable.to_numpy(), utc, np.datetime64("NaT"))
 
 
 def _utc(index: pd.DatetimeIndex, zone: ZoneInfo, *, summer: npt.NDArray[np.bool_]) -> Times:
@@ -83,11 +86,11 @@ def _utc(index: pd.DatetimeIndex, zone: ZoneInfo, *, summer: npt.NDArray[np.bool
     return aware.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
-def _parsed(column: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[np.bool_]]:
+def _parse_column(column: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[np.bool_]]:
     """The times of a column as they are written, and which of them said their zone (those are in UTC)."""
     kind = column.type
     if pa.types.is_string(kind):
-        return _of_texts(pc.utf8_trim_whitespace(column).fill_null(""), pattern)
+        return _parse_texts(pc.utf8_trim_whitespace(column).fill_null(""), pattern)
     zoned = pa.types.is_integer(kind) or pa.types.is_floating(kind) or getattr(kind, "tz", None) is not None
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         times = _epochs(column)
@@ -100,47 +103,51 @@ def _parsed(column: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[n
     return times, np.full(len(column), zoned)
 
 
-def _of_texts(texts: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[np.bool_]]:
+def _parse_texts(texts: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[np.bool_]]:
     if pattern is not None:
-        return _coerced(texts.to_pandas(), pattern, utc="%z" in pattern), np.full(len(texts), "%z" in pattern)
+        return _parse_format(texts.to_pandas(), pattern, utc="%z" in pattern), np.full(
+            len(texts), "%z" in pattern
+        )
     for unit, zoned in ((MICROSECONDS, False), (pa.timestamp("us", "UTC"), True)):
         try:
             return _numpy(texts.cast(unit)), np.full(len(texts), zoned)
         except pa.ArrowInvalid:
             continue
-    return _mixed(texts)
+    return _parse_mixed(texts)
 
 
-def _mixed(texts: pa.Array) -> tuple[Times, npt.NDArray[np.bool_]]:
+def _parse_mixed(texts: pa.Array) -> tuple[Times, npt.NDArray[np.bool_]]:
     def where(expression: str) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = pc.match_substring_regex(texts, expression).to_numpy(
+        matches: npt.NDArray[np.bool_] = pc.match_substring_regex(texts, expression).to_numpy(
             zero_copy_only=False
         )
-        return found
+        return matches
 
-    compact = where(COMPACT)
-    epoch = where(NUMBER) & ~compact
-    zoned = where(HAS_ZONE)
-    plain = where(BEGINS_LIKE_A_TIME) & ~compact & ~epoch & ~zoned
+    compact = where(COMPACT_PATTERN)
+    epoch = where(NUMBER_PATTERN) & ~compact
+    zoned = where(ZONE_PATTERN)
+    plain = where(TIME_START_PATTERN) & ~compact & ~epoch & ~zoned
     times = np.full(len(texts), "NaT", "datetime64[us]")
     strings = texts.to_pandas()
     times[epoch] = _epochs(texts.filter(pa.array(epoch)).cast(pa.float64()))
-    times[zoned] = _coerced(strings[zoned].str.replace("(UTC|GMT)$", "Z", regex=True), "ISO8601", utc=True)
-    times[plain] = _coerced(strings[plain], "ISO8601")
-    times[compact] = _coerced(strings[compact].str.ljust(14, "0"), "%Y%m%d%H%M%S")
-    for pattern in UNMISTAKABLE:
+    times[zoned] = _parse_format(
+        strings[zoned].str.replace("(UTC|GMT)$", "Z", regex=True), "ISO8601", utc=True
+    )
+    times[plain] = _parse_format(strings[plain], "ISO8601")
+    times[compact] = _parse_format(strings[compact].str.ljust(14, "0"), "%Y%m%d%H%M%S")
+    for pattern in UNAMBIGUOUS_FORMATS:
         rest = plain & np.isnat(times)
         if not rest.any():
             break
-        times[rest] = _coerced(strings[rest], pattern)
+        times[rest] = _parse_format(strings[rest], pattern)
     return times, epoch | zoned
 
 
-def _coerced(texts: pd.Series, pattern: str, *, utc: bool = False) -> Times:
-    found = pd.to_datetime(texts, format=pattern, errors="coerce", utc=utc)
+def _parse_format(texts: pd.Series, pattern: str, *, utc: bool = False) -> Times:
+    parsed = pd.to_datetime(texts, format=pattern, errors="coerce", utc=utc)
     if utc:
-        found = found.dt.tz_localize(None)
-    return found.to_numpy().astype("datetime64[us]")
+        parsed = parsed.dt.tz_localize(None)
+    return parsed.to_numpy().astype("datetime64[us]")
 
 
 def _epochs(column: pa.Array) -> Times:

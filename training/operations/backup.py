@@ -18,14 +18,19 @@ from typing import Any
 
 from training.artifacts.archive import ArchiveReader, ArchiveWriter
 from training.errors import BadArchive, ConfigurationError, StoreError, without_passwords
-from training.operations.registry_backup import is_embedded, occupied, put_registry_back, take_registry
-from training.operations.table_backup import put_tables_back, rows_held, take_tables
+from training.operations.registry_backup import (
+    back_up_registry,
+    existing_store,
+    is_embedded,
+    restore_registry,
+)
+from training.operations.table_backup import back_up_tables, count_rows, restore_tables
 from training.registry.tracking import tracking_address
 from training.settings import conf_folder
-from training.storage.schema import CURRENT
+from training.storage.schema import CURRENT_REVISION
 from training.workspace import Workspace
 
-FORMAT = 1
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Manifest:
     mlflow: str  # "embedded", or the address of a server whose content is not in here
     artifacts: str  # the folder that addresses inside an embedded MLflow begin with
     members: dict[str, str] = field(default_factory=dict)  # SHA-256 by name
-    format: int = FORMAT
+    format: int = FORMAT_VERSION
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -60,9 +65,9 @@ class Manifest:
         Raises:
             BadArchive: it was written by a program newer than this one, or by another one.
         """
-        if content.get("format") != FORMAT:
+        if content.get("format") != FORMAT_VERSION:
             raise BadArchive(
-                f"The archive has format {content.get('format')!r}; this program reads format {FORMAT}. "
+                f"The archive has format {content.get('format')!r}; this program reads format {FORMAT_VERSION}. "
                 "Restore it with the safeplan that made it, or a newer one."
             )
         try:
@@ -84,7 +89,7 @@ def back_up(workspace: Workspace, to: Path, *, now: datetime) -> Manifest:
     if to.exists():
         raise ConfigurationError(f"{to} exists, and a back-up never overwrites one. Name another file.")
     try:
-        return _written(workspace, to, now)
+        return _write_archive(workspace, to, now)
     except OSError as error:
         raise StoreError(
             f"The back-up cannot be written to {to}: {error}. Free some disk space or name another place, "
@@ -92,22 +97,22 @@ def back_up(workspace: Workspace, to: Path, *, now: datetime) -> Manifest:
         ) from error
 
 
-def _written(workspace: Workspace, to: Path, now: datetime) -> Manifest:
+def _write_archive(workspace: Workspace, to: Path, now: datetime) -> Manifest:
     to.parent.mkdir(parents=True, exist_ok=True)
     embedded = is_embedded(workspace)
     with (
-        tempfile.TemporaryDirectory(dir=to.parent, prefix=".backup-") as place,
-        ArchiveWriter(Path(place) / "archive.zip") as archive,
+        tempfile.TemporaryDirectory(dir=to.parent, prefix=".backup-") as temporary,
+        ArchiveWriter(Path(temporary) / "archive.zip") as archive,
     ):
-        tables = take_tables(workspace.engine, archive, Path(place))
+        tables = back_up_tables(workspace.engine, archive, Path(temporary))
         for path in sorted(conf_folder(os.environ).glob("*.yaml")):
             archive.add(f"conf/{path.name}", path)
         if embedded:
-            take_registry(workspace.home, archive, Path(place))
+            back_up_registry(workspace.home, archive, Path(temporary))
         manifest = Manifest(
             made_at=now.isoformat(timespec="seconds"),
             program=version("safeplan"),
-            schema=CURRENT,
+            schema=CURRENT_REVISION,
             tables=tables,
             mlflow="embedded" if embedded else _address(workspace),
             artifacts=str(workspace.home / "mlartifacts") if embedded else "",
@@ -132,24 +137,24 @@ def restore(workspace: Workspace, source: Path) -> Manifest:
     with ArchiveReader(source) as archive:
         manifest = Manifest.read(archive.json("manifest.json"))
         archive.verify(manifest.members)
-        _refuse_occupied(workspace, manifest)
-        with tempfile.TemporaryDirectory(dir=workspace.home, prefix=".restore-") as place:
-            archive.extract("conf/", Path(place))
-            archive.extract("mlflow/", Path(place))
-            put_tables_back(workspace.engine, archive, manifest.tables, manifest.schema, Path(place))
-            _put_conf_back(Path(place) / "conf", workspace.home / "conf")
+        _require_empty(workspace, manifest)
+        with tempfile.TemporaryDirectory(dir=workspace.home, prefix=".restore-") as temporary:
+            archive.extract("conf/", Path(temporary))
+            archive.extract("mlflow/", Path(temporary))
+            restore_tables(workspace.engine, archive, manifest.tables, manifest.schema, Path(temporary))
+            _restore_conf(Path(temporary) / "conf", workspace.home / "conf")
             if manifest.mlflow == "embedded":
-                put_registry_back(Path(place) / "mlflow", workspace.home, manifest.artifacts)
+                restore_registry(Path(temporary) / "mlflow", workspace.home, manifest.artifacts)
     return manifest
 
 
-def _refuse_occupied(workspace: Workspace, manifest: Manifest) -> None:
+def _require_empty(workspace: Workspace, manifest: Manifest) -> None:
     workspace.home.mkdir(parents=True, exist_ok=True)
-    held = {name: rows for name, rows in rows_held(workspace.engine).items() if rows}
-    if held:
-        told = ", ".join(f"{name} has {rows:,} rows" for name, rows in held.items())
+    row_counts = {name: rows for name, rows in count_rows(workspace.engine).items() if rows}
+    if row_counts:
+        summary = ", ".join(f"{name} has {rows:,} rows" for name, rows in row_counts.items())
         raise ConfigurationError(
-            f"The database is not empty: {told}. A restore never mixes two installations. "
+            f"The database is not empty: {summary}. A restore never mixes two installations. "
             "Point SAFEPLAN_HOME and SAFEPLAN_DATABASE_URL at new ones."
         )
     if manifest.mlflow == "embedded":
@@ -158,11 +163,11 @@ def _refuse_occupied(workspace: Workspace, manifest: Manifest) -> None:
                 f"The archive holds an embedded MLflow, and {_address(workspace)} is named "
                 "here. Unset MLFLOW_TRACKING_URI to restore it."
             )
-        if (there := occupied(workspace.home)) is not None:
-            raise ConfigurationError(f"{there} exists. Point SAFEPLAN_HOME at a new folder.")
+        if (existing := existing_store(workspace.home)) is not None:
+            raise ConfigurationError(f"{existing} exists. Point SAFEPLAN_HOME at a new folder.")
 
 
-def _put_conf_back(source: Path, target: Path) -> None:
+def _restore_conf(source: Path, target: Path) -> None:
     if source.is_dir() and not target.exists():
         source.rename(target)
 

@@ -29,15 +29,15 @@ from rich.text import Text
 from training.ingest.load_report import LoadReport
 from training.outcomes import FAILED, Outcome, summary
 
-PIPED_WIDTH = 140  # columns where nobody's terminal says how wide it is
+DEFAULT_WIDTH = 140  # columns where nobody's terminal says how wide it is
 
 
 def _console(stream: TextIO, *, stderr: bool) -> Console:
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PIPED_WIDTH)
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else DEFAULT_WIDTH)
 
 
-story = _console(sys.stderr, stderr=True)
-results = _console(sys.stdout, stderr=False)
+stderr_console = _console(sys.stderr, stderr=True)
+stdout_console = _console(sys.stdout, stderr=False)
 
 Row = Mapping[str, Any]
 
@@ -71,7 +71,7 @@ def show_outcomes(
     show_rows(
         [{"sensor": o.sensor_id, "kind": o.kind.value if o.kind else "", FAILED: o.error} for o in failures]
     )
-    story.print(
+    stderr_console.print(
         ", ".join(f"{count} {status}" for status, count in summary(outcomes).items()) or "nothing to do"
     )
 
@@ -82,7 +82,7 @@ def show_load(report: LoadReport, *, as_json: bool) -> None:
         show_json({"command": "load", **report.as_dict()})
         return
     rate = report.rows / max(report.seconds, 1e-9)
-    results.print(
+    stdout_console.print(
         f"{report.rows:,} rows of {report.files} files in {report.seconds:.1f} s ({rate:,.0f} a second): "
         f"{report.accepted:,} new, {report.already_there:,} already there, {report.corrected:,} corrected, "
         f"{report.refused:,} refused; {len(report.sensors_created)} sensors created"
@@ -117,19 +117,21 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, not markup: a sensor may be called [red].
-        table.add_row(*(Text(cell(row.get(name))) for name in names))
-    results.print(table)
+        table.add_row(*(Text(format_cell(row.get(name))) for name in names))
+    stdout_console.print(table)
     for row in rows:
         for sentence in row.get(below, ()):
-            results.print(Text(f"  {cell(row[names[0]])}: {sentence}"))
+            stdout_console.print(Text(f"  {format_cell(row[names[0]])}: {sentence}"))
 
 
 def show_json(document: Any) -> None:
     """One JSON document; numbers that are not finite become null."""
-    results.file.write(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    stdout_console.file.write(
+        json.dumps(to_json_value(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
-def cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """One value as a person reads it.
 
     >>> cell(0.123456), cell(4743.2), cell(999.9), cell(None), cell(True), cell(["a", "b"])
@@ -144,27 +146,27 @@ def cell(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, list | tuple):
-        return ", ".join(cell(part) for part in value)
+        return ", ".join(format_cell(part) for part in value)
     return str(value)
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """The same as JSON can hold it.
 
     >>> plain({"a": float("inf"), "b": (1, 2.5)})
     {'a': None, 'b': [1, 2.5]}
     """
     if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): to_json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [to_json_value(part) for part in value]
     if value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, datetime):
         return value.isoformat() + ("" if value.tzinfo else "Z")
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    return plain(value.item()) if hasattr(value, "item") else str(value)
+    return to_json_value(value.item()) if hasattr(value, "item") else str(value)
 
 
 @contextmanager
@@ -177,7 +179,7 @@ def progress(doing: str, total: int) -> Iterator[Callable[[Outcome], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=story, transient=True) as bar:
+    with Progress(*columns, console=stderr_console, transient=True) as bar:
         task = bar.add_task(doing, total=total)
         yield lambda outcome: bar.update(task, advance=1, description=f"{doing} {outcome.sensor_id}"[:48])
 
@@ -192,13 +194,13 @@ def bytes_progress(doing: str) -> Iterator[Callable[[int, int, int], None]]:
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    begun = time.monotonic()
-    with Progress(*columns, console=story, transient=True) as bar:
+    started = time.monotonic()
+    with Progress(*columns, console=stderr_console, transient=True) as bar:
         task = bar.add_task(doing, total=None)
 
         def advance(rows: int, done: int, total: int) -> None:
-            rate = rows / max(time.monotonic() - begun, 1e-9)
-            told = f"{doing} {rows:,} rows, {rate:,.0f} a second"
-            bar.update(task, completed=done, total=total or None, description=told)
+            rate = rows / max(time.monotonic() - started, 1e-9)
+            description = f"{doing} {rows:,} rows, {rate:,.0f} a second"
+            bar.update(task, completed=done, total=total or None, description=description)
 
         yield advance

@@ -14,23 +14,23 @@ from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome
 from training.pipeline.recording import read_iso
-from training.quality.assessment import inspect
+from training.quality.assessment import assess_readings
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import WindowSettings
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Listing
-from training.registry.version_cache import Entry, ModelBook, Page
-from training.settings import load
+from training.registry.version_cache import VersionCache, VersionKey, VersionRecord
+from training.settings import load_settings
 from training.workspace import Workspace
 
 Listings = Mapping[tuple[str, Kind], Listing]
 
 DAY = timedelta(days=1)
-NAMED = 1_000  # sensors that a query is asked for by name; for more it looks at all
-MOST = 100_000  # readings a grade looks at
+MAX_NAMED_SENSORS = 1_000  # sensors that a query is asked for by name; for more it looks at all
+MAX_GRADED_READINGS = 100_000  # readings a grade looks at
 
 
 @dataclass(frozen=True)
-class Judging:
+class SensorRowSettings:
     """What a sensor is judged by."""
 
     window: WindowSettings
@@ -39,10 +39,10 @@ class Judging:
 
 def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[dict[str, Any]]:
     """One row a sensor: what it is, what it sent, its grade with the reasons, and what it can train."""
-    few = [sensor.id for sensor in sensors] if len(sensors) <= NAMED else None
-    spans = workspace.readings.spans(few)
-    settings = Judging(load(WindowSettings), load(QualitySettings))
-    return [_described(workspace, sensor, spans, settings) for sensor in sensors]
+    queried_ids = [sensor.id for sensor in sensors] if len(sensors) <= MAX_NAMED_SENSORS else None
+    spans = workspace.readings.spans(queried_ids)
+    settings = SensorRowSettings(load_settings(WindowSettings), load_settings(QualitySettings))
+    return [_sensor_row(workspace, sensor, spans, settings) for sensor in sensors]
 
 
 def describe_models(
@@ -51,29 +51,29 @@ def describe_models(
     *,
     now: datetime,
     listings: Listings | None = None,
-    book: ModelBook | None = None,
+    cache: VersionCache | None = None,
 ) -> list[Outcome]:
     """One outcome a sensor and kind: the version that serves, or waits, or that there is none.
 
     `listings` that were just asked for are not asked for again, nor is what a `book` knows already.
     """
     listings = workspace.registry.listings() if listings is None else listings
-    asked = [(sensor, kind, listings.get((sensor.id, kind))) for sensor in sensors for kind in Kind]
-    book = book or ModelBook(workspace.registry, workspace.tracker)
-    pages = book.read(
-        (entry for _, _, listing in asked if (entry := _first(listing)) is not None),
-        (listing.newest for _, _, listing in asked if listing is not None and listing.newest is not None),
+    requested = [(sensor, kind, listings.get((sensor.id, kind))) for sensor in sensors for kind in Kind]
+    cache = cache or VersionCache(workspace.registry, workspace.tracker)
+    records = cache.read(
+        (entry for _, _, listing in requested if (entry := _relevant_version(listing)) is not None),
+        (listing.newest for _, _, listing in requested if listing is not None and listing.newest is not None),
     )
-    return [_model(sensor, kind, listing, pages, now) for sensor, kind, listing in asked]
+    return [_model_outcome(sensor, kind, listing, records, now) for sensor, kind, listing in requested]
 
 
-def trainable(good: int, window: WindowSettings) -> list[Kind]:
+def trainable_kinds(good: int, window: WindowSettings) -> list[Kind]:
     """The kinds of model that so many good readings suffice for."""
     return [kind for kind in Kind if good >= window.minimum(kind)]
 
 
-def _described(
-    workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: Judging
+def _sensor_row(
+    workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: SensorRowSettings
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "sensor_id": sensor.id,
@@ -93,7 +93,9 @@ def _described(
         }
     span = spans.loc[sensor.id].to_dict()
     start = span["last"] - settings.window.history(Kind.DETECTOR)
-    quality = inspect(workspace.readings.latest(sensor.id, MOST, start=start), sensor, settings.quality)
+    quality = assess_readings(
+        workspace.readings.latest(sensor.id, MAX_GRADED_READINGS, start=start), sensor, settings.quality
+    )
     return {
         **row,
         "readings": int(span["readings"]),
@@ -102,37 +104,41 @@ def _described(
         "last": span["last"],
         "step": str(quality.step) if quality.step else None,
         "grade": quality.grade,
-        "trains": [kind.value for kind in trainable(span["good"], settings.window)],
+        "trains": [kind.value for kind in trainable_kinds(span["good"], settings.window)],
         "reasons": list(quality.reasons),
     }
 
 
-def _first(listing: Listing | None) -> tuple[str, int] | None:
+def _relevant_version(listing: Listing | None) -> tuple[str, int] | None:
     """The version that serves, else the one that waits, else the one to return to."""
-    alias = _alias(listing)
+    alias = _relevant_alias(listing)
     return None if listing is None or alias is None else (listing.name, listing.aliases[alias])
 
 
-def _alias(listing: Listing | None) -> str | None:
+def _relevant_alias(listing: Listing | None) -> str | None:
     aliases = listing.aliases if listing else {}
     return next((alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if alias in aliases), None)
 
 
-def _challenger(listing: Listing) -> int | None:
+def _waiting_version(listing: Listing) -> int | None:
     """The version that waits; one that was made champion by hand may still carry both aliases."""
     number = listing.aliases.get(CHALLENGER)
     return None if number == listing.aliases.get(CHAMPION) else number
 
 
-def _model(
-    sensor: Sensor, kind: Kind, listing: Listing | None, pages: Mapping[Entry, Page], now: datetime
+def _model_outcome(
+    sensor: Sensor,
+    kind: Kind,
+    listing: Listing | None,
+    records: Mapping[VersionKey, VersionRecord],
+    now: datetime,
 ) -> Outcome:
-    entry, alias = _first(listing), _alias(listing)
-    page = None if entry is None else pages.get(entry)
-    if listing is None or page is None:
+    entry, alias = _relevant_version(listing), _relevant_alias(listing)
+    record = None if entry is None else records.get(entry)
+    if listing is None or record is None:
         return Outcome(sensor_id=sensor.id, kind=kind, status="no model")
-    version = page.version
-    metrics: dict[str, Any] = dict(page.run.metrics)
+    version = record.version
+    metrics: dict[str, Any] = dict(record.run.metrics)
     if "train_end" in version.tags:
         # A clock that was set back makes nothing younger than new.
         metrics["age_days"] = max((now - read_iso(version.tags["train_end"])) / DAY, 0.0)
@@ -146,11 +152,11 @@ def _model(
         metrics=metrics,
         detail={
             "gate": version.tags.get("gate", ""),
-            "grade": page.run.tags.get("grade"),
+            "grade": record.run.tags.get("grade"),
             "train_start": version.tags.get("train_start"),
             "train_end": version.tags.get("train_end"),
             "run_id": version.run_id,
-            "challenger": _challenger(listing),
+            "challenger": _waiting_version(listing),
             "previous": listing.aliases.get(PREVIOUS),
         },
     )

@@ -6,13 +6,13 @@ judging to `gate` and aliases to `registry`.
 
 from datetime import UTC, datetime
 
-from training.common.users import user
+from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import GateRefused, NoChampion
 from training.kinds import Kind
 from training.outcomes import Outcome
 from training.pipeline.recording import PASSED
-from training.registry.audit import PROMOTED, ROLLED_BACK, Deed, record
+from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_entry
 from training.registry.model_registry import CHALLENGER, CHAMPION, Version
 from training.workspace import Workspace
 
@@ -33,13 +33,13 @@ def promote_version(
         GateRefused: the gate refused this version when it was trained, and `anyway` is not set.
         NoChampion: there is no challenger, and no number was given.
     """
-    version = _chosen(workspace, sensor, kind, number)
+    version = _select_version(workspace, sensor, kind, number)
     verdict = version.tags.get("gate", "refused: it was never judged")
     if not verdict.startswith(PASSED) and not anyway:
         raise GateRefused(f"{version.uri}: {verdict}. Promote it all the same with --anyway.")
     before = workspace.registry.find(sensor.id, kind, CHAMPION)
     workspace.registry.promote(version)
-    _write_down(workspace, PROMOTED, version, before, who, now, gate=verdict, anyway=anyway)
+    _audit_move(workspace, PROMOTED, version, before, who, now, gate=verdict, anyway=anyway)
     return _outcome(version, "promoted")
 
 
@@ -58,11 +58,11 @@ def roll_back(
     """
     before = workspace.registry.find(sensor.id, kind, CHAMPION)
     version = workspace.registry.rollback(sensor.id, kind)
-    _write_down(workspace, ROLLED_BACK, version, before, who, now)
+    _audit_move(workspace, ROLLED_BACK, version, before, who, now)
     return _outcome(version, "rolled back")
 
 
-def _chosen(workspace: Workspace, sensor: Sensor, kind: Kind, number: int | None) -> Version:
+def _select_version(workspace: Workspace, sensor: Sensor, kind: Kind, number: int | None) -> Version:
     registry = workspace.registry
     if number is not None:
         return registry.version(registry.name(sensor.id, kind), number)
@@ -74,7 +74,7 @@ def _chosen(workspace: Workspace, sensor: Sensor, kind: Kind, number: int | None
     return challenger
 
 
-def _write_down(
+def _audit_move(
     workspace: Workspace,
     action: str,
     version: Version,
@@ -83,16 +83,16 @@ def _write_down(
     now: datetime | None,
     **more: object,
 ) -> None:
-    deed = Deed(
+    entry = AuditEntry(
         now or datetime.now(UTC),
-        who or user(),
+        who or current_user(),
         action,
         version.sensor_id,
         version.name,
         version.number,
         {"before": None if before is None else before.number, **more},
     )
-    record(workspace.engine, deed)
+    record_entry(workspace.engine, entry)
 
 
 def _outcome(version: Version, status: str) -> Outcome:

@@ -13,9 +13,9 @@ from training.errors import BadArchive, RegistryError
 from training.registry.tracking import tracking_address
 from training.workspace import Workspace
 
-STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+STORE_FILE, ARTIFACTS_FOLDER = "mlflow.db", "mlartifacts"
 # Where MLflow 3.17 writes absolute paths; a test moves a store and looks for the old path in every column.
-PATHS = (
+PATH_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -26,46 +26,48 @@ PATHS = (
 
 def is_embedded(workspace: Workspace) -> bool:
     """Whether MLflow lives in the home folder, and not behind a server."""
-    return tracking_address(folder=workspace.home) == f"sqlite:///{workspace.home / STORE}"
+    return tracking_address(folder=workspace.home) == f"sqlite:///{workspace.home / STORE_FILE}"
 
 
-def occupied(home: Path) -> Path | None:
+def existing_store(home: Path) -> Path | None:
     """What stands where a store would be restored, or None."""
-    artifacts = home / ARTIFACTS
+    artifacts = home / ARTIFACTS_FOLDER
     if artifacts.is_dir() and any(artifacts.iterdir()):
         return artifacts
-    return home / STORE if _has_runs(home / STORE) else None
+    return home / STORE_FILE if _has_runs(home / STORE_FILE) else None
 
 
-def take_registry(home: Path, archive: ArchiveWriter, place: Path) -> None:
+def back_up_registry(home: Path, archive: ArchiveWriter, temporary: Path) -> None:
     """The store as of one moment, then the files it speaks of; MLflow never changes a file it has written."""
-    copy = place / STORE
+    copy = temporary / STORE_FILE
     try:
-        with closing(sqlite3.connect(home / STORE)) as store, closing(sqlite3.connect(copy)) as target:
+        with closing(sqlite3.connect(home / STORE_FILE)) as store, closing(sqlite3.connect(copy)) as target:
             store.backup(target)
     except sqlite3.Error as error:
-        raise RegistryError(f"cannot copy {home / STORE}: {error}. Run safeplan doctor.") from error
-    archive.add(f"mlflow/{STORE}", copy)
+        raise RegistryError(f"cannot copy {home / STORE_FILE}: {error}. Run safeplan doctor.") from error
+    archive.add(f"mlflow/{STORE_FILE}", copy)
     copy.unlink()
-    for path in sorted((home / ARTIFACTS).rglob("*")):
+    for path in sorted((home / ARTIFACTS_FOLDER).rglob("*")):
         if path.is_file():
-            archive.add(f"mlflow/{ARTIFACTS}/{path.relative_to(home / ARTIFACTS).as_posix()}", path)
+            archive.add(
+                f"mlflow/{ARTIFACTS_FOLDER}/{path.relative_to(home / ARTIFACTS_FOLDER).as_posix()}", path
+            )
 
 
-def put_registry_back(source: Path, home: Path, old_artifacts: str) -> None:
+def restore_registry(source: Path, home: Path, old_artifacts: str) -> None:
     """Move an extracted store into a home folder, its paths with it; the store itself comes last."""
-    if not (source / STORE).is_file():
+    if not (source / STORE_FILE).is_file():
         raise BadArchive("The archive speaks of an embedded MLflow and holds none. Take another archive.")
-    rename_paths(source / STORE, old_artifacts, str(home / ARTIFACTS))
-    if (source / ARTIFACTS).is_dir():
-        (source / ARTIFACTS).replace(home / ARTIFACTS)
-    (source / STORE).replace(home / STORE)
+    rename_paths(source / STORE_FILE, old_artifacts, str(home / ARTIFACTS_FOLDER))
+    if (source / ARTIFACTS_FOLDER).is_dir():
+        (source / ARTIFACTS_FOLDER).replace(home / ARTIFACTS_FOLDER)
+    (source / STORE_FILE).replace(home / STORE_FILE)
 
 
 def rename_paths(store: Path, old: str, new: str) -> None:
     """Let a store's addresses begin with another folder."""
     with closing(sqlite3.connect(store)) as connection, connection:
-        for table, column in PATHS:
+        for table, column in PATH_COLUMNS:
             connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names are ours)
                 f"WHERE substr({column}, 1, ?) = ?",

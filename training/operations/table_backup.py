@@ -31,30 +31,30 @@ from training.artifacts.archive import ArchiveReader, ArchiveWriter
 from training.errors import BadArchive
 from training.storage.columns import UtcTime, metadata
 from training.storage.database import leases, reading
-from training.storage.schema import CURRENT, bring_up_to_date, create_at
+from training.storage.schema import CURRENT_REVISION, create_schema, upgrade_schema
 from training.storage.store_errors import store_errors
 
-ROWS_AT_ONCE = 50_000
+ROW_BATCH = 50_000
 # Who works on what just now means nothing in a restored installation.
-LEFT_OUT = frozenset({leases.name})
+EXCLUDED_TABLES = frozenset({leases.name})
 
 
-def take_tables(engine: Engine, archive: ArchiveWriter, place: Path) -> dict[str, int]:
+def back_up_tables(engine: Engine, archive: ArchiveWriter, temporary: Path) -> dict[str, int]:
     """Every table as of one moment, as `tables/<name>.parquet`; the rows of each."""
     counts = {}
     with reading(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         for table in _tables():
-            path = place / f"{table.name}.parquet"
+            path = temporary / f"{table.name}.parquet"
             counts[table.name] = _write(connection, table, path)
             archive.add(f"tables/{table.name}.parquet", path)
             path.unlink()
     return counts
 
 
-def put_tables_back(
-    engine: Engine, archive: ArchiveReader, counts: dict[str, int], schema: str, place: Path
+def restore_tables(
+    engine: Engine, archive: ArchiveReader, counts: dict[str, int], schema: str, temporary: Path
 ) -> None:
     """Fill empty tables of the schema the archive was made with, then bring them up to date; all or nothing.
 
@@ -62,26 +62,26 @@ def put_tables_back(
         BadArchive: a table is not as the manifest says, or of a schema this program does not know.
     """
     with store_errors(engine.url), engine.execution_options(writes=True).begin() as connection:
-        if schema != CURRENT:
+        if schema != CURRENT_REVISION:
             metadata.drop_all(connection)
             connection.execute(text("DROP TABLE alembic_version"))
-            create_at(connection, schema)
-        found = MetaData()
-        found.reflect(connection)
+            create_schema(connection, schema)
+        stored = MetaData()
+        stored.reflect(connection)
         for name, rows in counts.items():
-            if name not in found.tables:
+            if name not in stored.tables:
                 raise BadArchive(f"The archive holds a table {name}, which schema {schema} does not have.")
-            path = place / f"{name}.parquet"
+            path = temporary / f"{name}.parquet"
             archive.extract_one(f"tables/{name}.parquet", path)
-            if _read(connection, found.tables[name], path) != rows:
+            if _read(connection, stored.tables[name], path) != rows:
                 raise BadArchive(
                     f"The archive's table {name} does not have {rows:,} rows. Take another archive."
                 )
-            _go_on_counting(connection, found.tables[name])
-    bring_up_to_date(engine)
+            _reset_sequence(connection, stored.tables[name])
+    upgrade_schema(engine)
 
 
-def rows_held(engine: Engine) -> dict[str, int]:
+def count_rows(engine: Engine) -> dict[str, int]:
     """The rows of each table now."""
     with reading(engine) as connection:
         return {
@@ -91,18 +91,18 @@ def rows_held(engine: Engine) -> dict[str, int]:
 
 
 def _tables() -> list[Table]:
-    return [table for table in metadata.sorted_tables if table.name not in LEFT_OUT]
+    return [table for table in metadata.sorted_tables if table.name not in EXCLUDED_TABLES]
 
 
 def _write(connection: Connection, table: Table, path: Path) -> int:
     schema = pa.schema([(column.name, _arrow_type(column)) for column in table.columns])
     rows = 0
-    streamed = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE)
+    streamed = connection.execution_options(stream_results=True, max_row_buffer=ROW_BATCH)
     order = table.primary_key.columns
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for some in streamed.execute(select(table).order_by(*order)).partitions(ROWS_AT_ONCE):
-            writer.write_table(_as_arrow(some, table, schema))
-            rows += len(some)
+        for batch_rows in streamed.execute(select(table).order_by(*order)).partitions(ROW_BATCH):
+            writer.write_table(_as_arrow(batch_rows, table, schema))
+            rows += len(batch_rows)
     return rows
 
 
@@ -134,17 +134,17 @@ def _read(connection: Connection, table: Table, path: Path) -> int:
     as_json = [column.name for column in table.columns if isinstance(column.type, JSON)]
     rows = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS_AT_ONCE):
-            some = batch.to_pylist()
-            for row in some:
+        for batch in file.iter_batches(ROW_BATCH):
+            batch_rows = batch.to_pylist()
+            for row in batch_rows:
                 row.update({name: json.loads(row[name]) for name in as_json if row[name] is not None})
-            if some:
-                connection.execute(insert(table), some)
-            rows += len(some)
+            if batch_rows:
+                connection.execute(insert(table), batch_rows)
+            rows += len(batch_rows)
     return rows
 
 
-def _go_on_counting(connection: Connection, table: Table) -> None:
+def _reset_sequence(connection: Connection, table: Table) -> None:
     """Let PostgreSQL number new rows behind those that came with their numbers; SQLite does so by itself."""
     counted = table.autoincrement_column
     if counted is None or connection.dialect.name != "postgresql":

@@ -21,7 +21,7 @@ import pandas as pd
 from training.artifacts.model_files import DATA, MODEL_FOLDER, read_json
 from training.data.sensors import Sensor
 from training.errors import UntrustedModel
-from training.evaluation.gate import Verdict, judge
+from training.evaluation.gate import GateDecision, evaluate_gate
 from training.kinds import Kind
 from training.pipeline.plan import Plan
 from training.quality.windows import Window, training_window
@@ -36,8 +36,8 @@ log = logging.getLogger("safeplan.training")
 Model = TypeVar("Model")
 
 # Raised when the program learns something else from the same readings, so that all are learned anew.
-RECIPE = 9
-PARAMETERS = "parameters.json"  # among a version's files: what the next search starts from
+RECIPE_VERSION = 9
+PARAMETERS_FILE = "parameters.json"  # among a version's files: what the next search starts from
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,11 @@ class Incumbent:
 
     files: Path
     train_end: datetime
-    judged: tuple[int, int] | None = None  # of its alarms, how many people confirmed, and called false
+    verdict_counts: tuple[int, int] | None = (
+        None  # of its alarms, how many people confirmed, and called false
+    )
 
-    def loaded(self, load: Callable[[Path], Model]) -> Model | None:
+    def load_model(self, load: Callable[[Path], Model]) -> Model | None:
         """The champion's model, or None where this version of the program cannot read it.
 
         Then the challenger is judged as a first version is: what cannot be loaded serves nobody.
@@ -63,14 +65,14 @@ class Incumbent:
     def parameters(self) -> Mapping[str, Any]:
         """What it was learned with; empty where that cannot be read any more."""
         try:
-            return read_json(self.files / PARAMETERS)
+            return read_json(self.files / PARAMETERS_FILE)
         except UntrustedModel as error:
             log.warning("the search does not start from the champion: %s", error)
             return {}
 
 
 @dataclass(frozen=True)
-class Sibling:
+class PeerModel:
     """A champion of a sensor of the same type."""
 
     sensor_id: str
@@ -79,7 +81,7 @@ class Sibling:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class TrainingTask:
     """All that one worker needs to train one kind of model for one sensor."""
 
     sensor: Sensor
@@ -89,27 +91,29 @@ class Assignment:
     plan: Plan
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None
-    known: str | None = None  # fingerprint of the newest version; the same again is not trained anew
-    siblings: tuple[Sibling, ...] = ()  # champions of sensors of the same type, the best first
+    known_fingerprint: str | None = (
+        None  # fingerprint of the newest version; the same again is not trained anew
+    )
+    peers: tuple[PeerModel, ...] = ()  # champions of sensors of the same type, the best first
     fingerprint: str = ""  # of what is learned from; a stored study of other readings is not gone on with
 
     @property
     def study(self) -> StudyPlan:
         """How long to search, and the name the study is stored under."""
         tuning = self.plan.tuning
-        known = self.incumbent is not None and bool(self.incumbent.parameters)
+        has_parameters = self.incumbent is not None and bool(self.incumbent.parameters)
         return StudyPlan(
-            trials=min(tuning.retrials, tuning.trials) if known else tuning.trials,
+            trials=min(tuning.retrials, tuning.trials) if has_parameters else tuning.trials,
             seed=tuning.seed,
             budget_seconds=tuning.budget_seconds,
             storage=tuning.storage,
             name=f"{self.sensor.id}/{self.kind}/{self.fingerprint[:12]}",
         )
 
-    def lender(self, window: Window) -> Sibling | None:
+    def donor(self, window: Window) -> PeerModel | None:
         """The sibling whose parameters are taken where the sensor's own readings are too few to search by."""
-        if self.siblings and len(window) < self.plan.tuning.borrow_below:
-            return self.siblings[0]
+        if self.peers and len(window) < self.plan.tuning.borrow_below:
+            return self.peers[0]
         return None
 
 
@@ -121,7 +125,7 @@ class Unchanged:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingResult:
     """What tuning, grading and fitting one kind of model came to."""
 
     parameters: Mapping[str, Any]
@@ -144,8 +148,8 @@ class Candidate:
     window: Window
     grade: str
     grade_reasons: tuple[str, ...]
-    lesson: Lesson
-    verdict: Verdict
+    result: TrainingResult
+    gate_decision: GateDecision
     seconds: Mapping[str, float]
 
     @property
@@ -154,7 +158,7 @@ class Candidate:
         return self.package / DATA / MODEL_FOLDER
 
 
-class Clock:
+class PhaseTimer:
     """Seconds by phase."""
 
     def __init__(self) -> None:
@@ -163,78 +167,78 @@ class Clock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time of the block to a phase."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-Learn = Callable[[Assignment, Window, Path, Clock], Lesson]
+TrainFunction = Callable[[TrainingTask, Window, Path, PhaseTimer], TrainingResult]
 
 
-def fit(assignment: Assignment) -> Candidate | Unchanged:
+def run_training_task(task: TrainingTask) -> Candidate | Unchanged:
     """Learn one model and judge it.
 
     Raises:
         NotTrainable: too few good readings, with the reason.
     """
     # Each kind brings its libraries; a worker that learns only one kind loads only those.
-    if assignment.kind is Kind.DETECTOR:
-        from training.pipeline.fit_detector import learn_detector  # noqa: PLC0415
+    if task.kind is Kind.DETECTOR:
+        from training.pipeline.fit_detector import train_detector  # noqa: PLC0415
 
-        return fit_with(learn_detector, assignment)
-    from training.pipeline.fit_forecaster import learn_forecaster  # noqa: PLC0415
+        return run_with(train_detector, task)
+    from training.pipeline.fit_forecaster import train_forecaster  # noqa: PLC0415
 
-    return fit_with(learn_forecaster, assignment)
+    return run_with(train_forecaster, task)
 
 
-def fit_with(learn: Learn, assignment: Assignment) -> Candidate | Unchanged:
+def run_with(learn: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
     """The part that both kinds share."""
-    clock = Clock()
+    clock = PhaseTimer()
     with clock.phase("window"):
         quality, window = training_window(
-            assignment.readings,
-            assignment.sensor,
-            assignment.kind,
-            assignment.plan.window,
-            quality_settings=assignment.plan.quality,
+            task.readings,
+            task.sensor,
+            task.kind,
+            task.plan.window,
+            quality_settings=task.plan.quality,
         )
-        fingerprint = fingerprint_of(assignment, window)
-    if fingerprint == assignment.known:
+        fingerprint = compute_fingerprint(task, window)
+    if fingerprint == task.known_fingerprint:
         return Unchanged(fingerprint)
-    package = Path(tempfile.mkdtemp(dir=assignment.folder))
+    package = Path(tempfile.mkdtemp(dir=task.folder))
     files = package / DATA / MODEL_FOLDER
     files.mkdir(parents=True)
-    lesson = learn(replace(assignment, fingerprint=fingerprint), window, files, clock)
-    verdict = judge(assignment.kind, lesson.metrics, lesson.incumbent_metrics, assignment.plan.gate)
+    result = learn(replace(task, fingerprint=fingerprint), window, files, clock)
+    verdict = evaluate_gate(task.kind, result.metrics, result.incumbent_metrics, task.plan.gate)
     return Candidate(
-        sensor=assignment.sensor,
-        kind=assignment.kind,
+        sensor=task.sensor,
+        kind=task.kind,
         package=package,
         fingerprint=fingerprint,
         window=window,
         grade=quality.grade,
         grade_reasons=quality.reasons,
-        lesson=lesson,
-        verdict=verdict,
+        result=result,
+        gate_decision=verdict,
         seconds=clock.seconds,
     )
 
 
-def fingerprint_of(assignment: Assignment, window: Window) -> str:
+def compute_fingerprint(task: TrainingTask, window: Window) -> str:
     """Equal where the same program would learn from the same readings, labels and plan again."""
     learned_from = [
-        RECIPE,
+        RECIPE_VERSION,
         window.digest,
-        assignment.kind.value,
-        assignment.plan.digest,
-        [[str(label.start), str(label.end), label.anomalous] for label in assignment.labels],
+        task.kind.value,
+        task.plan.digest,
+        [[str(label.start), str(label.end), label.anomalous] for label in task.labels],
     ]
     return hashlib.sha256(json.dumps(learned_from).encode()).hexdigest()[:32]
 
 
-def split(window: Window, judged_share: float) -> tuple[pd.Series, pd.Series]:
+def split_window(window: Window, judged_share: float) -> tuple[pd.Series, pd.Series]:
     """The older readings, to learn from, and the newest, to be judged on."""
     cut = int(len(window.values) * (1 - judged_share))
     return window.values.iloc[:cut], window.values.iloc[cut:]

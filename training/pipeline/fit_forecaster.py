@@ -12,74 +12,84 @@ import pandas as pd
 
 from training.artifacts.model_files import write_json
 from training.evaluation.backtest import grade_forecaster
-from training.evaluation.label_feedback import usual
+from training.evaluation.label_feedback import exclude_confirmed_anomalies
 from training.forecasting.forecaster import Forecaster
 from training.forecasting.parameters import ForecasterParameters
-from training.pipeline.fit import PARAMETERS, Assignment, Clock, Lesson, Sibling, log, split
+from training.pipeline.fit import (
+    PARAMETERS_FILE,
+    PeerModel,
+    PhaseTimer,
+    TrainingResult,
+    TrainingTask,
+    log,
+    split_window,
+)
 from training.quality.windows import Window
-from training.registry.run_charts import forecast_picture
+from training.registry.run_charts import render_forecast
 from training.tuning.forecaster_search import starting_points, tune_forecaster
-from training.tuning.study import Tuned
+from training.tuning.study import TuningResult
 
-ORIGINS = 20  # moments of the newest readings that challenger and champion both forecast from
+GRADING_ORIGINS = 20  # moments of the newest readings that challenger and champion both forecast from
 
 
-def learn_forecaster(assignment: Assignment, window: Window, files: Path, clock: Clock) -> Lesson:
+def train_forecaster(task: TrainingTask, window: Window, files: Path, clock: PhaseTimer) -> TrainingResult:
     """Tune on the older readings, grade on the newest, then fit to all of them and write the files."""
-    settings = assignment.plan.forecaster
-    window = replace(window, values=usual(window.values, assignment.labels))
-    older, newest = split(window, assignment.plan.tuning.judged_share)
-    lender = _usable(assignment.lender(window))
+    settings = task.plan.forecaster
+    window = replace(window, values=exclude_confirmed_anomalies(window.values, task.labels))
+    older, newest = split_window(window, task.plan.tuning.judged_share)
+    donor = _usable_donor(task.donor(window))
     with clock.phase("tune"):
-        tuned = _borrowed(lender, settings.horizon_steps) if lender else _tuned(assignment, window, older)
+        tuned = _borrow_parameters(donor, settings.horizon_steps) if donor else _tune(task, window, older)
     with clock.phase("grade"):
-        challenger = _made(assignment, window, tuned.parameters).fit(older.index, older.to_numpy())
-        metrics = _grade(challenger, assignment, window, newest)
-        incumbent = _grade_incumbent(assignment, window, older, newest)
+        challenger = _new_forecaster(task, window, tuned.parameters).fit(older.index, older.to_numpy())
+        metrics = _grade(challenger, task, window, newest)
+        incumbent = _grade_incumbent(task, window, older, newest)
     with clock.phase("fit"):
-        forecaster = _made(assignment, window, tuned.parameters)
+        forecaster = _new_forecaster(task, window, tuned.parameters)
         forecaster.fit(window.values.index, window.values.to_numpy()).save(files)
-        write_json(tuned.parameters.to_json(), files / PARAMETERS)
+        write_json(tuned.parameters.to_json(), files / PARAMETERS_FILE)
     with clock.phase("draw"):
-        picture = _picture(challenger, assignment, window.values)
-    return Lesson(
+        picture = _render_forecast(challenger, task, window.values)
+    return TrainingResult(
         parameters={"method": forecaster.method, "horizon_steps": settings.horizon_steps}
-        | _told(tuned.parameters),
+        | _loggable_parameters(tuned.parameters),
         metrics=metrics,
         incumbent_metrics=incumbent,
         trials=tuned.trials,
         pictures={"forecast": picture},
-        borrowed_from=lender.sensor_id if lender else None,
+        borrowed_from=donor.sensor_id if donor else None,
     )
 
 
-def _tuned(assignment: Assignment, window: Window, older: pd.Series) -> Tuned[ForecasterParameters]:
+def _tune(task: TrainingTask, window: Window, older: pd.Series) -> TuningResult[ForecasterParameters]:
     """The best of a search that starts from the champion's structures, then from the siblings'."""
-    incumbent = assignment.incumbent
-    known = [incumbent.parameters] if incumbent and incumbent.parameters else []
-    known += [sibling.parameters for sibling in assignment.siblings]
-    read = (_read(parameters) for parameters in known)
-    starts = [start for parameters in read if parameters is not None for start in starting_points(parameters)]
+    incumbent = task.incumbent
+    starting_parameters = [incumbent.parameters] if incumbent and incumbent.parameters else []
+    starting_parameters += [sibling.parameters for sibling in task.peers]
+    parsed = (_parse_parameters(parameters) for parameters in starting_parameters)
+    starts = [
+        start for parameters in parsed if parameters is not None for start in starting_points(parameters)
+    ]
     return tune_forecaster(
         older,
         step=window.step,
-        plan=assignment.study,
-        horizon=assignment.plan.forecaster.horizon_steps,
+        plan=task.study,
+        horizon=task.plan.forecaster.horizon_steps,
         first=[start for place, start in enumerate(starts) if start not in starts[:place]],
     )
 
 
-def _borrowed(lender: Sibling, horizon: int) -> Tuned[ForecasterParameters]:
+def _borrow_parameters(donor: PeerModel, horizon: int) -> TuningResult[ForecasterParameters]:
     """A sibling's structures for this plan's horizon; nothing was tried."""
-    parameters = ForecasterParameters.from_json({**lender.parameters, "horizon": horizon})
-    return Tuned(parameters, float("nan"), pd.DataFrame())
+    parameters = ForecasterParameters.from_json({**donor.parameters, "horizon": horizon})
+    return TuningResult(parameters, float("nan"), pd.DataFrame())
 
 
-def _usable(lender: Sibling | None) -> Sibling | None:
-    return lender if lender is not None and _read(lender.parameters) is not None else None
+def _usable_donor(donor: PeerModel | None) -> PeerModel | None:
+    return donor if donor is not None and _parse_parameters(donor.parameters) is not None else None
 
 
-def _read(parameters: Mapping[str, Any]) -> ForecasterParameters | None:
+def _parse_parameters(parameters: Mapping[str, Any]) -> ForecasterParameters | None:
     """None where another version of the program wrote them differently."""
     try:
         return ForecasterParameters.from_json(parameters)
@@ -88,40 +98,38 @@ def _read(parameters: Mapping[str, Any]) -> ForecasterParameters | None:
         return None
 
 
-def _made(assignment: Assignment, window: Window, parameters: ForecasterParameters) -> Forecaster:
-    width = assignment.plan.forecaster.interval_width
-    return Forecaster(parameters, interval_width=width, step=window.step, seed=assignment.study.seed)
+def _new_forecaster(task: TrainingTask, window: Window, parameters: ForecasterParameters) -> Forecaster:
+    width = task.plan.forecaster.interval_width
+    return Forecaster(parameters, interval_width=width, step=window.step, seed=task.study.seed)
 
 
-def _grade(
-    forecaster: Forecaster, assignment: Assignment, window: Window, newest: pd.Series
-) -> dict[str, float]:
-    settings = assignment.plan.forecaster
+def _grade(forecaster: Forecaster, task: TrainingTask, window: Window, newest: pd.Series) -> dict[str, float]:
+    settings = task.plan.forecaster
     return grade_forecaster(
         forecaster,
         window.values,
         step=window.step,
         horizon=settings.horizon_steps,
-        origins=ORIGINS,
+        origins=GRADING_ORIGINS,
         since=newest.index[0],
         interval_width=settings.interval_width,
     )
 
 
 def _grade_incumbent(
-    assignment: Assignment, window: Window, older: pd.Series, newest: pd.Series
+    task: TrainingTask, window: Window, older: pd.Series, newest: pd.Series
 ) -> dict[str, float] | None:
     """The champion as it serves; one that has seen the newest readings is learned again without them."""
-    incumbent = assignment.incumbent
-    champion = incumbent.loaded(Forecaster.load) if incumbent else None
+    incumbent = task.incumbent
+    champion = incumbent.load_model(Forecaster.load) if incumbent else None
     if incumbent is None or champion is None:
         return None
     if incumbent.train_end >= newest.index[0]:
-        champion = _made(assignment, window, champion.parameters).fit(older.index, older.to_numpy())
-    return _grade(champion, assignment, window, newest)
+        champion = _new_forecaster(task, window, champion.parameters).fit(older.index, older.to_numpy())
+    return _grade(champion, task, window, newest)
 
 
-def _told(parameters: ForecasterParameters) -> dict[str, object]:
+def _loggable_parameters(parameters: ForecasterParameters) -> dict[str, object]:
     """The parameters by name, so that runs can be compared column by column; the largest share first."""
     structures, names, shares = parameters.counted(parameters.naives)
     parts: list[dict[str, object]] = [asdict(structure) for structure in structures]
@@ -134,14 +142,14 @@ def _told(parameters: ForecasterParameters) -> dict[str, object]:
     }
 
 
-def _picture(challenger: Forecaster, assignment: Assignment, values: pd.Series) -> bytes:
-    steps = min(assignment.plan.forecaster.horizon_steps, len(values) // 5)
+def _render_forecast(challenger: Forecaster, task: TrainingTask, values: pd.Series) -> bytes:
+    steps = min(task.plan.forecaster.horizon_steps, len(values) // 5)
     history, truth = values.iloc[:-steps], values.iloc[-steps:]
-    title = f"{assignment.sensor.title}: the newest {steps} steps as they would have been forecast"
-    return forecast_picture(
+    title = f"{task.sensor.title}: the newest {steps} steps as they would have been forecast"
+    return render_forecast(
         history,
         challenger.forecast(steps, history=history),
         truth,
         title=title,
-        unit=assignment.sensor.unit,
+        unit=task.sensor.unit,
     )

@@ -16,32 +16,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.common.users import user
+from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
 from training.kinds import Engine, Kind
 from training.outcomes import FAILED, Outcome
-from training.pipeline.fit import Assignment, Candidate, Incumbent, Unchanged, fit
-from training.pipeline.parent_run import Retraining, adopt_or_open, close
-from training.pipeline.peer_models import Siblings
+from training.pipeline.fit import Candidate, Incumbent, TrainingTask, Unchanged, run_training_task
+from training.pipeline.parent_run import Retraining, finish_retraining, resume_or_start
+from training.pipeline.peer_models import PeerModels
 from training.pipeline.plan import Plan
 from training.pipeline.ray_cluster import fit_on_cluster
-from training.pipeline.recording import PENDING, Recorder, read_iso, unchanged
+from training.pipeline.recording import PENDING, Recorder, read_iso, unchanged_outcome
 from training.pipeline.worker_pool import run_all
-from training.quality.maintenance_filter import without, works_on
-from training.registry.audit import PROMOTED, Deed, record
+from training.quality.maintenance_filter import exclude_intervals, maintenance_intervals
+from training.registry.audit import PROMOTED, AuditEntry, record_entry
 from training.registry.model_registry import Version
-from training.registry.registry_snapshot import Key, Standing, Standings
-from training.storage.alert_verdicts import judged_alarms
+from training.registry.registry_snapshot import ModelKey, ModelSnapshot, RegistrySnapshot
+from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.storage.leases import lease
 from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.training")
 
-Watcher = Callable[[Outcome], None]
+OutcomeCallback = Callable[[Outcome], None]
 
-AT_ONCE = 20  # sensors whose standing is asked for together; nobody else trains them meanwhile
+SENSOR_BATCH = 20  # sensors whose standing is asked for together; nobody else trains them meanwhile
 
 
 def train_fleet(
@@ -54,7 +54,7 @@ def train_fleet(
     jobs: int = 0,
     engine: Engine = Engine.LOCAL,
     fresh: bool = False,
-    watch: Watcher = lambda _: None,
+    watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
     """Train every sensor and kind; each ends in exactly one outcome, whatever happened to it.
 
@@ -63,7 +63,7 @@ def train_fleet(
     trains also what has not changed. `jobs` 0 uses every core; a cluster's cores are all used.
     """
     retrainings = {
-        kind: adopt_or_open(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh)
+        kind: resume_or_start(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh)
         for kind in dict.fromkeys(kinds)
     }
     outcomes: list[Outcome] = []
@@ -72,20 +72,20 @@ def train_fleet(
         for outcome in trainer.outcomes(sensors, engine, jobs or os.cpu_count() or 1):
             outcomes.append(outcome)
             if outcome.status == PROMOTED:
-                _write_down(workspace, outcome)
+                _audit_promotion(workspace, outcome)
             watch(outcome)
     for kind, retraining in retrainings.items():
-        close(workspace, retraining, [outcome for outcome in outcomes if outcome.kind is kind])
+        finish_retraining(workspace, retraining, [outcome for outcome in outcomes if outcome.kind is kind])
     return outcomes
 
 
-def _write_down(workspace: Workspace, outcome: Outcome) -> None:
-    who = f"{user()}, by the gate"
+def _audit_promotion(workspace: Workspace, outcome: Outcome) -> None:
+    author = f"{current_user()}, by the gate"
     detail = {"gate": outcome.detail["gate"]}
-    deed = Deed(
-        datetime.now(UTC), who, PROMOTED, outcome.sensor_id, outcome.model or "", outcome.version, detail
+    entry = AuditEntry(
+        datetime.now(UTC), author, PROMOTED, outcome.sensor_id, outcome.model or "", outcome.version, detail
     )
-    record(workspace.engine, deed)
+    record_entry(workspace.engine, entry)
 
 
 class FleetTrainer:
@@ -106,56 +106,56 @@ class FleetTrainer:
         self.folder = folder
         self.fresh = fresh
         self.recorder = Recorder(workspace.tracker, workspace.registry)
-        self.standings: dict[Key, Standing] = {}  # of those in a worker's hands
-        self.leases: dict[Key, ExitStack] = {}
+        self.snapshots: dict[ModelKey, ModelSnapshot] = {}  # of those in a worker's hands
+        self.leases: dict[ModelKey, ExitStack] = {}
         with reading(workspace.engine) as connection:
-            self.verdicts = judged_alarms(connection)
+            self.verdicts = count_verdicts(connection)
         self.refused: list[Outcome] = []  # those that never reached a worker
 
     def outcomes(self, sensors: Sequence[Sensor], engine: Engine, jobs: int) -> Iterator[Outcome]:
         """Train and record; outcomes come in the order they are known."""
-        assignments = self._assignments(sensors)
+        tasks = self._tasks(sensors)
         on_cluster = engine is Engine.RAY
-        learned = fit_on_cluster(assignments) if on_cluster else run_all(fit, assignments, jobs=jobs)
+        results = fit_on_cluster(tasks) if on_cluster else run_all(run_training_task, tasks, jobs=jobs)
         try:
-            for assignment, result in learned:
-                yield self._recorded(assignment, result)
-                yield from self._take_refused()
-            yield from self._take_refused()
+            for task, result in results:
+                yield self._record_safely(task, result)
+                yield from self._drain_refused()
+            yield from self._drain_refused()
         finally:
-            for held in self.leases.values():
-                held.close()
+            for stack in self.leases.values():
+                stack.close()
 
-    def _assignments(self, sensors: Sequence[Sensor]) -> Iterator[Assignment]:
+    def _tasks(self, sensors: Sequence[Sensor]) -> Iterator[TrainingTask]:
         spans = self.workspace.readings.spans()
         costliest = sorted(sensors, key=lambda sensor: -self._rows(spans, sensor))
-        known = Standings.now(self.workspace.registry, self.workspace.tracker)
-        siblings = Siblings(known, self.workspace.fleet.values(), self.workspace.model_cache)
+        registry_snapshot = RegistrySnapshot.take(self.workspace.registry, self.workspace.tracker)
+        peers = PeerModels(registry_snapshot, self.workspace.fleet.values(), self.workspace.model_cache)
         kinds = list(self.retrainings)
-        for first in range(0, len(costliest), AT_ONCE):
-            chunk = costliest[first : first + AT_ONCE]
-            ours = [(sensor, kind) for sensor in chunk for kind in kinds if self._leased(sensor.id, kind)]
+        for first in range(0, len(costliest), SENSOR_BATCH):
+            chunk = costliest[first : first + SENSOR_BATCH]
+            leased = [(sensor, kind) for sensor in chunk for kind in kinds if self._leased(sensor.id, kind)]
             # Only now: whoever held the lease before may have registered a version.
-            standings = known.of([sensor.id for sensor in chunk], kinds)
-            for sensor, kind in ours:
+            snapshots = registry_snapshot.of([sensor.id for sensor in chunk], kinds)
+            for sensor, kind in leased:
                 try:
-                    assignment = self._assignment(sensor, kind, spans, standings[sensor.id, kind])
-                    assignment = replace(assignment, siblings=siblings.of(sensor, kind))
+                    task = self._task(sensor, kind, spans, snapshots[sensor.id, kind])
+                    task = replace(task, peers=peers.of(sensor, kind))
                 # A tag that was edited in the UI can make reading it raise anything; see `_recorded`.
                 except Exception as error:  # noqa: BLE001
                     self._release(sensor.id, kind)
                     self.refused.append(self._failed(sensor.id, kind, error))
                 else:
-                    yield assignment
+                    yield task
 
     def _leased(self, sensor_id: str, kind: Kind) -> bool:
-        held = ExitStack()
+        stack = ExitStack()
         try:
-            held.enter_context(lease(self.workspace.engine, f"train {kind} {sensor_id}"))
+            stack.enter_context(lease(self.workspace.engine, f"train {kind} {sensor_id}"))
         except StoreError as error:
             self.refused.append(self._failed(sensor_id, kind, error))
             return False
-        self.leases[sensor_id, kind] = held
+        self.leases[sensor_id, kind] = stack
         return True
 
     def _rows(self, spans: pd.DataFrame, sensor: Sensor) -> int:
@@ -163,20 +163,20 @@ class FleetTrainer:
         stored = int(spans["good"].get(sensor.id, 0))
         return sum(min(stored, self.plan.window.rows(kind)) for kind in self.retrainings)
 
-    def _assignment(self, sensor: Sensor, kind: Kind, spans: pd.DataFrame, standing: Standing) -> Assignment:
+    def _task(self, sensor: Sensor, kind: Kind, spans: pd.DataFrame, snapshot: ModelSnapshot) -> TrainingTask:
         if sensor.id not in spans.index:
             raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
-        newest = standing.newest
-        known = newest.tags.get("fingerprint") if newest and self._counts(newest) else None
-        if known:
-            self.standings[sensor.id, kind] = standing
+        newest = snapshot.newest
+        fingerprint = newest.tags.get("fingerprint") if newest and self._is_reusable(newest) else None
+        if fingerprint:
+            self.snapshots[sensor.id, kind] = snapshot
         try:
-            incumbent = self._incumbent(standing.champion)
+            incumbent = self._incumbent(snapshot.champion)
         except UntrustedModel as error:
             # It serves nobody as it is: a new one is learned, whether or not the readings have changed.
             log.warning("%s", error)
-            incumbent = known = None
-        return Assignment(
+            incumbent = fingerprint = None
+        return TrainingTask(
             sensor=sensor,
             kind=kind,
             readings=self._readings(
@@ -186,7 +186,7 @@ class FleetTrainer:
             plan=self.plan,
             folder=self.folder,
             incumbent=incumbent,
-            known=known,
+            known_fingerprint=fingerprint,
         )
 
     def _readings(self, sensor: Sensor, kind: Kind, last: datetime) -> pd.DataFrame:
@@ -198,23 +198,25 @@ class FleetTrainer:
             start=end - window.history(kind),
             end=end + timedelta.resolution,
         )
-        return without(read, works_on(self.workspace.engine, sensor))
+        return exclude_intervals(read, maintenance_intervals(self.workspace.engine, sensor))
 
     def _incumbent(self, champion: Version | None) -> Incumbent | None:
         if champion is None:
             return None
         files = self.workspace.registry.fetch(champion, self.workspace.model_cache)
-        said = self.verdicts.get(champion.sensor_id, {}).get(str(champion.number))
-        judged = None if said is None or champion.kind is not Kind.DETECTOR else (said.confirmed, said.false)
+        counts = self.verdicts.get(champion.sensor_id, {}).get(str(champion.number))
+        judged = (
+            None if counts is None or champion.kind is not Kind.DETECTOR else (counts.confirmed, counts.false)
+        )
         return Incumbent(files, read_iso(champion.tags["train_end"]), judged)
 
-    def _counts(self, version: Version) -> bool:
+    def _is_reusable(self, version: Version) -> bool:
         """Whether a version that was learned from the same readings spares us learning again."""
         retraining = self.retrainings[version.kind]
         return not self.fresh or self.workspace.tracker.parent(version.run_id) == retraining.run_id
 
-    def _record(self, assignment: Assignment, result: Candidate | Unchanged | Exception) -> Outcome:
-        sensor_id, kind = assignment.sensor.id, assignment.kind
+    def _record(self, task: TrainingTask, result: Candidate | Unchanged | Exception) -> Outcome:
+        sensor_id, kind = task.sensor.id, task.kind
         if isinstance(result, Exception):
             raise result
         if isinstance(result, Candidate):
@@ -222,16 +224,16 @@ class FleetTrainer:
             outcome = self.recorder.record(result, parent, self.plan.promotion, keep=keep)
             shutil.rmtree(result.package)
             return outcome
-        standing = self.standings[sensor_id, kind]
-        version = standing.versions[0]
+        snapshot = self.snapshots[sensor_id, kind]
+        version = snapshot.versions[0]
         if version.tags.get("validation_status") == PENDING:
-            return self.recorder.complete(version, self.plan.promotion, metrics=standing.metrics)
-        return unchanged(version, standing)
+            return self.recorder.complete(version, self.plan.promotion, metrics=snapshot.metrics)
+        return unchanged_outcome(version, snapshot)
 
-    def _recorded(self, assignment: Assignment, result: Candidate | Unchanged | Exception) -> Outcome:
-        sensor_id, kind = assignment.sensor.id, assignment.kind
+    def _record_safely(self, task: TrainingTask, result: Candidate | Unchanged | Exception) -> Outcome:
+        sensor_id, kind = task.sensor.id, task.kind
         try:
-            return self._record(assignment, result)
+            return self._record(task, result)
         # Whatever one sensor's training raises must not cost the others theirs; the outcome names it, and the
         # log has the trace of what was not foreseen.
         except Exception as error:  # noqa: BLE001
@@ -240,18 +242,18 @@ class FleetTrainer:
             self._release(sensor_id, kind)
 
     def _failed(self, sensor_id: str, kind: Kind, error: Exception) -> Outcome:
-        words = str(error)
+        message = str(error)
         if not isinstance(error, SafePlanError):
             log.error("training %s %s failed", kind, sensor_id, exc_info=error)
-            words = f"{type(error).__name__}: {error}"
-        return Outcome(sensor_id=sensor_id, kind=kind, status=FAILED, error=words)
+            message = f"{type(error).__name__}: {error}"
+        return Outcome(sensor_id=sensor_id, kind=kind, status=FAILED, error=message)
 
     def _release(self, sensor_id: str, kind: Kind) -> None:
-        self.standings.pop((sensor_id, kind), None)
-        held = self.leases.pop((sensor_id, kind), None)
-        if held is not None:
-            held.close()
+        self.snapshots.pop((sensor_id, kind), None)
+        stack = self.leases.pop((sensor_id, kind), None)
+        if stack is not None:
+            stack.close()
 
-    def _take_refused(self) -> Iterator[Outcome]:
+    def _drain_refused(self) -> Iterator[Outcome]:
         while self.refused:
             yield self.refused.pop(0)

@@ -17,7 +17,7 @@ from training.kinds import Kind
 from training.outcomes import Outcome, summary
 from training.pipeline.plan import Plan
 from training.pipeline.recording import iso, read_iso, sensor_table
-from training.registry.publishing import Page, Publisher
+from training.registry.publishing import Publisher, RunContent
 from training.registry.tracking import OpenRun
 from training.storage.leases import Owner
 from training.workspace import Workspace
@@ -39,7 +39,7 @@ class Retraining:
         return self.run.run_id
 
 
-def adopt_or_open(
+def resume_or_start(
     workspace: Workspace,
     sensors: Sequence[Sensor],
     kind: Kind,
@@ -54,7 +54,7 @@ def adopt_or_open(
     for run in tracker.unfinished(kind.experiment, {SELECTION: selection}):
         if Owner.parse(run.data.tags[OWNER]).is_gone():
             tracker.tag(run.info.run_id, **{OWNER: str(Owner.this_process())})
-            _clear_up(workspace, kind, run)
+            _clean_up_children(workspace, kind, run)
             return Retraining(kind, OpenRun.of(run), read_iso(run.data.tags[AS_OF]))
     moment = as_of or datetime.now(UTC).replace(tzinfo=None)
     tags = {OWNER: str(Owner.this_process()), SELECTION: selection, AS_OF: iso(moment)}
@@ -62,24 +62,31 @@ def adopt_or_open(
     return Retraining(kind, tracker.open(kind.experiment, name, tags), moment)
 
 
-def close(workspace: Workspace, retraining: Retraining, outcomes: list[Outcome]) -> None:
+def finish_retraining(workspace: Workspace, retraining: Retraining, outcomes: list[Outcome]) -> None:
     """Write the table of all sensors and how many ended how, and finish the run."""
-    page = Page(
+    content = RunContent(
         metrics={f"sensors_{status}": float(count) for status, count in summary(outcomes).items()},
         tables={"sensors": sensor_table(outcomes)} if outcomes else {},
     )
-    Publisher(workspace.mlflow).show(retraining.run, page)
+    Publisher(workspace.mlflow).log_content(retraining.run, content)
     workspace.tracker.finish(retraining.run_id)
 
 
 def _selection(
     sensors: Sequence[Sensor], kind: Kind, plan: Plan, as_of: datetime | None, *, fresh: bool
 ) -> str:
-    asked = [sorted(s.id for s in sensors), kind.value, plan.digest, plan.promotion.value, str(as_of), fresh]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    selection = [
+        sorted(s.id for s in sensors),
+        kind.value,
+        plan.digest,
+        plan.promotion.value,
+        str(as_of),
+        fresh,
+    ]
+    return hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:16]
 
 
-def _clear_up(workspace: Workspace, kind: Kind, parent: Run) -> None:
+def _clean_up_children(workspace: Workspace, kind: Kind, parent: Run) -> None:
     """Remove child runs that were cut off before their version; a registered one is finished later."""
     tracker = workspace.tracker
     for child in tracker.unfinished(kind.experiment, {"mlflow.parentRunId": parent.info.run_id}):

@@ -13,7 +13,7 @@ from training.evaluation.gate import GateSettings
 from training.kinds import Promotion
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import WindowSettings
-from training.settings import Settings, load
+from training.settings import Settings, load_settings
 
 
 class TuningSettings(Settings, file="training", section="tuning"):
@@ -74,19 +74,19 @@ class Plan:
         promotion: Promotion = Promotion.MANAGED,
     ) -> "Plan":
         """The plan that conf and environment describe; `trials` and `budget_seconds` win over both."""
-        tuning = load(TuningSettings)
-        told = {"trials": trials, "budget_seconds": budget_seconds}
-        given = {name: value for name, value in told.items() if value is not None}
-        if given:
-            tuning = TuningSettings.model_validate({**tuning.model_dump(), **given})
+        tuning = load_settings(TuningSettings)
+        overrides = {"trials": trials, "budget_seconds": budget_seconds}
+        set_overrides = {name: value for name, value in overrides.items() if value is not None}
+        if set_overrides:
+            tuning = TuningSettings.model_validate({**tuning.model_dump(), **set_overrides})
         return cls(
-            quality=load(QualitySettings),
-            window=load(WindowSettings),
+            quality=load_settings(QualitySettings),
+            window=load_settings(WindowSettings),
             tuning=tuning,
-            detector=load(DetectorSettings),
-            forecaster=load(ForecasterSettings),
-            gate=load(GateSettings),
-            retention=load(RetentionSettings),
+            detector=load_settings(DetectorSettings),
+            forecaster=load_settings(ForecasterSettings),
+            gate=load_settings(GateSettings),
+            retention=load_settings(RetentionSettings),
             promotion=promotion,
         )
 

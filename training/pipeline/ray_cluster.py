@@ -14,32 +14,32 @@ from itertools import islice
 from pathlib import Path
 
 from training.errors import ConfigurationError
-from training.pipeline.fit import Assignment, Candidate, Unchanged, fit
+from training.pipeline.fit import Candidate, TrainingTask, Unchanged, run_training_task
 from training.pipeline.worker_pool import WorkerDied
 
-Learned = Candidate | Unchanged | Exception
+FitResult = Candidate | Unchanged | Exception
 
-RETRIES = 5  # of a task whose node or worker died; a sensor that kills its workers must end some day
-AHEAD = 2  # tasks a core, so that none waits for the next
+MAX_RETRIES = 5  # of a task whose node or worker died; a sensor that kills its workers must end some day
+TASKS_PER_CORE = 2  # tasks a core, so that none waits for the next
 
 
 @dataclass(frozen=True)
-class Parcel:
+class ClusterTask:
     """An assignment with its champion's files in it."""
 
-    assignment: Assignment
-    champion: Mapping[str, bytes] | None
+    task: TrainingTask
+    champion_files: Mapping[str, bytes] | None
 
 
 @dataclass(frozen=True)
-class Reply:
+class ClusterResult:
     """What was learned, with the candidate's files in it."""
 
-    learned: Learned
-    package: Mapping[str, bytes]
+    result: FitResult
+    candidate_files: Mapping[str, bytes]
 
 
-def fit_on_cluster(assignments: Iterable[Assignment]) -> Iterator[tuple[Assignment, Learned]]:
+def fit_on_cluster(tasks: Iterable[TrainingTask]) -> Iterator[tuple[TrainingTask, FitResult]]:
     """Learn every assignment on the cluster that `RAY_ADDRESS` names, else on a local one; as they finish.
 
     Assignments are drawn a few ahead of the cores there are, which may change while this runs.
@@ -47,70 +47,70 @@ def fit_on_cluster(assignments: Iterable[Assignment]) -> Iterator[tuple[Assignme
     Raises:
         ConfigurationError: Ray is not installed, or no cluster answers.
     """
-    remaining = iter(assignments)
+    remaining = iter(tasks)
     with _connected():
         import ray  # noqa: PLC0415 - an extra, and seconds of import
 
-        learn = ray.remote(_learn_there).options(num_cpus=1, max_retries=RETRIES)
-        running: dict[ray.ObjectRef[Reply], Assignment] = {}
+        remote_fit = ray.remote(_fit_on_node).options(num_cpus=1, max_retries=MAX_RETRIES)
+        running: dict[ray.ObjectRef[ClusterResult], TrainingTask] = {}
         while True:
             cores: float = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
-            room = AHEAD * int(cores) - len(running)
-            for assignment in islice(remaining, max(room, 0)):
-                running[learn.remote(pack(assignment))] = assignment
+            capacity = TASKS_PER_CORE * int(cores) - len(running)
+            for task in islice(remaining, max(capacity, 0)):
+                running[remote_fit.remote(pack_task(task))] = task
             if not running:
                 return
             finished, _ = ray.wait(list(running), num_returns=1)
             for reference in finished:
-                assignment = running.pop(reference)
+                task = running.pop(reference)
                 try:
-                    reply = ray.get(reference)
+                    packed_result = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    yield assignment, WorkerDied(f"its worker or node died {RETRIES + 1} times: {error}")
+                    yield task, WorkerDied(f"its worker or node died {MAX_RETRIES + 1} times: {error}")
                 else:
-                    yield assignment, unpack(reply, assignment.folder)
+                    yield task, unpack_result(packed_result, task.folder)
 
 
-def pack(assignment: Assignment) -> Parcel:
+def pack_task(task: TrainingTask) -> ClusterTask:
     """An assignment that needs no disk of ours."""
-    champion = _contents(assignment.incumbent.files) if assignment.incumbent else None
-    return Parcel(assignment, champion)
+    champion = _read_files(task.incumbent.files) if task.incumbent else None
+    return ClusterTask(task, champion)
 
 
-def unpack(reply: Reply, folder: Path) -> Learned:
+def unpack_result(packed_result: ClusterResult, folder: Path) -> FitResult:
     """What was learned, its files in a folder here."""
-    if not isinstance(reply.learned, Candidate):
-        return reply.learned
+    if not isinstance(packed_result.result, Candidate):
+        return packed_result.result
     package = Path(tempfile.mkdtemp(dir=folder))
-    _lay_out(reply.package, package)
-    return replace(reply.learned, package=package)
+    _write_files(packed_result.candidate_files, package)
+    return replace(packed_result.result, package=package)
 
 
-def _learn_there(parcel: Parcel) -> Reply:
+def _fit_on_node(packed: ClusterTask) -> ClusterResult:
     """On a node: lay the champion's files out, learn, and gather the candidate's."""
-    with tempfile.TemporaryDirectory(prefix="safeplan-node-") as place:
-        folder = Path(place)
-        assignment = replace(parcel.assignment, folder=folder)
-        if assignment.incumbent is not None and parcel.champion is not None:
+    with tempfile.TemporaryDirectory(prefix="safeplan-node-") as temporary:
+        folder = Path(temporary)
+        task = replace(packed.task, folder=folder)
+        if task.incumbent is not None and packed.champion_files is not None:
             files = folder / "champion"
-            _lay_out(parcel.champion, files)
-            assignment = replace(assignment, incumbent=replace(assignment.incumbent, files=files))
+            _write_files(packed.champion_files, files)
+            task = replace(task, incumbent=replace(task.incumbent, files=files))
         try:
-            learned = fit(assignment)
+            result = run_training_task(task)
         # Whatever one sensor's training raises is that sensor's result; elsewhere it would be raised again.
         except Exception as error:  # noqa: BLE001
-            return Reply(error, {})
-        package = _contents(learned.package) if isinstance(learned, Candidate) else {}
-        return Reply(learned, package)
+            return ClusterResult(error, {})
+        package = _read_files(result.package) if isinstance(result, Candidate) else {}
+        return ClusterResult(result, package)
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
+def _read_files(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
 
 
-def _lay_out(contents: Mapping[str, bytes], folder: Path) -> None:
+def _write_files(contents: Mapping[str, bytes], folder: Path) -> None:
     for name, content in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,16 +21,16 @@ from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
 from training.pipeline.fit import Candidate
 from training.registry.model_registry import CHALLENGER, CHAMPION, Registry, Version, slug
-from training.registry.packaging import Shell
-from training.registry.publishing import Page, Publisher, Source
-from training.registry.registry_snapshot import Standing
+from training.registry.packaging import MLmodelTemplate
+from training.registry.publishing import DatasetInfo, Publisher, RunContent
+from training.registry.registry_snapshot import ModelSnapshot
 from training.registry.signatures import SIGNATURES, example_rows
 from training.registry.tracking import OpenRun, Tracker
 
 PENDING, PASSED, REFUSED = "pending", "passed", "refused"
 
 # What a model needs where it is served alone; pinned to what it was made with.
-REQUIRED = {
+REQUIRED_PACKAGES = {
     Kind.DETECTOR: ("mlflow", "numpy", "pandas", "pydantic", "scikit-learn", "skops"),
     Kind.FORECASTER: ("mlflow", "numpy", "pandas", "prophet", "pydantic", "scipy"),
 }
@@ -48,7 +48,7 @@ class Recorder:
         """Log the run, register the version, let it serve or wait."""
         run = self.tracker.open(candidate.kind.experiment, candidate.sensor.id, run_tags(candidate), parent)
         try:
-            version = self._registered(candidate, run)
+            version = self._register(candidate, run)
         except Exception:
             # Nothing comes of this run any more; where MLflow itself is away, the next retraining removes it.
             with suppress(RegistryError):
@@ -56,27 +56,27 @@ class Recorder:
             raise
         outcome = self.complete(version, promotion, metrics=run_metrics(candidate))
         if version.number > keep:
-            self.registry.retire(candidate.sensor.id, candidate.kind, keep=keep)
+            self.registry.delete_old_versions(candidate.sensor.id, candidate.kind, keep=keep)
         return outcome
 
-    def _registered(self, candidate: Candidate, run: OpenRun) -> Version:
-        window, lesson = candidate.window, candidate.lesson
+    def _register(self, candidate: Candidate, run: OpenRun) -> Version:
+        window, result = candidate.window, candidate.result
         model = self.publisher.upload_model(
             run,
             candidate.package,
             f"{slug(candidate.sensor.id)}-{candidate.kind}",
-            shell=shell_of(candidate.kind),
+            template=mlmodel_template(candidate.kind),
             example=example_rows(candidate.kind, window.end + window.step, window.values.iloc[-1]),
-            params=lesson.parameters,
+            params=result.parameters,
         )
-        page = Page(
-            params=lesson.parameters,
+        content = RunContent(
+            params=result.parameters,
             metrics=run_metrics(candidate),
-            pictures=lesson.pictures,
-            tables={"trials": lesson.trials},
+            pictures=result.pictures,
+            tables={"trials": result.trials},
         )
-        self.publisher.show(run, page, model)
-        self.publisher.show_source(run, source_of(candidate))
+        self.publisher.log_content(run, content, model)
+        self.publisher.log_dataset(run, dataset_info(candidate))
         return self.registry.register(
             candidate.sensor.id,
             candidate.kind,
@@ -98,7 +98,7 @@ class Recorder:
             self.registry.promote(version)
             status, alias = "promoted", CHAMPION
         else:
-            self.registry.challenge(version)
+            self.registry.set_challenger(version)
             status, alias = ("waiting" if passed else "refused"), CHALLENGER
         self.registry.tag(version, validation_status=PASSED if passed else REFUSED)
         self.tracker.finish(version.run_id)
@@ -110,13 +110,13 @@ class Recorder:
             version=version.number,
             alias=alias,
             metrics=self.tracker.metrics(version.run_id) if metrics is None else metrics,
-            detail=_detail(version),
+            detail=_outcome_detail(version),
         )
 
 
-def unchanged(version: Version, standing: Standing) -> Outcome:
+def unchanged_outcome(version: Version, snapshot: ModelSnapshot) -> Outcome:
     """What stands already, because nothing it was learned from has changed."""
-    aliases = standing.aliases_of(version)
+    aliases = snapshot.aliases_of(version)
     return Outcome(
         sensor_id=version.sensor_id,
         kind=version.kind,
@@ -124,21 +124,21 @@ def unchanged(version: Version, standing: Standing) -> Outcome:
         model=version.name,
         version=version.number,
         alias=aliases[0] if aliases else None,
-        metrics=standing.metrics,
-        detail=_detail(version),
+        metrics=snapshot.metrics,
+        detail=_outcome_detail(version),
     )
 
 
-def _detail(version: Version) -> dict[str, str]:
+def _outcome_detail(version: Version) -> dict[str, str]:
     shown = ("gate", "borrowed_from")
     return {"gate": "", **{name: version.tags[name] for name in shown if name in version.tags}}
 
 
 @cache
-def shell_of(kind: Kind) -> Shell:
+def mlmodel_template(kind: Kind) -> MLmodelTemplate:
     """What is written around every model of a kind; made once a process."""
-    return Shell.of(
-        requirements=[f"{package}=={installed(package)}" for package in REQUIRED[kind]],
+    return MLmodelTemplate.create(
+        requirements=[f"{package}=={installed(package)}" for package in REQUIRED_PACKAGES[kind]],
         signature=SIGNATURES[kind],
         example=example_rows(kind, datetime(2026, 1, 1), 0.0),  # noqa: DTZ001 -- an example
     )
@@ -147,7 +147,7 @@ def shell_of(kind: Kind) -> Shell:
 def run_metrics(candidate: Candidate) -> dict[str, float]:
     """The same names on every run of a kind; what is not finite is no metric."""
     seconds = {f"seconds_{phase}": value for phase, value in candidate.seconds.items()}
-    numbers = {**candidate.lesson.metrics, **seconds}
+    numbers = {**candidate.result.metrics, **seconds}
     return {name: float(value) for name, value in numbers.items() if value is not None and isfinite(value)}
 
 
@@ -157,14 +157,14 @@ def run_tags(candidate: Candidate) -> dict[str, str]:
         "sensor_id": candidate.sensor.id,
         "kind": candidate.kind.value,
         "fingerprint": candidate.fingerprint,
-        "gate": str(candidate.verdict),
-        **borrowed_tags(candidate),
+        "gate": str(candidate.gate_decision),
+        **donor_tags(candidate),
         **sensor_tags(candidate),
         **window_tags(candidate),
     }
 
 
-def source_of(candidate: Candidate) -> Source:
+def dataset_info(candidate: Candidate) -> DatasetInfo:
     """Which readings were learned from, as the input of the run."""
     window = candidate.window
     described = {
@@ -173,12 +173,12 @@ def source_of(candidate: Candidate) -> Source:
         "end": iso(window.end),
         "readings": len(window.values),
     }
-    return Source(candidate.sensor.id, window.digest, described)
+    return DatasetInfo(candidate.sensor.id, window.digest, described)
 
 
 def version_tags(candidate: Candidate) -> dict[str, str]:
     """Everything that must be known of a version before its files are opened."""
-    threshold = candidate.lesson.threshold
+    threshold = candidate.result.threshold
     return {
         **({} if threshold is None else {"threshold": f"{threshold:g}"}),
         "sensor_id": candidate.sensor.id,
@@ -186,29 +186,29 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
         "validation_status": PENDING,
         "fingerprint": candidate.fingerprint,
         "model_sha256": digest_folder(candidate.files),
-        "gate": str(candidate.verdict),
-        **borrowed_tags(candidate),
+        "gate": str(candidate.gate_decision),
+        **donor_tags(candidate),
         **verdict_tags(candidate),
         **window_tags(candidate),
     }
 
 
-def borrowed_tags(candidate: Candidate) -> dict[str, str]:
+def donor_tags(candidate: Candidate) -> dict[str, str]:
     """Whose parameters a model was learned with, where its sensor had too few readings to search by."""
-    lender = candidate.lesson.borrowed_from
-    return {} if lender is None else {"borrowed_from": lender}
+    donor = candidate.result.borrowed_from
+    return {} if donor is None else {"borrowed_from": donor}
 
 
 def verdict_tags(candidate: Candidate) -> dict[str, str]:
     """How a version stands to what people said of alarms, where anybody said anything."""
-    said = candidate.lesson.metrics
-    if "verdicts_confirmed" not in said:
+    metrics = candidate.result.metrics
+    if "verdicts_confirmed" not in metrics:
         return {}
-    told = (
-        f"catches {said['verdicts_confirmed_caught']:.0f} of {said['verdicts_confirmed']:.0f} confirmed, "
-        f"raises {said['verdicts_false_raised']:.0f} of {said['verdicts_false']:.0f} judged false"
+    summary = (
+        f"catches {metrics['verdicts_confirmed_caught']:.0f} of {metrics['verdicts_confirmed']:.0f} confirmed, "
+        f"raises {metrics['verdicts_false_raised']:.0f} of {metrics['verdicts_false']:.0f} judged false"
     )
-    return {"verdicts": told}
+    return {"verdicts": summary}
 
 
 def window_tags(candidate: Candidate) -> dict[str, str]:

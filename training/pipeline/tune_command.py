@@ -10,11 +10,11 @@ from training.data.sensors import Sensor
 from training.errors import NotTrainable
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.pipeline.fit import Assignment, Candidate, fit
+from training.pipeline.fit import Candidate, TrainingTask, run_training_task
 from training.pipeline.plan import Plan
 from training.pipeline.recording import sensor_tags, window_tags
-from training.quality.maintenance_filter import without, works_on
-from training.registry.publishing import Page, Publisher
+from training.quality.maintenance_filter import exclude_intervals, maintenance_intervals
+from training.registry.publishing import Publisher, RunContent
 from training.workspace import Workspace
 
 
@@ -28,15 +28,15 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
     if last is None:
         raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
     with tempfile.TemporaryDirectory(prefix="safeplan-tune-") as folder:
-        candidate = fit(
-            Assignment(
+        candidate = run_training_task(
+            TrainingTask(
                 sensor=sensor,
                 kind=kind,
-                readings=without(
+                readings=exclude_intervals(
                     workspace.readings.latest(
                         sensor.id, 2 * plan.window.rows(kind), start=last - plan.window.history(kind)
                     ),
-                    works_on(workspace.engine, sensor),
+                    maintenance_intervals(workspace.engine, sensor),
                 ),
                 labels=workspace.labels.of(sensor.id),
                 plan=plan,
@@ -45,23 +45,23 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
         )
     if not isinstance(candidate, Candidate):
         raise AssertionError("without a known fingerprint every fit ends in a candidate")
-    lesson = candidate.lesson
+    result = candidate.result
     tags = {"sensor_id": sensor.id, "kind": kind.value, "tuning": "only"}
     run = workspace.tracker.open(
         kind.experiment, f"tune {sensor.id}", {**tags, **sensor_tags(candidate), **window_tags(candidate)}
     )
-    page = Page(
-        params=lesson.parameters,
-        metrics={**lesson.metrics, "trials": float(len(lesson.trials))},
-        pictures=lesson.pictures,
-        tables={"trials": lesson.trials},
+    content = RunContent(
+        params=result.parameters,
+        metrics={**result.metrics, "trials": float(len(result.trials))},
+        pictures=result.pictures,
+        tables={"trials": result.trials},
     )
-    Publisher(workspace.mlflow).show(run, page)
+    Publisher(workspace.mlflow).log_content(run, content)
     workspace.tracker.finish(run.run_id)
     return Outcome(
         sensor_id=sensor.id,
         kind=kind,
         status="tuned",
-        metrics=dict(lesson.metrics),
-        detail={"parameters": dict(lesson.parameters), "run_id": run.run_id},
+        metrics=dict(result.metrics),
+        detail={"parameters": dict(result.parameters), "run_id": run.run_id},
     )

@@ -53,7 +53,7 @@ def run_all(
                 return
             # Any of them may have brought the worker down; alone, only the culprit fails.
             for task in suspects:
-                yield task, _alone(function, task)
+                yield task, _run_alone(function, task)
 
 
 def _run_until_broken(
@@ -72,13 +72,13 @@ def _run_until_broken(
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     return list(running.values())
-                answer = _outcome(future)
+                answer = _future_result(future)
                 yield running.pop(future), answer
 
 
-def _alone(function: Callable[[T], R], task: T) -> R | Exception:
+def _run_alone(function: Callable[[T], R], task: T) -> R | Exception:
     with _executor(1) as executor:
-        return _outcome(executor.submit(function, task))
+        return _future_result(executor.submit(function, task))
 
 
 def _attempt(function: Callable[[T], R], task: T) -> R | Exception:
@@ -89,7 +89,7 @@ def _attempt(function: Callable[[T], R], task: T) -> R | Exception:
         return error
 
 
-def _outcome(future: Future[R]) -> R | Exception:
+def _future_result(future: Future[R]) -> R | Exception:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         return WorkerDied("the worker process was killed or ran out of memory, also when tried alone")
@@ -99,7 +99,7 @@ def _outcome(future: Future[R]) -> R | Exception:
 
 
 def _executor(jobs: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_begin)
+    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_init_worker)
 
 
 def _context() -> BaseContext:
@@ -122,7 +122,7 @@ def warm_up() -> None:
             forkserver.ensure_running()
 
 
-def _begin() -> None:
+def _init_worker() -> None:
     """Hold a worker to one numeric thread and to its parent's life, whoever started what it was forked from.
 
     A server to fork from that this process has had before was started in another environment.

@@ -3,11 +3,11 @@
 Knows the order in which imports cost least. What workers do is `pool`'s.
 """
 
-from training.common.gc_tuning import be_patient, keep_all_there_is
+from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 
-be_patient()
+reduce_gc_frequency()
 
 from training.artifacts import skops_packing  # noqa: E402, F401
 from training.pipeline import fit_detector, fit_forecaster  # noqa: E402, F401
 
-keep_all_there_is()
+freeze_objects()

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from training.data.sensors import Sensor
-from training.quality.fault_checks import Examination, QualitySettings
-from training.quality.fault_report import Fault, FaultKind, Finding
-from training.quality.grades import Evidence, grade_of, reasons_for
+from training.quality.fault_checks import FaultChecks, QualitySettings
+from training.quality.fault_report import FaultFinding, FaultKind, InstrumentFault
+from training.quality.grades import QualityEvidence, compute_grade, explain_grade
 
-__all__ = ["Fault", "FaultKind", "Finding", "Quality", "QualitySettings", "inspect"]
+__all__ = ["FaultFinding", "FaultKind", "InstrumentFault", "Quality", "QualitySettings", "assess_readings"]
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Quality:
     sensor_id: str
     grade: str  # A, B, C, D or F
     reasons: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[FaultFinding, ...]
     received: int
     step: timedelta | None
     resolution: float  # the step between neighbouring values; 0 where there is one value only
     good: pd.Series = field(repr=False)  # the readings that may train
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[InstrumentFault, ...]:
         """Every episode told, in order of time."""
-        told = (fault for finding in self.findings for fault in finding.faults)
-        return tuple(sorted(told, key=lambda fault: (fault.start, fault.end, fault.kind)))
+        faults = (fault for finding in self.findings for fault in finding.faults)
+        return tuple(sorted(faults, key=lambda fault: (fault.start, fault.end, fault.kind)))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, bounded in size; the readings themselves are left out."""
@@ -53,24 +53,28 @@ class Quality:
         }
 
 
-def inspect(readings: pd.DataFrame, sensor: Sensor, settings: QualitySettings | None = None) -> Quality:
+def assess_readings(
+    readings: pd.DataFrame, sensor: Sensor, settings: QualitySettings | None = None
+) -> Quality:
     """Judge one sensor's readings: `timestamp, value` and, where known, `data_quality`, in any order."""
-    frame = in_order(readings)
-    seen = Examination(frame, sensor, settings or QualitySettings())
-    evidence = Evidence(sensor, seen.good, seen.step, received=len(frame), findings=tuple(seen.findings))
+    frame = sort_readings(readings)
+    checks = FaultChecks(frame, sensor, settings or QualitySettings())
+    evidence = QualityEvidence(
+        sensor, checks.good, checks.step, received=len(frame), findings=tuple(checks.findings)
+    )
     return Quality(
         sensor_id=sensor.id,
-        grade=grade_of(evidence),
-        reasons=reasons_for(evidence),
+        grade=compute_grade(evidence),
+        reasons=explain_grade(evidence),
         findings=evidence.findings,
         received=len(frame),
-        step=seen.step,
-        resolution=seen.resolution,
-        good=seen.good,
+        step=checks.step,
+        resolution=checks.resolution,
+        good=checks.good,
     )
 
 
-def in_order(readings: pd.DataFrame) -> pd.DataFrame:
+def sort_readings(readings: pd.DataFrame) -> pd.DataFrame:
     """One row a time stamp, oldest first, indexed by it: `value, data_quality`."""
     frame = pd.DataFrame(
         {

@@ -10,26 +10,26 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from training.common.formatting import amount, lasting, percent
+from training.common.formatting import format_duration, format_percent, format_value
 from training.data.sensors import Sensor
 from training.quality.fault_report import (
-    Fault,
+    FaultDescriber,
+    FaultFinding,
     FaultKind,
-    Finding,
-    Teller,
-    leaving,
-    moment,
-    spanning,
-    standing,
-    told,
+    InstrumentFault,
+    collect_findings,
+    describe_excursion,
+    describe_range,
+    describe_standstill,
+    to_datetime,
 )
-from training.quality.instrument_faults import Flags, Stretches, flagged, islands, still
+from training.quality.instrument_faults import Flags, IndexRuns, find_excursions, find_standstills, true_runs
 from training.quality.sampling import MICROSECOND, Floats, infer_step, microseconds, regularity, resolution_of
 from training.settings import Settings
 
-NEAR_ZERO = 0.02  # share of a sensor's usual size below which it is at rest rather than somewhere
-TIED = 0.5  # share of readings that repeat the one before, from which it is worth knowing
-REGULAR = 0.8  # share of intervals that fit the step, below which it is worth knowing
+NEAR_ZERO_SHARE = 0.02  # share of a sensor's usual size below which it is at rest rather than somewhere
+TIED_SHARE = 0.5  # share of readings that repeat the one before, from which it is worth knowing
+MIN_REGULARITY = 0.8  # share of intervals that fit the step, below which it is worth knowing
 
 
 class QualitySettings(Settings, file="training", section="quality"):
@@ -56,27 +56,27 @@ class QualitySettings(Settings, file="training", section="quality"):
     episodes: int = Field(50, ge=1, description="episodes told of each kind, the largest; all are counted")
 
 
-class Examination:
+class FaultChecks:
     """Each look adds its findings, and takes the readings that an instrument spoilt out of `good`."""
 
     def __init__(self, frame: pd.DataFrame, sensor: Sensor, settings: QualitySettings) -> None:
         self.sensor = sensor
         self.settings = settings
-        self.findings: list[Finding] = []
+        self.findings: list[FaultFinding] = []
         self.good = frame["value"]
         self.step = sensor.step
         self.resolution = 0.0
-        self.look_at_verdicts(frame["data_quality"].to_numpy() != 0)
-        self.look_at_step()
-        self.look_for_gaps()
-        self.look_for_islands()
-        self.look_for_stillness()
-        self.look_at_values()
+        self.check_validity(frame["data_quality"].to_numpy() != 0)
+        self.check_step()
+        self.check_gaps()
+        self.check_excursions()
+        self.check_standstills()
+        self.check_resolution()
 
-    def look_at_verdicts(self, marked: Flags) -> None:
+    def check_validity(self, marked: Flags) -> None:
         """What needs no comparison: no value, outside the physical range, marked bad on arrival."""
         values = self.good.to_numpy()
-        low, high = limits(self.sensor)
+        low, high = physical_range(self.sensor)
         missing = ~np.isfinite(values)
         outside = ~missing & ((values < low) | (values > high))
         for kind, flags in (
@@ -84,28 +84,29 @@ class Examination:
             (FaultKind.OUT_OF_RANGE, outside),
             (FaultKind.MARKED_BAD, marked & ~missing & ~outside),
         ):
-            self.note(kind, flagged(flags), spanning(values, self.sensor.unit))
+            self.add_findings(kind, true_runs(flags), describe_range(values, self.sensor.unit))
         self.good = self.good[~(missing | outside | marked)]
 
-    def look_at_step(self) -> None:
+    def check_step(self) -> None:
         """The declared step, unless the readings say another; and whether they keep it."""
         seen = infer_step(self.index)
         self.step = self.sensor.step or seen
         if seen is None or self.step is None:
             return
         if not 0.5 <= seen / self.step <= 2:
-            self.remark(
-                FaultKind.WRONG_STEP, f"declared every {lasting(self.step)}, sends every {lasting(seen)}"
+            self.add_remark(
+                FaultKind.WRONG_STEP,
+                f"declared every {format_duration(self.step)}, sends every {format_duration(seen)}",
             )
             self.step = seen
-        kept = regularity(microseconds(self.index), self.step // MICROSECOND)
-        if kept < REGULAR:
-            self.remark(
+        fitting_share = regularity(microseconds(self.index), self.step // MICROSECOND)
+        if fitting_share < MIN_REGULARITY:
+            self.add_remark(
                 FaultKind.IRREGULAR,
-                f"{percent(1 - kept, 1)} of the intervals fit no multiple of {lasting(self.step)}",
+                f"{format_percent(1 - fitting_share, 1)} of the intervals fit no multiple of {format_duration(self.step)}",
             )
 
-    def look_for_gaps(self) -> None:
+    def check_gaps(self) -> None:
         """Where nothing usable came for many steps."""
         if self.step is None:
             return
@@ -113,37 +114,37 @@ class Examination:
         stamps = microseconds(self.index)
         intervals = np.diff(stamps)
         before = np.flatnonzero(intervals > self.settings.gap_steps * step)
-        self.note(
+        self.add_findings(
             FaultKind.GAP,
-            Stretches(before, before + 1),
-            lambda first, last: lasting(int(stamps[last] - stamps[first]) * MICROSECOND),
+            IndexRuns(before, before + 1),
+            lambda first, last: format_duration(int(stamps[last] - stamps[first]) * MICROSECOND),
             counts=np.maximum(1, np.round(intervals[before] / step).astype(np.int64) - 1),
         )
 
-    def look_for_islands(self) -> None:
+    def check_excursions(self) -> None:
         """Spikes, and dropouts to zero and back."""
         if self.step is None:
             return
-        values, stamps = computable(self.good), microseconds(self.index)
-        found = islands(
+        values, stamps = overflow_safe(self.good), microseconds(self.index)
+        runs = find_excursions(
             stamps,
             values,
-            longest=self.settings.dropout_readings,
+            max_readings=self.settings.dropout_readings,
             duration=self.settings.dropout_duration // MICROSECOND,
-            apart=int(self.settings.gap_steps * (self.step // MICROSECOND)),
+            max_gap=int(self.settings.gap_steps * (self.step // MICROSECOND)),
             beyond=self.settings.spike_beyond,
             steepness=self.settings.spike_steepness,
         )
-        at_zero = near_zero(values)[found.firsts] & near_zero(values)[found.lasts]
-        dropouts, spikes = found.where(at_zero), found.where(~at_zero & (found.counts == 1))
+        at_zero = near_zero(values)[runs.firsts] & near_zero(values)[runs.lasts]
+        dropouts, spikes = runs.where(at_zero), runs.where(~at_zero & (runs.counts == 1))
         if len(spikes.firsts) > max(3, self.settings.spike_share * len(values)):
             spikes = spikes.where(spikes.counts < 0)
-        tell = leaving(self.good.to_numpy(), self.sensor.unit)
-        self.note(FaultKind.DROPOUT, dropouts, tell)
-        self.note(FaultKind.SPIKE, spikes, tell)
+        describe = describe_excursion(self.good.to_numpy(), self.sensor.unit)
+        self.add_findings(FaultKind.DROPOUT, dropouts, describe)
+        self.add_findings(FaultKind.SPIKE, spikes, describe)
         self.good = self.good[~(dropouts.covers(len(values)) | spikes.covers(len(values)))]
 
-    def look_for_stillness(self) -> None:
+    def check_standstills(self) -> None:
         """Frozen somewhere, stuck at a limit, or at rest near zero.
 
         Near zero, and at an end of a percentage, a process stands still by itself: a stopped pump, an open
@@ -153,26 +154,26 @@ class Examination:
         if len(values) == 0:
             return
         stamps = microseconds(self.index)
-        found = still(
+        runs = find_standstills(
             stamps,
             values,
-            least=self.settings.still_readings,
+            min_readings=self.settings.still_readings,
             duration=self.settings.still_duration // MICROSECOND,
             factor=self.settings.still_factor,
             habit=self.settings.still_habit,
         )
-        at_limit = np.isin(values[found.firsts], [values.min(), values.max(), *limits(self.sensor)])
-        at_rest = near_zero(values)[found.firsts]
+        at_limit = np.isin(values[runs.firsts], [values.min(), values.max(), *physical_range(self.sensor)])
+        at_rest = near_zero(values)[runs.firsts]
         if self.sensor.unit in {"%", "percent", "pct"}:
             at_rest |= at_limit
-        tell = standing(values, stamps, self.sensor.unit)
-        self.note(FaultKind.AT_REST, found.where(at_rest), tell)
-        self.note(FaultKind.STUCK, found.where(at_limit & ~at_rest), tell)
-        self.note(FaultKind.FROZEN, found.where(~at_limit & ~at_rest), tell)
-        dead = found.where(~at_rest)
-        self.good = self.good[~Stretches(dead.firsts + 1, dead.lasts).covers(len(values))]
+        describe = describe_standstill(values, stamps, self.sensor.unit)
+        self.add_findings(FaultKind.AT_REST, runs.where(at_rest), describe)
+        self.add_findings(FaultKind.STUCK, runs.where(at_limit & ~at_rest), describe)
+        self.add_findings(FaultKind.FROZEN, runs.where(~at_limit & ~at_rest), describe)
+        not_live = runs.where(~at_rest)
+        self.good = self.good[~IndexRuns(not_live.firsts + 1, not_live.lasts).covers(len(values))]
 
-    def look_at_values(self) -> None:
+    def check_resolution(self) -> None:
         """How fine the values are, and whether they move at all."""
         values = self.good.to_numpy()
         self.resolution = resolution_of(values)
@@ -180,12 +181,14 @@ class Examination:
             return
         repeats = float(np.mean(values[1:] == values[:-1]))
         if self.resolution == 0:
-            self.remark(FaultKind.CONSTANT, f"never moved from {amount(values[0], self.sensor.unit)}")
-        elif repeats >= TIED:
-            self.remark(
+            self.add_remark(
+                FaultKind.CONSTANT, f"never moved from {format_value(values[0], self.sensor.unit)}"
+            )
+        elif repeats >= TIED_SHARE:
+            self.add_remark(
                 FaultKind.TIED,
-                f"{percent(repeats, 1)} of the readings repeat the one before; "
-                f"the rest moves in steps of {amount(self.resolution, self.sensor.unit)}",
+                f"{format_percent(repeats, 1)} of the readings repeat the one before; "
+                f"the rest moves in steps of {format_value(self.resolution, self.sensor.unit)}",
             )
 
     @property
@@ -193,22 +196,22 @@ class Examination:
         """When the good readings came."""
         return pd.DatetimeIndex(self.good.index)
 
-    def note(
-        self, kind: FaultKind, found: Stretches, tell: Teller, *, counts: np.ndarray | None = None
+    def add_findings(
+        self, kind: FaultKind, runs: IndexRuns, describe: FaultDescriber, *, counts: np.ndarray | None = None
     ) -> None:
         """Add what was found of one kind in the readings still good."""
-        self.findings += told(
-            kind, found, microseconds(self.index), tell, limit=self.settings.episodes, counts=counts
+        self.findings += collect_findings(
+            kind, runs, microseconds(self.index), describe, limit=self.settings.episodes, counts=counts
         )
 
-    def remark(self, kind: FaultKind, detail: str) -> None:
+    def add_remark(self, kind: FaultKind, detail: str) -> None:
         """Add something that holds for the whole of the readings."""
         stamps, total = microseconds(self.index), len(self.good)
-        fault = Fault(kind, moment(stamps[0]), moment(stamps[-1]), total, detail)
-        self.findings.append(Finding(kind, 1, total, (fault,)))
+        fault = InstrumentFault(kind, to_datetime(stamps[0]), to_datetime(stamps[-1]), total, detail)
+        self.findings.append(FaultFinding(kind, 1, total, (fault,)))
 
 
-def limits(sensor: Sensor) -> tuple[float, float]:
+def physical_range(sensor: Sensor) -> tuple[float, float]:
     """The physical range; without end where it is not declared."""
     low = -np.inf if sensor.low is None else sensor.low
     high = np.inf if sensor.high is None else sensor.high
@@ -220,10 +223,10 @@ def near_zero(values: Floats) -> Flags:
     if len(values) == 0:
         return np.zeros(0, dtype=np.bool_)
     size = float(np.quantile(np.abs(values), 0.995))
-    return np.asarray(np.abs(values) <= NEAR_ZERO * size)
+    return np.asarray(np.abs(values) <= NEAR_ZERO_SHARE * size)
 
 
-def computable(values: pd.Series) -> Floats:
+def overflow_safe(values: pd.Series) -> Floats:
     """The values, brought down where their differences would leave the numbers a computer has."""
     raw = values.to_numpy()
     return raw / 16 if len(raw) and np.abs(raw).max() > 1e300 else raw

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from training.common.formatting import amount, lasting
-from training.quality.instrument_faults import Stretches
+from training.common.formatting import format_duration, format_value
+from training.quality.instrument_faults import IndexRuns
 from training.quality.sampling import MICROSECOND, Floats, Stamps
 
 
@@ -36,10 +36,10 @@ class FaultKind(StrEnum):
     @property
     def excluded(self) -> bool:
         """Whether readings of this kind are kept from training."""
-        return self in EXCLUDED
+        return self in EXCLUDED_KINDS
 
 
-EXCLUDED = frozenset(
+EXCLUDED_KINDS = frozenset(
     {
         FaultKind.MISSING,
         FaultKind.OUT_OF_RANGE,
@@ -51,11 +51,11 @@ EXCLUDED = frozenset(
     }
 )
 
-Teller = Callable[[int, int], str]  # a sentence on the readings from one position to another
+FaultDescriber = Callable[[int, int], str]  # a sentence on the readings from one position to another
 
 
 @dataclass(frozen=True)
-class Fault:
+class InstrumentFault:
     """One episode of one fault."""
 
     kind: FaultKind
@@ -76,81 +76,81 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Finding:
+class FaultFinding:
     """All episodes of one kind: counted without a limit, told up to one."""
 
     kind: FaultKind
     episodes: int
     readings: int
-    faults: tuple[Fault, ...]  # the largest ones, largest first
+    faults: tuple[InstrumentFault, ...]  # the largest ones, largest first
 
     @property
-    def worst(self) -> Fault:
+    def worst(self) -> InstrumentFault:
         """The largest episode."""
         return self.faults[0]
 
 
-def told(
+def collect_findings(
     kind: FaultKind,
-    found: Stretches,
+    runs: IndexRuns,
     stamps: Stamps,
-    tell: Teller,
+    describe: FaultDescriber,
     *,
     limit: int,
     counts: Stamps | None = None,
-) -> list[Finding]:
+) -> list[FaultFinding]:
     """What was found of one kind, as no or one finding; `tell` puts a stretch into words."""
-    if not len(found.firsts):
+    if not len(runs.firsts):
         return []
-    counts = found.counts if counts is None else counts
+    counts = runs.counts if counts is None else counts
     largest = np.argsort(-counts, kind="stable")[:limit]
     faults = tuple(
-        Fault(
+        InstrumentFault(
             kind,
-            moment(stamps[found.firsts[i]]),
-            moment(stamps[found.lasts[i]]),
+            to_datetime(stamps[runs.firsts[i]]),
+            to_datetime(stamps[runs.lasts[i]]),
             int(counts[i]),
-            tell(int(found.firsts[i]), int(found.lasts[i])),
+            describe(int(runs.firsts[i]), int(runs.lasts[i])),
         )
         for i in largest
     )
-    return [Finding(kind, len(counts), int(counts.sum()), faults)]
+    return [FaultFinding(kind, len(counts), int(counts.sum()), faults)]
 
 
-def moment(stamp: int) -> datetime:
+def to_datetime(stamp: int) -> datetime:
     """A time stamp in microseconds, as naive UTC."""
     return datetime(1970, 1, 1) + int(stamp) * MICROSECOND  # noqa: DTZ001 -- naive is UTC inside the house
 
 
-def standing(values: Floats, stamps: Stamps, unit: str | None) -> Teller:
+def describe_standstill(values: Floats, stamps: Stamps, unit: str | None) -> FaultDescriber:
     """Tell how long a value stood still, and where."""
 
-    def tell(first: int, last: int) -> str:
+    def describe(first: int, last: int) -> str:
         time = timedelta(microseconds=int(stamps[last] - stamps[first]))
-        return f"{lasting(time)} at {amount(values[first], unit)}"
+        return f"{format_duration(time)} at {format_value(values[first], unit)}"
 
-    return tell
+    return describe
 
 
-def leaving(values: Floats, unit: str | None) -> Teller:
+def describe_excursion(values: Floats, unit: str | None) -> FaultDescriber:
     """Tell a spike or dropout with its shores."""
 
-    def tell(first: int, last: int) -> str:
-        shores = amount(values[first - 1], unit), amount(values[last + 1], unit)
-        return f"{amount(values[first], unit)} between {shores[0]} and {shores[1]}"
+    def describe(first: int, last: int) -> str:
+        neighbours = format_value(values[first - 1], unit), format_value(values[last + 1], unit)
+        return f"{format_value(values[first], unit)} between {neighbours[0]} and {neighbours[1]}"
 
-    return tell
+    return describe
 
 
-def spanning(values: Floats, unit: str | None) -> Teller:
+def describe_range(values: Floats, unit: str | None) -> FaultDescriber:
     """Tell the range of the values in a stretch."""
 
-    def tell(first: int, last: int) -> str:
+    def describe(first: int, last: int) -> str:
         part = values[first : last + 1]
         part = part[np.isfinite(part)]
         if not len(part):
             return "no value"
-        ends = amount(part.min(), unit), amount(part.max(), unit)
+        ends = format_value(part.min(), unit), format_value(part.max(), unit)
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
-    return tell
+    return describe

@@ -16,7 +16,7 @@ from training.quality.sampling import Floats, Stamps
 Flags = NDArray[np.bool_]
 
 
-class Stretches(NamedTuple):
+class IndexRuns(NamedTuple):
     """Stretches of a row: the positions of the first and the last reading of each, both included."""
 
     firsts: NDArray[np.int64]
@@ -27,32 +27,32 @@ class Stretches(NamedTuple):
         """How many readings each has."""
         return self.lasts - self.firsts + 1
 
-    def where(self, chosen: Flags) -> "Stretches":
+    def where(self, chosen: Flags) -> "IndexRuns":
         """Those chosen."""
-        return Stretches(self.firsts[chosen], self.lasts[chosen])
+        return IndexRuns(self.firsts[chosen], self.lasts[chosen])
 
     def covers(self, total: int) -> Flags:
         """For each position of a row of this many, whether a stretch holds it."""
-        turns = np.zeros(total + 1, dtype=np.int64)
-        np.add.at(turns, self.firsts, 1)
-        np.add.at(turns, self.lasts + 1, -1)
-        return np.cumsum(turns[:-1]) > 0
+        edge_counts = np.zeros(total + 1, dtype=np.int64)
+        np.add.at(edge_counts, self.firsts, 1)
+        np.add.at(edge_counts, self.lasts + 1, -1)
+        return np.cumsum(edge_counts[:-1]) > 0
 
 
-def flagged(flags: Flags) -> Stretches:
+def true_runs(flags: Flags) -> IndexRuns:
     """The runs of true flags.
 
     >>> flagged(np.array([False, True, True, False, True]))
     Stretches(firsts=array([1, 4]), lasts=array([2, 4]))
     """
     padded = np.concatenate(([False], flags, [False]))
-    turns = np.flatnonzero(padded[1:] != padded[:-1])
-    return Stretches(turns[::2], turns[1::2] - 1)
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    return IndexRuns(edges[::2], edges[1::2] - 1)
 
 
-def still(
-    stamps: Stamps, values: Floats, *, least: int, duration: int, factor: float, habit: int
-) -> Stretches:
+def find_standstills(
+    stamps: Stamps, values: Floats, *, min_readings: int, duration: int, factor: float, habit: int
+) -> IndexRuns:
     """Where a value stood still far longer than this sensor does by habit.
 
     What it did `habit` times is a habit: a stretch must be `factor` times the `habit`-th longest one, and
@@ -60,36 +60,38 @@ def still(
     more than it moves, is never accused.
     """
     moves = np.flatnonzero(values[1:] != values[:-1]) + 1
-    runs = Stretches(np.concatenate(([0], moves)), np.concatenate((moves, [len(values)])) - 1)
+    runs = IndexRuns(np.concatenate(([0], moves)), np.concatenate((moves, [len(values)])) - 1)
     if len(runs.firsts) <= habit:
         return runs.where(runs.counts < 0)
     usual = np.partition(runs.counts, -habit)[-habit]
     lasted = stamps[runs.lasts] - stamps[runs.firsts]
-    found = runs.where((runs.counts >= max(least, factor * usual)) & (lasted >= duration))
-    return found.where(found.counts < 0) if stands_by_nature(found, len(values)) else found
+    runs_found = runs.where((runs.counts >= max(min_readings, factor * usual)) & (lasted >= duration))
+    return (
+        runs_found.where(runs_found.counts < 0) if is_naturally_still(runs_found, len(values)) else runs_found
+    )
 
 
-def stands_by_nature(found: Stretches, total: int) -> bool:
+def is_naturally_still(standstills: IndexRuns, total: int) -> bool:
     """Whether standing still is this sensor's way: most of its readings, and only short moves in between.
 
     A gauge that died had a life before: 500 readings of it, or a fifth of a usual stretch.
     """
-    if 2 * found.counts.sum() <= total:
+    if 2 * standstills.counts.sum() <= total:
         return False
-    moving = np.concatenate((found.firsts, [total])) - np.concatenate(([0], found.lasts + 1))
-    return bool(moving.max() < min(500, np.median(found.counts) / 5))
+    moving = np.concatenate((standstills.firsts, [total])) - np.concatenate(([0], standstills.lasts + 1))
+    return bool(moving.max() < min(500, np.median(standstills.counts) / 5))
 
 
-def islands(
+def find_excursions(
     stamps: Stamps,
     values: Floats,
     *,
-    longest: int,
+    max_readings: int,
     duration: int,
-    apart: int,
+    max_gap: int,
     beyond: float,
     steepness: float,
-) -> Stretches:
+) -> IndexRuns:
     """Short excursions out of everything the sensor ever showed for longer, that come straight back.
 
     The sensor's world is the range of its running median, which no excursion of up to three readings moves.
@@ -98,32 +100,39 @@ def islands(
     bursts come in all sizes has no islands: between its largest ordinary jump there and back and the smallest
     one called an island lies a factor of `steepness` with nothing in it.
     """
-    none = Stretches(np.empty(0, np.int64), np.empty(0, np.int64))
+    none = IndexRuns(np.empty(0, np.int64), np.empty(0, np.int64))
     if len(values) < 30:
         return none
     course = median_filter(values, size=7, mode="nearest")
     margin = beyond * (course.max() - course.min())
     if margin == 0:
         return none
-    found = flagged((values < course.min() - margin) | (values > course.max() + margin))
-    found = found.where((found.firsts > 0) & (found.lasts < len(values) - 1))
-    first, last, before, after = found.firsts, found.lasts, found.firsts - 1, found.lasts + 1
+    excursions = true_runs((values < course.min() - margin) | (values > course.max() + margin))
+    excursions = excursions.where((excursions.firsts > 0) & (excursions.lasts < len(values) - 1))
+    first, last, before, after = (
+        excursions.firsts,
+        excursions.lasts,
+        excursions.firsts - 1,
+        excursions.lasts + 1,
+    )
     jumps = np.minimum(np.abs(values[first] - values[before]), np.abs(values[last] - values[after]))
-    islets = (
-        (found.counts <= longest)
+    accepted = (
+        (excursions.counts <= max_readings)
         & (stamps[last] - stamps[first] <= duration)
-        & (stamps[first] - stamps[before] <= apart)
-        & (stamps[after] - stamps[last] <= apart)
+        & (stamps[first] - stamps[before] <= max_gap)
+        & (stamps[after] - stamps[last] <= max_gap)
         & (np.abs(values[after] - values[before]) < jumps / 2)
     )
-    return found.where(islets & (jumps >= first_gap(ordinary_jumps(values, found), jumps, steepness)))
+    return excursions.where(
+        accepted & (jumps >= first_gap(ordinary_jumps(values, excursions), jumps, steepness))
+    )
 
 
-def ordinary_jumps(values: Floats, islands: Stretches) -> float:
+def ordinary_jumps(values: Floats, excursions: IndexRuns) -> float:
     """The largest jump there and back of a single reading outside the islands."""
     moves = np.abs(np.diff(values))
     both_ways = np.minimum(moves[:-1], moves[1:])
-    near = Stretches(np.maximum(islands.firsts - 1, 0), islands.lasts + 1).covers(len(values))[1:-1]
+    near = IndexRuns(np.maximum(excursions.firsts - 1, 0), excursions.lasts + 1).covers(len(values))[1:-1]
     return float(both_ways[~near].max(initial=0.0))
 
 

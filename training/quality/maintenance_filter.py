@@ -14,19 +14,19 @@ from training.data.sensors import Sensor
 from training.storage.alert_tables import maintenance
 from training.storage.database import reading
 
-Stretch = tuple[datetime, datetime]  # from, until (excluded), naive UTC
+TimeInterval = tuple[datetime, datetime]  # from, until (excluded), naive UTC
 
 
-def works_on(engine: Engine, sensor: Sensor) -> list[Stretch]:
+def maintenance_intervals(engine: Engine, sensor: Sensor) -> list[TimeInterval]:
     """When somebody worked, or will work, on a sensor or its platform."""
-    kept = maintenance.c
-    about = or_(kept.sensor_id == sensor.id, kept.platform == (sensor.platform or None))
-    query = select(kept.start, kept.end).where(about).order_by(kept.start)
+    columns = maintenance.c
+    affects_sensor = or_(columns.sensor_id == sensor.id, columns.platform == (sensor.platform or None))
+    query = select(columns.start, columns.end).where(affects_sensor).order_by(columns.start)
     with reading(engine) as connection:
         return [(start, end) for start, end in connection.execute(query)]
 
 
-def without(readings: pd.DataFrame, stretches: Sequence[Stretch]) -> pd.DataFrame:
+def exclude_intervals(readings: pd.DataFrame, intervals: Sequence[TimeInterval]) -> pd.DataFrame:
     """The rows whose `timestamp` lies in none of the stretches.
 
     >>> day = pd.DataFrame({"timestamp": pd.date_range("2026-01-01", periods=4, freq="h")})
@@ -36,6 +36,6 @@ def without(readings: pd.DataFrame, stretches: Sequence[Stretch]) -> pd.DataFram
     """
     times = pd.DatetimeIndex(readings["timestamp"])
     inside = np.zeros(len(readings), dtype=np.bool_)
-    for start, end in stretches:
+    for start, end in intervals:
         inside |= (times >= pd.Timestamp(start)) & (times < pd.Timestamp(end))
     return readings[~inside] if inside.any() else readings

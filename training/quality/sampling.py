@@ -13,9 +13,11 @@ Stamps = NDArray[np.int64]  # microseconds since 1970, ascending
 Floats = NDArray[np.float64]
 
 MICROSECOND = timedelta(microseconds=1)
-UNITS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)
-MOST = 0.9  # share of the readings that a sensor's common values make up
-SNAP = 0.03  # how far, as a share, a step may be moved to become a whole number of days, hours, minutes, ...
+STEP_UNITS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)
+COMMON_VALUES_SHARE = 0.9  # share of the readings that a sensor's common values make up
+SNAP_TOLERANCE = (
+    0.03  # how far, as a share, a step may be moved to become a whole number of days, hours, minutes, ...
+)
 
 
 def microseconds(timestamps: pd.DatetimeIndex) -> Stamps:
@@ -38,19 +40,19 @@ def infer_step(timestamps: pd.DatetimeIndex) -> timedelta | None:
     lengths, counts = np.unique(intervals, return_counts=True)
     if counts.max() * 2 > len(intervals):
         return int(lengths[counts.argmax()]) * MICROSECOND
-    return nearest_plain(float(np.median(intervals))) * MICROSECOND
+    return round_to_unit(float(np.median(intervals))) * MICROSECOND
 
 
-def nearest_plain(interval: float) -> int:
+def round_to_unit(interval: float) -> int:
     """The whole number of days, hours, ... closest to an interval in microseconds, largest unit first."""
-    for unit in UNITS:
+    for unit in STEP_UNITS:
         multiple = round(interval / unit)
-        if multiple and abs(multiple * unit - interval) <= SNAP * interval:
+        if multiple and abs(multiple * unit - interval) <= SNAP_TOLERANCE * interval:
             return multiple * unit
     return max(1, round(interval))
 
 
-def phase(stamps: Stamps, step: int) -> int:
+def step_phase(stamps: Stamps, step: int) -> int:
     """Where in a step most readings come, in [0, step): five past the hour stays five past the hour."""
     offsets, counts = np.unique(stamps % step, return_counts=True)
     if counts.max() * 2 > len(stamps):
@@ -59,9 +61,9 @@ def phase(stamps: Stamps, step: int) -> int:
     mean = np.average(np.exp(2j * np.pi * offsets / step), weights=counts)
     if abs(mean) < 0.5:  # readings come at any moment of the step: no phase to keep
         return 0
-    found = np.angle(mean) / (2 * np.pi) * step
-    tick = next(unit for unit in UNITS if unit * 20 <= step or unit == 1)
-    return int(round(found / tick) * tick) % step
+    angle = np.angle(mean) / (2 * np.pi) * step
+    tick = next(unit for unit in STEP_UNITS if unit * 20 <= step or unit == 1)
+    return int(round(angle / tick) * tick) % step
 
 
 def regularity(stamps: Stamps, step: int) -> float:
@@ -86,10 +88,10 @@ def resolution_of(values: Floats) -> float:
     if len(distinct) < 2:
         return 0.0
     common = np.argsort(-counts, kind="stable")
-    enough = int(np.searchsorted(np.cumsum(counts[common]), MOST * counts.sum())) + 1
+    enough = int(np.searchsorted(np.cumsum(counts[common]), COMMON_VALUES_SHARE * counts.sum())) + 1
     # A quarter of each value, because the gap between 1e308 and -1e308 is infinite.
-    marks = np.sort(distinct[common[: max(enough, 20)]]) / 4
-    gaps = np.diff(marks)
-    gaps = gaps[gaps > 1e-12 * np.abs(marks).max()]
+    grid_values = np.sort(distinct[common[: max(enough, 20)]]) / 4
+    gaps = np.diff(grid_values)
+    gaps = gaps[gaps > 1e-12 * np.abs(grid_values).max()]
     gap = np.quantile(gaps, 0.2, method="lower") if len(gaps) else 0.0
     return float(f"{4 * min(gap, 4e307):.6g}")

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from training.common.formatting import counted, lasting
+from training.common.formatting import format_count, format_duration
 from training.data.sensors import Sensor
 from training.errors import DataError, NotTrainable
 from training.kinds import Kind
-from training.quality.assessment import Quality, inspect
+from training.quality.assessment import Quality, assess_readings
 from training.quality.fault_checks import QualitySettings
-from training.quality.sampling import MICROSECOND, Stamps, infer_step, microseconds, phase, resolution_of
+from training.quality.sampling import MICROSECOND, Stamps, infer_step, microseconds, resolution_of, step_phase
 from training.settings import Settings
 
-__all__ = ["Window", "WindowSettings", "infer_step", "require", "training_window", "window_of"]
+__all__ = ["Window", "WindowSettings", "infer_step", "require_minimum", "training_window", "window_of"]
 
-UNKNOWN_STEP = timedelta(
+DEFAULT_STEP = timedelta(
     hours=1
 )  # of a sensor with one reading and no declared step; the original's assumption
 
@@ -108,20 +108,20 @@ class Window:
         if not len(self):
             return self.values.copy()
         stamps = self.stamps
-        origin = phase(stamps, step)
+        origin = step_phase(stamps, step)
         cells = (stamps - origin + step // 2) // step
         length = int(cells[-1] - cells[0] + 1)
         if length > limit:
             raise DataError(
-                f"{self.sensor_id}: a grid from {self.start} to {self.end} every {lasting(self.step)} has "
-                f"{length:,} points for {counted(len(self), 'reading')}; {limit:,} are allowed. "
+                f"{self.sensor_id}: a grid from {self.start} to {self.end} every {format_duration(self.step)} has "
+                f"{length:,} points for {format_count(len(self), 'reading')}; {limit:,} are allowed. "
                 "Take the window's blocks, cap it, or make it coarser."
             )
         off = np.abs(stamps - origin - cells * step)
         order = np.lexsort((stamps, off, cells))
-        kept = order[np.unique(cells[order], return_index=True)[1]]
+        nearest = order[np.unique(cells[order], return_index=True)[1]]
         grid = np.full(length, np.nan)
-        grid[cells[kept] - cells[0]] = self.values.to_numpy()[kept]
+        grid[cells[nearest] - cells[0]] = self.values.to_numpy()[nearest]
         points = origin + (cells[0] + np.arange(length)) * step
         return pd.Series(grid, index=index_of(points), name=self.values.name)
 
@@ -191,7 +191,7 @@ def training_window(
     last = pd.DatetimeIndex(readings["timestamp"]).max()
     start = None if pd.isna(last) else last - history
     quality, window = window_of(readings, sensor, start=start, settings=quality_settings)
-    require(window, kind, quality=quality, history=history, settings=settings)
+    require_minimum(window, kind, quality=quality, history=history, settings=settings)
     return quality, window.capped(settings.rows(kind))
 
 
@@ -210,11 +210,11 @@ def window_of(
         inside &= times >= pd.Timestamp(start)
     if end is not None:
         inside &= times < pd.Timestamp(end)
-    quality = inspect(readings[inside], sensor, settings)
-    return quality, Window(sensor.id, quality.step or UNKNOWN_STEP, quality.good)
+    quality = assess_readings(readings[inside], sensor, settings)
+    return quality, Window(sensor.id, quality.step or DEFAULT_STEP, quality.good)
 
 
-def require(
+def require_minimum(
     window: Window,
     kind: Kind,
     *,
@@ -232,10 +232,10 @@ def require(
     minimum = (settings or WindowSettings()).minimum(kind)
     if len(window) >= minimum:
         return window
-    span = f" in the last {lasting(history)}" if history else ""
+    span = f" in the last {format_duration(history)}" if history else ""
     faults = f" ({'; '.join(quality.reasons)})" if quality and quality.received > len(window) else ""
     raise NotTrainable(
-        f"{window.sensor_id}: {counted(len(window), 'good reading')}{span}{faults}; "
+        f"{window.sensor_id}: {format_count(len(window), 'good reading')}{span}{faults}; "
         f"a {kind.value} needs {minimum}: collect more, or change window.{kind.value}_days or "
         f"window.{kind.value}_minimum in conf/training.yaml."
     )

@@ -20,16 +20,16 @@ from training.settings import conf_folder, read_yaml
 from training.storage.database import audit, reading, writing
 
 PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled back", "withdrawn"
-MOVES = (PROMOTED, ROLLED_BACK, WITHDRAWN)
+ALIAS_MOVES = (PROMOTED, ROLLED_BACK, WITHDRAWN)
 CONFIGURED = "configured"
-UNKNOWN = "unknown: in MLflow, or by a command that was cut off"
+UNKNOWN_USER = "unknown: in MLflow, or by a command that was cut off"
 # Settings that may hold a secret: that they are set is told, what they are is not.
-SECRET = ("token", "password", "secret", "channel")
-LONGEST = 200  # characters of a setting's value; of a longer one its digest tells whether it changed
+SECRET_WORDS = ("token", "password", "secret", "channel")
+MAX_VALUE_LENGTH = 200  # characters of a setting's value; of a longer one its digest tells whether it changed
 
 
 @dataclass(frozen=True)
-class Deed:
+class AuditEntry:
     """One entry; the time is naive UTC.
 
     `sensor_id` is empty where no sensor is concerned; `subject` is a registered model, or the command whose
@@ -49,62 +49,62 @@ class Deed:
         return asdict(self)
 
 
-def record(engine: Engine, deed: Deed) -> None:
+def record_entry(engine: Engine, entry: AuditEntry) -> None:
     """Write one entry."""
     with writing(engine) as connection:
-        add(connection, deed)
+        add_entry(connection, entry)
 
 
-def add(connection: Connection, deed: Deed) -> None:
+def add_entry(connection: Connection, entry: AuditEntry) -> None:
     """Write one entry in a transaction that does the deed itself."""
-    connection.execute(insert(audit).values(**deed.as_dict()))
+    connection.execute(insert(audit).values(**entry.as_dict()))
 
 
-def deeds(
+def entries(
     engine: Engine, *, sensor_id: str | None = None, since: datetime | None = None, limit: int = 1_000
-) -> list[Deed]:
+) -> list[AuditEntry]:
     """The newest entries, newest first."""
-    wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if sensor_id is not None:
-        wanted = wanted.where(audit.c.sensor_id == sensor_id)
+        query = query.where(audit.c.sensor_id == sensor_id)
     if since is not None:
-        wanted = wanted.where(audit.c.at >= since)
+        query = query.where(audit.c.at >= since)
     with reading(engine) as connection:
-        rows = connection.execute(wanted).all()
-    return [_deed(row) for row in rows]
+        rows = connection.execute(query).all()
+    return [_entry_of(row) for row in rows]
 
 
-def notice(
-    engine: Engine, listings: Mapping[Any, Listing], *, who: str = UNKNOWN, now: datetime
-) -> list[Deed]:
+def record_external_changes(
+    engine: Engine, listings: Mapping[Any, Listing], *, who: str = UNKNOWN_USER, now: datetime
+) -> list[AuditEntry]:
     """Write down every champion that is not the one written down last; what was written.
 
     Safe to call from many processes at once: each move is written once.
     """
-    standing = {one.name: one for one in listings.values()}
+    listings_by_name = {one.name: one for one in listings.values()}
     with writing(engine) as connection:
-        _alone(connection)
-        last = _last_champions(connection)
-        found = [
+        _lock_audit(connection)
+        last_entries = _last_champions(connection)
+        changes = [
             move
-            for name, one in sorted(standing.items())
-            if (move := _move(one, last.get(name), who, now)) is not None
+            for name, one in sorted(listings_by_name.items())
+            if (move := _champion_change(one, last_entries.get(name), who, now)) is not None
         ]
-        for deed in found:
-            add(connection, deed)
-    return found
+        for entry in changes:
+            add_entry(connection, entry)
+    return changes
 
 
-def notice_settings(
+def record_settings_changes(
     engine: Engine, command: str, *, who: str, now: datetime, environ: Mapping[str, str] | None = None
-) -> Deed | None:
+) -> AuditEntry | None:
     """Write down which settings of a command differ from those it ran with last; None where none does.
 
     Each command has its own, for cron, a service and a shell run with different environments.
     """
-    current = settings_now(os.environ if environ is None else environ)
+    current = current_settings(os.environ if environ is None else environ)
     with writing(engine) as connection:
-        _alone(connection)
+        _lock_audit(connection)
         newest = (
             select(audit.c.detail)
             .where(audit.c.action == CONFIGURED, audit.c.subject == command)
@@ -115,12 +115,14 @@ def notice_settings(
         if before == current:
             return None
         changes = {} if before is None else _changes(before, current)
-        deed = Deed(now, who, CONFIGURED, subject=command, detail={"changed": changes, "settings": current})
-        add(connection, deed)
-    return deed
+        entry = AuditEntry(
+            now, who, CONFIGURED, subject=command, detail={"changed": changes, "settings": current}
+        )
+        add_entry(connection, entry)
+    return entry
 
 
-def settings_now(environ: Mapping[str, str]) -> dict[str, str]:
+def current_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Every setting that is written in a file or in the environment, as text, without secrets."""
     written = {}
     for path in sorted(conf_folder(environ).glob("*.yaml")):
@@ -129,15 +131,19 @@ def settings_now(environ: Mapping[str, str]) -> dict[str, str]:
             for name, value in fields.items():
                 written[f"{path.stem}.{section}.{name}".rstrip(".")] = value
     written |= {name: value for name, value in environ.items() if name.startswith("SAFEPLAN_")}
-    return {name: _shown(name, value) for name, value in sorted(written.items())}
+    return {name: _redacted(name, value) for name, value in sorted(written.items())}
 
 
-def _shown(name: str, value: Any) -> str:
-    told = value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
-    if any(word in name.lower() for word in SECRET) and told not in ("", "null"):
+def _redacted(name: str, value: Any) -> str:
+    shown = value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
+    if any(word in name.lower() for word in SECRET_WORDS) and shown not in ("", "null"):
         return "(set)"
-    told = without_passwords(told) if "://" in told else told
-    return told if len(told) <= LONGEST else f"SHA-256 {hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    shown = without_passwords(shown) if "://" in shown else shown
+    return (
+        shown
+        if len(shown) <= MAX_VALUE_LENGTH
+        else f"SHA-256 {hashlib.sha256(shown.encode()).hexdigest()[:12]}"
+    )
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[str | None]]:
@@ -148,30 +154,32 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, l
     }
 
 
-def _move(one: Listing, last: Deed | None, who: str, now: datetime) -> Deed | None:
+def _champion_change(
+    listing: Listing, last_entry: AuditEntry | None, who: str, now: datetime
+) -> AuditEntry | None:
     """What happened to a model's champion since it was written down last."""
-    champion = one.aliases.get(CHAMPION)
-    before = None if last is None else last.version
+    champion = listing.aliases.get(CHAMPION)
+    before = None if last_entry is None else last_entry.version
     if champion == before:
         return None
     if champion is None:
         action = WITHDRAWN
     else:
         action = ROLLED_BACK if before is not None and champion < before else PROMOTED
-    return Deed(now, who, action, one.sensor_id, one.name, champion, {"before": before})
+    return AuditEntry(now, who, action, listing.sensor_id, listing.name, champion, {"before": before})
 
 
-def _last_champions(connection: Connection) -> dict[str, Deed]:
-    newest = select(func.max(audit.c.id)).where(audit.c.action.in_(MOVES)).group_by(audit.c.subject)
+def _last_champions(connection: Connection) -> dict[str, AuditEntry]:
+    newest = select(func.max(audit.c.id)).where(audit.c.action.in_(ALIAS_MOVES)).group_by(audit.c.subject)
     rows = connection.execute(select(audit).where(audit.c.id.in_(newest))).all()
-    return {row.subject: _deed(row) for row in rows}
+    return {row.subject: _entry_of(row) for row in rows}
 
 
-def _alone(connection: Connection) -> None:
+def _lock_audit(connection: Connection) -> None:
     """Let nobody else write here until this transaction ends; on SQLite nobody can anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def _deed(row: Row[Any]) -> Deed:
-    return Deed(row.at, row.who, row.action, row.sensor_id, row.subject, row.version, row.detail)
+def _entry_of(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(row.at, row.who, row.action, row.sensor_id, row.subject, row.version, row.detail)

@@ -25,7 +25,7 @@ from training.artifacts.model_files import DATA, MODEL_FOLDER, check_digest
 from training.errors import NoChampion, RegistryError, UntrustedModel
 from training.kinds import Kind
 
-NAMES_AT_ONCE = 100  # a server refuses requests whose address is longer than 8,000 characters or so
+NAME_BATCH = 100  # a server refuses requests whose address is longer than 8,000 characters or so
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLLING_BACK_FROM = "rolling_back_from"  # of a registered model, while its aliases change places
 
@@ -81,12 +81,12 @@ class Registry:
 
     def name(self, sensor_id: str, kind: Kind) -> str:
         """This sensor's registered model: `<slug>-<kind>`, or with a hash where another id took the slug."""
-        return self._looked_up(sensor_id, kind)[0]
+        return self._resolve_name(sensor_id, kind)[0]
 
     def create_model(self, sensor_id: str, kind: Kind) -> str:
         """Make sure the registered model exists and belongs to this sensor; its name."""
-        name, taken = self._looked_up(sensor_id, kind)
-        if taken:
+        name, exists = self._resolve_name(sensor_id, kind)
+        if exists:
             return name
         try:
             self.client.create_registered_model(
@@ -103,7 +103,7 @@ class Registry:
 
     def listings(self) -> dict[tuple[str, Kind], Listing]:
         """Every sensor's models and aliases, by one paged query (0.2 s for 1,000 models)."""
-        found: dict[tuple[str, Kind], Listing] = {}
+        listings: dict[tuple[str, Kind], Listing] = {}
         token: str | None = None
         while True:
             with registry_errors("cannot list the registered models"):
@@ -111,16 +111,16 @@ class Registry:
             for model in page:
                 if "sensor_id" in model.tags and model.tags.get("kind") in set(Kind):
                     listing = _listing(model)
-                    found[listing.sensor_id, listing.kind] = listing
+                    listings[listing.sensor_id, listing.kind] = listing
             token = page.token
             if not token:
-                return found
+                return listings
 
     def aliases(self, name: str) -> dict[str, int]:
         """Where the aliases of one registered model point."""
         with registry_errors(f"cannot look up {name}"):
-            found = self.client.get_registered_model(name).aliases
-        return {alias: int(number) for alias, number in found.items()}
+            aliases = self.client.get_registered_model(name).aliases
+        return {alias: int(number) for alias, number in aliases.items()}
 
     def versions(self, sensor_id: str, kind: Kind) -> list[Version]:
         """All versions that exist, newest first."""
@@ -129,25 +129,25 @@ class Registry:
     def versions_of(self, name: str) -> list[Version]:
         """All versions of one registered model, newest first."""
         with registry_errors(f"cannot list the versions of {name}"):
-            found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
-        return sorted((_version(v) for v in found), key=lambda version: -version.number)
+            model_versions = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
+        return sorted((_version(v) for v in model_versions), key=lambda version: -version.number)
 
     def versions_in(self, names: Sequence[str]) -> list[Version]:
         """All versions of many registered models, by a query for each hundred of them."""
-        found: list[Version] = []
-        for first in range(0, len(names), NAMES_AT_ONCE):
-            listed = ", ".join(f"'{name}'" for name in names[first : first + NAMES_AT_ONCE])
+        versions: list[Version] = []
+        for first in range(0, len(names), NAME_BATCH):
+            quoted_names = ", ".join(f"'{name}'" for name in names[first : first + NAME_BATCH])
             token: str | None = None
             while True:
                 with registry_errors("cannot list the versions of the registered models"):
                     page = self.client.search_model_versions(
-                        f"name IN ({listed})", max_results=1000, page_token=token
+                        f"name IN ({quoted_names})", max_results=1000, page_token=token
                     )
-                found += [_version(one) for one in page]
+                versions += [_version(one) for one in page]
                 token = page.token
                 if not token:
                     break
-        return found
+        return versions
 
     def version(self, name: str, number: int) -> Version:
         """One version by its number."""
@@ -157,8 +157,8 @@ class Registry:
     def version_of_run(self, run_id: str) -> Version | None:
         """The version that a run ended in, or None where it was cut off before."""
         with registry_errors(f"cannot look up the version of run {run_id}"):
-            found = self.client.search_model_versions(f"run_id = '{run_id}'")
-        return _version(found[0]) if found else None
+            model_versions = self.client.search_model_versions(f"run_id = '{run_id}'")
+        return _version(model_versions[0]) if model_versions else None
 
     def find(self, sensor_id: str, kind: Kind, alias: str) -> Version | None:
         """The version an alias points at, or None where there is no such model or alias."""
@@ -180,13 +180,13 @@ class Registry:
         Raises:
             NoChampion: nothing carries the alias.
         """
-        found = self.find(sensor_id, kind, CHAMPION)
-        if found is None:
+        version = self.find(sensor_id, kind, CHAMPION)
+        if version is None:
             raise NoChampion(
                 f"{sensor_id} has no {kind} champion. Run: safeplan train '{sensor_id}' --kind {kind}, "
                 f"or promote a version: safeplan promote '{sensor_id}' --kind {kind}"
             )
-        return found
+        return version
 
     def aliases_of(self, version: Version) -> list[str]:
         """The aliases that point at a version."""
@@ -210,7 +210,7 @@ class Registry:
             for key, value in tags.items():
                 self.client.set_model_version_tag(version.name, str(version.number), key, value)
 
-    def note(self, name: str, key: str, value: str | None) -> None:
+    def set_model_tag(self, name: str, key: str, value: str | None) -> None:
         """Write a tag on a registered model, or remove it."""
         with registry_errors(f"cannot tag {name}"):
             if value is None:
@@ -218,13 +218,13 @@ class Registry:
             else:
                 self.client.set_registered_model_tag(name, key, value)
 
-    def noted(self, key: str) -> list[Listing]:
+    def models_with_tag(self, key: str) -> list[Listing]:
         """The registered models that carry a tag."""
         with registry_errors(f"cannot list the models tagged {key}"):
-            found = self.client.search_registered_models(f"tags.{key} != ''", max_results=1000)
-        return [_listing(model) for model in found if model.tags.get("kind") in set(Kind)]
+            models = self.client.search_registered_models(f"tags.{key} != ''", max_results=1000)
+        return [_listing(model) for model in models if model.tags.get("kind") in set(Kind)]
 
-    def challenge(self, version: Version) -> None:
+    def set_challenger(self, version: Version) -> None:
         """Let a version wait under the challenger alias."""
         with registry_errors(f"cannot make {version.uri} the challenger"):
             self.client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
@@ -259,9 +259,13 @@ class Registry:
         champion = self.champion(sensor_id, kind)
         previous = self.find_alias(name, PREVIOUS)
         with registry_errors(f"cannot roll back {name}"):
-            left = self.client.get_registered_model(name).tags.get(ROLLING_BACK_FROM)
-            if previous is not None and previous.number == champion.number and self._exists(name, left):
-                self.client.set_registered_model_alias(name, PREVIOUS, left)
+            interrupted_from = self.client.get_registered_model(name).tags.get(ROLLING_BACK_FROM)
+            if (
+                previous is not None
+                and previous.number == champion.number
+                and self._exists(name, interrupted_from)
+            ):
+                self.client.set_registered_model_alias(name, PREVIOUS, interrupted_from)
             elif previous is None or previous.number == champion.number:
                 raise NoChampion(
                     f"{name} has no previous champion to roll back to; version {champion.number} stays."
@@ -273,7 +277,7 @@ class Registry:
             self.client.delete_registered_model_tag(name, ROLLING_BACK_FROM)
         return previous
 
-    def retire(self, sensor_id: str, kind: Kind, *, keep: int) -> list[int]:
+    def delete_old_versions(self, sensor_id: str, kind: Kind, *, keep: int) -> list[int]:
         """Delete all but the newest `keep` versions; one with an alias is never deleted."""
         name = self.name(sensor_id, kind)
         with registry_errors(f"cannot retire old versions of {name}"):
@@ -294,38 +298,38 @@ class Registry:
             raise UntrustedModel(
                 f"{version.uri} has no model_sha256 tag; it was not registered by safeplan train."
             )
-        kept = cache / version.name / f"{version.number}-{version.sha256[:12]}"
-        if kept.is_dir() and description_of(kept).is_file():
+        cached = cache / version.name / f"{version.number}-{version.sha256[:12]}"
+        if cached.is_dir() and description_of(cached).is_file():
             try:
-                check_digest(kept, version.sha256, model=version.uri)
+                check_digest(cached, version.sha256, model=version.uri)
             except UntrustedModel:
-                shutil.rmtree(kept)
+                shutil.rmtree(cached)
             else:
-                return kept
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
+                return cached
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetch-") as folder:
             with registry_errors(f"cannot fetch the files of {version.uri}"):
                 fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=folder))
             files, description = fetched / DATA / MODEL_FOLDER, fetched / MLMODEL_FILE_NAME
             check_digest(files, version.sha256, model=version.uri)
             if description.is_file():
-                description.replace(description_of(kept))
+                description.replace(description_of(cached))
             try:
-                files.rename(kept)
+                files.rename(cached)
             except OSError:
                 # Another process fetched the same bytes first.
-                check_digest(kept, version.sha256, model=version.uri)
-        return kept
+                check_digest(cached, version.sha256, model=version.uri)
+        return cached
 
     def _exists(self, name: str, number: str | None) -> bool:
         return any(str(version.number) == number for version in self.versions_of(name))
 
-    def _looked_up(self, sensor_id: str, kind: Kind) -> tuple[str, bool]:
+    def _resolve_name(self, sensor_id: str, kind: Kind) -> tuple[str, bool]:
         """The name, and whether the model exists."""
         plain = plain_name(sensor_id, kind)
-        taken = self._find_model(plain)
-        if taken is None or taken.tags.get("sensor_id") == sensor_id:
-            return plain, taken is not None
+        existing = self._find_model(plain)
+        if existing is None or existing.tags.get("sensor_id") == sensor_id:
+            return plain, existing is not None
         hashed = f"{slug(sensor_id)}-{hashlib.sha256(sensor_id.encode()).hexdigest()[:6]}-{kind}"
         return hashed, self._find_model(hashed) is not None
 
@@ -363,21 +367,21 @@ def _listing(model: RegisteredModel) -> Listing:
     return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases, newest)
 
 
-def _kind_of(found: ModelVersion) -> Kind:
+def _kind_of(model_version: ModelVersion) -> Kind:
     """What the tag says; a tag that someone broke must not hide all other versions that are asked for."""
-    said = found.tags.get("kind", "")
-    if said in set(Kind):
-        return Kind(said)
-    return Kind.DETECTOR if found.name.endswith("-detector") else Kind.FORECASTER
+    tag = model_version.tags.get("kind", "")
+    if tag in set(Kind):
+        return Kind(tag)
+    return Kind.DETECTOR if model_version.name.endswith("-detector") else Kind.FORECASTER
 
 
-def _version(found: ModelVersion) -> Version:
+def _version(model_version: ModelVersion) -> Version:
     return Version(
-        sensor_id=found.tags.get("sensor_id", ""),
-        kind=_kind_of(found),
-        name=found.name,
-        number=int(found.version),
-        run_id=found.run_id or "",
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
-        tags=dict(found.tags),
+        sensor_id=model_version.tags.get("sensor_id", ""),
+        kind=_kind_of(model_version),
+        name=model_version.name,
+        number=int(model_version.version),
+        run_id=model_version.run_id or "",
+        created=datetime.fromtimestamp(model_version.creation_timestamp / 1000, tz=UTC),
+        tags=dict(model_version.tags),
     )

@@ -20,44 +20,50 @@ from mlflow.models import Model, ModelSignature
 from training.artifacts.model_files import MODEL_FOLDER
 
 MLMODEL = "MLmodel"
-EXAMPLES = ("input_example.json", "serving_input_example.json")
-LOCATION, RUN, MODEL, CREATED = "@location@", "@run@", "@model@", "@created@"
+EXAMPLE_FILES = ("input_example.json", "serving_input_example.json")
+LOCATION_MARK, RUN_MARK, MODEL_MARK, CREATED_MARK = "@location@", "@run@", "@model@", "@created@"
 # As MLflow reads it, the path of some MLflow: it adds none then, and does not look through all that is
 # installed for what the requirements ask for, which takes 0.6 s and finds what they were pinned to.
-REQUIREMENTS = "@requirements@/mlflow"
+REQUIREMENTS_MARK = "@requirements@/mlflow"
 
 
 @dataclass(frozen=True)
-class Shell:
+class MLmodelTemplate:
     """The files around a model, by name, with marks where each model has its own."""
 
     texts: Mapping[str, str]
 
     @classmethod
-    def of(cls, *, requirements: Sequence[str], signature: ModelSignature, example: pd.DataFrame) -> "Shell":
+    def create(
+        cls, *, requirements: Sequence[str], signature: ModelSignature, example: pd.DataFrame
+    ) -> "MLmodelTemplate":
         """Ask MLflow what it writes. Requirements are given: inferring them takes 9 s."""
         with tempfile.TemporaryDirectory() as folder:
-            files, made = Path(folder) / MODEL_FOLDER, Path(folder) / "made"
+            files, model_folder = Path(folder) / MODEL_FOLDER, Path(folder) / "made"
             files.mkdir()
             mlflow.pyfunc.save_model(
-                str(made),
+                str(model_folder),
                 mlflow_model=Model(
-                    artifact_path=LOCATION,
-                    run_id=RUN,
-                    model_uuid=MODEL,
-                    model_id=MODEL,
-                    utc_time_created=CREATED,
+                    artifact_path=LOCATION_MARK,
+                    run_id=RUN_MARK,
+                    model_uuid=MODEL_MARK,
+                    model_id=MODEL_MARK,
+                    utc_time_created=CREATED_MARK,
                 ),
                 loader_module="training.standalone",
                 data_path=str(files),
-                pip_requirements=[REQUIREMENTS],
+                pip_requirements=[REQUIREMENTS_MARK],
                 signature=signature,
                 input_example=example,
             )
-            around = [path for path in made.iterdir() if path.is_file() and path.name not in EXAMPLES]
-            return cls({path.name: _with(requirements, path.read_text()) for path in around})
+            template_files = [
+                path for path in model_folder.iterdir() if path.is_file() and path.name not in EXAMPLE_FILES
+            ]
+            return cls(
+                {path.name: _insert_requirements(requirements, path.read_text()) for path in template_files}
+            )
 
-    def close_around(
+    def render(
         self,
         package: Path,
         *,
@@ -68,21 +74,26 @@ class Shell:
         example: pd.DataFrame,
     ) -> None:
         """Write the files beside `package/data/model`, which is there already."""
-        for name, text in _written(example).items():
+        for name, text in _example_texts(example).items():
             (package / name).write_text(text)
         # MLflow counts what is there before it writes the rest.
         size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
-        marks = {LOCATION: location, RUN: run_id, MODEL: model_id, CREATED: created.isoformat(sep=" ")}
-        described = re.sub(
+        values_by_mark = {
+            LOCATION_MARK: location,
+            RUN_MARK: run_id,
+            MODEL_MARK: model_id,
+            CREATED_MARK: created.isoformat(sep=" "),
+        }
+        mlmodel = re.sub(
             r"^model_size_bytes: .*$", f"model_size_bytes: {size}", self.texts[MLMODEL], flags=re.M
         )
-        for mark, value in marks.items():
-            described = described.replace(f"'{mark}'", quoted(value))
-        for name, text in {**self.texts, MLMODEL: described}.items():
+        for mark, value in values_by_mark.items():
+            mlmodel = mlmodel.replace(f"'{mark}'", yaml_quoted(value))
+        for name, text in {**self.texts, MLMODEL: mlmodel}.items():
             (package / name).write_text(text)
 
 
-def quoted(text: str) -> str:
+def yaml_quoted(text: str) -> str:
     """A text as YAML, whatever is in it.
 
     >>> quoted("it's")
@@ -91,14 +102,16 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _with(requirements: Sequence[str], text: str) -> str:
+def _insert_requirements(requirements: Sequence[str], text: str) -> str:
     """A text of MLflow's with these requirements, in its YAML as a list."""
-    listed = "\n".join(f"  - {quoted(requirement)}" for requirement in requirements)
-    return text.replace(f"  - '{REQUIREMENTS}'", listed).replace(REQUIREMENTS, "\n".join(requirements))
+    listed = "\n".join(f"  - {yaml_quoted(requirement)}" for requirement in requirements)
+    return text.replace(f"  - '{REQUIREMENTS_MARK}'", listed).replace(
+        REQUIREMENTS_MARK, "\n".join(requirements)
+    )
 
 
-def _written(example: pd.DataFrame) -> dict[str, str]:
+def _example_texts(example: pd.DataFrame) -> dict[str, str]:
     table: dict[str, Any] = {"columns": list(example.columns), "data": example.to_numpy(object).tolist()}
     return dict(
-        zip(EXAMPLES, (json.dumps(table), json.dumps({"dataframe_split": table}, indent=2)), strict=True)
+        zip(EXAMPLE_FILES, (json.dumps(table), json.dumps({"dataframe_split": table}, indent=2)), strict=True)
     )

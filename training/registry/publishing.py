@@ -31,14 +31,14 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from training.registry.model_registry import registry_errors
-from training.registry.packaging import Shell
+from training.registry.packaging import MLmodelTemplate
 from training.registry.tracking import OpenRun
 
-LONGEST_PARAM = 500  # characters; MLflow refuses longer values on some stores
+MAX_PARAM_LENGTH = 500  # characters; MLflow refuses longer values on some stores
 
 
 @dataclass(frozen=True)
-class Page:
+class RunContent:
     """What a run shows."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -50,12 +50,12 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetInfo:
     """Which readings a run learned from."""
 
     name: str
     digest: str
-    described: Mapping[str, Any]
+    profile: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Publisher:
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
 
-    def show(self, run: OpenRun, page: Page, model: LoggedModel | None = None) -> None:
+    def log_content(self, run: OpenRun, run_content: RunContent, model: LoggedModel | None = None) -> None:
         """Write parameters, metrics, tags and files; what is not finite is left out of the metrics.
 
         The metrics become the model's too, where there is one.
@@ -81,34 +81,37 @@ class Publisher:
         model_id = model.model_id if model else None
         metrics = [
             Metric(name, float(value), now, 0, model_id=model_id)
-            for name, value in page.metrics.items()
+            for name, value in run_content.metrics.items()
             if value is not None and math.isfinite(value)
         ]
-        params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in page.params.items()]
-        shown = [{"path": f"{name}.json", "type": "table"} for name in page.tables]
-        tags = {**page.tags, **({MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown)} if shown else {})}
+        params = [Param(name, str(value)[:MAX_PARAM_LENGTH]) for name, value in run_content.params.items()]
+        logged_tables = [{"path": f"{name}.json", "type": "table"} for name in run_content.tables]
+        tags = {
+            **run_content.tags,
+            **({MLFLOW_LOGGED_ARTIFACTS: json.dumps(logged_tables)} if logged_tables else {}),
+        }
         with registry_errors(f"cannot write the run {run.run_id}"):
-            self._upload(run, page)
+            self._upload(run, run_content)
             self.client.log_batch(
                 run.run_id, metrics=metrics, params=params, tags=[RunTag(k, v) for k, v in tags.items()]
             )
 
-    def show_source(self, run: OpenRun, source: Source) -> None:
+    def log_dataset(self, run: OpenRun, source: DatasetInfo) -> None:
         """Log which readings a run learned from, as its input dataset."""
-        described = json.dumps(dict(source.described))
+        described = json.dumps(dict(source.profile))
         dataset = Dataset(source.name, source.digest[:36], "safeplan_readings", described)
         context = [InputTag("mlflow.data.context", "training")]
         with registry_errors(f"cannot log the data of the run {run.run_id}"):
             self.client.log_inputs(run.run_id, [DatasetInput(dataset, context)])
 
-    def share(self, run: OpenRun, name: str, make: Callable[[], bytes]) -> None:
+    def upload_shared(self, run: OpenRun, name: str, make: Callable[[], bytes]) -> None:
         """Keep a file once for all runs of an experiment: `../../name` as seen from a run's files.
 
         It is made only where it is not there yet.
         """
-        place = run.artifacts.rstrip("/").rsplit("/", 2)[0]
+        folder_uri = run.artifacts.rstrip("/").rsplit("/", 2)[0]
         with registry_errors(f"cannot keep {name} beside the run {run.run_id}"):
-            repository = self._repository(place)
+            repository = self._repository(folder_uri)
             if name in {Path(file.path).name for file in repository.list_artifacts()}:
                 return
             with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +124,7 @@ class Publisher:
         package: Path,
         name: str,
         *,
-        shell: Shell,
+        template: MLmodelTemplate,
         example: pd.DataFrame,
         params: Mapping[str, Any],
     ) -> LoggedModel:
@@ -131,9 +134,9 @@ class Publisher:
                 run.experiment_id,
                 name=name,
                 source_run_id=run.run_id,
-                params={key: str(value)[:LONGEST_PARAM] for key, value in params.items()},
+                params={key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()},
             )
-            shell.close_around(
+            template.render(
                 package,
                 location=model.artifact_location,
                 run_id=run.run_id,
@@ -146,15 +149,15 @@ class Publisher:
             self.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
         return LoggedModel(str(model.model_id), str(model.model_uri))
 
-    def _upload(self, run: OpenRun, page: Page) -> None:
-        if not page.tables and not page.pictures and not page.files:
+    def _upload(self, run: OpenRun, run_content: RunContent) -> None:
+        if not run_content.tables and not run_content.pictures and not run_content.files:
             return
         with tempfile.TemporaryDirectory() as folder:
-            for name, table in page.tables.items():
+            for name, table in run_content.tables.items():
                 _json_ready(table).to_json(Path(folder) / f"{name}.json", orient="split", index=False)
-            for name, svg in page.pictures.items():
+            for name, svg in run_content.pictures.items():
                 (Path(folder) / f"{name}.svg").write_bytes(svg)
-            for path, content in page.files.items():
+            for path, content in run_content.files.items():
                 (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(folder) / path).write_bytes(content)
             self._repository(run.artifacts).log_artifacts(folder)

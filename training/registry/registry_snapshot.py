@@ -11,11 +11,11 @@ from training.kinds import Kind
 from training.registry.model_registry import CHAMPION, Listing, Registry, Version, plain_name
 from training.registry.tracking import Tracker
 
-Key = tuple[str, Kind]
+ModelKey = tuple[str, Kind]
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelSnapshot:
     """One sensor's models of one kind."""
 
     versions: tuple[Version, ...] = ()  # newest first
@@ -39,44 +39,46 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Standings:
+class RegistrySnapshot:
     """All that is registered as of one moment, read in handfuls."""
 
     registry: Registry
     tracker: Tracker
-    listings: Mapping[Key, Listing]
+    listings: Mapping[ModelKey, Listing]
 
     @classmethod
-    def now(cls, registry: Registry, tracker: Tracker) -> "Standings":
+    def take(cls, registry: Registry, tracker: Tracker) -> "RegistrySnapshot":
         """As the registry is now."""
         return cls(registry, tracker, registry.listings())
 
-    def of(self, sensor_ids: Iterable[str], kinds: Sequence[Kind]) -> dict[Key, Standing]:
+    def of(self, sensor_ids: Iterable[str], kinds: Sequence[Kind]) -> dict[ModelKey, ModelSnapshot]:
         """The standing of each of these sensors and kinds, by a few queries for all of them."""
         keys = [(sensor_id, kind) for sensor_id in sensor_ids for kind in kinds]
         names = {key: self.listings[key].name if key in self.listings else plain_name(*key) for key in keys}
         versions: dict[str, list[Version]] = {}
         for version in self.registry.versions_in(list(names.values())):
             versions.setdefault(version.name, []).append(version)
-        standings = {}
+        snapshots = {}
         for key, name in names.items():
-            own = [version for version in versions.get(name, ()) if version.sensor_id == key[0]]
-            standings[key] = self._standing(key, sorted(own, key=lambda version: -version.number))
-        metrics = self._metrics(standing.versions[0] for standing in standings.values() if standing.versions)
+            sensor_versions = [version for version in versions.get(name, ()) if version.sensor_id == key[0]]
+            snapshots[key] = self._model_snapshot(
+                key, sorted(sensor_versions, key=lambda version: -version.number)
+            )
+        metrics = self._metrics(standing.versions[0] for standing in snapshots.values() if standing.versions)
         return {
             key: replace(standing, metrics=metrics.get(standing.versions[0].run_id, {}))
             if standing.versions
             else standing
-            for key, standing in standings.items()
+            for key, standing in snapshots.items()
         }
 
-    def _standing(self, key: Key, versions: Sequence[Version]) -> Standing:
+    def _model_snapshot(self, key: ModelKey, versions: Sequence[Version]) -> ModelSnapshot:
         if not versions:
-            return Standing()
+            return ModelSnapshot()
         # Another process may have trained this sensor for the first time since the listing.
-        listed = self.listings.get(key)
-        aliases = listed.aliases if listed else self.registry.aliases(versions[0].name)
-        return Standing(tuple(versions), aliases)
+        listing = self.listings.get(key)
+        aliases = listing.aliases if listing else self.registry.aliases(versions[0].name)
+        return ModelSnapshot(tuple(versions), aliases)
 
     def _metrics(self, versions: Iterable[Version]) -> dict[str, Mapping[str, float]]:
         runs: dict[Kind, list[str]] = {}

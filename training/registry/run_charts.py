@@ -11,17 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.forecasting.time_grid import epoch_seconds
-from training.registry.svg_charts import BOTTOM, HEIGHT, INK, TOP, Panel, page
+from training.registry.svg_charts import BOTTOM, HEIGHT, INK, TOP, Panel, render_svg
 
 Floats = NDArray[np.float64]
 
-MODEL, ODD = "#1a6fb0", "#c2452d"
-MOST_POINTS = 4000  # more than a picture of this width can show
-MARGIN = 0.06  # of the values' range, left free above and below
-ROOM = HEIGHT - TOP - BOTTOM
+MODEL_COLOR, ANOMALY_COLOR = "#1a6fb0", "#c2452d"
+MAX_POINTS = 4000  # more than a picture of this width can show
+MARGIN_SHARE = 0.06  # of the values' range, left free above and below
+PLOT_HEIGHT = HEIGHT - TOP - BOTTOM
 
 
-def forecast_picture(
+def render_forecast(
     history: pd.Series, forecast: pd.DataFrame, truth: pd.Series, *, title: str, unit: str = ""
 ) -> bytes:
     """Readings, the forecast made at a held-out origin with its band, and what then happened, as SVG.
@@ -35,40 +35,42 @@ def forecast_picture(
         forecast[name].to_numpy(np.float64) for name in ("forecasted_values", "lower_bound", "upper_bound")
     )
     known = [recent.to_numpy(np.float64), truth.to_numpy(np.float64)]
-    panel = Panel(TOP, ROOM, _ends(before, after, ahead), _roomy(*known, values, lower, upper))
+    panel = Panel(
+        TOP, PLOT_HEIGHT, _time_range(before, after, ahead), _padded_range(*known, values, lower, upper)
+    )
     parts = [
         panel.axes(unit, dated=True),
-        panel.band(ahead, lower, upper, color=MODEL),
+        panel.band(ahead, lower, upper, color=MODEL_COLOR),
         panel.line(before, known[0], color=INK, width=1.1),
         panel.line(after, known[1], color=INK, width=1.1, dashes="2 3"),
-        panel.line(ahead, values, color=MODEL, width=1.6),
+        panel.line(ahead, values, color=MODEL_COLOR, width=1.6),
     ]
-    legend = [("readings", INK), ("what then came (dotted)", INK), ("forecast with its band", MODEL)]
-    return page(title, parts, legend)
+    legend = [("readings", INK), ("what then came (dotted)", INK), ("forecast with its band", MODEL_COLOR)]
+    return render_svg(title, parts, legend)
 
 
-def score_picture(
+def render_scores(
     readings: pd.Series, scores: Floats, threshold: float, *, title: str, unit: str = ""
 ) -> bytes:
     """Readings above, scores below, odd ones marked in both, as SVG."""
-    kept = _thinned(scores)
-    odd = kept[scores[kept] >= threshold]
+    shown = _peak_positions(scores)
+    anomalous = shown[scores[shown] >= threshold]
     seconds, values = _seconds(readings.index), readings.to_numpy(np.float64)
-    upper = Panel(TOP, 0.6 * ROOM, _ends(seconds), _roomy(values))
-    lower = Panel(TOP + 0.67 * ROOM, 0.33 * ROOM, _ends(seconds), (0.0, 1.05))
+    upper = Panel(TOP, 0.6 * PLOT_HEIGHT, _time_range(seconds), _padded_range(values))
+    lower = Panel(TOP + 0.67 * PLOT_HEIGHT, 0.33 * PLOT_HEIGHT, _time_range(seconds), (0.0, 1.05))
     limit = np.full(2, threshold)
-    return page(
+    return render_svg(
         title,
         [
             upper.axes(unit, dated=False),
-            upper.line(seconds[kept], values[kept], color=INK, width=1.0),
-            upper.dots(seconds[odd], values[odd], color=ODD),
+            upper.line(seconds[shown], values[shown], color=INK, width=1.0),
+            upper.dots(seconds[anomalous], values[anomalous], color=ANOMALY_COLOR),
             lower.axes("score", dated=True),
-            lower.line(seconds[kept], scores[kept], color=MODEL, width=1.0),
-            lower.dots(seconds[odd], scores[odd], color=ODD),
-            lower.line(np.array(_ends(seconds)), limit, color=ODD, width=0.9, dashes="5 4"),
+            lower.line(seconds[shown], scores[shown], color=MODEL_COLOR, width=1.0),
+            lower.dots(seconds[anomalous], scores[anomalous], color=ANOMALY_COLOR),
+            lower.line(np.array(_time_range(seconds)), limit, color=ANOMALY_COLOR, width=0.9, dashes="5 4"),
         ],
-        [(f"odd: a score of {threshold:g} or more", ODD)],
+        [(f"odd: a score of {threshold:g} or more", ANOMALY_COLOR)],
     )
 
 
@@ -76,24 +78,24 @@ def _seconds(index: pd.Index) -> Floats:
     return np.asarray(epoch_seconds(pd.DatetimeIndex(index)), np.float64)
 
 
-def _ends(*seconds: Floats) -> tuple[float, float]:
-    everything = np.concatenate(seconds)
-    return float(everything.min()), float(everything.max())
+def _time_range(*seconds: Floats) -> tuple[float, float]:
+    values_joined = np.concatenate(seconds)
+    return float(values_joined.min()), float(values_joined.max())
 
 
-def _roomy(*values: Floats) -> tuple[float, float]:
+def _padded_range(*values: Floats) -> tuple[float, float]:
     """The range of all values with a margin; a constant has room too."""
-    everything = np.concatenate(values)
-    everything = everything[np.isfinite(everything)]
-    low, high = (float(everything.min()), float(everything.max())) if everything.size else (0.0, 1.0)
-    margin = MARGIN * (high - low) or 0.05 * abs(high) or 1.0
+    values_joined = np.concatenate(values)
+    values_joined = values_joined[np.isfinite(values_joined)]
+    low, high = (float(values_joined.min()), float(values_joined.max())) if values_joined.size else (0.0, 1.0)
+    margin = MARGIN_SHARE * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
 
 
-def _thinned(scores: Floats) -> NDArray[np.int64]:
+def _peak_positions(scores: Floats) -> NDArray[np.int64]:
     """Positions to draw: all, or the loudest of each bin, so that no odd reading is drawn away."""
-    if len(scores) <= MOST_POINTS:
+    if len(scores) <= MAX_POINTS:
         return np.arange(len(scores))
-    edges = np.linspace(0, len(scores), MOST_POINTS + 1).astype(int)
+    edges = np.linspace(0, len(scores), MAX_POINTS + 1).astype(int)
     filled = np.nan_to_num(scores, nan=-1.0)
     return np.array([start + int(np.argmax(filled[start:stop])) for start, stop in pairwise(edges)])

@@ -26,9 +26,9 @@ class StandaloneDetector:
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """One row of answer for each row asked, in the same order."""
         readings = pd.Series(rows["value"].to_numpy(float), index=as_utc(rows["timestamp"]))
-        found = self._detector.detect(readings)
-        found["timestamp"] = rows["timestamp"].to_numpy()
-        return found[[column.name for column in SIGNATURES[Kind.DETECTOR].outputs.inputs]]
+        detected = self._detector.detect(readings)
+        detected["timestamp"] = rows["timestamp"].to_numpy()
+        return detected[[column.name for column in SIGNATURES[Kind.DETECTOR].outputs.inputs]]
 
 
 class StandaloneForecaster:

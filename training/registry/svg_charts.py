@@ -47,7 +47,7 @@ class Panel:
         dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
         strokes = [
             f'<polyline points="{_points(self.x(seconds[part]), self.y(values[part]))}"/>'
-            for part in _known_parts(values)
+            for part in _finite_slices(values)
         ]
         return f'<g fill="none" stroke="{color}" stroke-width="{width}"{dashed}>{"".join(strokes)}</g>'
 
@@ -67,57 +67,63 @@ class Panel:
         """Lines and numbers of the value axis, and of time where `dated`."""
         ticks = value_ticks(*self.values)
         heights = self.y(np.array(ticks)).tolist()
-        drawn = [
+        elements = [
             f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{MUTED}" stroke-opacity="0.25"/>'
             f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
             for tick, y in zip(ticks, heights, strict=True)
         ]
         middle = self.top + self.height / 2
-        turned = f'transform="rotate(-90 14 {middle:.1f})"'
-        drawn.append(f'<text x="14" y="{middle:.1f}" text-anchor="middle" {turned}>{escape(unit)}</text>')
-        drawn.append(
+        rotation = f'transform="rotate(-90 14 {middle:.1f})"'
+        elements.append(
+            f'<text x="14" y="{middle:.1f}" text-anchor="middle" {rotation}>{escape(unit)}</text>'
+        )
+        elements.append(
             f'<path d="M{LEFT} {self.top}V{self.top + self.height}H{WIDTH - RIGHT}" stroke="{MUTED}"/>'
         )
         if dated:
-            drawn += self._dates()
-        return f'<g fill="{MUTED}" font-size="11">{"".join(drawn)}</g>'.replace("<path", '<path fill="none"')
+            elements += self._dates()
+        return f'<g fill="{MUTED}" font-size="11">{"".join(elements)}</g>'.replace(
+            "<path", '<path fill="none"'
+        )
 
     def _dates(self) -> Iterator[str]:
         ticks, form = time_ticks(*self.times)
         below = self.top + self.height + 16
         for tick, x in zip(ticks, self.x(np.array(ticks)).tolist(), strict=True):
-            written = np.datetime64(int(tick), "s").item().strftime(form)
-            yield f'<text x="{x:.1f}" y="{below:.1f}" text-anchor="middle">{written}</text>'
+            label = np.datetime64(int(tick), "s").item().strftime(form)
+            yield f'<text x="{x:.1f}" y="{below:.1f}" text-anchor="middle">{label}</text>'
 
 
-def page(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]] = ()) -> bytes:
+def render_svg(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]] = ()) -> bytes:
     """A whole SVG file with a title above, and words in their colours beside it."""
-    words = "".join(f'<tspan fill="{color}" dx="14">{escape(word)}</tspan>' for word, color in legend)
+    legend_text = "".join(f'<tspan fill="{color}" dx="14">{escape(word)}</tspan>' for word, color in legend)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'height="{HEIGHT}" font-family="sans-serif" stroke-linejoin="round">'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
         f'<text x="{LEFT}" y="20" font-size="14" fill="{INK}">{escape(title)}</text>{"".join(parts)}'
-        f'<text x="{WIDTH - RIGHT}" y="20" text-anchor="end" font-size="11">{words}</text></svg>\n'
+        f'<text x="{WIDTH - RIGHT}" y="20" text-anchor="end" font-size="11">{legend_text}</text></svg>\n'
     ).encode()
 
 
-def value_ticks(low: float, high: float, *, most: int = 6) -> list[float]:
+def value_ticks(low: float, high: float, *, max_ticks: int = 6) -> list[float]:
     """Plain numbers between two values: steps of 1, 2 or 5 times a power of ten.
 
     >>> value_ticks(18.2, 31.0)
     [20.0, 25.0, 30.0]
     """
-    rough = max(high - low, 1e-300) / most
+    rough = max(high - low, 1e-300) / max_ticks
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9)))
     first = int(np.ceil(low / step - 1e-9))
     return [
-        float(f"{number * step:.12g}") for number in range(first, first + most + 2) if number * step <= high
+        float(f"{number * step:.12g}")
+        for number in range(first, first + max_ticks + 2)
+        if number * step <= high
     ]
 
 
-def time_ticks(first: float, last: float, *, most: int = 8) -> tuple[list[float], str]:
+def time_ticks(first: float, last: float, *, max_ticks: int = 8) -> tuple[list[float], str]:
     """Whole minutes, hours or days between two moments, and how to write them.
 
     >>> time_ticks(0.0, 86_400.0)
@@ -125,7 +131,8 @@ def time_ticks(first: float, last: float, *, most: int = 8) -> tuple[list[float]
     """
     span = max(last - first, 1.0)
     step = next(
-        (tick for tick in TICKS if span / tick <= most - 1), TICKS[-1] * np.ceil(span / TICKS[-1] / most)
+        (tick for tick in TICKS if span / tick <= max_ticks - 1),
+        TICKS[-1] * np.ceil(span / TICKS[-1] / max_ticks),
     )
     ticks = np.arange(np.ceil(first / step) * step, last + 1e-6, step).tolist()
     if step >= 28 * DAY:
@@ -139,7 +146,7 @@ def _span(ends: tuple[float, float]) -> float:
     return max(ends[1] - ends[0], 1e-300)
 
 
-def _known_parts(values: Floats) -> list[slice]:
+def _finite_slices(values: Floats) -> list[slice]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], np.isfinite(values), [False]])))
     return [slice(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import Field
 
 from training.registry.model_registry import registry_errors
-from training.settings import Settings, home, load
+from training.settings import Settings, home, load_settings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -33,7 +33,7 @@ EXPERIMENT_TAGS = {
         "metric names on every one. Each sensor's run ends in a version of its registered model."
     ),
 }
-RUNS_AT_ONCE = 100
+RUN_BATCH = 100
 
 
 class TrackingSettings(Settings, file="training", section="tracking"):
@@ -42,7 +42,7 @@ class TrackingSettings(Settings, file="training", section="tracking"):
     uri: str | None = Field(None, description="an MLflow tracking URI; empty: mlflow.db in the home folder")
 
 
-_own_choices: set[str] = set()
+_default_addresses: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class OpenRun:
 def tracking_address(settings: TrackingSettings | None = None, folder: Path | None = None) -> str:
     """Where runs and versions are: `MLFLOW_TRACKING_URI`, the setting, or `mlflow.db` in the home folder."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
-    if named in _own_choices:
+    if named in _default_addresses:
         named = None  # MLflow has written there what an earlier call chose
-    chosen = named or (settings or load(TrackingSettings)).uri
+    chosen = named or (settings or load_settings(TrackingSettings)).uri
     return chosen or f"sqlite:///{(folder or home()) / 'mlflow.db'}"
 
 
@@ -74,7 +74,7 @@ def connect(settings: TrackingSettings | None = None, folder: Path | None = None
     if uri == f"sqlite:///{(folder or home()) / 'mlflow.db'}":
         (folder or home()).mkdir(parents=True, exist_ok=True)
     if uri != os.environ.get("MLFLOW_TRACKING_URI"):
-        _own_choices.add(uri)
+        _default_addresses.add(uri)
     with registry_errors(f"cannot reach MLflow at {uri}"):
         mlflow.set_tracking_uri(uri)
         return MlflowClient()
@@ -122,8 +122,8 @@ class Tracker:
     def parent(self, run_id: str) -> str | None:
         """The run that this one is nested below."""
         with registry_errors(f"cannot read the run {run_id}"):
-            found = self.client.get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
-        return None if found is None else str(found)
+            parent_id = self.client.get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+        return None if parent_id is None else str(parent_id)
 
     def finish(self, run_id: str, *, succeeded: bool = True) -> None:
         """Close a run."""
@@ -138,24 +138,24 @@ class Tracker:
 
     def summaries(self, experiment: str, run_ids: Sequence[str]) -> dict[str, RunSummary]:
         """The metrics and tags of many runs of one experiment, by a query for each hundred of them."""
-        found: dict[str, RunSummary] = {}
-        for first in range(0, len(run_ids), RUNS_AT_ONCE):
-            listed = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUNS_AT_ONCE])
+        summaries: dict[str, RunSummary] = {}
+        for first in range(0, len(run_ids), RUN_BATCH):
+            quoted_ids = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUN_BATCH])
             with registry_errors(f"cannot read the runs of {experiment}"):
                 runs = self.client.search_runs(
                     [self.experiment(experiment)],
-                    f"attributes.run_id IN ({listed})",
-                    max_results=RUNS_AT_ONCE,
+                    f"attributes.run_id IN ({quoted_ids})",
+                    max_results=RUN_BATCH,
                 )
-            found |= {
+            summaries |= {
                 run.info.run_id: RunSummary(dict(run.data.metrics), dict(run.data.tags)) for run in runs
             }
-        return found
+        return summaries
 
     def unfinished(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
         """Runs still marked running that carry all these tags, newest first."""
-        wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
-        query = " and ".join(["attributes.status = 'RUNNING'", *wanted])
+        conditions = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+        query = " and ".join(["attributes.status = 'RUNNING'", *conditions])
         with registry_errors(f"cannot search the runs of {experiment}"):
             return list(
                 self.client.search_runs(
@@ -175,19 +175,19 @@ class Tracker:
             self.client.delete_run(run_id)
 
     def _find_experiment(self, name: str) -> str | None:
-        found = self.client.get_experiment_by_name(name)
-        return None if found is None else str(found.experiment_id)
+        experiment = self.client.get_experiment_by_name(name)
+        return None if experiment is None else str(experiment.experiment_id)
 
     def _create_experiment(self, name: str) -> str:
         # A server decides itself where artifacts go; beside an embedded database they would land in
         # the working folder, wherever that happens to be.
         embedded = mlflow.get_tracking_uri().startswith("sqlite")
-        place = str(self._artifacts / name) if embedded else None
+        location = str(self._artifacts / name) if embedded else None
         try:
-            return str(self.client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
+            return str(self.client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
         except mlflow.exceptions.MlflowException:
             # Two trainings started at once, the other was faster; anything else fails again here.
-            found = self._find_experiment(name)
-            if found is None:
+            existing = self._find_experiment(name)
+            if existing is None:
                 raise
-            return found
+            return existing

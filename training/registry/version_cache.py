@@ -13,13 +13,13 @@ from training.pipeline.recording import PENDING
 from training.registry.model_registry import Registry, Version
 from training.registry.tracking import RunSummary, Tracker
 
-Entry = tuple[str, int]  # a registered model's name and a version's number
+VersionKey = tuple[str, int]  # a registered model's name and a version's number
 
-NOTHING = RunSummary({}, {})
+EMPTY_SUMMARY = RunSummary({}, {})
 
 
 @dataclass(frozen=True)
-class Page:
+class VersionRecord:
     """One version and its run."""
 
     version: Version
@@ -27,14 +27,16 @@ class Page:
 
 
 @dataclass
-class ModelBook:
+class VersionCache:
     """Versions by name and number; safe to be asked again, by one thread at a time."""
 
     registry: Registry
     tracker: Tracker
-    _pages: dict[Entry, Page] = field(default_factory=dict)
+    _records: dict[VersionKey, VersionRecord] = field(default_factory=dict)
 
-    def read(self, wanted: Iterable[Entry], known: Iterable[Version] = ()) -> Mapping[Entry, Page]:
+    def read(
+        self, requested: Iterable[VersionKey], known: Iterable[Version] = ()
+    ) -> Mapping[VersionKey, VersionRecord]:
         """These versions, as far as they exist; those not asked for are forgotten.
 
         Of those that are `known` only the runs are asked for.
@@ -42,29 +44,31 @@ class ModelBook:
         Raises:
             RegistryError: MLflow is away, and some of them were not known yet.
         """
-        entries = set(wanted)
-        missing = entries - self._pages.keys()
+        entries = set(requested)
+        missing = entries - self._records.keys()
         if missing:
-            found = [version for version in known if (version.name, version.number) in missing]
-            names = sorted({name for name, _ in missing - {(v.name, v.number) for v in found}})
+            versions = [version for version in known if (version.name, version.number) in missing]
+            names = sorted({name for name, _ in missing - {(v.name, v.number) for v in versions}})
             if names:
-                found += [v for v in self.registry.versions_in(names) if (v.name, v.number) in missing]
-            runs = self._runs(found)
-            self._pages |= {(v.name, v.number): Page(v, runs.get(v.run_id, NOTHING)) for v in found}
-        read = {entry: page for entry, page in self._pages.items() if entry in entries}
-        self._pages = {entry: page for entry, page in read.items() if _complete(page.version)}
-        return read
+                versions += [v for v in self.registry.versions_in(names) if (v.name, v.number) in missing]
+            runs = self._runs(versions)
+            self._records |= {
+                (v.name, v.number): VersionRecord(v, runs.get(v.run_id, EMPTY_SUMMARY)) for v in versions
+            }
+        records = {entry: page for entry, page in self._records.items() if entry in entries}
+        self._records = {entry: page for entry, page in records.items() if _is_complete(page.version)}
+        return records
 
     def _runs(self, versions: Iterable[Version]) -> dict[str, RunSummary]:
         by_kind: dict[Kind, set[str]] = defaultdict(set)
         for version in versions:
             if version.run_id:
                 by_kind[version.kind].add(version.run_id)
-        found: dict[str, RunSummary] = {}
+        summaries: dict[str, RunSummary] = {}
         for kind, run_ids in by_kind.items():
-            found |= self.tracker.summaries(kind.experiment, sorted(run_ids))
-        return found
+            summaries |= self.tracker.summaries(kind.experiment, sorted(run_ids))
+        return summaries
 
 
-def _complete(version: Version) -> bool:
+def _is_complete(version: Version) -> bool:
     return version.tags.get("validation_status") != PENDING

@@ -15,7 +15,7 @@ CONFIRMED, FALSE = "confirm", "false"
 
 
 @dataclass(frozen=True)
-class Judged:
+class VerdictCounts:
     """How many alarms people confirmed, and how many they called false."""
 
     confirmed: int = 0
@@ -27,7 +27,7 @@ class Judged:
         return self.confirmed / (self.confirmed + self.false) if self.confirmed + self.false else None
 
     @property
-    def believed(self) -> float:
+    def smoothed_precision(self) -> float:
         """The precision to reckon with: one verdict each way is taken for granted.
 
         >>> Judged(0, 0).believed, Judged(0, 3).believed, Judged(8, 0).believed
@@ -40,24 +40,26 @@ class Judged:
         return f"{self.confirmed} of {total} judged alarms were right" if total else "no verdicts yet"
 
     @staticmethod
-    def together(parts: "Iterable[Judged]") -> "Judged":
+    def total(parts: "Iterable[VerdictCounts]") -> "VerdictCounts":
         """All of them as one."""
-        found = list(parts)
-        return Judged(sum(part.confirmed for part in found), sum(part.false for part in found))
+        counts = list(parts)
+        return VerdictCounts(sum(part.confirmed for part in counts), sum(part.false for part in counts))
 
 
-def judged_alarms(connection: Connection) -> dict[str, dict[str, Judged]]:
+def count_verdicts(connection: Connection) -> dict[str, dict[str, VerdictCounts]]:
     """The verdicts on anomalies, by sensor and version of its detector; maintenance is neither."""
-    said = alerts.c
+    verdicts = alerts.c
     query = (
-        select(said.sensor_id, said.model_version, said.verdict, func.count())
-        .where(said.type == "ANOMALY", said.verdict.in_([CONFIRMED, FALSE]), said.subject == "")
-        .group_by(said.sensor_id, said.model_version, said.verdict)
+        select(verdicts.sensor_id, verdicts.model_version, verdicts.verdict, func.count())
+        .where(verdicts.type == "ANOMALY", verdicts.verdict.in_([CONFIRMED, FALSE]), verdicts.subject == "")
+        .group_by(verdicts.sensor_id, verdicts.model_version, verdicts.verdict)
     )
     counts: dict[str, dict[str, Counter[str]]] = {}
     for sensor_id, version, verdict, count in connection.execute(query):
         counts.setdefault(sensor_id, {}).setdefault(version, Counter())[verdict] += count
     return {
-        sensor_id: {version: Judged(said[CONFIRMED], said[FALSE]) for version, said in versions.items()}
+        sensor_id: {
+            version: VerdictCounts(said[CONFIRMED], said[FALSE]) for version, said in versions.items()
+        }
         for sensor_id, versions in counts.items()
     }

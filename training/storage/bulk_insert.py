@@ -28,8 +28,8 @@ from sqlalchemy import (
 from training.storage.columns import UtcTime
 
 # Python's garbage collector looks at all rows alive: 1,000,000 rows take 0.7 s by 1,000, and 1.9 s by 50,000.
-ROWS_FETCHED = 1_000
-BYTES_PARSED = 4_000_000
+FETCH_BATCH_ROWS = 1_000
+PARSE_BATCH_BYTES = 4_000_000
 
 # Where a batch waits, for one transaction, to be compared with what is stored; `row` is its place in it.
 incoming = Table(
@@ -45,7 +45,7 @@ incoming = Table(
 )
 
 
-def lay_out(connection: Connection, batch: pd.DataFrame) -> None:
+def create_incoming(connection: Connection, batch: pd.DataFrame) -> None:
     """Make the table `incoming` and fill it with a batch: `sensor_id, timestamp, value, data_quality`."""
     incoming.create(connection, checkfirst=False)
     if connection.dialect.name == "postgresql":
@@ -55,7 +55,7 @@ def lay_out(connection: Connection, batch: pd.DataFrame) -> None:
         _insert_many(connection, batch)
 
 
-def clear_away(connection: Connection) -> None:
+def drop_incoming(connection: Connection) -> None:
     """Drop the table `incoming`; PostgreSQL does so by itself at the end of the transaction."""
     if connection.dialect.name != "postgresql":
         incoming.drop(connection)
@@ -64,9 +64,9 @@ def clear_away(connection: Connection) -> None:
 def fetch(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     """The rows of a query as a frame, of texts, whole and floating numbers, and times."""
     parts = (
-        _copied(connection, statement)
+        _fetch_by_copy(connection, statement)
         if connection.dialect.name == "postgresql"
-        else _fetched(connection, statement)
+        else _fetch_by_cursor(connection, statement)
     )
     names = statement.selected_columns.keys()
     schema = pa.schema([(column.key, _arrow_type(column.type)) for column in statement.selected_columns])
@@ -111,18 +111,18 @@ def _time_texts(times: np.ndarray) -> list[str]:
     texts = np.datetime_as_string(times.astype("datetime64[us]"), unit="us")
     if len(texts):
         texts.view(np.uint32).reshape(len(texts), -1)[:, 10] = ord(" ")  # where ISO 8601 has a T
-    found: list[str] = texts.tolist()
-    return found
+    result: list[str] = texts.tolist()
+    return result
 
 
-def _fetched(connection: Connection, statement: Select[Any]) -> Iterator[pa.Table]:
+def _fetch_by_cursor(connection: Connection, statement: Select[Any]) -> Iterator[pa.Table]:
     columns = [
         type_coerce(column, Text) if isinstance(column.type, TypeDecorator) else column
         for column in statement.selected_columns
     ]
     types = [_arrow_type(column.type) for column in statement.selected_columns]
     cursor: Any = connection.execute(statement.with_only_columns(*columns)).cursor
-    while rows := cursor.fetchmany(ROWS_FETCHED):
+    while rows := cursor.fetchmany(FETCH_BATCH_ROWS):
         values = zip(*rows, strict=True)
         yield pa.table(
             [
@@ -133,18 +133,20 @@ def _fetched(connection: Connection, statement: Select[Any]) -> Iterator[pa.Tabl
         )
 
 
-def _copied(connection: Connection, statement: Select[Any]) -> Iterator[pa.Table]:
+def _fetch_by_copy(connection: Connection, statement: Select[Any]) -> Iterator[pa.Table]:
     types = {str(n): _arrow_type(column.type) for n, column in enumerate(statement.selected_columns)}
-    form = pa_csv.ReadOptions(column_names=list(types), use_threads=False)
-    convert = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+    read_options = pa_csv.ReadOptions(column_names=list(types), use_threads=False)
+    convert_options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
     compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
     with driver.cursor().copy(f"COPY ({compiled}) TO STDOUT WITH (FORMAT csv)", compiled.params) as copy:
         rows = io.BytesIO()
         for row in copy:
             rows.write(row)
-            if rows.tell() > BYTES_PARSED:
-                yield pa_csv.read_csv(io.BytesIO(rows.getbuffer()), form, convert_options=convert)
+            if rows.tell() > PARSE_BATCH_BYTES:
+                yield pa_csv.read_csv(
+                    io.BytesIO(rows.getbuffer()), read_options, convert_options=convert_options
+                )
                 rows = io.BytesIO()
         if rows.tell():
-            yield pa_csv.read_csv(io.BytesIO(rows.getbuffer()), form, convert_options=convert)
+            yield pa_csv.read_csv(io.BytesIO(rows.getbuffer()), read_options, convert_options=convert_options)

@@ -28,15 +28,15 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from training.errors import ConfigurationError, StoreError
-from training.settings import Settings, home, load
+from training.settings import Settings, home, load_settings
 from training.storage import alert_tables  # noqa: F401 (its tables are part of the schema)
 from training.storage.columns import UtcTime, metadata
-from training.storage.schema import bring_up_to_date
+from training.storage.schema import upgrade_schema
 from training.storage.store_errors import store_errors
 
-SQLITE_PATIENCE_SECONDS = 60
-CONNECT_SECONDS = 10  # until a server that does not answer counts as away
-VANISHED_MS = 30_000  # until one that was connected, and says nothing more, counts as away
+SQLITE_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 10  # until a server that does not answer counts as away
+TCP_USER_TIMEOUT_MS = 30_000  # until one that was connected, and says nothing more, counts as away
 
 
 class DatabaseSettings(Settings, file="training", section="database"):
@@ -212,15 +212,15 @@ def open_database(url: str | None = None) -> Engine:
         ConfigurationError: the URL is none, or of a database we do not know.
         StoreError: the database is away, locked, read-only or has a schema newer than this program.
     """
-    address = _address(url or load(DatabaseSettings).url)
+    address = _address(url or load_settings(DatabaseSettings).url)
     with store_errors(address):
         if address.get_backend_name() == "sqlite":
             engine = _open_sqlite(address)
         else:
-            patience = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": VANISHED_MS}
+            patience = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": TCP_USER_TIMEOUT_MS}
             engine = create_engine(address, pool_pre_ping=True, connect_args=patience)
         try:
-            bring_up_to_date(engine)
+            upgrade_schema(engine)
         except BaseException:
             engine.dispose()
             raise
@@ -264,7 +264,7 @@ def _address(url: str | None) -> URL:
 def _open_sqlite(address: URL) -> Engine:
     if address.database and address.database != ":memory:":
         _make_folder(Path(address.database).absolute().parent)
-    engine = create_engine(address, connect_args={"timeout": SQLITE_PATIENCE_SECONDS})
+    engine = create_engine(address, connect_args={"timeout": SQLITE_TIMEOUT_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

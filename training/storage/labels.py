@@ -34,13 +34,13 @@ class LabelStore:
         made_at = now or datetime.now(UTC)
         with writing(self.engine) as connection:
             for label in given:
-                same = (
+                same_label = (
                     (labels.c.sensor_id == label.sensor_id)
                     & (labels.c.start == label.start)
                     & (labels.c.end == label.end)
                     & (labels.c.source == label.source)
                 )
-                connection.execute(labels.delete().where(same))
+                connection.execute(labels.delete().where(same_label))
                 connection.execute(insert(labels).values(**vars(label), made_at=made_at))
 
     def of(self, sensor_id: str) -> tuple[Label, ...]:

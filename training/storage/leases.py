@@ -51,14 +51,14 @@ class Owner:
 
 
 @contextmanager
-def lease(engine: Engine, name: str, *, lasts: timedelta = timedelta(hours=1)) -> Iterator[None]:
+def lease(engine: Engine, name: str, *, duration: timedelta = timedelta(hours=1)) -> Iterator[None]:
     """Hold the named lease while the block runs.
 
     Raises:
         LeaseTaken: another process holds it, is not known to be gone, and its time is not over.
     """
     owner = str(Owner.this_process())
-    _acquire(engine, name, owner, datetime.now(UTC), lasts)
+    _acquire(engine, name, owner, datetime.now(UTC), duration)
     try:
         yield
     finally:
@@ -80,12 +80,12 @@ def _acquire(engine: Engine, name: str, owner: str, now: datetime, lasts: timede
                     f"{name} is being done by process {other.pid} on {other.host}. "
                     "Wait for it to finish, or stop it, then run this again."
                 )
-            taken = connection.execute(
+            updated = connection.execute(
                 update(leases)
                 .where(leases.c.name == name, leases.c.owner == held_by)
                 .values(owner=owner, expires_at=now + lasts)
             )
-            if taken.rowcount != 1:
+            if updated.rowcount != 1:
                 raise LeaseTaken(f"{name} was taken by another process this moment. Run this again later.")
     except StoreError as error:
         if isinstance(error.__cause__, IntegrityError):

@@ -44,6 +44,6 @@ def explain(error: Exception) -> str:
     >>> explain(sqlite3.OperationalError("database is locked"))
     'database is locked. Another program holds the database; wait for it or stop it, then run this again.'
     """
-    words = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-    advice = next((advice for sign, advice in ADVICE.items() if sign in words), None)
-    return f"{words}. {advice or 'Run safeplan doctor for more.'}"
+    message = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    advice = next((advice for sign, advice in ADVICE.items() if sign in message), None)
+    return f"{message}. {advice or 'Run safeplan doctor for more.'}"

@@ -15,18 +15,18 @@ import pandas as pd
 
 from training.forecasting.fitted_forecaster import allowed_range
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.rolling_origin import Rehearsal
-from training.forecasting.structures import History, Structure, Wanted
-from training.forecasting.time_grid import Floats, grid_of
-from training.tuning.study import StudyPlan, Tuned, run_study, trials_table
+from training.forecasting.rolling_origin import RollingBacktest
+from training.forecasting.structures import SeasonalityOption, Structure, TrainingHistory
+from training.forecasting.time_grid import Floats, build_grid
+from training.tuning.study import StudyPlan, TuningResult, run_study, trials_table
 
-LONGEST = 20_000  # slots rehearsed on
-PICKS = 10  # forecasts averaged; one that is picked twice counts twice
-HOPEFUL = 75.0  # percent of the trials, the best, whose error so far is worth going on for
-MOST_DAILY, MOST_WEEKLY = 12, 28
+MAX_SLOTS = 20_000  # slots rehearsed on
+ENSEMBLE_SIZE = 10  # forecasts averaged; one that is picked twice counts twice
+PRUNE_PERCENTILE = 75.0  # percent of the trials, the best, whose error so far is worth going on for
+MAX_DAILY_HARMONICS, MAX_WEEKLY_HARMONICS = 12, 28
 
 # Each was the best of its kind on some series; none is good on all.
-STARTS = (
+STARTING_STRUCTURES = (
     Structure(),
     Structure(growth="linear", changepoint_scale=0.005),
     Structure(halvings=2),
@@ -47,55 +47,55 @@ def tune_forecaster(
     plan: StudyPlan,
     horizon: int,
     first: Sequence[Mapping[str, Any]] = (),
-    wanted: Mapping[str, Wanted] | None = None,
-) -> Tuned[ForecasterParameters]:
+    seasonality: Mapping[str, SeasonalityOption] | None = None,
+) -> TuningResult[ForecasterParameters]:
     """Find the structures whose average errs least over rolling origins `horizon` steps ahead.
 
     `first` are trials of an earlier or a sibling's study (`starting_points` makes them of parameters), tried
     before the usual starts. The loss is the error as a share of the best naive's.
     """
-    grid = grid_of(
-        pd.DatetimeIndex(values.index), values.to_numpy(dtype=np.float64), step=step, slots=LONGEST
+    grid = build_grid(
+        pd.DatetimeIndex(values.index), values.to_numpy(dtype=np.float64), step=step, slots=MAX_SLOTS
     )
-    most = {"daily": MOST_DAILY, "weekly": MOST_WEEKLY, "yearly": Structure.yearly}
-    history = History(grid, most, wanted or {})
-    rehearsal = Rehearsal(history, ForecasterParameters(horizon=horizon).horizon_for(grid))
+    max_orders = {"daily": MAX_DAILY_HARMONICS, "weekly": MAX_WEEKLY_HARMONICS, "yearly": Structure.yearly}
+    history = TrainingHistory(grid, max_orders, seasonality or {})
+    backtest = RollingBacktest(history, ForecasterParameters(horizon=horizon).horizon_for(grid))
     lowest, highest = allowed_range(grid.values)
-    _, naive_error = rehearsal.best_naive()
+    _, naive_error = backtest.best_naive()
     unit = naive_error if 0 < naive_error < np.inf else 1.0
-    rehearsed: dict[Structure, Floats] = {}
+    forecasts: dict[Structure, Floats] = {}
 
     def paths_of(structure: Structure) -> Floats:
-        if structure not in rehearsed:
-            rehearsed[structure] = np.clip(rehearsal.of(structure), lowest, highest)
-        return rehearsed[structure]
+        if structure not in forecasts:
+            forecasts[structure] = np.clip(backtest.forecast_structure(structure), lowest, highest)
+        return forecasts[structure]
 
     def loss(trial: optuna.Trial) -> float:
-        structure = suggest(trial)
-        if structure not in rehearsed:
-            made = np.zeros((0, rehearsal.horizon))
-            for number, paths in enumerate(rehearsal.cut_by_cut(structure)):
-                made = np.concatenate([made, np.clip(paths, lowest, highest)])
-                trial.report(rehearsal.error(made) / unit, number)
+        structure = suggest_structure(trial)
+        if structure not in forecasts:
+            partial = np.zeros((0, backtest.horizon))
+            for number, paths in enumerate(backtest.iter_fold_forecasts(structure)):
+                partial = np.concatenate([partial, np.clip(paths, lowest, highest)])
+                trial.report(backtest.error(partial) / unit, number)
                 if trial.should_prune():
                     raise optuna.TrialPruned
-            rehearsed[structure] = made
-        return rehearsal.error(rehearsed[structure]) / unit
+            forecasts[structure] = partial
+        return backtest.error(forecasts[structure]) / unit
 
-    starts = [*first, *[asdict(structure) for structure in STARTS]]
+    starts = [*first, *[asdict(structure) for structure in STARTING_STRUCTURES]]
     # Nothing is stopped before there is enough to compare with; then what is among the worst so far.
-    pruner = optuna.pruners.PercentilePruner(HOPEFUL, n_startup_trials=len(STARTS))
-    study = run_study(loss, plan, first=[searched(start) for start in starts], pruner=pruner)
+    pruner = optuna.pruners.PercentilePruner(PRUNE_PERCENTILE, n_startup_trials=len(STARTING_STRUCTURES))
+    study = run_study(loss, plan, first=[to_trial_params(start) for start in starts], pruner=pruner)
     # A resumed study brings trials that were rehearsed in another process.
     done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
     structures = [structure_of(trial.params) for trial in done]
     for structure in structures:
         paths_of(structure)
-    parameters, error = pick(rehearsal, rehearsed, horizon=horizon)
-    return Tuned(parameters, error / unit, trials_table(study))
+    parameters, error = select_ensemble(backtest, forecasts, horizon=horizon)
+    return TuningResult(parameters, error / unit, trials_table(study))
 
 
-def suggest(trial: optuna.Trial) -> Structure:
+def suggest_structure(trial: optuna.Trial) -> Structure:
     """One structure of the search space."""
     return structure_of(
         {
@@ -103,8 +103,8 @@ def suggest(trial: optuna.Trial) -> Structure:
             "changepoint_scale": trial.suggest_float("changepoint_scale", 0.001, 0.5, log=True),
             "season_scale": trial.suggest_float("season_scale", 0.01, 10.0, log=True),
             "halvings": trial.suggest_int("halvings", 0, 4),
-            "daily": trial.suggest_int("daily", 0, MOST_DAILY),
-            "weekly": trial.suggest_int("weekly", 0, MOST_WEEKLY),
+            "daily": trial.suggest_int("daily", 0, MAX_DAILY_HARMONICS),
+            "weekly": trial.suggest_int("weekly", 0, MAX_WEEKLY_HARMONICS),
             "lags": trial.suggest_categorical("lags", [0, 12, 48]),
             "seasonal_lags": trial.suggest_categorical("seasonal_lags", [False, True]),
         }
@@ -116,7 +116,7 @@ def structure_of(trial: Mapping[str, Any]) -> Structure:
     return Structure(**trial)
 
 
-def searched(start: Mapping[str, Any]) -> dict[str, Any]:
+def to_trial_params(start: Mapping[str, Any]) -> dict[str, Any]:
     """What of a start the search varies."""
     names = {field.name for field in fields(Structure)} - {"yearly"}
     return {name: value for name, value in start.items() if name in names}
@@ -124,26 +124,26 @@ def searched(start: Mapping[str, Any]) -> dict[str, Any]:
 
 def starting_points(parameters: ForecasterParameters) -> list[dict[str, Any]]:
     """Trials to start another study from: each structure once."""
-    return [searched(asdict(structure)) for structure in dict.fromkeys(parameters.structures)]
+    return [to_trial_params(asdict(structure)) for structure in dict.fromkeys(parameters.structures)]
 
 
-def pick(
-    rehearsal: Rehearsal, rehearsed: Mapping[Structure, Floats], *, horizon: int
+def select_ensemble(
+    backtest: RollingBacktest, forecasts: Mapping[Structure, Floats], *, horizon: int
 ) -> tuple[ForecasterParameters, float]:
     """Average a few: the best structure, then whatever, naives too, makes the average err least."""
-    best = min(rehearsed, key=lambda structure: rehearsal.error(rehearsed[structure]))
+    best = min(forecasts, key=lambda structure: backtest.error(forecasts[structure]))
     candidates: list[tuple[Structure | str, Floats]] = [
-        *rehearsed.items(),
-        *[(name, rehearsal.of_naive(name)) for name in rehearsal.naives],
+        *forecasts.items(),
+        *[(name, backtest.forecast_naive(name)) for name in backtest.naives],
     ]
     picked: list[Structure | str] = [best]
-    total = rehearsed[best]
-    while len(picked) < PICKS:
+    total = forecasts[best]
+    while len(picked) < ENSEMBLE_SIZE:
         size = len(picked) + 1
-        errors = [rehearsal.error((total + paths) / size) for _, paths in candidates]
+        errors = [backtest.error((total + paths) / size) for _, paths in candidates]
         name, paths = candidates[int(np.argmin(errors))]
         picked.append(name)
         total = total + paths
     structures = tuple(name for name in picked if isinstance(name, Structure))
     names = tuple(name for name in picked if isinstance(name, str))
-    return ForecasterParameters(structures, names, horizon), rehearsal.error(total / PICKS)
+    return ForecasterParameters(structures, names, horizon), backtest.error(total / ENSEMBLE_SIZE)

@@ -28,7 +28,7 @@ class StudyPlan:
 
 
 @dataclass(frozen=True)
-class Tuned(Generic[P]):
+class TuningResult(Generic[P]):
     """The best parameters found, with everything that was tried.
 
     `trials` has one row a trial: `trial, state, loss, seconds`, one column a parameter and one a note.

@@ -10,105 +10,128 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.anomaly.base_detectors import VOICES, DetectorParameters, family_of, rows_of, unfit
-from training.anomaly.crossfit import (
-    BLOCKS,
-    Blocks,
-    HeldOutDensity,
-    grow_forest,
-    held_out_lengths,
-    jitter,
-    thin,
-    wide_search,
+from training.anomaly.base_detectors import (
+    BASE_DETECTORS,
+    DetectorParameters,
+    family_of,
+    input_rows,
+    skip_reason,
 )
-from training.anomaly.ensemble import rarities_of, rarity_of_voice, together, weights_of
+from training.anomaly.crossfit import (
+    BLOCK_COUNT,
+    HeldOutLof,
+    HoldoutBlocks,
+    fit_forest,
+    held_out_path_lengths,
+    resolution_jitter,
+    search_with_margin,
+    spread_row_indices,
+)
+from training.anomaly.ensemble import (
+    compute_rarities,
+    detector_weights,
+    fit_detector_rarity,
+    weighted_mean_rarity,
+)
 from training.anomaly.features import Design, Profile
-from training.anomaly.isolation_forest import Forest, oddness
-from training.anomaly.local_outlier_factor import Search, held_out_factor, tree_of
+from training.anomaly.isolation_forest import Forest, isolation_score
+from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-TREES = (32, 64, 96)
-NEIGHBOURS = (10, 20, 40)
+TREE_SIZES = (32, 64, 96)
+NEIGHBOUR_SIZES = (10, 20, 40)
 
 
 @dataclass(frozen=True)
-class Workbench:
+class TrialCache:
     """What each voice says at each size it may have, on training rows (held out) and on rows to judge."""
 
-    learned: dict[tuple[str, int], Floats]
-    judged: dict[tuple[str, int], Floats]
-    sizes: dict[str, int]  # rows: learned, judged
+    training_scores: dict[tuple[str, int], Floats]
+    holdout_scores: dict[tuple[str, int], Floats]
+    row_counts: dict[str, int]  # rows: learned, judged
     _rarities: dict[tuple[str, int], tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def over(cls, design: Design, judged: Design, profile: Profile, *, seed: int) -> "Workbench":
+    def build(cls, design: Design, judged: Design, profile: Profile, *, seed: int) -> "TrialCache":
         """Grow the largest forest, search the most neighbours, and read all smaller ones off them."""
-        bench = cls({}, {}, {"learned": len(design.points), "judged": len(judged.points)})
-        for voice in VOICES[:-1]:
-            (usable, rows), (asked, queries) = rows_of(design, voice), rows_of(judged, voice)
-            if unfit(rows, voice, profile) is None:
-                if family_of(voice) == "forest":
+        cache = cls({}, {}, {"learned": len(design.points), "judged": len(judged.points)})
+        for name in BASE_DETECTORS[:-1]:
+            (usable, rows), (usable_queries, queries) = input_rows(design, name), input_rows(judged, name)
+            if skip_reason(rows, name, profile) is None:
+                if family_of(name) == "forest":
                     measured = _measure_forest(rows, queries, seed)
                 else:
                     measured = _measure_density(rows, queries, profile, seed)
-                for size, (held_out, fresh) in measured.items():
-                    bench.learned[voice, size] = _spread_out(held_out, usable)
-                    bench.judged[voice, size] = _spread_out(fresh, asked)
-        bench.learned["deviation", 0] = design.deviation
-        bench.judged["deviation", 0] = judged.deviation
-        return bench
+                for size, (held_out, query_scores) in measured.items():
+                    cache.training_scores[name, size] = _scatter_rows(held_out, usable)
+                    cache.holdout_scores[name, size] = _scatter_rows(query_scores, usable_queries)
+        cache.training_scores["deviation", 0] = design.deviation
+        cache.holdout_scores["deviation", 0] = judged.deviation
+        return cache
 
     def surprise(self, parameters: DetectorParameters) -> tuple[Floats, Floats]:
         """The ensemble's surprise at the training rows and at the rows to judge; no voice is asked again."""
         chosen = {"forest": parameters.trees, "density": parameters.neighbours, "deviation": 0}
-        sized = {voice: (voice, chosen[family_of(voice)]) for voice in VOICES}
-        heard = {voice: self._rarity(key) for voice, key in sized.items() if key in self.learned}
-        weights = weights_of(parameters)
-        learned, judged = (
-            together({voice: parts[place] for voice, parts in heard.items()}, weights, rows=rows)
-            for place, rows in enumerate(self.sizes.values())
+        sized = {voice: (voice, chosen[family_of(voice)]) for voice in BASE_DETECTORS}
+        rarities = {
+            voice: self._fit_rarities(key) for voice, key in sized.items() if key in self.training_scores
+        }
+        weights = detector_weights(parameters)
+        training_surprise, holdout_surprise = (
+            weighted_mean_rarity(
+                {voice: parts[place] for voice, parts in rarities.items()}, weights, rows=rows
+            )
+            for place, rows in enumerate(self.row_counts.values())
         )
-        return learned, judged
+        return training_surprise, holdout_surprise
 
-    def _rarity(self, key: tuple[str, int]) -> tuple[Floats, Floats]:
+    def _fit_rarities(self, key: tuple[str, int]) -> tuple[Floats, Floats]:
         """How rare it is what one voice says, learned once for all trials that give it this size."""
         if key not in self._rarities:
-            said = self.learned[key]
-            rarity = rarity_of_voice(key[0], said[np.isfinite(said)])
-            self._rarities[key] = rarities_of(rarity, said), rarities_of(rarity, self.judged[key])
+            raw_scores = self.training_scores[key]
+            rarity = fit_detector_rarity(key[0], raw_scores[np.isfinite(raw_scores)])
+            self._rarities[key] = (
+                compute_rarities(rarity, raw_scores),
+                compute_rarities(rarity, self.holdout_scores[key]),
+            )
         return self._rarities[key]
 
 
 def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple[Floats, Floats]]:
-    blocks = Blocks.over(len(rows))
-    forest = Forest.of(grow_forest(rows, blocks, trees=TREES[-1], seed=seed))
-    each = TREES[-1] // BLOCKS
-    inside, outside = held_out_lengths(forest, rows, blocks), forest.lengths(queries)
+    blocks = HoldoutBlocks.for_rows(len(rows))
+    forest = Forest.of(fit_forest(rows, blocks, trees=TREE_SIZES[-1], seed=seed))
+    trees_per_block = TREE_SIZES[-1] // BLOCK_COUNT
+    inside, outside = held_out_path_lengths(forest, rows, blocks), forest.lengths(queries)
     measured = {}
-    for trees in TREES:
-        first = np.arange(TREES[-1]) % each < trees // BLOCKS
-        held_out = inside[:, : trees // BLOCKS].mean(axis=1)
-        fresh = outside[:, first].mean(axis=1)
-        measured[trees] = (oddness(held_out, forest.normal_length), oddness(fresh, forest.normal_length))
+    for trees in TREE_SIZES:
+        first = np.arange(TREE_SIZES[-1]) % trees_per_block < trees // BLOCK_COUNT
+        held_out = inside[:, : trees // BLOCK_COUNT].mean(axis=1)
+        query_scores = outside[:, first].mean(axis=1)
+        measured[trees] = (
+            isolation_score(held_out, forest.normal_length),
+            isolation_score(query_scores, forest.normal_length),
+        )
     return measured
 
 
 def _measure_density(
     rows: Floats, queries: Floats, profile: Profile, seed: int
 ) -> dict[int, tuple[Floats, Floats]]:
-    kept = thin(len(rows))
-    learned = rows[kept] + jitter(rows[kept].shape, profile, seed)
-    largest = min(NEIGHBOURS[-1], len(kept) // 4)
-    inside = wide_search(learned, largest=largest)
-    held_out = HeldOutDensity.over(rows, learned, kept, Blocks.over(len(rows)), inside, largest=largest)
-    outside = Search.from_outside(queries, tree_of(learned), largest=largest)
-    sizes = {k: min(k, largest) for k in NEIGHBOURS}
-    return {k: (held_out.factor(n), held_out_factor(inside, outside, n)) for k, n in sizes.items()}
+    lof_rows = spread_row_indices(len(rows))
+    lof_input = rows[lof_rows] + resolution_jitter(rows[lof_rows].shape, profile, seed)
+    largest = min(NEIGHBOUR_SIZES[-1], len(lof_rows) // 4)
+    inside = search_with_margin(lof_input, max_neighbours=largest)
+    held_out = HeldOutLof.build(
+        rows, lof_input, lof_rows, HoldoutBlocks.for_rows(len(rows)), inside, max_neighbours=largest
+    )
+    outside = NeighbourSearch.of_queries(queries, build_tree(lof_input), max_neighbours=largest)
+    sizes = {k: min(k, largest) for k in NEIGHBOUR_SIZES}
+    return {k: (held_out.lof(n), held_out_lof(inside, outside, n)) for k, n in sizes.items()}
 
 
-def _spread_out(said: Floats, usable: NDArray[np.bool_]) -> Floats:
+def _scatter_rows(raw_scores: Floats, usable: NDArray[np.bool_]) -> Floats:
     column = np.full(usable.size, np.nan)
-    column[usable] = said
+    column[usable] = raw_scores
     return column

@@ -175,7 +175,7 @@ def _judge(_: Words, alert_id: int, verdict: Judgement, note: str) -> None:
 def _answer(_: Words, act: Callable[[str, datetime], Alert], told: Callable[[Alert], str]) -> None:
     """Answer under the token's name, if it still allows that, and look at the alerts again."""
     found = caller()
-    if found is None or not found.may(Role.OPERATE):
+    if found is None or not found.has_role(Role.OPERATE):
         st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
         return
 

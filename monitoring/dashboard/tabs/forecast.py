@@ -39,12 +39,12 @@ from monitoring.i18n.retelling import retold
 from monitoring.i18n.translation import Words
 from training.data.sensors import Sensor
 from training.errors import DataError, RegistryError
-from training.forecasting.fitted_forecaster import FARTHEST
+from training.forecasting.fitted_forecaster import MAX_STEPS_AHEAD
 from training.kinds import Kind
 from training.pipeline.plan import ForecasterSettings
-from training.settings import load
+from training.settings import load_settings
 
-FAR = min(1_000, FARTHEST)
+FAR = min(1_000, MAX_STEPS_AHEAD)
 
 
 def show(_: Words) -> None:
@@ -71,7 +71,7 @@ def show(_: Words) -> None:
 
 
 def _pick_steps(_: Words, step: timedelta | None) -> int:
-    usual = load(ForecasterSettings).horizon_steps
+    usual = load_settings(ForecasterSettings).horizon_steps
     now = chosen_number("steps", usual, low=1, high=FAR)
     label = _("Steps ahead")
     if step is not None:

@@ -15,7 +15,7 @@ from monitoring.i18n.translation import Words
 from monitoring.watch.forecast_conditions import HIGH, LOW, Foreseen, crossing_probabilities
 from training.data.sensors import Sensor
 from training.pipeline.plan import ForecasterSettings
-from training.settings import load
+from training.settings import load_settings
 
 POSSIBLE = 2  # the weight of a crossing that may be, but probably will not
 
@@ -53,7 +53,7 @@ def _crossing(
         return Crossing(
             newest, limit, _("The newest reading is beyond the {limit}", limit=limit.name), CRITICAL
         )
-    width = load(ForecasterSettings).interval_width
+    width = load_settings(ForecasterSettings).interval_width
     chances = crossing_probabilities(_foreseen(ahead, newest, now), value, side, width)
     probable = RuleBook.from_conf().of(sensor).forecast.probability
     highest = float(np.nanmax(chances, initial=0.0))

@@ -166,7 +166,7 @@ def _roll_back(_: Words, sensor_id: str, kind: Kind) -> None:
 def _move(_: Words, act: Callable[[str, datetime], Outcome], told: Callable[[Outcome], str]) -> None:
     """Move an alias, if the token still allows it, and look at the registry again."""
     found = caller()
-    if found is None or not found.may(Role.PROMOTE):
+    if found is None or not found.has_role(Role.PROMOTE):
         st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
         return
 

@@ -24,7 +24,7 @@ from training.data.sensors import Sensor
 from training.kinds import Kind, Promotion
 from training.pipeline.plan import TuningSettings
 from training.quality.windows import WindowSettings
-from training.settings import load
+from training.settings import load_settings
 
 INSPECTED = 12  # sensors whose readings are graded anew at once; more would keep the page waiting
 FIRST = 3  # sensors chosen at first, where none is without a model
@@ -84,7 +84,7 @@ def _pick_kinds(_: Words) -> list[Kind]:
 
 
 def _requirements(_: Words, sensors: Sequence[Sensor], kinds: Sequence[Kind]) -> None:
-    window, able = load(WindowSettings), plant().able.look()
+    window, able = load_settings(WindowSettings), plant().able.look()
     needed = " · ".join(
         _("a {kind} needs {count} good readings", kind=kind_name(_, kind), count=window.minimum(kind))
         for kind in Kind
@@ -183,7 +183,11 @@ def _form(_: Words, chosen: Sequence[str], kinds: Sequence[Kind]) -> None:
         left, middle, right = st.columns(3, vertical_alignment="bottom")
         with left:
             trials = st.number_input(
-                _("Optuna trials for each model"), 1, 1_000, load(TuningSettings).trials, key="train-trials"
+                _("Optuna trials for each model"),
+                1,
+                1_000,
+                load_settings(TuningSettings).trials,
+                key="train-trials",
             )
         with middle:
             promotion = st.selectbox(
@@ -206,7 +210,7 @@ def _form(_: Words, chosen: Sequence[str], kinds: Sequence[Kind]) -> None:
 
 def _start(_: Words, wish: Wish) -> None:
     found, shared = caller(), plant()
-    if found is None or not found.may(Role.OPERATE):
+    if found is None or not found.has_role(Role.OPERATE):
         st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
         return
     attempt(

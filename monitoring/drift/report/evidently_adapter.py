@@ -25,7 +25,7 @@ from monitoring.drift.comparison import Comparison, DriftSettings
 from monitoring.drift.detection import compare
 from monitoring.drift.report.evidently_assets import LIBRARY
 from monitoring.drift.statistics import Readings, Ruler
-from serving.recent_readings import times_of
+from serving.recent_readings import to_times
 
 METHOD = "safeplan"
 CHANNELS = {
@@ -130,7 +130,7 @@ def _table(side: Readings, ruler: Ruler | None) -> pd.DataFrame:
         CHANNELS["score"]: side.scores,
         CHANNELS["error"]: side.errors,
     }
-    return pd.DataFrame(table, index=times_of(side.seconds)).iloc[thin]
+    return pd.DataFrame(table, index=to_times(side.seconds)).iloc[thin]
 
 
 def _script(value: object) -> str:

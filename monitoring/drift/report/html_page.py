@@ -13,8 +13,8 @@ from typing import Any
 from monitoring.drift.report.charts import COLOURS, WORTH, past_checks, sparkline
 from monitoring.drift.result import Checked
 from monitoring.drift.store import DriftCheck, Verdict
-from training.common.formatting import counted
-from training.operations.console import cell
+from training.common.formatting import format_count
+from training.operations.console import format_cell
 
 MEANING = {
     Verdict.DRIFTED: "have drifted",
@@ -76,8 +76,8 @@ def fleet_page(
     steady = [one for one in ranked if one.check.verdict is Verdict.STEADY]
     rate = checked[0].check.false_alarm_rate if checked else 0.0
     bars = past_checks(history)
-    told = f"{now:%Y-%m-%d %H:%M} UTC, {counted(len(checked), 'model')} of {_sensors(checked)}"
-    folded = counted(len(steady), "steady model")
+    told = f"{now:%Y-%m-%d %H:%M} UTC, {format_count(len(checked), 'model')} of {_sensors(checked)}"
+    folded = format_count(len(steady), "steady model")
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Drift of the fleet</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
@@ -124,7 +124,7 @@ def _row(one: Checked, links: Mapping[tuple[str, str], str], *, plain: bool) -> 
     return (
         f'<tr><td>{name}</td><td class="when">{model}</td>'
         f'<td class="mark" style="color:{colour}">{check.verdict}</td><td>{why}</td>'
-        f'<td class="when">{since}</td><td class="num">{cell(check.cost)}</td>{picture}</tr>'
+        f'<td class="when">{since}</td><td class="num">{format_cell(check.cost)}</td>{picture}</tr>'
     )
 
 
@@ -134,7 +134,7 @@ def measured(measures: Mapping[str, Mapping[str, Any]]) -> str:
         return ""
     rows = "".join(
         f"<tr><td>{html.escape(MEASURES.get(name, name))}</td>"
-        + "".join(f'<td class="num">{cell(float(found[key]))}</td>' for key in NUMBERS)
+        + "".join(f'<td class="num">{format_cell(float(found[key]))}</td>' for key in NUMBERS)
         + "</tr>"
         for name, found in sorted(measures.items(), key=lambda item: float(item[1]["p"]))
     )
@@ -144,7 +144,7 @@ def measured(measures: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _sensors(checked: Sequence[Checked], verdict: Verdict | None = None) -> str:
     chosen = {one.check.sensor_id for one in checked if verdict in (None, one.check.verdict)}
-    return counted(len(chosen), "sensor")
+    return format_count(len(chosen), "sensor")
 
 
 QUALITY: dict[str, str] = {
@@ -174,7 +174,7 @@ def _quality(checked: Sequence[Checked]) -> str:
 
 def _quality_row(one: Checked) -> str:
     quality: Mapping[str, Any] = one.check.quality
-    numbers = "".join(f'<td class="num">{cell(quality.get(name))}</td>' for name in QUALITY)
+    numbers = "".join(f'<td class="num">{format_cell(quality.get(name))}</td>' for name in QUALITY)
     old = ' <span class="mark">stale</span>' if quality.get("stale") else ""
     name = html.escape(one.check.sensor_id)
     return f"<tr><td>{name}</td><td>{one.champion.version.kind}{old}</td>{numbers}</tr>"

@@ -18,10 +18,10 @@ from monitoring.schedule.settings import JobName
 from monitoring.watch.operator_actions import judge
 from monitoring.watch.thresholds import share_budget, threshold_rows
 from tests.monitoring.alerts.test_life_cycle import PACE, minute
-from tests.watched import moment, wander
-from training.storage.alert_verdicts import Judged, judged_alarms
+from tests.support.monitored_fleet import minutes_after_noon, noisy_values
+from training.storage.alert_verdicts import VerdictCounts, count_verdicts
 
-UNJUDGED = Judged()
+UNJUDGED = VerdictCounts()
 TOPIC = Topic(AlertType.ANOMALY, "PT-1")
 STEPS = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([0, 1, 2])), min_size=1, max_size=60)
 
@@ -37,9 +37,9 @@ def test_scores_are_counted_as_the_life_of_alerts_tells_them(steps):
 
     course = advance(TOPIC, Pending(), None, signs, PACE, now=minute(minutes[-1]))
 
-    told = [event.change for chapter in course.chapters for event in chapter.events]
+    reported = [event.change for chapter in course.chapters for event in chapter.events]
     counted = calls(minutes, level == 2, level > 0, hold=5.0, return_after=5.0, until=float(minutes[-1]))
-    assert counted == sum(change in (Change.OPENED, Change.REPEATED) for change in told)
+    assert counted == sum(change in (Change.OPENED, Change.REPEATED) for change in reported)
 
 
 PARTS = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 1), st.floats(0.05, 1)), min_size=1, max_size=20)
@@ -51,13 +51,13 @@ def test_parts_add_up_to_the_budget_and_nobody_gets_more_than_it_asks_for(parts,
     least = asked * [part[1] for part in parts] * 0.1
     weights = np.array([part[2] for part in parts])
 
-    found = fair_parts(asked, least, weights, total)
+    result = fair_parts(asked, least, weights, total)
 
-    assert found.sum() <= max(total, least.sum()) + 1e-6
-    assert (found <= asked + 1e-9).all()
-    assert (found >= least - 1e-9).all()
+    assert result.sum() <= max(total, least.sum()) + 1e-6
+    assert (result <= asked + 1e-9).all()
+    assert (result >= least - 1e-9).all()
     if asked.sum() >= total >= least.sum():
-        assert found.sum() == pytest.approx(total, rel=1e-6)
+        assert result.sum() == pytest.approx(total, rel=1e-6)
 
 
 def loud(name, *, judged=UNJUDGED, certain=0.0):
@@ -67,7 +67,9 @@ def loud(name, *, judged=UNJUDGED, certain=0.0):
 
 def test_of_two_that_are_as_loud_the_one_that_was_right_is_heard_more():
     right, wrong = share_out(
-        [loud("right", judged=Judged(9, 0)), loud("wrong", judged=Judged(0, 9))], 22.0, highest=0.99
+        [loud("right", judged=VerdictCounts(9, 0)), loud("wrong", judged=VerdictCounts(0, 9))],
+        22.0,
+        highest=0.99,
     )
 
     assert right.per_day == pytest.approx(20)
@@ -79,7 +81,7 @@ def test_of_two_that_are_as_loud_the_one_that_was_right_is_heard_more():
 
 
 def test_a_quiet_sensor_keeps_its_threshold_however_loud_the_others_are():
-    quiet = Claim("quiet", Judged(0, 5), lambda _: 0.1)
+    quiet = Claim("quiet", VerdictCounts(0, 5), lambda _: 0.1)
 
     shares = share_out([loud("a"), loud("b"), quiet], 10.0, highest=0.99)
 
@@ -94,15 +96,15 @@ def test_what_is_certain_is_told_beyond_any_budget():
 
 
 @pytest.fixture
-def noisy(watched):
+def noisy_fleet(monitored_fleet):
     """PT-1 calls 48 times a day at 0.6 and 0.75, PT-2 as often, TT-1 twice at 0.7."""
     many = np.array(([0.6] * 7 + [0.1] * 8 + [0.75] * 7 + [0.1] * 8) * 96)
     few = np.full(2 * 1440 + 1, 0.1)
     few[[100, 101, 102, 103, 104, 105, 106, 2000, 2001, 2002, 2003, 2004, 2005, 2006]] = 0.7
     for name, scores in (("PT-1", many), ("PT-2", many), ("TT-1", few)):
-        watched.read(name, 0, wander(2 * 1440, seed=7))
-        watched.score(name, -2 * 1440, scores)
-    return watched
+        monitored_fleet.read(name, 0, noisy_values(2 * 1440, seed=7))
+        monitored_fleet.score(name, -2 * 1440, scores)
+    return monitored_fleet
 
 
 def stored_calls(plant, start, until):
@@ -120,26 +122,26 @@ def stored_calls(plant, start, until):
 
 
 @pytest.mark.parametrize("budget", [300, 150, 60, 20, 5])
-def test_stored_scores_stay_inside_the_budget(noisy, budget):
-    noisy.budget = {"alerts_per_day": budget, "critical_share": 0}
-    noisy.rule(budget=noisy.budget)
+def test_stored_scores_stay_inside_the_budget(noisy_fleet, budget):
+    noisy_fleet.budget = {"alerts_per_day": budget, "critical_share": 0}
+    noisy_fleet.rule(budget=noisy_fleet.budget)
 
-    sharing = share_budget(noisy.workspace, now=moment(1))
+    sharing = share_budget(noisy_fleet.workspace, now=minutes_after_noon(1))
 
     assert sharing.asked == pytest.approx(96 * 2 + 1, rel=0.01)
     assert sharing.calls <= budget
-    found = stored_calls(noisy, -2 * 1440, 1)
-    assert found <= 2 * budget
-    assert found == pytest.approx(2 * sharing.calls, abs=1)
-    assert found > 0
+    result = stored_calls(noisy_fleet, -2 * 1440, 1)
+    assert result <= 2 * budget
+    assert result == pytest.approx(2 * sharing.calls, abs=1)
+    assert result > 0
 
 
-def test_dangers_have_a_share_of_their_own_and_stay_warnings_beyond_it(watched):
+def test_dangers_have_a_share_of_their_own_and_stay_warnings_beyond_it(monitored_fleet):
     scores = np.array(([0.85] * 7 + [0.1] * 8 + [0.95] * 7 + [0.1] * 38) * 24 * 2)
-    watched.score("PT-1", -2 * 1440, scores)
-    watched.rule(budget={"danger_share": 0.25})
+    monitored_fleet.score("PT-1", -2 * 1440, scores)
+    monitored_fleet.rule(budget={"danger_share": 0.25})
 
-    sharing = share_budget(watched.workspace, now=moment(0))
+    sharing = share_budget(monitored_fleet.workspace, now=minutes_after_noon(0))
 
     (part,) = sharing.raised
     assert sharing.warnings[0].threshold == ITS_OWN
@@ -148,43 +150,43 @@ def test_dangers_have_a_share_of_their_own_and_stay_warnings_beyond_it(watched):
     assert part.calls == pytest.approx(24, rel=0.01)
 
 
-def test_what_instruments_and_drift_take_is_not_shared_out(noisy):
-    noisy.watch(200)
+def test_what_instruments_and_drift_take_is_not_shared_out(noisy_fleet):
+    noisy_fleet.watch(200)
 
-    sharing = share_budget(noisy.workspace, now=moment(200))
+    sharing = share_budget(noisy_fleet.workspace, now=minutes_after_noon(200))
 
-    silent = [alert for alert in noisy.alerts() if alert.topic.type is AlertType.INSTRUMENT]
+    silent = [alert for alert in noisy_fleet.alerts() if alert.topic.type is AlertType.INSTRUMENT]
     assert sharing.others == pytest.approx(len(silent) / 28)
     assert sharing.per_day == pytest.approx(120 * 0.95 - sharing.others)
 
 
-def test_a_sensor_that_spoke_for_less_than_a_day_keeps_its_threshold(watched):
-    watched.score("PT-1", 0, [0.9] * 1400)
+def test_a_sensor_that_spoke_for_less_than_a_day_keeps_its_threshold(monitored_fleet):
+    monitored_fleet.score("PT-1", 0, [0.9] * 1400)
 
-    share_budget(watched.workspace, now=moment(1440))
+    share_budget(monitored_fleet.workspace, now=minutes_after_noon(1440))
 
-    assert threshold_rows(watched.workspace) == []
+    assert threshold_rows(monitored_fleet.workspace) == []
 
 
-def test_verdicts_are_counted_by_sensor_and_version(watched):
+def test_verdicts_are_counted_by_sensor_and_version(monitored_fleet):
     for name, version in (("PT-1", "1"), ("PT-2", "7")):
-        watched.read(name, 0, wander(60, seed=7))
-        watched.score(name, 0, [0.7] * 60, model_version=version)
-    watched.watch(60)
+        monitored_fleet.read(name, 0, noisy_values(60, seed=7))
+        monitored_fleet.score(name, 0, [0.7] * 60, model_version=version)
+    monitored_fleet.watch(60)
     for name, said in (("PT-1", Judgement.FALSE), ("PT-2", Judgement.CONFIRM)):
-        (alert,) = watched.alerts(name)
-        judge(watched.workspace, alert.id, said, by="Ana", now=moment(60))
+        (alert,) = monitored_fleet.alerts(name)
+        judge(monitored_fleet.workspace, alert.id, said, by="Ana", now=minutes_after_noon(60))
 
-    with watched.workspace.engine.connect() as connection:
-        found = judged_alarms(connection)
+    with monitored_fleet.workspace.engine.connect() as connection:
+        result = count_verdicts(connection)
 
-    assert found == {"PT-1": {"1": Judged(0, 1)}, "PT-2": {"7": Judged(1, 0)}}
-    assert found["PT-1"]["1"].precision == 0
+    assert result == {"PT-1": {"1": VerdictCounts(0, 1)}, "PT-2": {"7": VerdictCounts(1, 0)}}
+    assert result["PT-1"]["1"].precision == 0
 
 
-def test_the_command_and_the_job_say_what_each_sensor_may_call(noisy, capsys):
-    noisy.rule(budget={"alerts_per_day": 10})
-    said = run_job(JobName.SHARE, noisy.workspace, now=moment(1))
+def test_the_command_and_the_job_say_what_each_sensor_may_call(noisy_fleet, capsys):
+    noisy_fleet.rule(budget={"alerts_per_day": 10})
+    said = run_job(JobName.SHARE, noisy_fleet.workspace, now=minutes_after_noon(1))
 
     app(["thresholds", "PT-1", "--json"], standalone_mode=False)
 

@@ -33,7 +33,7 @@ from monitoring.notify.outbox import Outbox
 from monitoring.notify.sender import Refused
 from monitoring.watch.operator_actions import acknowledge, judge, shelve, unshelve
 from monitoring.watch.watcher import watch_fleet
-from tests.watched import HOUR, MINUTE, NOON, Plant, wander
+from tests.support.monitored_fleet import HOUR, MINUTE, NOON, MonitoredFleet, noisy_values
 from training.errors import ConfigurationError
 from training.storage.alert_tables import alert_changes, alert_watches, alerts, maintenance, outbox
 from training.storage.database import audit, labels, leases, ml_predictions, reading, sensor_readings
@@ -61,11 +61,11 @@ MOVES: dict[Change, tuple[set[State | None], State | None]] = {
 }
 
 
-class Died(BaseException):
+class ProcessDied(BaseException):
     """The process is gone; nothing of it may catch this."""
 
 
-class Letter(NamedTuple):
+class StoredMessage(NamedTuple):
     """One change that one channel is to be told of."""
 
     alert_id: int
@@ -73,22 +73,22 @@ class Letter(NamedTuple):
     channel: str
 
 
-class Hand:
+class MessageRecorder:
     """A carrier that keeps what it took, and takes nothing while it is closed."""
 
     def __init__(self) -> None:
         self.open = True
-        self.taken: list[Letter] = []
+        self.taken: list[StoredMessage] = []
 
     def carry(self, message: Any, address: str) -> None:
         """Take it, or refuse."""
         if not self.open:
             raise Refused("closed")
         channel = address.rstrip("/").rpartition("/")[2]
-        self.taken.append(Letter(message["alert_id"], message["number"], channel))
+        self.taken.append(StoredMessage(message["alert_id"], message["number"], channel))
 
 
-class Odd(NamedTuple):
+class AnomalyMark(NamedTuple):
     """A stretch of odd readings that came in time and nothing explains: it must become an alert."""
 
     sensor_id: str
@@ -101,10 +101,10 @@ def deaths(most: int) -> st.SearchStrategy[int]:
     return st.one_of(st.just(0), st.integers(1, most))
 
 
-class AnyOrder(RuleBasedStateMachine):
+class AlertStateMachine(RuleBasedStateMachine):
     """Three sensors on two platforms, under everything that a plant, people, time and crashes do."""
 
-    plant: Plant
+    plant: MonitoredFleet
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,10 +112,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.clock = NOON
         self.back = timedelta(0)
         self.late: list[tuple[str, datetime, int, float]] = []
-        self.odd: list[Odd] = []
+        self.odd: list[AnomalyMark] = []
         self.quiet = dict.fromkeys(SENSORS, NOON)  # until when somebody may work there
-        self.hand = Hand()
-        self.expected: set[Letter] = set()
+        self.hand = MessageRecorder()
+        self.expected: set[StoredMessage] = set()
         self.before: dict[int, Row[Any]] = {}
         self.told: list[tuple[Any, ...]] = []
         self.again = 0  # messages that may have come twice: one a death
@@ -148,7 +148,7 @@ class AnyOrder(RuleBasedStateMachine):
                 continue
             self.arrive(name, begin, minutes, score)
             if score > 0.5 and minutes > 6 and begin >= self.quiet[name]:
-                self.odd.append(Odd(name, begin, self.clock))
+                self.odd.append(AnomalyMark(name, begin, self.clock))
         if watched:
             self.look(0)
 
@@ -172,7 +172,7 @@ class AnyOrder(RuleBasedStateMachine):
     def frame(self, name: str, begin: datetime, minutes: int) -> pd.DataFrame:
         """Readings, one a minute."""
         times = [begin + place * MINUTE for place in range(minutes)]
-        values = wander(minutes, seed=minutes)
+        values = noisy_values(minutes, seed=minutes)
         return pd.DataFrame({"sensor_id": name, "timestamp": times, "value": values, "data_quality": 0})
 
     @rule(die_at=deaths(12))
@@ -209,7 +209,7 @@ class AnyOrder(RuleBasedStateMachine):
         outcomes = watch_fleet(self.plant.workspace, self.plant.workspace.fleet.match(()), now=self.now)
         assert [one.error for one in outcomes if one.failed] == []
 
-    def raised(self, one: Odd) -> bool:
+    def raised(self, one: AnomalyMark) -> bool:
         """Whether some alert is about that stretch."""
         return any(
             row.type == "ANOMALY" and row.sensor_id == one.sensor_id and row.last_at >= one.start
@@ -287,7 +287,7 @@ class AnyOrder(RuleBasedStateMachine):
         try:
             yield whole
             whole.append(True)
-        except Died:
+        except ProcessDied:
             # What a dead process held is free at once; this one only plays dead.
             with self.engine.begin() as connection:
                 connection.execute(leases.delete())
@@ -321,9 +321,9 @@ class AnyOrder(RuleBasedStateMachine):
         assert set(self.before) <= set(kept)
         closed = {number for number, row in self.before.items() if row.state == State.CLOSED}
         assert all(kept[number].state == State.CLOSED for number in closed)
-        told = [tuple(row) for row in changes]
-        assert set(self.told) <= set(told)
-        self.told = told
+        reported = [tuple(row) for row in changes]
+        assert set(self.told) <= set(reported)
+        self.told = reported
 
     def at_most_one_lives(self, kept: dict[int, Row[Any]]) -> None:
         """Of one topic."""
@@ -362,9 +362,10 @@ class AnyOrder(RuleBasedStateMachine):
                 assert kept[row.group_id].state != State.CLOSED, f"{what} of alert {row.id} is told to nobody"
             if (quiet and what is not Change.SHELVED) or gathered:
                 continue
-            self.expected |= {Letter(row.id, change.revision, channel) for channel in CHANNELS}
+            self.expected |= {StoredMessage(row.id, change.revision, channel) for channel in CHANNELS}
         waiting = [
-            (Letter(r.alert_id, r.revision, r.channel), r.sent_at is not None) for r in self.rows(outbox)
+            (StoredMessage(r.alert_id, r.revision, r.channel), r.sent_at is not None)
+            for r in self.rows(outbox)
         ]
         taken = Counter(self.hand.taken)
         assert len(waiting) == len({letter for letter, _ in waiting})
@@ -406,11 +407,11 @@ class AnyOrder(RuleBasedStateMachine):
 DEATH = {"left": 0}
 
 
-def die_or_go_on() -> None:
+def die_or_continue() -> None:
     """One write further."""
     if DEATH["left"] == 1:
         DEATH["left"] = 0
-        raise Died
+        raise ProcessDied
     DEATH["left"] = max(0, DEATH["left"] - 1)
 
 
@@ -419,17 +420,21 @@ def die_or_go_on() -> None:
     "and a clock that steps back",
     "one alert a topic at most, each life one that can be lived, each change told and each answer kept once",
 )
-def test_any_order_loses_and_doubles_no_alert(watched, monkeypatch):
+def test_any_order_loses_and_doubles_no_alert(monitored_fleet, monkeypatch):
     for channel in CHANNELS:
         monkeypatch.setenv(f"SAFEPLAN_CHANNEL_{channel.upper()}", f"json://127.0.0.1:1/{channel}")
-    watched.rule(budget={"flood_alerts": 3}, life={"forget_after": "PT2H", "escalate_danger": "PT20M"})
-    engine = watched.workspace.engine
-    event.listen(engine, "before_cursor_execute", lambda *said: said[2][:6] in STATEMENTS and die_or_go_on())
-    event.listen(engine, "commit", lambda _: die_or_go_on())
-    AnyOrder.plant = watched
+    monitored_fleet.rule(
+        budget={"flood_alerts": 3}, life={"forget_after": "PT2H", "escalate_danger": "PT20M"}
+    )
+    engine = monitored_fleet.workspace.engine
+    event.listen(
+        engine, "before_cursor_execute", lambda *said: said[2][:6] in STATEMENTS and die_or_continue()
+    )
+    event.listen(engine, "commit", lambda _: die_or_continue())
+    AlertStateMachine.plant = monitored_fleet
 
     run_state_machine_as_test(
-        AnyOrder,
+        AlertStateMachine,
         settings=settings(
             max_examples=10,
             stateful_step_count=40,

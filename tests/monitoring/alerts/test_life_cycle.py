@@ -10,10 +10,10 @@ from monitoring.alerts.actions import acknowledge, shelve
 from monitoring.alerts.alert import Evidence, Pending, Sign, Topic
 from monitoring.alerts.kinds import AlertType, Change, State
 from monitoring.alerts.life_cycle import Pace, advance
-from tests.plant import at
+from tests.support.workspaces import parse_time
 
 TOPIC = Topic(AlertType.ANOMALY, "PT-1", "", "P-48")
-NOON = at("2026-03-01T12:00")
+NOON = parse_time("2026-03-01T12:00")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 PACE = Pace(
     hold={2: 5 * MINUTE, 3: 5 * MINUTE, 4: timedelta(0)},

@@ -7,11 +7,11 @@ import pytest
 
 import safeplan
 from monitoring.watch.operator_actions import acknowledge
-from tests.watched import moment, wander
+from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 
 
 @pytest.fixture
-def door(monkeypatch, capsys):
+def cli(monkeypatch, capsys):
     """Run a command in this process; code, stdout and stderr."""
 
     def run(*arguments):
@@ -21,29 +21,29 @@ def door(monkeypatch, capsys):
             code = 0
         except SystemExit as end:
             code = end.code or 0
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        reported = capsys.readouterr()
+        return code, reported.out, reported.err
 
     return run
 
 
 @pytest.fixture
-def raised(watched):
+def raised_alert(monitored_fleet):
     """PT-1 is odd from noon on."""
     for name in ("PT-1", "PT-2", "TT-1"):
-        watched.read(name, 0, wander(60, seed=7))
-    watched.score("PT-1", 0, [0.7] * 60)
-    return watched
+        monitored_fleet.read(name, 0, noisy_values(60, seed=7))
+    monitored_fleet.score("PT-1", 0, [0.7] * 60)
+    return monitored_fleet
 
 
 def listed(door, *arguments):
     return json.loads(door("list", "--json", *arguments)[1])["alerts"]
 
 
-def test_watching_turns_scores_into_alerts_which_are_then_listed(raised, door):
-    code, out, _ = door("watch", "--as-of", "2026-03-01T13:00", "--json")
+def test_watching_turns_scores_into_alerts_which_are_then_listed(raised_alert, cli):
+    code, out, _ = cli("watch", "--as-of", "2026-03-01T13:00", "--json")
 
-    (alert,) = listed(door)
+    (alert,) = listed(cli)
     assert code == 0
     assert {one["sensor_id"]: one["metrics"]["opened"] for one in json.loads(out)["sensors"]} == {
         "PT-1": 1,
@@ -51,29 +51,29 @@ def test_watching_turns_scores_into_alerts_which_are_then_listed(raised, door):
         "TT-1": 0,
     }
     assert (alert["sensor_id"], alert["severity"], alert["opened_at"]) == ("PT-1", 2, "2026-03-01T12:05:00Z")
-    assert "PT-1" in door()[1]
-    assert listed(door, "TT-*") == []
+    assert "PT-1" in cli()[1]
+    assert listed(cli, "TT-*") == []
 
 
-def test_an_alert_is_acknowledged_shelved_taken_off_and_judged(raised, door):
-    raised.watch(60)
+def test_an_alert_is_acknowledged_shelved_taken_off_and_judged(raised_alert, cli):
+    raised_alert.watch(60)
 
-    assert door("ack", "1", "--by", "Ana")[0] == 0
-    assert door("shelve", "1", "--for", "2h", "--by", "Ana")[0] == 0
-    assert door("unshelve", "1", "--by", "Ana")[0] == 0
-    assert door("verdict", "1", "confirm", "--note", "cable cut", "--by", "Rui")[0] == 0
+    assert cli("ack", "1", "--by", "Ana")[0] == 0
+    assert cli("shelve", "1", "--for", "2h", "--by", "Ana")[0] == 0
+    assert cli("unshelve", "1", "--by", "Ana")[0] == 0
+    assert cli("verdict", "1", "confirm", "--note", "cable cut", "--by", "Rui")[0] == 0
 
-    found = json.loads(door("show", "1", "--json")[1])
-    assert found["alert"]["verdict"] == "confirm"
-    assert [(change["change"], change["by"]) for change in found["changes"]] == [
+    result = json.loads(cli("show", "1", "--json")[1])
+    assert result["alert"]["verdict"] == "confirm"
+    assert [(change["change"], change["by"]) for change in result["changes"]] == [
         ("opened", None),
         ("acknowledged", "Ana"),
         ("shelved", "Ana"),
         ("unshelved", "Ana"),
         ("judged", "Rui"),
     ]
-    assert "cable cut" in door("show", "1")[1]
-    assert raised.workspace.labels.of("PT-1")[0].anomalous
+    assert "cable cut" in cli("show", "1")[1]
+    assert raised_alert.workspace.labels.of("PT-1")[0].anomalous
 
 
 @pytest.mark.parametrize(
@@ -89,45 +89,45 @@ def test_an_alert_is_acknowledged_shelved_taken_off_and_judged(raised, door):
         (("list", "XX-*"), "XX-"),
     ],
 )
-def test_what_cannot_be_meant_ends_in_2_with_a_sentence(raised, door, arguments, says):
-    raised.watch(60)
+def test_what_cannot_be_meant_ends_in_2_with_a_sentence(raised_alert, cli, arguments, says):
+    raised_alert.watch(60)
 
-    code, _, err = door(*arguments)
+    code, _, err = cli(*arguments)
 
     assert code == 2
     assert says in err
 
 
-def test_maintenance_is_planned_listed_and_cancelled(raised, door):
+def test_maintenance_is_planned_listed_and_cancelled(raised_alert, cli):
     when = ("--from", "2026-03-01T11:00", "--until", "2026-03-01T14:00")
-    assert door("maintenance", "--platform", "P-48", *when, "--reason", "new valve")[0] == 0
-    raised.watch(60)
+    assert cli("maintenance", "--platform", "P-48", *when, "--reason", "new valve")[0] == 0
+    raised_alert.watch(60)
 
-    assert "new valve" in door("maintenance")[1]
-    assert listed(door) == []
-    found = json.loads(door("maintenance", "--cancel", "1", "--json")[1])
-    assert found["maintenance"] == []
+    assert "new valve" in cli("maintenance")[1]
+    assert listed(cli) == []
+    result = json.loads(cli("maintenance", "--cancel", "1", "--json")[1])
+    assert result["maintenance"] == []
 
 
-def test_delivery_says_how_each_channel_fared(raised, door, monkeypatch):
+def test_delivery_says_how_each_channel_fared(raised_alert, cli, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_CHANNEL_ROOM", "json://127.0.0.1:1/")
     monkeypatch.setenv("SAFEPLAN_DELIVERY_GIVE_UP_AFTER", "P9999D")
-    raised.watch(60)
+    raised_alert.watch(60)
 
-    code, out, _ = door("deliver", "--json")
+    code, out, _ = cli("deliver", "--json")
 
     (channel,) = json.loads(out)["channels"]
     assert code == 1
     assert (channel["channel"], channel["failed"], channel["error"]) == ("room", 1, "it could not be reached")
 
 
-def test_alerts_of_the_past_are_listed_too(raised, door):
-    raised.watch(60)
-    acknowledge(raised.workspace, 1, by="Ana", now=moment(61))
-    raised.read("PT-1", 60, wander(300, seed=7))
-    raised.score("PT-1", 60, [0.1] * 300)
-    raised.watch(360)
+def test_alerts_of_the_past_are_listed_too(raised_alert, cli):
+    raised_alert.watch(60)
+    acknowledge(raised_alert.workspace, 1, by="Ana", now=minutes_after_noon(61))
+    raised_alert.read("PT-1", 60, noisy_values(300, seed=7))
+    raised_alert.score("PT-1", 60, [0.1] * 300)
+    raised_alert.watch(360)
 
-    assert [a["id"] for a in listed(door, "--all") if a["sensor_id"] == "PT-1"] == [1]
-    assert [a["id"] for a in listed(door) if a["sensor_id"] == "PT-1"] == []
-    assert moment(0).isoformat() in listed(door, "--all", "PT-1")[0]["began_at"]
+    assert [a["id"] for a in listed(cli, "--all") if a["sensor_id"] == "PT-1"] == [1]
+    assert [a["id"] for a in listed(cli) if a["sensor_id"] == "PT-1"] == []
+    assert minutes_after_noon(0).isoformat() in listed(cli, "--all", "PT-1")[0]["began_at"]

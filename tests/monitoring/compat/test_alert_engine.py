@@ -9,12 +9,12 @@ from monitoring.alerts.kinds import State
 from monitoring.alerts.maintenance import Work, plan_work
 from monitoring.compat.alert_engine import AlertEngine, create_alert_engine
 from monitoring.watch.operator_actions import acknowledge, history_of, list_alerts
-from tests.watched import HOUR, MINUTE, NOON, moment, wander
+from tests.support.monitored_fleet import HOUR, MINUTE, NOON, minutes_after_noon, noisy_values
 from training.errors import ConfigurationError, UnknownSensor
 
 
 @dataclass
-class Clock:
+class EngineClock:
     """A clock that a test turns."""
 
     now: datetime
@@ -28,12 +28,12 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    return Clock(NOON.replace(tzinfo=UTC))
+    return EngineClock(NOON.replace(tzinfo=UTC))
 
 
 @pytest.fixture
-def engine(watched, clock):
-    return AlertEngine(watched.workspace, clock=clock)
+def engine(monitored_fleet, clock):
+    return AlertEngine(monitored_fleet.workspace, clock=clock)
 
 
 def test_an_alert_has_the_fields_of_the_original(engine):
@@ -51,15 +51,15 @@ def test_an_alert_has_the_fields_of_the_original(engine):
     }
 
 
-def test_what_a_script_says_again_is_the_same_alert(engine, watched, clock):
+def test_what_a_script_says_again_is_the_same_alert(engine, monitored_fleet, clock):
     for _ in range(3):
         engine.create_alert("PT-1", 2, notes="too warm")
         clock.pass_(MINUTE)
-        watched.watch_each((clock.now.replace(tzinfo=None) - NOON) // MINUTE, 3)
+        monitored_fleet.watch_each((clock.now.replace(tzinfo=None) - NOON) // MINUTE, 3)
 
-    (alert,) = [one for one in watched.alerts("PT-1") if one.topic.subject == "script"]
-    assert [change for change, _ in watched.told(alert)] == ["opened"]
-    assert alert.last_at == moment(2)
+    (alert,) = [one for one in monitored_fleet.alerts("PT-1") if one.topic.subject == "script"]
+    assert [change for change, _ in monitored_fleet.told(alert)] == ["opened"]
+    assert alert.last_at == minutes_after_noon(2)
 
 
 def test_what_a_script_says_again_more_gravely_is_a_worse_alert(engine, clock):
@@ -72,51 +72,51 @@ def test_what_a_script_says_again_more_gravely_is_a_worse_alert(engine, clock):
     assert len(engine.get_alerts_by_sensor("PT-1")) == 1
 
 
-def test_what_a_script_no_longer_says_returns_to_normal_and_is_closed(engine, watched, clock):
-    watched.read("TT-1", 0, wander(180, seed=7))
+def test_what_a_script_no_longer_says_returns_to_normal_and_is_closed(engine, monitored_fleet, clock):
+    monitored_fleet.read("TT-1", 0, noisy_values(180, seed=7))
     raised = engine.create_alert("TT-1", 3, notes="odd")
 
-    watched.watch(10, "TT-1")
+    monitored_fleet.watch(10, "TT-1")
     assert engine.get_active_alerts() == []
-    (found,) = [one for one in engine.get_alerts_by_sensor("TT-1") if one.alert_id == raised.alert_id]
-    assert (found.status, found.resolved_at.replace(microsecond=0)) == ("RESOLVED", moment(5))
+    (result,) = [one for one in engine.get_alerts_by_sensor("TT-1") if one.alert_id == raised.alert_id]
+    assert (result.status, result.resolved_at.replace(microsecond=0)) == ("RESOLVED", minutes_after_noon(5))
 
     clock.pass_(11 * MINUTE)
     engine.acknowledge_alert(raised.alert_id)
-    watched.watch(180, "TT-1")
-    assert list_alerts(watched.workspace, ["TT-1"], alive=False)[0].state is State.CLOSED
+    monitored_fleet.watch(180, "TT-1")
+    assert list_alerts(monitored_fleet.workspace, ["TT-1"], alive=False)[0].state is State.CLOSED
 
 
-def test_a_script_does_not_keep_the_watch_from_looking(engine, watched, clock):
+def test_a_script_does_not_keep_the_watch_from_looking(engine, monitored_fleet, clock):
     """A script speaks by its own clock; readings of a time before it that come later are looked at."""
     clock.pass_(HOUR)
     engine.create_alert("PT-1", 2, notes="script")
 
-    watched.score("PT-1", 0, [0.9] * 20)
-    watched.watch(61)
+    monitored_fleet.score("PT-1", 0, [0.9] * 20)
+    monitored_fleet.watch(61)
 
-    told = {(one.topic.type.value, one.topic.subject) for one in watched.alerts("PT-1")}
-    assert ("ANOMALY", "") in told
+    reported = {(one.topic.type.value, one.topic.subject) for one in monitored_fleet.alerts("PT-1")}
+    assert ("ANOMALY", "") in reported
 
 
-def test_no_alert_begins_while_somebody_works_there(engine, watched):
+def test_no_alert_begins_while_somebody_works_there(engine, monitored_fleet):
     work = Work(NOON - HOUR, NOON + HOUR, "new gasket", "Ana", sensor_id="PT-1")
-    plan_work(watched.workspace, work, now=NOON)
+    plan_work(monitored_fleet.workspace, work, now=NOON)
 
     assert engine.create_alert("PT-1", 3, notes="odd") is None
     assert engine.get_alerts_by_sensor("PT-1") == []
 
 
-def test_who_has_seen_it_is_kept(engine, watched, monkeypatch):
+def test_who_has_seen_it_is_kept(engine, monitored_fleet, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_USER", "ana")
     raised = engine.create_alert("PT-1", 3, notes="odd")
 
     seen = engine.acknowledge_alert(raised.alert_id)
 
     assert seen.status == "ACKNOWLEDGED"
-    assert history_of(watched.workspace, raised.alert_id)[-1].by == "ana"
+    assert history_of(monitored_fleet.workspace, raised.alert_id)[-1].by == "ana"
     with pytest.raises(ConfigurationError, match="no alert 99"):
-        acknowledge(watched.workspace, 99, by="ana", now=NOON)
+        acknowledge(monitored_fleet.workspace, 99, by="ana", now=NOON)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_cannot_be_meant_is_refused_with_what_can(engine, given, error, wor
         engine.create_alert(**given)
 
 
-def test_the_engine_is_that_of_the_installation(watched):
+def test_the_engine_is_that_of_the_installation(monitored_fleet):
     made = create_alert_engine()
 
     assert made.create_alert(sensor_id="PT-2", severity_level=2, notes="seen").sensor_id == "PT-2"

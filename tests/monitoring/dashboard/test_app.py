@@ -12,22 +12,22 @@ from monitoring.dashboard.server import SCRIPT
 from monitoring.dashboard.training_requests import TrainingStore, Wish
 from monitoring.drift.store import DriftCheck, DriftCheckStore, Verdict
 from serving.batch import detect_fleet
-from tests.monitoring.paged import NEWEST, PATIENCE, SECRET, button, odd_reading, said
-from training.data.sensor_sources import add_missing
+from tests.support.dashboard_app import NEWEST, PATIENCE, SECRET, button, ingest_anomalous_reading, page_text
+from training.data.sensor_sources import add_missing_sensors
 from training.errors import RegistryError
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.registry.audit import deeds
+from training.registry.audit import entries
 from training.storage.leases import Owner
 
 
-def test_the_fleet_comes_first_with_what_needs_a_human(page, known):
-    odd_reading(known)
-    detect_fleet(known, known.fleet.match(["PT-1", "TT-1"]))
+def test_the_fleet_comes_first_with_what_needs_a_human(page, dashboard_workspace):
+    ingest_anomalous_reading(dashboard_workspace)
+    detect_fleet(dashboard_workspace, dashboard_workspace.fleet.match(["PT-1", "TT-1"]))
 
     app = page()
 
-    text = said(app)
+    text = page_text(app)
     assert "Needs a human now" in text
     assert "odd reading" in text
     assert "There are readings enough for both models, and none was trained yet." in text
@@ -38,33 +38,33 @@ def test_the_fleet_comes_first_with_what_needs_a_human(page, known):
     assert table.set_index("sensor").loc["PT-1", "models"] == "v1 / v1"
 
 
-def test_a_concern_leads_to_its_sensor(page, known):
-    odd_reading(known)
-    detect_fleet(known, known.fleet.match(["PT-1"]))
+def test_a_concern_leads_to_its_sensor(page, dashboard_workspace):
+    ingest_anomalous_reading(dashboard_workspace)
+    detect_fleet(dashboard_workspace, dashboard_workspace.fleet.match(["PT-1"]))
     app = page()
 
     app.button(key="look-0").click().run()
 
     assert app.query_params["view"] == "anomalies"
     assert app.query_params["sensor"] == "PT-1"
-    assert "Wellhead pressure" in said(app)
+    assert "Wellhead pressure" in page_text(app)
 
 
-def test_an_empty_installation_says_what_to_run(page, known):
-    known.readings.engine.dispose()
-    (known.home / "safeplan.db").unlink()
+def test_an_empty_installation_says_what_to_run(page, dashboard_workspace):
+    dashboard_workspace.readings.engine.dispose()
+    (dashboard_workspace.home / "safeplan.db").unlink()
     for name in ("safeplan.db-wal", "safeplan.db-shm"):
-        (known.home / name).unlink(missing_ok=True)
-    (known.home / "conf" / "sensors.yaml").unlink()
+        (dashboard_workspace.home / name).unlink(missing_ok=True)
+    (dashboard_workspace.home / "conf" / "sensors.yaml").unlink()
 
     for view in ("fleet", "forecast", "anomalies", "models", "training"):
-        assert "safeplan load" in said(page(f"/?view={view}"))
+        assert "safeplan load" in page_text(page(f"/?view={view}"))
 
 
 def test_a_forecast_is_told_in_words_with_its_limits(page):
     app = page("/?view=forecast&sensor=TT-1&steps=48")
 
-    text = said(app)
+    text = page_text(app)
     assert "Expected at the end" in text
     assert "Direction" in text
     assert "cross the upper critical limit 25.5 degC" in text
@@ -75,16 +75,16 @@ def test_a_forecast_is_told_in_words_with_its_limits(page):
 
 
 def test_a_sensor_without_a_forecaster_shows_the_naive_forecast_and_says_so(page):
-    text = said(page("/?view=forecast&sensor=NEW-1"))
+    text = page_text(page("/?view=forecast&sensor=NEW-1"))
 
     assert "No forecaster serves this sensor: this is the naive forecast." in text
 
 
-def test_an_anomaly_is_told_with_score_reason_and_what_was_usual(page, known):
-    odd_reading(known)
-    detect_fleet(known, known.fleet.match(["PT-1"]))
+def test_an_anomaly_is_told_with_score_reason_and_what_was_usual(page, dashboard_workspace):
+    ingest_anomalous_reading(dashboard_workspace)
+    detect_fleet(dashboard_workspace, dashboard_workspace.fleet.match(["PT-1"]))
 
-    text = said(page("/?view=anomalies&sensor=PT-1"))
+    text = page_text(page("/?view=anomalies&sensor=PT-1"))
 
     assert "◆ anomaly" in text
     assert "certainly an anomaly" in text
@@ -94,13 +94,13 @@ def test_an_anomaly_is_told_with_score_reason_and_what_was_usual(page, known):
 
 
 def test_a_sensor_that_was_never_scored_says_what_to_do(page):
-    assert "safeplan detect NEW-1" in said(page("/?view=anomalies&sensor=NEW-1"))
+    assert "safeplan detect NEW-1" in page_text(page("/?view=anomalies&sensor=NEW-1"))
 
 
 def test_model_status_tells_coverage_versions_and_gate(page):
     app = page("/?view=models&sensor=PT-1")
 
-    text = said(app)
+    text = page_text(app)
     assert "2 of 3" in text
     table = app.dataframe[0].value.set_index("sensor")
     assert table.loc["PT-1", "detector"].startswith("✓ v1 serves")
@@ -111,7 +111,7 @@ def test_model_status_tells_coverage_versions_and_gate(page):
     assert "Log in to act" in text
 
 
-def test_a_version_is_promoted_and_rolled_back_by_who_may(page, known):
+def test_a_version_is_promoted_and_rolled_back_by_who_may(page, dashboard_workspace):
     app = page("/?view=models&sensor=PT-1", reader="ana")
     app.selectbox(key="promote-detector").set_value(2).run()
     button_ = app.button(key="do-promote-detector")
@@ -119,29 +119,31 @@ def test_a_version_is_promoted_and_rolled_back_by_who_may(page, known):
 
     button_.click().run()
 
-    assert known.registry.champion("PT-1", Kind.DETECTOR).number == 2
-    assert "pt-1-detector v2 serves now." in said(app)
+    assert dashboard_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 2
+    assert "pt-1-detector v2 serves now." in page_text(app)
     app.button(key="do-rollback-detector").click().run()
-    assert known.registry.champion("PT-1", Kind.DETECTOR).number == 1
-    assert [(deed.who, deed.version) for deed in deeds(known.engine, sensor_id="PT-1")[:2]] == [
+    assert dashboard_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
+    assert [
+        (deed.who, deed.version) for deed in entries(dashboard_workspace.engine, sensor_id="PT-1")[:2]
+    ] == [
         ("ana", 1),
         ("ana", 2),
     ]
 
 
-def test_what_the_gate_refused_is_promoted_only_when_said_so(page, known):
-    version = known.registry.version("pt-1-detector", 2)
-    known.registry.tag(version, gate="refused: blind", validation_status="refused")
+def test_what_the_gate_refused_is_promoted_only_when_said_so(page, dashboard_workspace):
+    version = dashboard_workspace.registry.version("pt-1-detector", 2)
+    dashboard_workspace.registry.tag(version, gate="refused: blind", validation_status="refused")
     app = page("/?view=models&sensor=PT-1", reader="ana")
     app.selectbox(key="promote-detector").set_value(2).run()
 
     app.button(key="do-promote-detector").click().run()
-    assert "refused: blind" in said(app)
-    assert known.registry.champion("PT-1", Kind.DETECTOR).number == 1
+    assert "refused: blind" in page_text(app)
+    assert dashboard_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
     app.checkbox(key="anyway-detector").check().run()
     app.button(key="do-promote-detector").click().run()
-    assert known.registry.champion("PT-1", Kind.DETECTOR).number == 2
+    assert dashboard_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 2
 
 
 @pytest.mark.parametrize("reader", [None, "eva", "ole"])
@@ -149,7 +151,7 @@ def test_who_may_not_promote_has_no_button(page, reader):
     app = page("/?view=models&sensor=PT-1", reader=reader)
 
     assert not [one for one in app.button if "romote" in one.label]
-    assert ("Log in to act" if reader is None else "Your token may") in said(app)
+    assert ("Log in to act" if reader is None else "Your token may") in page_text(app)
 
 
 @pytest.mark.parametrize("reader", [None, "eva"])
@@ -159,15 +161,15 @@ def test_who_may_not_train_has_no_button(page, reader):
     assert not [one for one in app.button if "Train" in one.label]
 
 
-def test_a_withdrawn_token_acts_no_more(page, known, monkeypatch):
+def test_a_withdrawn_token_acts_no_more(page, dashboard_workspace, monkeypatch):
     """Between drawing the button and the click, the token was taken away."""
     app = page("/?view=models&sensor=PT-1", reader="ana")
     url_state.plant().tokens = type(url_state.plant().tokens)(given=SECRET + "another")
 
     app.button(key="do-promote-detector").click().run()
 
-    assert "does not allow this any more" in said(app)
-    assert known.registry.champion("PT-1", Kind.DETECTOR).number == 1
+    assert "does not allow this any more" in page_text(app)
+    assert dashboard_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
 def test_logging_in_and_out(page):
@@ -175,21 +177,21 @@ def test_logging_in_and_out(page):
 
     app.text_input(key="offered").input("wrong")
     button(app, "Log in").click().run()
-    assert "This token is not known." in said(app)
+    assert "This token is not known." in page_text(app)
 
     app.text_input(key="offered").input(SECRET + "ole")
     button(app, "Log in").click().run()
-    assert "You may look, train and judge." in said(app)
+    assert "You may look, train and judge." in page_text(app)
     assert button(app, "Train 2 models")
 
     button(app, "Log out").click().run()
-    assert "Log in to act" in said(app)
+    assert "Log in to act" in page_text(app)
 
 
 def test_a_token_never_stands_on_the_page_or_in_the_address(page):
     app = page("/?view=models", reader="ana")
 
-    assert SECRET not in said(app)
+    assert SECRET not in page_text(app)
     assert not any(SECRET in str(value) for value in app.query_params.values())
 
 
@@ -198,11 +200,11 @@ def test_without_tokens_the_page_is_read_only_and_says_what_to_set(page, monkeyp
 
     app = page("/?view=models&sensor=PT-1")
 
-    assert "Set SAFEPLAN_TOKENS" in said(app)
+    assert "Set SAFEPLAN_TOKENS" in page_text(app)
     assert not [one for one in app.button if "romote" in one.label]
 
 
-def test_a_training_is_started_with_what_was_chosen(page, known, monkeypatch):
+def test_a_training_is_started_with_what_was_chosen(page, dashboard_workspace, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "monitoring.dashboard.tabs.training.start", lambda _, wish, **how: asked.append((wish, how["by"]))
@@ -219,11 +221,11 @@ def test_a_training_is_started_with_what_was_chosen(page, known, monkeypatch):
     assert wish.kinds == (Kind.DETECTOR, Kind.FORECASTER)
 
 
-def test_requirements_say_what_is_missing_and_for_how_long(page, known):
-    few = known.readings.between("PT-1").head(12).assign(sensor_id="FEW-1")
-    known.readings.ingest(few[["sensor_id", "timestamp", "value"]])
+def test_requirements_say_what_is_missing_and_for_how_long(page, dashboard_workspace):
+    few = dashboard_workspace.readings.between("PT-1").head(12).assign(sensor_id="FEW-1")
+    dashboard_workspace.readings.ingest(few[["sensor_id", "timestamp", "value"]])
 
-    add_missing(known.engine, ["FEW-1", "SILENT-1"])
+    add_missing_sensors(dashboard_workspace.engine, ["FEW-1", "SILENT-1"])
     app = page("/?view=training", reader="ole")
 
     app.multiselect(key="train-sensors").set_value(["FEW-1", "SILENT-1", "PT-1"]).run()
@@ -236,8 +238,8 @@ def test_requirements_say_what_is_missing_and_for_how_long(page, known):
     assert table.loc["FEW-1", "grade"] == "F"
 
 
-def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, known):
-    store = TrainingStore(known.engine)
+def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, dashboard_workspace):
+    store = TrainingStore(dashboard_workspace.engine)
 
     training = store.add(Wish(("PT-1", "TT-1"), (Kind.DETECTOR,)), by="ana", now=url_state.plant().clock())
     store.take(training.id, Owner.this_process())
@@ -245,8 +247,8 @@ def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, known):
 
     app = page("/?view=training", reader="ole")
 
-    assert "Training goes on" in said(app)
-    assert "started by ana" in said(app)
+    assert "Training goes on" in page_text(app)
+    assert "started by ana" in page_text(app)
     [bar] = app.get("progress")
     assert bar.proto.value == 50
     assert "1 of 2 models" in bar.proto.text
@@ -256,43 +258,43 @@ def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, known):
     store.finish(training.id, now=url_state.plant().clock())
     app.run()
 
-    text = said(app)
+    text = page_text(app)
     assert "The last training" in text
     assert "1 promoted, 1 failed" in text
     assert "1 could not be trained" in text
 
 
-def test_a_training_that_was_cut_off_says_how_it_goes_on(page, known):
+def test_a_training_that_was_cut_off_says_how_it_goes_on(page, dashboard_workspace):
 
-    store = TrainingStore(known.engine)
+    store = TrainingStore(dashboard_workspace.engine)
     training = store.add(Wish(("PT-1",), (Kind.DETECTOR,)), by="ana", now=NEWEST)
 
-    assert "It was cut off." in said(page("/?view=training"))
+    assert "It was cut off." in page_text(page("/?view=training"))
     assert not store.training(training.id).is_running(url_state.plant().clock())
 
 
-def test_portuguese_says_everything_in_portuguese(page, known):
-    odd_reading(known)
-    detect_fleet(known, known.fleet.match(["PT-1"]))
+def test_portuguese_says_everything_in_portuguese(page, dashboard_workspace):
+    ingest_anomalous_reading(dashboard_workspace)
+    detect_fleet(dashboard_workspace, dashboard_workspace.fleet.match(["PT-1"]))
 
-    assert "Precisa de alguém agora" in said(page("/?lang=pt"))
-    assert "Quanto se pode confiar nisto" in said(page("/?view=forecast&sensor=PT-1&lang=pt"))
-    assert "média ± desvio" in said(page("/?view=anomalies&sensor=PT-1&lang=pt"))
-    assert "Detectores em serviço" in said(page("/?view=models&lang=pt"))
-    assert "O que é preciso" in said(page("/?view=training&lang=pt"))
+    assert "Precisa de alguém agora" in page_text(page("/?lang=pt"))
+    assert "Quanto se pode confiar nisto" in page_text(page("/?view=forecast&sensor=PT-1&lang=pt"))
+    assert "média ± desvio" in page_text(page("/?view=anomalies&sensor=PT-1&lang=pt"))
+    assert "Detectores em serviço" in page_text(page("/?view=models&lang=pt"))
+    assert "O que é preciso" in page_text(page("/?view=training&lang=pt"))
 
 
 def test_times_are_by_the_clock_of_the_plant(page, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_SITE_ZONE", "America/Sao_Paulo")
 
-    assert "2026-01-09 04:00" in said(page())
+    assert "2026-01-09 04:00" in page_text(page())
 
 
 @pytest.mark.parametrize(
     "address", ["/?view=nowhere", "/?view=forecast&sensor=NOBODY&steps=-3&hours=1e9&lang=xx"]
 )
 def test_an_address_that_cannot_be_meant_is_as_if_it_were_not_said(page, address):
-    assert said(page(address))
+    assert page_text(page(address))
 
 
 def test_choices_are_written_into_the_address(page):
@@ -308,12 +310,12 @@ def test_choices_are_written_into_the_address(page):
 @pytest.mark.attack(
     "a sensor whose name is a script, on every tab of the page", "it is shown as text; nothing is run"
 )
-def test_a_name_is_shown_as_it_is_written_never_run(page, known):
+def test_a_name_is_shown_as_it_is_written_never_run(page, dashboard_workspace):
     evil = "<script>alert(1)</script>"
-    rows = known.readings.between("PT-1").assign(sensor_id=evil)
-    known.readings.ingest(rows[["sensor_id", "timestamp", "value"]])
+    rows = dashboard_workspace.readings.between("PT-1").assign(sensor_id=evil)
+    dashboard_workspace.readings.ingest(rows[["sensor_id", "timestamp", "value"]])
 
-    add_missing(known.engine, [evil])
+    add_missing_sensors(dashboard_workspace.engine, [evil])
     for view in ("fleet", "forecast", "anomalies", "models", "training"):
         app = page(f"/?view={view}&sensor={evil}")
         bodies = [block.proto.body for block in app.get("html")]
@@ -321,7 +323,7 @@ def test_a_name_is_shown_as_it_is_written_never_run(page, known):
         assert not any("<script" in block.value and "\\<script" not in block.value for block in app.markdown)
 
 
-def test_a_registry_that_is_away_takes_nothing_from_the_readings(page, known, monkeypatch):
+def test_a_registry_that_is_away_takes_nothing_from_the_readings(page, dashboard_workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     st.cache_resource.clear()
     app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE)
@@ -367,7 +369,7 @@ def test_links_lead_to_the_very_run_and_version(page, monkeypatch):
     )
 
 
-def test_a_drift_verdict_is_shown_where_models_are(page, known, monkeypatch):
+def test_a_drift_verdict_is_shown_where_models_are(page, dashboard_workspace, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_PAGE_MLFLOW", "http://127.0.0.1:5000/")
     check = DriftCheck(
         sensor_id="PT-1",
@@ -385,20 +387,20 @@ def test_a_drift_verdict_is_shown_where_models_are(page, known, monkeypatch):
         quality={"alarms_per_day": 3.5},
         run_id="0123456789abcdef",
     )
-    DriftCheckStore(known.engine).save([check])
+    DriftCheckStore(dashboard_workspace.engine).save([check])
 
     app = page("/?view=models&sensor=PT-1")
 
     assert app.dataframe[0].value.set_index("sensor").loc["PT-1", "drift"] == "▲ drifted"
-    text = said(app)
+    text = page_text(app)
     assert "the level moved by 3 bar" in text
-    for told in (
+    for reported in (
         "since 2026-01-08 07:00",
         "v1 checked at 2026-01-09 07:00",
         "3.5 alarms a day",
         "retrain it",
     ):
-        assert told in text
+        assert reported in text
     links = [block.proto.url for block in app.get("link_button")]
     assert any(link.endswith("/runs/0123456789abcdef") for link in links)
-    assert "the level moved by 3 bar" in said(page("/"))
+    assert "the level moved by 3 bar" in page_text(page("/"))

@@ -8,7 +8,7 @@ import pytest
 from monitoring.dashboard.charts import Crossing, Limit, Pen
 from monitoring.dashboard.theme import DARK, LIGHT
 from monitoring.i18n.translation import Words
-from tests.plant import at
+from tests.support.workspaces import parse_time
 from training.data.sensors import Sensor
 
 SENSOR = Sensor(id="PT-1", type="pressure", unit="bar")
@@ -55,7 +55,7 @@ def first(line):
 def test_every_figure_is_one_that_plotly_knows(pen):
     """Its own objects refuse a name or a value that its scripts do not know."""
     limits = [Limit(26.0, "upper limit", 4), Limit(400.0, "end of range", 1)]
-    crossing = Crossing(at("2026-01-03T02:00"), limits[0], "May cross")
+    crossing = Crossing(parse_time("2026-01-03T02:00"), limits[0], "May cross")
     season = pd.DataFrame({"timestamps": pd.date_range("1970-01-05", periods=168, freq="h"), "value": 1.0})
     drawn = [
         pen.forecast(SENSOR, HISTORY, AHEAD, limits=limits, crossings=[crossing]),
@@ -105,7 +105,7 @@ def test_near_limits_are_lines_and_far_ones_are_named_at_the_edge():
 
 def test_a_crossing_is_marked_where_and_when_it_may_be():
     limit = Limit(23.0, "upper limit", 4)
-    moment = at("2026-01-03T02:00")
+    moment = parse_time("2026-01-03T02:00")
 
     figure = Pen(LIGHT, Words(zone="America/Sao_Paulo")).forecast(
         SENSOR, HISTORY, AHEAD, limits=[limit], crossings=[Crossing(moment, limit, "May cross")]

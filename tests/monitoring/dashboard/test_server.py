@@ -46,14 +46,14 @@ def test_text_is_shown_as_written_where_markdown_is_read():
 
 
 @pytest.fixture
-def quiet(monkeypatch):
+def unopened_page(monkeypatch):
     """The page's app, its parts not opened."""
     monkeypatch.setattr(server, "_look_once", lambda: None)
     return server.page_app()
 
 
-def test_browsers_are_told_to_load_nothing_from_elsewhere(quiet):
-    with listening(quiet) as url:
+def test_browsers_are_told_to_load_nothing_from_elsewhere(unopened_page):
+    with listening(unopened_page) as url:
         answer = httpx.get(url)
 
     assert answer.status_code == 200
@@ -64,7 +64,7 @@ def test_browsers_are_told_to_load_nothing_from_elsewhere(quiet):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_nothing_is_sent_home(quiet):
+def test_nothing_is_sent_home(unopened_page):
     assert server.config.get_option("browser.gatherUsageStats") is False
     assert server.config.get_option("client.showErrorDetails") == "none"
 

@@ -8,7 +8,7 @@ import pytest
 from monitoring.dashboard.swr_cache import Kept
 
 
-class Clock:
+class CacheClock:
     """Stands still until it is told."""
 
     now = 0.0
@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-class Made:
+class CountedValue:
     """Counts how often it is made; waits at a gate, and fails when told."""
 
     def __init__(self, clock=None, takes=0.0):
@@ -47,7 +47,7 @@ def until(condition):
 
 
 def test_many_who_come_first_wait_for_one_making():
-    made = Made()
+    made = CountedValue()
     made.gate.clear()
     kept, seen = Kept(made, lasts=60), []
     threads = [threading.Thread(target=lambda: seen.append(kept.look())) for _ in range(5)]
@@ -61,7 +61,7 @@ def test_many_who_come_first_wait_for_one_making():
 
 
 def test_an_aged_copy_is_shown_while_it_is_renewed():
-    clock, made = Clock(), Made()
+    clock, made = CacheClock(), CountedValue()
     kept = Kept(made, lasts=10, clock=clock)
     kept.look()
     clock.now = 11
@@ -75,8 +75,8 @@ def test_an_aged_copy_is_shown_while_it_is_renewed():
 
 
 def test_what_takes_long_is_renewed_less_often():
-    clock = Clock()
-    made = Made(clock, takes=30)
+    clock = CacheClock()
+    made = CountedValue(clock, takes=30)
     kept = Kept(made, lasts=10, clock=clock)
     kept.look()
 
@@ -89,7 +89,7 @@ def test_what_takes_long_is_renewed_less_often():
 
 
 def test_a_failure_keeps_the_old_copy_with_its_reason_until_it_is_over():
-    clock, made = Clock(), Made()
+    clock, made = CacheClock(), CountedValue()
     kept = Kept(made, lasts=10, clock=clock)
     kept.look()
     made.error = ValueError("away")
@@ -105,7 +105,7 @@ def test_a_failure_keeps_the_old_copy_with_its_reason_until_it_is_over():
 
 
 def test_a_first_failure_is_raised_and_the_next_look_tries_again():
-    made = Made()
+    made = CountedValue()
     made.error = ValueError("away")
     kept = Kept(made, lasts=10)
 
@@ -117,7 +117,7 @@ def test_a_first_failure_is_raised_and_the_next_look_tries_again():
 
 
 def test_whoever_changed_something_sees_it_at_once():
-    made = Made()
+    made = CountedValue()
     kept = Kept(made, lasts=1000)
     kept.look()
 
@@ -126,7 +126,7 @@ def test_whoever_changed_something_sees_it_at_once():
 
 
 def test_a_peek_never_waits():
-    made = Made()
+    made = CountedValue()
     made.gate.clear()
     kept = Kept(made, lasts=1000)
 
@@ -138,7 +138,7 @@ def test_a_peek_never_waits():
 
 
 def test_a_peek_at_what_cannot_be_made_says_why_and_tries_again():
-    made = Made()
+    made = CountedValue()
     made.error = ValueError("away")
     kept = Kept(made, lasts=1000)
 

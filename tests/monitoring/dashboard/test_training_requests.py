@@ -10,18 +10,18 @@ import pytest
 
 from monitoring.dashboard import background_training
 from monitoring.dashboard.training_requests import Training, TrainingStore, Wish, seconds_left, start
-from tests.plant import at, send
+from tests.support.workspaces import ingest_readings, parse_time
 from training.errors import ConfigurationError
 from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
 from training.storage.leases import Owner
 
-NOON = at("2026-01-31T12:00")
+NOON = parse_time("2026-01-31T12:00")
 WISH = Wish(("PT-1", "PT-2"), (Kind.DETECTOR, Kind.FORECASTER), trials=2)
 
 
 @pytest.fixture
-def kept(engine):
+def training_store(engine):
     return TrainingStore(engine)
 
 
@@ -36,56 +36,58 @@ def gone() -> Owner:
     return Owner(Owner.this_process().host, process.pid, "1")
 
 
-def test_a_wish_is_kept_with_who_asked_and_comes_back_whole(kept):
+def test_a_wish_is_kept_with_who_asked_and_comes_back_whole(training_store):
     wish = Wish(("PT-1",), (Kind.FORECASTER,), trials=7, promotion=Promotion.MANUAL, fresh=True)
 
-    made = kept.add(wish, by="ana", now=NOON)
+    made = training_store.add(wish, by="ana", now=NOON)
 
-    assert kept.newest() == [made]
+    assert training_store.newest() == [made]
     assert (made.total, made.done, made.started_by, made.wish) == (1, 0, "ana", wish)
 
 
-def test_progress_is_counted_as_outcomes_are_noted(kept):
-    training = kept.add(WISH, by="ana", now=NOON)
+def test_progress_is_counted_as_outcomes_are_noted(training_store):
+    training = training_store.add(WISH, by="ana", now=NOON)
 
-    kept.note(training.id, outcome(detail={"gate": "passed: skill +0.2"}), now=NOON)
-    kept.note(training.id, outcome("PT-2", status="failed", version=None, error="12 good"), now=NOON)
+    training_store.note(training.id, outcome(detail={"gate": "passed: skill +0.2"}), now=NOON)
+    training_store.note(
+        training.id, outcome("PT-2", status="failed", version=None, error="12 good"), now=NOON
+    )
 
-    assert kept.training(training.id).done == 2
-    first, second = kept.outcomes(training.id)
+    assert training_store.training(training.id).done == 2
+    first, second = training_store.outcomes(training.id)
     assert (first["sensor_id"], first["kind"], first["gate"]) == ("PT-1", "detector", "passed: skill +0.2")
     assert (second["status"], second["error"]) == ("failed", "12 good")
 
 
-def test_trainings_do_not_mix_their_outcomes(kept):
-    one, other = kept.add(WISH, by="ana", now=NOON), kept.add(WISH, by="ole", now=NOON)
+def test_trainings_do_not_mix_their_outcomes(training_store):
+    one, other = training_store.add(WISH, by="ana", now=NOON), training_store.add(WISH, by="ole", now=NOON)
 
-    kept.note(other.id, outcome(), now=NOON)
+    training_store.note(other.id, outcome(), now=NOON)
 
-    assert [training.done for training in kept.newest()] == [1, 0]
-    assert kept.outcomes(one.id) == []
+    assert [training.done for training in training_store.newest()] == [1, 0]
+    assert training_store.outcomes(one.id) == []
 
 
-def test_nothing_to_train_is_refused(kept):
+def test_nothing_to_train_is_refused(training_store):
     with pytest.raises(ConfigurationError, match="at least one sensor"):
-        kept.add(Wish((), (Kind.DETECTOR,)), by="ana", now=NOON)
+        training_store.add(Wish((), (Kind.DETECTOR,)), by="ana", now=NOON)
 
 
-def test_a_training_that_nobody_asked_for_is_not_there(kept):
+def test_a_training_that_nobody_asked_for_is_not_there(training_store):
     with pytest.raises(ConfigurationError, match="No training has the id 7"):
-        kept.training(7)
+        training_store.training(7)
 
 
-def test_a_training_runs_while_its_process_lives_and_until_it_has_ended(kept):
-    training = kept.add(WISH, by="ana", now=NOON)
+def test_a_training_runs_while_its_process_lives_and_until_it_has_ended(training_store):
+    training = training_store.add(WISH, by="ana", now=NOON)
 
     assert training.is_running(NOON)
     assert not training.is_running(NOON + timedelta(minutes=2)), "its process never came"
-    taken = kept.take(training.id, Owner.this_process())
+    taken = training_store.take(training.id, Owner.this_process())
     assert taken.is_running(NOON + timedelta(days=1))
-    assert not kept.take(training.id, gone()).is_running(NOON)
-    kept.finish(training.id, now=NOON)
-    assert not kept.training(training.id).is_running(NOON)
+    assert not training_store.take(training.id, gone()).is_running(NOON)
+    training_store.finish(training.id, now=NOON)
+    assert not training_store.training(training.id).is_running(NOON)
 
 
 def test_the_time_left_is_told_by_the_part_done():
@@ -96,21 +98,21 @@ def test_the_time_left_is_told_by_the_part_done():
     assert seconds_left(Training(1, WISH, 4, NOON, "ana", done=1), later) == 90
 
 
-def test_a_second_training_waits_for_the_first(kept, tmp_path):
-    first = kept.add(WISH, by="ana", now=NOON)
-    kept.take(first.id, Owner.this_process())
+def test_a_second_training_waits_for_the_first(training_store, tmp_path):
+    first = training_store.add(WISH, by="ana", now=NOON)
+    training_store.take(first.id, Owner.this_process())
 
     with pytest.raises(ConfigurationError, match="ana started a training at 12:00"):
-        start(kept, WISH, by="ole", now=NOON, logs=tmp_path)
-    assert len(kept.newest()) == 1
+        start(training_store, WISH, by="ole", now=NOON, logs=tmp_path)
+    assert len(training_store.newest()) == 1
 
 
-def test_the_process_trains_as_the_command_does_and_notes_each_outcome(workspace, learning, monkeypatch):
+def test_the_process_trains_as_the_command_does_and_notes_each_outcome(workspace, training_stub, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    send(workspace, "PT-1")
-    send(workspace, "PT-2", 12)
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "PT-2", 12)
     store = TrainingStore(workspace.engine)
     training = store.add(WISH, by="ana", now=NOON)
 
@@ -119,14 +121,14 @@ def test_the_process_trains_as_the_command_does_and_notes_each_outcome(workspace
     ended = store.training(training.id)
     assert (ended.done, ended.error) == (4, None)
     assert ended.finished_at is not None
-    found = {(row["sensor_id"], row["kind"]): row["status"] for row in store.outcomes(training.id)}
-    assert found["PT-1", "detector"] == "promoted"
-    assert found["PT-2", "detector"] == "failed"
+    result = {(row["sensor_id"], row["kind"]): row["status"] for row in store.outcomes(training.id)}
+    assert result["PT-1", "detector"] == "promoted"
+    assert result["PT-2", "detector"] == "failed"
     assert workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
 def test_a_training_that_cannot_be_done_says_why(workspace):
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     store = TrainingStore(workspace.engine)
     training = store.add(Wish(("PT-9",), (Kind.DETECTOR,)), by="ana", now=NOON)
 
@@ -136,7 +138,7 @@ def test_a_training_that_cannot_be_done_says_why(workspace):
 
 
 def test_a_training_that_is_cut_off_says_so(workspace, monkeypatch):
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     store = TrainingStore(workspace.engine)
     training = store.add(Wish(("PT-1",), (Kind.DETECTOR,)), by="ana", now=NOON)
 
@@ -153,7 +155,7 @@ def test_a_training_that_is_cut_off_says_so(workspace, monkeypatch):
 @pytest.mark.slow
 def test_the_process_outlives_nobody_and_is_told_who_started_it(workspace, monkeypatch):
     """Really another process: a sensor with too few readings fails quickly, in its own words."""
-    send(workspace, "PT-1", 12)
+    ingest_readings(workspace, "PT-1", 12)
     store = TrainingStore(workspace.engine)
 
     begun = start(

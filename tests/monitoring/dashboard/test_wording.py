@@ -35,11 +35,11 @@ def told(spread=100.0, **changes):
 
 
 def test_a_good_forecaster_is_good_throughout():
-    found = told()
+    result = told()
 
-    assert {one.weight for one in found.values()} == {0}
-    assert found["Skill"].value == "+30 %"
-    assert found["MAE"].value == "1 bar"
+    assert {one.weight for one in result.values()} == {0}
+    assert result["Skill"].value == "+30 %"
+    assert result["MAE"].value == "1 bar"
 
 
 @pytest.mark.parametrize(("spread", "words"), [(100, "small"), (10, "moderate"), (3, "large")])
@@ -68,10 +68,10 @@ def test_an_error_of_a_sensor_that_never_moves_is_told_without_a_share():
     ],
 )
 def test_what_is_not_good_is_said_so(measure, value, label, weight, words):
-    found = told(**{measure: value})[label]
+    result = told(**{measure: value})[label]
 
-    assert found.weight == weight
-    assert words in found.words
+    assert result.weight == weight
+    assert words in result.words
 
 
 def test_a_measure_that_is_not_known_is_not_told():
@@ -84,10 +84,10 @@ def test_a_measure_that_is_not_known_is_not_told():
     [(0.0, 0, "normal"), (0.3, 1, "worth a look"), (0.6, 3, "probably"), (0.9, 4, "certainly")],
 )
 def test_a_score_means_the_same_on_each_sensor(score, weight, words):
-    found = score_words(_, score)
+    result = score_words(_, score)
 
-    assert found[0] == weight
-    assert words in found[1]
+    assert result[0] == weight
+    assert words in result[1]
 
 
 def test_directions_volatility_times_and_kinds_have_words():

@@ -6,7 +6,7 @@ import pytest
 
 from monitoring.drift.accuracy import alarm_rate, forecast_accuracy
 from monitoring.drift.detection import readings_of
-from tests.monitoring.drifting import hourly
+from tests.support.drift_series import hourly_series
 
 STEP = 3600.0
 ORIGIN = pd.Timestamp("2026-01-20")
@@ -14,7 +14,7 @@ ORIGIN = pd.Timestamp("2026-01-20")
 
 @pytest.fixture
 def series():
-    return hourly(24)
+    return hourly_series(24)
 
 
 def forecasts(series, *, error=0.0, steps=30, band=1.0):
@@ -55,9 +55,9 @@ def test_coverage_is_the_share_of_truths_in_the_band(series):
 
 
 def test_steps_ahead_are_told_apart(series):
-    found = told(series, forecasts(series))["by_horizon"]
+    result = told(series, forecasts(series))["by_horizon"]
 
-    assert {name: part["forecasts"] for name, part in found.items()} == {
+    assert {name: part["forecasts"] for name, part in result.items()} == {
         "1": 1,
         "2-6": 5,
         "7-24": 18,
@@ -66,9 +66,9 @@ def test_steps_ahead_are_told_apart(series):
 
 
 def test_forecasts_of_times_without_a_reading_do_not_count(series):
-    found = told(series.drop(series.index[-60:-54]), forecasts(series, steps=90))
+    result = told(series.drop(series.index[-60:-54]), forecasts(series, steps=90))
 
-    assert found["forecasts"] < 90
+    assert result["forecasts"] < 90
 
 
 def test_without_forecasts_there_is_no_accuracy(series):
@@ -87,9 +87,9 @@ def test_alarms_are_episodes_a_day():
     odd = np.zeros(97, bool)
     odd[[10, 11, 12, 60]] = True
 
-    found = alarm_rate(pd.DataFrame({"timestamp": times, "is_anomaly": odd}), budget=0.5)
+    result = alarm_rate(pd.DataFrame({"timestamp": times, "is_anomaly": odd}), budget=0.5)
 
-    assert found == {"scored": 97, "alarms_per_day": pytest.approx(0.5), "alarm_budget_per_day": 0.5}
+    assert result == {"scored": 97, "alarms_per_day": pytest.approx(0.5), "alarm_budget_per_day": 0.5}
 
 
 def test_a_single_score_tells_no_rate():

@@ -9,62 +9,62 @@ import pytest
 from monitoring.drift.detection import DriftSettings, compare, readings_of
 from monitoring.drift.kinds import DriftKind
 from monitoring.drift.store import Origin, Verdict
-from tests.monitoring.drifting import hourly, window_and_rest
+from tests.support.drift_series import hourly_series, split_window
 from training.errors import DataError
 
 
 @pytest.fixture
 def window():
-    return window_and_rest()[0]
+    return split_window()[0]
 
 
 @pytest.fixture
 def rest():
-    return window_and_rest()[1]
+    return split_window()[1]
 
 
 def test_readings_as_usual_are_steady(window, rest):
-    found = compare(window, rest)
+    result = compare(window, rest)
 
-    assert found.verdict is Verdict.STEADY
-    assert found.p_value > 0.05
-    assert found.advice == ""
+    assert result.verdict is Verdict.STEADY
+    assert result.p_value > 0.05
+    assert result.advice == ""
 
 
 def test_a_level_that_moved_is_told_in_its_unit(window, rest):
-    found = compare(window, rest + 3, unit="bar")
+    result = compare(window, rest + 3, unit="bar")
 
-    assert found.kind is DriftKind.LEVEL
-    assert found.reason.startswith("level moved by +3.")
-    assert " bar " in found.reason
+    assert result.kind is DriftKind.LEVEL
+    assert result.reason.startswith("level moved by +3.")
+    assert " bar " in result.reason
 
 
 def test_a_drift_is_dated_among_all_readings_since_the_window():
-    window, rest = window_and_rest(40)
+    window, rest = split_window(40)
     begun = rest.index[120]
 
-    found = compare(window, rest + np.where(rest.index >= begun, 3.0, 0.0))
+    result = compare(window, rest + np.where(rest.index >= begun, 3.0, 0.0))
 
-    assert abs(found.since - begun) <= timedelta(hours=12)
+    assert abs(result.since - begun) <= timedelta(hours=12)
 
 
 def test_a_slow_slope_is_told_by_the_day():
-    window, rest = window_and_rest(40)
+    window, rest = split_window(40)
     days = np.arange(len(rest)) / 24
 
-    found = compare(window, rest + 0.4 * days, unit="bar")
+    result = compare(window, rest + 0.4 * days, unit="bar")
 
-    assert found.kind is DriftKind.SLOPE
-    assert found.reason.endswith("bar a day")
+    assert result.kind is DriftKind.SLOPE
+    assert result.reason.endswith("bar a day")
 
 
 def test_a_cycle_that_is_gone_is_lost(window, rest):
     chance = np.random.default_rng(7).normal(20, 0.8, len(rest))
 
-    found = compare(window, pd.Series(chance, rest.index))
+    result = compare(window, pd.Series(chance, rest.index))
 
-    assert found.reason == "daily cycle lost"
-    assert found.origin is Origin.PROCESS
+    assert result.reason == "daily cycle lost"
+    assert result.origin is Origin.PROCESS
 
 
 def test_readings_that_scatter_more_are_told_as_such(window, rest):
@@ -76,16 +76,16 @@ def test_readings_that_scatter_more_are_told_as_such(window, rest):
 def test_a_sensor_that_stopped_moving_is_stuck(window, rest):
     held = rest.where(rest.index < rest.index[-40], 21.5)
 
-    found = compare(window, held, unit="bar")
+    result = compare(window, held, unit="bar")
 
-    assert found.reason == "stuck at 21.5 bar for 40 readings"
-    assert found.since == held.index[-40]
-    assert found.origin is Origin.INSTRUMENT
+    assert result.reason == "stuck at 21.5 bar for 40 readings"
+    assert result.since == held.index[-40]
+    assert result.origin is Origin.INSTRUMENT
 
 
 def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
     """Held for 26 h, where 12 h were held in the window: rare, but not so rare as one check in a hundred."""
-    window, rest = window_and_rest()
+    window, rest = split_window()
     paused = window.where((window.index < window.index[300]) | (window.index >= window.index[312]), 21.5)
     held = rest.where(rest.index < rest.index[-26], 21.5)
 
@@ -94,17 +94,17 @@ def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
 
 
 def test_half_of_the_sampling_is_no_gap(window, rest):
-    found = compare(window, rest.iloc[::2])
+    result = compare(window, rest.iloc[::2])
 
-    assert found.kind is DriftKind.STEP
-    assert found.reason == "sampling changed: a reading every 2 h instead of 1 h"
+    assert result.kind is DriftKind.STEP
+    assert result.reason == "sampling changed: a reading every 2 h instead of 1 h"
 
 
 def test_a_silence_in_the_block_is_missing_readings(window, rest):
-    found = compare(window, pd.concat([rest.iloc[:10], rest.iloc[-10:]]))
+    result = compare(window, pd.concat([rest.iloc[:10], rest.iloc[-10:]]))
 
-    assert found.kind is DriftKind.MISSING
-    assert "58% of the readings missing, 0% in the window" in found.reason
+    assert result.kind is DriftKind.MISSING
+    assert "58% of the readings missing, 0% in the window" in result.reason
 
 
 def test_nothing_since_the_window_is_silence(window, rest):
@@ -112,17 +112,17 @@ def test_nothing_since_the_window_is_silence(window, rest):
 
 
 def test_a_short_window_withholds_the_verdict(window, rest):
-    found = compare(window[:40], rest)
+    result = compare(window[:40], rest)
 
-    assert found.verdict is Verdict.WITHHELD
-    assert "window too short to calibrate: 3 blocks" in found.reason
+    assert result.verdict is Verdict.WITHHELD
+    assert "window too short to calibrate: 3 blocks" in result.reason
 
 
 def test_too_little_since_the_window_withholds_the_verdict(window, rest):
-    found = compare(window, rest[:5])
+    result = compare(window, rest[:5])
 
-    assert found.verdict is Verdict.WITHHELD
-    assert found.reason.startswith("5 h since the window")
+    assert result.verdict is Verdict.WITHHELD
+    assert result.reason.startswith("5 h since the window")
 
 
 def test_an_empty_window_withholds_the_verdict(window, rest):
@@ -130,9 +130,9 @@ def test_an_empty_window_withholds_the_verdict(window, rest):
 
 
 def test_a_window_full_of_holes_withholds_the_verdict(window, rest):
-    found = compare(window.iloc[[0, *range(-20, 0)]], rest)
+    result = compare(window.iloc[[0, *range(-20, 0)]], rest)
 
-    assert found.verdict is Verdict.WITHHELD
+    assert result.verdict is Verdict.WITHHELD
 
 
 def test_a_constant_sensor_that_stays_so_is_steady(window, rest):
@@ -140,22 +140,22 @@ def test_a_constant_sensor_that_stays_so_is_steady(window, rest):
 
 
 def test_a_constant_sensor_that_comes_alive_has_drifted(window, rest):
-    found = compare(window * 0 + 3, rest)
+    result = compare(window * 0 + 3, rest)
 
-    assert found.kind is DriftKind.ALIVE
-    assert found.reason.startswith("constant at 3 for ")
+    assert result.kind is DriftKind.ALIVE
+    assert result.reason.startswith("constant at 3 for ")
 
 
 def test_an_old_window_of_wandering_sensors_has_aged():
     """Random walks, 16 days after their window: far from it, and yet no news."""
     times = pd.date_range("2026-01-01", periods=24 * 42, freq="h")
-    found = []
+    result = []
     for seed in range(30):
         walk = pd.Series(np.random.default_rng(seed).normal(0, 1, len(times)).cumsum(), times)
-        found.append(compare(walk[: 24 * 24], walk[24 * 40 :]))
+        result.append(compare(walk[: 24 * 24], walk[24 * 40 :]))
 
-    said = [one.verdict for one in found]
-    aged = next(one for one in found if one.verdict is Verdict.AGED)
+    said = [one.verdict for one in result]
+    aged = next(one for one in result if one.verdict is Verdict.AGED)
     assert said.count(Verdict.AGED) > said.count(Verdict.DRIFTED)
     assert aged.reason.startswith("the window has aged: 16 d later this sensor moves as far by itself")
     assert aged.advice == "Retrain on newer readings."
@@ -164,14 +164,14 @@ def test_an_old_window_of_wandering_sensors_has_aged():
 def test_a_window_right_before_the_check_has_not_aged():
     """Random walks that go on where their window ends."""
     times = pd.date_range("2026-01-01", periods=24 * 26, freq="h")
-    found = []
+    result = []
     for seed in range(30):
         walk = pd.Series(np.random.default_rng(seed).normal(0, 1, len(times)).cumsum(), times)
         lenient = DriftSettings(false_alarm_rate=0.1)
-        found.append(compare(walk[: 24 * 24], walk[24 * 24 :], settings=lenient))
+        result.append(compare(walk[: 24 * 24], walk[24 * 24 :], settings=lenient))
 
-    assert {one.verdict for one in found} <= {Verdict.STEADY, Verdict.DRIFTED}
-    assert any(one.judgement.aged(one.false_alarm_rate) for one in found)
+    assert {one.verdict for one in result} <= {Verdict.STEADY, Verdict.DRIFTED}
+    assert any(one.judgement.aged(one.false_alarm_rate) for one in result)
 
 
 def test_errors_that_grew_are_drift_of_the_model_and_smaller_ones_are_not(window, rest):
@@ -179,19 +179,19 @@ def test_errors_that_grew_are_drift_of_the_model_and_smaller_ones_are_not(window
     frame, later = window.rename("value").reset_index(), rest.rename("value").reset_index()
     frame["forecast_error"] = rng.normal(0, 1, len(frame))
 
-    grown = compare(frame, later.assign(forecast_error=rng.normal(0, 9, len(later))))
+    trained_home = compare(frame, later.assign(forecast_error=rng.normal(0, 9, len(later))))
     shrunk = compare(frame, later.assign(forecast_error=rng.normal(0, 0.1, len(later))))
 
-    assert (grown.kind, grown.origin) == (DriftKind.ERROR, Origin.MODEL)
+    assert (trained_home.kind, trained_home.origin) == (DriftKind.ERROR, Origin.MODEL)
     assert shrunk.verdict is Verdict.STEADY
 
 
 def test_scores_that_rose_are_drift(window, rest):
     frame, later = window.rename("value").reset_index(), rest.rename("value").reset_index()
 
-    found = compare(frame.assign(anomaly_score=0.1), later.assign(anomaly_score=0.95))
+    result = compare(frame.assign(anomaly_score=0.1), later.assign(anomaly_score=0.95))
 
-    assert found.kind is DriftKind.SCORE
+    assert result.kind is DriftKind.SCORE
 
 
 def test_the_order_of_rows_and_repeats_do_not_matter(window, rest):
@@ -218,7 +218,7 @@ def test_a_stricter_rate_needs_a_larger_shift(window, rest):
 
 
 def test_times_with_a_zone_are_taken_in_utc():
-    series = hourly(1)
+    series = hourly_series(1)
     there = series.copy()
     there.index = there.index.tz_localize("UTC").tz_convert("America/Sao_Paulo")
 
@@ -226,7 +226,7 @@ def test_times_with_a_zone_are_taken_in_utc():
 
 
 def test_values_that_are_not_finite_are_left_out():
-    series = hourly(1)
+    series = hourly_series(1)
     series.iloc[[3, 4]] = [np.nan, np.inf]
 
     assert len(readings_of(series)) == 22

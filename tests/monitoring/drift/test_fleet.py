@@ -17,8 +17,8 @@ from monitoring.schedule.jobs import run_job
 from monitoring.schedule.settings import JobName
 from monitoring.watch.operator_actions import list_alerts
 from serving.batch import detect_fleet, forecast_fleet
-from tests.plant import readings
-from tests.serving.conftest import grown, plant  # noqa: F401 (fixtures)
+from tests.serving.conftest import trained_home, trained_workspace  # noqa: F401 (fixtures)
+from tests.support.workspaces import make_readings
 from training.data.sensors import Sensor
 from training.errors import StoreError
 from training.kinds import Kind
@@ -29,12 +29,12 @@ LENGTH = 200  # hours that the plant has sent
 
 
 @pytest.fixture
-def sent(plant):  # noqa: F811
+def drifted_workspace(trained_workspace):  # noqa: F811
     """The plant, 48 hours later: TT-1 as ever, PT-1 thirty higher."""
     for name, seed, shift in (("PT-1", 0, 30.0), ("TT-1", 1, 0.0)):
-        later = readings(name, LENGTH + 48, seed=seed)[LENGTH:]
-        plant.readings.ingest(later.assign(value=later["value"] + shift))
-    return plant
+        later = make_readings(name, LENGTH + 48, seed=seed)[LENGTH:]
+        trained_workspace.readings.ingest(later.assign(value=later["value"] + shift))
+    return trained_workspace
 
 
 def checked(workspace, *names, **how):
@@ -43,24 +43,26 @@ def checked(workspace, *names, **how):
     return {(outcome.sensor_id, outcome.kind): outcome for outcome in outcomes}
 
 
-def test_what_drifted_is_found_and_what_did_not_is_steady(sent):
-    found = checked(sent)
+def test_what_drifted_is_found_and_what_did_not_is_steady(drifted_workspace):
+    found = checked(drifted_workspace)
 
     assert {found["PT-1", kind].status for kind in Kind} == {"drifted"}
     assert {found["TT-1", kind].status for kind in Kind} == {"steady"}
 
 
-def test_the_same_advice_is_given_once_a_sensor(sent):
-    rows = drift_rows(check_fleet(sent, sent.fleet.match(["PT-1"]), now=NOW))
+def test_the_same_advice_is_given_once_a_sensor(drifted_workspace):
+    rows = drift_rows(check_fleet(drifted_workspace, drifted_workspace.fleet.match(["PT-1"]), now=NOW))
 
     assert [row["verdict"] for row in rows] == ["drifted", "drifted"]
     assert [len(row["advice"]) for row in rows] == [1, 0]
 
 
-def test_each_check_is_a_row(sent):
-    found = checked(sent)
+def test_each_check_is_a_row(drifted_workspace):
+    found = checked(drifted_workspace)
 
-    rows = {(row.sensor_id, row.model_type): row for row in DriftCheckStore(sent.engine).latest()}
+    rows = {
+        (row.sensor_id, row.model_type): row for row in DriftCheckStore(drifted_workspace.engine).latest()
+    }
     row = rows["PT-1", Kind.DETECTOR.model_type]
     assert len(rows) == len(found) == 4
     assert row.verdict is Verdict.DRIFTED
@@ -70,56 +72,56 @@ def test_each_check_is_a_row(sent):
     assert {"level", "low", "high", "score"} <= set(row.measures)
 
 
-def test_the_run_holds_the_numbers_and_the_files(sent, tmp_path):
-    found = checked(sent)
+def test_the_run_holds_the_numbers_and_the_files(drifted_workspace, tmp_path):
+    found = checked(drifted_workspace)
 
     run_id = found["PT-1", Kind.DETECTOR].detail["run_id"]
-    run = sent.mlflow.get_run(run_id)
-    assert sent.mlflow.get_experiment(run.info.experiment_id).name == EXPERIMENT
+    run = drifted_workspace.mlflow.get_run(run_id)
+    assert drifted_workspace.mlflow.get_experiment(run.info.experiment_id).name == EXPERIMENT
     assert run.info.status == "FINISHED"
     assert run.data.metrics["drifted"] == 2
     assert run.data.metrics["steady"] == 2
-    told = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/drift.json"))
-    assert {one["sensor_id"] for one in told} == {"PT-1", "TT-1"}
-    names = {file.path for file in sent.mlflow.list_artifacts(run_id)}
+    reported = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/drift.json"))
+    assert {one["sensor_id"] for one in reported} == {"PT-1", "TT-1"}
+    names = {file.path for file in drifted_workspace.mlflow.list_artifacts(run_id)}
     assert {"fleet.html", "checks.json", "pt-1-detector.html"} <= names
     assert "tt-1-detector.html" not in names
 
 
-def test_evidently_s_program_is_kept_once_for_all_checks(sent):
+def test_evidently_s_program_is_kept_once_for_all_checks(drifted_workspace):
     runs = {
         outcome.detail["run_id"]
         for moment in (NOW, NOW + timedelta(days=1))
-        for outcome in check_fleet(sent, sent.fleet.match(["PT-1"]), now=moment)
+        for outcome in check_fleet(drifted_workspace, drifted_workspace.fleet.match(["PT-1"]), now=moment)
     }
 
-    found = list((sent.home / "mlartifacts").rglob("evidently.js"))
-    pages = list((sent.home / "mlartifacts").rglob("pt-1-detector.html"))
+    found = list((drifted_workspace.home / "mlartifacts").rglob("evidently.js"))
+    pages = list((drifted_workspace.home / "mlartifacts").rglob("pt-1-detector.html"))
     assert len(runs) == len(pages) == 2
     assert {(page.parent / "../../evidently.js").resolve() for page in pages} == set(found)
     assert all(b'src="../../evidently.js"' in page.read_bytes() for page in pages)
 
 
-def test_the_versions_say_so(sent):
-    checked(sent)
+def test_the_versions_say_so(drifted_workspace):
+    checked(drifted_workspace)
 
-    tags = sent.registry.champion("PT-1", Kind.DETECTOR).tags
+    tags = drifted_workspace.registry.champion("PT-1", Kind.DETECTOR).tags
     assert tags["drift"].startswith("drifted: level moved by")
     assert tags["drift_checked_at"] == "2026-02-01T00:00:00Z"
 
 
-def test_html_on_demand_is_written_for_every_model(sent, tmp_path):
-    checked(sent, html=tmp_path / "pages")
+def test_html_on_demand_is_written_for_every_model(drifted_workspace, tmp_path):
+    checked(drifted_workspace, html=tmp_path / "pages")
 
     pages = {path.name for path in (tmp_path / "pages").iterdir()}
     assert {"fleet.html", "evidently.js", "tt-1-forecaster.html", "pt-1-detector.html"} <= pages
     assert (tmp_path / "pages" / "tt-1-detector.html").stat().st_size < 100_000
 
 
-def test_the_costliest_comes_first(sent):
-    sensors = sent.fleet.match(["PT-1", "TT-1"])
+def test_the_costliest_comes_first(drifted_workspace):
+    sensors = drifted_workspace.fleet.match(["PT-1", "TT-1"])
 
-    outcomes = check_fleet(sent, sensors, now=NOW)
+    outcomes = check_fleet(drifted_workspace, sensors, now=NOW)
 
     costs = [outcome.metrics["cost"] for outcome in outcomes if outcome.status == "drifted"]
     assert costs == sorted(costs, reverse=True)
@@ -127,77 +129,77 @@ def test_the_costliest_comes_first(sent):
     assert costs[0] > 0
 
 
-def test_a_sensor_that_the_others_left_behind_is_silent(sent):
-    later = readings("TT-1", LENGTH + 90, seed=1)[LENGTH + 48 :]
-    sent.readings.ingest(later)
+def test_a_sensor_that_the_others_left_behind_is_silent(drifted_workspace):
+    later = make_readings("TT-1", LENGTH + 90, seed=1)[LENGTH + 48 :]
+    drifted_workspace.readings.ingest(later)
 
-    found = checked(sent)
+    found = checked(drifted_workspace)
 
     outcome = found["PT-1", Kind.DETECTOR]
     assert outcome.status == "silent"
     assert outcome.detail["reason"].startswith("silent for 42 h")
 
 
-def test_a_sensor_without_a_champion_has_no_model(sent):
-    assert checked(sent, "NEW-1")["NEW-1", None].status == "no model"
+def test_a_sensor_without_a_champion_has_no_model(drifted_workspace):
+    assert checked(drifted_workspace, "NEW-1")["NEW-1", None].status == "no model"
 
 
-def test_what_cannot_be_loaded_fails_alone(sent):
-    champion = sent.registry.champion("PT-1", Kind.DETECTOR)
-    sent.registry.tag(champion, train_start="the day before yesterday")
+def test_what_cannot_be_loaded_fails_alone(drifted_workspace):
+    champion = drifted_workspace.registry.champion("PT-1", Kind.DETECTOR)
+    drifted_workspace.registry.tag(champion, train_start="the day before yesterday")
 
-    found = checked(sent)
+    found = checked(drifted_workspace)
 
     assert found["PT-1", Kind.DETECTOR].status == "failed"
     assert found["TT-1", Kind.DETECTOR].status == "steady"
 
 
-def test_a_version_that_does_not_tell_its_window_fails_with_what_to_do(sent):
-    version = sent.registry.champion("PT-1", Kind.DETECTOR)
-    sent.mlflow.delete_model_version_tag(version.name, str(version.number), "train_start")
+def test_a_version_that_does_not_tell_its_window_fails_with_what_to_do(drifted_workspace):
+    version = drifted_workspace.registry.champion("PT-1", Kind.DETECTOR)
+    drifted_workspace.mlflow.delete_model_version_tag(version.name, str(version.number), "train_start")
 
-    found = checked(sent)
+    found = checked(drifted_workspace)
 
     assert found["PT-1", Kind.DETECTOR].status == "failed"
     assert "Train it anew: safeplan train PT-1 --fresh" in found["PT-1", Kind.DETECTOR].error
     assert found["TT-1", Kind.DETECTOR].status == "steady"
 
 
-def test_a_database_that_goes_away_leaves_no_run_that_seems_to_have_succeeded(sent, monkeypatch):
+def test_a_database_that_goes_away_leaves_no_run_that_seems_to_have_succeeded(drifted_workspace, monkeypatch):
     def gone(*_):
         raise StoreError("the database is away")
 
     monkeypatch.setattr(DriftCheckStore, "save", gone)
     with pytest.raises(StoreError):
-        checked(sent)
+        checked(drifted_workspace)
 
-    experiment = sent.mlflow.get_experiment_by_name(EXPERIMENT)
-    [run] = sent.mlflow.search_runs([experiment.experiment_id])
+    experiment = drifted_workspace.mlflow.get_experiment_by_name(EXPERIMENT)
+    [run] = drifted_workspace.mlflow.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
 
 
-def test_of_two_checks_at_once_the_second_is_told_so_and_nothing_is_half_kept(sent):
-    with lease(sent.engine, LEASE), pytest.raises(LeaseTaken, match="drift check is being done"):
-        checked(sent)
+def test_of_two_checks_at_once_the_second_is_told_so_and_nothing_is_half_kept(drifted_workspace):
+    with lease(drifted_workspace.engine, LEASE), pytest.raises(LeaseTaken, match="drift check is being done"):
+        checked(drifted_workspace)
 
-    assert DriftCheckStore(sent.engine).history() == []
-    assert len(checked(sent)) == 4
+    assert DriftCheckStore(drifted_workspace.engine).history() == []
+    assert len(checked(drifted_workspace)) == 4
 
 
-def test_nothing_since_training_is_withheld_or_silent_never_steady(plant):  # noqa: F811
-    found = checked(plant)
+def test_nothing_since_training_is_withheld_or_silent_never_steady(trained_workspace):  # noqa: F811
+    found = checked(trained_workspace)
 
     assert {outcome.status for outcome in found.values()} <= {"silent", "withheld"}
 
 
-def test_stored_predictions_are_held_against_what_happened(sent):
-    sensors = sent.fleet.match(["TT-1"])
-    detect_fleet(sent, sensors)
-    forecast_fleet(sent, sensors, horizon=6)
-    later = readings("TT-1", LENGTH + 60, seed=1)[LENGTH + 48 :]
-    sent.readings.ingest(later)
+def test_stored_predictions_are_held_against_what_happened(drifted_workspace):
+    sensors = drifted_workspace.fleet.match(["TT-1"])
+    detect_fleet(drifted_workspace, sensors)
+    forecast_fleet(drifted_workspace, sensors, horizon=6)
+    later = make_readings("TT-1", LENGTH + 60, seed=1)[LENGTH + 48 :]
+    drifted_workspace.readings.ingest(later)
 
-    found = checked(sent, "TT-1")
+    found = checked(drifted_workspace, "TT-1")
 
     accuracy = found["TT-1", Kind.FORECASTER].metrics
     assert accuracy["forecasts"] == 6
@@ -206,37 +208,37 @@ def test_stored_predictions_are_held_against_what_happened(sent):
     assert found["TT-1", Kind.DETECTOR].metrics["alarm_budget_per_day"] == 1.0
 
 
-def test_an_old_model_is_stale(sent):
+def test_an_old_model_is_stale(drifted_workspace):
     settings = DriftSettings(stale_after=timedelta(hours=12))
 
-    assert checked(sent, settings=settings)["TT-1", Kind.DETECTOR].metrics["stale"]
+    assert checked(drifted_workspace, settings=settings)["TT-1", Kind.DETECTOR].metrics["stale"]
 
 
-def test_neighbours_that_moved_as_well_tell_of_the_process(sent, monkeypatch):
+def test_neighbours_that_moved_as_well_tell_of_the_process(drifted_workspace, monkeypatch):
     sensors = [Sensor(id=name, platform="P-48") for name in ("PT-1", "TT-1")]
-    later = readings("TT-1", LENGTH + 48, seed=1)[LENGTH:]
-    sent.readings.ingest(later.assign(value=later["value"] + 30.0), replace=True)
+    later = make_readings("TT-1", LENGTH + 48, seed=1)[LENGTH:]
+    drifted_workspace.readings.ingest(later.assign(value=later["value"] + 30.0), replace=True)
 
-    outcomes = check_fleet(sent, sensors, now=NOW)
+    outcomes = check_fleet(drifted_workspace, sensors, now=NOW)
 
-    told = {outcome.sensor_id: outcome.detail for outcome in outcomes if outcome.kind is Kind.DETECTOR}
-    assert told["PT-1"]["origin"] == "process"
-    assert told["PT-1"]["reason"].endswith("so did TT-1 of P-48")
-
-
-def test_checking_again_at_the_same_moment_keeps_one_row(sent):
-    checked(sent)
-    checked(sent)
-
-    assert len(DriftCheckStore(sent.engine).history()) == 4
+    reported = {outcome.sensor_id: outcome.detail for outcome in outcomes if outcome.kind is Kind.DETECTOR}
+    assert reported["PT-1"]["origin"] == "process"
+    assert reported["PT-1"]["reason"].endswith("so did TT-1 of P-48")
 
 
-def test_the_daily_job_checks_what_is_served_and_raises_an_alert(sent):
-    result = run_job(JobName.DRIFT, sent, now=NOW)
+def test_checking_again_at_the_same_moment_keeps_one_row(drifted_workspace):
+    checked(drifted_workspace)
+    checked(drifted_workspace)
+
+    assert len(DriftCheckStore(drifted_workspace.engine).history()) == 4
+
+
+def test_the_daily_job_checks_what_is_served_and_raises_an_alert(drifted_workspace):
+    result = run_job(JobName.DRIFT, drifted_workspace, now=NOW)
 
     assert not result.failed
     assert result.detail.startswith("2 drifted, 2 steady")
-    rows = DriftCheckStore(sent.engine).latest()
+    rows = DriftCheckStore(drifted_workspace.engine).latest()
     assert {row.sensor_id for row in rows} == {"PT-1", "TT-1"}
-    alerts = [alert for alert in list_alerts(sent) if alert.topic.type is AlertType.DRIFT]
+    alerts = [alert for alert in list_alerts(drifted_workspace) if alert.topic.type is AlertType.DRIFT]
     assert [alert.topic.sensor_id for alert in alerts] == ["PT-1"]

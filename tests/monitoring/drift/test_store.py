@@ -74,8 +74,8 @@ def test_history_is_newest_first_and_can_be_narrowed(checks):
     made = [replace(CHECK, checked_at=NOON - days * DAY) for days in range(4)]
     checks.save([*made, replace(CHECK, sensor_id="PT-2"), replace(CHECK, model_type="FORECASTER")])
 
-    found = checks.history("PT-1", Kind.DETECTOR, since=NOON - 2 * DAY)
-    assert found == made[:3]
+    result = checks.history("PT-1", Kind.DETECTOR, since=NOON - 2 * DAY)
+    assert result == made[:3]
     assert checks.history("PT-1", Kind.DETECTOR, limit=1) == made[:1]
 
 

@@ -21,14 +21,14 @@ from monitoring.watch.instrument_conditions import (
     signs_of_range,
     signs_of_silence,
 )
-from tests.plant import at, readings
+from tests.support.workspaces import make_readings, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.data.sensors import Sensor
-from training.evaluation.gate import GateSettings, judge
+from training.evaluation.gate import GateSettings, evaluate_gate
 from training.kinds import Kind
-from training.quality.assessment import QualitySettings, inspect
+from training.quality.assessment import QualitySettings, assess_readings
 
-NOON = at("2026-03-01T12:00")
+NOON = parse_time("2026-03-01T12:00")
 HOUR = timedelta(hours=1)
 PT1 = Sensor(id="PT-1", unit="m3/h", low=0, high=1200.5, critical_low=1, critical_high=1100)
 
@@ -66,14 +66,14 @@ def words(text):
         ("", ""),
     ],
 )
-def test_a_sentence_is_told_with_the_numbers_and_the_clock_of_its_reader(written, told):
-    assert words(written) == told
+def test_a_sentence_is_told_with_the_numbers_and_the_clock_of_its_reader(written, reported):
+    assert words(written) == reported
 
 
 def test_a_reader_of_english_meets_no_robust_sd():
-    told = retold(Words("en"), "the last 8 readings scatter 3.4 robust sd less than usual")
+    reported = retold(Words("en"), "the last 8 readings scatter 3.4 robust sd less than usual")
 
-    assert told == "the last 8 readings scatter less than usual, by 3.4 usual deviations"
+    assert reported == "the last 8 readings scatter less than usual, by 3.4 usual deviations"
 
 
 def unknown(texts):
@@ -83,8 +83,8 @@ def unknown(texts):
 
 def test_whatever_a_detector_writes_is_known():
     """A course with every sort of fault in it, judged by what learned it without."""
-    learned = readings(rows=600).set_index("timestamp")["value"]
-    odd = readings(rows=400, start=at("2026-02-01"), seed=3)["value"].to_numpy().copy()
+    learned = make_readings(rows=600).set_index("timestamp")["value"]
+    odd = make_readings(rows=400, start=parse_time("2026-02-01"), seed=3)["value"].to_numpy().copy()
     rng = np.random.default_rng(0)
     odd[30:60] = odd[30]
     odd[80] += 400
@@ -133,7 +133,7 @@ def test_whatever_the_gate_says_is_known():
     }  # fmt: skip
     without = {name: value for name, value in detector.items() if not name.startswith("alarms_")}
     verdicts = [
-        judge(kind, mine, champion, GateSettings())
+        evaluate_gate(kind, mine, champion, GateSettings())
         for kind, mine, champion in (
             (Kind.FORECASTER, forecaster, None),
             (Kind.FORECASTER, forecaster, forecaster),
@@ -149,13 +149,13 @@ def test_whatever_the_gate_says_is_known():
 
 
 def test_whatever_is_found_wrong_with_readings_is_known():
-    frame = readings(rows=500).assign(data_quality=0)
+    frame = make_readings(rows=500).assign(data_quality=0)
     frame.loc[100:160, "value"] = 17.0
     frame.loc[200, "value"] = 900.0
     frame.loc[250:255, "data_quality"] = 1
     frame = frame.drop(index=range(300, 340))
 
-    said = inspect(frame, Sensor(id="PT-1", unit="bar", high=100.0), QualitySettings()).reasons
+    said = assess_readings(frame, Sensor(id="PT-1", unit="bar", high=100.0), QualitySettings()).reasons
 
     assert len(said) >= 4
     assert unknown(said) == []

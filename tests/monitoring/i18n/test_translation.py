@@ -5,12 +5,12 @@ import string
 import pytest
 
 from monitoring.i18n.translation import ENGLISH, Words, languages, words
-from tests.plant import at
-from tests.words_from_source import LOCALE, kept, said
+from tests.support.translation_catalogues import LOCALE, collect_messages, read_catalogue
+from tests.support.workspaces import parse_time
 from training.errors import ConfigurationError
 from training.settings import PACKAGED_CONF
 
-NOON = at("2026-01-31T12:00")
+NOON = parse_time("2026-01-31T12:00")
 
 
 def fields(text: str) -> set[str | None]:
@@ -20,14 +20,14 @@ def fields(text: str) -> set[str | None]:
 
 @pytest.mark.parametrize("language", [name for name in languages() if name != ENGLISH])
 def test_every_sentence_of_the_program_is_translated_with_its_blanks(language):
-    translated = kept(LOCALE / f"{language}.po")
+    translated = read_catalogue(LOCALE / f"{language}.po")
 
-    for message in said():
+    for message in collect_messages():
         if not message.id:
             continue
-        found = translated.get(message.id)
-        assert found is not None, f"{message.id}: run make words, then translate it"
-        strings = found.string if isinstance(found.string, tuple | list) else [found.string]
+        result = translated.get(message.id)
+        assert result is not None, f"{message.id}: run make words, then translate it"
+        strings = result.string if isinstance(result.string, tuple | list) else [result.string]
         ids = message.id if isinstance(message.id, tuple | list) else [message.id]
         assert all(strings), f"{message.id} has no translation in {language}"
         for text in strings:
@@ -36,9 +36,9 @@ def test_every_sentence_of_the_program_is_translated_with_its_blanks(language):
 
 @pytest.mark.parametrize("language", [name for name in languages() if name != ENGLISH])
 def test_no_catalogue_holds_sentences_nobody_says(language):
-    spoken = {message.id for message in said()}
+    spoken = {message.id for message in collect_messages()}
 
-    assert {message.id for message in kept(LOCALE / f"{language}.po")} <= spoken
+    assert {message.id for message in read_catalogue(LOCALE / f"{language}.po")} <= spoken
 
 
 def test_moments_are_by_the_clock_on_the_wall():

@@ -8,54 +8,58 @@ from monitoring.alerts.kinds import Judgement
 from monitoring.cli.alert_commands import app
 from monitoring.reports.alert_statistics import alert_statistics
 from monitoring.watch.operator_actions import judge
-from tests.watched import moment, wander
+from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 
 
 @pytest.fixture
-def busy(watched):
+def busy_fleet(monitored_fleet):
     """PT-1 calls four times within an hour, PT-2 once; TT-1 stops speaking."""
     for name in ("PT-1", "PT-2"):
-        watched.read(name, 0, wander(120, seed=7))
-    watched.score("PT-1", 0, (([0.7] * 7 + [0.1] * 8) * 8)[:60] + [0.1] * 60)
-    watched.score("PT-2", 0, [0.1] * 60 + [0.7] * 60)
-    watched.watch(120)
-    return watched
+        monitored_fleet.read(name, 0, noisy_values(120, seed=7))
+    monitored_fleet.score("PT-1", 0, (([0.7] * 7 + [0.1] * 8) * 8)[:60] + [0.1] * 60)
+    monitored_fleet.score("PT-2", 0, [0.1] * 60 + [0.7] * 60)
+    monitored_fleet.watch(120)
+    return monitored_fleet
 
 
-def test_calls_rates_and_the_worst_sensors(busy):
-    (alert,) = busy.alerts("PT-1")
-    judge(busy.workspace, alert.id, Judgement.FALSE, by="Ana", now=moment(120))
+def test_calls_rates_and_the_worst_sensors(busy_fleet):
+    (alert,) = busy_fleet.alerts("PT-1")
+    judge(busy_fleet.workspace, alert.id, Judgement.FALSE, by="Ana", now=minutes_after_noon(120))
 
-    found = alert_statistics(busy.workspace, start=moment(0), end=moment(1440))
+    result = alert_statistics(busy_fleet.workspace, start=minutes_after_noon(0), end=minutes_after_noon(1440))
 
-    assert found.alerts == 3
-    assert found.per_day == pytest.approx(3)
-    assert found.budget_per_day == 120
-    assert [(one["sensor_id"], one["calls"]) for one in found.worst] == [
+    assert result.alerts == 3
+    assert result.per_day == pytest.approx(3)
+    assert result.budget_per_day == 120
+    assert [(one["sensor_id"], one["calls"]) for one in result.worst] == [
         ("PT-1", 4),
         ("TT-1", 1),
         ("PT-2", 1),
     ]
-    assert (found.worst[0]["share"], found.worst[0]["false"]) == (pytest.approx(4 / 6), 1)
-    assert found.chattering == (alert.id,)
-    assert found.precision == (
+    assert (result.worst[0]["share"], result.worst[0]["false"]) == (pytest.approx(4 / 6), 1)
+    assert result.chattering == (alert.id,)
+    assert result.precision == (
         {"sensor_id": "PT-1", "version": "1", "confirmed": 0, "false": 1, "precision": 0.0},
     )
 
 
-def test_an_alert_that_stays_open_for_more_than_a_day_is_stale(busy):
-    found = alert_statistics(busy.workspace, start=moment(0), end=moment(3 * 1440))
+def test_an_alert_that_stays_open_for_more_than_a_day_is_stale(busy_fleet):
+    result = alert_statistics(
+        busy_fleet.workspace, start=minutes_after_noon(0), end=minutes_after_noon(3 * 1440)
+    )
 
-    assert set(found.stale) == {a.id for a in busy.alerts() if a.topic.sensor_id != "PT-1"}
-
-
-def test_a_stretch_without_alerts_is_nothing_to_worry_about(busy):
-    found = alert_statistics(busy.workspace, start=moment(-1440), end=moment(0))
-
-    assert (found.alerts, found.per_day, found.worst, found.stale) == (0, 0, (), ())
+    assert set(result.stale) == {a.id for a in busy_fleet.alerts() if a.topic.sensor_id != "PT-1"}
 
 
-def test_the_command_prints_the_same(busy, capsys):
+def test_a_stretch_without_alerts_is_nothing_to_worry_about(busy_fleet):
+    result = alert_statistics(
+        busy_fleet.workspace, start=minutes_after_noon(-1440), end=minutes_after_noon(0)
+    )
+
+    assert (result.alerts, result.per_day, result.worst, result.stale) == (0, 0, (), ())
+
+
+def test_the_command_prints_the_same(busy_fleet, capsys):
     app(["stats", "--days", "1", "--as-of", "2026-03-02T12:00:00", "--json"], standalone_mode=False)
 
     assert json.loads(capsys.readouterr().out)["alerts"] == 3

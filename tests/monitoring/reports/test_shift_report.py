@@ -11,32 +11,39 @@ from monitoring.i18n.translation import Words
 from monitoring.reports.limit_risks import risks_ahead
 from monitoring.reports.shift_report import as_html, shift_report, write_report
 from monitoring.watch.operator_actions import judge
-from tests.watched import moment, wander
+from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 from training.errors import ConfigurationError
-from training.registry.audit import PROMOTED, ROLLED_BACK, Deed, record
+from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_entry
 
 
 @pytest.fixture
-def shift(watched):
+def shift_fleet(monitored_fleet):
     """An anomaly judged, a limit ahead, a silent instrument; one note means harm."""
-    watched.read("PT-1", 0, wander(60, seed=7))
-    watched.read("PT-2", 0, wander(60, seed=7))
-    watched.score("PT-2", 0, [0.9] * 60)
-    watched.forecast("PT-1", 30, [40.0])
-    watched.watch(60)
-    (alert,) = watched.alerts("PT-2")
+    monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
+    monitored_fleet.read("PT-2", 0, noisy_values(60, seed=7))
+    monitored_fleet.score("PT-2", 0, [0.9] * 60)
+    monitored_fleet.forecast("PT-1", 30, [40.0])
+    monitored_fleet.watch(60)
+    (alert,) = monitored_fleet.alerts("PT-2")
     judge(
-        watched.workspace, alert.id, Judgement.CONFIRM, by="=cmd()", now=moment(60), note="<script>x</script>"
+        monitored_fleet.workspace,
+        alert.id,
+        Judgement.CONFIRM,
+        by="=cmd()",
+        now=minutes_after_noon(60),
+        note="<script>x</script>",
     )
-    return watched
+    return monitored_fleet
 
 
 def page(shift, language="en"):
-    return shift_report(shift.workspace, start=moment(-60), end=moment(61), words=Words(language))
+    return shift_report(
+        shift.workspace, start=minutes_after_noon(-60), end=minutes_after_noon(61), words=Words(language)
+    )
 
 
-def test_each_table_holds_what_belongs_to_it(shift):
-    alerts, ahead, instruments, _ = page(shift).sections
+def test_each_table_holds_what_belongs_to_it(shift_fleet):
+    alerts, ahead, instruments, _ = page(shift_fleet).sections
 
     assert [row[:3] for row in alerts.rows] == [
         ("◆ critical", "Forecast warning", "PT-1"),
@@ -48,21 +55,24 @@ def test_each_table_holds_what_belongs_to_it(shift):
     assert [row[1:3] for row in instruments.rows] == [("Instrument (silent)", "TT-1")]
 
 
-def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(watched):
+def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(monitored_fleet):
     """The limit is 30; the band is one to each side, so that 29 is one in forty."""
-    watched.forecast("PT-1", 0, [40.0] * 3)
-    watched.forecast("PT-1", 60, [20.0, 29.4, 29.0, 40.0])
+    monitored_fleet.forecast("PT-1", 0, [40.0] * 3)
+    monitored_fleet.forecast("PT-1", 60, [20.0, 29.4, 29.0, 40.0])
 
     (risk,) = risks_ahead(
-        watched.workspace, watched.workspace.fleet.match(()), start=moment(61), end=moment(61 + 180)
+        monitored_fleet.workspace,
+        monitored_fleet.workspace.fleet.match(()),
+        start=minutes_after_noon(61),
+        end=minutes_after_noon(61 + 180),
     )
 
-    assert (risk.sensor.id, risk.limit, risk.at) == ("PT-1", 30, moment(60 + 120))
+    assert (risk.sensor.id, risk.limit, risk.at) == ("PT-1", 30, minutes_after_noon(60 + 120))
     assert 0.1 < risk.probability < 0.15
-    assert risk.foretold_at == moment(60)
+    assert risk.foretold_at == minutes_after_noon(60)
 
 
-def test_what_became_of_models_is_told_to_the_next_shift(shift):
+def test_what_became_of_models_is_told_to_the_next_shift(shift_fleet):
     for minutes, action, version in (
         (-90, PROMOTED, 1),
         (10, PROMOTED, 2),
@@ -70,46 +80,48 @@ def test_what_became_of_models_is_told_to_the_next_shift(shift):
         (70, PROMOTED, 3),
     ):
         detail = {"before": version - 1, "gate": "passed: finds 90 %"}
-        deed = Deed(moment(minutes), "Ana", action, "PT-1", "pt-1-detector", version, detail)
-        record(shift.workspace.engine, deed)
+        deed = AuditEntry(
+            minutes_after_noon(minutes), "Ana", action, "PT-1", "pt-1-detector", version, detail
+        )
+        record_entry(shift_fleet.workspace.engine, deed)
 
-    changes = page(shift).sections[-1]
+    changes = page(shift_fleet).sections[-1]
 
     assert [row[2:4] for row in changes.rows] == [("promoted", "2"), ("rolled back", "1")]
-    assert "Mudanças de modelos" in as_html(page(shift, "pt"))
-    assert "revertido" in as_html(page(shift, "pt"))
+    assert "Mudanças de modelos" in as_html(page(shift_fleet, "pt"))
+    assert "revertido" in as_html(page(shift_fleet, "pt"))
 
 
-def test_the_page_speaks_portuguese(shift):
-    told = as_html(page(shift, "pt"))
+def test_the_page_speaks_portuguese(shift_fleet):
+    reported = as_html(page(shift_fleet, "pt"))
 
-    assert "Relatório de turno de 01/03/2026 11:00" in told
-    assert "Em risco no próximo turno" in told
-    assert "nada chega desde" in told
-    assert "confirmado" in told
+    assert "Relatório de turno de 01/03/2026 11:00" in reported
+    assert "Em risco no próximo turno" in reported
+    assert "nada chega desde" in reported
+    assert "confirmado" in reported
 
 
 @pytest.mark.attack("a script and a formula in a name and a note of the shift report", "shown as letters")
-def test_what_people_wrote_is_shown_and_not_run(shift, tmp_path):
-    told = as_html(page(shift))
-    write_report(page(shift), tmp_path / "shift.xlsx")
+def test_what_people_wrote_is_shown_and_not_run(shift_fleet, tmp_path):
+    reported = as_html(page(shift_fleet))
+    write_report(page(shift_fleet), tmp_path / "shift.xlsx")
 
-    assert "<script>" not in told
-    assert "&lt;script&gt;" in told
+    assert "<script>" not in reported
+    assert "&lt;script&gt;" in reported
     sheets = openpyxl.load_workbook(tmp_path / "shift.xlsx")
     cells = [cell for sheet in sheets for row in sheet.iter_rows() for cell in row]
     assert all(cell.data_type != "f" for cell in cells)
     assert "'=cmd()" in [cell.value for cell in cells]
 
 
-def test_a_quiet_shift_says_so(watched):
-    told = as_html(page(watched))
+def test_a_quiet_shift_says_so(monitored_fleet):
+    reported = as_html(page(monitored_fleet))
 
-    assert "No alerts." in told
-    assert "<table>" not in told
+    assert "No alerts." in reported
+    assert "<table>" not in reported
 
 
-def test_the_command_writes_the_form_that_is_asked_for(shift, tmp_path, monkeypatch):
+def test_the_command_writes_the_form_that_is_asked_for(shift_fleet, tmp_path, monkeypatch):
     line = ["safeplan", "alerts", "report", str(tmp_path / "shift.html"), "--as-of", "2026-03-01T13:01"]
     monkeypatch.setattr(sys, "argv", line)
     with pytest.raises(SystemExit) as end:
@@ -118,10 +130,10 @@ def test_the_command_writes_the_form_that_is_asked_for(shift, tmp_path, monkeypa
     assert not end.value.code
     assert "PT-2" in (tmp_path / "shift.html").read_text()
     with pytest.raises(ConfigurationError, match=r"shift\.pdf is neither"):
-        write_report(page(shift), tmp_path / "shift.pdf")
+        write_report(page(shift_fleet), tmp_path / "shift.pdf")
 
 
 @pytest.mark.parametrize("name", ["shift.html", "shift.xlsx"])
-def test_a_report_for_a_folder_that_is_not_there_says_so(shift, tmp_path, name):
+def test_a_report_for_a_folder_that_is_not_there_says_so(shift_fleet, tmp_path, name):
     with pytest.raises(ConfigurationError, match=r"cannot be written to .*nowhere.*No such file"):
-        write_report(page(shift), tmp_path / "nowhere" / name)
+        write_report(page(shift_fleet), tmp_path / "nowhere" / name)

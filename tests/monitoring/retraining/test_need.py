@@ -6,11 +6,11 @@ import pytest
 
 from monitoring.drift.store import DriftCheck, Origin, Verdict
 from monitoring.retraining.need import need_of, needs_of, retrain
-from tests.plant import at, send
+from tests.support.workspaces import ingest_readings, parse_time
 from training.kinds import Kind
 from training.storage.labels import Label
 
-NOW = at("2026-03-01T02:00")
+NOW = parse_time("2026-03-01T02:00")
 MONTH = timedelta(days=30)
 
 
@@ -65,34 +65,34 @@ def test_drift_that_a_newer_version_has_seen_is_none():
 
 
 @pytest.fixture
-def trained(workspace, learning, monkeypatch):
+def trained(workspace, training_stub, monkeypatch):
     """Two sensors, both without models."""
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
     monkeypatch.setattr("monitoring.retraining.need.os.cpu_count", lambda: 1)
-    send(workspace, "PT-1")
-    send(workspace, "PT-2", seed=1)
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "PT-2", seed=1)
     return workspace
 
 
-def test_the_night_learns_what_is_needed_and_then_rests(trained, learning):
-    moment = at("2026-01-09T08:00")
+def test_the_night_learns_what_is_needed_and_then_rests(trained, training_stub):
+    moment = parse_time("2026-01-09T08:00")
     outcomes = retrain(trained, trained.fleet.match(()), now=moment)
 
     assert len(outcomes) == 4
     assert not any(outcome.failed for outcome in outcomes)
     assert needs_of(trained, trained.fleet.match(()), now=moment) == []
 
-    label = Label("PT-1", at("2026-01-08T01:00"), at("2026-01-08T02:00"), anomalous=False)
+    label = Label("PT-1", parse_time("2026-01-08T01:00"), parse_time("2026-01-08T02:00"), anomalous=False)
     trained.labels.add([label])
-    (found,) = needs_of(trained, trained.fleet.match(()), now=moment)
-    assert (found.sensor_id, found.kind, found.reasons) == ("PT-1", Kind.DETECTOR, ("1 new verdicts",))
+    (result,) = needs_of(trained, trained.fleet.match(()), now=moment)
+    assert (result.sensor_id, result.kind, result.reasons) == ("PT-1", Kind.DETECTOR, ("1 new verdicts",))
 
 
-def test_what_the_nights_budget_does_not_cover_waits(trained, learning, monkeypatch):
+def test_what_the_nights_budget_does_not_cover_waits(trained, training_stub, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_RETRAINING_CPU_BUDGET", "PT0.000001S")
 
-    outcomes = retrain(trained, trained.fleet.match(()), now=at("2026-01-09T08:00"))
+    outcomes = retrain(trained, trained.fleet.match(()), now=parse_time("2026-01-09T08:00"))
 
     assert [outcome.status for outcome in outcomes] == ["waits for the next night"] * 4
-    assert learning.seen == []
+    assert training_stub.seen == []

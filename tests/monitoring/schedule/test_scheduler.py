@@ -17,10 +17,10 @@ from monitoring.schedule.job_runs import JobRuns, RunStatus
 from monitoring.schedule.jobs import Result
 from monitoring.schedule.scheduler import Schedule
 from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings, dues, trigger_of
-from tests.plant import at
+from tests.support.workspaces import parse_time
 from training.storage.leases import LeaseTaken, lease
 
-NOON = at("2026-03-01T12:00")
+NOON = parse_time("2026-03-01T12:00")
 
 
 def counts(job, workspace, now):
@@ -85,15 +85,15 @@ def test_a_job_is_run_for_the_time_it_is_due_and_not_again(runner, workspace):
 
 def test_two_schedulers_on_one_database_run_a_due_time_once(runner, workspace):
     made = [runner(), runner(), runner()]
-    found = []
-    threads = [threading.Thread(target=lambda r=r: found.append(r.run_due(JobName.DETECT))) for r in made]
+    result = []
+    threads = [threading.Thread(target=lambda r=r: result.append(r.run_due(JobName.DETECT))) for r in made]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
 
     assert ran(workspace) == ["detect 12:00"]
-    assert len([one for one in found if one is not None]) == 1
+    assert len([one for one in result if one is not None]) == 1
 
 
 def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
@@ -132,10 +132,10 @@ def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
     ],
 )
 def test_how_a_job_failed_is_written_down(runner, workspace, work, status, says):
-    found = runner(work).run_due(JobName.DETECT)
+    result = runner(work).run_due(JobName.DETECT)
 
     kept = JobRuns(workspace.engine).last("detect")
-    assert (found.status, kept.status, kept.detail) == (status, status, says)
+    assert (result.status, kept.status, kept.detail) == (status, status, says)
     assert kept.ended_at == NOON
 
 
@@ -157,20 +157,20 @@ def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
     )
     made = Runner(workspace, settings, clock=now, work=counts)
     made._context.set_forkserver_preload([__name__])
-    twice, found = threading.Event(), []
+    twice, result = threading.Event(), []
 
-    def told(one):
-        found.append(one)
-        if len(found) == 2:
+    def reported(one):
+        result.append(one)
+        if len(result) == 2:
             twice.set()
 
-    schedule = Schedule(made, settings, told=told)
+    schedule = Schedule(made, settings, told=reported)
     schedule.start()
     assert twice.wait(60)
     schedule.stop()
 
-    assert {one.job for one in found} == {JobName.DETECT}
-    assert len({one.due_at for one in found}) == len(found)
+    assert {one.job for one in result} == {JobName.DETECT}
+    assert len({one.due_at for one in result}) == len(result)
 
 
 def now():
@@ -180,13 +180,13 @@ def now():
 def test_the_last_due_time_is_found_and_those_since():
     trigger = trigger_of("0 2 * * *", UTC)
 
-    assert dues(trigger, None, NOON) == [at("2026-03-01T02:00")]
-    assert dues(trigger, at("2026-03-01T02:00"), NOON) == []
-    assert dues(trigger, at("2026-02-28T02:00"), NOON) == [at("2026-03-01T02:00")]
+    assert dues(trigger, None, NOON) == [parse_time("2026-03-01T02:00")]
+    assert dues(trigger, parse_time("2026-03-01T02:00"), NOON) == []
+    assert dues(trigger, parse_time("2026-02-28T02:00"), NOON) == [parse_time("2026-03-01T02:00")]
 
 
 @pytest.fixture
-def door(workspace, monkeypatch, capsys):
+def cli(workspace, monkeypatch, capsys):
     """Run `safeplan schedule` in this process; code, stdout and stderr."""
 
     def run(*arguments):
@@ -196,45 +196,45 @@ def door(workspace, monkeypatch, capsys):
             code = 0
         except SystemExit as end:
             code = end.code or 0
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        reported = capsys.readouterr()
+        return code, reported.out, reported.err
 
     return run
 
 
-def test_once_runs_a_job_and_says_how_it_ended(workspace, door):
-    code, out, _ = door("--once", "tidy", "--json")
+def test_once_runs_a_job_and_says_how_it_ended(workspace, cli):
+    code, out, _ = cli("--once", "tidy", "--json")
 
     assert code == 0
     assert json.loads(out)["status"] == "done"
     assert json.loads(out)["detail"].startswith("forgot 0 predictions")
-    rows = {row["job"]: row for row in json.loads(door("--status", "--json")[1])["jobs"]}
+    rows = {row["job"]: row for row in json.loads(cli("--status", "--json")[1])["jobs"]}
     assert (rows["tidy"]["status"], rows["detect"]["status"]) == ("done", None)
 
 
-def test_once_ends_in_4_where_another_process_is_at_it(workspace, door):
+def test_once_ends_in_4_where_another_process_is_at_it(workspace, cli):
     with lease(workspace.engine, "job tidy"):
-        assert door("--once", "tidy")[0] == 4
+        assert cli("--once", "tidy")[0] == 4
 
 
-def test_once_ends_in_5_where_the_job_was_stuck(workspace, door, monkeypatch):
+def test_once_ends_in_5_where_the_job_was_stuck(workspace, cli, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_SCHEDULE_TIDY", '{cron: "* * * * *", timeout: PT0.01S}')
 
-    assert door("--once", "tidy")[0] == 5
+    assert cli("--once", "tidy")[0] == 5
 
 
-def test_a_job_that_does_not_exist_ends_in_2(workspace, door):
-    code, _, err = door("--once", "nothing")
+def test_a_job_that_does_not_exist_ends_in_2(workspace, cli):
+    code, _, err = cli("--once", "nothing")
 
     assert code == 2
     assert "'nothing' is no job; there are detect" in err
 
 
 @pytest.mark.parametrize("line", ["* * *", "61 * * * *", "whenever"])
-def test_a_line_of_cron_that_cannot_be_meant_is_refused(door, monkeypatch, line):
+def test_a_line_of_cron_that_cannot_be_meant_is_refused(cli, monkeypatch, line):
     monkeypatch.setenv("SAFEPLAN_SCHEDULE_TIDY", f'{{cron: "{line}", timeout: PT1M}}')
 
-    code, _, err = door("--status")
+    code, _, err = cli("--status")
 
     assert code == 2
     assert "schedule.tidy.cron" in err

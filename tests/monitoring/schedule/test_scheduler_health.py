@@ -7,18 +7,18 @@ from sqlalchemy import insert
 
 from monitoring.schedule.job_runs import JobRuns, RunStatus
 from monitoring.schedule.scheduler_health import examine_loop
-from tests.plant import at, send
-from tests.watched import wander
-from training.data.sensor_sources import save
+from tests.support.monitored_fleet import noisy_values
+from tests.support.workspaces import ingest_readings, parse_time
+from training.data.sensor_sources import save_sensors
 from training.data.sensors import Sensor
 from training.storage.alert_tables import outbox
 from training.storage.database import writing
 
-NOW = at("2026-01-09T08:00")
+NOW = parse_time("2026-01-09T08:00")
 
 
 def bad(workspace):
-    return {finding.what: finding for finding in examine_loop(workspace, now=NOW) if finding.bad}
+    return {finding.what: finding for finding in examine_loop(workspace, now=NOW) if finding.is_problem}
 
 
 def looked_at(workspace):
@@ -50,7 +50,7 @@ def letter(workspace, *, minutes_old, given_up=False):
 
 
 def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
-    send(workspace)
+    ingest_readings(workspace)
     run(workspace, "detect", RunStatus.FAILED, hours_ago=3)
     run(workspace, "detect", RunStatus.DONE)
     letter(workspace, minutes_old=2)
@@ -62,11 +62,11 @@ def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
 def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
     run(workspace, "retrain", status, detail="the registry was away")
 
-    found = bad(workspace)["job retrain"]
+    result = bad(workspace)["job retrain"]
 
-    assert status.value in found.found
-    assert "the registry was away" in found.found
-    assert "safeplan schedule --once retrain" in found.todo
+    assert status.value in result.found
+    assert "the registry was away" in result.found
+    assert "safeplan schedule --once retrain" in result.todo
 
 
 @pytest.mark.parametrize(
@@ -76,35 +76,35 @@ def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
 def test_messages_that_do_not_leave_are_found(workspace, age, given_up, said):
     letter(workspace, minutes_old=age, given_up=given_up)
 
-    found = bad(workspace)["messages to control-room"]
+    result = bad(workspace)["messages to control-room"]
 
-    assert said in found.found
-    assert "safeplan alerts deliver" in found.todo
+    assert said in result.found
+    assert "safeplan alerts deliver" in result.todo
 
 
 def test_a_clock_behind_its_readings_is_found(workspace):
-    send(workspace, rows=204)  # to 11 o'clock
+    ingest_readings(workspace, rows=204)  # to 11 o'clock
 
     assert "the newest reading is of 2026-01-09 11:00" in bad(workspace)["clock"].found
 
 
 def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
-    send(workspace, "PT-1", rows=24, start="2026-01-08T08:00")
-    send(workspace, "PT-2", rows=24, start="2026-01-02T00:00")
-    send(workspace, "PT-3", rows=24, start="2026-01-01T00:00")
-    save(workspace.engine, [Sensor(id="PT-3", enabled=False)])
+    ingest_readings(workspace, "PT-1", rows=24, start="2026-01-08T08:00")
+    ingest_readings(workspace, "PT-2", rows=24, start="2026-01-02T00:00")
+    ingest_readings(workspace, "PT-3", rows=24, start="2026-01-01T00:00")
+    save_sensors(workspace.engine, [Sensor(id="PT-3", enabled=False)])
     vars(workspace).pop("fleet", None)
 
-    found = looked_at(workspace)["silent sensors"]
+    result = looked_at(workspace)["silent sensors"]
 
-    assert found.found.startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
+    assert result.found.startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
 
 
-def test_a_frozen_instrument_is_found_by_its_alert(watched):
-    watched.read("PT-1", 0, [*wander(10, seed=7), *[9.87] * 50])
-    watched.watch_each(1, 60)
+def test_a_frozen_instrument_is_found_by_its_alert(monitored_fleet):
+    monitored_fleet.read("PT-1", 0, [*noisy_values(10, seed=7), *[9.87] * 50])
+    monitored_fleet.watch_each(1, 60)
 
-    found = looked_at(watched.workspace)["instruments"]
+    result = looked_at(monitored_fleet.workspace)["instruments"]
 
-    assert found.found.startswith("3 open alerts of instruments: ")
-    assert "PT-1 has not moved from 9.87" in found.found
+    assert result.found.startswith("3 open alerts of instruments: ")
+    assert "PT-1 has not moved from 9.87" in result.found

@@ -8,9 +8,9 @@ from sqlalchemy import event
 
 from monitoring.notify.delivery import deliver
 from monitoring.watch.watcher import watch_fleet
-from tests.monitoring.notify.test_delivery import Receiver
-from tests.monitoring.watch.test_killed_watcher import Fresh, eventful, in_a_life, state, waiting  # noqa: F401 (fixture)
-from tests.watched import moment
+from tests.monitoring.notify.test_delivery import MessageReceiver
+from tests.monitoring.watch.test_watch_crashes import FreshInstallation, eventful, in_a_life, state, waiting  # noqa: F401 (fixture)
+from tests.support.monitored_fleet import minutes_after_noon
 from training.errors import StoreError
 
 
@@ -18,7 +18,7 @@ from training.errors import StoreError
     "a full disk at each page that a look for alerts writes",
     "one clear line; no change is kept without its alert and its messages, and the next look adds all",
 )
-def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, accounted):  # noqa: F811
+def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, record_losses):  # noqa: F811
     engine = eventful.workspace.engine
     with engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -30,7 +30,7 @@ def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, accounted):  # noqa
     refusals = []
     for _ in range(200):
         try:
-            watch_fleet(eventful.workspace, eventful.workspace.fleet.match(()), now=moment(60))
+            watch_fleet(eventful.workspace, eventful.workspace.fleet.match(()), now=minutes_after_noon(60))
             break
         except StoreError as error:
             refusals.append(str(error))
@@ -45,18 +45,18 @@ def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, accounted):  # noqa
     assert sorted(row.change for row in changes) == sorted(
         ["opened", "worsened", "returned", "repeated", "opened", "returned"]
     )
-    told = [(row.alert_id, row.revision, row.channel) for row in letters]
-    accounted(lost=2 * len(changes) - len(set(told)), doubled=len(told) - len(set(told)))
+    reported = [(row.alert_id, row.revision, row.channel) for row in letters]
+    record_losses(lost=2 * len(changes) - len(set(reported)), doubled=len(reported) - len(set(reported)))
 
 
 @pytest.mark.fault(
     "a full disk while messages are delivered",
     "nothing is sent that could not be noted; with room again, every message arrives once",
 )
-def test_a_disk_that_fills_up_in_a_delivery(eventful, monkeypatch, accounted):  # noqa: F811
+def test_a_disk_that_fills_up_in_a_delivery(eventful, monkeypatch, record_losses):  # noqa: F811
     """No file of the process that delivers may grow: neither the database nor its journal."""
     monkeypatch.delenv("SAFEPLAN_CHANNEL_NIGHT")
-    with Receiver(itertools.repeat("takes")) as receiver:
+    with MessageReceiver(itertools.repeat("takes")) as receiver:
         monkeypatch.setenv("SAFEPLAN_CHANNEL_ROOM", receiver.address)
         eventful.watch(60)
         expected = [row.message["id"] for row in state(eventful.workspace)[2] if row.channel == "room"]
@@ -64,16 +64,16 @@ def test_a_disk_that_fills_up_in_a_delivery(eventful, monkeypatch, accounted):  
         def send(workspace):
             assert workspace.engine
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-            (found,) = deliver(workspace, clock=lambda: moment(61))
-            assert found.sent == 0
-            assert "disk" in str(found.error)
+            (result,) = deliver(workspace, clock=lambda: minutes_after_noon(61))
+            assert result.sent == 0
+            assert "disk" in str(result.error)
 
         eventful.workspace.engine.dispose()
-        assert in_a_life(Fresh(eventful, send), die_at=0)
+        assert in_a_life(FreshInstallation(eventful, send), die_at=0)
         assert receiver.taken == []
 
-        deliver(eventful.workspace, clock=lambda: moment(62))
+        deliver(eventful.workspace, clock=lambda: minutes_after_noon(62))
 
     arrived = [message["id"] for message in receiver.taken]
     assert waiting(eventful.workspace) == []
-    accounted(lost=len(set(expected) - set(arrived)), doubled=len(arrived) - len(set(arrived)))
+    record_losses(lost=len(set(expected) - set(arrived)), doubled=len(arrived) - len(set(arrived)))

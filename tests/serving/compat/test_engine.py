@@ -9,26 +9,28 @@ import yaml
 from serving.compat.engine import MLEngine, create_ml_engine
 from serving.compat.sensor_manager import create_sensor_manager
 from serving.predictions.store import PredictionStore
-from tests.plant import at, lenient, send
+from tests.support.workspaces import ingest_readings, parse_time, with_lenient_gate
 from training.errors import DataError, UnknownSensor
 from training.kinds import Kind
 from training.operations.promotion import roll_back
 from training.pipeline.plan import Plan
 
-NEWEST = at("2026-01-09T07:00")  # 200 hours from the first of January
+NEWEST = parse_time("2026-01-09T07:00")  # 200 hours from the first of January
 NOW = datetime(2026, 1, 9, 8, tzinfo=UTC)
 
 
 @pytest.fixture
-def engine(plant):
+def engine(trained_workspace):
     """PT-1 and TT-1 with champions, NEW-1 with readings only."""
-    return MLEngine(plant, plan=lambda: lenient(Plan.from_conf(trials=2)), clock=lambda: NOW)
+    return MLEngine(
+        trained_workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=2)), clock=lambda: NOW
+    )
 
 
 @pytest.fixture
-def young(workspace, learning):
+def new_engine(workspace, training_stub):
     """An installation where nothing was trained yet."""
-    return MLEngine(workspace, plan=lambda: lenient(Plan.from_conf(trials=2)), clock=lambda: NOW)
+    return MLEngine(workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=2)), clock=lambda: NOW)
 
 
 def odd_reading(workspace, sensor_id="PT-1", value=900.0, when=NEWEST + timedelta(hours=1), quality=0):
@@ -91,47 +93,47 @@ def test_detecting_again_says_the_same_of_the_same_reading(engine):
 
 def test_detecting_scores_everything_since_the_last_time_not_only_the_newest(engine):
     engine.detect_anomalies("PT-1")
-    send(engine.workspace, "PT-1", 205)
+    ingest_readings(engine.workspace, "PT-1", 205)
 
     engine.detect_anomalies("PT-1")
 
     assert len(PredictionStore(engine.workspace.engine).by_sensor("PT-1", "ANOMALY_DETECTOR")) == 6
 
 
-def test_the_originals_integer_ids_are_understood(young):
-    send(young.workspace, "7")
+def test_the_originals_integer_ids_are_understood(new_engine):
+    ingest_readings(new_engine.workspace, "7")
 
-    assert young.train_anomaly_detector(7)
-    assert young.detect_anomalies(7)["sensor_id"] == "7"
-    assert young.forecast_sensor(7, periods=3)["forecast"]["forecasted_values"]
+    assert new_engine.train_anomaly_detector(7)
+    assert new_engine.detect_anomalies(7)["sensor_id"] == "7"
+    assert new_engine.forecast_sensor(7, periods=3)["forecast"]["forecasted_values"]
 
 
-def test_a_sensor_without_a_detector_gets_one_first(young):
-    send(young.workspace, "PT-1")
+def test_a_sensor_without_a_detector_gets_one_first(new_engine):
+    ingest_readings(new_engine.workspace, "PT-1")
 
-    found = young.detect_anomalies("PT-1")
+    found = new_engine.detect_anomalies("PT-1")
 
     assert found["model_version"] == 1
-    assert young.workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
+    assert new_engine.workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
-def test_what_cannot_be_done_is_said_not_raised(young):
-    send(young.workspace, "PT-1", 12)
+def test_what_cannot_be_done_is_said_not_raised(new_engine):
+    ingest_readings(new_engine.workspace, "PT-1", 12)
 
-    assert "12 good readings" in young.detect_anomalies("PT-1")["error"]
-    assert "No sensor is called" in young.detect_anomalies("PT-9")["error"]
-    assert "No sensor is called" in young.forecast_sensor("PT-9")["error"]
-    assert not young.train_anomaly_detector("PT-1")
-    assert not young.train_forecaster("PT-1")
-    assert not young.train_forecaster("PT-9")
+    assert "12 good readings" in new_engine.detect_anomalies("PT-1")["error"]
+    assert "No sensor is called" in new_engine.detect_anomalies("PT-9")["error"]
+    assert "No sensor is called" in new_engine.forecast_sensor("PT-9")["error"]
+    assert not new_engine.train_anomaly_detector("PT-1")
+    assert not new_engine.train_forecaster("PT-1")
+    assert not new_engine.train_forecaster("PT-9")
 
 
-def test_a_detector_is_trained_from_the_hours_asked_for(young, learning):
-    send(young.workspace, "PT-1")
+def test_a_detector_is_trained_from_the_hours_asked_for(new_engine, training_stub):
+    ingest_readings(new_engine.workspace, "PT-1")
 
-    assert young.train_anomaly_detector("PT-1", hours=48, contamination=0.05)
+    assert new_engine.train_anomaly_detector("PT-1", hours=48, contamination=0.05)
 
-    [assignment] = learning.seen
+    [assignment] = training_stub.seen
     assert assignment.plan.window.detector_days == 2
     assert assignment.plan.detector.contamination == 0.05
     assert assignment.readings["timestamp"].min() == NEWEST - timedelta(hours=48)
@@ -139,8 +141,8 @@ def test_a_detector_is_trained_from_the_hours_asked_for(young, learning):
 
 def test_contamination_reaches_the_registered_detector(workspace):
     """Really learned, and read back from its files."""
-    send(workspace, "PT-1", 60)
-    engine = MLEngine(workspace, plan=lambda: lenient(Plan.from_conf(trials=1)))
+    ingest_readings(workspace, "PT-1", 60)
+    engine = MLEngine(workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=1)))
 
     assert engine.train_anomaly_detector("PT-1", contamination=0.02)
 
@@ -149,12 +151,12 @@ def test_contamination_reaches_the_registered_detector(workspace):
     assert params["contamination"] == "0.02"
 
 
-def test_a_share_that_cannot_be_is_refused_without_training(young, learning):
-    send(young.workspace, "PT-1")
+def test_a_share_that_cannot_be_is_refused_without_training(new_engine, training_stub):
+    ingest_readings(new_engine.workspace, "PT-1")
 
     with pytest.raises(ValueError, match="contamination"):
-        young.train_anomaly_detector("PT-1", contamination=2)
-    assert not learning.seen
+        new_engine.train_anomaly_detector("PT-1", contamination=2)
+    assert not training_stub.seen
 
 
 def test_a_forecast_has_the_fields_of_the_original(engine):
@@ -184,12 +186,12 @@ def test_a_forecast_keeps_nothing(engine):
     assert engine.get_predictions("PT-1") == []
 
 
-def test_a_forecaster_the_gate_refused_leaves_the_naive_forecast_under_its_name(young, monkeypatch):
+def test_a_forecaster_the_gate_refused_leaves_the_naive_forecast_under_its_name(new_engine, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "0.999")
-    young.plan = lambda: Plan.from_conf(trials=2)
-    send(young.workspace, "PT-1")
+    new_engine.plan = lambda: Plan.from_conf(trials=2)
+    ingest_readings(new_engine.workspace, "PT-1")
 
-    found = young.forecast_sensor("PT-1", periods=4)
+    found = new_engine.forecast_sensor("PT-1", periods=4)
 
     assert found["model_version"] == found["summary"]["method"]
     assert "naive" in found["model_version"] or found["model_version"] == "last value"
@@ -250,19 +252,19 @@ def test_a_type_of_model_that_is_none_is_refused(engine):
         engine.save_prediction("PT-1", "ORACLE", NEWEST)
 
 
-def test_retraining_counts_what_was_trained_and_says_what_was_not(young, learning):
-    send(young.workspace, "PT-1")
-    send(young.workspace, "NEW-1", 35)
+def test_retraining_counts_what_was_trained_and_says_what_was_not(new_engine, training_stub):
+    ingest_readings(new_engine.workspace, "PT-1")
+    ingest_readings(new_engine.workspace, "NEW-1", 35)
 
-    result = young.retrain_all_models()
+    result = new_engine.retrain_all_models()
 
     assert (result["anomaly_trained"], result["forecaster_trained"], result["total_sensors"]) == (2, 1, 2)
     assert result["timestamp"] == NOW.replace(tzinfo=None)
     assert any(line.startswith("NEW-1 forecaster: ") for line in result["failed"])
 
 
-def test_an_empty_installation_cannot_be_retrained_and_says_so(young):
-    assert "no sensors yet" in young.retrain_all_models()["error"]
+def test_an_empty_installation_cannot_be_retrained_and_says_so(new_engine):
+    assert "no sensors yet" in new_engine.retrain_all_models()["error"]
 
 
 def test_the_status_counts_who_is_served(engine):
@@ -273,8 +275,8 @@ def test_the_status_counts_who_is_served(engine):
     assert status["coverage_anomaly"] == "66.7%"
 
 
-def test_the_status_of_an_empty_installation_is_zero(young):
-    assert young.get_ml_status()["coverage_forecaster"] == "0%"
+def test_the_status_of_an_empty_installation_is_zero(new_engine):
+    assert new_engine.get_ml_status()["coverage_forecaster"] == "0%"
 
 
 def test_predictions_can_be_asked_for_by_sensor_time_and_kind(engine):
@@ -320,17 +322,17 @@ def test_readings_come_with_statistics_and_by_quality(engine):
     assert "no good readings" in records.reading_statistics("PT-9")["error"]
 
 
-def test_sensors_that_can_be_trained(young):
-    send(young.workspace, "PT-1")
-    send(young.workspace, "FEW-1", 35)
-    send(young.workspace, "NEW-1", 5)
-    records = young.records
+def test_sensors_that_can_be_trained(new_engine):
+    ingest_readings(new_engine.workspace, "PT-1")
+    ingest_readings(new_engine.workspace, "FEW-1", 35)
+    ingest_readings(new_engine.workspace, "NEW-1", 5)
+    records = new_engine.records
 
     assert [sensor.id for sensor in records.trainable_sensors()] == ["PT-1"]
     assert {sensor.id for sensor in records.trainable_sensors(Kind.DETECTOR)} == {"PT-1", "FEW-1"}
 
 
-def test_an_engine_and_a_manager_are_made_for_this_installation(plant):
+def test_an_engine_and_a_manager_are_made_for_this_installation(trained_workspace):
     engine, manager = create_ml_engine(), create_sensor_manager()
 
     try:
@@ -344,13 +346,13 @@ def test_an_engine_and_a_manager_are_made_for_this_installation(plant):
         manager.workspace.engine.dispose()
 
 
-def test_the_manager_has_names_limits_and_who_is_switched_off(plant, tmp_path, monkeypatch):
+def test_the_manager_has_names_limits_and_who_is_switched_off(trained_workspace, tmp_path, monkeypatch):
     (tmp_path / "conf").mkdir()
-    known = {
+    dashboard_workspace = {
         "PT-1": {"name": "Wellhead", "platform": "P-48", "critical_high": 310},
         "TT-1": {"enabled": False},
     }
-    (tmp_path / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": known}))
+    (tmp_path / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": dashboard_workspace}))
     monkeypatch.setenv("SAFEPLAN_CONF", str(tmp_path / "conf"))
     manager = create_sensor_manager()
 

@@ -10,15 +10,15 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from monitoring.compat.alert_engine import create_alert_engine
 from serving.compat.engine import MLEngine, create_ml_engine
 from serving.compat.sensor_manager import create_sensor_manager
-from tests.journeys.house import ROOT
-from tests.plant import at, lenient, send
+from tests.support.installation import ROOT
+from tests.support.workspaces import ingest_readings, parse_time, with_lenient_gate
 from training.pipeline.plan import Plan
 
-NEWEST = at("2026-01-09T07:00")
+NEWEST = parse_time("2026-01-09T07:00")
 
 
 @pytest.fixture
-def ml_engine(plant, learning, monkeypatch):
+def ml_engine(trained_workspace, training_stub, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_TUNING_TRIALS", "2")
     engine = create_ml_engine()
     yield engine
@@ -26,16 +26,16 @@ def ml_engine(plant, learning, monkeypatch):
 
 
 @pytest.fixture
-def alert_engine(plant):
+def alert_engine(trained_workspace):
     engine = create_alert_engine()
     yield engine
     engine.workspace.engine.dispose()
 
 
-def test_watching_all_sensors_in_a_loop(plant, ml_engine):
+def test_watching_all_sensors_in_a_loop(trained_workspace, ml_engine):
     """Each minute every sensor is looked at, and what is odd is printed and saved."""
     row = {"sensor_id": ["PT-1"], "timestamp": [NEWEST + timedelta(hours=1)], "value": [900.0]}
-    plant.readings.ingest(pd.DataFrame(row))
+    trained_workspace.readings.ingest(pd.DataFrame(row))
     manager = create_sensor_manager()
     printed = []
 
@@ -74,10 +74,10 @@ def test_a_forecast_that_passes_a_limit_raises_a_warning(ml_engine, alert_engine
     assert alert.notes.endswith("> 22.0")
 
 
-def test_retraining_every_night_at_two(workspace, learning):
+def test_retraining_every_night_at_two(workspace, training_stub):
     """The job that is scheduled is run once, by the scheduler, in its own thread."""
-    send(workspace, "PT-1")
-    engine = MLEngine(workspace, plan=lambda: lenient(Plan.from_conf(trials=2)))
+    ingest_readings(workspace, "PT-1")
+    engine = MLEngine(workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=2)))
     results = []
 
     def retrain_daily():
@@ -98,10 +98,10 @@ def test_retraining_every_night_at_two(workspace, learning):
     assert not results[0]["failed"]
 
 
-def test_alerts_from_anomalies_and_forecasts(plant, ml_engine, alert_engine):
+def test_alerts_from_anomalies_and_forecasts(trained_workspace, ml_engine, alert_engine):
     """A score above 0.8 is a danger; a forecast above the critical limit is critical before it happens."""
     row = {"sensor_id": ["PT-1"], "timestamp": [NEWEST + timedelta(hours=1)], "value": [900.0]}
-    plant.readings.ingest(pd.DataFrame(row))
+    trained_workspace.readings.ingest(pd.DataFrame(row))
     upper_critical_limit = 22.0
 
     for sensor_id in ("PT-1", "TT-1"):
@@ -127,7 +127,9 @@ def test_alerts_from_anomalies_and_forecasts(plant, ml_engine, alert_engine):
     ]
 
 
-def test_the_example_of_the_documentation_runs_as_it_is_printed(plant, ml_engine, monkeypatch, capsys):
+def test_the_example_of_the_documentation_runs_as_it_is_printed(
+    trained_workspace, ml_engine, monkeypatch, capsys
+):
     text = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.setattr("serving.compat.engine.create_ml_engine", lambda: ml_engine)

@@ -14,12 +14,12 @@ from hypothesis import settings as hypothesis_settings
 from schemathesis import GenerationMode
 
 from serving.http.app import create_app
-from serving.http.server_process import Lines, ServerSettings, check_address, is_loopback
+from serving.http.server_process import JsonLogFormatter, ServerSettings, check_address, is_loopback
 from serving.http.tokens import Tokens
 from serving.predictions.store import PredictionStore
-from serving.predictions.write_queue import KeepSettings, KeptPredictions
+from serving.predictions.write_queue import PredictionQueue, PredictionQueueSettings
 from serving.scoring.fleet_service import FleetService
-from tests.serving.conftest import listening, settled
+from tests.serving.conftest import isolated_workspace, listening
 from training.errors import ConfigurationError
 
 STAMP = "2026-01-09T08:00:00Z"
@@ -36,7 +36,7 @@ def token_file(tmp_path):
 
 
 @pytest.fixture
-def guarded(service, token_file):
+def token_client(service, token_file):
     with listening(create_app(service, Tokens(file=token_file))) as url, httpx.Client(base_url=url) as made:
         yield made
 
@@ -57,41 +57,41 @@ def bearer(token):
     ],
     ids=["none", "wrong", "no scheme", "basic", "empty"],
 )
-def test_without_a_valid_token_nothing_is_told(guarded, path, headers):
-    answer = guarded.request("POST" if path == "/invocations" else "GET", path, headers=headers)
+def test_without_a_valid_token_nothing_is_told(token_client, path, headers):
+    answer = token_client.request("POST" if path == "/invocations" else "GET", path, headers=headers)
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert "needs a token" in answer.json()["error"]
 
 
-def test_with_a_token_it_answers(guarded):
-    assert guarded.post("/invocations", json=ROWS, headers=bearer(SECRET)).status_code == 200
-    assert guarded.get("/models", headers=bearer(SECRET)).status_code == 200
+def test_with_a_token_it_answers(token_client):
+    assert token_client.post("/invocations", json=ROWS, headers=bearer(SECRET)).status_code == 200
+    assert token_client.get("/models", headers=bearer(SECRET)).status_code == 200
 
 
-def test_tokens_are_rotated_without_a_restart(guarded, token_file):
+def test_tokens_are_rotated_without_a_restart(token_client, token_file):
     token_file.write_text(f"{SECRET}\n{OTHER}\n")
-    assert guarded.get("/models", headers=bearer(OTHER)).status_code == 200
-    assert guarded.get("/models", headers=bearer(SECRET)).status_code == 200
+    assert token_client.get("/models", headers=bearer(OTHER)).status_code == 200
+    assert token_client.get("/models", headers=bearer(SECRET)).status_code == 200
 
     token_file.write_text(f"{OTHER} \n")
 
-    assert guarded.get("/models", headers=bearer(OTHER)).status_code == 200
-    assert guarded.get("/models", headers=bearer(SECRET)).status_code == 401
+    assert token_client.get("/models", headers=bearer(OTHER)).status_code == 200
+    assert token_client.get("/models", headers=bearer(SECRET)).status_code == 401
 
 
-def test_liveness_needs_no_token_but_tells_strangers_nothing(guarded):
-    assert guarded.get("/health").json() == {"status": "ok"}
-    assert guarded.get("/ready").json() == {"status": "ready", "warm": False}
-    assert "out_of_reach" in guarded.get("/health", headers=bearer(SECRET)).json()
+def test_liveness_needs_no_token_but_tells_strangers_nothing(token_client):
+    assert token_client.get("/health").json() == {"status": "ok"}
+    assert token_client.get("/ready").json() == {"status": "ready", "warm": False}
+    assert "out_of_reach" in token_client.get("/health", headers=bearer(SECRET)).json()
 
 
 def test_several_tokens_come_from_the_environment():
     tokens = Tokens.from_environment(None, {"SAFEPLAN_TOKENS": f"{SECRET} {OTHER}"})
 
-    assert all(tokens.allow(f"Bearer {token}") for token in (SECRET, OTHER))
-    assert not tokens.allow(None)
+    assert all(tokens.is_allowed(f"Bearer {token}") for token in (SECRET, OTHER))
+    assert not tokens.is_allowed(None)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
 def test_models_say_which_version_serves_since_when(client):
     client.post("/invocations", json=ROWS)
 
-    told = client.get("/models").json()
+    reported = client.get("/models").json()
 
-    [model] = told["models"]
+    [model] = reported["models"]
     assert (model["sensor_id"], model["kind"], model["version"]) == ("PT-1", "detector", 1)
     assert model["since"] >= "20"
-    assert told["refused"] == []
+    assert reported["refused"] == []
 
 
 def test_metrics_count_requests_rows_errors_and_models(client):
@@ -171,21 +171,21 @@ def test_metrics_count_requests_rows_errors_and_models(client):
     assert any(line.startswith("safeplan_registry_last_contact_timestamp_seconds 1") for line in lines)
 
 
-def test_the_log_tells_of_requests_but_not_what_they_carried(guarded, caplog, monkeypatch):
+def test_the_log_tells_of_requests_but_not_what_they_carried(token_client, caplog, monkeypatch):
     # MLflow, when it makes its tables in this process, silences every logger there is.
     monkeypatch.setattr(logging.getLogger("safeplan.requests"), "disabled", False)
     monkeypatch.setattr(logging.getLogger("safeplan"), "propagate", True)
     caplog.set_level(logging.INFO, "safeplan")
     odd = {"dataframe_records": [{"sensor_id": "SECRET-TAG", "timestamp": STAMP, "value": 123.456}]}
 
-    guarded.post("/invocations?key=hidden", json=odd, headers=bearer(SECRET))
+    token_client.post("/invocations?key=hidden", json=odd, headers=bearer(SECRET))
 
     until = time.monotonic() + 10
     # The line is written once the answer is on its way.
-    while not (told := [one for one in caplog.records if one.name == "safeplan.requests"]):
+    while not (reported := [one for one in caplog.records if one.name == "safeplan.requests"]):
         assert time.monotonic() < until, "no line in the log"
         time.sleep(0.01)
-    written = [Lines().format(record) for record in told]
+    written = [JsonLogFormatter().format(record) for record in reported]
     line = json.loads(written[-1])
     assert (line["path"], line["status"], line["rows"], line["row_errors"]) == ("/invocations", 200, 1, 1)
     assert not any(word in "".join(written) for word in ("SECRET-TAG", "123.456", SECRET, "hidden"))
@@ -254,9 +254,11 @@ def test_answers_that_lean_on_memory_say_so_in_a_header(client, service, monkeyp
     assert client.get("/health").json()["status"] == "degraded"
 
 
-def test_predictions_are_kept_when_asked_for(plant, service, tmp_path):
-    store = PredictionStore(plant.engine)
-    keeper = KeptPredictions(lambda: store, KeepSettings(keep=True, every=0.05), leftover=tmp_path / "left")
+def test_predictions_are_kept_when_asked_for(trained_workspace, service, tmp_path):
+    store = PredictionStore(trained_workspace.engine)
+    keeper = PredictionQueue(
+        lambda: store, PredictionQueueSettings(keep=True, every=0.05), leftover=tmp_path / "left"
+    )
     keeper.start()
     with listening(create_app(service, Tokens(), keeper)) as url:
         httpx.post(f"{url}/invocations", json=ROWS | {"params": {"horizon": 3}}).raise_for_status()
@@ -267,9 +269,9 @@ def test_predictions_are_kept_when_asked_for(plant, service, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def described(grown):
+def openapi_schema(trained_home):
     """Every operation of the description, of an app that is served."""
-    with settled(grown) as workspace:
+    with isolated_workspace(trained_home) as workspace:
         app = create_app(FleetService(workspace), Tokens(given=SECRET))
         with listening(app) as url:
             schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
@@ -279,18 +281,18 @@ def described(grown):
 PATHS = ["/invocations", "/models", "/metrics", "/health", "/ready"]
 
 
-def test_every_path_is_described(described):
-    assert list(described) == PATHS
+def test_every_path_is_described(openapi_schema):
+    assert list(openapi_schema) == PATHS
 
 
-def test_what_fits_the_description_is_answered_as_described(described):
+def test_what_fits_the_description_is_answered_as_described(openapi_schema):
     for path in PATHS:
-        _fuzz(described[path].as_strategy(), examples=50 if path == "/invocations" else 3)
+        _fuzz(openapi_schema[path].as_strategy(), examples=50 if path == "/invocations" else 3)
 
 
-def test_what_does_not_fit_it_is_answered_as_described_too(described):
+def test_what_does_not_fit_it_is_answered_as_described_too(openapi_schema):
     """A row of a wrong kind has an error of its own: not all that does not fit is refused."""
-    broken = described["/invocations"].as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    broken = openapi_schema["/invocations"].as_strategy(generation_mode=GenerationMode.NEGATIVE)
     _fuzz(
         broken, examples=50, excluded_checks=[schemathesis.checks.CHECKS.get_one("negative_data_rejection")]
     )

@@ -146,8 +146,10 @@ WRONG_ROWS = [
 @pytest.mark.parametrize(
     ("headers", "body", "status", "piece"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_a_request_that_cannot_be_meant_is_refused_with_a_sentence(one_client, headers, body, status, piece):
-    answer = one_client.post("/invocations", content=body, headers=headers)
+def test_a_request_that_cannot_be_meant_is_refused_with_a_sentence(
+    shared_client, headers, body, status, piece
+):
+    answer = shared_client.post("/invocations", content=body, headers=headers)
 
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
@@ -158,8 +160,8 @@ def test_a_request_that_cannot_be_meant_is_refused_with_a_sentence(one_client, h
 @pytest.mark.parametrize(
     ("changes", "piece"), WRONG_ROWS, ids=[json.dumps(case[0])[:40] for case in WRONG_ROWS]
 )
-def test_a_row_that_cannot_be_answered_gets_an_error_of_its_own(one_client, changes, piece):
-    answer = one_client.post("/invocations", content=records(GOOD, GOOD | changes, GOOD), headers=JSON)
+def test_a_row_that_cannot_be_answered_gets_an_error_of_its_own(shared_client, changes, piece):
+    answer = shared_client.post("/invocations", content=records(GOOD, GOOD | changes, GOOD), headers=JSON)
 
     assert answer.status_code == 200, answer.text
     before, wrong, after = answer.json()["predictions"]
@@ -180,8 +182,8 @@ def test_a_row_that_cannot_be_answered_gets_an_error_of_its_own(one_client, chan
     ],
     ids=["records", "instances", "inputs", "inputs in columns", "split", "split with index"],
 )
-def test_every_layout_that_mlflow_knows_is_understood(one_client, body):
-    answer = one_client.post("/invocations", json=body)
+def test_every_layout_that_mlflow_knows_is_understood(shared_client, body):
+    answer = shared_client.post("/invocations", json=body)
 
     assert [row["value"] for row in answer.json()["predictions"]] == [20.0]
 
@@ -196,8 +198,8 @@ def test_every_layout_that_mlflow_knows_is_understood(one_client, body):
         ("GET", "/models/../../etc/passwd", 404, "There is no"),
     ],
 )
-def test_paths_and_methods_that_do_not_exist_say_what_does(one_client, method, path, status, piece):
-    answer = one_client.request(method, path)
+def test_paths_and_methods_that_do_not_exist_say_what_does(shared_client, method, path, status, piece):
+    answer = shared_client.request(method, path)
 
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
     assert piece in answer.json()["error"]
@@ -221,10 +223,12 @@ HARMFUL = [
     "SQL, paths, headers, log lines, formulas and scripts as a sensor's id", "an unknown sensor, as any other"
 )
 @pytest.mark.parametrize("name", HARMFUL)
-def test_an_id_that_means_harm_is_just_an_unknown_sensor(one_client, caplog, name):
+def test_an_id_that_means_harm_is_just_an_unknown_sensor(shared_client, caplog, name):
     caplog.set_level("DEBUG")
 
-    answer = one_client.post("/invocations", content=records(GOOD | {"sensor_id": name}, GOOD), headers=JSON)
+    answer = shared_client.post(
+        "/invocations", content=records(GOOD | {"sensor_id": name}, GOOD), headers=JSON
+    )
 
     harmful, good = answer.json()["predictions"]
     assert "no detector champion" in harmful["error"] or "printable" in harmful["error"]

@@ -13,7 +13,7 @@ from serving.http.app import create_app
 from serving.http.metrics import Metrics
 from serving.http.tokens import Tokens
 from serving.scoring.fleet_service import FleetService
-from tests.serving.conftest import listening, settled
+from tests.serving.conftest import isolated_workspace, listening
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
@@ -44,8 +44,8 @@ PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 
 
 @pytest.fixture(scope="module")
-def address(grown):
-    with settled(grown) as workspace:
+def address(trained_home):
+    with isolated_workspace(trained_home) as workspace:
         service = FleetService(workspace)
         service.warm_up()
         with listening(create_app(service, Tokens(given=SECRET))) as url:
@@ -93,6 +93,6 @@ def test_a_program_runs(address, program):
 
 
 def test_every_metric_is_on_the_page():
-    told = {metric.name for metric in Metrics().registry.collect()}
+    reported = {metric.name for metric in Metrics().registry.collect()}
 
-    assert {name for name in told if f"`{name}" not in PAGE} == set()
+    assert {name for name in reported if f"`{name}" not in PAGE} == set()

@@ -5,11 +5,11 @@ import json
 import pytest
 from mlflow.pyfunc import scoring_server
 
-from serving.http.mlflow_adapter import open_door, respond
+from serving.http.mlflow_adapter import handle_invocation, install_adapter
 from tests.serving.http.test_bad_requests import GOOD, JSON, REFUSED, WRONG_ROWS, records
 
 
-class Loaded:
+class LoadedModel:
     """A loaded pyfunc, as far as the server looks at it."""
 
     def __init__(self, python_model):
@@ -18,11 +18,11 @@ class Loaded:
 
 
 @pytest.fixture
-def ours(service, monkeypatch):
+def loaded_model(service, monkeypatch):
     monkeypatch.setattr(scoring_server, "invocations", scoring_server.invocations)
     python_model = object()
-    assert open_door(python_model, service)
-    return Loaded(python_model)
+    assert install_adapter(python_model, service)
+    return LoadedModel(python_model)
 
 
 @pytest.mark.parametrize(
@@ -31,24 +31,24 @@ def ours(service, monkeypatch):
 def test_what_the_endpoint_refuses_is_refused_here_too(shared_service, headers, body, status, piece):
     content = body.encode() if isinstance(body, str) else body
 
-    answer, found = respond(content, headers.get("Content-Type"), shared_service)
+    answer, result = handle_invocation(content, headers.get("Content-Type"), shared_service)
 
-    assert found == status
+    assert result == status
     assert piece in json.loads(answer)["error"]
 
 
 def test_a_row_that_cannot_be_answered_has_an_error_here_too(shared_service):
     rows = [GOOD | changes for changes, _ in WRONG_ROWS]
 
-    answer, status = respond(records(*rows).encode(), JSON["Content-Type"], shared_service)
+    answer, status = handle_invocation(records(*rows).encode(), JSON["Content-Type"], shared_service)
 
     assert status == 200
     for row, (_, piece) in zip(json.loads(answer)["predictions"], WRONG_ROWS, strict=True):
         assert piece in row["error"]
 
 
-def test_the_server_asks_us(ours):
-    answer = scoring_server.invocations(records(GOOD).encode(), None, ours, None)
+def test_the_server_asks_us(loaded_model):
+    answer = scoring_server.invocations(records(GOOD).encode(), None, loaded_model, None)
 
     assert (answer.status, answer.mimetype) == (415, "application/json")
     assert "no Content-Type" in json.loads(answer.response)["error"]
@@ -58,9 +58,9 @@ def test_models_of_others_and_frames_stay_mlflows(service, monkeypatch):
     seen = []
     monkeypatch.setattr(scoring_server, "invocations", lambda *asked: seen.append(asked))
     python_model = object()
-    open_door(python_model, service)
+    install_adapter(python_model, service)
 
-    scoring_server.invocations(b"", None, Loaded(object()), None)
-    scoring_server.invocations(b"", "text/csv; charset=utf-8", Loaded(python_model), None)
+    scoring_server.invocations(b"", None, LoadedModel(object()), None)
+    scoring_server.invocations(b"", "text/csv; charset=utf-8", LoadedModel(python_model), None)
 
     assert len(seen) == 2

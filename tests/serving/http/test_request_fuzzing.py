@@ -56,36 +56,36 @@ BODIES = st.fixed_dictionaries(
 def hold(answer) -> None:
     """An answer as it must be, whatever was asked."""
     assert answer.status_code in {200, 400, 413, 415}, answer.text
-    told = answer.json()
+    reported = answer.json()
     if answer.status_code == 200:
-        assert told["predictions"]
+        assert reported["predictions"]
         assert all(
             row["error"] or row["detector_version"] or row["forecaster_version"]
-            for row in told["predictions"]
+            for row in reported["predictions"]
         )
     else:
-        assert list(told) == ["error"]
-        assert len(told["error"]) > 10
+        assert list(reported) == ["error"]
+        assert len(reported["error"]) > 10
 
 
 @law
 @given(body=st.binary(max_size=300))
-def test_any_bytes(one_client, body):
-    hold(one_client.post("/invocations", content=body, headers=JSON))
+def test_any_bytes(shared_client, body):
+    hold(shared_client.post("/invocations", content=body, headers=JSON))
 
 
 @law
 @given(body=BODIES)
-def test_any_json_that_looks_like_a_request(one_client, body):
-    hold(one_client.post("/invocations", content=json.dumps(body), headers=JSON))
+def test_any_json_that_looks_like_a_request(shared_client, body):
+    hold(shared_client.post("/invocations", content=json.dumps(body), headers=JSON))
 
 
 @law
 @given(rows=st.lists(st.fixed_dictionaries(dict.fromkeys(GOOD, SCALARS)), min_size=1, max_size=8))
-def test_any_values_in_rows_have_an_answer_each(one_client, rows):
+def test_any_values_in_rows_have_an_answer_each(shared_client, rows):
     body = json.dumps({"dataframe_records": rows})
 
-    answer = one_client.post("/invocations", content=body, headers=JSON)
+    answer = shared_client.post("/invocations", content=body, headers=JSON)
 
     hold(answer)
     if answer.status_code == 200:
@@ -98,11 +98,11 @@ def test_any_values_in_rows_have_an_answer_each(one_client, rows):
     byte=st.integers(0, 255),
     header=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),
 )
-def test_a_good_request_with_a_byte_or_a_header_altered(one_client, place, byte, header):
+def test_a_good_request_with_a_byte_or_a_header_altered(shared_client, place, byte, header):
     good = json.dumps({"dataframe_records": [GOOD, GOOD]}).encode()
     place %= len(good)
 
-    answer = one_client.post(
+    answer = shared_client.post(
         "/invocations",
         content=good[:place] + bytes([byte]) + good[place + 1 :],
         headers={**JSON, "X-Forwarded-For": header, "X-Request-Id": header},

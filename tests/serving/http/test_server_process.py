@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.journeys.house import BIN, House, _wait_for, free_port
+from tests.support.installation import BIN, Installation, _wait_for, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -23,15 +23,22 @@ def ask(url, path, body=None):
         return answer.read().decode()
 
 
-def test_two_workers_serve_as_one_and_end_when_told(plant, tmp_path):
+def test_two_workers_serve_as_one_and_end_when_told(trained_workspace, tmp_path):
     tokens, port, log = tmp_path / "tokens", free_port(), tmp_path / "log"
     tokens.write_text(SECRET)
     tokens.chmod(0o600)
-    house = House(plant.home, {"MLFLOW_TRACKING_URI": f"sqlite:///{plant.home / 'mlflow.db'}"})
+    installation = Installation(
+        trained_workspace.home, {"MLFLOW_TRACKING_URI": f"sqlite:///{trained_workspace.home / 'mlflow.db'}"}
+    )
     line = [str(BIN / "safeplan"), "serve", "--workers", "2", "--port", str(port), "--tokens", str(tokens)]
     with log.open("w") as out:
         process = subprocess.Popen(
-            line, env=house.environment(), cwd=plant.home, stdout=out, stderr=out, start_new_session=True
+            line,
+            env=installation.environment(),
+            cwd=trained_workspace.home,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -39,12 +46,12 @@ def test_two_workers_serve_as_one_and_end_when_told(plant, tmp_path):
         for _ in range(ASKED):
             [row] = json.loads(ask(url, "/invocations", {"dataframe_records": [ROW]}))["predictions"]
             assert row["error"] is None
-        told = ask(url, "/metrics").splitlines()
+        reported = ask(url, "/metrics").splitlines()
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)
 
-    assert f'safeplan_requests_total{{path="/invocations",status="200"}} {float(ASKED)}' in told
+    assert f'safeplan_requests_total{{path="/invocations",status="200"}} {float(ASKED)}' in reported
     assert code in (0, -signal.SIGTERM)
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     assert sum(line["said"] == "request" and line["path"] == "/invocations" for line in lines) == ASKED

@@ -40,11 +40,11 @@ def test_a_bearer_has_the_name_and_the_role_of_its_line(file):
 def test_a_role_may_do_what_those_before_it_may(file, role, may):
     caller = Tokens(file=file(f"someone:{role}:{OLD}")).caller(f"Bearer {OLD}")
 
-    assert [one for one in Role if caller.may(one)] == may
+    assert [one for one in Role if caller.has_role(one)] == may
 
 
 def test_a_token_without_a_role_may_do_everything():
-    assert Tokens(given=OLD).caller(f"Bearer {OLD}").may(Role.PROMOTE)
+    assert Tokens(given=OLD).caller(f"Bearer {OLD}").has_role(Role.PROMOTE)
 
 
 def test_the_environment_names_roles_too():
@@ -61,20 +61,20 @@ def test_anything_else_is_nobody(header):
     tokens = Tokens(given=OLD)
 
     assert tokens.caller(header) is None
-    assert not tokens.allow(header)
+    assert not tokens.is_allowed(header)
 
 
 def test_where_there_are_no_tokens_everyone_may():
-    assert Tokens().allow(None)
+    assert Tokens().is_allowed(None)
 
 
 def test_a_new_token_counts_at_once_and_a_removed_one_no_more(file):
     tokens = Tokens(file=file(f"{OLD}\n{NEW}\n"))
-    assert tokens.allow(f"Bearer {OLD}")
+    assert tokens.is_allowed(f"Bearer {OLD}")
 
     file(f"{NEW}\n", at=2_000)
 
-    assert (tokens.allow(f"Bearer {OLD}"), tokens.allow(f"Bearer {NEW}")) == (False, True)
+    assert (tokens.is_allowed(f"Bearer {OLD}"), tokens.is_allowed(f"Bearer {NEW}")) == (False, True)
 
 
 def test_while_the_file_is_being_replaced_those_read_before_still_count(file):
@@ -83,7 +83,7 @@ def test_while_the_file_is_being_replaced_those_read_before_still_count(file):
 
     path.unlink()
 
-    assert tokens.allow(f"Bearer {OLD}")
+    assert tokens.is_allowed(f"Bearer {OLD}")
 
 
 @pytest.mark.parametrize(

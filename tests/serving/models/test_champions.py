@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from serving.models.champions import Champions
-from tests.plant import send
+from tests.support.workspaces import ingest_readings
 from training.data.sensors import Fleet
 from training.errors import NoChampion, UntrustedModel
 from training.kinds import Kind, Promotion
@@ -15,9 +15,9 @@ from training.pipeline.fleet import train_fleet
 
 
 @pytest.fixture
-def champions(workspace, plan, learning):
+def champions(workspace, plan, training_stub):
     """PT-1 has two versions of both kinds; the first ones serve."""
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     sensors = Fleet.of(workspace.engine).match()
     train_fleet(workspace, sensors, list(Kind), plan, jobs=1)
     manual = replace(plan, promotion=Promotion.MANUAL)

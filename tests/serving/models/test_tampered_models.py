@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.models.acceptance import open_detector, open_forecaster, same_packing
-from tests.plant import at
+from serving.models.acceptance import load_detector, load_forecaster, verified_packing
+from tests.support.workspaces import parse_time
 from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
@@ -42,7 +42,7 @@ VERSION = Version(
     sensor_id="PT-1",
     kind=Kind.DETECTOR,
     run_id="",
-    created=at("2026-01-01"),
+    created=parse_time("2026-01-01"),
     tags={},
 )
 NASTY: list[Any] = [
@@ -52,7 +52,7 @@ NASTY: list[Any] = [
 
 
 @pytest.fixture(scope="session")
-def planted_detector(tmp_path_factory):
+def detector_folder(tmp_path_factory):
     """A small detector's folder."""
     folder = tmp_path_factory.mktemp("detector")
     random = np.random.default_rng(0)
@@ -61,20 +61,22 @@ def planted_detector(tmp_path_factory):
     return folder
 
 
-def leaves(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def leaves(result: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The way to every value inside, lists and objects among them."""
     if path:
         yield path
-    inside = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    inside = (
+        result.items() if isinstance(result, dict) else enumerate(result) if isinstance(result, list) else ()
+    )
     for key, value in itertools.islice(inside, 200):
         yield from leaves(value, (*path, key))
 
 
-def put(found: Any, path: tuple[Any, ...], value: Any) -> None:
+def put(result: Any, path: tuple[Any, ...], value: Any) -> None:
     """Put something else in the place of a value."""
     for key in path[:-1]:
-        found = found[key]
-    found[path[-1]] = value
+        result = result[key]
+    result[path[-1]] = value
 
 
 def spoil(written: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
@@ -114,13 +116,13 @@ def numbers_or_refusal(use: Callable[[], Any]) -> bool:
 )
 @law
 @given(data=st.data())
-def test_any_values_in_a_forecasters_json(really_learned, tmp_path, data):
-    folder = copied(really_learned[Kind.FORECASTER][0], tmp_path)
+def test_any_values_in_a_forecasters_json(fitted_models, tmp_path, data):
+    folder = copied(fitted_models[Kind.FORECASTER][0], tmp_path)
     path = data.draw(st.sampled_from(sorted(folder.glob("*.json"))))
     path.write_text(json.dumps(spoil(json.loads(path.read_text()), data)))
 
     def use() -> Any:
-        made = open_forecaster(replace(VERSION, kind=Kind.FORECASTER), folder).forecast(50)
+        made = load_forecaster(replace(VERSION, kind=Kind.FORECASTER), folder).forecast(50)
         return made[["lower_bound", "forecasted_values", "upper_bound"]]
 
     numbers_or_refusal(use)
@@ -131,13 +133,13 @@ def test_any_values_in_a_forecasters_json(really_learned, tmp_path, data):
 )
 @law
 @given(data=st.data())
-def test_any_values_in_a_detectors_json(planted_detector, tmp_path, data):
-    folder = copied(planted_detector, tmp_path)
+def test_any_values_in_a_detectors_json(detector_folder, tmp_path, data):
+    folder = copied(detector_folder, tmp_path)
     path = folder / "detector.json"
     path.write_text(json.dumps(spoil(json.loads(path.read_text()), data)))
 
     def use() -> Any:
-        scores = open_detector(VERSION, folder).score([20.0, 99.0, -1e9])
+        scores = load_detector(VERSION, folder).score([20.0, 99.0, -1e9])
         assert ((scores >= 0) & (scores <= 1)).all()
         return scores
 
@@ -150,8 +152,8 @@ def test_any_values_in_a_detectors_json(planted_detector, tmp_path, data):
 )
 @law
 @given(data=st.data())
-def test_any_values_in_a_skops_file(planted_detector, tmp_path, data):
-    folder = copied(planted_detector, tmp_path)
+def test_any_values_in_a_skops_file(detector_folder, tmp_path, data):
+    folder = copied(detector_folder, tmp_path)
     path = data.draw(st.sampled_from(sorted(folder.glob("*.skops"))))
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
@@ -163,8 +165,8 @@ def test_any_values_in_a_skops_file(planted_detector, tmp_path, data):
     rewrite(path, content)
 
     def use() -> Any:
-        detector = open_detector(VERSION, folder)
-        same_packing(VERSION, detector)
+        detector = load_detector(VERSION, folder)
+        verified_packing(VERSION, detector)
         scores = detector.score([20.0, 99.0, -1e9])
         assert ((scores >= 0) & (scores <= 1)).all()
         return scores
@@ -174,10 +176,10 @@ def test_any_values_in_a_skops_file(planted_detector, tmp_path, data):
 
 def altered(array: bytes, data: st.DataObject) -> bytes:
     """A few bytes anywhere in an array's file, its head among them."""
-    found = bytearray(array)
+    result = bytearray(array)
     for _ in range(data.draw(st.integers(1, 8))):
-        found[data.draw(st.integers(0, len(found) - 1))] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
-    return bytes(found)
+        result[data.draw(st.integers(0, len(result) - 1))] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
+    return bytes(result)
 
 
 def rewrite(path: Path, content: dict[str, bytes]) -> None:
@@ -194,9 +196,9 @@ def rewrite(path: Path, content: dict[str, bytes]) -> None:
     "a planted skops file whose trees lead out of themselves, in a circle or to no feature",
     "refused before a reading is scored",
 )
-def test_a_planted_tree_is_refused(planted_detector, tmp_path, field, value):
+def test_a_planted_tree_is_refused(detector_folder, tmp_path, field, value):
     """Scikit-learn follows such indices without looking, into whatever memory lies there."""
-    folder = copied(planted_detector, tmp_path)
+    folder = copied(detector_folder, tmp_path)
     path = next(folder.glob("forest*.skops"))
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
@@ -210,7 +212,7 @@ def test_a_planted_tree_is_refused(planted_detector, tmp_path, field, value):
     rewrite(path, content)
 
     with pytest.raises(UntrustedModel, match=r"tree"):
-        open_detector(VERSION, folder)
+        load_detector(VERSION, folder)
 
 
 @pytest.mark.parametrize(
@@ -227,23 +229,23 @@ def test_a_planted_tree_is_refused(planted_detector, tmp_path, field, value):
     "a Prophet JSON bomb: a billion harmonics, steps of a picosecond, lags of ages",
     "refused before anything of that size is made",
 )
-def test_a_small_json_that_asks_for_gigabytes_is_refused(really_learned, tmp_path, name, path, value):
-    folder = copied(really_learned[Kind.FORECASTER][0], tmp_path)
+def test_a_small_json_that_asks_for_gigabytes_is_refused(fitted_models, tmp_path, name, path, value):
+    folder = copied(fitted_models[Kind.FORECASTER][0], tmp_path)
     written = json.loads((folder / name).read_text())
     put(written, path, value)
     (folder / name).write_text(json.dumps(written))
 
     with pytest.raises(UntrustedModel):
-        open_forecaster(replace(VERSION, kind=Kind.FORECASTER), folder)
+        load_forecaster(replace(VERSION, kind=Kind.FORECASTER), folder)
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"a":' * 50_000, '{"growth": NaN}', "{}" + " " * (65 * 2**20)]
 )
 @pytest.mark.attack("a Prophet JSON nested without end, or larger than any honest one", "refused")
-def test_a_prophet_json_without_end_is_refused(really_learned, tmp_path, text):
-    folder = copied(really_learned[Kind.FORECASTER][0], tmp_path)
+def test_a_prophet_json_without_end_is_refused(fitted_models, tmp_path, text):
+    folder = copied(fitted_models[Kind.FORECASTER][0], tmp_path)
     (folder / "prophet.json").write_text(text)
 
     with pytest.raises(UntrustedModel):
-        open_forecaster(replace(VERSION, kind=Kind.FORECASTER), folder)
+        load_forecaster(replace(VERSION, kind=Kind.FORECASTER), folder)

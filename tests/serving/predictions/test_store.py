@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.predictions.rows import rows_of
+from serving.predictions.rows import to_rows
 from serving.predictions.store import PredictionStore
 from training.errors import DataError
 from training.kinds import Kind
@@ -62,13 +62,15 @@ def test_what_was_said_comes_back_and_the_rest_is_empty(predictions):
     said = scores(0.1, 0.9)
     predictions.save_scores(said, made_at=NIGHT)
 
-    found = predictions.between("PT-1001")
+    result = predictions.between("PT-1001")
 
-    pd.testing.assert_frame_equal(found[list(said.columns)], said, check_dtype=False, check_column_type=False)
-    assert found["origin"].tolist() == found["timestamp"].tolist()
-    assert found["made_at"].tolist() == [NIGHT, NIGHT]
-    assert found[["predicted_value", "historical_std"]].isna().all(axis=None)
-    assert found.dtypes[["timestamp", "anomaly_score", "is_anomaly"]].astype(str).tolist() == [
+    pd.testing.assert_frame_equal(
+        result[list(said.columns)], said, check_dtype=False, check_column_type=False
+    )
+    assert result["origin"].tolist() == result["timestamp"].tolist()
+    assert result["made_at"].tolist() == [NIGHT, NIGHT]
+    assert result[["predicted_value", "historical_std"]].isna().all(axis=None)
+    assert result.dtypes[["timestamp", "anomaly_score", "is_anomaly"]].astype(str).tolist() == [
         "datetime64[us]",
         "float64",
         "boolean",
@@ -90,10 +92,10 @@ def test_a_corrected_reading_replaces_only_its_own_score(predictions):
 
     changed = predictions.save_scores(scores(0.1, 0.2), made_at=NIGHT)
 
-    found = predictions.between("PT-1001")
+    result = predictions.between("PT-1001")
     assert changed == 1
-    assert found["anomaly_score"].tolist() == [0.1, 0.2]
-    assert found["made_at"].tolist() == [NOON, NIGHT]
+    assert result["anomaly_score"].tolist() == [0.1, 0.2]
+    assert result["made_at"].tolist() == [NOON, NIGHT]
 
 
 def test_another_version_and_another_origin_are_opinions_of_their_own(predictions):
@@ -116,26 +118,26 @@ def test_the_newest_come_first_up_to_the_limit(predictions):
     predictions.save_scores(scores(*np.linspace(0, 0.4, 30)), made_at=NOON)
     predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
 
-    found = predictions.by_sensor("PT-1001", limit=3)
+    result = predictions.by_sensor("PT-1001", limit=3)
 
-    assert found["timestamp"].tolist() == [NOON + 29 * HOUR, NOON + 28 * HOUR, NOON + 27 * HOUR]
+    assert result["timestamp"].tolist() == [NOON + 29 * HOUR, NOON + 28 * HOUR, NOON + 27 * HOUR]
 
 
 def test_a_stretch_holds_its_start_and_not_its_end(predictions):
     predictions.save_scores(scores(*np.linspace(0, 0.4, 10)), made_at=NOON)
 
-    found = predictions.between("PT-1001", NOON + 2 * HOUR, NOON + 4 * HOUR)
+    result = predictions.between("PT-1001", NOON + 2 * HOUR, NOON + 4 * HOUR)
 
-    assert found["timestamp"].tolist() == [NOON + 2 * HOUR, NOON + 3 * HOUR]
+    assert result["timestamp"].tolist() == [NOON + 2 * HOUR, NOON + 3 * HOUR]
 
 
 def test_recent_is_of_all_sensors_from_a_time_on(predictions):
     predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
     predictions.save_scores(scores(0.3, 0.4, sensor="TT-1"), made_at=NOON)
 
-    found = predictions.recent(NOON + HOUR)
+    result = predictions.recent(NOON + HOUR)
 
-    assert found["anomaly_score"].tolist() == [0.2, 0.4]
+    assert result["anomaly_score"].tolist() == [0.2, 0.4]
 
 
 def test_anomalies_are_those_called_so(predictions):
@@ -153,9 +155,9 @@ def test_statistics_are_by_sensor_and_model_type(predictions):
     predictions.save_forecasts(forecast(5, 6, 7), made_at=NIGHT)
     predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
 
-    found = predictions.statistics().set_index(["sensor_id", "model_type"])
+    result = predictions.statistics().set_index(["sensor_id", "model_type"])
 
-    scored, forecasts = found.loc["PT-1001", "ANOMALY_DETECTOR"], found.loc["PT-1001", "FORECASTER"]
+    scored, forecasts = result.loc["PT-1001", "ANOMALY_DETECTOR"], result.loc["PT-1001", "FORECASTER"]
     assert (scored["predictions"], scored["anomalies"], scored["max_score"]) == (2, 1, 0.9)
     assert scored["mean_score"] == pytest.approx(0.5)
     assert (forecasts["predictions"], forecasts["anomalies"], forecasts["made_at"]) == (3, 0, NIGHT)
@@ -191,12 +193,12 @@ def test_a_long_stretch_of_scores_is_what_was_said_last_of_each_reading(predicti
     predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
     predictions.save_forecasts(forecast(1, 2, 3), made_at=NOON)
 
-    found = predictions.scores("PT-1001", NOON, NOON + 2 * HOUR)
+    result = predictions.scores("PT-1001", NOON, NOON + 2 * HOUR)
 
-    assert found["timestamp"].tolist() == [NOON, NOON + HOUR]
-    assert found["anomaly_score"].tolist() == [0.1, 0.9]
-    assert found["is_anomaly"].tolist() == [False, True]
-    assert found["threshold"].tolist() == [0.5, 0.5]
+    assert result["timestamp"].tolist() == [NOON, NOON + HOUR]
+    assert result["anomaly_score"].tolist() == [0.1, 0.9]
+    assert result["is_anomaly"].tolist() == [False, True]
+    assert result["threshold"].tolist() == [0.5, 0.5]
     assert predictions.scores("PT-9", NOON).empty
 
 
@@ -205,10 +207,10 @@ def test_the_latest_forecast_is_the_one_from_the_newest_origin(predictions):
     predictions.save_forecasts(forecast(1, 2, origin=NOON, version="1"), made_at=NOON)
     predictions.save_forecasts(forecast(3, 4, origin=NOON, version="2"), made_at=NIGHT)
 
-    found = predictions.latest_forecast("PT-1001")
+    result = predictions.latest_forecast("PT-1001")
 
-    assert found["predicted_value"].tolist() == [3, 4]
-    assert found["timestamp"].tolist() == [NOON + HOUR, NOON + 2 * HOUR]
+    assert result["predicted_value"].tolist() == [3, 4]
+    assert result["timestamp"].tolist() == [NOON + HOUR, NOON + 2 * HOUR]
 
 
 def test_nothing_stored_is_an_empty_answer(predictions):
@@ -241,8 +243,8 @@ def test_times_with_a_zone_are_kept_in_utc(predictions):
 
     predictions.save_scores(said, made_at=NOON.replace(tzinfo=UTC).astimezone(rio))
 
-    found = predictions.between("PT-1001")
-    assert (found["timestamp"].tolist(), found["made_at"].tolist()) == ([NOON], [NOON])
+    result = predictions.between("PT-1001")
+    assert (result["timestamp"].tolist(), result["made_at"].tolist()) == ([NOON], [NOON])
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_rows_are_written_in_one_order_whatever_order_they_come_in():
     said = pd.concat([scores(*np.zeros(5), sensor="TT-1"), scores(*np.zeros(5))])
 
     keys = [
-        [(row["sensor_id"], row["timestamp"]) for row in rows_of(frame, Kind.DETECTOR, NOON)]
+        [(row["sensor_id"], row["timestamp"]) for row in to_rows(frame, Kind.DETECTOR, NOON)]
         for frame in (said, said.iloc[::-1])
     ]
 
@@ -307,7 +309,7 @@ def test_writers_at_once_lose_nothing(database_url):
             )
         )
 
-    found = PredictionStore(engines[0]).between("PT-1001")
+    result = PredictionStore(engines[0]).between("PT-1001")
     for engine in engines:
         engine.dispose()
-    assert sum(changed) == len(found) == 4_000
+    assert sum(changed) == len(result) == 4_000

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import update
 
 from serving.batch import forecast_fleet
-from serving.contract import Ask
+from serving.contract import PredictionRequest
 from serving.predictions.store import PredictionStore
 from training.errors import NoChampion
 from training.storage.database import sensors, writing
@@ -15,63 +15,65 @@ LOW, HIGH = 18.0, 21.0  # the readings go from 14 to 26
 
 
 @pytest.fixture
-def narrow(plant, service):
+def narrow_range_service(trained_workspace, service):
     """PT-1's instrument shows little of what its readings say."""
-    with writing(plant.engine) as connection:
+    with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(low=LOW, high=HIGH))
-    vars(plant).pop("fleet", None)
+    vars(trained_workspace).pop("fleet", None)
     service.known.renew()
     return service
 
 
 def band(service, horizon, *stamps):
-    rows = service.scorer.answer(Ask(["PT-1"] * len(stamps), stamps, [None] * len(stamps), horizon)).records()
+    rows = service.scorer.answer(
+        PredictionRequest(["PT-1"] * len(stamps), stamps, [None] * len(stamps), horizon)
+    ).records()
     assert all(row["error"] is None for row in rows)
     return np.array([[row[name] for name in ("lower", "expected", "upper")] for row in rows])
 
 
 def test_forecasts_reach_beyond_a_range_that_nobody_wrote_down(service):
-    found = band(service, 24, NEXT)
+    result = band(service, 24, NEXT)
 
-    assert found.min() < LOW
-    assert found.max() > HIGH
+    assert result.min() < LOW
+    assert result.max() > HIGH
 
 
 @pytest.mark.parametrize("stamp", [NEXT, "2026-01-09T08:30:00Z", "2026-01-05T08:00:00Z"])
-def test_a_forecast_and_its_band_end_where_the_instrument_does(narrow, stamp):
-    found = band(narrow, 24, stamp)
+def test_a_forecast_and_its_band_end_where_the_instrument_does(narrow_range_service, stamp):
+    result = band(narrow_range_service, 24, stamp)
 
-    assert found.min() == LOW
-    assert found.max() == HIGH
-    assert (np.diff(found, axis=1) >= 0).all()
+    assert result.min() == LOW
+    assert result.max() == HIGH
+    assert (np.diff(result, axis=1) >= 0).all()
 
 
-def test_a_naive_forecast_ends_there_too(narrow, monkeypatch):
-    monkeypatch.setattr(narrow.scorer.champions, "forecaster", missing)
+def test_a_naive_forecast_ends_there_too(narrow_range_service, monkeypatch):
+    monkeypatch.setattr(narrow_range_service.scorer.champions, "forecaster", missing)
 
-    found = band(narrow, 24, NEXT)
+    result = band(narrow_range_service, 24, NEXT)
 
-    assert found.min() >= LOW
-    assert found.max() <= HIGH
+    assert result.min() >= LOW
+    assert result.max() <= HIGH
 
 
 def missing(sensor_id):
     raise NoChampion(sensor_id)
 
 
-def test_batch_forecasts_end_there_too(narrow, plant):
-    forecast_fleet(plant, plant.fleet.match(["PT-1"]), horizon=24)
+def test_batch_forecasts_end_there_too(narrow_range_service, trained_workspace):
+    forecast_fleet(trained_workspace, trained_workspace.fleet.match(["PT-1"]), horizon=24)
 
-    kept = PredictionStore(plant.engine).latest_forecast("PT-1")
+    kept = PredictionStore(trained_workspace.engine).latest_forecast("PT-1")
 
     assert kept["lower_bound"].min() == LOW
     assert kept["upper_bound"].max() == HIGH
 
 
-def test_a_range_written_down_later_counts_at_once(service, plant):
+def test_a_range_written_down_later_counts_at_once(service, trained_workspace):
     """The path of the last answer is kept, but not beyond what it was made for."""
     assert band(service, 24, NEXT).max() > HIGH
-    with writing(plant.engine) as connection:
+    with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(high=HIGH))
     service.known.renew()
 
@@ -87,7 +89,7 @@ def test_one_sensor_that_cannot_be_forecast_costs_the_others_nothing(service, mo
         return usual(sensor_id, *about, **more)
 
     monkeypatch.setattr(service.scorer.outlooks, "of", fail_for_one)
-    rows = service.scorer.answer(Ask(["PT-1", "TT-1"], [NEXT] * 2, [None] * 2, 2)).records()
+    rows = service.scorer.answer(PredictionRequest(["PT-1", "TT-1"], [NEXT] * 2, [None] * 2, 2)).records()
 
     assert [row["sensor_id"] for row in rows] == ["PT-1", "TT-1", "PT-1", "TT-1", "TT-1"]
     assert all("ZeroDivisionError" in rows[place]["error"] for place in (0, 2))

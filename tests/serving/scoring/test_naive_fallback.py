@@ -7,21 +7,21 @@ import pandas as pd
 import pytest
 
 from serving.scoring.naive_fallback import naive_forecast
-from tests.plant import series
+from tests.support.workspaces import make_series
 from training.errors import NotTrainable
 
 
 def test_it_goes_on_after_the_newest_reading_in_the_sensors_step():
-    found = naive_forecast(series(100), 3)
+    result = naive_forecast(make_series(100), 3)
 
-    assert found["timestamps"].tolist() == [
+    assert result["timestamps"].tolist() == [
         pd.Timestamp("2026-01-05T04:00") + timedelta(hours=h) for h in range(3)
     ]
-    assert {"timestamps", "forecasted_values", "lower_bound", "upper_bound", "method"} <= set(found)
+    assert {"timestamps", "forecasted_values", "lower_bound", "upper_bound", "method"} <= set(result)
 
 
 def test_a_daily_course_is_repeated_and_a_flat_line_goes_on():
-    daily = series(240)
+    daily = make_series(240)
     flat = pd.Series(7.5, index=daily.index)
 
     course, line = naive_forecast(daily, 24), naive_forecast(flat, 24)
@@ -31,19 +31,19 @@ def test_a_daily_course_is_repeated_and_a_flat_line_goes_on():
 
 
 def test_the_band_holds_what_then_came_and_widens_with_the_noise():
-    whole = series(400, seed=3)
+    whole = make_series(400, seed=3)
     truth = whole.iloc[-24:].to_numpy()
 
-    found = naive_forecast(whole.iloc[:-24], 24)
+    result = naive_forecast(whole.iloc[:-24], 24)
 
-    inside = (found["lower_bound"] <= truth) & (truth <= found["upper_bound"])
+    inside = (result["lower_bound"] <= truth) & (truth <= result["upper_bound"])
     assert inside.mean() >= 0.8
-    assert (found["lower_bound"] <= found["forecasted_values"]).all()
-    assert (found["forecasted_values"] <= found["upper_bound"]).all()
+    assert (result["lower_bound"] <= result["forecasted_values"]).all()
+    assert (result["forecasted_values"] <= result["upper_bound"]).all()
 
 
 def test_a_wider_band_is_wider():
-    narrow, wide = (naive_forecast(series(200), 6, width=width) for width in (0.5, 0.99))
+    narrow, wide = (naive_forecast(make_series(200), 6, width=width) for width in (0.5, 0.99))
 
     assert (
         (wide["upper_bound"] - wide["lower_bound"]) > (narrow["upper_bound"] - narrow["lower_bound"])
@@ -51,15 +51,15 @@ def test_a_wider_band_is_wider():
 
 
 def test_one_reading_with_a_known_step_or_a_dozen_are_enough():
-    assert len(naive_forecast(series(12), 24)) == 24
+    assert len(naive_forecast(make_series(12), 24)) == 24
 
 
 def test_one_reading_of_unknown_step_cannot_be_continued():
     with pytest.raises(NotTrainable):
-        naive_forecast(series(1), 3)
+        naive_forecast(make_series(1), 3)
 
 
 def test_a_long_silence_in_the_history_costs_no_memory():
-    gappy = pd.concat([series(50, start="1990-01-01"), series(50)])
+    gappy = pd.concat([make_series(50, start="1990-01-01"), make_series(50)])
 
     assert len(naive_forecast(gappy, 5)) == 5

@@ -7,7 +7,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from training.anomaly.base_detectors import DetectorParameters
-from training.anomaly.crossfit import fit_density, wide_search
+from training.anomaly.crossfit import fit_density, search_with_margin
 from training.anomaly.detector import AnomalyDetector, create_anomaly_detector
 from training.anomaly.features import POINTS
 from training.anomaly.isolation_forest import Forest
@@ -54,17 +54,17 @@ def test_a_reading_ordinary_at_noon_is_odd_at_night():
     copy = LATER.copy()
     dip = copy.index.get_indexer([pd.Timestamp("2026-01-08 18:00")])[0]
     copy.iloc[dip] = 55.0
-    found = DETECTOR.detect(copy, history=HISTORY).iloc[dip]
-    assert found.is_anomaly
-    assert "usual course of 45" in found.reason
+    result = DETECTOR.detect(copy, history=HISTORY).iloc[dip]
+    assert result.is_anomaly
+    assert "usual course of 45" in result.reason
 
 
 def test_a_sensor_that_stops_moving_is_found_and_says_since_when():
     copy = LATER.copy()
     copy.iloc[200:320] = copy.iloc[200]
-    found = DETECTOR.detect(copy, history=HISTORY)
-    assert found.is_anomaly.iloc[200:320].any()
-    assert found.reason.iloc[200:320].str.contains("has not moved for").any()
+    result = DETECTOR.detect(copy, history=HISTORY)
+    assert result.is_anomaly.iloc[200:320].any()
+    assert result.reason.iloc[200:320].str.contains("has not moved for").any()
 
 
 def test_one_posted_reading_without_history_is_judged_by_its_level():
@@ -137,7 +137,7 @@ def test_no_training_series_makes_its_own_readings_odd(series):
 def test_lof_is_left_out_of_a_constant_sensor_with_a_reason():
     detector = AnomalyDetector().fit(np.full(100, 5.0))
     labels, scores = detector.detect_lof(np.array([5.0, 9.0]))
-    assert "equal" in detector.voices.silent["density_points"]
+    assert "equal" in detector.base_detectors.skipped["density_points"]
     assert labels.tolist() == [1, 1]
     assert scores.tolist() == [0.0, 0.0]
 
@@ -172,7 +172,7 @@ def test_a_level_far_larger_than_its_movement_is_not_called_constant():
     """Twelve digits of level, one of noise: still a sensor that moves."""
     noise = np.random.default_rng(0).normal(size=500)
     detector = AnomalyDetector().fit(1e12 + noise)
-    assert not detector.voices.silent
+    assert not detector.base_detectors.skipped
     assert AnomalyDetector().fit(1e12 + 0.5 * noise).profile.constant is False
     mild, severe = (detector.score([1e12 + by], history=1e12 + noise)[0] for by in (1.0, 60.0))
     assert mild < 0.5
@@ -229,8 +229,8 @@ def test_the_original_methods_keep_their_shapes():
 
 
 def test_detect_gives_one_complete_row_a_reading():
-    found = DETECTOR.detect(changed(100, 9), history=HISTORY)
-    assert list(found.columns) == [
+    result = DETECTOR.detect(changed(100, 9), history=HISTORY)
+    assert list(result.columns) == [
         "timestamp",
         "value",
         "anomaly_score",
@@ -240,12 +240,12 @@ def test_detect_gives_one_complete_row_a_reading():
         "historical_average",
         "historical_std",
     ]
-    odd = found.iloc[100]
+    odd = result.iloc[100]
     assert odd.is_anomaly
     assert odd.severity in {"probable", "certain"}
     assert odd.reason
-    assert found.reason[found.anomaly_score < 0.3].eq("").all()
-    assert found[["historical_average", "historical_std"]].notna().all().all()
+    assert result.reason[result.anomaly_score < 0.3].eq("").all()
+    assert result[["historical_average", "historical_std"]].notna().all().all()
 
 
 def test_forest_scores_are_those_of_scikit_learn():
@@ -257,8 +257,8 @@ def test_forest_scores_are_those_of_scikit_learn():
 
 def test_the_detectors_own_forest_and_lof_score_as_scikit_learn_does():
     asked = np.random.default_rng(1).normal(size=(300, len(POINTS))) * 3
-    forest = DETECTOR.voices.forests["forest_points"]
-    density = DETECTOR.voices.densities["density_points"]
+    forest = DETECTOR.base_detectors.forests["forest_points"]
+    density = DETECTOR.base_detectors.densities["density_points"]
     assert Forest.of(forest).score(asked) == pytest.approx(-forest.score_samples(asked), abs=1e-9)
     assert Neighbourhood.of(density).score(asked) == pytest.approx(-density.score_samples(asked), abs=1e-9)
     assert isinstance(forest, IsolationForest)
@@ -269,7 +269,7 @@ def test_lof_is_what_it_would_be_with_a_search_of_its_own():
     rows = np.random.default_rng(0).normal(size=(400, 5))
     theirs = LocalOutlierFactor(n_neighbors=20, novelty=True, algorithm="kd_tree").fit(rows)
 
-    ours = fit_density(rows, wide_search(rows, largest=20), neighbours=20)
+    ours = fit_density(rows, search_with_margin(rows, max_neighbours=20), neighbours=20)
 
     assert vars(ours).keys() == vars(theirs).keys()
     for name in ("_distances_fit_X_", "_lrd", "negative_outlier_factor_"):
@@ -304,12 +304,12 @@ def test_a_constant_sensors_detector_can_be_kept(tmp_path):
         ('{"', '["'),
     ],
 )
-def test_a_crooked_description_is_refused(tmp_path, found, instead):
+def test_a_crooked_description_is_refused(tmp_path, result, instead):
     DETECTOR.save(tmp_path)
     path = tmp_path / "detector.json"
     text = path.read_text()
-    assert found in text
-    path.write_text(text.replace(found, instead, 1))
+    assert result in text
+    path.write_text(text.replace(result, instead, 1))
     with pytest.raises(UntrustedModel):
         AnomalyDetector.load(tmp_path)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
 
-from training.anomaly.forest_training import grow_in_parts
+from training.anomaly.forest_training import fit_forest_in_parts
 
 
 def parts_of(rows: int, columns: int, *, seed: int) -> list[np.ndarray]:
@@ -22,15 +22,15 @@ def grown_by_scikit_learn(parts: list[np.ndarray], *, trees: int, samples: int, 
 
 
 @pytest.fixture(params=[(600, 3, 256, 0), (80, 8, 40, 7), (60, 1, 5, 3)], ids=str)
-def both(request):
+def both_forests(request):
     rows, columns, samples, seed = request.param
     parts = parts_of(rows, columns, seed=seed)
     how = {"trees": 5, "samples": samples, "seed": seed}
-    return grow_in_parts(parts, **how), grown_by_scikit_learn(parts, **how)
+    return fit_forest_in_parts(parts, **how), grown_by_scikit_learn(parts, **how)
 
 
-def test_every_tree_is_the_same(both):
-    ours, theirs = both
+def test_every_tree_is_the_same(both_forests):
+    ours, theirs = both_forests
 
     assert len(ours.estimators_) == len(theirs.estimators_) == 15
     for mine, other in zip(ours.estimators_, theirs.estimators_, strict=True):
@@ -42,9 +42,9 @@ def test_every_tree_is_the_same(both):
         assert here["max_depth"] == there["max_depth"]
 
 
-def test_a_forest_remembers_what_scikit_learns_does(both):
+def test_a_forest_remembers_what_scikit_learns_does(both_forests):
     """Else it could not be saved, loaded and used as one."""
-    ours, theirs = both
+    ours, theirs = both_forests
 
     assert vars(ours).keys() == vars(theirs).keys()
     assert ours.get_params() == theirs.get_params()
@@ -56,8 +56,8 @@ def test_a_forest_remembers_what_scikit_learns_does(both):
             np.testing.assert_array_equal(mine, other)
 
 
-def test_scores_are_the_same(both):
-    ours, theirs = both
+def test_scores_are_the_same(both_forests):
+    ours, theirs = both_forests
     asked = np.random.default_rng(1).normal(size=(50, theirs.n_features_in_))
 
     np.testing.assert_array_equal(ours.score_samples(asked), theirs.score_samples(asked))

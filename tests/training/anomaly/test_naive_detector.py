@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.plant import series
+from tests.support.workspaces import make_series
 from training.anomaly.naive_detector import NaiveDetector
 
 
 def test_it_alarms_on_the_share_of_training_readings_it_was_allowed():
-    readings = series(1000)
+    readings = make_series(1000)
 
     naive = NaiveDetector(alarm_rate=0.02).fit(readings)
 
@@ -17,7 +17,7 @@ def test_it_alarms_on_the_share_of_training_readings_it_was_allowed():
 
 
 def test_further_out_scores_higher_and_all_scores_are_in_bounds():
-    naive = NaiveDetector(alarm_rate=0.01).fit(series())
+    naive = NaiveDetector(alarm_rate=0.01).fit(make_series())
 
     scores = naive.score([20.0, 30.0, 50.0, -1e300, 1e300])
 
@@ -26,7 +26,7 @@ def test_further_out_scores_higher_and_all_scores_are_in_bounds():
 
 
 def test_one_wild_training_reading_moves_neither_centre_nor_spread():
-    tame, wild = series(), series()
+    tame, wild = make_series(), make_series()
     wild.iloc[7] = 1e9
 
     scores = [NaiveDetector(alarm_rate=0.05).fit(one).score([30.0])[0] for one in (tame, wild)]
@@ -44,6 +44,6 @@ def test_a_constant_sensor_is_usual_where_it_always_was_and_odd_elsewhere(value)
 
 
 def test_it_remembers_nothing():
-    naive = NaiveDetector(alarm_rate=0.01).fit(series())
+    naive = NaiveDetector(alarm_rate=0.01).fit(make_series())
 
     np.testing.assert_array_equal(naive.score([21.0]), naive.score([21.0], history=[1e6] * 9))

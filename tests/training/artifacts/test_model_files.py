@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from training.anomaly.detector import AnomalyDetector
 from training.artifacts.model_files import (
-    LARGEST_FILE,
+    MAX_FILE_BYTES,
     check_digest,
     digest_folder,
     read_json,
@@ -33,7 +33,7 @@ from training.kinds import Kind
 ROWS = np.random.default_rng(0).normal(size=(60, 2))
 
 
-class Planted:
+class PlantedPickle:
     """Leaves a mark when it is unpickled."""
 
     def __init__(self, mark):
@@ -69,14 +69,14 @@ def test_no_two_threads_read_arrays_at_the_same_time(tmp_path, monkeypatch):
     alone, together = threading.Lock(), []
     load = skops.io.load
 
-    def watched(*args, **kwargs):
+    def monitored_fleet(*args, **kwargs):
         together.append(not alone.acquire(blocking=False))
         time.sleep(0.01)
-        found = load(*args, **kwargs)
+        result = load(*args, **kwargs)
         alone.release()
-        return found
+        return result
 
-    monkeypatch.setattr(skops.io, "load", watched)
+    monkeypatch.setattr(skops.io, "load", monitored_fleet)
     with ThreadPoolExecutor(4) as readers:
         list(readers.map(read_skops, [tmp_path / "model.skops"] * 12))
 
@@ -101,7 +101,7 @@ def test_a_foreign_type_is_refused_when_written(tmp_path):
 @pytest.mark.attack("a pickle planted as a model file", "never unpickled; refused")
 def test_a_planted_pickle_is_never_unpickled(tmp_path):
     mark = tmp_path / "mark"
-    (tmp_path / "model.skops").write_bytes(pickle.dumps(Planted(str(mark))))
+    (tmp_path / "model.skops").write_bytes(pickle.dumps(PlantedPickle(str(mark))))
 
     with pytest.raises(UntrustedModel, match="no readable skops file"):
         read_skops(tmp_path / "model.skops")
@@ -113,7 +113,7 @@ def test_a_planted_pickle_is_never_unpickled(tmp_path):
 def test_an_array_in_the_archive_that_is_a_pickle_is_never_unpickled(forest, tmp_path):
     """Numpy's own format can carry pickled objects."""
     mark, smuggled = tmp_path / "mark", io.BytesIO()
-    np.save(smuggled, np.array([Planted(str(mark))], dtype=object), allow_pickle=True)
+    np.save(smuggled, np.array([PlantedPickle(str(mark))], dtype=object), allow_pickle=True)
     with zipfile.ZipFile(forest) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(forest, "w") as archive:
@@ -154,7 +154,7 @@ def test_a_loader_that_the_archive_names_itself_is_refused(forest):
 @pytest.mark.attack("a model file or JSON larger than any honest one", "refused unopened")
 def test_a_file_larger_than_any_honest_model_is_not_opened(read, tmp_path):
     with (tmp_path / "model").open("wb") as file:
-        file.truncate(LARGEST_FILE + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
 
     with pytest.raises(UntrustedModel, match="64 MB"):
         read(tmp_path / "model")
@@ -163,7 +163,7 @@ def test_a_file_larger_than_any_honest_model_is_not_opened(read, tmp_path):
 @pytest.mark.attack("a model file that unpacks into gigabytes", "refused without unpacking it")
 def test_a_small_archive_that_unpacks_into_a_large_one_is_not_unpacked(forest):
     with zipfile.ZipFile(forest, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros.npy", bytes(LARGEST_FILE + 1))
+        archive.writestr("zeros.npy", bytes(MAX_FILE_BYTES + 1))
     assert forest.stat().st_size < 1_000_000
 
     with pytest.raises(UntrustedModel, match=r"unpacks to 6\d MB"):
@@ -242,8 +242,8 @@ LOADS = {Kind.DETECTOR: AnomalyDetector.load, Kind.FORECASTER: Forecaster.load}
 
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("share", [0, 0.5, 0.98])
-def test_a_model_with_any_file_cut_short_is_refused(really_learned, tmp_path, kind, share):
-    learned, _ = really_learned[kind]
+def test_a_model_with_any_file_cut_short_is_refused(fitted_models, tmp_path, kind, share):
+    learned, _ = fitted_models[kind]
     for path in sorted(learned.iterdir()):
         if path.name == "parameters.json":
             continue  # not part of the model: where the next search begins

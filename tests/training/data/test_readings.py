@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training.data.merging import Outcome
+from training.data.merging import MergeOutcome
 from training.data.readings import ReadingStore
 from training.errors import DataError
 from training.storage import bulk_insert
@@ -39,11 +39,11 @@ def after(minutes: int) -> datetime:
 def test_a_reading_is_found_again(store):
     merged = store.ingest(batch(("PT-1", 1, 2.5), ("PT-1", 0, 1.5)))
 
-    assert merged.outcomes.tolist() == [Outcome.NEW, Outcome.NEW]
-    found = store.between("PT-1")
-    assert found["timestamp"].tolist() == [NOON, NOON + timedelta(minutes=1)]
-    assert found["value"].tolist() == [1.5, 2.5]
-    assert found["data_quality"].tolist() == [0, 0]
+    assert merged.outcomes.tolist() == [MergeOutcome.NEW, MergeOutcome.NEW]
+    result = store.between("PT-1")
+    assert result["timestamp"].tolist() == [NOON, NOON + timedelta(minutes=1)]
+    assert result["value"].tolist() == [1.5, 2.5]
+    assert result["data_quality"].tolist() == [0, 0]
 
 
 def test_loading_again_changes_nothing(store):
@@ -52,7 +52,7 @@ def test_loading_again_changes_nothing(store):
 
     again = store.ingest(rows)
 
-    assert again.outcomes.tolist() == [Outcome.KNOWN, Outcome.KNOWN]
+    assert again.outcomes.tolist() == [MergeOutcome.KNOWN, MergeOutcome.KNOWN]
     assert kept(store) == {("PT-1", 0): 1.5, ("PT-2", 0): 2.5}
 
 
@@ -61,7 +61,7 @@ def test_a_second_opinion_is_refused_and_the_first_stays(store):
 
     merged = store.ingest(batch(("PT-1", 0, 9.0)))
 
-    assert merged.outcomes.tolist() == [Outcome.CONTRADICTED]
+    assert merged.outcomes.tolist() == [MergeOutcome.CONTRADICTED]
     assert merged.compared_with.tolist() == [1.5]
     assert kept(store) == {("PT-1", 0): 1.5}
 
@@ -71,16 +71,16 @@ def test_a_second_opinion_is_a_correction_when_asked_for(store):
 
     merged = store.ingest(batch(("PT-1", 0, 9.0), ("PT-1", 0, 9.0)), replace=True)
 
-    assert merged.outcomes.tolist() == [Outcome.CORRECTED, Outcome.KNOWN]
+    assert merged.outcomes.tolist() == [MergeOutcome.CORRECTED, MergeOutcome.KNOWN]
     assert kept(store) == {("PT-1", 0): 9.0}
 
 
 def test_a_change_of_quality_alone_is_a_correction_only_when_asked_for(store):
     store.ingest(batch(("PT-1", 0, 1.5), quality=[0]))
 
-    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1])).count(Outcome.KNOWN) == 1
+    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1])).count(MergeOutcome.KNOWN) == 1
     assert store.between("PT-1")["data_quality"].tolist() == [0]
-    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1]), replace=True).count(Outcome.CORRECTED) == 1
+    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1]), replace=True).count(MergeOutcome.CORRECTED) == 1
     assert store.between("PT-1")["data_quality"].tolist() == [1]
 
 
@@ -101,11 +101,11 @@ def test_each_row_meets_what_was_sent_before_it_however_the_rows_are_cut(store, 
     for sensor, minute, value in rows:
         before = truth.get((sensor, minute))
         if before is None:
-            expected.append(Outcome.NEW)
+            expected.append(MergeOutcome.NEW)
         elif before == value:
-            expected.append(Outcome.KNOWN)
+            expected.append(MergeOutcome.KNOWN)
         else:
-            expected.append(Outcome.CORRECTED if replace else Outcome.CONTRADICTED)
+            expected.append(MergeOutcome.CORRECTED if replace else MergeOutcome.CONTRADICTED)
         if before is None or replace:
             truth[sensor, minute] = value
 
@@ -127,9 +127,9 @@ def test_numbers_and_times_come_back_to_the_last_digit(store, values, microsecon
 
     store.ingest(pd.DataFrame({"sensor_id": "PT-1", "timestamp": times, "value": values}))
 
-    found = store.between("PT-1")
-    assert found["value"].tolist() == values
-    assert (found["timestamp"].to_numpy() == times).all()
+    result = store.between("PT-1")
+    assert result["value"].tolist() == values
+    assert (result["timestamp"].to_numpy() == times).all()
 
 
 def test_times_with_a_zone_are_converted(store):
@@ -183,10 +183,10 @@ def test_the_latest_come_in_order_of_time(filled):
 
 
 def test_an_unknown_sensor_has_no_readings_but_all_columns(filled):
-    found = filled.latest("XX-1", 3)
+    result = filled.latest("XX-1", 3)
 
-    assert found.empty
-    assert found.dtypes.astype(str).to_dict() == {
+    assert result.empty
+    assert result.dtypes.astype(str).to_dict() == {
         "timestamp": "datetime64[us]",
         "value": "float64",
         "data_quality": "int64",
@@ -194,9 +194,9 @@ def test_an_unknown_sensor_has_no_readings_but_all_columns(filled):
 
 
 def test_many_sensors_are_read_at_once(filled):
-    found = filled.many(["TT-1", "PT-1"], after(5))
+    result = filled.many(["TT-1", "PT-1"], after(5))
 
-    assert found[["sensor_id", "value"]].to_numpy().tolist() == [["PT-1", 15.0], ["TT-1", -1.0]]
+    assert result[["sensor_id", "value"]].to_numpy().tolist() == [["PT-1", 15.0], ["TT-1", -1.0]]
 
 
 def test_spans_say_what_is_stored_of_each_sensor(filled):
@@ -238,12 +238,12 @@ def test_an_empty_store_has_no_spans_and_no_last_times(store):
 
 
 def test_statistics_are_of_the_good_readings(filled):
-    found = filled.statistics("PT-1")
+    result = filled.statistics("PT-1")
 
     good = np.array([10.0, 11.0, 12.0, 14.0, 15.0])
-    assert (found.count, found.good, found.low, found.high) == (6, 5, 10.0, 15.0)
-    assert found.mean == pytest.approx(good.mean())
-    assert found.std == pytest.approx(good.std())
+    assert (result.count, result.good, result.low, result.high) == (6, 5, 10.0, 15.0)
+    assert result.mean == pytest.approx(good.mean())
+    assert result.std == pytest.approx(good.std())
 
 
 def test_a_spread_much_smaller_than_the_level_is_not_lost(store):
@@ -253,10 +253,10 @@ def test_a_spread_much_smaller_than_the_level_is_not_lost(store):
 
 
 def test_statistics_without_readings_are_no_numbers(store):
-    found = store.statistics("PT-1")
+    result = store.statistics("PT-1")
 
-    assert (found.count, found.good) == (0, 0)
-    assert np.isnan([found.mean, found.std, found.low, found.high]).all()
+    assert (result.count, result.good) == (0, 0)
+    assert np.isnan([result.mean, result.std, result.low, result.high]).all()
 
 
 def test_long_answers_come_whole(store, monkeypatch):

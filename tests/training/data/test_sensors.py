@@ -66,8 +66,8 @@ def test_the_table_keeps_every_field(engine, tmp_path):
         sentinels=(-200, 9999),
         enabled=False,
     )
-    sensor_sources.save(engine, [Sensor(id="PT-1", name="old"), Sensor(id="PT-2")])
-    sensor_sources.save(engine, [sensor])
+    sensor_sources.save_sensors(engine, [Sensor(id="PT-1", name="old"), Sensor(id="PT-2")])
+    sensor_sources.save_sensors(engine, [sensor])
 
     fleet = Fleet.of(engine, tmp_path / "none.yaml")
 
@@ -78,7 +78,7 @@ def test_field_by_field_the_file_wins_over_the_table_and_the_table_over_the_type
     path = written(
         tmp_path, "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {name: Wellhead}"
     )
-    sensor_sources.save(engine, [Sensor(id="PT-1", name="other", type="pressure", high=100)])
+    sensor_sources.save_sensors(engine, [Sensor(id="PT-1", name="other", type="pressure", high=100)])
 
     sensor = Fleet.of(engine, path)["PT-1"]
 
@@ -86,9 +86,9 @@ def test_field_by_field_the_file_wins_over_the_table_and_the_table_over_the_type
 
 
 def test_adding_what_is_missing_leaves_the_others_as_they_are(engine, tmp_path):
-    sensor_sources.save(engine, [Sensor(id="PT-1", unit="bar")])
+    sensor_sources.save_sensors(engine, [Sensor(id="PT-1", unit="bar")])
 
-    assert sensor_sources.add_missing(engine, ["PT-2", "PT-1", "PT-2"]) == ["PT-2"]
+    assert sensor_sources.add_missing_sensors(engine, ["PT-2", "PT-1", "PT-2"]) == ["PT-2"]
 
     fleet = Fleet.of(engine, tmp_path / "none.yaml")
     assert {sensor.id: sensor.unit for sensor in fleet.values()} == {"PT-1": "bar", "PT-2": ""}

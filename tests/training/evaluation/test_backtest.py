@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from training.errors import NotTrainable
-from training.evaluation.backtest import grade_forecaster, place_origins
+from training.evaluation.backtest import choose_origins, grade_forecaster
 from training.forecasting.forecaster import Forecaster
 from training.forecasting.metrics import interval_measures, naive_scales, point_measures
 from training.forecasting.parameters import ForecasterParameters
@@ -65,7 +65,7 @@ def test_origins_lie_after_since_and_before_a_reading():
     values[40:60] = np.nan
     grid = TimeGrid(0.0, 60.0, values)
 
-    origins = place_origins(grid, horizon=5, origins=8, begin=30)
+    origins = choose_origins(grid, horizon=5, origins=8, begin=30)
 
     assert origins.min() >= 29
     assert origins.max() == 94

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from benchmarks.detection import strongest_period
-from benchmarks.vus import at_budget, auc_pr, false_episodes, judge, range_auc_pr, soften, vus_pr
+from benchmarks.detection_measures import (
+    at_budget,
+    auc_pr,
+    evaluate_threshold,
+    false_episodes,
+    range_auc_pr,
+    soften_labels,
+    vus_pr,
+)
 
 LABELS = np.zeros(40, bool)
 LABELS[20:30] = True
@@ -13,16 +21,16 @@ LABELS[20:30] = True
 def slowly(scores: np.ndarray, labels: np.ndarray, buffer: int) -> float:
     """The definition, threshold by threshold, without cumulative sums."""
     events = [(20, 29)]
-    soft = soften(labels, events, buffer)
+    soft = soften_labels(labels, events, buffer)
     extended = np.flatnonzero(soft > 0)
     area, before = 0.0, 0.0
     for threshold in np.sort(scores)[::-1]:
         predicted = scores >= threshold
         hits = float(soft[predicted].sum())
         positives = labels.sum() + soft[predicted & ~labels].sum() / 2
-        found = min(hits / positives, 1.0) * float(predicted[extended].any())
-        area += (found - before) * hits / predicted.sum()
-        before = found
+        result = min(hits / positives, 1.0) * float(predicted[extended].any())
+        area += (result - before) * hits / predicted.sum()
+        before = result
     return area
 
 
@@ -39,7 +47,7 @@ def test_the_fast_area_is_the_definition(seed, buffer):
 
 
 def test_labels_soften_over_half_a_buffer_on_both_sides():
-    soft = soften(LABELS, [(20, 29)], 4)
+    soft = soften_labels(LABELS, [(20, 29)], 4)
     assert soft[19] == pytest.approx(np.sqrt(1 - 1 / 4))
     assert soft[18] == pytest.approx(np.sqrt(1 - 2 / 4))
     assert soft[30] == pytest.approx(np.sqrt(1 - 1 / 4))
@@ -69,9 +77,9 @@ def test_an_event_is_found_only_when_a_twentieth_of_it_is_alarmed():
     labels[50:150] = True
     scores = np.zeros(200)
     scores[60:64] = 1.0
-    assert judge(scores, labels, 0.5).recall == 0.0
+    assert evaluate_threshold(scores, labels, 0.5).recall == 0.0
     scores[64] = 1.0
-    verdict = judge(scores, labels, 0.5)
+    verdict = evaluate_threshold(scores, labels, 0.5)
     assert verdict.recall == 1.0
     assert verdict.delay == 10
 

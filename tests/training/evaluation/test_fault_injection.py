@@ -6,12 +6,12 @@ import pytest
 
 from training.anomaly.detector import AnomalyDetector
 from training.evaluation.fault_injection import (
-    FAULTS,
-    Character,
-    character_of,
-    episodes,
+    FAULT_KINDS,
+    SignalNoise,
+    count_episodes,
     grade_detector,
-    inject,
+    inject_faults,
+    measure_noise,
 )
 
 
@@ -27,20 +27,20 @@ DETECTOR = AnomalyDetector().fit(HISTORY)
 
 def test_every_kind_changes_its_own_copy_only_where_it_says():
     clean = LATER.to_numpy()
-    for injection in inject(clean, Character(noise=0.5, stray=0.5), seed=0):
+    for injection in inject_faults(clean, SignalNoise(noise=0.5, spread=0.5), seed=0):
         touched = injection.values != clean
-        watched = np.zeros(clean.size, bool)
+        monitored_fleet = np.zeros(clean.size, bool)
         for stretch in injection.stretches:
-            watched[stretch] = True
+            monitored_fleet[stretch] = True
             assert touched[stretch].any()
-        assert not touched[~watched].any()
+        assert not touched[~monitored_fleet].any()
         assert len(injection.stretches) == 8
 
 
 def test_faults_are_sized_by_the_sensors_own_noise():
     clean = LATER.to_numpy()
     small, large = (
-        np.abs(inject(clean, Character(noise=size, stray=size), seed=3)[0].values - clean).max()
+        np.abs(inject_faults(clean, SignalNoise(noise=size, spread=size), seed=3)[0].values - clean).max()
         for size in (0.1, 10.0)
     )
     assert large == pytest.approx(100 * small)
@@ -50,29 +50,29 @@ def test_the_character_does_not_count_the_daily_course_as_noise():
     index = pd.date_range("2026-01-01", periods=1440, freq="10min")
     daily = 10 * np.sin(2 * np.pi * np.arange(1440) / 144)
     values = daily + np.random.default_rng(0).normal(0, 0.5, 1440)
-    character = character_of(values, index.to_numpy("datetime64[s]").astype(float))
+    character = measure_noise(values, index.to_numpy("datetime64[s]").astype(float))
     assert character.noise == pytest.approx(0.5, rel=0.2)
-    assert character.stray == pytest.approx(0.5, rel=0.3)
+    assert character.spread == pytest.approx(0.5, rel=0.3)
 
 
 def test_equal_seeds_put_equal_faults():
     first, second, other = (
-        inject(LATER.to_numpy(), Character(0.5, 0.5), seed=seed)[1].values for seed in (1, 1, 2)
+        inject_faults(LATER.to_numpy(), SignalNoise(0.5, 0.5), seed=seed)[1].values for seed in (1, 1, 2)
     )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 def test_an_alarm_that_the_untouched_copy_raises_as_well_finds_nothing():
-    injection = inject(LATER.to_numpy(), Character(0.5, 0.5), seed=0)[0]
+    injection = inject_faults(LATER.to_numpy(), SignalNoise(0.5, 0.5), seed=0)[0]
     always = np.ones(len(LATER), bool)
-    assert not any(injection.found(always, always))
-    assert all(injection.found(always, ~always))
+    assert not any(injection.detected(always, always))
+    assert all(injection.detected(always, ~always))
 
 
 def test_a_grade_has_the_same_names_for_every_sensor():
     flat = pd.Series(5.0, index=LATER.index)
-    names = {f"recall_{kind}" for kind in FAULTS}
+    names = {f"recall_{kind}" for kind in FAULT_KINDS}
     names |= {"recall_mean", "false_alarms_per_day", "alarmed_share", "mean_score"}
     for series in (LATER, flat, LATER[:3], LATER[:0]):
         grade = grade_detector(DETECTOR, series, history=HISTORY)
@@ -97,5 +97,5 @@ def test_a_deaf_detector_gets_a_worse_grade():
 def test_an_alarm_lasts_until_it_has_been_quiet():
     alarmed = np.zeros(100, bool)
     alarmed[[10, 11, 20, 36, 60]] = True
-    assert episodes(alarmed) == 2
-    assert episodes(np.zeros(0, bool)) == 0
+    assert count_episodes(alarmed) == 2
+    assert count_episodes(np.zeros(0, bool)) == 0

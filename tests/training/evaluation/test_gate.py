@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.evaluation.gate import GateSettings, Verdict, judge
+from training.evaluation.gate import GateDecision, GateSettings, evaluate_gate
 from training.kinds import Kind
 
 FORECASTER = {"skill": 0.2, "coverage": 0.95, "mae": 1.0}
@@ -19,7 +19,7 @@ NAN = float("nan")
 def verdict(kind, challenger, champion=None, **settings):
     good = FORECASTER if kind is Kind.FORECASTER else DETECTOR
     champion = None if champion is None else {**good, **champion}
-    return judge(kind, {**good, **challenger}, champion, GateSettings(**settings))
+    return evaluate_gate(kind, {**good, **challenger}, champion, GateSettings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_what_people_said_of_alarms_weighs_more_than_injected_faults(challenger,
 
 
 def test_the_reason_tells_how_right_the_champions_alarms_were():
-    found = str(verdict(Kind.DETECTOR, {**SAID, "verdicts_false_raised": 0.0}, SAID))
+    result = str(verdict(Kind.DETECTOR, {**SAID, "verdicts_false_raised": 0.0}, SAID))
 
-    assert "catches 2 of 2 confirmed anomalies, champion 2" in found
-    assert "raises 0 of 4 alarms judged false, champion 3 (1 of its 4 judged alarms were right)" in found
+    assert "catches 2 of 2 confirmed anomalies, champion 2" in result
+    assert "raises 0 of 4 alarms judged false, champion 3 (1 of its 4 judged alarms were right)" in result
 
 
 @pytest.mark.parametrize(
@@ -112,28 +112,28 @@ def test_what_is_asked_of_a_forecaster_can_be_set(settings, challenger):
 
 
 def test_a_refusal_gives_only_the_reasons_against():
-    found = verdict(Kind.FORECASTER, {"coverage": 0.5})
+    result = verdict(Kind.FORECASTER, {"coverage": 0.5})
 
-    assert not found.passed
-    assert str(found).startswith("refused: 50% of truths inside the band")
-    assert "skill" not in str(found)
+    assert not result.passed
+    assert str(result).startswith("refused: 50% of truths inside the band")
+    assert "skill" not in str(result)
 
 
 def test_a_pass_gives_all_reasons_in_favour():
-    found = str(verdict(Kind.DETECTOR, {}))
+    result = str(verdict(Kind.DETECTOR, {}))
 
-    assert found.startswith("passed: ")
-    assert "0.5 false alarms a day" in found
-    assert "robust z-score 60%" in found
-    assert "no champion" in found
+    assert result.startswith("passed: ")
+    assert "0.5 false alarms a day" in result
+    assert "robust z-score 60%" in result
+    assert "no champion" in result
 
 
 def test_a_verdict_reads_as_a_sentence():
-    assert str(Verdict(False, ("too late", "too loud"))) == "refused: too late; too loud"
+    assert str(GateDecision(False, ("too late", "too loud"))) == "refused: too late; too loud"
 
 
 @pytest.mark.parametrize(("learned", "told"), [(60.0, False), (10.0, True)])
 def test_a_budget_that_outlives_its_training_is_called_extrapolated(learned, told):
-    found = verdict(Kind.DETECTOR, {"learned_days": learned, "lifetime_days": 7.0}, None)
-    assert found.passed
-    assert ("extrapolated: learned from 10 days to serve 7" in str(found)) is told
+    result = verdict(Kind.DETECTOR, {"learned_days": learned, "lifetime_days": 7.0}, None)
+    assert result.passed
+    assert ("extrapolated: learned from 10 days to serve 7" in str(result)) is told

@@ -9,12 +9,17 @@ import pandas as pd
 import pytest
 
 from monitoring.alerts.maintenance import Work, plan_work
-from tests.plant import assignment_for, at, readings, send
+from tests.support.workspaces import ingest_readings, make_readings, make_task, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.evaluation.fault_injection import grade_detector
-from training.evaluation.label_feedback import grade_verdicts, learn, stretches_of, usual
+from training.evaluation.label_feedback import (
+    exclude_confirmed_anomalies,
+    fit_with_feedback,
+    grade_label_feedback,
+    labelled_slices,
+)
 from training.kinds import Kind
-from training.pipeline.fit import Candidate, Incumbent, fit
+from training.pipeline.fit import Candidate, Incumbent, run_training_task
 from training.pipeline.fleet import train_fleet
 from training.pipeline.recording import verdict_tags, version_tags
 from training.registry.model_registry import CHAMPION
@@ -55,7 +60,7 @@ def trained(tmp_path_factory):
     frame = pd.DataFrame({"timestamp": HOURS, "value": PAST.to_numpy(), "data_quality": 0})
     folder = tmp_path_factory.mktemp("heeding")
     return {
-        name: fit(assignment_for(Kind.DETECTOR, folder, readings=frame, labels=told))
+        name: run_training_task(make_task(Kind.DETECTOR, folder, readings=frame, labels=told))
         for name, told in said.items()
     }
 
@@ -91,23 +96,23 @@ def test_a_false_verdict_hides_no_other_fault(size):
     far = PAST.copy()
     far.iloc[950:956] += size
     clean = course(LATER, (), seed=11)
-    told = labels(anomalous=False, which=(950,))
+    reported = labels(anomalous=False, which=(950,))
 
     plain, heeding = (
-        grade_detector(learn(AnomalyDetector(), far, said), clean, history=far)["recall_mean"]
-        for said in ((), told)
+        grade_detector(fit_with_feedback(AnomalyDetector(), far, said), clean, history=far)["recall_mean"]
+        for said in ((), reported)
     )
 
     assert heeding >= plain - 0.05
 
 
 def test_stretches_without_readings_are_no_verdicts():
-    before = Label("PT-1", at("2020-01-01"), at("2020-01-02"), anomalous=False)
+    before = Label("PT-1", parse_time("2020-01-01"), parse_time("2020-01-02"), anomalous=False)
     (inside,) = labels(anomalous=False, which=(700,))
 
-    assert stretches_of(PAST, [before, inside], anomalous=False) == [slice(700, 706)]
-    assert grade_verdicts(AnomalyDetector().fit(PAST), PAST, [before]) == {}
-    assert usual(PAST, [before]) is PAST
+    assert labelled_slices(PAST, [before, inside], anomalous=False) == [slice(700, 706)]
+    assert grade_label_feedback(AnomalyDetector().fit(PAST), PAST, [before]) == {}
+    assert exclude_confirmed_anomalies(PAST, [before]) is PAST
 
 
 def test_a_version_whose_alarms_were_false_loses_to_one_that_does_not_raise_them(tmp_path):
@@ -115,47 +120,47 @@ def test_a_version_whose_alarms_were_false_loses_to_one_that_does_not_raise_them
     moved = course(HOURS, (), seed=0)
     moved.iloc[700:] += 4
     frame = pd.DataFrame({"timestamp": HOURS, "value": moved.to_numpy(), "data_quality": 0})
-    told = tuple(
+    reported = tuple(
         Label("PT-1", HOURS[first].to_pydatetime(), HOURS[first + 2].to_pydatetime(), anomalous=False)
         for first in (900, 930)
     )
-    given = assignment_for(Kind.DETECTOR, tmp_path, readings=frame[:700])
-    champion = Incumbent(fit(given).files, HOURS[699].to_pydatetime(), judged=(0, 2))
+    given = make_task(Kind.DETECTOR, tmp_path, readings=frame[:700])
+    champion = Incumbent(run_training_task(given).files, HOURS[699].to_pydatetime(), verdict_counts=(0, 2))
 
-    found = fit(replace(given, readings=frame, labels=told, incumbent=champion))
+    result = run_training_task(replace(given, readings=frame, labels=reported, incumbent=champion))
 
-    assert found.lesson.incumbent_metrics["verdicts_false_raised"] == 2
-    assert found.lesson.metrics["verdicts_false_raised"] == 0
-    assert found.verdict.passed
-    assert "champion 2 (0 of its 2 judged alarms were right)" in str(found.verdict)
-    assert version_tags(found)["verdicts"] == "catches 0 of 0 confirmed, raises 0 of 2 judged false"
-    assert verdict_tags(fit(given)) == {}
+    assert result.result.incumbent_metrics["verdicts_false_raised"] == 2
+    assert result.result.metrics["verdicts_false_raised"] == 0
+    assert result.gate_decision.passed
+    assert "champion 2 (0 of its 2 judged alarms were right)" in str(result.gate_decision)
+    assert version_tags(result)["verdicts"] == "catches 0 of 0 confirmed, raises 0 of 2 judged false"
+    assert verdict_tags(run_training_task(given)) == {}
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("whose", [{"sensor_id": "PT-1"}, {"platform": "P-48"}])
-def test_nothing_is_learned_from_maintenance(workspace, learning, plan, kind, whose):
+def test_nothing_is_learned_from_maintenance(workspace, training_stub, plan, kind, whose):
     conf = Path(workspace.home) / "conf"
     conf.mkdir()
     (conf / "sensors.yaml").write_text("sensors: {PT-1: {platform: P-48}}\n")
-    send(workspace)
-    start, end = at("2026-01-03"), at("2026-01-04")
+    ingest_readings(workspace)
+    start, end = parse_time("2026-01-03"), parse_time("2026-01-04")
     plan_work(workspace, Work(start, end, "calibration", "Ana", **whose), now=end)
 
     (outcome,) = train_fleet(workspace, workspace.fleet.match(), [kind], plan, jobs=1)
 
-    (given,) = (assignment.readings for assignment in learning.seen)
+    (given,) = (assignment.readings for assignment in training_stub.seen)
     inside = given["timestamp"].between(start, end, inclusive="left")
     assert not outcome.failed
-    assert len(given) == len(readings()) - 24
+    assert len(given) == len(make_readings()) - 24
     assert not inside.any()
 
 
-def test_work_that_is_planned_later_trains_anew(workspace, learning, plan):
-    send(workspace)
+def test_work_that_is_planned_later_trains_anew(workspace, training_stub, plan):
+    ingest_readings(workspace)
     sensors = workspace.fleet.match()
     train_fleet(workspace, sensors, [Kind.DETECTOR], plan, jobs=1)
-    start = at("2026-01-03")
+    start = parse_time("2026-01-03")
     plan_work(workspace, Work(start, start + timedelta(days=1), "", "Ana", sensor_id="PT-1"), now=start)
 
     (outcome,) = train_fleet(workspace, sensors, [Kind.DETECTOR], plan, jobs=1)
@@ -167,12 +172,12 @@ def test_work_that_is_planned_later_trains_anew(workspace, learning, plan):
 
 def test_a_forecaster_does_not_learn_what_was_confirmed(tmp_path):
     """A plant that was ten days at another level, which people confirmed was a fault."""
-    frame = readings(rows=400).drop(columns="sensor_id").assign(data_quality=0)
+    frame = make_readings(rows=400).drop(columns="sensor_id").assign(data_quality=0)
     frame.loc[150:389, "value"] += 30
     stretch = (frame["timestamp"][150].to_pydatetime(), frame["timestamp"][389].to_pydatetime())
-    told = (Label("PT-1", *stretch, anomalous=True),)
-    given = assignment_for(Kind.FORECASTER, tmp_path, readings=frame)
+    reported = (Label("PT-1", *stretch, anomalous=True),)
+    given = make_task(Kind.FORECASTER, tmp_path, readings=frame)
 
-    plain, heeding = fit(given), fit(replace(given, labels=told))
+    plain, heeding = run_training_task(given), run_training_task(replace(given, labels=reported))
 
-    assert heeding.lesson.metrics["mae"] < plain.lesson.metrics["mae"]
+    assert heeding.result.metrics["mae"] < plain.result.metrics["mae"]

@@ -33,18 +33,18 @@ def fitted(series: pd.Series, **settings) -> Forecaster:
 
 
 @pytest.fixture(scope="module")
-def month() -> pd.Series:
+def month_of_readings() -> pd.Series:
     return readings(30 * 24)
 
 
-def test_a_forecast_follows_the_daily_course(month):
-    forecaster = fitted(month[:-24])
+def test_a_forecast_follows_the_daily_course(month_of_readings):
+    forecaster = fitted(month_of_readings[:-24])
 
     forecast = forecaster.forecast(24)
 
     assert list(forecast.columns) == COLUMNS
-    assert list(forecast["timestamps"]) == list(month.index[-24:])
-    assert np.abs(forecast["forecasted_values"].to_numpy() - month[-24:].to_numpy()).mean() < 1.0
+    assert list(forecast["timestamps"]) == list(month_of_readings.index[-24:])
+    assert np.abs(forecast["forecasted_values"].to_numpy() - month_of_readings[-24:].to_numpy()).mean() < 1.0
     assert forecaster.method == "prophet"
     assert forecaster.skill > 0
 
@@ -61,17 +61,17 @@ def test_the_interval_covers_what_it_says_out_of_sample(width):
     assert abs(np.mean(inside) - width) < 0.1
 
 
-def test_a_wider_interval_holds_the_narrower(month):
-    narrow, wide = (fitted(month, interval_width=width).forecast(48) for width in (0.6, 0.99))
+def test_a_wider_interval_holds_the_narrower(month_of_readings):
+    narrow, wide = (fitted(month_of_readings, interval_width=width).forecast(48) for width in (0.6, 0.99))
 
     assert (wide["lower_bound"] < narrow["lower_bound"]).all()
     assert (wide["upper_bound"] > narrow["upper_bound"]).all()
 
 
-def test_intervals_stretch_while_a_sensor_is_hard_to_forecast(month):
-    forecaster = fitted(month)
+def test_intervals_stretch_while_a_sensor_is_hard_to_forecast(month_of_readings):
+    forecaster = fitted(month_of_readings)
     rng = np.random.default_rng(1)
-    later = pd.date_range(month.index[-1], periods=25, freq="h")[1:]
+    later = pd.date_range(month_of_readings.index[-1], periods=25, freq="h")[1:]
     usual = forecaster.forecast(24)["forecasted_values"].to_numpy()
 
     calm, wild = (
@@ -83,40 +83,44 @@ def test_intervals_stretch_while_a_sensor_is_hard_to_forecast(month):
     assert (widths[1] > 1.3 * widths[0]).all()
 
 
-def test_newer_readings_move_the_forecast_without_training(month):
+def test_newer_readings_move_the_forecast_without_training(month_of_readings):
     """After a jump of 20 the next hour is expected up there, not at the level of the training."""
-    forecaster = fitted(month[:-48])
-    jumped = month[-48:-24] + 20
+    forecaster = fitted(month_of_readings[:-48])
+    jumped = month_of_readings[-48:-24] + 20
 
     forecast = forecaster.forecast(24, history=jumped)
 
-    assert forecast["timestamps"].iloc[0] == month.index[-24]
+    assert forecast["timestamps"].iloc[0] == month_of_readings.index[-24]
     assert forecast["forecasted_values"].iloc[0] == pytest.approx(jumped.iloc[-1], abs=4)
 
 
-def test_history_that_was_known_already_changes_nothing(month):
-    forecaster = fitted(month)
+def test_history_that_was_known_already_changes_nothing(month_of_readings):
+    forecaster = fitted(month_of_readings)
 
-    pd.testing.assert_frame_equal(forecaster.forecast(24, history=month[-100:]), forecaster.forecast(24))
+    pd.testing.assert_frame_equal(
+        forecaster.forecast(24, history=month_of_readings[-100:]), forecaster.forecast(24)
+    )
 
 
-def test_a_time_inside_the_readings_gets_what_was_forecast_before_it(month):
-    forecaster = fitted(month)
+def test_a_time_inside_the_readings_gets_what_was_forecast_before_it(month_of_readings):
+    forecaster = fitted(month_of_readings)
     earlier = Forecaster.forecast(forecaster, 1)["timestamps"].iloc[0] - pd.Timedelta(hours=11)
-    later_changed = month[-24:].copy()
+    later_changed = month_of_readings[-24:].copy()
     later_changed[later_changed.index >= earlier] += 100
 
     before = forecaster.predict(pd.DatetimeIndex([earlier]))
     after = forecaster.predict(pd.DatetimeIndex([earlier]), history=later_changed)
 
-    assert before["forecasted_values"].iloc[0] == pytest.approx(month[earlier], abs=1.5)
+    assert before["forecasted_values"].iloc[0] == pytest.approx(month_of_readings[earlier], abs=1.5)
     assert after["forecasted_values"].iloc[0] == before["forecasted_values"].iloc[0]
 
 
-def test_times_may_be_asked_in_any_order_and_off_the_grid(month):
-    forecaster = fitted(month)
-    last = month.index[-1]
-    asked = pd.DatetimeIndex([last + pd.Timedelta(hours=5), last + pd.Timedelta(minutes=90), month.index[0]])
+def test_times_may_be_asked_in_any_order_and_off_the_grid(month_of_readings):
+    forecaster = fitted(month_of_readings)
+    last = month_of_readings.index[-1]
+    asked = pd.DatetimeIndex(
+        [last + pd.Timedelta(hours=5), last + pd.Timedelta(minutes=90), month_of_readings.index[0]]
+    )
 
     answered = forecaster.predict(asked)
 
@@ -151,10 +155,10 @@ def test_a_constant_stays():
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
-def test_huge_and_tiny_values_are_forecast_alike(month, factor):
-    plain = fitted(month).forecast(24)
+def test_huge_and_tiny_values_are_forecast_alike(month_of_readings, factor):
+    plain = fitted(month_of_readings).forecast(24)
 
-    scaled = fitted(month * factor).forecast(24)
+    scaled = fitted(month_of_readings * factor).forecast(24)
 
     np.testing.assert_allclose(scaled[COLUMNS[1:]] / factor, plain[COLUMNS[1:]], rtol=1e-5)
 
@@ -171,15 +175,15 @@ def test_the_step_is_the_sensors(step):
     )
 
 
-def test_a_given_step_is_kept(month):
-    forecaster = fitted(month, step=timedelta(hours=2))
+def test_a_given_step_is_kept(month_of_readings):
+    forecaster = fitted(month_of_readings, step=timedelta(hours=2))
 
-    assert forecaster.forecast(1)["timestamps"].iloc[0] == month.index[-1] + pd.Timedelta(hours=2)
+    assert forecaster.forecast(1)["timestamps"].iloc[0] == month_of_readings.index[-1] + pd.Timedelta(hours=2)
 
 
-def test_gaps_jitter_and_disorder_are_survived(month):
+def test_gaps_jitter_and_disorder_are_survived(month_of_readings):
     rng = np.random.default_rng(1)
-    gappy = month.drop(month.index[100:200]).sample(frac=0.7, random_state=1)
+    gappy = month_of_readings.drop(month_of_readings.index[100:200]).sample(frac=0.7, random_state=1)
     gappy.index = gappy.index + pd.to_timedelta(rng.integers(-120, 120, len(gappy)), unit="s")
     gappy.iloc[:5] = np.nan
 
@@ -209,42 +213,49 @@ def test_an_unfitted_forecaster_says_what_to_do():
         create_forecaster().forecast(3)
 
 
-def test_nonsense_is_refused(month):
+def test_nonsense_is_refused(month_of_readings):
     with pytest.raises(DataError, match="interval_width"):
         create_forecaster(interval_width=95)
     with pytest.raises(DataError, match="each value needs its own"):
-        Forecaster().fit(month.index, [1.0])
+        Forecaster().fit(month_of_readings.index, [1.0])
     with pytest.raises(DataError, match="farthest"):
-        fitted(month).predict(pd.DatetimeIndex(["2099-01-01"]))
+        fitted(month_of_readings).predict(pd.DatetimeIndex(["2099-01-01"]))
 
 
-def test_zones_are_turned_into_utc(month):
-    paris = month.tz_localize("UTC").tz_convert("Europe/Paris")
+def test_zones_are_turned_into_utc(month_of_readings):
+    paris = month_of_readings.tz_localize("UTC").tz_convert("Europe/Paris")
 
-    pd.testing.assert_frame_equal(fitted(paris).forecast(5), fitted(month).forecast(5))
-
-
-def test_seasons_are_taken_where_the_history_supports_them(month):
-    assert set(fitted(month).get_components()) == {"trend", "weekly", "daily"}
-    assert set(fitted(month[:80]).get_components()) == {"trend", "daily"}
-    assert set(fitted(month, weekly_seasonality=False).get_components()) == {"trend", "daily"}
-    assert set(fitted(month[:100], weekly_seasonality=True).get_components()) == {"trend", "weekly", "daily"}
+    pd.testing.assert_frame_equal(fitted(paris).forecast(5), fitted(month_of_readings).forecast(5))
 
 
-def test_the_daily_component_is_the_daily_course(month):
-    daily = fitted(month).get_components()["daily"]
+def test_seasons_are_taken_where_the_history_supports_them(month_of_readings):
+    assert set(fitted(month_of_readings).get_components()) == {"trend", "weekly", "daily"}
+    assert set(fitted(month_of_readings[:80]).get_components()) == {"trend", "daily"}
+    assert set(fitted(month_of_readings, weekly_seasonality=False).get_components()) == {"trend", "daily"}
+    assert set(fitted(month_of_readings[:100], weekly_seasonality=True).get_components()) == {
+        "trend",
+        "weekly",
+        "daily",
+    }
+
+
+def test_the_daily_component_is_the_daily_course(month_of_readings):
+    daily = fitted(month_of_readings).get_components()["daily"]
 
     peak = daily["timestamps"][daily["value"].idxmax()]
     assert 5 <= peak.hour <= 7
     assert daily["value"].max() == pytest.approx(3.0, abs=0.3)
 
 
-def test_metrics_are_of_readings_it_was_fitted_without(month):
+def test_metrics_are_of_readings_it_was_fitted_without(month_of_readings):
     """The last tenth is noise of another size; only a fit without it errs by that much."""
-    loud = month.copy()
+    loud = month_of_readings.copy()
     loud[-72:] += np.random.default_rng(0).normal(0, 10, 72)
 
-    quiet_metrics, loud_metrics = fitted(month).calculate_metrics(), fitted(loud).calculate_metrics()
+    quiet_metrics, loud_metrics = (
+        fitted(month_of_readings).calculate_metrics(),
+        fitted(loud).calculate_metrics(),
+    )
 
     assert set(quiet_metrics) >= {"mape", "rmse", "mae", "mase", "coverage", "mape_note", "mape_share_used"}
     assert quiet_metrics["held_out"] == 72
@@ -278,17 +289,17 @@ def test_the_summary_speaks_of_the_forecast():
     assert summary["min"] < summary["mean"] < summary["max"]
 
 
-def test_history_and_forecast_come_in_one_frame(month):
-    frame = fitted(month).forecast_with_history(24)
+def test_history_and_forecast_come_in_one_frame(month_of_readings):
+    frame = fitted(month_of_readings).forecast_with_history(24)
 
-    assert len(frame) == len(month) + 24
-    np.testing.assert_array_equal(frame["actual_values"][:-24], month)
+    assert len(frame) == len(month_of_readings) + 24
+    np.testing.assert_array_equal(frame["actual_values"][:-24], month_of_readings)
     assert frame["actual_values"][-24:].isna().all()
 
 
 @pytest.mark.parametrize("naive", [False, True])
-def test_saving_and_loading_changes_nothing(month, tmp_path, naive):
-    series = month.diff().cumsum().shift(1) if naive else month
+def test_saving_and_loading_changes_nothing(month_of_readings, tmp_path, naive):
+    series = month_of_readings.diff().cumsum().shift(1) if naive else month_of_readings
     parameters = ForecasterParameters((Structure(), Structure(growth="linear"), Structure()))
     forecaster = fitted(series, parameters=parameters, interval_width=0.9, weekly_seasonality=False)
 
@@ -317,8 +328,8 @@ def test_plain_prophet_serves_the_saved_file(tmp_path):
     np.testing.assert_allclose(theirs["trend"], ours["trend"], rtol=1e-9)
 
 
-def test_the_prophet_inside_is_the_librarys_own(month):
-    assert isinstance(fitted(month).prophet(), Prophet)
+def test_the_prophet_inside_is_the_librarys_own(month_of_readings):
+    assert isinstance(fitted(month_of_readings).prophet(), Prophet)
 
 
 def test_files_stay_small_however_long_the_history(tmp_path):
@@ -358,8 +369,8 @@ def _edit(name, **changes):
         _edit("prophet.json", growth="logistic"),
     ],
 )
-def test_a_spoilt_file_is_refused(month, tmp_path, spoil):
-    fitted(month[-100:]).save(tmp_path)
+def test_a_spoilt_file_is_refused(month_of_readings, tmp_path, spoil):
+    fitted(month_of_readings[-100:]).save(tmp_path)
     spoil(tmp_path)
 
     with pytest.raises(UntrustedModel):

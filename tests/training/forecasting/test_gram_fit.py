@@ -12,8 +12,8 @@ from prophet import Prophet
 from prophet.serialize import model_from_json, model_to_json
 
 from training.forecasting.gram_fit import DesignSums
-from training.forecasting.prophet_json import curve_of, curve_to_json
-from training.forecasting.prophet_model import Curve, Priors, fit_curve, genuine
+from training.forecasting.prophet_json import curve_from_json, curve_to_json
+from training.forecasting.prophet_model import Curve, Priors, fit_curve, to_prophet
 from training.forecasting.seasonality import Season, fourier_columns
 from training.forecasting.time_grid import DAY, epoch_seconds
 
@@ -21,7 +21,7 @@ SEASONS = (Season("weekly", 3), Season("daily", 4))  # in the order in which Pro
 
 
 @dataclass(frozen=True)
-class Case:
+class FitCase:
     """One series with a daily course, a bend in its trend and noise."""
 
     rows: int
@@ -36,7 +36,7 @@ class Case:
         return pd.DataFrame({"ds": times, "y": 1000 + bend + daily + rng.normal(0, 0.4, self.rows)})
 
 
-CASES = [Case(rows, seed) for rows, seed in ((90, 0), (336, 1), (500, 2))]
+CASES = [FitCase(rows, seed) for rows, seed in ((90, 0), (336, 1), (500, 2))]
 
 
 @pytest.fixture(autouse=True)
@@ -86,18 +86,18 @@ def test_our_optimum_is_never_worse_than_cmdstans(case, scale, growth):
     """In Prophet's own objective, to a millionth of it."""
     priors = Priors(growth, scale, 10.0)
     theirs = empty_prophet(priors).fit(case.frame())
-    found = {name: np.asarray(value).ravel() for name, value in theirs.params.items()}
+    result = {name: np.asarray(value).ravel() for name, value in theirs.params.items()}
 
     ours = fit_ours(case.frame(), priors).fitted
 
-    delta = ours.delta if growth == "linear" else np.zeros_like(found["delta"])
+    delta = ours.delta if growth == "linear" else np.zeros_like(result["delta"])
     of_theirs = objective(
         theirs,
-        k=found["k"][0],
-        m=found["m"][0],
-        delta=found["delta"],
-        beta=found["beta"],
-        sigma=found["sigma_obs"][0],
+        k=result["k"][0],
+        m=result["m"][0],
+        delta=result["delta"],
+        beta=result["beta"],
+        sigma=result["sigma_obs"][0],
     )
     of_ours = objective(theirs, k=ours.k, m=ours.m, delta=delta, beta=ours.beta, sigma=ours.sigma)
     assert of_ours <= of_theirs + 1e-6 * abs(of_theirs)
@@ -143,14 +143,14 @@ def test_plain_prophet_loads_the_json_and_predicts_the_same(growth, seasons):
 @pytest.mark.parametrize(("rows", "offset"), [(90, 0.0), (40, 0.1234567)])
 def test_the_json_says_what_prophet_itself_says(growth, seasons, rows, offset):
     """Field by field; tables inside as tables. Prophet writes ten digits of its history, we write all."""
-    frame = Case(rows, 1).frame()
+    frame = FitCase(rows, 1).frame()
     frame["ds"] += pd.Timedelta(seconds=offset)
     curve = fit_ours(frame, Priors(growth, 0.5, 3.0), seasons)
     seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
 
     ours = unfolded(curve_to_json(curve, seconds, frame["y"].to_numpy()))
 
-    theirs = unfolded(model_to_json(genuine(curve, seconds, frame["y"].to_numpy())))
+    theirs = unfolded(model_to_json(to_prophet(curve, seconds, frame["y"].to_numpy())))
     assert ours.keys() == theirs.keys()
     for name, said in theirs.items():
         assert_alike(ours[name], said, name)
@@ -186,7 +186,7 @@ def test_the_json_without_prophet_gives_back_the_curve():
     curve = fit_ours(frame, Priors("linear", 0.5, 10.0))
     seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
 
-    again = curve_of(json.loads(curve_to_json(curve, seconds, frame["y"].to_numpy())))
+    again = curve_from_json(json.loads(curve_to_json(curve, seconds, frame["y"].to_numpy())))
 
     np.testing.assert_array_equal(again.at(seconds), curve.at(seconds))
 
@@ -194,7 +194,7 @@ def test_the_json_without_prophet_gives_back_the_curve():
 def test_the_genuine_object_plans_its_future_from_the_newest_reading():
     frame = CASES[0].frame()
     curve = fit_ours(frame, Priors())
-    model = genuine(curve, epoch_seconds(pd.DatetimeIndex(frame["ds"])), frame["y"].to_numpy())
+    model = to_prophet(curve, epoch_seconds(pd.DatetimeIndex(frame["ds"])), frame["y"].to_numpy())
 
     future = model.make_future_dataframe(2, freq="h", include_history=False)
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from training.forecasting.naive_shrinkage import trust_in
-from training.forecasting.rolling_origin import Rehearsal
-from training.forecasting.structures import History
+from training.forecasting.naive_shrinkage import forecaster_share
+from training.forecasting.rolling_origin import RollingBacktest
+from training.forecasting.structures import TrainingHistory
 from training.forecasting.time_grid import TimeGrid
 
 rng = np.random.default_rng(0)
 GRID = TimeGrid(0.0, 3600.0, rng.normal(size=60 * 24))
-REHEARSAL = Rehearsal(History(GRID, {}), 24)
+REHEARSAL = RollingBacktest(TrainingHistory(GRID, {}), 24)
 NOISE = rng.normal(size=REHEARSAL.truth.shape)
 
 
@@ -18,7 +18,7 @@ def trust(error: float, *, wavering: float = 0.0) -> float:
     """Of one that errs so much where the naive forecast errs 1; with wavering now more, now less."""
     turns = 1 + wavering * np.where(np.arange(len(NOISE)) % 2, 1.0, -1.0)[:, None]
     ours = REHEARSAL.truth + error * turns * np.sign(NOISE)
-    return trust_in(REHEARSAL, ours, REHEARSAL.truth + np.sign(NOISE))
+    return forecaster_share(REHEARSAL, ours, REHEARSAL.truth + np.sign(NOISE))
 
 
 def test_a_gain_seen_everywhere_is_believed_wholly():
@@ -35,7 +35,7 @@ def test_two_that_err_alike_but_not_together_share_the_forecast():
     """Their blend errs less than either."""
     other = np.random.default_rng(1).normal(size=NOISE.shape)
 
-    share = trust_in(REHEARSAL, REHEARSAL.truth + NOISE, REHEARSAL.truth + other)
+    share = forecaster_share(REHEARSAL, REHEARSAL.truth + NOISE, REHEARSAL.truth + other)
 
     assert 0.3 < share < 0.6
 
@@ -48,4 +48,4 @@ def test_a_gain_that_comes_and_goes_is_not_believed(wavering, believed):
 
 def test_without_any_rehearsal_nothing_is_believed():
     unknown = np.full_like(NOISE, np.nan)
-    assert trust_in(REHEARSAL, unknown, unknown) == 0.0
+    assert forecaster_share(REHEARSAL, unknown, unknown) == 0.0

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.forecasting.residual_autoregression import Autoregression, fit_autoregression
-from training.forecasting.structures import History, Structure
-from training.forecasting.time_grid import grid_of
+from training.forecasting.structures import Structure, TrainingHistory
+from training.forecasting.time_grid import build_grid
 
 
 def fading(weight: float, rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -26,15 +26,15 @@ def after_last(autoregression: Autoregression, residuals: np.ndarray, horizon: i
 
 @pytest.mark.parametrize("weight", [0.5, 0.9, 0.99])
 def test_the_weight_is_found(weight):
-    found = fit_autoregression(fading(weight), most=24)
+    result = fit_autoregression(fading(weight), max_lags=24)
 
-    assert found.lags == (1,)
-    assert found.weights[0] == pytest.approx(weight, abs=0.05)
+    assert result.lags == (1,)
+    assert result.weights[0] == pytest.approx(weight, abs=0.05)
 
 
 def test_a_random_walk_stays_one():
     """Its weight may be measured above 1; pulled in, it must stay near."""
-    weights = [fit_autoregression(fading(1.0, seed=seed), most=1).weights[0] for seed in range(20)]
+    weights = [fit_autoregression(fading(1.0, seed=seed), max_lags=1).weights[0] for seed in range(20)]
 
     assert min(weights) > 0.97
     assert max(weights) <= 1.0
@@ -43,23 +43,23 @@ def test_a_random_walk_stays_one():
 def test_noise_is_forecast_as_nothing():
     noise = np.random.default_rng(0).normal(size=2000)
 
-    assert np.abs(after_last(fit_autoregression(noise, most=24), noise, 10)).max() < 0.2
+    assert np.abs(after_last(fit_autoregression(noise, max_lags=24), noise, 10)).max() < 0.2
 
 
 def test_two_spikes_do_not_spoil_the_weights():
     residuals = fading(0.9)
     residuals[[-11, -10]] = 200.0
 
-    found = fit_autoregression(residuals, most=24)
+    result = fit_autoregression(residuals, max_lags=24)
 
-    assert found.weights[0] == pytest.approx(0.9, abs=0.1)
-    assert sum(map(abs, found.weights)) < 1.3
+    assert result.weights[0] == pytest.approx(0.9, abs=0.1)
+    assert sum(map(abs, result.weights)) < 1.3
 
 
 def test_gaps_are_bridged_by_what_came_before():
     residuals = fading(0.9)
     residuals[-5:] = np.nan
-    bridging = fit_autoregression(residuals, most=24)
+    bridging = fit_autoregression(residuals, max_lags=24)
 
     expected = residuals[-6] * bridging.carry**5 * bridging.weights[0]
     assert after_last(bridging, residuals, 1)[0] == pytest.approx(expected, rel=0.3)
@@ -72,7 +72,7 @@ def test_yesterday_joins_where_it_matters():
     for row in range(24, len(values)):
         values[row] += 0.8 * values[row - 24]
 
-    with_season, without = (fit_autoregression(values, most=6, seasonal=s) for s in ([24], []))
+    with_season, without = (fit_autoregression(values, max_lags=6, seasonal=s) for s in ([24], []))
 
     assert 24 in with_season.lags
     assert max(without.lags) <= 6
@@ -81,16 +81,16 @@ def test_yesterday_joins_where_it_matters():
 def test_a_growing_series_does_not_explode():
     growing = 1.02 ** np.arange(400)
 
-    path = after_last(fit_autoregression(growing, most=3), growing, 2000)
+    path = after_last(fit_autoregression(growing, max_lags=3), growing, 2000)
 
     assert np.isfinite(path).all()
     assert np.abs(path).max() < 100 * growing[-1]
 
 
 def test_too_few_residuals_give_no_autoregression():
-    assert fit_autoregression(np.arange(5.0), most=48) == Autoregression()
-    assert fit_autoregression(np.full(100, np.nan), most=48) == Autoregression()
-    assert fit_autoregression(np.zeros(100), most=48) == Autoregression()
+    assert fit_autoregression(np.arange(5.0), max_lags=48) == Autoregression()
+    assert fit_autoregression(np.full(100, np.nan), max_lags=48) == Autoregression()
+    assert fit_autoregression(np.zeros(100), max_lags=48) == Autoregression()
 
 
 @settings(deadline=None, max_examples=30)
@@ -106,8 +106,8 @@ def test_a_forecast_looks_no_further_back_than_it_must(seed, growth, gaps, origi
     for first, length in gaps:
         values[max(first, 1) : first + length] = np.nan
     values[-1] = 0.0
-    grid = grid_of(pd.date_range("2026-01-01", periods=400, freq="h"), values, step=None, slots=400)
-    history = History(grid, {"daily": 6, "weekly": 6, "yearly": 0}, {})
+    grid = build_grid(pd.date_range("2026-01-01", periods=400, freq="h"), values, step=None, slots=400)
+    history = TrainingHistory(grid, {"daily": 6, "weekly": 6, "yearly": 0}, {})
     member = history.fit(Structure(growth=growth), 400)
     whole = member.curve.at(grid.start + grid.step * np.arange(424))
     asked = np.array(sorted(origins))

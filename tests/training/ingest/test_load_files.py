@@ -17,7 +17,7 @@ from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError
 from training.ingest.layouts import Layout
 from training.ingest.load_files import load_files
-from training.ingest.load_report import LoadReport, Reason
+from training.ingest.load_report import LoadReport, RowReason
 from training.ingest.row_validation import IngestSettings
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -65,7 +65,7 @@ def test_rows_of_a_long_file_are_stored(load, readings):
     assert counts(report) == (2, 0, 0, 0)
     assert stored(readings) == {("PT-1", "2026-03-01 12:00:00"): 1.5, ("PT-2", "2026-03-01 12:00:00"): 2.5}
     assert report.sensors_created == ("PT-1", "PT-2")
-    assert list(sensor_sources.in_table(readings.engine)) == ["PT-1", "PT-2"]
+    assert list(sensor_sources.read_sensors_table(readings.engine)) == ["PT-1", "PT-2"]
 
 
 def test_cells_of_a_wide_file_are_stored(load, readings):
@@ -82,7 +82,7 @@ def test_cells_of_a_wide_file_are_stored(load, readings):
 def test_a_tag_that_names_two_columns_of_a_wide_file_is_held_against_itself(load):
     report = load("time,PT-1,PT-1\n2026-03-01,1,1\n2026-03-02,1,2\n")
 
-    assert report.reasons == {Reason.ALREADY_THERE: 1, Reason.CONTRADICTED: 1}
+    assert report.reasons == {RowReason.ALREADY_THERE: 1, RowReason.CONTRADICTED: 1}
 
 
 def test_columns_can_be_mapped(load, readings):
@@ -152,7 +152,7 @@ def test_separators_are_found_out(load, separator):
 def test_between_semicolons_a_comma_is_a_decimal_one(load, readings):
     report = load("sensor_id;timestamp;value\nPT-1;2026-03-01;1,234\n")
 
-    assert report.reasons == {Reason.DECIMAL_COMMA: 1}
+    assert report.reasons == {RowReason.DECIMAL_COMMA: 1}
     assert list(stored(readings).values()) == [1.234]
 
 
@@ -189,24 +189,24 @@ def test_an_encoding_that_does_not_exist_is_named(load):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("PT-1,2026-03-01", Reason.MALFORMED),
-        ("PT-1,2026-03-01,1,2", Reason.MALFORMED),
-        ('PT-1,"2026-03-01,1', Reason.MALFORMED),
-        (b"PT-\xf6,2026-03-01,1", Reason.NOT_TEXT),
-        (",2026-03-01,1", Reason.NO_SENSOR),
-        ("PT\x00,2026-03-01,1", Reason.NO_SENSOR),
-        ("PT-1,yesterday,1", Reason.UNREADABLE_STAMP),
-        ("PT-1,,1", Reason.UNREADABLE_STAMP),
-        ("PT-1,2026-11-23,1", Reason.FUTURE),
-        ("PT-1,1960-01-01,1", Reason.TOO_OLD),
-        ("PT-1,2026-03-01,", Reason.EMPTY),
-        ("PT-1,2026-03-01,Inp OutRange", Reason.TEXT_CODE),
-        ("PT-1,2026-03-01,broken", Reason.NOT_A_NUMBER),
-        ('PT-1,2026-03-01,"1,234"', Reason.AMBIGUOUS_NUMBER),
-        ("PT-1,2026-03-01,NaN", Reason.NOT_FINITE),
-        ("PT-1,2026-03-01,inf", Reason.NOT_FINITE),
-        ("PT-1,2026-03-01,1e308", Reason.ABSURD),
-        ("PT-1,2026-03-01,-9999.0", Reason.SENTINEL),
+        ("PT-1,2026-03-01", RowReason.MALFORMED),
+        ("PT-1,2026-03-01,1,2", RowReason.MALFORMED),
+        ('PT-1,"2026-03-01,1', RowReason.MALFORMED),
+        (b"PT-\xf6,2026-03-01,1", RowReason.NOT_TEXT),
+        (",2026-03-01,1", RowReason.NO_SENSOR),
+        ("PT\x00,2026-03-01,1", RowReason.NO_SENSOR),
+        ("PT-1,yesterday,1", RowReason.UNREADABLE_STAMP),
+        ("PT-1,,1", RowReason.UNREADABLE_STAMP),
+        ("PT-1,2026-11-23,1", RowReason.FUTURE),
+        ("PT-1,1960-01-01,1", RowReason.TOO_OLD),
+        ("PT-1,2026-03-01,", RowReason.EMPTY),
+        ("PT-1,2026-03-01,Inp OutRange", RowReason.TEXT_CODE),
+        ("PT-1,2026-03-01,broken", RowReason.NOT_A_NUMBER),
+        ('PT-1,2026-03-01,"1,234"', RowReason.AMBIGUOUS_NUMBER),
+        ("PT-1,2026-03-01,NaN", RowReason.NOT_FINITE),
+        ("PT-1,2026-03-01,inf", RowReason.NOT_FINITE),
+        ("PT-1,2026-03-01,1e308", RowReason.ABSURD),
+        ("PT-1,2026-03-01,-9999.0", RowReason.SENTINEL),
     ],
 )
 def test_a_bad_row_is_refused_for_its_reason_and_takes_no_neighbour_with_it(load, readings, line, reason):
@@ -229,8 +229,8 @@ def test_clocks_a_little_ahead_of_ours_are_believed(load):
 def test_the_first_of_two_values_stays_and_an_equal_one_is_already_there(load, readings):
     report = load(HEADER + "PT-1,2026-03-01,1\nPT-1,2026-03-01,1.0\nPT-1,2026-03-01,2\n")
 
-    assert report.reasons == {Reason.ALREADY_THERE: 1, Reason.CONTRADICTED: 1}
-    assert [example.detail for example in report.examples if example.reason is Reason.CONTRADICTED] == [
+    assert report.reasons == {RowReason.ALREADY_THERE: 1, RowReason.CONTRADICTED: 1}
+    assert [example.detail for example in report.examples if example.reason is RowReason.CONTRADICTED] == [
         "stored: 1"
     ]
     assert stored(readings) == {("PT-1", "2026-03-01"): 1}
@@ -241,7 +241,7 @@ def test_the_last_of_two_values_wins_when_asked_for(load, readings):
 
     report = load(HEADER + "PT-1,2026-03-01,2\n", replace=True)
 
-    assert report.reasons == {Reason.REPLACED: 1}
+    assert report.reasons == {RowReason.REPLACED: 1}
     assert stored(readings) == {("PT-1", "2026-03-01"): 2}
 
 
@@ -266,7 +266,7 @@ def test_rows_out_of_order_are_accepted_and_noted(load, readings):
 
 
 def test_order_is_watched_across_the_pieces_of_a_file(load, monkeypatch):
-    monkeypatch.setattr("training.ingest.table_files.BYTES_AT_ONCE", 10)
+    monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", 10)
 
     report = load(HEADER + "A,2026-03-03,1\nB,2026-03-01,2\nA,2026-03-02,3\nA,2026-03-02 12:00,4\n")
 
@@ -294,19 +294,19 @@ def test_the_hour_that_daylight_saving_repeats_is_told_apart_by_order(
     load, readings, monkeypatch, bytes_at_once
 ):
     """Also where the two hours are read in different pieces of the file."""
-    monkeypatch.setattr("training.ingest.table_files.BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", bytes_at_once)
     times = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
     rows = "".join(f"A,2026-10-25 {time},{value}\n" for value, time in enumerate(times))
 
     report = load(HEADER + rows + "B,2026-10-25 02:30,9\n", layout=Layout(zone="Europe/Oslo"))
 
-    assert report.reasons == {Reason.ORDERED_HOUR: 4, Reason.REPEATED_HOUR: 1}
+    assert report.reasons == {RowReason.ORDERED_HOUR: 4, RowReason.REPEATED_HOUR: 1}
     assert counts(report) == (2, 0, 4, 1)
-    found = readings.between("A")
-    assert found["timestamp"].dt.strftime("%d %H:%M").tolist() == [
+    result = readings.between("A")
+    assert result["timestamp"].dt.strftime("%d %H:%M").tolist() == [
         *("24 23:30", "25 00:00", "25 00:30", "25 01:00", "25 01:30", "25 02:00"),
     ]
-    assert found["value"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert result["value"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_value_outside_the_physical_range_is_kept_as_bad(load, readings):
@@ -315,7 +315,7 @@ def test_a_value_outside_the_physical_range_is_kept_as_bad(load, readings):
         fleet=Fleet([Sensor(id="PT-1", low=0, high=400)]),
     )
 
-    assert report.reasons == {Reason.OUT_OF_RANGE: 1}
+    assert report.reasons == {RowReason.OUT_OF_RANGE: 1}
     assert readings.between("PT-1")["data_quality"].tolist() == [1, 0]
 
 
@@ -325,14 +325,14 @@ def test_a_sensor_may_have_sentinels_of_its_own(load, readings):
         fleet=Fleet([Sensor(id="TT-1", sentinels=(-200,))]),
     )
 
-    assert report.reasons == {Reason.SENTINEL: 1}
+    assert report.reasons == {RowReason.SENTINEL: 1}
     assert list(readings.spans().index) == ["TT-2"]
 
 
 def test_unknown_sensors_are_refused_when_asked_for(load, readings):
     report = load(HEADER + "A,2026-03-01,1\nB,2026-03-01,1\n", fleet=Fleet([Sensor(id="A")]), strict=True)
 
-    assert report.reasons == {Reason.UNKNOWN_SENSOR: 1}
+    assert report.reasons == {RowReason.UNKNOWN_SENSOR: 1}
     assert report.sensors_created == ()
     assert list(readings.spans().index) == ["A"]
 
@@ -344,7 +344,7 @@ def test_a_sensor_of_refused_rows_only_is_not_created(load):
 def test_a_bad_quality_of_the_source_is_kept(load, readings):
     report = load("sensor_id,timestamp,value,data_quality\nA,2026-03-01,1,7\nA,2026-03-02,1,what?\n")
 
-    assert report.reasons == {Reason.UNREADABLE_QUALITY: 1}
+    assert report.reasons == {RowReason.UNREADABLE_QUALITY: 1}
     assert readings.between("A")["data_quality"].tolist() == [7, 1]
 
 
@@ -354,8 +354,8 @@ def test_refused_rows_load_once_they_are_put_right(load, readings, tmp_path):
 
     rows = list(csv.DictReader(refused.read_text(encoding="utf-8").splitlines()))
     assert [(row["line"], row["reason"]) for row in rows] == [
-        ("4", Reason.MALFORMED),
-        ("2", Reason.TEXT_CODE),
+        ("4", RowReason.MALFORMED),
+        ("2", RowReason.TEXT_CODE),
     ]
     load(refused.read_text(encoding="utf-8").replace("Bad", "5"))
     assert stored(readings) == {("A", "2026-03-01"): 5, ("A", "2026-03-02"): 1}
@@ -373,7 +373,7 @@ def test_refused_rows_need_a_place_to_be_written(load, tmp_path):
 
 @pytest.mark.fault("a file of readings cut short", "what came before is kept; the whole file loads later")
 def test_a_file_cut_short_keeps_what_came_before_and_loads_whole_later(load, readings, monkeypatch):
-    monkeypatch.setattr("training.ingest.table_files.BYTES_AT_ONCE", 5_000)
+    monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", 5_000)
     minutes = pd.date_range("2026-03-01", periods=5_000, freq="min").astype(str)
     rows = "".join(f"A,{time},{n % 97}.{n % 89}\n" for n, time in enumerate(minutes))
     whole = gzip.compress((HEADER + rows).encode())
@@ -390,9 +390,9 @@ def test_examples_of_each_reason_are_few_and_show_file_and_line(load, tmp_path):
     report = load(HEADER + "A,2026-03-01,Bad\n" * 10 + "A,never,1\n", settings=IngestSettings(examples=2))
 
     assert [(example.reason, example.line) for example in report.examples] == [
-        (Reason.UNREADABLE_STAMP, 12),
-        (Reason.TEXT_CODE, 2),
-        (Reason.TEXT_CODE, 3),
+        (RowReason.UNREADABLE_STAMP, 12),
+        (RowReason.TEXT_CODE, 2),
+        (RowReason.TEXT_CODE, 3),
     ]
     assert str(report.examples[1]) == f"{tmp_path / 'file0.csv'}:2: A,2026-03-01,Bad"
 
@@ -401,7 +401,7 @@ def test_the_report_is_plain_json(load):
     document = json.loads(json.dumps(load(HEADER + "A,2026-03-01,Bad\n").as_dict()))
 
     assert document["refused"] == 1
-    assert document["examples"][0]["reason"] == Reason.TEXT_CODE
+    assert document["examples"][0]["reason"] == RowReason.TEXT_CODE
 
 
 def test_progress_ends_with_all_rows_and_all_bytes(load, tmp_path):
@@ -472,12 +472,12 @@ def test_whole_numbers_are_ids_as_whole_numbers(readings, tmp_path):
 
 def test_without_being_told_the_fleet_is_that_of_the_table(readings, tmp_path, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))
-    sensor_sources.save(readings.engine, [Sensor(id="A", high=10)])
+    sensor_sources.save_sensors(readings.engine, [Sensor(id="A", high=10)])
     (tmp_path / "file.csv").write_text(HEADER + "A,2026-03-01,11\n")
 
     report = load_files([tmp_path / "file.csv"], readings, now=NOW)
 
-    assert report.reasons == {Reason.OUT_OF_RANGE: 1}
+    assert report.reasons == {RowReason.OUT_OF_RANGE: 1}
 
 
 def test_a_zone_in_conf_must_exist():

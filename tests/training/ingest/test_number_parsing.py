@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.ingest.load_report import REASONS, Reason
-from training.ingest.number_parsing import read_numbers, read_odd_number, read_quality
+from training.ingest.load_report import REASONS, RowReason
+from training.ingest.number_parsing import parse_formatted_number, parse_numbers, parse_quality
 
 
-def read(*cells: str | None, decimal: str = ".") -> tuple[list[float], list[Reason | None]]:
-    values, reasons = read_numbers(
+def read(*cells: str | None, decimal: str = ".") -> tuple[list[float], list[RowReason | None]]:
+    values, reasons = parse_numbers(
         pa.array(cells, pa.string()), decimal=decimal, text_codes=["Bad", "Scan Off"]
     )
     return values.tolist(), [REASONS[code] for code in reasons]
@@ -34,21 +34,21 @@ def test_a_number_has_many_faces(text):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", Reason.EMPTY),
-        (None, Reason.EMPTY),
-        ("NULL", Reason.EMPTY),
-        ("bad", Reason.TEXT_CODE),
-        ("Scan Off", Reason.TEXT_CODE),
-        ("NaN", Reason.NOT_FINITE),
-        ("-inf", Reason.NOT_FINITE),
-        ("1e400", Reason.NOT_FINITE),
-        ("1,234", Reason.AMBIGUOUS_NUMBER),
-        ("12 bar", Reason.NOT_A_NUMBER),
-        ("0x10", Reason.NOT_A_NUMBER),
-        ("1_000", Reason.NOT_A_NUMBER),
-        ("1,2,3", Reason.NOT_A_NUMBER),
-        ("--5", Reason.NOT_A_NUMBER),
-        (",", Reason.NOT_A_NUMBER),
+        ("", RowReason.EMPTY),
+        (None, RowReason.EMPTY),
+        ("NULL", RowReason.EMPTY),
+        ("bad", RowReason.TEXT_CODE),
+        ("Scan Off", RowReason.TEXT_CODE),
+        ("NaN", RowReason.NOT_FINITE),
+        ("-inf", RowReason.NOT_FINITE),
+        ("1e400", RowReason.NOT_FINITE),
+        ("1,234", RowReason.AMBIGUOUS_NUMBER),
+        ("12 bar", RowReason.NOT_A_NUMBER),
+        ("0x10", RowReason.NOT_A_NUMBER),
+        ("1_000", RowReason.NOT_A_NUMBER),
+        ("1,2,3", RowReason.NOT_A_NUMBER),
+        ("--5", RowReason.NOT_A_NUMBER),
+        (",", RowReason.NOT_A_NUMBER),
     ],
 )
 def test_what_is_no_number_says_why(text, reason):
@@ -61,33 +61,33 @@ def test_what_is_no_number_says_why(text, reason):
 @pytest.mark.parametrize(
     ("text", "decimal", "value", "reason"),
     [
-        ("1,5", ".", 1.5, Reason.DECIMAL_COMMA),
-        ("-0,125", ".", -0.125, Reason.DECIMAL_COMMA),
-        ("\N{MINUS SIGN}1,5e3", ".", -1500, Reason.DECIMAL_COMMA),
-        ("1,234", ",", 1.234, Reason.DECIMAL_COMMA),
-        ("1,234.5", ".", 1234.5, Reason.THOUSANDS),
-        ("1,234,567", ".", 1234567, Reason.THOUSANDS),
-        ("1.234,5", ",", 1234.5, Reason.THOUSANDS),
-        ("1.234.567", ",", 1234567, Reason.THOUSANDS),
-        ("1\N{NO-BREAK SPACE}234,5", ",", 1234.5, Reason.THOUSANDS),
-        ("1'234.5", ".", 1234.5, Reason.THOUSANDS),
+        ("1,5", ".", 1.5, RowReason.DECIMAL_COMMA),
+        ("-0,125", ".", -0.125, RowReason.DECIMAL_COMMA),
+        ("\N{MINUS SIGN}1,5e3", ".", -1500, RowReason.DECIMAL_COMMA),
+        ("1,234", ",", 1.234, RowReason.DECIMAL_COMMA),
+        ("1,234.5", ".", 1234.5, RowReason.THOUSANDS),
+        ("1,234,567", ".", 1234567, RowReason.THOUSANDS),
+        ("1.234,5", ",", 1234.5, RowReason.THOUSANDS),
+        ("1.234.567", ",", 1234567, RowReason.THOUSANDS),
+        ("1\N{NO-BREAK SPACE}234,5", ",", 1234.5, RowReason.THOUSANDS),
+        ("1'234.5", ".", 1234.5, RowReason.THOUSANDS),
     ],
 )
 def test_other_ways_of_writing_are_corrected(text, decimal, value, reason):
-    assert read_odd_number(text, decimal=decimal, text_codes=()) == (value, reason)
+    assert parse_formatted_number(text, decimal=decimal, text_codes=()) == (value, reason)
 
 
 def test_columns_of_numbers_are_taken_as_they_are():
-    values, reasons = read_numbers(pa.array([1, None, 3]), decimal=".", text_codes=())
+    values, reasons = parse_numbers(pa.array([1, None, 3]), decimal=".", text_codes=())
 
     assert values[[0, 2]].tolist() == [1, 3]
-    assert [REASONS[code] for code in reasons] == [None, Reason.EMPTY, None]
+    assert [REASONS[code] for code in reasons] == [None, RowReason.EMPTY, None]
 
 
 def test_quality_may_be_words_or_numbers_and_what_is_neither_is_bad():
     column = pa.array(["0", "Good", "BAD", "", None, "3", "??", "9999999999"])
 
-    values, reasons = read_quality(column, 8, codes={"good": 0, "bad": 1}, unreadable=1)
+    values, reasons = parse_quality(column, 8, codes={"good": 0, "bad": 1}, unreadable=1)
 
     assert values.tolist() == [0, 0, 1, 0, 0, 3, 1, 1]
-    assert [REASONS[code] for code in reasons] == [None] * 6 + [Reason.UNREADABLE_QUALITY] * 2
+    assert [REASONS[code] for code in reasons] == [None] * 6 + [RowReason.UNREADABLE_QUALITY] * 2

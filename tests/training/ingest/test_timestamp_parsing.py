@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.ingest.load_report import REASONS, Reason
-from training.ingest.timestamp_parsing import read_stamps, told_apart
+from training.ingest.load_report import REASONS, RowReason
+from training.ingest.timestamp_parsing import parse_timestamps, resolve_repeated_hours
 
 UTC = ZoneInfo("UTC")
 OSLO = ZoneInfo("Europe/Oslo")
 BRAZIL = ZoneInfo("America/Sao_Paulo")
 
 
-def read(*texts: str | None, zone: ZoneInfo = UTC, pattern: str | None = None) -> list[str | Reason]:
+def read(*texts: str | None, zone: ZoneInfo = UTC, pattern: str | None = None) -> list[str | RowReason]:
     """What each text means: a time in UTC, or the reason why not."""
-    stamps = read_stamps(pa.array(texts, pa.string()), zone=zone, pattern=pattern)
+    stamps = parse_timestamps(pa.array(texts, pa.string()), zone=zone, pattern=pattern)
     return [
         REASONS[code] or str(time).removesuffix(".000000")
         for time, code in zip(stamps.utc, stamps.reasons, strict=True)
@@ -70,13 +70,13 @@ def test_a_time_is_read_alone_and_in_company(text, meant):
     ],
 )
 def test_what_is_no_time_or_could_be_two_is_refused(text):
-    assert read(text, "2026-03-01") == [Reason.UNREADABLE_STAMP, "2026-03-01T00:00:00"]
+    assert read(text, "2026-03-01") == [RowReason.UNREADABLE_STAMP, "2026-03-01T00:00:00"]
 
 
 def test_a_pattern_reads_what_could_be_two_times():
     assert read("03/04/2026 10:00", "x", pattern="%d/%m/%Y %H:%M") == [
         "2026-04-03T10:00:00",
-        Reason.UNREADABLE_STAMP,
+        RowReason.UNREADABLE_STAMP,
     ]
 
 
@@ -92,7 +92,7 @@ def test_a_time_without_a_zone_is_in_ours_and_one_with_a_zone_in_its_own():
 
 
 def test_times_without_a_zone_are_counted():
-    assert read_stamps(pa.array(["2026-03-01", "2026-03-01T00:00:00Z", "?"]), zone=UTC).without_zone == 1
+    assert parse_timestamps(pa.array(["2026-03-01", "2026-03-01T00:00:00Z", "?"]), zone=UTC).without_zone == 1
 
 
 def test_columns_of_times_and_numbers_are_read_too():
@@ -104,21 +104,24 @@ def test_columns_of_times_and_numbers_are_read_too():
         (pa.array([1772366400]), "2026-03-01T12:00:00"),
         (pa.array([1772366400.5]), "2026-03-01T12:00:00.500000"),
     ]:
-        assert str(read_stamps(column, zone=OSLO).utc[0]).removesuffix(".000000") == meant
+        assert str(parse_timestamps(column, zone=OSLO).utc[0]).removesuffix(".000000") == meant
 
 
 @given(st.datetimes(datetime(1971, 1, 2), datetime(2100, 1, 1), timezones=st.just(OSLO)))  # noqa: DTZ001
 def test_a_local_time_means_what_the_zone_says_or_is_refused(moment):
-    stamps = read_stamps(pa.array([moment.replace(tzinfo=None)]), zone=OSLO)
+    stamps = parse_timestamps(pa.array([moment.replace(tzinfo=None)]), zone=OSLO)
     truth = np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
 
-    assert stamps.utc[0] == truth or REASONS[stamps.reasons[0]] in {Reason.SKIPPED_HOUR, Reason.REPEATED_HOUR}
+    assert stamps.utc[0] == truth or REASONS[stamps.reasons[0]] in {
+        RowReason.SKIPPED_HOUR,
+        RowReason.REPEATED_HOUR,
+    }
 
 
 def test_the_hour_that_is_skipped_is_refused_and_its_neighbours_are_not():
     assert read("2026-03-29 01:59:59", "2026-03-29 02:00", "2026-03-29 03:00", zone=OSLO) == [
         "2026-03-29T00:59:59",
-        Reason.SKIPPED_HOUR,
+        RowReason.SKIPPED_HOUR,
         "2026-03-29T01:00:00",
     ]
 
@@ -126,15 +129,15 @@ def test_the_hour_that_is_skipped_is_refused_and_its_neighbours_are_not():
 def test_the_hour_that_is_repeated_waits_for_its_order():
     assert read("2026-10-25 01:59:59", "2026-10-25 02:00", "2026-10-25 03:00", zone=OSLO) == [
         "2026-10-24T23:59:59",
-        Reason.REPEATED_HOUR,
+        RowReason.REPEATED_HOUR,
         "2026-10-25T02:00:00",
     ]
 
 
 def told(*times: str, sensors: list[str] | None = None) -> list[str]:
     written = np.array([f"2026-10-25T{time}" for time in times], "datetime64[us]")
-    found = told_apart(np.array(sensors or ["PT-1"] * len(times), object), written, OSLO)
-    return [str(time)[11:16] for time in found]
+    result = resolve_repeated_hours(np.array(sensors or ["PT-1"] * len(times), object), written, OSLO)
+    return [str(time)[11:16] for time in result]
 
 
 def test_times_that_step_back_once_are_told_apart():

@@ -12,25 +12,25 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from serving.batch import detect_fleet
-from tests.plant import at, send
+from tests.support.workspaces import ingest_readings, parse_time
 from training.artifacts.archive import ArchiveReader, ArchiveWriter
 from training.data.sensors import Fleet
 from training.errors import BadArchive, ConfigurationError, SafePlanError, StoreError
 from training.kinds import Kind
 from training.operations.backup import back_up, restore
 from training.pipeline.fleet import train_fleet
-from training.registry.audit import Deed, deeds, record
+from training.registry.audit import AuditEntry, entries, record_entry
 from training.storage.database import labels, metadata, open_database, reading, writing
 from training.workspace import Workspace
 
-NOW = at("2026-11-22T12:00")
+NOW = parse_time("2026-11-22T12:00")
 
 
 @pytest.fixture
-def plant(workspace, plan, learning):
+def trained_workspace(workspace, plan, training_stub):
     """Two sensors, one of them trained, with predictions and a label."""
-    send(workspace, "PT-1")
-    send(workspace, "PT-2", 40)
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "PT-2", 40)
     pt_1 = Fleet.of(workspace.engine).match(["PT-1"])
     train_fleet(workspace, pt_1, list(Kind), plan, jobs=1)
     detect_fleet(workspace, pt_1)
@@ -41,7 +41,7 @@ def plant(workspace, plan, learning):
 
 
 @pytest.fixture
-def elsewhere(tmp_path_factory, monkeypatch):
+def other_workspace(tmp_path_factory, monkeypatch):
     """An empty installation on another machine: another folder, nothing in it."""
     home = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.setenv("SAFEPLAN_HOME", str(home))
@@ -60,31 +60,37 @@ def contents(engine):
         }
 
 
-def test_a_restored_installation_has_every_row_and_scores_with_the_same_versions(plant, elsewhere, tmp_path):
-    champions = plant.registry.listings()
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
-    before = contents(plant.engine)
-    plant.engine.dispose()
+def test_a_restored_installation_has_every_row_and_scores_with_the_same_versions(
+    trained_workspace, other_workspace, tmp_path
+):
+    champions = trained_workspace.registry.listings()
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
+    before = contents(trained_workspace.engine)
+    trained_workspace.engine.dispose()
     moved = tmp_path / "moved-away"
     moved.mkdir()
     for name in ("safeplan.db", "mlflow.db", "mlartifacts", ".safeplan"):
         if (tmp_path / name).exists():
             shutil.move(tmp_path / name, moved)
 
-    restore(elsewhere, tmp_path / "plant.zip")
+    restore(other_workspace, tmp_path / "plant.zip")
 
-    assert contents(elsewhere.engine) == before
-    assert elsewhere.registry.listings() == champions
-    (outcome,) = detect_fleet(elsewhere, Fleet.of(elsewhere.engine).match(["PT-1"]), since=at("2026-01-05"))
+    assert contents(other_workspace.engine) == before
+    assert other_workspace.registry.listings() == champions
+    (outcome,) = detect_fleet(
+        other_workspace, Fleet.of(other_workspace.engine).match(["PT-1"]), since=parse_time("2026-01-05")
+    )
     assert (outcome.status, outcome.version, outcome.error) == ("scored", 1, None)
 
 
-def test_no_address_of_the_old_machine_is_left_in_the_restored_store(plant, elsewhere, tmp_path):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_no_address_of_the_old_machine_is_left_in_the_restored_store(
+    trained_workspace, other_workspace, tmp_path
+):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
-    restore(elsewhere, tmp_path / "plant.zip")
+    restore(other_workspace, tmp_path / "plant.zip")
 
-    with sqlite3.connect(elsewhere.home / "mlflow.db") as store:
+    with sqlite3.connect(other_workspace.home / "mlflow.db") as store:
         for (table,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             for row in store.execute(f"SELECT * FROM {table}"):
                 assert not any(str(tmp_path / "mlartifacts") in str(value) for value in row), (table, row)
@@ -93,76 +99,82 @@ def test_no_address_of_the_old_machine_is_left_in_the_restored_store(plant, else
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_plant_moves_from_sqlite_to_postgresql_and_back(plant, elsewhere, tmp_path, database_url):
-    before = contents(plant.engine)
+def test_a_plant_moves_from_sqlite_to_postgresql_and_back(
+    trained_workspace, other_workspace, tmp_path, database_url
+):
+    before = contents(trained_workspace.engine)
     server = Workspace(tmp_path / "server")
     server.__dict__["engine"] = open_database(database_url)
 
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     restore(server, tmp_path / "plant.zip")
     assert contents(server.engine) == before
     back_up(server, tmp_path / "again.zip", now=NOW)
-    restore(elsewhere, tmp_path / "again.zip")
+    restore(other_workspace, tmp_path / "again.zip")
 
-    assert contents(elsewhere.engine) == before
+    assert contents(other_workspace.engine) == before
     server.engine.dispose()
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_postgresql_numbers_new_rows_behind_the_restored_ones(plant, tmp_path, database_url):
+def test_postgresql_numbers_new_rows_behind_the_restored_ones(trained_workspace, tmp_path, database_url):
     server = Workspace(tmp_path / "server")
     server.__dict__["engine"] = open_database(database_url)
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     restore(server, tmp_path / "plant.zip")
 
-    record(server.engine, Deed(NOW, "ana", "restored"))
+    record_entry(server.engine, AuditEntry(NOW, "ana", "restored"))
 
-    assert [deed.action for deed in deeds(server.engine)] == ["restored", "promoted", "promoted"]
+    assert [deed.action for deed in entries(server.engine)] == ["restored", "promoted", "promoted"]
     server.engine.dispose()
 
 
-def test_a_back_up_of_an_older_schema_is_restored_and_brought_up_to_date(plant, elsewhere, tmp_path):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_a_back_up_of_an_older_schema_is_restored_and_brought_up_to_date(
+    trained_workspace, other_workspace, tmp_path
+):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     as_of = older(tmp_path / "plant.zip", tmp_path / "old.zip", "0001")
 
-    restore(elsewhere, as_of)
+    restore(other_workspace, as_of)
 
-    with reading(elsewhere.engine) as connection:
+    with reading(other_workspace.engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM sensor_readings")).scalar() == 240
         assert connection.execute(text("SELECT count(*) FROM leases")).scalar() == 0
 
 
-def test_a_back_up_of_a_newer_schema_is_refused_and_nothing_is_written(plant, elsewhere, tmp_path):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_a_back_up_of_a_newer_schema_is_refused_and_nothing_is_written(
+    trained_workspace, other_workspace, tmp_path
+):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     with pytest.raises(StoreError, match=r"schema 9999.*upgrade"):
-        restore(elsewhere, older(tmp_path / "plant.zip", tmp_path / "new.zip", "9999"))
+        restore(other_workspace, older(tmp_path / "plant.zip", tmp_path / "new.zip", "9999"))
 
-    assert not any(contents(elsewhere.engine).values())
-    assert not (elsewhere.home / "mlflow.db").exists()
+    assert not any(contents(other_workspace.engine).values())
+    assert not (other_workspace.home / "mlflow.db").exists()
 
 
-def test_a_restore_never_mixes_two_installations(plant, tmp_path):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_a_restore_never_mixes_two_installations(trained_workspace, tmp_path):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     with pytest.raises(ConfigurationError, match=r"sensor_readings has 240 rows"):
-        restore(plant, tmp_path / "plant.zip")
+        restore(trained_workspace, tmp_path / "plant.zip")
 
 
-def test_a_store_of_runs_is_not_overwritten(plant, elsewhere, tmp_path):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
-    shutil.copy(tmp_path / "mlflow.db", elsewhere.home)
+def test_a_store_of_runs_is_not_overwritten(trained_workspace, other_workspace, tmp_path):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
+    shutil.copy(tmp_path / "mlflow.db", other_workspace.home)
 
     with pytest.raises(ConfigurationError, match=r"mlflow\.db exists"):
-        restore(elsewhere, tmp_path / "plant.zip")
+        restore(other_workspace, tmp_path / "plant.zip")
 
 
-def test_a_back_up_never_overwrites_one(plant, tmp_path):
+def test_a_back_up_never_overwrites_one(trained_workspace, tmp_path):
     (tmp_path / "plant.zip").write_text("the last good one")
 
     with pytest.raises(ConfigurationError, match="never overwrites"):
-        back_up(plant, tmp_path / "plant.zip", now=NOW)
+        back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     assert (tmp_path / "plant.zip").read_text() == "the last good one"
 
@@ -182,23 +194,25 @@ def room_for(size):
 @pytest.mark.fault(
     "a full disk in a back-up", "one clear line and no file is left; with room again, the back-up is whole"
 )
-def test_a_back_up_on_a_full_disk_leaves_no_file(plant, elsewhere, tmp_path, size):
-    rows = contents(plant.engine)
+def test_a_back_up_on_a_full_disk_leaves_no_file(trained_workspace, other_workspace, tmp_path, size):
+    rows = contents(trained_workspace.engine)
     to = tmp_path / "out" / "plant.zip"
 
     with room_for(size), pytest.raises(SafePlanError, match=r"cannot (be written|copy).*(too large|disk)"):
-        back_up(plant, to, now=NOW)
+        back_up(trained_workspace, to, now=NOW)
 
     assert list((tmp_path / "out").iterdir()) == []
-    back_up(plant, to, now=NOW)
-    restore(elsewhere, to)
-    assert contents(elsewhere.engine) == rows
+    back_up(trained_workspace, to, now=NOW)
+    restore(other_workspace, to)
+    assert contents(other_workspace.engine) == rows
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
 @pytest.mark.fault("one byte of a back-up altered", "found before anything is written")
-def test_one_altered_byte_is_found_before_anything_is_written(plant, elsewhere, tmp_path, where):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_one_altered_byte_is_found_before_anything_is_written(
+    trained_workspace, other_workspace, tmp_path, where
+):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     spoiled = bytearray((tmp_path / "plant.zip").read_bytes())
     with zipfile.ZipFile(tmp_path / "plant.zip") as archive:
         members = [one for one in archive.infolist() if one.compress_size > 1_000]
@@ -207,9 +221,9 @@ def test_one_altered_byte_is_found_before_anything_is_written(plant, elsewhere, 
     (tmp_path / "spoiled.zip").write_bytes(spoiled)
 
     with pytest.raises(BadArchive, match=r"altered|damaged"):
-        restore(elsewhere, tmp_path / "spoiled.zip")
+        restore(other_workspace, tmp_path / "spoiled.zip")
 
-    assert not any(contents(elsewhere.engine).values())
+    assert not any(contents(other_workspace.engine).values())
 
 
 @pytest.mark.fault(
@@ -237,31 +251,31 @@ def test_no_altered_byte_of_an_archive_gets_through(tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 @pytest.mark.fault("a back-up cut short", "refused")
-def test_a_back_up_cut_short_is_refused(plant, elsewhere, tmp_path, share):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_a_back_up_cut_short_is_refused(trained_workspace, other_workspace, tmp_path, share):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     whole = (tmp_path / "plant.zip").read_bytes()
     (tmp_path / "short.zip").write_bytes(whole[: int(share * len(whole))])
 
     with pytest.raises(BadArchive, match="cut short"):
-        restore(elsewhere, tmp_path / "short.zip")
+        restore(other_workspace, tmp_path / "short.zip")
 
 
 @pytest.mark.attack("a file smuggled into a back-up, with a path that leads outside", "refused")
-def test_a_member_that_nobody_wrote_is_refused(plant, elsewhere, tmp_path):
-    back_up(plant, tmp_path / "plant.zip", now=NOW)
+def test_a_member_that_nobody_wrote_is_refused(trained_workspace, other_workspace, tmp_path):
+    back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     with zipfile.ZipFile(tmp_path / "plant.zip", "a") as archive:
         archive.writestr("mlflow/../../../evil", "x")
 
     with pytest.raises(BadArchive, match="1 members too many"):
-        restore(elsewhere, tmp_path / "plant.zip")
+        restore(other_workspace, tmp_path / "plant.zip")
 
 
-def test_a_zip_of_something_else_is_refused(elsewhere, tmp_path):
+def test_a_zip_of_something_else_is_refused(other_workspace, tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("beach.jpg", "x")
 
     with pytest.raises(BadArchive, match=r"no archive of safeplan"):
-        restore(elsewhere, tmp_path / "photos.zip")
+        restore(other_workspace, tmp_path / "photos.zip")
 
 
 def older(source: Path, target: Path, schema: str) -> Path:

@@ -10,12 +10,12 @@ import pytest
 from training.kinds import Kind
 from training.operations.console import (
     bytes_progress,
-    cell,
-    plain,
+    format_cell,
     progress,
     show_json,
     show_outcomes,
     show_rows,
+    to_json_value,
 )
 from training.outcomes import Outcome
 
@@ -26,9 +26,9 @@ BAD = Outcome("[red]PT-2[/red]", Kind.FORECASTER, "failed", error="12 good readi
 def test_json_is_one_document_with_the_same_fields_for_all(capsys):
     show_outcomes("train", [GOOD, BAD], [], as_json=True)
 
-    told = capsys.readouterr()
-    document = json.loads(told.out)
-    assert told.err == ""
+    reported = capsys.readouterr()
+    document = json.loads(reported.out)
+    assert reported.err == ""
     assert document["command"] == "train"
     assert document["summary"] == {"promoted": 1, "failed": 1}
     assert document["sensors"][0]["metrics"] == {"recall_mean": 0.5}
@@ -38,11 +38,11 @@ def test_json_is_one_document_with_the_same_fields_for_all(capsys):
 def test_a_table_shows_what_worked_then_what_failed_and_why(capsys):
     show_outcomes("train", [GOOD, BAD], ["recall_mean"], as_json=False)
 
-    told = capsys.readouterr()
-    assert "PT-1" in told.out
-    assert "0.5" in told.out
-    assert "12 good readings; needs 50" in told.out
-    assert "1 promoted, 1 failed" in told.err
+    reported = capsys.readouterr()
+    assert "PT-1" in reported.out
+    assert "0.5" in reported.out
+    assert "12 good readings; needs 50" in reported.out
+    assert "1 promoted, 1 failed" in reported.err
 
 
 def test_nothing_to_do_is_said(capsys):
@@ -93,10 +93,10 @@ def test_sentences_follow_the_table_a_line_each(capsys):
     ],
 )
 def test_any_value_is_plain_json(value, expected):
-    found = plain(value)
+    result = to_json_value(value)
 
-    assert found == expected
-    json.dumps(found, allow_nan=False)
+    assert result == expected
+    json.dumps(result, allow_nan=False)
 
 
 def test_a_missing_time_is_null(capsys):
@@ -110,7 +110,7 @@ def test_a_missing_time_is_null(capsys):
     [(999.6, "1,000"), (1000.4, "1,000"), (False, "no"), (0, "0"), (-0.00012, "-0.00012"), (pd.NaT, "")],
 )
 def test_cells_read_as_a_person_reads(value, shown):
-    assert cell(value) == shown
+    assert format_cell(value) == shown
 
 
 def test_progress_goes_to_stderr_only(capsys):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.plant import send
+from tests.support.workspaces import ingest_readings
 from training.data.sensors import Fleet, Sensor
 from training.errors import GateRefused, NoChampion, RegistryError
 from training.kinds import Kind, Promotion
@@ -16,12 +16,12 @@ PT_1 = Sensor(id="PT-1")
 
 
 @pytest.fixture
-def add(workspace, plan, learning):
+def add(workspace, plan, training_stub):
     """Train one more version of PT-1's forecaster."""
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
 
     def train(*, good=True, promotion=Promotion.MANAGED):
-        learning.grades = {"skill": 0.5 if good else -99.0}
+        training_stub.grades = {"skill": 0.5 if good else -99.0}
         chosen = replace(plan, promotion=promotion)
         sensors = Fleet.of(workspace.engine).match()
         (outcome,) = train_fleet(workspace, sensors, [Kind.FORECASTER], chosen, jobs=1, fresh=True)

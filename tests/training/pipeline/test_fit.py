@@ -7,13 +7,13 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from tests.plant import assignment_for, at, readings, series
+from tests.support.workspaces import make_readings, make_series, make_task, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.errors import NotTrainable
 from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
 from training.pipeline import fit_detector, fit_forecaster
-from training.pipeline.fit import Candidate, Clock, Incumbent, Unchanged, fit, split
+from training.pipeline.fit import Candidate, Incumbent, PhaseTimer, Unchanged, run_training_task, split_window
 from training.pipeline.plan import TuningSettings
 from training.quality.windows import Window
 from training.storage.labels import Label
@@ -22,13 +22,13 @@ KINDS = pytest.mark.parametrize("kind", list(Kind))
 
 
 def fingerprint(tmp_path, learning, kind=Kind.DETECTOR, **changes):
-    candidate = fit(assignment_for(kind, tmp_path, **changes))
+    candidate = run_training_task(make_task(kind, tmp_path, **changes))
     return candidate.fingerprint
 
 
 @KINDS
-def test_a_candidate_carries_all_that_is_to_be_logged(really_learned, kind):
-    files, lesson = really_learned[kind]
+def test_a_candidate_carries_all_that_is_to_be_logged(fitted_models, kind):
+    files, lesson = fitted_models[kind]
 
     assert len(lesson.trials) >= 2
     assert {"trial", "loss", "seconds"} <= set(lesson.trials.columns)
@@ -37,79 +37,81 @@ def test_a_candidate_carries_all_that_is_to_be_logged(really_learned, kind):
     assert all(isinstance(value, float | int) for value in lesson.metrics.values())
 
 
-def test_the_files_of_a_candidate_are_a_model(really_learned):
-    detector = AnomalyDetector.load(really_learned[Kind.DETECTOR][0])
-    forecaster = Forecaster.load(really_learned[Kind.FORECASTER][0])
+def test_the_files_of_a_candidate_are_a_model(fitted_models):
+    detector = AnomalyDetector.load(fitted_models[Kind.DETECTOR][0])
+    forecaster = Forecaster.load(fitted_models[Kind.FORECASTER][0])
 
-    assert detector.score([20.0, 500.0], history=series()).argmax() == 1
+    assert detector.score([20.0, 500.0], history=make_series()).argmax() == 1
     assert len(forecaster.forecast(5)) == 5
 
 
 @KINDS
-def test_the_same_readings_and_plan_are_not_learned_again(tmp_path, learning, kind):
-    known = fingerprint(tmp_path, learning, kind)
-    learning.seen.clear()
+def test_the_same_readings_and_plan_are_not_learned_again(tmp_path, training_stub, kind):
+    dashboard_workspace = fingerprint(tmp_path, training_stub, kind)
+    training_stub.seen.clear()
 
-    again = fit(assignment_for(kind, tmp_path, known=known))
+    again = run_training_task(make_task(kind, tmp_path, known=dashboard_workspace))
 
-    assert again == Unchanged(known)
-    assert learning.seen == []
+    assert again == Unchanged(dashboard_workspace)
+    assert training_stub.seen == []
 
 
-def test_whatever_decides_the_model_changes_the_fingerprint(tmp_path, learning, plan):
-    day = at("2026-01-02")
+def test_whatever_decides_the_model_changes_the_fingerprint(tmp_path, training_stub, plan):
+    day = parse_time("2026-01-02")
     tuned = replace(plan, tuning=TuningSettings(trials=3))
     changes = [
         {},
-        {"readings": readings(rows=199).drop(columns="sensor_id").assign(data_quality=0)},
+        {"readings": make_readings(rows=199).drop(columns="sensor_id").assign(data_quality=0)},
         {"labels": (Label("PT-1", day, day, anomalous=True),)},
         {"labels": (Label("PT-1", day, day, anomalous=False),)},
         {"plan": tuned},
     ]
 
-    found = [fingerprint(tmp_path, learning, **change) for change in changes]
+    result = [fingerprint(tmp_path, training_stub, **change) for change in changes]
 
-    assert len(set(found)) == len(changes)
-    assert fingerprint(tmp_path, learning, Kind.FORECASTER) not in found
+    assert len(set(result)) == len(changes)
+    assert fingerprint(tmp_path, training_stub, Kind.FORECASTER) not in result
 
 
-def test_the_gate_and_retention_do_not_change_the_fingerprint(tmp_path, learning, plan):
+def test_the_gate_and_retention_do_not_change_the_fingerprint(tmp_path, training_stub, plan):
     strict = replace(plan, gate=plan.gate.model_copy(update={"min_skill": 0.9}))
 
-    assert fingerprint(tmp_path, learning, plan=strict) == fingerprint(tmp_path, learning, plan=plan)
+    assert fingerprint(tmp_path, training_stub, plan=strict) == fingerprint(
+        tmp_path, training_stub, plan=plan
+    )
 
 
-def test_a_stored_study_is_gone_on_with_only_for_the_same_readings(tmp_path, learning):
+def test_a_stored_study_is_gone_on_with_only_for_the_same_readings(tmp_path, training_stub):
     """Losses on last month's readings say nothing of this month's."""
-    fewer = readings(rows=190).drop(columns="sensor_id").assign(data_quality=0)
+    fewer = make_readings(rows=190).drop(columns="sensor_id").assign(data_quality=0)
     for changes in ({}, {}, {"readings": fewer}):
-        fit(assignment_for(Kind.DETECTOR, tmp_path, **changes))
+        run_training_task(make_task(Kind.DETECTOR, tmp_path, **changes))
 
-    first, again, other = (assignment.study.name for assignment in learning.seen)
+    first, again, other = (assignment.study.name for assignment in training_stub.seen)
 
     assert first == again != other
     assert first.startswith("PT-1/detector/")
 
 
 @KINDS
-def test_too_few_readings_say_how_many_and_what_to_do(tmp_path, learning, kind):
-    few = readings(rows=12).drop(columns="sensor_id").assign(data_quality=0)
+def test_too_few_readings_say_how_many_and_what_to_do(tmp_path, training_stub, kind):
+    few = make_readings(rows=12).drop(columns="sensor_id").assign(data_quality=0)
 
     with pytest.raises(NotTrainable, match=r"PT-1: 12 good readings in the last \d+ d; a .* needs [35]0"):
-        fit(assignment_for(kind, tmp_path, readings=few))
+        run_training_task(make_task(kind, tmp_path, readings=few))
 
 
 def test_the_newest_part_is_kept_from_learning():
-    window = Window("PT-1", timedelta(hours=1), series(100))
+    window = Window("PT-1", timedelta(hours=1), make_series(100))
 
-    older, newest = split(window, 0.2)
+    older, newest = split_window(window, 0.2)
 
     assert (len(older), len(newest)) == (80, 20)
     assert older.index[-1] < newest.index[0]
 
 
 def test_phases_add_up():
-    clock = Clock()
+    clock = PhaseTimer()
     for _ in range(2):
         with clock.phase("a"), pytest.raises(ZeroDivisionError), clock.phase("b"):
             raise ZeroDivisionError
@@ -121,36 +123,38 @@ def test_phases_add_up():
 @pytest.mark.parametrize(
     ("kind", "learn"),
     [
-        (Kind.DETECTOR, fit_detector.learn_detector),
-        (Kind.FORECASTER, fit_forecaster.learn_forecaster),
+        (Kind.DETECTOR, fit_detector.train_detector),
+        (Kind.FORECASTER, fit_forecaster.train_forecaster),
     ],
 )
-def test_the_champion_is_judged_on_the_same_newest_readings(really_learned, tmp_path, kind, learn):
+def test_the_champion_is_judged_on_the_same_newest_readings(fitted_models, tmp_path, kind, learn):
     """One that has seen them is learned again without them: from equal parameters come equal grades."""
-    files, lesson = really_learned[kind]
-    whole = series(200)
+    files, lesson = fitted_models[kind]
+    whole = make_series(200)
     seen = Incumbent(files, whole.index[-1].to_pydatetime())
-    assignment = replace(assignment_for(kind, tmp_path), incumbent=seen)
+    assignment = replace(make_task(kind, tmp_path), incumbent=seen)
     (tmp_path / "files").mkdir()
 
-    found = learn(assignment, Window("PT-1", timedelta(hours=1), whole), tmp_path / "files", Clock())
+    result = learn(assignment, Window("PT-1", timedelta(hours=1), whole), tmp_path / "files", PhaseTimer())
 
-    assert found.incumbent_metrics is not None
+    assert result.incumbent_metrics is not None
     metric = "recall_mean" if kind is Kind.DETECTOR else "mae"
     # The search begins with the champion's parameters and cannot end with much worse ones.
-    assert found.incumbent_metrics[metric] == pytest.approx(lesson.metrics[metric], rel=0.2)
+    assert result.incumbent_metrics[metric] == pytest.approx(lesson.metrics[metric], rel=0.2)
 
 
 @KINDS
-def test_a_champion_that_cannot_be_read_is_not_compared_with(really_learned, tmp_path, kind):
-    files, _ = really_learned[kind]
+def test_a_champion_that_cannot_be_read_is_not_compared_with(fitted_models, tmp_path, kind):
+    files, _ = fitted_models[kind]
     broken = tmp_path / "broken"
     shutil.copytree(files, broken)
     for path in broken.iterdir():
         path.write_text("{}")
 
-    candidate = fit(assignment_for(kind, tmp_path, incumbent=Incumbent(broken, at("2026-01-05"))))
+    candidate = run_training_task(
+        make_task(kind, tmp_path, incumbent=Incumbent(broken, parse_time("2026-01-05")))
+    )
 
     assert isinstance(candidate, Candidate)
-    assert candidate.lesson.incumbent_metrics is None
-    assert isinstance(candidate.lesson.trials, pd.DataFrame)
+    assert candidate.result.incumbent_metrics is None
+    assert isinstance(candidate.result.trials, pd.DataFrame)

@@ -12,7 +12,7 @@ import pytest
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy import insert, select
 
-from tests.plant import START, at, send
+from tests.support.workspaces import START, ingest_readings, parse_time
 from training.data.sensors import Fleet
 from training.errors import NotTrainable, RegistryError
 from training.kinds import Kind, Promotion
@@ -27,7 +27,7 @@ BOTH = list(Kind)
 
 
 @pytest.fixture
-def train(workspace, plan, learning):
+def train(workspace, plan, training_stub):
     """Train sensors whose readings are already there; outcomes by sensor and kind."""
 
     def run(*names, kinds=BOTH, promotion=Promotion.MANAGED, jobs=1, **options):
@@ -39,9 +39,9 @@ def train(workspace, plan, learning):
             jobs=jobs,
             **options,
         )
-        found = {(outcome.sensor_id, outcome.kind): outcome for outcome in outcomes}
-        assert len(found) == len(outcomes)
-        return found
+        result = {(outcome.sensor_id, outcome.kind): outcome for outcome in outcomes}
+        assert len(result) == len(outcomes)
+        return result
 
     return run
 
@@ -52,8 +52,8 @@ def runs(workspace, kind=Kind.FORECASTER):
 
 
 def test_every_sensor_and_kind_ends_in_a_champion(train, workspace):
-    send(workspace, "PT-1")
-    send(workspace, "PT-2", seed=1)
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "PT-2", seed=1)
 
     outcomes = train()
 
@@ -64,8 +64,8 @@ def test_every_sensor_and_kind_ends_in_a_champion(train, workspace):
 
 
 def test_a_sensor_with_too_few_readings_never_stops_the_rest(train, workspace):
-    send(workspace, "A-BAD", 12)
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "A-BAD", 12)
+    ingest_readings(workspace, "PT-1")
 
     outcomes = train(kinds=[Kind.FORECASTER])
 
@@ -86,10 +86,10 @@ def test_a_sensor_without_any_reading_says_what_to_run(train, workspace, monkeyp
 
 
 @pytest.mark.parametrize("error", [NotTrainable("flat for a year"), ZeroDivisionError("oops"), KeyError("x")])
-def test_whatever_one_sensor_raises_costs_no_other_its_models(train, workspace, learning, error):
-    send(workspace, "PT-1")
-    send(workspace, "PT-2", seed=1)
-    learning.fails["PT-1"] = error
+def test_whatever_one_sensor_raises_costs_no_other_its_models(train, workspace, training_stub, error):
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "PT-2", seed=1)
+    training_stub.fails["PT-1"] = error
 
     outcomes = train(kinds=[Kind.FORECASTER])
 
@@ -100,7 +100,7 @@ def test_whatever_one_sensor_raises_costs_no_other_its_models(train, workspace, 
 
 def test_tags_that_someone_broke_in_the_ui_cost_one_sensor_only(train, workspace):
     for sensor in ("PT-1", "PT-2"):
-        send(workspace, sensor)
+        ingest_readings(workspace, sensor)
     train(kinds=[Kind.FORECASTER])
     workspace.mlflow.set_model_version_tag("pt-1-forecaster", "1", "train_end", "yesterday")
 
@@ -115,10 +115,10 @@ def test_tags_that_someone_broke_in_the_ui_cost_one_sensor_only(train, workspace
     "never registered; the next run trains what is missing",
 )
 def test_half_an_upload_is_no_version_and_the_next_run_makes_it_whole(
-    train, workspace, learning, monkeypatch
+    train, workspace, training_stub, monkeypatch
 ):
     for number in (1, 2, 3):
-        send(workspace, f"PT-{number}", seed=number)
+        ingest_readings(workspace, f"PT-{number}", seed=number)
     upload, uploads = LocalArtifactRepository.log_artifacts, []
 
     def half(repository, folder, artifact_path=None):
@@ -133,12 +133,12 @@ def test_half_an_upload_is_no_version_and_the_next_run_makes_it_whole(
 
     monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", half)
     first = train(kinds=[Kind.FORECASTER])
-    learning.seen.clear()
+    training_stub.seen.clear()
     second = train(kinds=[Kind.FORECASTER])
 
     (failed,) = [one for one in first.values() if one.failed]
     assert "No space left on device" in failed.error
-    assert learning.trained == [(failed.sensor_id, "forecaster")]
+    assert training_stub.trained == [(failed.sensor_id, "forecaster")]
     assert second[failed.sensor_id, Kind.FORECASTER].status == "promoted"
     assert [version.number for version in workspace.registry.versions(failed.sensor_id, Kind.FORECASTER)] == [
         1
@@ -147,10 +147,10 @@ def test_half_an_upload_is_no_version_and_the_next_run_makes_it_whole(
 
 @pytest.mark.fault("the registry goes away in a training", "the next run trains what is missing")
 def test_a_registry_that_goes_away_is_said_and_the_next_run_trains_what_is_missing(
-    train, workspace, learning, monkeypatch
+    train, workspace, training_stub, monkeypatch
 ):
     for number in (1, 2, 3):
-        send(workspace, f"PT-{number}", seed=number)
+        ingest_readings(workspace, f"PT-{number}", seed=number)
     register = workspace.registry.register
 
     def away(sensor_id, *rest, **more):
@@ -161,12 +161,12 @@ def test_a_registry_that_goes_away_is_said_and_the_next_run_trains_what_is_missi
     monkeypatch.setattr(workspace.registry, "register", away)
     first = train(kinds=[Kind.FORECASTER])
     monkeypatch.setattr(workspace.registry, "register", register)
-    learning.seen.clear()
+    training_stub.seen.clear()
 
     second = train(kinds=[Kind.FORECASTER])
 
     assert first["PT-2", Kind.FORECASTER].error == "cannot register a version: connection refused"
-    assert learning.trained == [("PT-2", "forecaster")]
+    assert training_stub.trained == [("PT-2", "forecaster")]
     assert {key[0]: o.status for key, o in second.items()} == {
         "PT-1": "unchanged",
         "PT-2": "promoted",
@@ -175,21 +175,21 @@ def test_a_registry_that_goes_away_is_said_and_the_next_run_trains_what_is_missi
     assert "RUNNING" not in {run.info.status for run in runs(workspace)}
 
 
-def test_what_has_not_changed_is_not_trained_again(train, workspace, learning):
-    send(workspace, "PT-1")
+def test_what_has_not_changed_is_not_trained_again(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
     train()
-    learning.seen.clear()
+    training_stub.seen.clear()
 
     outcomes = train()
 
-    assert learning.seen == []
+    assert training_stub.seen == []
     assert {o.status for o in outcomes.values()} == {"unchanged"}
     assert {(o.version, o.alias) for o in outcomes.values()} == {(1, CHAMPION)}
     assert outcomes["PT-1", Kind.FORECASTER].metrics["skill"] is not None
 
 
-def test_fresh_trains_also_what_has_not_changed(train, workspace, learning):
-    send(workspace, "PT-1")
+def test_fresh_trains_also_what_has_not_changed(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
 
     outcome = train(kinds=[Kind.FORECASTER], fresh=True)["PT-1", Kind.FORECASTER]
@@ -197,25 +197,25 @@ def test_fresh_trains_also_what_has_not_changed(train, workspace, learning):
     assert (outcome.status, outcome.version) == ("promoted", 2)
 
 
-def test_new_readings_make_a_challenger_that_is_compared_with_the_champion(train, workspace, learning):
-    send(workspace, "PT-1")
+def test_new_readings_make_a_challenger_that_is_compared_with_the_champion(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
-    send(workspace, "PT-1", 230)
+    ingest_readings(workspace, "PT-1", 230)
 
     outcome = train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER]
 
-    incumbent = learning.seen[-1].incumbent
-    assert incumbent.train_end == at(START) + timedelta(hours=199)
+    incumbent = training_stub.seen[-1].incumbent
+    assert incumbent.train_end == parse_time(START) + timedelta(hours=199)
     assert incumbent.parameters
     assert (outcome.status, outcome.version) == ("promoted", 2)
     assert workspace.registry.find("PT-1", Kind.FORECASTER, PREVIOUS).number == 1
 
 
-def test_a_challenger_that_the_gate_refuses_waits_and_the_champion_stays(train, workspace, learning):
-    send(workspace, "PT-1")
+def test_a_challenger_that_the_gate_refuses_waits_and_the_champion_stays(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
-    send(workspace, "PT-1", 230)
-    learning.grades["mae"] = 1e6
+    ingest_readings(workspace, "PT-1", 230)
+    training_stub.grades["mae"] = 1e6
 
     outcome = train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER]
 
@@ -227,7 +227,7 @@ def test_a_challenger_that_the_gate_refuses_waits_and_the_champion_stays(train, 
 
 
 def test_with_manual_promotion_the_challenger_waits_for_a_human(train, workspace):
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
 
     outcome = train(kinds=[Kind.FORECASTER], promotion=Promotion.MANUAL)["PT-1", Kind.FORECASTER]
 
@@ -235,19 +235,19 @@ def test_with_manual_promotion_the_challenger_waits_for_a_human(train, workspace
     assert workspace.registry.find("PT-1", Kind.FORECASTER, CHAMPION) is None
 
 
-def test_training_as_of_a_moment_sees_nothing_later(train, workspace, learning):
-    send(workspace, "PT-1", 300)
+def test_training_as_of_a_moment_sees_nothing_later(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1", 300)
 
-    train(kinds=[Kind.FORECASTER], as_of=at(START) + timedelta(hours=150))
+    train(kinds=[Kind.FORECASTER], as_of=parse_time(START) + timedelta(hours=150))
 
-    seen = learning.seen[-1].readings["timestamp"]
-    assert seen.max() == at(START) + timedelta(hours=150)
+    seen = training_stub.seen[-1].readings["timestamp"]
+    assert seen.max() == parse_time(START) + timedelta(hours=150)
     assert workspace.registry.version("pt-1-forecaster", 1).tags["train_end"] == "2026-01-07T06:00:00Z"
 
 
 def test_two_trainings_of_one_sensor_at_once_one_does_it_and_the_other_says_so(train, workspace):
-    send(workspace, "PT-1")
-    send(workspace, "PT-2", seed=1)
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "PT-2", seed=1)
 
     with lease(workspace.engine, "train forecaster PT-1"):
         outcomes = train(kinds=[Kind.FORECASTER])
@@ -256,10 +256,10 @@ def test_two_trainings_of_one_sensor_at_once_one_does_it_and_the_other_says_so(t
     assert outcomes["PT-2", Kind.FORECASTER].status == "promoted"
 
 
-def test_no_lease_is_left_behind(train, workspace, learning):
-    send(workspace, "PT-1")
-    send(workspace, "A-BAD", 12)
-    learning.fails["PT-1"] = RuntimeError("no")
+def test_no_lease_is_left_behind(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "A-BAD", 12)
+    training_stub.fails["PT-1"] = RuntimeError("no")
 
     train()
 
@@ -267,19 +267,19 @@ def test_no_lease_is_left_behind(train, workspace, learning):
         assert connection.execute(select(leases)).all() == []
 
 
-def test_a_kind_that_is_named_twice_is_trained_once(train, workspace, learning):
-    send(workspace, "PT-1")
+def test_a_kind_that_is_named_twice_is_trained_once(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
 
     train(kinds=[Kind.FORECASTER, Kind.FORECASTER])
 
-    assert learning.trained == [("PT-1", "forecaster")]
+    assert training_stub.trained == [("PT-1", "forecaster")]
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}
 
 
 @pytest.mark.fault("a champion whose files were altered, at its retraining", "trained anew")
 def test_a_champion_whose_files_were_altered_is_trained_anew(train, workspace, tmp_path):
     """Its error message says: retrain. That must help even where no reading has changed."""
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
     (stored,) = (tmp_path / "mlartifacts").rglob("model/forecaster.json")
     stored.write_text(stored.read_text()[:-20], encoding="utf-8")
@@ -290,7 +290,7 @@ def test_a_champion_whose_files_were_altered_is_trained_anew(train, workspace, t
 
 
 def test_old_versions_go_and_those_with_an_alias_stay(train, workspace, plan):
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     keep_two = replace(plan, retention=plan.retention.model_copy(update={"keep_versions": 2}))
 
     for _ in range(4):
@@ -310,91 +310,91 @@ def power_cut(*_):
 
 
 @pytest.fixture
-def other_process(monkeypatch):
+def dead_owner(monkeypatch):
     """What this process left behind is seen as another's that is gone."""
     monkeypatch.setattr(parent_run.Owner, "is_gone", lambda _: True)
 
 
-@pytest.mark.usefixtures("other_process")
-def test_a_retraining_that_was_cut_off_goes_on_in_its_own_parent_run(train, workspace, learning):
+@pytest.mark.usefixtures("dead_owner")
+def test_a_retraining_that_was_cut_off_goes_on_in_its_own_parent_run(train, workspace, training_stub):
     for number in (1, 2, 3):
-        send(workspace, f"PT-{number}", seed=number)
-    learning.fails["PT-2"] = PowerCut()
+        ingest_readings(workspace, f"PT-{number}", seed=number)
+    training_stub.fails["PT-2"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
     (before,) = (run for run in runs(workspace) if run.info.status == "RUNNING")
-    learning.fails.clear()
-    learning.seen.clear()
+    training_stub.fails.clear()
+    training_stub.seen.clear()
 
     outcomes = train(kinds=[Kind.FORECASTER])
 
-    assert learning.trained == [("PT-2", "forecaster"), ("PT-3", "forecaster")]
+    assert training_stub.trained == [("PT-2", "forecaster"), ("PT-3", "forecaster")]
     assert outcomes["PT-1", Kind.FORECASTER].status == "unchanged"
     parents = [run for run in runs(workspace) if "mlflow.parentRunId" not in run.data.tags]
     assert [run.info.run_id for run in parents] == [before.info.run_id]
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}
 
 
-@pytest.mark.usefixtures("other_process")
-def test_a_fresh_retraining_that_was_cut_off_does_not_begin_anew(train, workspace, learning):
+@pytest.mark.usefixtures("dead_owner")
+def test_a_fresh_retraining_that_was_cut_off_does_not_begin_anew(train, workspace, training_stub):
     for number in (1, 2):
-        send(workspace, f"PT-{number}", seed=number)
+        ingest_readings(workspace, f"PT-{number}", seed=number)
     train(kinds=[Kind.FORECASTER])
-    learning.fails["PT-2"] = PowerCut()
+    training_stub.fails["PT-2"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER], fresh=True)
-    learning.fails.clear()
-    learning.seen.clear()
+    training_stub.fails.clear()
+    training_stub.seen.clear()
 
     outcomes = train(kinds=[Kind.FORECASTER], fresh=True)
 
-    assert learning.trained == [("PT-2", "forecaster")]
+    assert training_stub.trained == [("PT-2", "forecaster")]
     assert {key[0]: o.version for key, o in outcomes.items()} == {"PT-1": 2, "PT-2": 2}
 
 
-@pytest.mark.usefixtures("other_process")
-def test_a_resumed_retraining_sees_the_readings_of_its_own_moment(train, workspace, learning):
+@pytest.mark.usefixtures("dead_owner")
+def test_a_resumed_retraining_sees_the_readings_of_its_own_moment(train, workspace, training_stub):
     now = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
     for sensor in ("PT-1", "PT-2"):
-        send(workspace, sensor, start=now - timedelta(hours=200))
-    learning.fails["PT-2"] = PowerCut()
+        ingest_readings(workspace, sensor, start=now - timedelta(hours=200))
+    training_stub.fails["PT-2"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
-    learning.fails.clear()
-    send(workspace, "PT-1", 1, start=now + timedelta(hours=2))
+    training_stub.fails.clear()
+    ingest_readings(workspace, "PT-1", 1, start=now + timedelta(hours=2))
 
     outcomes = train(kinds=[Kind.FORECASTER])
 
     assert outcomes["PT-1", Kind.FORECASTER].status == "unchanged"
 
 
-@pytest.mark.usefixtures("other_process")
+@pytest.mark.usefixtures("dead_owner")
 def test_a_version_that_was_cut_off_before_its_alias_is_finished_not_trained_again(
-    train, workspace, learning, monkeypatch
+    train, workspace, training_stub, monkeypatch
 ):
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     promote = workspace.registry.promote
     monkeypatch.setattr(workspace.registry, "promote", power_cut)
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
     half = workspace.registry.version("pt-1-forecaster", 1)
     monkeypatch.setattr(workspace.registry, "promote", promote)
-    learning.seen.clear()
+    training_stub.seen.clear()
 
     outcome = train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER]
 
     assert half.tags["validation_status"] == PENDING
-    assert learning.seen == []
+    assert training_stub.seen == []
     assert (outcome.status, outcome.version, outcome.alias) == ("promoted", 1, CHAMPION)
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}
 
 
-def test_a_retraining_that_another_live_process_runs_is_not_adopted(train, workspace, learning):
-    send(workspace, "PT-1")
-    learning.fails["PT-1"] = PowerCut()
+def test_a_retraining_that_another_live_process_runs_is_not_adopted(train, workspace, training_stub):
+    ingest_readings(workspace, "PT-1")
+    training_stub.fails["PT-1"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
-    learning.fails.clear()
+    training_stub.fails.clear()
 
     train(kinds=[Kind.FORECASTER])
 
@@ -403,8 +403,8 @@ def test_a_retraining_that_another_live_process_runs_is_not_adopted(train, works
 
 
 def test_the_parent_run_counts_and_lists_its_sensors(train, workspace):
-    send(workspace, "PT-1")
-    send(workspace, "A-BAD", 12)
+    ingest_readings(workspace, "PT-1")
+    ingest_readings(workspace, "A-BAD", 12)
 
     train(kinds=[Kind.FORECASTER])
 
@@ -416,7 +416,7 @@ def test_the_parent_run_counts_and_lists_its_sensors(train, workspace):
 
 
 def test_leases_of_a_killed_process_do_not_block(train, workspace):
-    send(workspace, "PT-1")
+    ingest_readings(workspace, "PT-1")
     gone = Owner(Owner.this_process().host, 2**22 + 1, "1")
     with writing(workspace.engine) as connection:
         until = datetime.now(UTC) + timedelta(hours=1)
@@ -427,8 +427,8 @@ def test_leases_of_a_killed_process_do_not_block(train, workspace):
     assert train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER].status == "promoted"
 
 
-def test_the_watcher_is_called_once_for_each_outcome(workspace, plan, learning):
-    send(workspace, "PT-1")
+def test_the_watcher_is_called_once_for_each_outcome(workspace, plan, training_stub):
+    ingest_readings(workspace, "PT-1")
     seen = []
 
     outcomes = train_fleet(
@@ -441,11 +441,11 @@ def test_the_watcher_is_called_once_for_each_outcome(workspace, plan, learning):
 
 def test_the_process_that_writes_imports_no_models():
     """scikit-learn and skops take it seconds; only workers need them."""
-    told = (
+    reported = (
         "import sys, training.pipeline.fleet; "
         "print(sorted({'sklearn', 'skops', 'prophet'} & set(sys.modules)))"
     )
 
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", reported], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"

@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from serving.batch import detect_fleet, forecast_fleet
-from tests.plant import at, readings, send
+from tests.support.workspaces import ingest_readings, make_readings, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.artifacts.model_files import read_json, write_json
 from training.data.readings import ReadingStore
-from training.data.sensor_sources import add_missing
+from training.data.sensor_sources import add_missing_sensors
 from training.data.sensors import Fleet
 from training.errors import RegistryError, StoreError, UntrustedModel
 from training.forecasting.forecaster import Forecaster
@@ -31,14 +31,14 @@ from training.registry.model_registry import CHAMPION, Registry
 from training.registry.tracking import TrackingSettings, connect
 from training.storage.database import ml_predictions, open_database, reading, sensor_readings, writing
 
-NOW = at("2026-06-01T00:00")
+NOW = parse_time("2026-06-01T00:00")
 
 
 @pytest.fixture
-def champions(workspace, plan, learning):
+def champions(workspace, plan, training_stub):
     """PT-1 and PT-2, each with two champions."""
     for name in ("PT-1", "PT-2"):
-        send(workspace, name)
+        ingest_readings(workspace, name)
     train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
     return workspace
 
@@ -51,10 +51,10 @@ def score(workspace):
 @pytest.mark.fault(
     "a full disk in a load", "one clear line; what was kept stays, the next load adds the rest"
 )
-def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, accounted):
+def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, record_losses):
     engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
     store = ReadingStore(engine)
-    sent = readings(rows=120_000)
+    sent = make_readings(rows=120_000)
     path = tmp_path / "plant.csv"
     sent.to_csv(path, index=False)
     room = {"pages": 600}
@@ -70,7 +70,7 @@ def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, accounted)
     load_files([path], store, now=NOW + timedelta(days=9_000))
 
     assert kept < len(sent)
-    accounted(lost=len(sent) - count(engine), doubled=0)
+    record_losses(lost=len(sent) - count(engine), doubled=0)
     engine.dispose()
 
 
@@ -99,11 +99,11 @@ def connection_of(engine, question):
     "a full disk in detect and forecast",
     "each sensor says so in one line; with room again, every reading has its score",
 )
-def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, accounted):
+def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, record_losses):
     """Twenty pages are enough for some of one sensor's scores, and not for all."""
     chosen = Fleet.of(champions.engine).match()
     for name in ("PT-1", "PT-2"):
-        champions.readings.ingest(readings(name, 500, start="2026-01-09T08:00"))
+        champions.readings.ingest(make_readings(name, 500, start="2026-01-09T08:00"))
 
     with room_for(champions.engine, pages):
         cut_off = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
@@ -114,9 +114,9 @@ def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, account
     assert errors
     assert all("full" in error and "Free some disk space" in error for error in errors), errors
     assert not any(one.failed for one in again)
-    found = scored(champions.engine)
-    assert set(first) <= set(found)
-    accounted(lost=1_000 - len(set(found)), doubled=len(found) - len(set(found)))
+    result = scored(champions.engine)
+    assert set(first) <= set(result)
+    record_losses(lost=1_000 - len(set(result)), doubled=len(result) - len(set(result)))
 
 
 def scored(engine):
@@ -138,7 +138,7 @@ def test_a_read_only_server_is_named_and_can_be_read(database_url):
     store = ReadingStore(standby)
 
     with pytest.raises(StoreError, match=r"read-only.*primary server"):
-        store.ingest(readings())
+        store.ingest(make_readings())
 
     assert store.last_times().empty
     standby.dispose()
@@ -148,7 +148,7 @@ def test_a_read_only_server_is_named_and_can_be_read(database_url):
     "a database server that accepts and never answers", "given up after the time set, in one line"
 )
 def test_a_server_that_accepts_and_stalls_is_given_up(monkeypatch):
-    monkeypatch.setattr("training.storage.database.CONNECT_SECONDS", 2)
+    monkeypatch.setattr("training.storage.database.CONNECT_TIMEOUT_SECONDS", 2)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(StoreError, match=r"timeout"),
@@ -228,8 +228,8 @@ def test_a_deleted_champion_costs_only_its_own_sensor(champions):
         (Kind.FORECASTER, "forecaster.json", "version", Forecaster),
     ],
 )
-def test_a_model_of_another_program_says_so(really_learned, tmp_path, kind, name, key, model):
-    shutil.copytree(really_learned[kind][0], tmp_path / "files")
+def test_a_model_of_another_program_says_so(fitted_models, tmp_path, kind, name, key, model):
+    shutil.copytree(fitted_models[kind][0], tmp_path / "files")
     (path,) = (tmp_path / "files").rglob(name)
     write_json(read_json(path) | {key: 99}, path)
 
@@ -264,7 +264,7 @@ def test_an_odd_sensor_is_scored_and_spoils_no_other(champions, what, tmp_path):
     path = tmp_path / "odd.csv"
     what.to_csv(path, index=False)
 
-    report = load_files([path], champions.readings, now=at("2028-01-01"))
+    report = load_files([path], champions.readings, now=parse_time("2028-01-01"))
     outcomes = score(champions)
     foreseen = {one.sensor_id: one for one in forecast_fleet(champions, Fleet.of(champions.engine).match())}
 
@@ -303,7 +303,7 @@ def test_a_new_name_changes_what_people_read_and_nothing_else(champions, tmp_pat
 def test_a_clock_that_steps_back_makes_no_negative_age(champions):
     chosen = Fleet.of(champions.engine).match()
 
-    outcomes = describe_models(champions, chosen, now=at("2025-01-01"))
+    outcomes = describe_models(champions, chosen, now=parse_time("2025-01-01"))
 
     assert all(one.metrics["age_days"] >= 0 for one in outcomes)
 
@@ -311,10 +311,10 @@ def test_a_clock_that_steps_back_makes_no_negative_age(champions):
 @pytest.mark.fault("a fleet of 5,000 sensors", "listed, described and scored by each command")
 def test_five_thousand_sensors_are_listed(champions):
     names = [f"T-{number:04}" for number in range(5_000)]
-    few = readings(names[0], 2)
+    few = make_readings(names[0], 2)
     many = pd.concat([few.assign(sensor_id=name) for name in names])
     champions.readings.ingest(many)
-    add_missing(champions.engine, names)
+    add_missing_sensors(champions.engine, names)
     chosen = Fleet.of(champions.engine).match()
 
     described = describe_sensors(champions, chosen)
@@ -338,10 +338,12 @@ TEN_MILLION = """
 @pytest.mark.fault(
     "10 million readings of one sensor", "described, trained and scored from the newest, within 200 MB"
 )
-def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, learning):
+def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, training_stub):
     with writing(workspace.engine) as connection:
-        connection.execute(text(TEN_MILLION), {"newest": int(at("2026-01-09T07:00+00:00").timestamp())})
-    add_missing(workspace.engine, ["PT-1"])
+        connection.execute(
+            text(TEN_MILLION), {"newest": int(parse_time("2026-01-09T07:00+00:00").timestamp())}
+        )
+    add_missing_sensors(workspace.engine, ["PT-1"])
     chosen = Fleet.of(workspace.engine).match()
 
     tracemalloc.start()

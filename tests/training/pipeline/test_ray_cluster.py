@@ -4,53 +4,59 @@ import sys
 
 import pytest
 
-from tests.plant import assignment_for, send
+from tests.support.workspaces import ingest_readings, make_task
 from training.artifacts.model_files import digest_folder
 from training.data.sensors import Fleet
 from training.errors import ConfigurationError, NotTrainable
 from training.kinds import Engine, Kind
-from training.pipeline.fit import Candidate, Incumbent, Unchanged, fit
+from training.pipeline.fit import Candidate, Incumbent, Unchanged, run_training_task
 from training.pipeline.fleet import train_fleet
-from training.pipeline.ray_cluster import Reply, _learn_there, fit_on_cluster, pack, unpack
+from training.pipeline.ray_cluster import (
+    ClusterResult,
+    _fit_on_node,
+    fit_on_cluster,
+    pack_task,
+    unpack_result,
+)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_what_comes_back_is_what_would_have_been_learned_here(kind, tmp_path, learning):
-    here = fit(assignment_for(kind, tmp_path))
+def test_what_comes_back_is_what_would_have_been_learned_here(kind, tmp_path, training_stub):
+    here = run_training_task(make_task(kind, tmp_path))
 
-    there = unpack(_learn_there(pack(assignment_for(kind, tmp_path))), tmp_path)
+    there = unpack_result(_fit_on_node(pack_task(make_task(kind, tmp_path))), tmp_path)
 
     assert isinstance(there, Candidate)
     assert there.fingerprint == here.fingerprint
-    assert there.lesson.metrics == here.lesson.metrics
+    assert there.result.metrics == here.result.metrics
     assert digest_folder(there.files) == digest_folder(here.files)
     assert there.package.parent == tmp_path
 
 
-def test_the_champion_travels_with_the_assignment(tmp_path, really_learned, learning):
+def test_the_champion_travels_with_the_assignment(tmp_path, fitted_models, training_stub):
     """No disk is shared: the node finds its files where it laid them out, not where they came from."""
-    files, _ = really_learned[Kind.FORECASTER]
-    incumbent = Incumbent(files, assignment_for(Kind.FORECASTER, tmp_path).readings["timestamp"].iloc[-1])
+    files, _ = fitted_models[Kind.FORECASTER]
+    incumbent = Incumbent(files, make_task(Kind.FORECASTER, tmp_path).readings["timestamp"].iloc[-1])
 
-    _learn_there(pack(assignment_for(Kind.FORECASTER, tmp_path, incumbent=incumbent)))
+    _fit_on_node(pack_task(make_task(Kind.FORECASTER, tmp_path, incumbent=incumbent)))
 
-    (seen,) = learning.seen
+    (seen,) = training_stub.seen
     assert seen.incumbent.files != files
     assert seen.folder != tmp_path
     assert not seen.incumbent.files.exists()  # gone with its node's folder
 
 
 def test_an_error_of_a_sensor_is_its_answer(tmp_path):
-    few = assignment_for(Kind.DETECTOR, tmp_path)
-    few = assignment_for(Kind.DETECTOR, tmp_path, readings=few.readings.head(5))
+    few = make_task(Kind.DETECTOR, tmp_path)
+    few = make_task(Kind.DETECTOR, tmp_path, readings=few.readings.head(5))
 
-    answer = unpack(_learn_there(pack(few)), tmp_path)
+    answer = unpack_result(_fit_on_node(pack_task(few)), tmp_path)
 
     assert isinstance(answer, NotTrainable)
 
 
 def test_nothing_to_learn_is_an_answer_too(tmp_path):
-    assert unpack(Reply(Unchanged("abc"), {}), tmp_path) == Unchanged("abc")
+    assert unpack_result(ClusterResult(Unchanged("abc"), {}), tmp_path) == Unchanged("abc")
 
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch):
@@ -83,7 +89,7 @@ def two_nodes(monkeypatch):
 def test_of_two_nodes_one_is_killed_and_every_sensor_is_registered_once(workspace, plan, two_nodes):
     cluster, doomed = two_nodes
     for number in range(5):
-        send(workspace, f"PT-{number}", 80, seed=number)
+        ingest_readings(workspace, f"PT-{number}", 80, seed=number)
     killed = []
 
     def kill_once(_):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.plant import assignment_for, at
+from tests.support.workspaces import make_task, parse_time
 from training.artifacts.model_files import digest_folder
 from training.data.sensors import Sensor
 from training.errors import RegistryError
 from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
-from training.pipeline.fit import fit
+from training.pipeline.fit import run_training_task
 from training.pipeline.recording import Recorder, iso, read_iso, sensor_table
 
 
@@ -18,9 +18,9 @@ def recorder(workspace):
 
 
 @pytest.fixture
-def candidate(learning, tmp_path):
+def candidate(training_stub, tmp_path):
     sensor = Sensor(id="PT-1", name="Wellhead", platform="P-48", unit="bar", type="pressure")
-    return fit(assignment_for(Kind.DETECTOR, tmp_path, sensor=sensor))
+    return run_training_task(make_task(Kind.DETECTOR, tmp_path, sensor=sensor))
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def _refuse(*_, **__):
 
 @pytest.mark.parametrize("moment", ["2026-01-01T00:00:00", "2026-12-31T23:59:59.999999"])
 def test_times_in_tags_say_that_they_are_utc_and_come_back(moment):
-    assert iso(at(moment)) == f"{moment}Z"
-    assert read_iso(iso(at(moment))) == at(moment)
+    assert iso(parse_time(moment)) == f"{moment}Z"
+    assert read_iso(iso(parse_time(moment))) == parse_time(moment)
 
 
 def test_the_table_of_a_retraining_has_one_row_a_sensor_and_the_same_columns_for_all():

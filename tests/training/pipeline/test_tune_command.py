@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plant import send
+from tests.support.workspaces import ingest_readings
 from training.data.sensors import Sensor
 from training.errors import NotTrainable
 from training.kinds import Kind
@@ -10,8 +10,10 @@ from training.pipeline.tune_command import tune_sensor
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_study_is_a_finished_run_with_its_trials_and_registers_nothing(workspace, plan, learning, kind):
-    send(workspace, "PT-1")
+def test_a_study_is_a_finished_run_with_its_trials_and_registers_nothing(
+    workspace, plan, training_stub, kind
+):
+    ingest_readings(workspace, "PT-1")
 
     outcome = tune_sensor(workspace, Sensor(id="PT-1"), kind, plan)
 

@@ -66,6 +66,6 @@ def test_workers_wait_for_no_imports_that_they_do_not_need():
     """MLflow took a quarter of a worker's start, and 100 MB, to bring along one class."""
     heavy = {"mlflow", "evidently", "ray"}
     code = f"import sys; import {', '.join(PRELOADED)}; print(sorted({heavy} & set(sys.modules)))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert told.stdout.strip() == "[]"
+    assert reported.stdout.strip() == "[]"

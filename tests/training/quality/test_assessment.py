@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data.sensors import Sensor
-from training.quality.assessment import FaultKind, Quality, QualitySettings, inspect
+from training.quality.assessment import FaultKind, Quality, QualitySettings, assess_readings
 
 SENSOR = Sensor(id="PT-1001", unit="bar")
 START = pd.Timestamp("2026-03-01 00:00")
@@ -41,7 +41,7 @@ def lost(quality: Quality, frame: pd.DataFrame) -> list[int]:
 def test_a_healthy_sensor_gets_an_a_and_keeps_every_reading():
     frame = readings(living())
 
-    quality = inspect(frame, SENSOR)
+    quality = assess_readings(frame, SENSOR)
 
     assert (quality.grade, quality.reasons, lost(quality, frame)) == ("A", (), [])
 
@@ -53,7 +53,7 @@ def test_a_gauge_that_freezes_is_cut_from_its_second_equal_reading(every):
     values[1_000:2_000] = values[1_000]
     frame = readings(values, every=every)
 
-    quality = inspect(frame, SENSOR)
+    quality = assess_readings(frame, SENSOR)
 
     assert kinds(quality) == {FaultKind.FROZEN}
     assert lost(quality, frame) == list(range(1_001, 2_000))
@@ -63,7 +63,7 @@ def test_a_gauge_that_died_for_most_of_the_window_is_frozen_all_the_same():
     values = living(3_000)
     values[800:] = values[800]
 
-    quality = inspect(readings(values), SENSOR)
+    quality = assess_readings(readings(values), SENSOR)
 
     assert FaultKind.FROZEN in kinds(quality)
     assert len(quality.good) == 801
@@ -76,7 +76,7 @@ def test_a_valve_that_seldom_moves_is_not_frozen():
         [np.zeros(500), opening, np.full(700, 70.0), opening[::-1] + 30, np.full(600, 30.0)]
     )
 
-    quality = inspect(readings(values), SENSOR)
+    quality = assess_readings(readings(values), SENSOR)
 
     assert len(quality.good) == len(values)
 
@@ -86,7 +86,7 @@ def test_nights_at_rest_are_a_habit():
     at_night = np.arange(len(values)) % 288 < 90
     values[at_night] = 41.5
 
-    quality = inspect(readings(values), SENSOR)
+    quality = assess_readings(readings(values), SENSOR)
 
     assert len(quality.good) == len(values)
 
@@ -96,7 +96,7 @@ def test_a_stop_is_told_but_stays_in_the_data():
     values = living(3_000)
     values[1_000:1_200] = 0.0
 
-    quality = inspect(readings(values), SENSOR)
+    quality = assess_readings(readings(values), SENSOR)
 
     assert kinds(quality) == {FaultKind.AT_REST}
     assert len(quality.good) == len(values)
@@ -107,8 +107,8 @@ def test_a_valve_may_be_fully_open_for_days_but_a_pressure_at_its_limit_is_stuck
     values = np.clip(living(3_000, level=90), 0, 99)
     values[1_000:1_300] = 100.0
 
-    opening = inspect(readings(values), Sensor(id="FV-1", unit="%", low=0, high=100))
-    pressure = inspect(readings(values), Sensor(id="PT-1", unit="bar", low=0, high=100))
+    opening = assess_readings(readings(values), Sensor(id="FV-1", unit="%", low=0, high=100))
+    pressure = assess_readings(readings(values), Sensor(id="PT-1", unit="bar", low=0, high=100))
 
     assert (kinds(opening), len(opening.good)) == ({FaultKind.AT_REST}, 3_000)
     assert (kinds(pressure), len(pressure.good)) == ({FaultKind.STUCK}, 2_701)
@@ -117,7 +117,7 @@ def test_a_valve_may_be_fully_open_for_days_but_a_pressure_at_its_limit_is_stuck
 def test_a_coarse_sensor_repeats_itself_without_being_frozen():
     values = np.round(living(3_000, noise=0.05) * 2) / 2
 
-    quality = inspect(readings(values), SENSOR)
+    quality = assess_readings(readings(values), SENSOR)
 
     assert kinds(quality) == {FaultKind.TIED}
     assert quality.resolution == 0.5
@@ -129,7 +129,7 @@ def test_a_single_absurd_reading_is_a_spike():
     values[700] = 9_999.0
     frame = readings(values)
 
-    quality = inspect(frame, SENSOR)
+    quality = assess_readings(frame, SENSOR)
 
     assert kinds(quality) == {FaultKind.SPIKE}
     assert lost(quality, frame) == [700]
@@ -141,7 +141,7 @@ def test_a_signal_that_drops_to_zero_and_back_is_a_dropout():
     values[900:902] = 0.0
     frame = readings(values)
 
-    quality = inspect(frame, SENSOR)
+    quality = assess_readings(frame, SENSOR)
 
     assert kinds(quality) == {FaultKind.DROPOUT}
     assert lost(quality, frame) == [700, 900, 901]
@@ -159,14 +159,14 @@ def test_an_excursion_of_several_readings_stays_to_be_judged(length, height, sta
     values = living(seed=seed)
     values[start : start + length] += height
 
-    assert len(inspect(readings(values), SENSOR).good) == len(values)
+    assert len(assess_readings(readings(values), SENSOR).good) == len(values)
 
 
 def test_a_single_reading_within_reach_of_the_process_is_no_spike():
     values = living()
     values[700] += 6  # twenty times the noise, but the day alone moves as far
 
-    assert len(inspect(readings(values), SENSOR).good) == len(values)
+    assert len(assess_readings(readings(values), SENSOR).good) == len(values)
 
 
 def test_a_sensor_whose_bursts_come_in_all_sizes_has_no_spikes():
@@ -174,14 +174,14 @@ def test_a_sensor_whose_bursts_come_in_all_sizes_has_no_spikes():
     values = living(5_000)
     values[500:5_000:600] += 3 * 2.0 ** np.arange(8)
 
-    assert len(inspect(readings(values), SENSOR).good) == len(values)
+    assert len(assess_readings(readings(values), SENSOR).good) == len(values)
 
 
 def test_pulses_that_come_often_are_behaviour():
     values = living()
     values[25::50] = 500.0
 
-    assert len(inspect(readings(values), SENSOR).good) == len(values)
+    assert len(assess_readings(readings(values), SENSOR).good) == len(values)
 
 
 def test_a_step_that_overshoots_is_the_process():
@@ -189,7 +189,7 @@ def test_a_step_that_overshoots_is_the_process():
     values[1_000:] += 50
     values[1_000] = 180.0
 
-    assert len(inspect(readings(values), SENSOR).good) == len(values)
+    assert len(assess_readings(readings(values), SENSOR).good) == len(values)
 
 
 def test_how_long_a_dropout_may_last_is_a_setting():
@@ -197,9 +197,9 @@ def test_how_long_a_dropout_may_last_is_a_setting():
     values[700:702] = 0.0
     frame = readings(values)
 
-    assert len(inspect(frame, SENSOR).good) == len(values) - 2
-    assert len(inspect(frame, SENSOR, QualitySettings(dropout_readings=1)).good) == len(values)
-    assert len(inspect(readings(values, every="1h"), SENSOR).good) == len(values)
+    assert len(assess_readings(frame, SENSOR).good) == len(values) - 2
+    assert len(assess_readings(frame, SENSOR, QualitySettings(dropout_readings=1)).good) == len(values)
+    assert len(assess_readings(readings(values, every="1h"), SENSOR).good) == len(values)
 
 
 def test_a_reading_next_to_a_gap_is_not_called_a_spike():
@@ -208,13 +208,13 @@ def test_a_reading_next_to_a_gap_is_not_called_a_spike():
     frame.loc[700, "value"] = 9_999.0
     frame = frame.drop(index=range(640, 700))
 
-    assert FaultKind.SPIKE not in kinds(inspect(frame, SENSOR))
+    assert FaultKind.SPIKE not in kinds(assess_readings(frame, SENSOR))
 
 
 def test_a_silence_is_a_gap_with_the_readings_that_did_not_come():
     frame = readings(living()).drop(index=range(500, 600))
 
-    (gap,) = inspect(frame, SENSOR).faults
+    (gap,) = assess_readings(frame, SENSOR).faults
 
     assert (gap.kind, gap.count) == (FaultKind.GAP, 100)
     assert gap.end - gap.start == pd.Timedelta("5min") * 101
@@ -227,14 +227,14 @@ def test_readings_outside_the_physical_range_or_marked_bad_or_empty_do_not_train
     marks[40] = 2
     frame = readings(values, quality=marks)
 
-    quality = inspect(frame, Sensor(id="PT-1", low=0, high=100))
+    quality = assess_readings(frame, Sensor(id="PT-1", low=0, high=100))
 
     assert lost(quality, frame) == [10, 20, 30, 40]
     assert kinds(quality) == {FaultKind.OUT_OF_RANGE, FaultKind.MISSING, FaultKind.MARKED_BAD}
 
 
 def test_a_sensor_that_never_moved_gets_an_f_and_the_value_it_stands_at():
-    quality = inspect(readings(np.full(500, 173.0961)), Sensor(id="TT-1", unit="degC"))
+    quality = assess_readings(readings(np.full(500, 173.0961)), Sensor(id="TT-1", unit="degC"))
 
     assert quality.grade == "F"
     assert quality.reasons == ("constant: never moved from 173.1 degC",)
@@ -242,14 +242,14 @@ def test_a_sensor_that_never_moved_gets_an_f_and_the_value_it_stands_at():
 
 
 def test_too_few_readings_are_an_f():
-    quality = inspect(readings(living(12)), SENSOR)
+    quality = assess_readings(readings(living(12)), SENSOR)
 
     assert quality.grade == "F"
     assert "12 good readings of 12: too few for a model" in quality.reasons
 
 
 def test_a_step_that_is_declared_wrongly_is_said_and_corrected():
-    quality = inspect(readings(living(), every="1min"), Sensor(id="PT-1", step="1h"))
+    quality = assess_readings(readings(living(), every="1min"), Sensor(id="PT-1", step="1h"))
 
     assert quality.step == pd.Timedelta("1min")
     assert "wrong step: declared every 1 h, sends every 1 min" in quality.reasons
@@ -260,14 +260,14 @@ def test_irregular_sampling_is_told():
     stamps = START + pd.to_timedelta(np.cumsum(rng.uniform(20, 400, size=500)), unit="s")
     frame = pd.DataFrame({"timestamp": stamps, "value": living(500)})
 
-    assert FaultKind.IRREGULAR in kinds(inspect(frame, SENSOR))
+    assert FaultKind.IRREGULAR in kinds(assess_readings(frame, SENSOR))
 
 
 def test_a_worse_sensor_has_no_better_grade():
     marks = np.arange(1_000)
 
     grades = [
-        inspect(readings(living(1_000), quality=(marks % 100 < bad).astype(int)), SENSOR).grade
+        assess_readings(readings(living(1_000), quality=(marks % 100 < bad).astype(int)), SENSOR).grade
         for bad in (0, 3, 10, 30, 60)
     ]
 
@@ -276,12 +276,12 @@ def test_a_worse_sensor_has_no_better_grade():
 
 def test_a_verdict_is_plain_json_of_bounded_size():
     marks = np.arange(20_000) % 2
-    quality = inspect(readings(living(20_000), quality=marks), SENSOR, QualitySettings(episodes=5))
+    quality = assess_readings(readings(living(20_000), quality=marks), SENSOR, QualitySettings(episodes=5))
 
-    told = json.loads(json.dumps(quality.as_dict()))
+    reported = json.loads(json.dumps(quality.as_dict()))
 
-    assert told["episodes"] == {"marked bad": 10_000}
-    assert len(told["faults"]) == 5
+    assert reported["episodes"] == {"marked bad": 10_000}
+    assert len(reported["faults"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_verdict_is_plain_json_of_bounded_size():
     ids=["nothing", "no value", "one", "huge", "tiny", "one huge"],
 )
 def test_numbers_at_the_end_of_the_scale_are_survived(values):
-    quality = inspect(readings(np.array(values, dtype=float)), SENSOR)
+    quality = assess_readings(readings(np.array(values, dtype=float)), SENSOR)
 
     assert np.isfinite(quality.resolution)
     assert quality.grade in "ABCDF"
@@ -316,7 +316,10 @@ def test_the_order_of_rows_does_not_matter(values, seed):
     frame = readings(np.array(values, dtype=float))
     frame = pd.concat([frame, frame[::3].assign(value=7.0)])  # some that contradict each other
 
-    straight, mixed = inspect(frame, SENSOR), inspect(frame.sample(frac=1, random_state=seed), SENSOR)
+    straight, mixed = (
+        assess_readings(frame, SENSOR),
+        assess_readings(frame.sample(frac=1, random_state=seed), SENSOR),
+    )
 
     assert straight.as_dict() == mixed.as_dict()
     pd.testing.assert_series_equal(straight.good, mixed.good)
@@ -329,7 +332,7 @@ def test_a_good_reading_is_one_that_was_sent(values):
     frame = readings(np.array(values, dtype=float))
     sent = frame.set_index("timestamp")["value"]
 
-    good = inspect(frame, SENSOR).good
+    good = assess_readings(frame, SENSOR).good
 
     assert good.index.is_monotonic_increasing
     assert (good == sent.loc[good.index]).all()
@@ -343,7 +346,10 @@ def test_the_unit_does_not_matter(power, seed):
     values[700], values[900:1_400], values[1_500] = 9_999.0, values[900], 0.0
     scale = 2.0**power
 
-    plain, scaled = inspect(readings(values), SENSOR), inspect(readings(values * scale), SENSOR)
+    plain, scaled = (
+        assess_readings(readings(values), SENSOR),
+        assess_readings(readings(values * scale), SENSOR),
+    )
 
     assert plain.grade == scaled.grade
     assert plain.good.index.equals(scaled.good.index)

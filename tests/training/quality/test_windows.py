@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from training.data.sensors import Sensor
 from training.errors import DataError, NotTrainable
 from training.kinds import Kind
-from training.quality.windows import Window, WindowSettings, infer_step, require, training_window, window_of
+from training.quality.windows import (
+    Window,
+    WindowSettings,
+    infer_step,
+    require_minimum,
+    training_window,
+    window_of,
+)
 
 SENSOR = Sensor(id="PT-1001", unit="bar")
 START = pd.Timestamp("2026-03-01 00:00")
@@ -39,11 +46,11 @@ def test_the_step_is_found_in_spite_of_jitter_gaps_and_repeats(step):
     with_gaps = stamps.delete(range(100, 250)).delete([10, 20, 30])
     with_repeats = stamps.append(stamps[50:90] + width / 10)
 
-    found = {
+    result = {
         infer_step(case) for case in (stamps, jittered.round("ms"), with_gaps, with_repeats, stamps[::-1])
     }
 
-    assert found == {width.to_pytimedelta()}
+    assert result == {width.to_pytimedelta()}
 
 
 def test_a_steady_step_is_taken_at_its_word():
@@ -230,9 +237,9 @@ def test_a_sensor_with_too_few_good_readings_says_so_and_what_to_do():
 def test_each_kind_has_its_minimum(kind, minimum):
     enough = window(range(minimum))
 
-    assert require(enough, kind) is enough
+    assert require_minimum(enough, kind) is enough
     with pytest.raises(NotTrainable, match=f"a {kind} needs {minimum}"):
-        require(enough.capped(minimum - 1), kind)
+        require_minimum(enough.capped(minimum - 1), kind)
 
 
 def test_a_training_window_is_the_newest_history_and_bounded():

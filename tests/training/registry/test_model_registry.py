@@ -9,7 +9,7 @@ from training.artifacts.model_files import DATA, MODEL_FOLDER, digest_folder, wr
 from training.errors import NoChampion, UntrustedModel
 from training.kinds import Kind
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
-from training.registry.packaging import Shell
+from training.registry.packaging import MLmodelTemplate
 from training.registry.publishing import Publisher
 
 
@@ -29,11 +29,11 @@ def add_version(registry, tracker, tmp_path):
         write_json({"content": content}, files / "model.json")
         example = pd.DataFrame({"value": [1.0]})
         run = tracker.open(kind.experiment, sensor_id, {})
-        shell = Shell.of(
+        shell = MLmodelTemplate.create(
             requirements=["mlflow"], signature=infer_signature(example, example), example=example
         )
         model = Publisher(tracker.client).upload_model(
-            run, package, "probe", shell=shell, example=example, params={}
+            run, package, "probe", template=shell, example=example, params={}
         )
         tracker.finish(run.run_id)
         return registry.register(
@@ -95,7 +95,7 @@ def test_rolling_back_twice_returns_to_where_it_was(registry, add_version):
 
 
 @pytest.fixture
-def cut_off(registry, add_version, mlflow_client):
+def interrupted_rollback(registry, add_version, mlflow_client):
     """A roll-back from version 2 to 1 that was killed before its last move."""
     first, second = add_version(content=1), add_version(content=2)
     registry.promote(first)
@@ -105,25 +105,29 @@ def cut_off(registry, add_version, mlflow_client):
     return first.name
 
 
-def test_a_roll_back_that_was_cut_off_says_so_when_what_it_left_is_deleted(registry, cut_off, mlflow_client):
-    mlflow_client.delete_model_version(cut_off, "2")
+def test_a_roll_back_that_was_cut_off_says_so_when_what_it_left_is_deleted(
+    registry, interrupted_rollback, mlflow_client
+):
+    mlflow_client.delete_model_version(interrupted_rollback, "2")
 
     with pytest.raises(NoChampion, match="no previous champion"):
         registry.rollback("PT-1", Kind.DETECTOR)
 
-    assert registry.aliases(cut_off) == {CHAMPION: 1, PREVIOUS: 1}
+    assert registry.aliases(interrupted_rollback) == {CHAMPION: 1, PREVIOUS: 1}
 
 
-def test_a_promotion_ends_a_roll_back_that_was_cut_off(registry, add_version, cut_off, mlflow_client):
+def test_a_promotion_ends_a_roll_back_that_was_cut_off(
+    registry, add_version, interrupted_rollback, mlflow_client
+):
     third = add_version(content=3)
 
     registry.promote(third)
     # As a promotion of a fourth would leave it, killed between its two moves.
-    mlflow_client.set_registered_model_alias(cut_off, PREVIOUS, "3")
+    mlflow_client.set_registered_model_alias(interrupted_rollback, PREVIOUS, "3")
 
     with pytest.raises(NoChampion, match="no previous champion"):
         registry.rollback("PT-1", Kind.DETECTOR)
-    assert registry.aliases(cut_off) == {CHAMPION: 3, PREVIOUS: 3}
+    assert registry.aliases(interrupted_rollback) == {CHAMPION: 3, PREVIOUS: 3}
 
 
 def test_nothing_to_roll_back_to_is_said_and_changes_nothing(registry, add_version):

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from mlflow.models import Model
 
-from tests.plant import assignment_for, at
+from tests.support.workspaces import make_task, parse_time
 from training.artifacts.model_files import DATA, MODEL_FOLDER
 from training.errors import RegistryError
 from training.kinds import Kind
-from training.pipeline.fit import fit
-from training.pipeline.recording import REQUIRED, shell_of
-from training.registry.packaging import Shell
-from training.registry.publishing import Page, Publisher, Source
+from training.pipeline.fit import run_training_task
+from training.pipeline.recording import REQUIRED_PACKAGES, mlmodel_template
+from training.registry.packaging import MLmodelTemplate
+from training.registry.publishing import DatasetInfo, Publisher, RunContent
 from training.registry.signatures import SIGNATURES, example_rows
 
 EXPERIMENT = "safeplan-detectors"
@@ -33,24 +33,24 @@ def run(tracker):
 
 
 def test_metrics_that_are_not_finite_are_left_out(publisher, tracker, run):
-    publisher.show(run, Page(metrics={"skill": 0.5, "mase": float("nan"), "mape": None}))
+    publisher.show(run, RunContent(metrics={"skill": 0.5, "mase": float("nan"), "mape": None}))
 
     assert tracker.metrics(run.run_id) == {"skill": 0.5}
 
 
 def test_a_long_parameter_is_cut_and_a_short_one_is_not(publisher, mlflow_client, run):
-    publisher.show(run, Page(params={"long": "x" * 9000, "short": (1, 2)}))
+    publisher.show(run, RunContent(params={"long": "x" * 9000, "short": (1, 2)}))
 
     params = mlflow_client.get_run(run.run_id).data.params
     assert (len(params["long"]), params["short"]) == (500, "(1, 2)")
 
 
 def test_the_data_a_run_learned_from_is_its_input(publisher, mlflow_client, run):
-    publisher.show_source(run, Source("PT-1", "d" * 64, {"start": "2026-01-01T00:00:00Z"}))
+    publisher.show_source(run, DatasetInfo("PT-1", "d" * 64, {"start": "2026-01-01T00:00:00Z"}))
 
-    (found,) = mlflow_client.get_run(run.run_id).inputs.dataset_inputs
-    assert (found.dataset.name, found.dataset.digest) == ("PT-1", "d" * 36)
-    assert "2026-01-01" in found.dataset.source
+    (result,) = mlflow_client.get_run(run.run_id).inputs.dataset_inputs
+    assert (result.dataset.name, result.dataset.digest) == ("PT-1", "d" * 36)
+    assert "2026-01-01" in result.dataset.source
 
 
 def test_tables_and_pictures_are_attached_where_the_ui_looks(publisher, mlflow_client, run):
@@ -58,7 +58,7 @@ def test_tables_and_pictures_are_attached_where_the_ui_looks(publisher, mlflow_c
         {"trial": [0, 1], "loss": [0.5, float("nan")], "at": pd.to_datetime(["2026-01-01"] * 2)}
     )
 
-    publisher.show(run, Page(pictures={"scores": b"<svg/>"}, tables={"trials": table}))
+    publisher.show(run, RunContent(pictures={"scores": b"<svg/>"}, tables={"trials": table}))
 
     assert {file.path for file in mlflow_client.list_artifacts(run.run_id)} == {"scores.svg", "trials.json"}
     back = mlflow_client.load_table(run.experiment_id, "trials.json", [run.run_id])
@@ -68,16 +68,16 @@ def test_tables_and_pictures_are_attached_where_the_ui_looks(publisher, mlflow_c
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_package_is_what_mlflow_itself_would_have_written(kind, really_learned, tmp_path):
+def test_a_package_is_what_mlflow_itself_would_have_written(kind, fitted_models, tmp_path):
     """File by file, as YAML or JSON reads it."""
-    learned, _ = really_learned[kind]
+    learned, _ = fitted_models[kind]
     ids = {"run_id": "r" * 32, "model_id": "m-1"}
-    example = example_rows(kind, at("2026-05-01T07:30:00"), 20.125)
+    example = example_rows(kind, parse_time("2026-05-01T07:30:00"), 20.125)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     shutil.copytree(learned, ours / DATA / MODEL_FOLDER)
 
-    shell_of(kind).close_around(
-        ours, location="/art'ifacts/m-1", created=at("2026-05-02T00:00:00"), example=example, **ids
+    mlmodel_template(kind).render(
+        ours, location="/art'ifacts/m-1", created=parse_time("2026-05-02T00:00:00"), example=example, **ids
     )
     mlflow.pyfunc.save_model(
         str(theirs),
@@ -86,7 +86,7 @@ def test_a_package_is_what_mlflow_itself_would_have_written(kind, really_learned
         ),
         loader_module="training.standalone",
         data_path=str(learned),
-        pip_requirements=shell_of(kind).texts["requirements.txt"].splitlines(),
+        pip_requirements=mlmodel_template(kind).texts["requirements.txt"].splitlines(),
         signature=SIGNATURES[kind],
         input_example=example,
     )
@@ -101,21 +101,21 @@ def test_a_package_is_what_mlflow_itself_would_have_written(kind, really_learned
 @pytest.fixture
 def uploaded(publisher, run, tmp_path):
     """A real detector below a run, whose metrics are the model's too."""
-    candidate = fit(assignment_for(Kind.DETECTOR, tmp_path))
+    candidate = run_training_task(make_task(Kind.DETECTOR, tmp_path))
     window = candidate.window
     model = publisher.upload_model(
         run,
-        candidate.package,
+        candidate.candidate_files,
         "pt-1-detector",
-        shell=shell_of(Kind.DETECTOR),
+        shell=mlmodel_template(Kind.DETECTOR),
         example=example_rows(Kind.DETECTOR, window.end, 20.0),
         params={"trees": 64},
     )
-    publisher.show(run, Page(metrics={"recall_mean": 0.75}), model)
+    publisher.show(run, RunContent(metrics={"recall_mean": 0.75}), model)
     return model
 
 
-def test_a_model_below_a_run_can_be_loaded_and_asked(uploaded, learning):
+def test_a_model_below_a_run_can_be_loaded_and_asked(uploaded, training_stub):
     served = mlflow.pyfunc.load_model(uploaded.source)
 
     answer = served.predict(pd.DataFrame({"timestamp": ["2026-01-10T00:00:00Z"], "value": [90.0]}))
@@ -124,28 +124,28 @@ def test_a_model_below_a_run_can_be_loaded_and_asked(uploaded, learning):
     assert set(served.metadata.load_input_example(uploaded.source)) == {"timestamp", "value"}
 
 
-def test_a_model_has_the_parameters_and_the_metrics_of_its_run(uploaded, learning, mlflow_client, run):
-    found = mlflow_client.get_logged_model(uploaded.model_id)
+def test_a_model_has_the_parameters_and_the_metrics_of_its_run(uploaded, training_stub, mlflow_client, run):
+    result = mlflow_client.get_logged_model(uploaded.model_id)
 
-    assert found.params == {"trees": "64"}
-    assert {metric.key: metric.value for metric in found.metrics} == {"recall_mean": 0.75}
-    assert found.status.value == "READY"
-    assert found.source_run_id == run.run_id
+    assert result.params == {"trees": "64"}
+    assert {metric.key: metric.value for metric in result.metrics} == {"recall_mean": 0.75}
+    assert result.status.value == "READY"
+    assert result.source_run_id == run.run_id
     (output,) = mlflow_client.get_run(run.run_id).outputs.model_outputs
     assert output.model_id == uploaded.model_id
 
 
 def test_requirements_are_those_asked_for():
-    shell = Shell.of(
+    shell = MLmodelTemplate.create(
         requirements=["mlflow==3.17.2"],
         signature=SIGNATURES[Kind.FORECASTER],
-        example=example_rows(Kind.FORECASTER, at("2026-01-01T00:00:00"), np.nan),
+        example=example_rows(Kind.FORECASTER, parse_time("2026-01-01T00:00:00"), np.nan),
     )
 
     assert shell.texts["requirements.txt"] == "mlflow==3.17.2"
     assert {
-        line.split("==")[0] for line in shell_of(Kind.FORECASTER).texts["requirements.txt"].split()
-    } == set(REQUIRED[Kind.FORECASTER])
+        line.split("==")[0] for line in mlmodel_template(Kind.FORECASTER).texts["requirements.txt"].split()
+    } == set(REQUIRED_PACKAGES[Kind.FORECASTER])
 
 
 def test_what_mlflow_refuses_is_one_error_of_ours(publisher, tracker, run):
@@ -153,4 +153,4 @@ def test_what_mlflow_refuses_is_one_error_of_ours(publisher, tracker, run):
     publisher.client.delete_run(run.run_id)
 
     with pytest.raises(RegistryError, match=f"cannot write the run {run.run_id}"):
-        publisher.show(run, Page(metrics={"skill": 0.5}))
+        publisher.show(run, RunContent(metrics={"skill": 0.5}))

@@ -26,18 +26,18 @@ from training.artifacts.model_files import DATA, MODEL_FOLDER, digest_folder, wr
 from training.errors import NoChampion
 from training.kinds import Kind
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
-from training.registry.packaging import Shell
+from training.registry.packaging import MLmodelTemplate
 from training.registry.publishing import Publisher
 
 KIND = Kind.DETECTOR
 WRITES = ("set_", "delete_", "create_")
 
 
-class Died(BaseException):
+class RegistryDied(BaseException):
     """The process is gone; nothing of it may catch this."""
 
 
-class Mortal:
+class DyingClient:
     """A client that dies before its n-th write; 0 lets it live."""
 
     def __init__(self, client: MlflowClient) -> None:
@@ -45,13 +45,13 @@ class Mortal:
         self.left = 0
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.client, name)
-        return self._written(found) if name.startswith(WRITES) else found
+        result = getattr(self.client, name)
+        return self._written(result) if name.startswith(WRITES) else result
 
     def _written(self, write: Callable[..., Any]) -> Callable[..., Any]:
         def die_or_write(*given: Any, **named: Any) -> Any:
             if self.left == 1:
-                raise Died
+                raise RegistryDied
             self.left = max(0, self.left - 1)
             return write(*given, **named)
 
@@ -65,7 +65,7 @@ class Mortal:
         try:
             yield whole
             whole.append(True)
-        except Died:
+        except RegistryDied:
             pass
         finally:
             self.left = 0
@@ -74,7 +74,7 @@ class Mortal:
 numbers = count()
 
 
-class AnyOrder(RuleBasedStateMachine):
+class RegistryStateMachine(RuleBasedStateMachine):
     """One sensor's registered model under everything that people and crashes do to it."""
 
     client: MlflowClient
@@ -84,7 +84,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mortal = Mortal(self.client)
+        self.mortal = DyingClient(self.client)
         self.registry = Registry(self.mortal)  # type: ignore[arg-type]
         self.sensor_id = f"PT-{next(numbers)}"
         self.name = f"pt-{self.sensor_id[3:]}-detector"
@@ -129,7 +129,7 @@ class AnyOrder(RuleBasedStateMachine):
     def challenge(self, place: int) -> None:
         """Let any version wait."""
         version = self.pick(place)
-        self.registry.challenge(version)
+        self.registry.set_challenger(version)
         assert self.aliases()[CHALLENGER] == version.number
 
     @precondition(lambda self: self.alive)
@@ -164,7 +164,7 @@ class AnyOrder(RuleBasedStateMachine):
         held = set(self.aliases().values())
         newest = sorted(self.alive)[-keep:]
         with self.mortal.dying(die_at) as whole:
-            self.registry.retire(self.sensor_id, KIND, keep=keep)
+            self.registry.delete_old_versions(self.sensor_id, KIND, keep=keep)
         left = {version.number for version in self.registry.versions(self.sensor_id, KIND)}
         assert held | set(newest) <= left <= set(self.alive)
         if whole:
@@ -195,17 +195,19 @@ def test_any_order_leaves_one_champion_or_none(mlflow_client, tracker, tmp_path)
     write_json({"content": 1}, files / "model.json")
     example = pd.DataFrame({"value": [1.0]})
     run = tracker.open(KIND.experiment, "PT-1", {})
-    shell = Shell.of(requirements=["mlflow"], signature=infer_signature(example, example), example=example)
+    shell = MLmodelTemplate.create(
+        requirements=["mlflow"], signature=infer_signature(example, example), example=example
+    )
     model = Publisher(tracker.client).upload_model(
-        run, tmp_path / "package", "probe", shell=shell, example=example, params={}
+        run, tmp_path / "package", "probe", template=shell, example=example, params={}
     )
     tracker.finish(run.run_id)
-    AnyOrder.client, AnyOrder.cache = mlflow_client, tmp_path / "cache"
-    AnyOrder.made_of = {"source": model.source, "run_id": run.run_id, "model_id": model.model_id}
-    AnyOrder.digest = digest_folder(files)
+    RegistryStateMachine.client, RegistryStateMachine.cache = mlflow_client, tmp_path / "cache"
+    RegistryStateMachine.made_of = {"source": model.source, "run_id": run.run_id, "model_id": model.model_id}
+    RegistryStateMachine.digest = digest_folder(files)
 
     run_state_machine_as_test(
-        AnyOrder,
+        RegistryStateMachine,
         settings=settings(
             max_examples=10,
             stateful_step_count=20,

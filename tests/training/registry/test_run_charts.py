@@ -6,8 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.plant import series
-from training.registry.run_charts import MOST_POINTS, ODD, _thinned, forecast_picture, score_picture
+from tests.support.workspaces import make_series
+from training.registry.run_charts import (
+    ANOMALY_COLOR,
+    MAX_POINTS,
+    _peak_positions,
+    render_forecast,
+    render_scores,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -29,36 +35,36 @@ def ahead_of(values, *, upper=1.0):
 
 
 def test_one_odd_reading_of_many_is_seen():
-    readings = series(20_000)
+    readings = make_series(20_000)
     usual, odd = np.full(20_000, 0.1), np.full(20_000, 0.1)
     odd[12_345] = 0.9
 
-    without, with_one = (score_picture(readings, s, 0.5, title="PT-1", unit="bar") for s in (usual, odd))
+    without, with_one = (render_scores(readings, s, 0.5, title="PT-1", unit="bar") for s in (usual, odd))
 
     assert drawn(without, "circle") == []
     assert len(drawn(with_one, "circle")) == 2  # among the readings and among the scores
-    assert ODD in with_one.decode()
+    assert ANOMALY_COLOR in with_one.decode()
 
 
-@pytest.mark.parametrize("length", [1, MOST_POINTS, MOST_POINTS + 1, 50_000])
+@pytest.mark.parametrize("length", [1, MAX_POINTS, MAX_POINTS + 1, 50_000])
 def test_thinning_keeps_the_loudest_and_the_order(length):
     scores = np.random.default_rng(0).random(length)
     scores[length // 3] = np.nan
     scores[length // 2] = 2.0
 
-    kept = _thinned(scores)
+    kept = _peak_positions(scores)
 
-    assert len(kept) <= MOST_POINTS
+    assert len(kept) <= MAX_POINTS
     assert length // 2 in kept
     assert (np.diff(kept) > 0).all()
 
 
 def test_a_forecast_is_drawn_with_its_band_and_what_then_came():
-    whole = series(200)
+    whole = make_series(200)
     before, after = whole.iloc[:-24], whole.iloc[-24:]
 
     narrow, wide = (
-        forecast_picture(before, ahead_of(after, upper=upper), after, title="PT-1 [x] $5", unit="°C")
+        render_forecast(before, ahead_of(after, upper=upper), after, title="PT-1 [x] $5", unit="°C")
         for upper in (1.0, 6.0)
     )
 
@@ -73,7 +79,7 @@ def test_a_value_stands_where_the_axis_says():
     readings = pd.Series(20.0, pd.date_range("2026-01-01", periods=10, freq="h"))
     readings.iloc[3] = 30.0
 
-    picture = score_picture(readings, np.zeros(10), 0.5, title="x")
+    picture = render_scores(readings, np.zeros(10), 0.5, title="x")
 
     (at_twenty,) = (text for text in drawn(picture, "text") if text.text == "20")
     first = drawn(picture, "polyline")[0].get("points").split()[0]
@@ -81,7 +87,7 @@ def test_a_value_stands_where_the_axis_says():
 
 
 def test_words_cannot_break_the_file():
-    picture = score_picture(series(50), np.zeros(50), 0.5, title='<T> & "co"', unit="m<3>")
+    picture = render_scores(make_series(50), np.zeros(50), 0.5, title='<T> & "co"', unit="m<3>")
 
     words = [text.text for text in drawn(picture, "text")]
     assert '<T> & "co"' in words
@@ -92,7 +98,7 @@ def test_words_cannot_break_the_file():
 def test_flat_large_and_tiny_readings_are_drawn(values):
     readings = pd.Series(values, pd.date_range("2026-01-01", periods=40, freq="5min"))
 
-    picture = score_picture(readings, np.zeros(40), 0.5, title="x").decode()
+    picture = render_scores(readings, np.zeros(40), 0.5, title="x").decode()
 
     assert "nan" not in picture
     assert "inf" not in picture
@@ -102,7 +108,7 @@ def test_a_line_does_not_cross_what_is_unknown():
     scores = np.zeros(60)
     scores[20:25] = np.nan
 
-    whole, broken = (score_picture(series(60), s, 0.5, title="x") for s in (np.zeros(60), scores))
+    whole, broken = (render_scores(make_series(60), s, 0.5, title="x") for s in (np.zeros(60), scores))
 
     assert len(drawn(broken, "polyline")) == len(drawn(whole, "polyline")) + 1
 
@@ -113,7 +119,7 @@ def test_half_a_second_and_ten_years_have_dates():
             np.arange(float(periods)), pd.date_range("2016-01-01", periods=periods, freq=frequency)
         )
 
-        picture = score_picture(readings, np.zeros(periods), 0.5, title="x")
+        picture = render_scores(readings, np.zeros(periods), 0.5, title="x")
 
         dates = [text for text in drawn(picture, "text") if text.get("text-anchor") == "middle"]
         assert 2 <= len(dates) <= 14

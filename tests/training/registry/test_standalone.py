@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tests.plant import at, series
+from tests.support.workspaces import make_series, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.errors import DataError
 from training.kinds import Kind
@@ -12,13 +12,13 @@ from training.registry.standalone import StandaloneDetector, StandaloneForecaste
 
 
 @pytest.fixture(scope="session")
-def detector(really_learned):
-    return _load_pyfunc(str(really_learned[Kind.DETECTOR][0]))
+def detector(fitted_models):
+    return _load_pyfunc(str(fitted_models[Kind.DETECTOR][0]))
 
 
 @pytest.fixture(scope="session")
-def forecaster(really_learned):
-    return _load_pyfunc(str(really_learned[Kind.FORECASTER][0]))
+def forecaster(fitted_models):
+    return _load_pyfunc(str(fitted_models[Kind.FORECASTER][0]))
 
 
 def rows(values, start="2026-01-09T08:00"):
@@ -35,12 +35,12 @@ def test_the_folder_tells_which_kind_it_is(detector, forecaster):
 def test_answers_have_the_columns_and_types_of_the_signature(detector, forecaster, kind):
     served = detector if kind is Kind.DETECTOR else forecaster
 
-    answer = served.predict(example_rows(kind, at("2026-01-09T08:00"), 20.0))
+    answer = served.predict(example_rows(kind, parse_time("2026-01-09T08:00"), 20.0))
 
     expected = {"string": "O", "double": "f", "boolean": "b"}
     for column in SIGNATURES[kind].outputs.inputs:
-        found = answer[column.name]
-        assert (found.dtype.kind if found.dtype.kind in "fb" else "O") == expected[column.type.name]
+        result = answer[column.name]
+        assert (result.dtype.kind if result.dtype.kind in "fb" else "O") == expected[column.type.name]
     assert len(answer) == 1
 
 
@@ -97,9 +97,9 @@ def test_what_is_no_time_is_refused_with_an_example(stamp):
         as_utc(pd.Series([stamp]))
 
 
-def test_a_detector_served_alone_scores_as_the_library_does(detector, really_learned):
-    library = AnomalyDetector.load(really_learned[Kind.DETECTOR][0])
-    readings = series(24, seed=9, start="2026-01-10")
+def test_a_detector_served_alone_scores_as_the_library_does(detector, fitted_models):
+    library = AnomalyDetector.load(fitted_models[Kind.DETECTOR][0])
+    readings = make_series(24, seed=9, start="2026-01-10")
 
     answer = detector.predict(rows(readings.to_list(), "2026-01-10"))
 

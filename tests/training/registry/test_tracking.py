@@ -6,7 +6,7 @@ import shutil
 import mlflow
 import pytest
 
-from tests.journeys.house import free_port
+from tests.support.installation import free_port
 from training.errors import RegistryError, without_passwords
 from training.registry.tracking import Tracker, TrackingSettings, connect
 
@@ -27,9 +27,9 @@ def test_unfinished_runs_are_found_by_their_tags_newest_first(tracker):
     tracker.start(EXPERIMENT, "other", {"a": "2"})
     tracker.finish(tracker.start(EXPERIMENT, "done", {"a": "1"}))
 
-    found = [run.info.run_id for run in tracker.unfinished(EXPERIMENT, {"a": "1"})]
+    result = [run.info.run_id for run in tracker.unfinished(EXPERIMENT, {"a": "1"})]
 
-    assert sorted(found) == sorted([first, second])
+    assert sorted(result) == sorted([first, second])
 
 
 def test_a_run_that_failed_says_so(tracker, mlflow_client):
@@ -66,9 +66,9 @@ def _answers(*given):
 
 
 def test_artifacts_of_an_embedded_store_stay_in_the_home_folder(tracker, mlflow_client, tmp_path):
-    found = mlflow_client.get_experiment(tracker.experiment(EXPERIMENT))
+    result = mlflow_client.get_experiment(tracker.experiment(EXPERIMENT))
 
-    assert found.artifact_location == str(tmp_path / "mlartifacts" / EXPERIMENT)
+    assert result.artifact_location == str(tmp_path / "mlartifacts" / EXPERIMENT)
 
 
 def test_the_environment_names_the_server_before_the_settings_do(empty_mlflow, monkeypatch, tmp_path):
@@ -110,7 +110,7 @@ def test_a_password_is_never_shown(url, shown):
 
 
 @pytest.fixture
-def nobody_there(monkeypatch):
+def unreachable_mlflow(monkeypatch):
     """The address of an MLflow server that does not run."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
@@ -118,7 +118,7 @@ def nobody_there(monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-@pytest.mark.usefixtures("nobody_there")
+@pytest.mark.usefixtures("unreachable_mlflow")
 def test_a_server_that_is_away_is_one_error_of_ours_that_says_what_was_tried(tmp_path, caplog):
     caplog.set_level(logging.CRITICAL)
     tracker = Tracker(connect(), tmp_path)

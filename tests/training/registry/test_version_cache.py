@@ -2,25 +2,25 @@
 
 import pytest
 
-from tests.plant import send
+from tests.support.workspaces import ingest_readings
 from training.data.sensors import Fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 from training.pipeline.recording import PENDING
-from training.registry.version_cache import ModelBook
+from training.registry.version_cache import VersionCache
 
 
 @pytest.fixture
-def trained(workspace, plan, learning):
+def trained(workspace, plan, training_stub):
     """Two sensors with a version of each kind."""
     for name in ("PT-1", "PT-2"):
-        send(workspace, name)
+        ingest_readings(workspace, name)
     train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
     return workspace
 
 
 @pytest.fixture
-def asked(trained, monkeypatch):
+def queries(trained, monkeypatch):
     """The names of the models whose versions were asked for, once for each query."""
     seen = []
     really = trained.registry.versions_in
@@ -34,7 +34,7 @@ def asked(trained, monkeypatch):
 
 
 def test_versions_come_with_the_metrics_and_tags_of_their_runs(trained):
-    book = ModelBook(trained.registry, trained.tracker)
+    book = VersionCache(trained.registry, trained.tracker)
 
     pages = book.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)])
 
@@ -43,41 +43,41 @@ def test_versions_come_with_the_metrics_and_tags_of_their_runs(trained):
     assert pages["pt-2-forecaster", 1].run.tags["grade"] in "ABCD"
 
 
-def test_what_is_known_is_not_asked_for_again(trained, asked):
-    book = ModelBook(trained.registry, trained.tracker)
+def test_what_is_known_is_not_asked_for_again(trained, queries):
+    book = VersionCache(trained.registry, trained.tracker)
 
     book.read([("pt-1-detector", 1)])
     book.read([("pt-1-detector", 1), ("pt-2-detector", 1)])
     book.read([("pt-1-detector", 1), ("pt-2-detector", 1)])
 
-    assert asked == [["pt-1-detector"], ["pt-2-detector"]]
+    assert queries == [["pt-1-detector"], ["pt-2-detector"]]
 
 
-def test_what_the_listings_brought_along_is_not_asked_for(trained, asked):
-    known = [listing.newest for listing in trained.registry.listings().values()]
-    book = ModelBook(trained.registry, trained.tracker)
+def test_what_the_listings_brought_along_is_not_asked_for(trained, queries):
+    dashboard_workspace = [listing.newest for listing in trained.registry.listings().values()]
+    book = VersionCache(trained.registry, trained.tracker)
 
-    pages = book.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)], known)
+    pages = book.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)], dashboard_workspace)
 
-    assert asked == []
+    assert queries == []
     assert {page.version.sensor_id for page in pages.values()} == {"PT-1", "PT-2"}
     assert all(page.run.metrics for page in pages.values())
 
 
 def test_a_version_that_does_not_exist_is_left_out(trained):
-    assert ModelBook(trained.registry, trained.tracker).read([("pt-1-detector", 9), ("nobody", 1)]) == {}
+    assert VersionCache(trained.registry, trained.tracker).read([("pt-1-detector", 9), ("nobody", 1)]) == {}
 
 
-def test_a_version_that_is_not_complete_is_looked_at_again(trained, asked):
+def test_a_version_that_is_not_complete_is_looked_at_again(trained, queries):
     version = trained.registry.version("pt-1-detector", 1)
     trained.registry.tag(version, validation_status=PENDING)
-    book = ModelBook(trained.registry, trained.tracker)
+    book = VersionCache(trained.registry, trained.tracker)
 
     book.read([("pt-1-detector", 1)])
     trained.registry.tag(version, validation_status="passed")
     pages = book.read([("pt-1-detector", 1)])
 
-    assert len(asked) == 2
+    assert len(queries) == 2
     assert pages["pt-1-detector", 1].version.tags["validation_status"] == "passed"
 
 
@@ -86,7 +86,7 @@ def test_more_models_than_one_query_takes_are_all_found(trained, monkeypatch):
         monkeypatch.setattr(f"training.registry.{module}.{name}", 1)
     wanted = [(f"pt-{number}-{kind}", 1) for number in (1, 2) for kind in Kind]
 
-    pages = ModelBook(trained.registry, trained.tracker).read(wanted)
+    pages = VersionCache(trained.registry, trained.tracker).read(wanted)
 
     assert set(pages) == set(wanted)
     assert all(page.run.metrics for page in pages.values())

@@ -21,7 +21,7 @@ def test_the_migrations_make_the_tables_the_code_speaks_of(engine):
 
 
 def test_the_current_schema_is_the_newest_migration():
-    assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == schema.CURRENT
+    assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == schema.CURRENT_REVISION
 
 
 @pytest.mark.fault("four programs that create the schema at once", "all get it")
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 @pytest.mark.fault('"database is locked"', "waited for, then named")
 def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.storage.database.SQLITE_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("training.storage.database.SQLITE_TIMEOUT_SECONDS", 0.01)
     engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
     with (
         writing(engine),
@@ -144,7 +144,7 @@ def test_times_are_kept_in_utc(engine):
         connection.execute(insert(labels), row | {"end": moment, "made_at": moment})
 
     with reading(engine) as connection:
-        found = connection.execute(
+        result = connection.execute(
             select(labels.c.start).where(labels.c.start == noon_in_brazil)
         ).scalar_one()
-    assert found.isoformat() == "2026-03-01T15:00:00"
+    assert result.isoformat() == "2026-03-01T15:00:00"

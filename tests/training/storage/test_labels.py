@@ -1,9 +1,9 @@
 """Labels: kept by stretch and source, on both databases."""
 
-from tests.plant import at
+from tests.support.workspaces import parse_time
 from training.storage.labels import Label, LabelStore
 
-NIGHT = (at("2026-01-01T22:00"), at("2026-01-02T04:00"))
+NIGHT = (parse_time("2026-01-01T22:00"), parse_time("2026-01-02T04:00"))
 
 
 def test_a_label_comes_back_as_it_was_given(engine):
@@ -35,7 +35,7 @@ def test_two_sources_may_disagree(engine):
 
 def test_labels_come_in_order_of_time_and_of_one_sensor_only(engine):
     store = LabelStore(engine)
-    later, earlier = at("2026-02-01"), at("2026-01-01")
+    later, earlier = parse_time("2026-02-01"), parse_time("2026-01-01")
 
     store.add([Label("PT-1", later, later, True), Label("PT-1", earlier, earlier, True)])
     store.add([Label("PT-2", earlier, earlier, True)])

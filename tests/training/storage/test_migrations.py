@@ -24,7 +24,7 @@ def at_schema(engine):
         with writing(engine) as connection:
             metadata.drop_all(connection)
             connection.execute(text("DROP TABLE alembic_version"))
-            schema.create_at(connection, revision)
+            schema.create_schema(connection, revision)
             for table in tables(connection):
                 connection.execute(insert(table), {c.name: dummy(c) for c in table.columns})
             return counts(connection)
@@ -40,7 +40,7 @@ def test_an_older_schema_comes_up_to_date_with_its_rows(engine, at_schema, datab
     open_database(database_url).dispose()
 
     with writing(engine) as connection:
-        assert schema.version(connection) == schema.CURRENT
+        assert schema.schema_revision(connection) == schema.CURRENT_REVISION
         after = counts(connection)
     assert before.keys() <= after.keys()
     assert {name: after[name] for name in before} == before
@@ -48,7 +48,7 @@ def test_an_older_schema_comes_up_to_date_with_its_rows(engine, at_schema, datab
 
 @pytest.mark.parametrize("revision", RELEASED)
 def test_the_newest_schema_goes_down_with_the_rows_of_the_tables_that_stay(engine, at_schema, revision):
-    before = at_schema(schema.CURRENT)
+    before = at_schema(schema.CURRENT_REVISION)
 
     with writing(engine) as connection:
         downgrade(connection, revision)
@@ -67,9 +67,9 @@ def downgrade(connection, revision):
 
 
 def tables(connection):
-    found = MetaData()
-    found.reflect(connection)
-    return [table for table in found.sorted_tables if table.name != "alembic_version"]
+    result = MetaData()
+    result.reflect(connection)
+    return [table for table in result.sorted_tables if table.name != "alembic_version"]
 
 
 def counts(connection):

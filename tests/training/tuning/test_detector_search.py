@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.anomaly.base_detectors import VOICES, DetectorParameters, family_of, learn_voices
+from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters, family_of, fit_base_detectors
 from training.anomaly.detector import AnomalyDetector
-from training.anomaly.ensemble import learn_ensemble
-from training.anomaly.features import describe, learn_profile
-from training.anomaly.sequence import sequence_of
+from training.anomaly.ensemble import fit_ensemble
+from training.anomaly.features import compute_features, fit_profile
+from training.anomaly.sequence import to_sequence
 from training.errors import NotTrainable
 from training.tuning import detector_search
-from training.tuning.detector_search import between, prepare_trials, tune_detector
+from training.tuning.detector_search import prepare_trials, shrink_to_default, tune_detector
 from training.tuning.study import StudyPlan
-from training.tuning.trial_cache import TREES, Workbench
+from training.tuning.trial_cache import TREE_SIZES, TrialCache
 
 INDEX = pd.date_range("2026-01-01", periods=1200, freq="10min")
 READINGS = pd.Series(np.random.default_rng(0).normal(20, 0.5, 1200), index=INDEX)
@@ -36,8 +36,8 @@ def test_equal_seeds_find_equal_parameters():
 
 
 def test_the_defaults_are_tried_first_and_known_good_parameters_next():
-    known = {"forest_weight": 2.0, "trees": 96}
-    trials = tune_detector(READINGS, plan=SHORT_PLAN, first=[known]).trials
+    dashboard_workspace = {"forest_weight": 2.0, "trees": 96}
+    trials = tune_detector(READINGS, plan=SHORT_PLAN, first=[dashboard_workspace]).trials
     assert trials.forest_weight.iloc[0] == 1.0
     assert trials.forest_weight.iloc[1] == 2.0
     assert trials.trees.iloc[1] == 96
@@ -50,7 +50,7 @@ def test_the_defaults_stay_unless_clearly_beaten(monkeypatch):
 
 def test_a_winner_is_believed_in_part():
     winner = DetectorParameters(forest_weight=4.0, windows_share=0.9, trees=96)
-    moved = between(DetectorParameters(), winner)
+    moved = shrink_to_default(DetectorParameters(), winner)
     assert 1.0 < moved.forest_weight < 2.0
     assert DetectorParameters().windows_share < moved.windows_share < 0.7
     assert moved.trees == 96
@@ -98,32 +98,35 @@ def test_false_alarms_beyond_the_budget_cost():
 
 def test_the_workbench_says_what_fitted_voices_say():
     """One forest and one search at the largest sizes serve the smaller ones without a refit."""
-    sequence = sequence_of(READINGS)
-    profile = learn_profile(sequence.seconds, sequence.values, clocked=True)
-    design = describe(profile, sequence.seconds, sequence.values)
-    judged = design.rows(slice(500, 700))
-    bench = Workbench.over(design, judged, profile, seed=0)
+    sequence = to_sequence(READINGS)
+    profile = fit_profile(sequence.seconds, sequence.values, clocked=True)
+    design = compute_features(profile, sequence.seconds, sequence.values)
+    judged = design.select(slice(500, 700))
+    bench = TrialCache.build(design, judged, profile, seed=0)
     for trees, neighbours in ((96, 10), (96, 40)):
         parameters = DetectorParameters(trees=trees, neighbours=neighbours)
-        voices, held_out = learn_voices(design, profile, parameters, seed=0)
+        voices, held_out = fit_base_detectors(design, profile, parameters, seed=0)
         sizes = {"forest": trees, "density": neighbours, "deviation": 0}
-        for part, fitted in ((bench.learned, held_out), (bench.judged, voices.raw(judged))):
-            said = np.column_stack([part[voice, sizes[family_of(voice)]] for voice in VOICES])
+        for part, fitted in (
+            (bench.training_scores, held_out),
+            (bench.holdout_scores, voices.raw_scores(judged)),
+        ):
+            said = np.column_stack([part[voice, sizes[family_of(voice)]] for voice in BASE_DETECTORS])
             assert said == pytest.approx(fitted, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("weights", [{}, {"windows_share": 0.8, "deviation_weight": 0.3}])
 def test_a_trial_scores_as_the_ensemble_does(weights):
     """Rarities are learned once a voice and size, not once a trial; the scores must not know."""
-    parameters = DetectorParameters(trees=TREES[-1], **weights)
-    sequence = sequence_of(READINGS)
-    profile = learn_profile(sequence.seconds, sequence.values, clocked=True)
-    design = describe(profile, sequence.seconds, sequence.values)
-    judged = design.rows(slice(500, 700))
-    voices, held_out = learn_voices(design, profile, parameters, seed=0)
-    ensemble = learn_ensemble(held_out, parameters, step=profile.step)
+    parameters = DetectorParameters(trees=TREE_SIZES[-1], **weights)
+    sequence = to_sequence(READINGS)
+    profile = fit_profile(sequence.seconds, sequence.values, clocked=True)
+    design = compute_features(profile, sequence.seconds, sequence.values)
+    judged = design.select(slice(500, 700))
+    voices, held_out = fit_base_detectors(design, profile, parameters, seed=0)
+    ensemble = fit_ensemble(held_out, parameters, step=profile.step)
 
-    learned, asked = Workbench.over(design, judged, profile, seed=0).surprise(parameters)
+    learned, asked = TrialCache.build(design, judged, profile, seed=0).surprise(parameters)
 
     assert learned == pytest.approx(ensemble.surprise(held_out), abs=1e-9)
-    assert asked == pytest.approx(ensemble.surprise(voices.raw(judged)), abs=1e-9)
+    assert asked == pytest.approx(ensemble.surprise(voices.raw_scores(judged)), abs=1e-9)

@@ -16,13 +16,13 @@ from monitoring.drift.report.html_page import fleet_page
 from monitoring.drift.result import Checked
 from monitoring.drift.store import Verdict
 from tests.monitoring.drift.test_store import CHECK, NOON
-from tests.monitoring.drifting import window_and_rest
+from tests.support.drift_series import split_window
 from training.data.sensors import Sensor
 from training.kinds import Kind
 
 
 def one(sensor_id="PT-1", verdict=Verdict.DRIFTED, *, cost=1.0, name="", **changes):
-    window, rest = window_and_rest()
+    window, rest = split_window()
     check = replace(CHECK, sensor_id=sensor_id, verdict=verdict, cost=cost, **changes)
     champion = SimpleNamespace(version=SimpleNamespace(kind=Kind.DETECTOR, name="pt-1-detector", number=3))
     view = View(readings_of(window), readings_of(rest), readings_of(rest), 3600.0, ())
@@ -34,52 +34,52 @@ def page(*checked, history=(), links=None):
 
 
 def test_it_says_how_many_have_drifted():
-    told = page(one("A"), one("B"), one("C", Verdict.STEADY))
+    reported = page(one("A"), one("B"), one("C", Verdict.STEADY))
 
-    assert "<b>2</b>have drifted<small>2 sensors</small>" in told
-    assert "3 models of 3 sensors" in told
+    assert "<b>2</b>have drifted<small>2 sensors</small>" in reported
+    assert "3 models of 3 sensors" in reported
 
 
 def test_the_costliest_drift_comes_first_and_silence_after_it():
-    told = page(one("LOW", cost=0.1), one("HIGH", cost=5.0), one("MUTE", Verdict.SILENT, cost=9.0))
+    reported = page(one("LOW", cost=0.1), one("HIGH", cost=5.0), one("MUTE", Verdict.SILENT, cost=9.0))
 
-    assert told.index(">HIGH<") < told.index(">LOW<") < told.index(">MUTE<")
+    assert reported.index(">HIGH<") < reported.index(">LOW<") < reported.index(">MUTE<")
 
 
 def test_what_drifted_has_a_reason_an_advice_and_a_date():
-    told = page(one())
+    reported = page(one())
 
-    assert "level moved by 2.1 bar" in told
-    assert "recalibrate" in told
-    assert "2026-02-28 12:00" in told
+    assert "level moved by 2.1 bar" in reported
+    assert "recalibrate" in reported
+    assert "2026-02-28 12:00" in reported
 
 
 def test_a_report_is_linked():
-    told = page(one(), links={("PT-1", "ANOMALY_DETECTOR"): "pt-1-detector.html"})
+    reported = page(one(), links={("PT-1", "ANOMALY_DETECTOR"): "pt-1-detector.html"})
 
-    assert '<a href="pt-1-detector.html">detector v3</a>' in told
+    assert '<a href="pt-1-detector.html">detector v3</a>' in reported
 
 
 def test_steady_models_are_folded_away():
-    told = page(one(verdict=Verdict.STEADY))
+    reported = page(one(verdict=Verdict.STEADY))
 
-    assert "<summary>1 steady model</summary>" in told
-    assert "<h2>To look at, the costliest first</h2><p>Nothing.</p>" in told
+    assert "<summary>1 steady model</summary>" in reported
+    assert "<h2>To look at, the costliest first</h2><p>Nothing.</p>" in reported
 
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
 def test_no_name_breaks_out(evil):
-    told = page(one(evil, name=evil, reason=evil, advice=evil, model_version=evil))
+    reported = page(one(evil, name=evil, reason=evil, advice=evil, model_version=evil))
 
-    assert evil not in told
+    assert evil not in reported
 
 
 def test_past_checks_are_a_bar_each():
     history = [replace(CHECK, checked_at=NOON - timedelta(days=day)) for day in range(3)]
 
-    told = page(one(), history=history)
+    reported = page(one(), history=history)
 
-    assert told.count(": 1 drifted</title>") == 3
+    assert reported.count(": 1 drifted</title>") == 3
 
 
 def test_a_single_check_has_no_history():
@@ -87,14 +87,14 @@ def test_a_single_check_has_no_history():
 
 
 def test_models_are_told_with_what_became_of_their_forecasts():
-    told = page(one(quality={"forecasts": 24, "mase": 0.81, "coverage": 0.95, "stale": True}))
+    reported = page(one(quality={"forecasts": 24, "mase": 0.81, "coverage": 0.95, "stale": True}))
 
-    assert "0.81" in told
-    assert "stale" in told
+    assert "0.81" in reported
+    assert "stale" in reported
 
 
 def test_a_sparkline_marks_the_new_readings_and_where_the_drift_began():
-    window, rest = window_and_rest()
+    window, rest = split_window()
     begun = rest.index[10].to_pydatetime()
 
     drawn = ET.fromstring(sparkline(readings_of(window), readings_of(rest), begun=begun))

@@ -1,0 +1,291 @@
+"""What is measured while it soaks: memory, handles, threads, files, rows, and what callers are answered.
+
+Knows /proc, the tables and both doors. Each measurement is a line of JSON: a soak that is cut off has been
+measured all the same.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.asyncio.client import connect
+
+from tests.soak.installation import SENSORS, SoakInstallation
+
+TABLES = (
+    *("sensor_readings", "ml_predictions", "alerts", "alert_changes", "alert_watches", "outbox"),
+    *("job_runs", "leases", "drift_checks", "audit", "labels"),
+)
+MLFLOW_TABLES = ("runs", "model_versions", "logged_models")
+VIEWS = ("fleet", "forecast", "anomalies", "models")
+TIMEOUT_SECONDS = 60.0  # seconds; the machine does other things too
+
+
+class NoteLog:
+    """Lines of JSON, each with the seconds since the soak began."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begun = time.monotonic()
+        self.lock = threading.Lock()
+
+    def __call__(self, what: str, **values: Any) -> None:
+        """Write one down."""
+        line = json.dumps({"t": round(time.monotonic() - self.begun, 2), "what": what, **values})
+        with self.lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def measure_processes(installation: SoakInstallation, note: NoteLog) -> None:
+    """One look at everything."""
+    for role, service in installation.services.items():
+        pids = installation.of(role)
+        if service.process is None or service.process.pid not in pids:
+            continue
+        measured = [(pid, found) for pid in pids if (found := _process(pid)) is not None]
+        # Jobs have groups of their own, and come and go.
+        lasting = [(pid, found) for pid, found in measured if _group(pid) == _group(service.process.pid)]
+        if not lasting or lasting[0][0] != service.process.pid:
+            continue
+        main_process, *others = lasting
+        note(
+            "process",
+            role=role,
+            pid=main_process[0],
+            starts=service.starts,
+            **main_process[1],
+            others=len(others),
+            others_mb=round(sum(one["mb"] for _, one in others), 1),
+            others_handles=sum(one["handles"] for _, one in others),
+            others_cpu=round(sum(one["cpu"] for _, one in others), 1),
+        )
+    home = installation.installation.home
+    note(
+        "files",
+        temporary=_files(home / "tmp"),
+        cached=_files(home / ".safeplan"),
+        artifacts=_files(home / "mlartifacts") + _files(home / "mlflow" / "artifacts"),
+    )
+    note("rows", **_rows(installation))
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _process(pid: int) -> dict[str, Any] | None:
+    folder = Path(f"/proc/{pid}")
+    try:
+        status = dict(
+            line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
+        )
+        times = (folder / "stat").read_text().rpartition(")")[2].split()
+        handles = sum(1 for _ in (folder / "fd").iterdir())
+    except OSError:
+        return None
+    return {
+        "mb": round(int(status.get("VmRSS", "0 kB").split()[0]) / 1024, 1),
+        "threads": int(status["Threads"]),
+        "handles": handles,
+        "cpu": (int(times[11]) + int(times[12])) / 100,
+    }
+
+
+def _files(folder: Path) -> int:
+    try:
+        return sum(1 for path in folder.rglob("*") if path.is_file())
+    except OSError:  # it goes away while we look
+        return -1
+
+
+def _rows(installation: SoakInstallation) -> dict[str, Any]:
+    counts: dict[str, Any] = {}
+    try:
+        counts |= dict(zip(TABLES, count_rows(installation, TABLES), strict=True))
+    except (sqlite3.Error, psycopg.Error) as error:
+        counts["error"] = f"{type(error).__name__}"
+    try:
+        connection = sqlite3.connect(f"file:{installation.mlflow_file}?mode=ro", uri=True, timeout=1)
+        for table in MLFLOW_TABLES:
+            (counts[table],) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        connection.close()
+    except sqlite3.Error as error:
+        counts["mlflow_error"] = f"{type(error).__name__}"
+    return counts
+
+
+def count_rows(installation: SoakInstallation, tables: tuple[str, ...]) -> list[int]:
+    """Rows of each table."""
+    return [run_query(installation, f"SELECT count(*) FROM {table}")[0][0] for table in tables]
+
+
+def run_query(installation: SoakInstallation, query: str) -> list[tuple[Any, ...]]:
+    """What the database itself answers, past any proxy; given up after a second behind a lock."""
+    if installation.database.startswith("sqlite"):
+        path = installation.installation.home / "safeplan.db"
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+    with psycopg.connect(installation.database, connect_timeout=5) as direct:
+        direct.execute("SET lock_timeout = '1s'")
+        return direct.execute(query).fetchall()  # type: ignore[arg-type]
+
+
+class RepeatingTask(threading.Thread):
+    """Does something again and again until told to stop; what goes wrong with it is noted."""
+
+    def __init__(self, name: str, every: float, do: Callable[[], None], note: NoteLog) -> None:
+        super().__init__(name=name, daemon=True)
+        self.every, self.work, self.note = every, do, note
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not self.stopped.is_set():
+            started = time.monotonic()
+            try:
+                self.work()
+            except Exception as error:  # noqa: BLE001 (told, and judged at the end)
+                self.note("trouble", of=self.name, error=f"{type(error).__name__}: {error}"[:500])
+            self.stopped.wait(max(0.1, self.every - (time.monotonic() - started)))
+
+    def stop(self) -> None:
+        """After what it does now."""
+        self.stopped.set()
+        self.join(2 * TIMEOUT_SECONDS)
+
+
+def post_reading(installation: SoakInstallation, note: NoteLog) -> None:
+    """Ask the endpoint about the newest reading of a sensor and the next hours."""
+    sensor = SENSORS[-1]
+    at, value = installation.feed.newest[sensor]
+    rows = [{"sensor_id": sensor, "timestamp": f"{at.isoformat()}Z", "value": value}]
+    body = json.dumps({"dataframe_records": rows, "params": {"horizon": 3}}).encode()
+    address = f"http://127.0.0.1:{installation.ports['endpoint']}/invocations"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
+    started = time.monotonic()
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            predictions = json.loads(answer.read())["predictions"]
+            status, wrong = answer.status, next((row["error"] for row in predictions if row["error"]), None)
+    except urllib.error.HTTPError as error:
+        status, wrong = error.code, error.read().decode()[:300]
+    except (OSError, ValueError) as error:
+        status, wrong = 0, f"{type(error).__name__}: {error}"[:200]
+    note("answer", status=status, error=wrong, seconds=round(time.monotonic() - started, 3))
+
+
+def visit_page(installation: SoakInstallation, note: NoteLog) -> None:
+    """One reader opens the page, sees it drawn, and leaves."""
+    view = random.choice(VIEWS)
+    started = time.monotonic()
+    try:
+        state, wrong = asyncio.run(
+            asyncio.wait_for(_draw_page(installation.ports["page"], view), TIMEOUT_SECONDS)
+        )
+    except Exception as error:  # noqa: BLE001 (a page that is away is an answer here)
+        state, wrong = "away", [f"{type(error).__name__}: {error}"[:200]]
+    note("page", view=view, state=state, exceptions=wrong, seconds=round(time.monotonic() - started, 2))
+
+
+async def _draw_page(port: int, view: str) -> tuple[str, list[str]]:
+    base = f"127.0.0.1:{port}"
+    message = BackMsg()
+    message.rerun_script.query_string = f"view={view}"
+    wrong: list[str] = []
+    async with connect(
+        f"ws://{base}/_stcore/stream", origin=f"http://{base}", subprotocols=["streamlit"], max_size=None
+    ) as line:
+        await line.send(message.SerializeToString())
+        while True:
+            received = ForwardMsg.FromString(await line.recv())
+            if received.WhichOneof("type") == "delta":
+                element = received.delta.new_element
+                if element.WhichOneof("type") == "exception":
+                    wrong.append(f"{element.exception.type}: {element.exception.message}"[:200])
+            if received.WhichOneof("type") == "script_finished":
+                return "drawn", wrong
+
+
+def take_account(installation: SoakInstallation) -> dict[str, Any]:
+    """What arrived, what is there once, what is missing."""
+    feed = installation.feed
+    unsent = len(feed.pending)
+    lost, doubled, unscored = unsent, 0, 0
+    for sensor in SENSORS:
+        stored = [
+            at
+            for (at,) in run_query(
+                installation, f"SELECT timestamp FROM sensor_readings WHERE sensor_id = '{sensor}'"
+            )
+        ]
+        stored_times = {_to_naive_utc(at) for at in stored}
+        doubled += len(stored) - len(stored_times)
+        lost += len(set(feed.sent[sensor]) - stored_times)
+        scored = {
+            _to_naive_utc(at)
+            for (at,) in run_query(
+                installation,
+                "SELECT DISTINCT timestamp FROM ml_predictions"
+                f" WHERE sensor_id = '{sensor}' AND model_type = 'ANOMALY_DETECTOR'",
+            )
+        }
+        if scored:
+            unscored += len({at for at in stored_times if at >= min(scored)} - scored)
+        else:
+            unscored += len(stored_times)
+    changes = run_query(installation, "SELECT alert_id, revision FROM alert_changes")
+    waiting = run_query(
+        installation, "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL"
+    )[0][0]
+    return {
+        "readings": sum(len(sent) for sent in feed.sent.values()),
+        "lost": lost,
+        "doubled": doubled,
+        "refused_by_a_broken_database": feed.refused,
+        "unscored": unscored,
+        "alert_changes": len(changes),
+        "alert_changes_doubled": len(changes) - len(set(changes)),
+        "messages": len(installation.sink.seen),
+        "messages_again": sum(installation.sink.seen.values()) - len(installation.sink.seen),
+        "messages_waiting": waiting,
+        "alerts": run_query(installation, "SELECT count(*) FROM alerts")[0][0],
+        "mlflow": _champions(installation.mlflow_file),
+    }
+
+
+def _champions(path: Path) -> dict[str, int]:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        aliases = connection.execute(
+            "SELECT name, count(*) FROM registered_model_aliases WHERE alias = 'champion' GROUP BY name"
+        ).fetchall()
+        (versions,) = connection.execute(
+            "SELECT count(*) FROM model_versions WHERE current_stage <> 'Deleted_Internal'"
+        ).fetchone()
+    finally:
+        connection.close()
+    return {"champions": len(aliases), "versions": versions}
+
+
+def _to_naive_utc(value: Any) -> datetime:
+    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed

@@ -1,0 +1,93 @@
+"""The page drawn for one reader after another, on a small plant, without a browser.
+
+Knows how a page is asked for and read. What it should show is told in the tests.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pytest
+import streamlit as st
+import yaml
+from streamlit.testing.v1 import AppTest
+
+from monitoring.dashboard import url_state
+from monitoring.dashboard.server import SCRIPT
+from tests.serving.conftest import trained_home, trained_workspace  # noqa: F401 (fixtures)
+from tests.support.workspaces import parse_time
+from training.workspace import Workspace
+
+NEWEST = parse_time("2026-01-09T07:00")  # 200 hours from the first of January
+TOKENS = {"ana": "promote", "ole": "operate", "eva": "read"}
+SECRET = "0123456789abcdef-"
+PATIENCE = 60
+
+
+@pytest.fixture
+def dashboard_workspace(trained_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:  # noqa: F811
+    """The plant with names, limits and tokens; PT-1 and TT-1 have champions, NEW-1 has readings only."""
+    (trained_workspace.home / "conf").mkdir()
+    sensors = {
+        "PT-1": {"name": "Wellhead pressure", "platform": "P-48", "type": "pressure", "unit": "bar"},
+        "TT-1": {"platform": "P-50", "unit": "degC", "critical_high": 25.5},
+    }
+    (trained_workspace.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": sensors}))
+    tokens = " ".join(f"{name}:{role}:{SECRET}{name}" for name, role in TOKENS.items())
+    monkeypatch.setenv("SAFEPLAN_TOKENS", tokens)
+    return trained_workspace
+
+
+@pytest.fixture
+def page(dashboard_workspace: Workspace) -> Iterator[Callable[..., AppTest]]:
+    """Draw the page at an address, for a reader of its own."""
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+    def draw(address: str = "/", reader: str | None = None) -> AppTest:
+        app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE)
+        for pair in filter(None, urlsplit(address).query.split("&")):
+            name, _, value = pair.partition("=")
+            app.query_params[name] = value
+        if reader:
+            app.session_state["token"] = SECRET + reader
+        shared = url_state.plant()
+        for cached in (shared.models, shared.able, shared.checks):
+            cached.look()
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    yield draw
+    if "engine" in vars(url_state.plant().workspace):
+        url_state.plant().workspace.engine.dispose()
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+def page_text(app: AppTest) -> str:
+    """Everything written on the page, without tags."""
+    parts = [
+        block.value
+        for kind in ("markdown", "caption", "info", "warning", "error", "success", "subheader")
+        for block in app.get(kind)
+    ]
+    parts += [block.proto.body for block in app.get("html")]
+    return re.sub(r"<[^>]*>", " ", "\n".join(map(str, parts))).replace("\\", "")
+
+
+def button(app: AppTest, label: str) -> Any:
+    """The one button of that name."""
+    (match,) = [one for one in app.button if one.label == label]
+    return match
+
+
+def ingest_anomalous_reading(
+    workspace: Workspace, value: float = 900.0, sensor_id: str = "PT-1", hours: float = 1
+) -> None:
+    """A reading that no detector has seen the like of."""
+    row = {"sensor_id": [sensor_id], "timestamp": [NEWEST + timedelta(hours=hours)], "value": [value]}
+    workspace.readings.ingest(pd.DataFrame(row))

@@ -1,0 +1,157 @@
+"""A small plant for tests: readings from a seed, real models learned once, and a workspace of its own.
+
+Knows how learning is made quick without faking what comes after it: files, grades and pictures are those of
+real models, learned once a session.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.data.sensor_sources import add_missing_sensors
+from training.data.sensors import Sensor
+from training.evaluation.gate import GateSettings
+from training.kinds import Kind
+from training.pipeline import fit_detector, fit_forecaster
+from training.pipeline.fit import PhaseTimer, TrainingResult, TrainingTask, run_training_task
+from training.pipeline.plan import Plan
+from training.quality.windows import Window
+from training.registry.tracking import TrackingSettings, connect
+from training.workspace import Workspace
+
+START = "2026-01-01"
+
+
+def make_readings(
+    sensor_id: str = "PT-1", rows: int = 200, *, seed: int = 0, start: str | datetime = START
+) -> pd.DataFrame:
+    """Hourly readings with a daily course: what `ReadingStore.ingest` takes."""
+    times = pd.date_range(start, periods=rows, freq="h")
+    noise = np.random.default_rng(seed).normal(0, 0.5, rows)
+    values = 20 + 5 * np.sin(2 * np.pi * times.hour.to_numpy() / 24) + noise
+    return pd.DataFrame({"sensor_id": sensor_id, "timestamp": times, "value": values.round(2)})
+
+
+def make_series(rows: int = 200, *, seed: int = 0, start: str = START) -> pd.Series:
+    """The same as values by time."""
+    result = make_readings(rows=rows, seed=seed, start=start)
+    return pd.Series(result["value"].to_numpy(), index=pd.DatetimeIndex(result["timestamp"]))
+
+
+def ingest_readings(workspace: Workspace, sensor_id: str = "PT-1", rows: int = 200, **options: Any) -> None:
+    """Readings of one sensor arrive, and the sensor is known from then on."""
+    workspace.readings.ingest(make_readings(sensor_id, rows, **options))
+    add_missing_sensors(workspace.engine, [sensor_id])
+
+
+@dataclass
+class TrainingStub:
+    """Stands in for the search and the fit: copies what was really learned, and counts.
+
+    `grades` are laid over the real ones; `fails` names sensors whose learning raises.
+    """
+
+    fitted: dict[Kind, tuple[Path, TrainingResult]]
+    grades: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    tasks: list[TrainingTask] = field(default_factory=list)
+
+    @property
+    def trained(self) -> list[tuple[str, str]]:
+        """Whose models were learned, in that order."""
+        return [(assignment.sensor.id, assignment.kind.value) for assignment in self.tasks]
+
+    def learn(self, assignment: TrainingTask, _: Window, files: Path, clock: PhaseTimer) -> TrainingResult:
+        """What `fit_detector.learn_detector` and its sibling are replaced by."""
+        self.tasks.append(assignment)
+        if assignment.sensor.id in self.failures:
+            raise self.failures[assignment.sensor.id]
+        with clock.phase("fit"):
+            folder, lesson = self.fitted[assignment.kind]
+            shutil.copytree(folder, files, dirs_exist_ok=True)
+        incumbent = None if assignment.incumbent is None else dict(lesson.metrics)
+        return replace(lesson, metrics={**lesson.metrics, **self.grades}, incumbent_metrics=incumbent)
+
+
+@pytest.fixture(scope="session")
+def fitted_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[Path, TrainingResult]]:
+    """A detector and a forecaster of one sensor, learned as `safeplan train --trials 2` learns them."""
+    fitted = {}
+    for kind in Kind:
+        candidate = run_training_task(make_task(kind, tmp_path_factory.mktemp(kind.value)))
+        fitted[kind] = (candidate.files, candidate.lesson)  # type: ignore[union-attr]
+    return fitted
+
+
+def make_task(kind: Kind, folder: Path, **changes: Any) -> TrainingTask:
+    """What a worker is given for one small sensor."""
+    arguments: dict[str, Any] = {
+        "sensor": Sensor(id="PT-1"),
+        "kind": kind,
+        "readings": make_readings().drop(columns="sensor_id").assign(data_quality=0),
+        "labels": (),
+        "plan": with_lenient_gate(Plan.from_conf(trials=2)),
+        "folder": folder,
+    }
+    return TrainingTask(**arguments | changes)
+
+
+def with_lenient_gate(plan: Plan) -> Plan:
+    """The same plan with a gate that lets everything pass; tests of the gate set grades themselves."""
+    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
+    return replace(plan, gate=gate)
+
+
+@pytest.fixture
+def training_stub(
+    fitted_models: dict[Kind, tuple[Path, TrainingResult]], monkeypatch: pytest.MonkeyPatch
+) -> TrainingStub:
+    """Training in this process takes milliseconds; everything around the learning is real."""
+    quick = TrainingStub(fitted_models)
+    monkeypatch.setattr(fit_detector, "learn_detector", quick.learn)
+    monkeypatch.setattr(fit_forecaster, "learn_forecaster", quick.learn)
+    return quick
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db with its tables; making them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(TrackingSettings(uri=f"sqlite:///{folder / 'mlflow.db'}")).search_experiments()
+        mlflow.set_tracking_uri(None)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """An installation in the test's own folder, empty."""
+    for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))
+    shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
+    result = Workspace(tmp_path)
+    yield result
+    if "engine" in vars(result):
+        result.engine.dispose()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Two trials and a lenient gate."""
+    return with_lenient_gate(Plan.from_conf(trials=2))
+
+
+def parse_time(text: str) -> datetime:
+    """A naive UTC time."""
+    return datetime.fromisoformat(text)
