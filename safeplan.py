@@ -346,12 +346,12 @@ def dashboard(
     Example: safeplan dashboard --mlflow http://127.0.0.1:5000
     """
     from monitoring.dashboard.dashboard_state import PageSettings
-    from monitoring.dashboard.server import serve_page
+    from monitoring.dashboard.server import serve_dashboard
     from training.settings import load_settings
 
     options = {"host": host, "port": port, "mlflow": mlflow, "allow_everyone": allow_everyone or None}
     given = {name: value for name, value in options.items() if value is not None}
-    serve_page(load_settings(PageSettings).model_copy(update=given))
+    serve_dashboard(load_settings(PageSettings).model_copy(update=given))
 
 
 @app.command()
@@ -451,12 +451,12 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: safeplan doctor
     """
-    from monitoring.schedule.scheduler_health import examine_loop
+    from monitoring.schedule.scheduler_health import check_scheduler
     from serving.doctor import run_checks
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    findings = [*run_checks(workspace), *examine_loop(workspace, now=_now())]
+    findings = [*run_checks(workspace), *check_scheduler(workspace, now=_now())]
     _print_rows("doctor", [finding.as_dict() for finding in findings], as_json)
     if any(finding.is_problem for finding in findings):
         raise typer.Exit(SOME_FAILED)

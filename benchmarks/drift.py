@@ -59,7 +59,7 @@ def run_series(stretch: UndriftedSeries, *, max_blocks: int, peers: bool) -> lis
 def _run_methods(case: DriftCase, block: pd.Series, *, peers: bool) -> Iterator[dict[str, Any]]:
     started = time.process_time()
     found = compare(case.window, block, settings=replace_current(case))
-    plain = 1.0 if found.judgement is None else found.judgement.plain
+    plain = 1.0 if found.judgement is None else found.judgement.exchangeable_p
     p = 1.0 if found.p_value is None else found.p_value
     yield {
         "method": OURS,

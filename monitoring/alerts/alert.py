@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from monitoring.alerts.kinds import AlertType, Change, Judgement, Severity, State
+from monitoring.alerts.kinds import AlertChange, AlertState, AlertType, AlertVerdict, Severity
 
 
 @dataclass(frozen=True)
-class Topic:
+class AlertTopic:
     """What an alert is about; of each topic at most one alert is alive."""
 
     type: AlertType
@@ -21,7 +21,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AlertEvidence:
     """What speaks for an alert: the oddest reading so far, or the worst forecast."""
 
     weight: float = 0.0  # the heaviest is told; where one is as bad as another, the newest: see `heft`
@@ -34,12 +34,12 @@ class Evidence:
     reason: str = ""
     model_version: str = ""
 
-    def heavier(self, other: "Evidence | None") -> "Evidence":
+    def stronger(self, other: "AlertEvidence | None") -> "AlertEvidence":
         """The one to tell; of two that weigh the same, the older."""
         return self if other is None or self.weight > other.weight else other
 
 
-def heft(at: datetime) -> float:
+def recency_weight(at: datetime) -> float:
     """What evidence weighs of which the newest is to be told: the later, the heavier.
 
     >>> heft(datetime.fromisoformat("2026-01-01T00:00:01")) - heft(datetime.fromisoformat("2026-01-01"))
@@ -49,7 +49,7 @@ def heft(at: datetime) -> float:
 
 
 @dataclass(frozen=True)
-class Sign:
+class Condition:
     """What one reading, forecast or check says of a topic.
 
     `reaches` is the highest severity whose condition holds, 0 for none; `keeps` the highest that is not over
@@ -57,39 +57,39 @@ class Sign:
     """
 
     at: datetime
-    reaches: int = 0
-    keeps: int = 0
-    evidence: Evidence = Evidence()
+    met_severity: int = 0
+    sustained_severity: int = 0
+    evidence: AlertEvidence = AlertEvidence()
     explained: bool = False  # by something else: neither a beginning nor an end, and no hold goes on
 
     def __post_init__(self) -> None:
-        if self.keeps < self.reaches:
-            raise ValueError(f"what reaches {self.reaches} is not over at {self.keeps}")
+        if self.sustained_severity < self.met_severity:
+            raise ValueError(f"what reaches {self.met_severity} is not over at {self.sustained_severity}")
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingAlert:
     """How far a topic has been looked at, and what is on its way to become an alert."""
 
     since: Mapping[int, datetime] = field(default_factory=dict)  # by severity, held without a break
     clear_since: datetime | None = None
     last_at: datetime | None = None  # the newest sign that reached anything
     seen: datetime | None = None
-    evidence: Evidence | None = None
+    evidence: AlertEvidence | None = None
 
 
 @dataclass(frozen=True)
 class Alert:
     """One episode of one topic. Times are naive UTC, by the readings' clock."""
 
-    topic: Topic
+    topic: AlertTopic
     severity: Severity
-    state: State
+    state: AlertState
     began_at: datetime
     opened_at: datetime
     last_at: datetime
     changed_at: datetime
-    evidence: Evidence
+    evidence: AlertEvidence
     id: int | None = None
     returned_at: datetime | None = None
     closed_at: datetime | None = None
@@ -100,7 +100,7 @@ class Alert:
     shelved_by: str | None = None
     escalations: int = 0
     repeats: int = 0
-    verdict: Judgement | None = None
+    verdict: AlertVerdict | None = None
     verdict_at: datetime | None = None
     verdict_by: str | None = None
     note: str | None = None
@@ -109,30 +109,30 @@ class Alert:
 
 
 @dataclass(frozen=True)
-class Event:
+class AlertEvent:
     """One thing that happened to an alert."""
 
-    change: Change
+    change: AlertChange
     at: datetime
     severity: Severity
     by: str | None = None
     detail: str = ""
-    told: bool = True  # False while it is shelved
+    notify: bool = True  # False while it is shelved
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Transition:
     """An alert as it is now, and what happened to it to get there, in order."""
 
     alert: Alert
-    events: tuple[Event, ...] = ()
+    events: tuple[AlertEvent, ...] = ()
 
-    def then(
-        self, change: Change, at: datetime, *, by: str | None = None, detail: str = "", **now: object
-    ) -> "Chapter":
+    def with_event(
+        self, change: AlertChange, at: datetime, *, by: str | None = None, detail: str = "", **now: object
+    ) -> "Transition":
         """One event further; what it sets of the alert is given by name. No event is before the last one."""
-        when = max(at, self.alert.changed_at)
-        turned = replace(self.alert, changed_at=when, revision=self.alert.revision + 1, **now)  # type: ignore[arg-type]
-        told = self.alert.shelved_until is None or change in {Change.SHELVED, Change.UNSHELVED}
-        event = Event(change, when, turned.severity, by, detail, told)
-        return Chapter(turned, (*self.events, event))
+        changed_at = max(at, self.alert.changed_at)
+        changed = replace(self.alert, changed_at=changed_at, revision=self.alert.revision + 1, **now)  # type: ignore[arg-type]
+        notify = self.alert.shelved_until is None or change in {AlertChange.SHELVED, AlertChange.UNSHELVED}
+        event = AlertEvent(change, changed_at, changed.severity, by, detail, notify)
+        return Transition(changed, (*self.events, event))

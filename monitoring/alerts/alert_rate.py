@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class ScoredPast:
+class ScoreHistory:
     """One sensor's scores in order of time, as far as they can be part of an alert, or end one."""
 
     seconds: Floats
@@ -37,28 +37,36 @@ class ScoredPast:
         hysteresis: float,
         until: datetime,
         days: float,
-    ) -> "ScoredPast":
+    ) -> "ScoreHistory":
         """Leave out what no threshold makes a difference for."""
-        near = scores + hysteresis >= thresholds
-        ends = np.append(False, near[:-1])
-        kept = near | ends
+        near_threshold = scores + hysteresis >= thresholds
+        ends = np.append(False, near_threshold[:-1])
+        relevant = near_threshold | ends
         end = (until - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001 (naive UTC)
-        return cls(seconds[kept], scores[kept], thresholds[kept], end, days)
+        return cls(seconds[relevant], scores[relevant], thresholds[relevant], end, days)
 
     def warnings_per_day(self, level: float, *, rules: AnomalyRules, return_after: timedelta) -> float:
         """Calls a day where scores count from a level on, or from the detector's threshold where higher."""
-        lines = np.maximum(self.thresholds, level)
-        reaches, keeps = self.scores >= lines, self.scores + rules.hysteresis >= lines
-        return self._calls(reaches, keeps, rules.hold, return_after)
+        effective_thresholds = np.maximum(self.thresholds, level)
+        raises, sustains = (
+            self.scores >= effective_thresholds,
+            self.scores + rules.hysteresis >= effective_thresholds,
+        )
+        return self._alerts_per_day(raises, sustains, rules.hold, return_after)
 
     def dangers_per_day(self, level: float, *, rules: AnomalyRules, return_after: timedelta) -> float:
         """Calls a day of severity 3 where it begins above a level, and above the danger score."""
-        lines = np.maximum(self.thresholds, max(level, rules.danger_score))
-        reaches, keeps = self.scores > lines, self.scores + rules.hysteresis > lines
-        return self._calls(reaches, keeps, rules.danger_hold, return_after)
+        effective_thresholds = np.maximum(self.thresholds, max(level, rules.danger_score))
+        raises, sustains = (
+            self.scores > effective_thresholds,
+            self.scores + rules.hysteresis > effective_thresholds,
+        )
+        return self._alerts_per_day(raises, sustains, rules.danger_hold, return_after)
 
-    def _calls(self, reaches: Flags, keeps: Flags, hold: timedelta, return_after: timedelta) -> float:
-        found = calls(
+    def _alerts_per_day(
+        self, reaches: Flags, keeps: Flags, hold: timedelta, return_after: timedelta
+    ) -> float:
+        alert_count = count_alerts(
             self.seconds,
             reaches,
             keeps,
@@ -66,10 +74,10 @@ class ScoredPast:
             return_after=return_after.total_seconds(),
             until=self.until,
         )
-        return found / self.days
+        return alert_count / self.days
 
 
-def calls(
+def count_alerts(
     seconds: Floats, reaches: Flags, keeps: Flags, *, hold: float, return_after: float, until: float
 ) -> int:
     """How often an alert opens or repeats; times in seconds, `reaches` nowhere without `keeps`.
@@ -82,11 +90,11 @@ def calls(
     firsts, ends = edges[::2], edges[1::2]  # stretches that are not over
     if not firsts.size:
         return 0
-    over = np.append(seconds, np.inf)[ends]
-    begun = np.append(np.flatnonzero(reaches), seconds.size)
-    reached = begun[np.searchsorted(begun[:-1], firsts)]
+    end_times = np.append(seconds, np.inf)[ends]
+    raise_indices = np.append(np.flatnonzero(reaches), seconds.size)
+    reached = raise_indices[np.searchsorted(raise_indices[:-1], firsts)]
     since = np.append(seconds, np.inf)[reached]
-    held = (reached < ends) & (since + hold < over) & (since + hold <= until)
+    opens = (reached < ends) & (since + hold < end_times) & (since + hold <= until)
     # What is odd again before an alert has returned to normal is the same call.
-    again = np.append(True, seconds[firsts[1:]] > over[:-1] + return_after)
-    return int(np.unique(np.cumsum(again)[held]).size)
+    is_new_alert = np.append(True, seconds[firsts[1:]] > end_times[:-1] + return_after)
+    return int(np.unique(np.cumsum(is_new_alert)[opens]).size)

@@ -16,11 +16,11 @@ from training.quality.fault_checks import NEAR_ZERO_SHARE
 from training.quality.instrument_faults import Flags
 from training.quality.sampling import Floats, infer_step
 
-PERCENTAGES = {"%", "percent", "pct"}
+PERCENT_UNITS = {"%", "percent", "pct"}
 
 
 @dataclass(frozen=True)
-class Habit:
+class InstrumentHabit:
     """One sensor's habits, as of the beginning of a day."""
 
     day: date
@@ -33,7 +33,7 @@ class Habit:
     def at_rest(self, values: Floats, unit: str) -> Flags:
         """Which values a process stands at by itself: near zero, at the ends of a percentage."""
         resting = np.abs(values) <= NEAR_ZERO_SHARE * self.size
-        if unit in PERCENTAGES:
+        if unit in PERCENT_UNITS:
             resting |= (values <= self.least) | (values >= self.most)
         return np.asarray(resting)
 
@@ -43,14 +43,14 @@ class Habit:
         return asdict(self) | {"day": self.day.isoformat(), "step": step}
 
     @classmethod
-    def from_dict(cls, said: Mapping[str, Any]) -> "Habit":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "InstrumentHabit":
         """The inverse of `as_dict`."""
-        step = None if said["step"] is None else timedelta(seconds=said["step"])
-        return cls(**{**said, "day": date.fromisoformat(said["day"]), "step": step})
+        step = None if stored["step"] is None else timedelta(seconds=stored["step"])
+        return cls(**{**stored, "day": date.fromisoformat(stored["day"]), "step": step})
 
 
 @dataclass(frozen=True)
-class Standing:
+class ConstantRun:
     """The run of equal readings that goes on."""
 
     value: float
@@ -62,34 +62,36 @@ class Standing:
         return {"value": self.value, "since": self.since.isoformat(), "readings": self.readings}
 
     @classmethod
-    def from_dict(cls, said: Mapping[str, Any]) -> "Standing":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "ConstantRun":
         """The inverse of `as_dict`."""
-        return cls(said["value"], datetime.fromisoformat(said["since"]), said["readings"])
+        return cls(stored["value"], datetime.fromisoformat(stored["since"]), stored["readings"])
 
 
 @dataclass(frozen=True)
-class Memory:
+class InstrumentMemory:
     """What is kept of a sensor between two looks: its habits, its newest reading, and how long it stands."""
 
-    habit: Habit
+    habit: InstrumentHabit
     last: datetime
-    standing: Standing | None
+    constant_run: ConstantRun | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the time of the newest reading."""
         return {
             "habit": self.habit.as_dict(),
-            "standing": None if self.standing is None else self.standing.as_dict(),
+            "standing": None if self.constant_run is None else self.constant_run.as_dict(),
         }
 
     @classmethod
-    def from_dict(cls, said: Mapping[str, Any], last: datetime) -> "Memory":
+    def from_dict(cls, stored: Mapping[str, Any], last: datetime) -> "InstrumentMemory":
         """The inverse of `as_dict`."""
-        standing = None if said["standing"] is None else Standing.from_dict(said["standing"])
-        return cls(Habit.from_dict(said["habit"]), last, standing)
+        constant_run = None if stored["standing"] is None else ConstantRun.from_dict(stored["standing"])
+        return cls(InstrumentHabit.from_dict(stored["habit"]), last, constant_run)
 
 
-def learn_habit(readings: pd.DataFrame, day: date, *, declared: timedelta | None, often: int) -> Habit:
+def fit_habit(
+    readings: pd.DataFrame, day: date, *, declared: timedelta | None, often: int
+) -> InstrumentHabit:
     """The habits that a window of readings (`timestamp, value`) shows.
 
     What it did `often` times is a habit. The run of equal readings that the window ends in is still going on
@@ -98,11 +100,11 @@ def learn_habit(readings: pd.DataFrame, day: date, *, declared: timedelta | None
     values = readings["value"].to_numpy(np.float64)
     step = declared or infer_step(pd.DatetimeIndex(readings["timestamp"]))
     if not len(values):
-        return Habit(day, step, still=None, size=0.0, least=0.0, most=0.0)
+        return InstrumentHabit(day, step, still=None, size=0.0, least=0.0, most=0.0)
     runs = np.sort(run_lengths(values)[:-1])
-    still = int(runs[-often]) if len(runs) >= often else None
+    longest_usual_run = int(runs[-often]) if len(runs) >= often else None
     size = float(np.quantile(np.abs(values), 0.995))
-    return Habit(day, step, still, size, float(values.min()), float(values.max()))
+    return InstrumentHabit(day, step, longest_usual_run, size, float(values.min()), float(values.max()))
 
 
 def run_lengths(values: Floats) -> np.ndarray:

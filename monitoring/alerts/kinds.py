@@ -5,10 +5,10 @@ Knows names, which are those of the table `alerts` and of every page, and how th
 
 from enum import IntEnum, StrEnum
 
-from monitoring.i18n.translation import Words
+from monitoring.i18n.translation import Translator
 
 # By severity, from nothing to critical: who does not see the colour sees the shape.
-SIGNS = ("✓", "○", "●", "▲", "◆")
+SEVERITY_SYMBOLS = ("✓", "○", "●", "▲", "◆")
 
 
 class AlertType(StrEnum):
@@ -28,7 +28,7 @@ class Severity(IntEnum):
     CRITICAL = 4
 
 
-class State(StrEnum):
+class AlertState(StrEnum):
     """Where an alert stands. Acknowledged and shelved are said apart: they go with each of these."""
 
     OPEN = "open"
@@ -36,7 +36,7 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-class Change(StrEnum):
+class AlertChange(StrEnum):
     """What can happen to an alert; each is told once."""
 
     OPENED = "opened"
@@ -51,7 +51,7 @@ class Change(StrEnum):
     CLOSED = "closed"
 
 
-class Judgement(StrEnum):
+class AlertVerdict(StrEnum):
     """What a person says an alert was."""
 
     CONFIRM = "confirm"  # something was wrong
@@ -59,7 +59,7 @@ class Judgement(StrEnum):
     MAINTENANCE = "maintenance"  # somebody worked there: neither a fault nor the usual course
 
 
-def type_name(_: Words, kind: AlertType) -> str:
+def type_name(_: Translator, kind: AlertType) -> str:
     """A type as a reader of this language knows it.
 
     >>> type_name(Words("pt"), AlertType.INSTRUMENT)
@@ -73,7 +73,7 @@ def type_name(_: Words, kind: AlertType) -> str:
     }[kind]
 
 
-def severity_name(_: Words, severity: Severity) -> str:
+def severity_name(_: Translator, severity: Severity) -> str:
     """A severity in words."""
     return {
         Severity.WARNING: _("warning"),
@@ -82,24 +82,24 @@ def severity_name(_: Words, severity: Severity) -> str:
     }[severity]
 
 
-def state_name(_: Words, state: State) -> str:
+def state_name(_: Translator, state: AlertState) -> str:
     """Where an alert stands, in words."""
     return {
-        State.OPEN: _("open"),
-        State.RETURNED: _("returned to normal"),
-        State.CLOSED: _("closed"),
+        AlertState.OPEN: _("open"),
+        AlertState.RETURNED: _("returned to normal"),
+        AlertState.CLOSED: _("closed"),
     }[state]
 
 
-def judgement_name(_: Words, judgement: Judgement) -> str:
+def verdict_name(_: Translator, judgement: AlertVerdict) -> str:
     """A verdict in words."""
     return {
-        Judgement.CONFIRM: _("confirmed"),
-        Judgement.FALSE: _("false alarm"),
-        Judgement.MAINTENANCE: _("maintenance"),
+        AlertVerdict.CONFIRM: _("confirmed"),
+        AlertVerdict.FALSE: _("false alarm"),
+        AlertVerdict.MAINTENANCE: _("maintenance"),
     }[judgement]
 
 
-def count_of_alerts(_: Words, count: int) -> str:
+def alert_count_text(_: Translator, count: int) -> str:
     """A number of alerts."""
     return _.plural("{count} alert", "{count} alerts", count)

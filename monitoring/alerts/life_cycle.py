@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from monitoring.alerts.alert import Alert, Chapter, Pending, Sign, Topic
-from monitoring.alerts.kinds import Change, Severity, State
+from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Transition
+from monitoring.alerts.kinds import AlertChange, AlertState, Severity
 
 SEVERITIES = tuple(Severity)
-Windows = Sequence[tuple[datetime, datetime]]  # from, until (excluded)
+MaintenanceWindows = Sequence[tuple[datetime, datetime]]  # from, until (excluded)
 
 
 @dataclass(frozen=True)
-class Pace:
+class AlertTiming:
     """How long things take in the life of one topic's alerts."""
 
     hold: Mapping[int, timedelta]  # by severity, until it counts
@@ -30,189 +30,226 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Course:
+class LifecycleResult:
     """What became of one topic: what is pending, the alert that is alive, and all that were touched."""
 
-    pending: Pending
-    alive: Alert | None
-    chapters: tuple[Chapter, ...]
+    pending: PendingAlert
+    active: Alert | None
+    transitions: tuple[Transition, ...]
 
 
-class Due(NamedTuple):
+class DueChange(NamedTuple):
     """What time alone will do next; of two at one moment the first in this order comes first."""
 
     at: datetime
     order: int
-    change: Change
+    change: AlertChange
     severity: Severity = Severity.WARNING
 
 
 def advance(
-    topic: Topic,
-    pending: Pending,
+    topic: AlertTopic,
+    pending: PendingAlert,
     alive: Alert | None,
-    signs: Iterable[Sign],
-    pace: Pace,
+    conditions: Iterable[Condition],
+    timing: AlertTiming,
     *,
     now: datetime,
-    maintenance: Windows = (),
-) -> Course:
+    maintenance: MaintenanceWindows = (),
+) -> LifecycleResult:
     """Take the signs that are new, in order of time, then let time pass until now."""
-    story = _Story(topic, pending, alive, pace, now, maintenance)
-    for sign in signs:
-        if pending.seen is None or sign.at > pending.seen:
-            story.wait_until(sign.at, included=False)
-            story.take(sign)
-            story.wait_until(sign.at)
-    story.wait_until(now)
-    return story.told()
+    lifecycle = _TopicLifecycle(topic, pending, alive, timing, now, maintenance)
+    for condition in conditions:
+        if pending.seen is None or condition.at > pending.seen:
+            lifecycle.advance_to(condition.at, included=False)
+            lifecycle.apply(condition)
+            lifecycle.advance_to(condition.at)
+    lifecycle.advance_to(now)
+    return lifecycle.result()
 
 
-class _Story:
+class _TopicLifecycle:
     """The state of one topic while its signs are taken."""
 
     def __init__(
         self,
-        topic: Topic,
-        pending: Pending,
+        topic: AlertTopic,
+        pending: PendingAlert,
         alive: Alert | None,
-        pace: Pace,
+        timing: AlertTiming,
         now: datetime,
-        maintenance: Windows,
+        maintenance: MaintenanceWindows,
     ) -> None:
         self.topic = topic
         self.pending = pending
-        self.chapter = None if alive is None else Chapter(alive)
-        self.pace = pace
+        self.transition = None if alive is None else Transition(alive)
+        self.timing = timing
         self.now = now
         self.maintenance = maintenance
-        self.finished: list[Chapter] = []
+        self.finished: list[Transition] = []
 
-    def told(self) -> Course:
+    def result(self) -> LifecycleResult:
         """What became of it."""
-        chapters = (*self.finished, *([] if self.chapter is None else [self.chapter]))
-        return Course(self.pending, None if self.chapter is None else self.chapter.alert, chapters)
+        transitions = (*self.finished, *([] if self.transition is None else [self.transition]))
+        return LifecycleResult(
+            self.pending, None if self.transition is None else self.transition.alert, transitions
+        )
 
-    def take(self, sign: Sign) -> None:
+    def apply(self, condition: Condition) -> None:
         """One sign further."""
-        if sign.explained or self._end_of_work(sign.at) is not None:
-            self.pending = replace(self.pending, since={}, evidence=None, seen=sign.at)
+        if condition.explained or self._maintenance_end(condition.at) is not None:
+            self.pending = replace(self.pending, since={}, evidence=None, seen=condition.at)
             return
-        before = self.pending.since
+        since_before = self.pending.since
         since = {
-            int(severity): before.get(severity, sign.at)
+            int(severity): since_before.get(severity, condition.at)
             for severity in SEVERITIES
-            if severity <= sign.reaches or (severity <= sign.keeps and severity in before)
+            if severity <= condition.met_severity
+            or (severity <= condition.sustained_severity and severity in since_before)
         }
-        evidence = sign.evidence.heavier(self.pending.evidence) if sign.reaches else self.pending.evidence
-        self.pending = Pending(
+        evidence = (
+            condition.evidence.stronger(self.pending.evidence)
+            if condition.met_severity
+            else self.pending.evidence
+        )
+        self.pending = PendingAlert(
             since=since,
-            clear_since=None if sign.keeps else self.pending.clear_since or sign.at,
-            last_at=sign.at if sign.reaches else self.pending.last_at,
-            seen=sign.at,
+            clear_since=None if condition.sustained_severity else self.pending.clear_since or condition.at,
+            last_at=condition.at if condition.met_severity else self.pending.last_at,
+            seen=condition.at,
             evidence=evidence if since else None,
         )
-        if self.chapter is not None and self.chapter.alert.state is State.OPEN and sign.reaches:
-            alert = self.chapter.alert
-            told = replace(alert, last_at=sign.at, evidence=sign.evidence.heavier(alert.evidence))
-            self.chapter = replace(self.chapter, alert=told)
+        if (
+            self.transition is not None
+            and self.transition.alert.state is AlertState.OPEN
+            and condition.met_severity
+        ):
+            alert = self.transition.alert
+            updated = replace(
+                alert, last_at=condition.at, evidence=condition.evidence.stronger(alert.evidence)
+            )
+            self.transition = replace(self.transition, alert=updated)
 
-    def wait_until(self, moment: datetime, *, included: bool = True) -> None:
+    def advance_to(self, moment: datetime, *, included: bool = True) -> None:
         """Do what falls due until a moment; what does so at it only after the sign of that moment."""
-        while (due := min(self._dues(), default=None)) is not None:
+        while (due := min(self._due_changes(), default=None)) is not None:
             if due.at > moment or (due.at == moment and not included):
                 return
-            self._do(due)
+            self._apply_due(due)
 
-    def _dues(self) -> Iterable[Due]:
-        alert = None if self.chapter is None else self.chapter.alert
-        open_at = alert.severity if alert is not None and alert.state is State.OPEN else 0
+    def _due_changes(self) -> Iterable[DueChange]:
+        alert = None if self.transition is None else self.transition.alert
+        open_severity = alert.severity if alert is not None and alert.state is AlertState.OPEN else 0
         for severity, since in self.pending.since.items():
-            if severity > open_at:
-                yield Due(since + self.pace.hold[severity], 1 - severity, Change.OPENED, Severity(severity))
+            if severity > open_severity:
+                yield DueChange(
+                    since + self.timing.hold[severity], 1 - severity, AlertChange.OPENED, Severity(severity)
+                )
         if alert is None:
             return
         if alert.shelved_until is not None:
-            yield Due(alert.shelved_until, -9, Change.UNSHELVED)
-        if alert.state is State.OPEN:
+            yield DueChange(alert.shelved_until, -9, AlertChange.UNSHELVED)
+        if alert.state is AlertState.OPEN:
             if self.pending.clear_since is not None:
-                yield Due(self.pending.clear_since + self.pace.return_after, 2, Change.RETURNED)
-            yield from self._escalation(alert)
+                yield DueChange(self.pending.clear_since + self.timing.return_after, 2, AlertChange.RETURNED)
+            yield from self._escalation_due(alert)
         elif alert.shelved_until is None and not self.pending.since and alert.returned_at is not None:
-            patience = self.pace.close_after if alert.acknowledged_at else self.pace.forget_after
-            yield Due(max(alert.returned_at + patience, alert.changed_at), 4, Change.CLOSED)
+            patience = self.timing.close_after if alert.acknowledged_at else self.timing.forget_after
+            yield DueChange(max(alert.returned_at + patience, alert.changed_at), 4, AlertChange.CLOSED)
 
-    def _escalation(self, alert: Alert) -> Iterable[Due]:
-        if alert.waiting_since is None or alert.shelved_until or alert.escalations >= self.pace.escalations:
+    def _escalation_due(self, alert: Alert) -> Iterable[DueChange]:
+        if alert.waiting_since is None or alert.shelved_until or alert.escalations >= self.timing.escalations:
             return
-        patience = self.pace.escalate_after[alert.severity]
+        patience = self.timing.escalate_after[alert.severity]
         moment = alert.waiting_since + patience
-        while (end := self._end_of_work(moment)) is not None:
+        while (end := self._maintenance_end(moment)) is not None:
             moment = end
-        yield Due(moment, 3, Change.ESCALATED)
+        yield DueChange(moment, 3, AlertChange.ESCALATED)
 
-    def _do(self, due: Due) -> None:
-        if due.change is Change.OPENED:
-            self._raise(due)
+    def _apply_due(self, due: DueChange) -> None:
+        if due.change is AlertChange.OPENED:
+            self._open_or_worsen(due)
             return
-        assert self.chapter is not None
-        alert = self.chapter.alert
-        if due.change is Change.UNSHELVED:
-            waiting = None if alert.acknowledged_at else self.now
-            self.chapter = self.chapter.then(
-                due.change, due.at, shelved_until=None, shelved_by=None, waiting_since=waiting, escalations=0
+        assert self.transition is not None
+        alert = self.transition.alert
+        if due.change is AlertChange.UNSHELVED:
+            waiting_since = None if alert.acknowledged_at else self.now
+            self.transition = self.transition.with_event(
+                due.change,
+                due.at,
+                shelved_until=None,
+                shelved_by=None,
+                waiting_since=waiting_since,
+                escalations=0,
             )
-        elif due.change is Change.RETURNED:
-            self.chapter = self.chapter.then(due.change, due.at, state=State.RETURNED, returned_at=due.at)
-        elif due.change is Change.ESCALATED:
+        elif due.change is AlertChange.RETURNED:
+            self.transition = self.transition.with_event(
+                due.change, due.at, state=AlertState.RETURNED, returned_at=due.at
+            )
+        elif due.change is AlertChange.ESCALATED:
             count = alert.escalations + 1
-            self.chapter = self.chapter.then(due.change, due.at, escalations=count, waiting_since=due.at)
+            self.transition = self.transition.with_event(
+                due.change, due.at, escalations=count, waiting_since=due.at
+            )
         else:
-            closed = self.chapter.then(due.change, due.at, state=State.CLOSED, closed_at=due.at)
+            closed = self.transition.with_event(due.change, due.at, state=AlertState.CLOSED, closed_at=due.at)
             self.finished.append(closed)
-            self.chapter = None
+            self.transition = None
 
-    def _raise(self, due: Due) -> None:
+    def _open_or_worsen(self, due: DueChange) -> None:
         """What held long enough opens an alert, worsens the one that is open, or repeats the one that was."""
-        if self._end_of_work(due.at) is not None:
+        if self._maintenance_end(due.at) is not None:
             self.pending = replace(self.pending, since={}, evidence=None)
             return
         evidence, last = self.pending.evidence, self.pending.last_at
         assert evidence is not None
         assert last is not None
-        if self.chapter is None:
-            self.chapter = Chapter(self._opened(due)).then(Change.OPENED, due.at, detail=evidence.reason)
+        if self.transition is None:
+            self.transition = Transition(self._new_alert(due)).with_event(
+                AlertChange.OPENED, due.at, detail=evidence.reason
+            )
             return
-        alert = self.chapter.alert
+        alert = self.transition.alert
         worse = due.severity > alert.severity
-        waiting = self.now if worse or alert.acknowledged_at is None else None
-        told: dict[str, Any] = {
+        waiting_since = self.now if worse or alert.acknowledged_at is None else None
+        changes: dict[str, Any] = {
             "severity": max(due.severity, alert.severity),
             "last_at": last,
-            "evidence": evidence.heavier(alert.evidence),
-            "waiting_since": waiting,
-            "escalations": 0 if waiting else alert.escalations,
+            "evidence": evidence.stronger(alert.evidence),
+            "waiting_since": waiting_since,
+            "escalations": 0 if waiting_since else alert.escalations,
         }
         # Who acknowledged a warning has not yet seen the danger.
-        unseen: dict[str, Any] = {"acknowledged_at": None, "acknowledged_by": None} if worse else {}
-        if alert.state is State.OPEN:
-            self.chapter = self.chapter.then(
-                Change.WORSENED, due.at, detail=evidence.reason, **told, **unseen
+        reset_acknowledgement: dict[str, Any] = (
+            {"acknowledged_at": None, "acknowledged_by": None} if worse else {}
+        )
+        if alert.state is AlertState.OPEN:
+            self.transition = self.transition.with_event(
+                AlertChange.WORSENED, due.at, detail=evidence.reason, **changes, **reset_acknowledgement
             )
         else:
-            again: dict[str, Any] = {"state": State.OPEN, "returned_at": None, "repeats": alert.repeats + 1}
-            self.chapter = self.chapter.then(
-                Change.REPEATED, due.at, detail=evidence.reason, **told, **unseen, **again
+            reopened: dict[str, Any] = {
+                "state": AlertState.OPEN,
+                "returned_at": None,
+                "repeats": alert.repeats + 1,
+            }
+            self.transition = self.transition.with_event(
+                AlertChange.REPEATED,
+                due.at,
+                detail=evidence.reason,
+                **changes,
+                **reset_acknowledgement,
+                **reopened,
             )
 
-    def _opened(self, due: Due) -> Alert:
+    def _new_alert(self, due: DueChange) -> Alert:
         assert self.pending.evidence is not None
         assert self.pending.last_at is not None
         began = min(self.pending.since.values())
         return Alert(
             topic=self.topic,
             severity=due.severity,
-            state=State.OPEN,
+            state=AlertState.OPEN,
             began_at=began,
             opened_at=due.at,
             last_at=self.pending.last_at,
@@ -221,6 +258,6 @@ class _Story:
             waiting_since=self.now,
         )
 
-    def _end_of_work(self, moment: datetime) -> datetime | None:
+    def _maintenance_end(self, moment: datetime) -> datetime | None:
         """When the maintenance ends that a moment falls into, if it does."""
         return max((end for start, end in self.maintenance if start <= moment < end), default=None)

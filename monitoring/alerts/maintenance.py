@@ -10,17 +10,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
-from monitoring.alerts.life_cycle import Windows
+from monitoring.alerts.life_cycle import MaintenanceWindows
 from training.errors import ConfigurationError
 from training.storage.alert_tables import maintenance
 from training.storage.database import reading, writing
 from training.workspace import Workspace
 
-KEPT = maintenance.c
+COLUMNS = maintenance.c
 
 
 @dataclass(frozen=True)
-class Work:
+class MaintenanceWindow:
     """From start until end (excluded, naive UTC) somebody works on one sensor, or on a whole platform."""
 
     start: datetime
@@ -42,7 +42,7 @@ class Work:
             raise ConfigurationError("Maintenance is of one sensor or of one platform; name one of them.")
 
 
-def plan_work(workspace: Workspace, work: Work, *, now: datetime) -> Work:
+def add_maintenance(workspace: Workspace, work: MaintenanceWindow, *, now: datetime) -> MaintenanceWindow:
     """Keep a maintenance window; it may lie in the past, and then what it spoilt is not learned from.
 
     Raises:
@@ -51,10 +51,10 @@ def plan_work(workspace: Workspace, work: Work, *, now: datetime) -> Work:
     if work.platform is not None and work.platform not in {s.platform for s in workspace.fleet.values()}:
         raise ConfigurationError(f"No sensor is on platform {work.platform!r}. See: safeplan sensors")
     with writing(workspace.engine) as connection:
-        return Work(**{**vars(work), "id": keep_work(connection, work, now=now)})
+        return MaintenanceWindow(**{**vars(work), "id": save_maintenance(connection, work, now=now)})
 
 
-def keep_work(connection: Connection, work: Work, *, now: datetime) -> int:
+def save_maintenance(connection: Connection, work: MaintenanceWindow, *, now: datetime) -> int:
     """Keep a window within a transaction; its id."""
     row = {name: value for name, value in vars(work).items() if name != "id"}
     key = connection.execute(insert(maintenance).values(**row, made_at=now)).inserted_primary_key
@@ -62,32 +62,37 @@ def keep_work(connection: Connection, work: Work, *, now: datetime) -> int:
     return int(key[0])
 
 
-def cancel_work(workspace: Workspace, work_id: int) -> None:
+def cancel_maintenance(workspace: Workspace, work_id: int) -> None:
     """Forget a window.
 
     Raises:
         ConfigurationError: there is none with that id.
     """
     with writing(workspace.engine) as connection:
-        if connection.execute(delete(maintenance).where(KEPT.id == work_id)).rowcount != 1:
+        if connection.execute(delete(maintenance).where(COLUMNS.id == work_id)).rowcount != 1:
             raise ConfigurationError(f"There is no maintenance {work_id}. See: safeplan alerts maintenance")
 
 
-def works(workspace: Workspace, *, since: datetime | None = None) -> list[Work]:
+def list_maintenance(workspace: Workspace, *, since: datetime | None = None) -> list[MaintenanceWindow]:
     """All windows that end after a moment, in order of time."""
-    query = select(maintenance).order_by(KEPT.start, KEPT.id)
+    query = select(maintenance).order_by(COLUMNS.start, COLUMNS.id)
     if since is not None:
-        query = query.where(KEPT.end > since)
+        query = query.where(COLUMNS.end > since)
     with reading(workspace.engine) as connection:
         rows = connection.execute(query).mappings().all()
-    return [Work(**{name: row[name] for name in Work.__dataclass_fields__}) for row in rows]
+    return [
+        MaintenanceWindow(**{name: row[name] for name in MaintenanceWindow.__dataclass_fields__})
+        for row in rows
+    ]
 
 
-def windows_of(connection: Connection, platform: str, sensor_ids: Collection[str]) -> dict[str, Windows]:
+def load_maintenance_windows(
+    connection: Connection, platform: str, sensor_ids: Collection[str]
+) -> dict[str, MaintenanceWindows]:
     """The windows of each of these sensors, which are all of one platform."""
-    about = or_(KEPT.sensor_id.in_(list(sensor_ids)), KEPT.platform == (platform or None))
-    found: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
-    for row in connection.execute(select(maintenance).where(about)):
+    applies = or_(COLUMNS.sensor_id.in_(list(sensor_ids)), COLUMNS.platform == (platform or None))
+    windows: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for row in connection.execute(select(maintenance).where(applies)):
         for sensor_id in sensor_ids if row.sensor_id is None else [row.sensor_id]:
-            found[sensor_id].append((row.start, row.end))
-    return dict(found)
+            windows[sensor_id].append((row.start, row.end))
+    return dict(windows)

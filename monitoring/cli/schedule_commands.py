@@ -13,14 +13,14 @@ import typer
 from training.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from monitoring.schedule.job_runs import JobRuns
+    from monitoring.schedule.job_runs import JobRunStore
 
-MOMENT: dict[str, Any] = {
+TIME_OPTION: dict[str, Any] = {
     "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
     "metavar": "TIME",
     "help": "A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
 }
-SOME_FAILED, DONE_ELSEWHERE, TIMED_OUT = 1, 4, 5
+EXIT_SOME_FAILED, EXIT_DONE_ELSEWHERE, EXIT_TIMED_OUT = 1, 4, 5
 
 
 def schedule(
@@ -36,29 +36,29 @@ def schedule(
 
     Example: safeplan schedule --once detect
     """
-    from monitoring.schedule.job_process import Runner
-    from monitoring.schedule.scheduler import Schedule
+    from monitoring.schedule.job_process import JobRunner
+    from monitoring.schedule.scheduler import JobScheduler
     from monitoring.schedule.settings import ScheduleSettings
     from training.operations.console import stderr_console
     from training.settings import load_settings
     from training.workspace import Workspace
 
     settings = load_settings(ScheduleSettings)
-    runner = Runner(Workspace.here(), settings, clock=_now)
+    runner = JobRunner(Workspace.here(), settings, clock=_now)
     if status:
         _show_status(runner.runs, settings, as_json)
     elif once is not None:
-        raise typer.Exit(_once(runner, once, as_json))
+        raise typer.Exit(_run_once(runner, once, as_json))
     else:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         stderr_console.print("running; stop with Ctrl-C. See: safeplan schedule --status")
-        Schedule(runner, settings).run()
+        JobScheduler(runner, settings).run()
 
 
 def replay(
     name: Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")],
-    start: Annotated[datetime, typer.Option("--from", **MOMENT)],
-    end: Annotated[datetime | None, typer.Option("--to", **MOMENT)] = None,
+    start: Annotated[datetime, typer.Option("--from", **TIME_OPTION)],
+    end: Annotated[datetime | None, typer.Option("--to", **TIME_OPTION)] = None,
     versions: Annotated[
         list[int] | None,
         typer.Option("--version", min=1, help="May be repeated; champion and challenger if none."),
@@ -69,23 +69,25 @@ def replay(
 
     Example: safeplan replay PT-1001 --version 1 --from 2026-01-31 --to 2026-02-02
     """
+    from monitoring.retraining.replay import find_versions
     from monitoring.retraining.replay import replay as tell_again
-    from monitoring.retraining.replay import versions_named
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     sensor = workspace.fleet.sensor(name)
-    chosen = versions_named(workspace, sensor, versions or ())
-    found = tell_again(workspace, sensor, chosen, start, end or _now())
+    chosen = find_versions(workspace, sensor, versions or ())
+    replays = tell_again(workspace, sensor, chosen, start, end or _now())
     if as_json:
-        show_json({"command": "replay", "sensor_id": sensor.id, "versions": [one.as_dict() for one in found]})
+        show_json(
+            {"command": "replay", "sensor_id": sensor.id, "versions": [one.as_dict() for one in replays]}
+        )
         return
-    show_rows([one.summary() for one in found])
-    show_rows([{"by version": one.version, **told} for one in found for told in one.as_dict()["alerts"]])
+    show_rows([one.summary() for one in replays])
+    show_rows([{"by version": one.version, **told} for one in replays for told in one.as_dict()["alerts"]])
 
 
-def _once(runner: Any, name: str, as_json: bool) -> int:
+def _run_once(runner: Any, name: str, as_json: bool) -> int:
     from monitoring.schedule.job_runs import RunStatus
     from monitoring.schedule.settings import JobName
     from training.operations.console import show_json, show_rows, stderr_console
@@ -94,37 +96,42 @@ def _once(runner: Any, name: str, as_json: bool) -> int:
     if name not in set(JobName):
         raise ConfigurationError(f"{name!r} is no job; there are {', '.join(JobName)}.")
     try:
-        ran = runner.run_once(JobName(name))
-    except LeaseTaken as taken:
-        stderr_console.print(str(taken))
-        return DONE_ELSEWHERE
-    row = {"job": ran.job.value, "due_at": ran.due_at, "status": ran.status.value, "detail": ran.detail}
+        completed = runner.run_once(JobName(name))
+    except LeaseTaken as error:
+        stderr_console.print(str(error))
+        return EXIT_DONE_ELSEWHERE
+    row = {
+        "job": completed.job.value,
+        "due_at": completed.due_at,
+        "status": completed.status.value,
+        "detail": completed.detail,
+    }
     if as_json:
         show_json({"command": "schedule", **row})
     else:
         show_rows([row])
-    return {RunStatus.DONE: 0, RunStatus.TIMED_OUT: TIMED_OUT}.get(ran.status, SOME_FAILED)
+    return {RunStatus.DONE: 0, RunStatus.TIMED_OUT: EXIT_TIMED_OUT}.get(completed.status, EXIT_SOME_FAILED)
 
 
-def _show_status(runs: "JobRuns", settings: Any, as_json: bool) -> None:
-    from monitoring.schedule.settings import JobName, site_zone, trigger_of
+def _show_status(runs: "JobRunStore", settings: Any, as_json: bool) -> None:
+    from monitoring.schedule.settings import JobName, parse_cron, site_zone
     from training.operations.console import show_json, show_rows
 
     now = datetime.now(UTC)
     missed = runs.missed_since(_now() - timedelta(days=1))
     rows = []
     for job in JobName:
-        rule, last = settings.rule(job), runs.last(job.value)
-        following = trigger_of(rule.cron, site_zone()).get_next_fire_time(None, now)
+        job_rule, last = settings.rule(job), runs.last(job.value)
+        next_time = parse_cron(job_rule.cron, site_zone()).get_next_fire_time(None, now)
         rows.append(
             {
                 "job": job.value,
-                "cron": rule.cron,
-                "enabled": rule.enabled,
+                "cron": job_rule.cron,
+                "enabled": job_rule.enabled,
                 "last": last and last.started_at,
                 "status": last and last.status.value,
                 "missed in 24 h": missed.get(job.value, 0),
-                "next": following and following.astimezone(UTC).replace(tzinfo=None),
+                "next": next_time and next_time.astimezone(UTC).replace(tzinfo=None),
                 "detail": last and last.detail,
             }
         )

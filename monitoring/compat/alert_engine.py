@@ -12,24 +12,24 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitoring.alerts import watch_store
-from monitoring.alerts.alert import Alert, Evidence, Pending, Sign, Topic, heft
-from monitoring.alerts.kinds import AlertType, Severity, State
+from monitoring.alerts.alert import Alert, AlertEvidence, AlertTopic, Condition, PendingAlert, recency_weight
+from monitoring.alerts.kinds import AlertState, AlertType, Severity
 from monitoring.alerts.life_cycle import advance
-from monitoring.alerts.maintenance import windows_of
-from monitoring.alerts.rules import RuleBook
-from monitoring.alerts.store import AlertStore, key_of
-from monitoring.notify.outbox_writer import Post
+from monitoring.alerts.maintenance import load_maintenance_windows
+from monitoring.alerts.rules import AlertRules
+from monitoring.alerts.store import AlertStore, topic_key
+from monitoring.notify.outbox_writer import OutboxWriter
 from monitoring.watch.operator_actions import acknowledge, list_alerts
-from monitoring.watch.verdict_labels import teach
+from monitoring.watch.verdict_labels import save_verdict_label
 from training.common.users import current_user
 from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError
 from training.storage.database import writing
 from training.workspace import Workspace
 
-SCRIPT = "script"  # the subject of alerts that scripts raise, apart from what the watch sees
-NO_STEP = timedelta(0)
-STATUS = {State.OPEN: "ACTIVE", State.RETURNED: "RESOLVED", State.CLOSED: "RESOLVED"}
+SCRIPT_SUBJECT = "script"  # the subject of alerts that scripts raise, apart from what the watch sees
+ZERO_DURATION = timedelta(0)
+STATUS_BY_STATE = {AlertState.OPEN: "ACTIVE", AlertState.RETURNED: "RESOLVED", AlertState.CLOSED: "RESOLVED"}
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class NamedAlert:
     def of(cls, alert: Alert) -> "NamedAlert":
         """An alert of ours."""
         assert alert.id is not None
-        seen = alert.state is State.OPEN and alert.acknowledged_at is not None
+        acknowledged = alert.state is AlertState.OPEN and alert.acknowledged_at is not None
         return cls(
             alert_id=alert.id,
             sensor_id=alert.topic.sensor_id,
             severity_level=int(alert.severity),
             alert_type=alert.topic.type.value,
-            status="ACKNOWLEDGED" if seen else STATUS[alert.state],
+            status="ACKNOWLEDGED" if acknowledged else STATUS_BY_STATE[alert.state],
             notes=alert.note or alert.evidence.reason,
             sensor_value=alert.evidence.value,
             triggered_at=alert.opened_at,
@@ -94,35 +94,39 @@ class AlertEngine:
             ConfigurationError: there is no such severity or type.
         """
         sensor = Fleet.of(self.workspace.engine).sensor(str(sensor_id))
-        severity, kind = _meant(severity_level, alert_type)
-        now, book = self._now(), RuleBook.from_conf()
-        said = Evidence(weight=heft(now), value=sensor_value, reason=notes)
-        signs = [Sign(now, severity, severity, said), Sign(now + datetime.resolution)]
-        pace = book.of(sensor).pace(kind, sensor.step or NO_STEP)
-        at_once = replace(pace, hold=dict.fromkeys(pace.hold, NO_STEP))
-        topic = Topic(kind, sensor.id, SCRIPT, sensor.platform)
-        post = Post.from_conf(self.workspace)
+        severity, kind = _parse_severity_and_type(severity_level, alert_type)
+        now, book = self._now(), AlertRules.from_conf()
+        evidence = AlertEvidence(weight=recency_weight(now), value=sensor_value, reason=notes)
+        conditions = [Condition(now, severity, severity, evidence), Condition(now + datetime.resolution)]
+        timing = book.of(sensor).timing(kind, sensor.step or ZERO_DURATION)
+        timing_without_hold = replace(timing, hold=dict.fromkeys(timing.hold, ZERO_DURATION))
+        topic = AlertTopic(kind, sensor.id, SCRIPT_SUBJECT, sensor.platform)
+        outbox_writer = OutboxWriter.from_conf(self.workspace)
         with writing(self.workspace.engine) as connection:
-            alive, before = self._standing(connection, topic, sensor)
-            course = advance(
+            alive, pending = self._load_state(connection, topic, sensor)
+            lifecycle = advance(
                 topic,
-                before,
+                pending,
                 alive,
-                signs,
-                at_once,
+                conditions,
+                timing_without_hold,
                 now=now + datetime.resolution,
-                maintenance=windows_of(connection, sensor.platform, [sensor.id]).get(sensor.id, ()),
+                maintenance=load_maintenance_windows(connection, sensor.platform, [sensor.id]).get(
+                    sensor.id, ()
+                ),
             )
             # How far the watch has looked at this sensor's readings is not for scripts to say.
-            watch_store.keep_pendings(connection, {key_of(topic): replace(course.pending, seen=None)})
-            kept = [
-                self.store.keep(connection, one, now=now) for one in course.chapters if one.alert != alive
+            watch_store.save_pending(connection, {topic_key(topic): replace(lifecycle.pending, seen=None)})
+            saved = [
+                self.store.save(connection, one, now=now)
+                for one in lifecycle.transitions
+                if one.alert != alive
             ]
-            for chapter in kept:
-                teach(connection, chapter.alert, now=now)
-            post.post(connection, kept, now=now)
-        found = kept[-1].alert if kept else alive
-        return None if found is None else NamedAlert.of(found)
+            for transition in saved:
+                save_verdict_label(connection, transition.alert, now=now)
+            outbox_writer.enqueue(connection, saved, now=now)
+        result = saved[-1].alert if saved else alive
+        return None if result is None else NamedAlert.of(result)
 
     def acknowledge_alert(self, alert_id: int) -> NamedAlert:
         """Say that somebody has seen it.
@@ -138,8 +142,8 @@ class AlertEngine:
 
     def get_alerts_by_sensor(self, sensor_id: str | int, limit: int = 100) -> list[NamedAlert]:
         """A sensor's alerts, open ones first, the worst and newest first."""
-        found = list_alerts(self.workspace, [str(sensor_id)], alive=None, limit=limit)
-        return [NamedAlert.of(alert) for alert in found]
+        alerts = list_alerts(self.workspace, [str(sensor_id)], alive=None, limit=limit)
+        return [NamedAlert.of(alert) for alert in alerts]
 
     def get_alert_statistics(self) -> dict[str, Any]:
         """How many are active, by severity, and how many stand where."""
@@ -151,10 +155,12 @@ class AlertEngine:
         counts = {state.value: count for state, count in self.store.counts().items()}
         return {"total_active": len(active), **by_severity, "by_status": counts}
 
-    def _standing(self, connection: Connection, topic: Topic, sensor: Sensor) -> tuple[Alert | None, Pending]:
-        key = key_of(topic)
-        alive = self.store.alive(connection, sensor.platform, [sensor.id]).get(key)
-        return alive, watch_store.pendings(connection, [sensor.id]).get(key, Pending())
+    def _load_state(
+        self, connection: Connection, topic: AlertTopic, sensor: Sensor
+    ) -> tuple[Alert | None, PendingAlert]:
+        key = topic_key(topic)
+        alive = self.store.load_active(connection, sensor.platform, [sensor.id]).get(key)
+        return alive, watch_store.load_pending(connection, [sensor.id]).get(key, PendingAlert())
 
     def _now(self) -> datetime:
         return self.clock().astimezone(UTC).replace(tzinfo=None)
@@ -165,10 +171,12 @@ def create_alert_engine() -> AlertEngine:
     return AlertEngine(Workspace.here())
 
 
-def _meant(severity_level: int, alert_type: str) -> tuple[Severity, AlertType]:
+def _parse_severity_and_type(severity_level: int, alert_type: str) -> tuple[Severity, AlertType]:
     if severity_level not in set(Severity):
-        known = ", ".join(f"{int(one)} {one.name.lower()}" for one in Severity)
-        raise ConfigurationError(f"An alert of severity {severity_level} does not exist; there are {known}.")
+        choices = ", ".join(f"{int(one)} {one.name.lower()}" for one in Severity)
+        raise ConfigurationError(
+            f"An alert of severity {severity_level} does not exist; there are {choices}."
+        )
     if alert_type not in set(AlertType):
         raise ConfigurationError(f"{alert_type!r} is no type of alert; say {', '.join(AlertType)}.")
     return Severity(severity_level), AlertType(alert_type)

@@ -19,20 +19,20 @@ from training.workspace import Workspace
 log = logging.getLogger("safeplan.page")
 
 
-def run(workspace: Workspace, training_id: int) -> None:
+def run_training(workspace: Workspace, training_id: int) -> None:
     """Do one training to its end, noting each outcome; whatever ends it early is noted too."""
     store = TrainingStore(workspace.engine)
-    training = store.take(training_id, Owner.this_process())
-    wish = training.wish
+    training = store.claim(training_id, Owner.this_process())
+    request = training.request
     try:
         fleet = Fleet.of(workspace.engine)
         train_fleet(
             workspace,
-            [fleet.sensor(sensor_id) for sensor_id in wish.sensor_ids],
-            wish.kinds,
-            Plan.from_conf(trials=wish.trials, promotion=wish.promotion),
-            fresh=wish.fresh,
-            watch=lambda outcome: store.note(training_id, outcome, now=utc_now()),
+            [fleet.sensor(sensor_id) for sensor_id in request.sensor_ids],
+            request.kinds,
+            Plan.from_conf(trials=request.trials, promotion=request.promotion),
+            fresh=request.fresh,
+            watch=lambda outcome: store.record_outcome(training_id, outcome, now=utc_now()),
         )
     except SafePlanError as error:
         store.finish(training_id, now=utc_now(), error=str(error))
@@ -46,4 +46,4 @@ def run(workspace: Workspace, training_id: int) -> None:
 
 
 if __name__ == "__main__":
-    run(Workspace.here(), int(sys.argv[1]))
+    run_training(Workspace.here(), int(sys.argv[1]))

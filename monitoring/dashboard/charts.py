@@ -16,24 +16,24 @@ import numpy as np
 import pandas as pd
 from babel.dates import format_datetime
 
-from monitoring.dashboard.theme import FONT, Palette
-from monitoring.i18n.translation import Words
+from monitoring.dashboard.theme import FONT_FAMILY, Palette
+from monitoring.i18n.translation import Translator
 from training.data.sensors import Sensor
 
-HEIGHT = 430
-SCORES_BELOW = 0.285  # of a chart's height, where the scores stand below the readings
-CRITICAL = 4  # the weight of a critical limit
-READABLE = 0.05  # of an axis, that two of its lines are apart where each is named
-TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
+CHART_HEIGHT = 430
+SCORE_PANEL_SHARE = 0.285  # of a chart's height, where the scores stand below the readings
+CRITICAL_WEIGHT = 4  # the weight of a critical limit
+MIN_LABEL_GAP_SHARE = 0.05  # of an axis, that two of its lines are apart where each is named
+PLOTLY_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
 # What stands below a season's one turn: how many marks, and how a time is written there.
-SEASONS = {"daily": (8, "HH:mm"), "weekly": (7, "EEE"), "yearly": (12, "MMM")}
+SEASON_TICKS = {"daily": (8, "HH:mm"), "weekly": (7, "EEE"), "yearly": (12, "MMM")}
 
 Figure = dict[str, Any]
-Range = tuple[float, float]
+ValueRange = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Limit:
+class LimitLine:
     """A line at a value, with its name."""
 
     value: float
@@ -41,31 +41,31 @@ class Limit:
     weight: int
 
     @property
-    def reach(self) -> float:
+    def visible_margin(self) -> float:
         """How far from the readings it is still drawn, as a share of their range."""
-        return 1.5 if self.weight >= CRITICAL else 0.3
+        return 1.5 if self.weight >= CRITICAL_WEIGHT else 0.3
 
 
 @dataclass(frozen=True)
-class Crossing:
+class LimitCrossing:
     """A moment at which a forecast says that a limit may be crossed."""
 
     at: datetime
-    limit: Limit
+    limit: LimitLine
     sentence: str
-    weight: int = CRITICAL
+    weight: int = CRITICAL_WEIGHT
 
 
-class Pen:
+class ChartBuilder:
     """Draws in one palette, one language and one clock."""
 
-    def __init__(self, palette: Palette, words: Words) -> None:
+    def __init__(self, palette: Palette, translator: Translator) -> None:
         self.palette = palette
-        self.words = words
+        self.translator = translator
 
-    def clock(self, times: pd.Series | Sequence[datetime]) -> pd.Series:
+    def local_times(self, times: pd.Series | Sequence[datetime]) -> pd.Series:
         """Times by the reader's clock; a chart knows no zones."""
-        return by_clock(pd.Series(times), self.words.zone)
+        return to_local_times(pd.Series(times), self.translator.zone)
 
     def forecast(
         self,
@@ -73,21 +73,21 @@ class Pen:
         history: pd.DataFrame,
         forecast: pd.DataFrame,
         *,
-        limits: Sequence[Limit] = (),
-        crossings: Sequence[Crossing] = (),
+        limits: Sequence[LimitLine] = (),
+        crossings: Sequence[LimitCrossing] = (),
     ) -> Figure:
         """What was measured, what is expected, its band, the limits, and where one may be crossed."""
-        shown = np.concatenate([history["value"], forecast["lower_bound"], forecast["upper_bound"]])
-        span = span_of(shown, limits)
-        figure = self._figure(HEIGHT)
+        drawn_values = np.concatenate([history["value"], forecast["lower_bound"], forecast["upper_bound"]])
+        span = value_range(drawn_values, limits)
+        figure = self._figure(CHART_HEIGHT)
         figure["data"] = [
-            self._measured(history),
-            *self._expected(_joined(history, forecast)),
-            *(self._crossing(crossing) for crossing in crossings),
+            self._measured_line(history),
+            *self._forecast_lines(_join_forecast(history, forecast)),
+            *(self._crossing_marker(crossing) for crossing in crossings),
         ]
-        figure["layout"]["yaxis"] |= _titled(axis_title(sensor)) | _ranged(span)
-        self._limits(figure, limits, span)
-        self._now(figure, history)
+        figure["layout"]["yaxis"] |= _title(axis_title(sensor)) | _axis_range(span)
+        self._add_limits(figure, limits, span)
+        self._add_newest_marker(figure, history)
         return figure
 
     def anomalies(
@@ -98,64 +98,79 @@ class Pen:
         *,
         average: float | None,
         deviation: float | None,
-        limits: Sequence[Limit] = (),
+        limits: Sequence[LimitLine] = (),
     ) -> Figure:
         """Readings with the odd ones marked, over their scores and the threshold."""
-        _, span = self.words, span_of(history["value"].to_numpy(), limits)
-        figure = self._figure(HEIGHT + 90)
-        figure["data"] = [self._measured(history), self._odd(scores), self._scores(scores)]
+        _, span = self.translator, value_range(history["value"].to_numpy(), limits)
+        figure = self._figure(CHART_HEIGHT + 90)
+        figure["data"] = [
+            self._measured_line(history),
+            self._anomaly_markers(scores),
+            self._score_line(scores),
+        ]
         layout = figure["layout"]
         layout["xaxis2"] = layout["xaxis"] | {"anchor": "y2"}
         layout["xaxis"] |= {"matches": "x2", "showticklabels": False}
         layout["yaxis2"] = layout["yaxis"] | {
-            **_titled(_("Score")),
+            **_title(_("Score")),
             "anchor": "x2",
-            "domain": [0, SCORES_BELOW],
+            "domain": [0, SCORE_PANEL_SHARE],
             "range": [0, 1.02],
             "dtick": 0.5,
         }
         layout["yaxis"] |= {
-            **_titled(axis_title(sensor)),
+            **_title(axis_title(sensor)),
             "anchor": "x",
-            "domain": [SCORES_BELOW + 0.05, 1],
-            **_ranged(span),
+            "domain": [SCORE_PANEL_SHARE + 0.05, 1],
+            **_axis_range(span),
         }
-        self._usual(figure, average, deviation, span)
-        self._limits(figure, limits, span)
-        self._threshold(figure, scores)
+        self._add_usual_band(figure, average, deviation, span)
+        self._add_limits(figure, limits, span)
+        self._add_threshold(figure, scores)
         return figure
 
     def component(self, frame: pd.DataFrame, *, unit: str, season: str | None) -> Figure:
         """One part of a forecaster: its trend, or one turn of a season by the reader's clock."""
         figure = self._figure(210)
-        shown = frame.assign(timestamps=self.clock(frame["timestamps"]))
-        if season in SEASONS:
-            shown = turned(frame, shown)
-            count, pattern = SEASONS[season]
-            marks = shown["timestamps"].iloc[:: max(1, len(shown) // count)]
-            texts = [format_datetime(mark, pattern, locale=self.words.language) for mark in marks]
-            figure["layout"]["xaxis"] |= {"tickvals": marks, "ticktext": texts, "showspikes": False}
+        local_frame = frame.assign(timestamps=self.local_times(frame["timestamps"]))
+        if season in SEASON_TICKS:
+            local_frame = align_season(frame, local_frame)
+            count, pattern = SEASON_TICKS[season]
+            tick_times = local_frame["timestamps"].iloc[:: max(1, len(local_frame) // count)]
+            tick_texts = [
+                format_datetime(mark, pattern, locale=self.translator.language) for mark in tick_times
+            ]
+            figure["layout"]["xaxis"] |= {"tickvals": tick_times, "ticktext": tick_texts, "showspikes": False}
             figure["layout"]["hovermode"] = "closest"
         line = _line(
-            shown["timestamps"], shown["value"], "", self.palette.forecast, 2, hovertemplate="%{y:.4g}"
+            local_frame["timestamps"],
+            local_frame["value"],
+            "",
+            self.palette.forecast,
+            2,
+            hovertemplate="%{y:.4g}",
         )
         figure["data"] = [line | {"showlegend": False}]
-        figure["layout"]["yaxis"] |= _titled(unit)
+        figure["layout"]["yaxis"] |= _title(unit)
         return figure
 
     def _figure(self, height: int) -> Figure:
-        colours, language = self.palette, self.words.language
+        colours, language = self.palette, self.translator.language
         axis = {"gridcolor": colours.line, "linecolor": colours.line, "zeroline": False, "ticks": ""}
         axis |= {"automargin": True}
         # Where nothing was scored yet, there is no time to tell the axis by.
-        times = axis | {"type": "date", "showgrid": False, "hoverformat": HOVER.get(language, HOVER["en"])}
+        times = axis | {
+            "type": "date",
+            "showgrid": False,
+            "hoverformat": HOVER_FORMATS.get(language, HOVER_FORMATS["en"]),
+        }
         if language.startswith("pt"):
-            times["tickformatstops"] = NUMBERED  # the charts' own names of months are English
+            times["tickformatstops"] = NUMERIC_TICK_FORMATS  # the charts' own names of months are English
         layout = {
             "template": {},
             "height": height,
             "margin": {"l": 8, "r": 8, "t": 36, "b": 44},
-            "font": {"family": FONT, "size": 13, "color": colours.text},
+            "font": {"family": FONT_FAMILY, "size": 13, "color": colours.text},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "hovermode": "x unified",
@@ -174,13 +189,13 @@ class Pen:
         }
         return {"data": [], "layout": layout}
 
-    def _measured(self, history: pd.DataFrame) -> Figure:
-        _, times = self.words, self.clock(history["timestamp"])
+    def _measured_line(self, history: pd.DataFrame) -> Figure:
+        _, times = self.translator, self.local_times(history["timestamp"])
         return _line(times, history["value"], _("Measured"), self.palette.history, 1.6)
 
-    def _expected(self, joined: pd.DataFrame) -> list[Figure]:
+    def _forecast_lines(self, joined: pd.DataFrame) -> list[Figure]:
         """The edges of the band, then what is expected."""
-        _, colours, times = self.words, self.palette, self.clock(joined["timestamps"])
+        _, colours, times = self.translator, self.palette, self.local_times(joined["timestamps"])
         upper, lower = (
             _line(times, joined[column], _("Where 95 % are expected"), colours.forecast, 0.6)
             | {"hoverinfo": "skip", "showlegend": filled}
@@ -194,14 +209,14 @@ class Pen:
         expected["hovertemplate"] = "%{y:.5g}  (%{customdata[0]:.5g} … %{customdata[1]:.5g})"
         return [upper, lower, expected]
 
-    def _odd(self, scores: pd.DataFrame) -> Figure:
-        _, colours = self.words, self.palette
-        odd = scores[scores["is_anomaly"].fillna(value=False).astype(bool)]
-        why = [escape(text or "") for text in odd["reason"].fillna("")]
+    def _anomaly_markers(self, scores: pd.DataFrame) -> Figure:
+        _, colours = self.translator, self.palette
+        anomalies = scores[scores["is_anomaly"].fillna(value=False).astype(bool)]
+        reasons = [escape(text or "") for text in anomalies["reason"].fillna("")]
         return {
             "type": "scatter",
-            "x": self.clock(odd["timestamp"]),
-            "y": odd["value"],
+            "x": self.local_times(anomalies["timestamp"]),
+            "y": anomalies["value"],
             "name": _("Odd"),
             "mode": "markers",
             "marker": {
@@ -210,12 +225,12 @@ class Pen:
                 "symbol": "triangle-up",
                 "line": {"color": colours.text, "width": 0.6},
             },
-            "customdata": np.column_stack([odd["anomaly_score"], why]),
+            "customdata": np.column_stack([anomalies["anomaly_score"], reasons]),
             "hovertemplate": "%{y:.5g}<br>" + _("score") + " %{customdata[0]:.2f}<br>%{customdata[1]}",
         }
 
-    def _scores(self, scores: pd.DataFrame) -> Figure:
-        _, colours, times = self.words, self.palette, self.clock(scores["timestamp"])
+    def _score_line(self, scores: pd.DataFrame) -> Figure:
+        _, colours, times = self.translator, self.palette, self.local_times(scores["timestamp"])
         line = _line(
             times,
             scores["anomaly_score"],
@@ -226,8 +241,8 @@ class Pen:
         )
         return line | {"fill": "tozeroy", "fillcolor": colours.band, "xaxis": "x2", "yaxis": "y2"}
 
-    def _crossing(self, crossing: Crossing) -> Figure:
-        [moment] = self.clock([crossing.at])
+    def _crossing_marker(self, crossing: LimitCrossing) -> Figure:
+        [moment] = self.local_times([crossing.at])
         return {
             "type": "scatter",
             "x": [moment],
@@ -238,50 +253,50 @@ class Pen:
             "hovertemplate": escape(crossing.sentence),
         }
 
-    def _limits(self, figure: Figure, limits: Sequence[Limit], span: Range | None) -> None:
+    def _add_limits(self, figure: Figure, limits: Sequence[LimitLine], span: ValueRange | None) -> None:
         """Lines at the limits; one so far away that it would flatten the readings is named at the edge."""
         low, high = span or (np.nan, np.nan)
         for limit in limits if span else ():
             colour = self.palette.of(limit.weight)
             if low <= limit.value <= high:
-                _mark_across(figure, limit.value, limit.name, colour, dash="dot", side="left")
+                _add_horizontal_line(figure, limit.value, limit.name, colour, dash="dot", side="left")
             else:
                 above = limit.value > high
                 text = f"{'↑' if above else '↓'} {limit.name}"
                 edge = {"y": 1 if above else 0, "yref": "y domain", "yanchor": "top" if above else "bottom"}
-                figure["layout"]["annotations"].append(_note(text, colour, "left", 12) | edge)
+                figure["layout"]["annotations"].append(_annotation(text, colour, "left", 12) | edge)
 
-    def _now(self, figure: Figure, history: pd.DataFrame) -> None:
+    def _add_newest_marker(self, figure: Figure, history: pd.DataFrame) -> None:
         if history.empty:
             return
-        _, [moment] = self.words, self.clock([history["timestamp"].iloc[-1]])
+        _, [moment] = self.translator, self.local_times([history["timestamp"].iloc[-1]])
         line = {"color": self.palette.usual, "width": 1, "dash": "dot"}
         figure["layout"]["shapes"].append(
             {"type": "line", "x0": moment, "x1": moment, "yref": "y domain", "y0": 0, "y1": 1, "line": line}
         )
-        note = _note(_("newest reading"), self.palette.faint, "right", 12)
-        place = {"x": moment, "xref": "x", "xshift": -4, "y": 1, "yref": "paper", "yanchor": "top"}
-        figure["layout"]["annotations"].append(note | place)
+        note = _annotation(_("newest reading"), self.palette.faint, "right", 12)
+        position = {"x": moment, "xref": "x", "xshift": -4, "y": 1, "yref": "paper", "yanchor": "top"}
+        figure["layout"]["annotations"].append(note | position)
 
-    def _usual(
-        self, figure: Figure, average: float | None, deviation: float | None, span: Range | None
+    def _add_usual_band(
+        self, figure: Figure, average: float | None, deviation: float | None, span: ValueRange | None
     ) -> None:
         if average is None or deviation is None:
             return
-        _, colours = self.words, self.palette
+        _, colours = self.translator, self.palette
         edges = {"y0": average - deviation, "y1": average + deviation}
         band = {"type": "rect", "xref": "x domain", "x0": 0, "x1": 1, **edges}
         figure["layout"]["shapes"].append(
             band | {"fillcolor": colours.usual, "opacity": 0.12, "line": {"width": 0}}
         )
-        apart = span is None or deviation > READABLE * (span[1] - span[0])
+        labels_fit = span is None or deviation > MIN_LABEL_GAP_SHARE * (span[1] - span[0])
         for value, name in (
-            (average, _("average") if apart else _("average ± deviation")),
-            (average + deviation, _("+1 deviation") if apart else ""),
-            (average - deviation, _("-1 deviation") if apart else ""),
+            (average, _("average") if labels_fit else _("average ± deviation")),
+            (average + deviation, _("+1 deviation") if labels_fit else ""),
+            (average - deviation, _("-1 deviation") if labels_fit else ""),
         ):
             dash = "solid" if value == average else "dot"
-            _mark_across(
+            _add_horizontal_line(
                 figure,
                 value,
                 name,
@@ -293,12 +308,12 @@ class Pen:
                 size=11,
             )
 
-    def _threshold(self, figure: Figure, scores: pd.DataFrame) -> None:
-        known = scores["threshold"].dropna()
-        if known.empty:
+    def _add_threshold(self, figure: Figure, scores: pd.DataFrame) -> None:
+        thresholds = scores["threshold"].dropna()
+        if thresholds.empty:
             return
-        _, value, colour = self.words, float(known.iloc[-1]), self.palette.danger
-        _mark_across(
+        _, value, colour = self.translator, float(thresholds.iloc[-1]), self.palette.danger
+        _add_horizontal_line(
             figure,
             value,
             _("threshold"),
@@ -311,15 +326,19 @@ class Pen:
         )
 
 
-def span_of(shown: np.ndarray, limits: Sequence[Limit]) -> Range | None:
+def value_range(drawn_values: np.ndarray, limits: Sequence[LimitLine]) -> ValueRange | None:
     """From where to where values are drawn: readings and near limits, with a margin; None without any."""
-    finite = shown[np.isfinite(shown)]
+    finite = drawn_values[np.isfinite(drawn_values)]
     if not len(finite):
         return None
     low, high = float(finite.min()), float(finite.max())
-    room = (high - low) or abs(high) or 1.0
-    near = [one.value for one in limits if low - one.reach * room <= one.value <= high + one.reach * room]
-    low, high = min([low, *near]), max([high, *near])
+    extent = (high - low) or abs(high) or 1.0
+    near_limits = [
+        one.value
+        for one in limits
+        if low - one.visible_margin * extent <= one.value <= high + one.visible_margin * extent
+    ]
+    low, high = min([low, *near_limits]), max([high, *near_limits])
     margin = 0.06 * ((high - low) or abs(high) or 1.0)
     return low - margin, high + margin
 
@@ -338,7 +357,7 @@ def _line(
     return {"type": "scatter", "mode": "lines", "x": times, "y": values, "name": name, "line": line, **more}
 
 
-def _mark_across(
+def _add_horizontal_line(
     figure: Figure,
     value: float,
     name: str,
@@ -357,26 +376,26 @@ def _mark_across(
     line = {"color": colour, "width": width, "dash": dash}
     figure["layout"]["shapes"].append({"type": "line", **ends, "line": line})
     if name:
-        note = _note(name, ink or colour, side, size)
+        note = _annotation(name, ink or colour, side, size)
         figure["layout"]["annotations"].append(note | {"xref": x, "y": value, "yref": y, "yanchor": "bottom"})
 
 
-def _note(text: str, colour: str, side: str, size: int) -> Figure:
+def _annotation(text: str, colour: str, side: str, size: int) -> Figure:
     """Escaped words at the left or right edge."""
     font = {"color": colour, "size": size}
-    place = {"x": 0 if side == "left" else 1, "xref": "x domain", "xanchor": side}
-    return {"text": escape(text), "font": font, "showarrow": False, **place}
+    position = {"x": 0 if side == "left" else 1, "xref": "x domain", "xanchor": side}
+    return {"text": escape(text), "font": font, "showarrow": False, **position}
 
 
-def _titled(text: str) -> Figure:
+def _title(text: str) -> Figure:
     return {"title": {"text": escape(text)}}
 
 
-def _ranged(span: Range | None) -> Figure:
+def _axis_range(span: ValueRange | None) -> Figure:
     return {} if span is None else {"range": list(span)}
 
 
-def turned(utc: pd.DataFrame, local: pd.DataFrame) -> pd.DataFrame:
+def align_season(utc: pd.DataFrame, local: pd.DataFrame) -> pd.DataFrame:
     """One turn of a season, begun where the reader's clock begins it."""
     first, length = (
         utc["timestamps"].iloc[0],
@@ -386,10 +405,10 @@ def turned(utc: pd.DataFrame, local: pd.DataFrame) -> pd.DataFrame:
     return local.assign(timestamps=first + since).sort_values("timestamps").reset_index(drop=True)
 
 
-HOVER = {"en": "%Y-%m-%d %H:%M:%S", "pt": "%d/%m/%Y %H:%M:%S"}
+HOVER_FORMATS = {"en": "%Y-%m-%d %H:%M:%S", "pt": "%d/%m/%Y %H:%M:%S"}
 
 
-NUMBERED = [
+NUMERIC_TICK_FORMATS = [
     {"dtickrange": [None, 86_399_000], "value": "%H:%M\n%d/%m"},
     {"dtickrange": [86_400_000, "M1"], "value": "%d/%m\n%Y"},
     {"dtickrange": ["M1", None], "value": "%m/%Y"},
@@ -401,12 +420,12 @@ def axis_title(sensor: Sensor) -> str:
     return " ".join(part for part in (sensor.type, f"({sensor.unit})" if sensor.unit else "") if part)
 
 
-def by_clock(times: pd.Series, zone: ZoneInfo) -> pd.Series:
+def to_local_times(times: pd.Series, zone: ZoneInfo) -> pd.Series:
     """Naive UTC times as a wall clock shows them."""
     return pd.to_datetime(times).dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
 
 
-def _joined(history: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
+def _join_forecast(history: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
     """The forecast from the newest reading on, so that nothing gapes between the lines."""
     columns = ["timestamps", "forecasted_values", "lower_bound", "upper_bound"]
     if history.empty:

@@ -11,8 +11,8 @@ from functools import cached_property
 from pydantic import Field
 
 from monitoring.alerts.alert import Alert
-from monitoring.dashboard.fleet_view import FleetView, Models, view_fleet
-from monitoring.dashboard.swr_cache import Kept
+from monitoring.dashboard.fleet_view import FleetView, ModelOutcomes, load_fleet_view
+from monitoring.dashboard.swr_cache import SwrCache
 from monitoring.drift.store import DriftCheck, DriftCheckStore
 from monitoring.watch.operator_actions import list_alerts
 from serving.batch import BatchService
@@ -46,7 +46,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-class Plant:
+class DashboardState:
     """One installation for all who look at it; safe for several threads."""
 
     def __init__(
@@ -57,11 +57,13 @@ class Plant:
         self.clock = clock
         self.tokens = Tokens.from_environment(load_settings(ServerSettings).tokens)
         often, seldom = self.settings.refresh, self.settings.models_refresh
-        self.fleet: Kept[FleetView] = Kept(lambda: view_fleet(workspace), lasts=often)
-        self.alerts: Kept[list[Alert]] = Kept(lambda: list_alerts(workspace), lasts=often)
-        self.models: Kept[Models] = Kept(self._models, lasts=seldom)
-        self.checks: Kept[list[DriftCheck]] = Kept(DriftCheckStore(workspace.engine).latest, lasts=seldom)
-        self.able: Kept[Mapping[Kind, set[str]]] = Kept(self._able, lasts=60.0)
+        self.fleet: SwrCache[FleetView] = SwrCache(lambda: load_fleet_view(workspace), lasts=often)
+        self.alerts: SwrCache[list[Alert]] = SwrCache(lambda: list_alerts(workspace), lasts=often)
+        self.models: SwrCache[ModelOutcomes] = SwrCache(self._load_models, lasts=seldom)
+        self.checks: SwrCache[list[DriftCheck]] = SwrCache(
+            DriftCheckStore(workspace.engine).latest, lasts=seldom
+        )
+        self.trainable: SwrCache[Mapping[Kind, set[str]]] = SwrCache(self._load_trainable, lasts=60.0)
 
     def caller(self, token: str) -> Caller | None:
         """Whose token this is, or None."""
@@ -77,25 +79,25 @@ class Plant:
         """The predictions store."""
         return PredictionStore(self.workspace.engine)
 
-    def _models(self) -> Models:
-        begun = datetime.now(UTC)
+    def _load_models(self) -> ModelOutcomes:
+        started = datetime.now(UTC)
         champions = self.batch.champions  # whoever asks first has the aliases read
-        if champions.last_contact is None or champions.last_contact < begun:
+        if champions.last_contact is None or champions.last_contact < started:
             champions.refresh()
-        view = self.fleet.look()
-        found = describe_models(
+        view = self.fleet.get()
+        outcomes = describe_models(
             self.workspace,
             list(view.sensors.values()),
             now=self.clock(),
             listings=champions.listings,
-            cache=self._book,
+            cache=self._version_cache,
         )
-        return {(outcome.sensor_id, kind): outcome for outcome in found if (kind := outcome.kind)}
+        return {(outcome.sensor_id, kind): outcome for outcome in outcomes if (kind := outcome.kind)}
 
     @cached_property
-    def _book(self) -> VersionCache:
+    def _version_cache(self) -> VersionCache:
         return VersionCache(self.workspace.registry, self.workspace.tracker)
 
-    def _able(self) -> Mapping[Kind, set[str]]:
+    def _load_trainable(self) -> Mapping[Kind, set[str]]:
         window = load_settings(WindowSettings)
         return {kind: self.workspace.readings.sensors_with_good(window.minimum(kind)) for kind in Kind}

@@ -8,13 +8,13 @@ from urllib.parse import quote
 import mlflow
 import streamlit as st
 
-from monitoring.dashboard.url_state import plant
-from monitoring.i18n.translation import Words
+from monitoring.dashboard.url_state import shared_state
+from monitoring.i18n.translation import Translator
 from training.errors import RegistryError
 from training.outcomes import Outcome
 
 
-def ui_address(setting: str | None, tracking: str) -> str | None:
+def ui_url(setting: str | None, tracking: str) -> str | None:
     """Where the MLflow UI is: as set, else the tracking server itself, without a password.
 
     >>> ui_address(None, "http://me:secret@mlflow:5000/"), ui_address(None, "sqlite:///mlflow.db")
@@ -24,33 +24,33 @@ def ui_address(setting: str | None, tracking: str) -> str | None:
     if not address.startswith(("http://", "https://")):
         return None
     scheme, _, rest = address.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".rstrip("/")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}".rstrip("/")
 
 
-def version_link(base: str, name: str, number: int) -> str:
+def version_url(base: str, name: str, number: int) -> str:
     """The page of one registered version."""
     return f"{base}/#/models/{quote(name, safe='')}/versions/{number}"
 
 
-def run_link(base: str, experiment: str, run_id: str) -> str:
+def run_url(base: str, experiment: str, run_id: str) -> str:
     """The page of one run."""
     return f"{base}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run_id, safe='')}"
 
 
-def mlflow_ui() -> str | None:
+def mlflow_ui_url() -> str | None:
     """The address of the MLflow UI of this installation, or None."""
-    shared = plant()
+    shared = shared_state()
     setting = shared.settings.mlflow
     # Asking for the client has pointed MLflow at its server.
-    return ui_address(setting, "" if setting else str(shared.workspace.mlflow and mlflow.get_tracking_uri()))
+    return ui_url(setting, "" if setting else str(shared.workspace.mlflow and mlflow.get_tracking_uri()))
 
 
-def links_of(_: Words, model: Outcome) -> None:
+def show_model_links(_: Translator, model: Outcome) -> None:
     """Buttons to a model's version and run."""
     if model.model is None or model.version is None or model.kind is None:
         return
-    base, experiment = _places(model.kind.experiment)
+    base, experiment = _experiment_location(model.kind.experiment)
     if base is None:
         st.caption(
             _(
@@ -64,24 +64,24 @@ def links_of(_: Words, model: Outcome) -> None:
         name = f"{model.model} v{model.version}"
         st.link_button(
             _("Version {name} in MLflow", name=name),
-            version_link(base, model.model, model.version),
+            version_url(base, model.model, model.version),
             icon=":material/open_in_new:",
         )
         if run_id := model.detail.get("run_id"):
-            st.link_button(_("Its run"), run_link(base, experiment, run_id), icon=":material/open_in_new:")
+            st.link_button(_("Its run"), run_url(base, experiment, run_id), icon=":material/open_in_new:")
 
 
-def link_of_run(_: Words, name: str, experiment: str, run_id: str) -> None:
+def show_run_link(_: Translator, name: str, experiment: str, run_id: str) -> None:
     """A button to a run; nothing where no UI is known."""
-    base, number = _places(experiment)
+    base, number = _experiment_location(experiment)
     if base is not None:
-        st.link_button(name, run_link(base, number, run_id), icon=":material/open_in_new:")
+        st.link_button(name, run_url(base, number, run_id), icon=":material/open_in_new:")
 
 
-def _places(experiment: str) -> tuple[str | None, str]:
+def _experiment_location(experiment: str) -> tuple[str | None, str]:
     """Where the UI is, and the experiment's number there."""
     try:
-        base = mlflow_ui()
-        return base, plant().workspace.tracker.experiment(experiment) if base else ""
+        base = mlflow_ui_url()
+        return base, shared_state().workspace.tracker.experiment(experiment) if base else ""
     except RegistryError:
         return None, ""

@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from streamlit import config
 
 from monitoring.dashboard.dashboard_state import PageSettings
-from monitoring.dashboard.theme import OPTIONS
-from monitoring.dashboard.url_state import plant
+from monitoring.dashboard.theme import THEME_OPTIONS
+from monitoring.dashboard.url_state import shared_state
 from serving.http.server_process import ServerSettings, check_address, log_to_stderr
 from serving.http.tokens import Tokens
 from serving.scoring.fleet_service import MLFLOW_CLIENT_ENVIRONMENT
@@ -26,8 +26,8 @@ from training.settings import load_settings
 SCRIPT = Path(__file__).with_name("app.py")
 
 # Nothing is sent to or fetched from anywhere else; that is also what the headers below tell the browser.
-CHOICES: dict[str, Any] = {
-    **OPTIONS,
+STREAMLIT_OPTIONS: dict[str, Any] = {
+    **THEME_OPTIONS,
     "browser.gatherUsageStats": False,
     "server.headless": True,
     "server.fileWatcherType": "none",
@@ -35,7 +35,7 @@ CHOICES: dict[str, Any] = {
     "client.showErrorDetails": "none",
     "runner.magicEnabled": False,
 }
-HEADERS = {
+SECURITY_HEADERS = {
     b"content-security-policy": (
         b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
         b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -51,7 +51,7 @@ Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class SafeHeaders:
+class SecurityHeaders:
     """Adds the headers to every answer."""
 
     def __init__(self, app: Any) -> None:
@@ -62,35 +62,37 @@ class SafeHeaders:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS.items()]
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS.items()]
             await send(message)
 
         await self.app(scope, receive, answer)
 
 
-def page_app() -> st.App:
+def create_dashboard_app() -> st.App:
     """The page as an app; what all readers share is fetched while it starts."""
     for name, value in MLFLOW_CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name, value in CHOICES.items():
+    for name, value in STREAMLIT_OPTIONS.items():
         config.set_option(name, value)
-    return st.App(SCRIPT, lifespan=_warm, middleware=[Middleware(SafeHeaders)])
+    return st.App(SCRIPT, lifespan=_lifespan, middleware=[Middleware(SecurityHeaders)])
 
 
-def serve_page(settings: PageSettings) -> None:
+def serve_dashboard(settings: PageSettings) -> None:
     """Serve until asked to end.
 
     Raises:
         ConfigurationError: everyone could reach it, and there is no token; with what to do.
     """
     server = load_settings(ServerSettings)
-    asked = server.model_copy(update={"host": settings.host, "allow_everyone": settings.allow_everyone})
-    check_address(asked, Tokens.from_environment(server.tokens))
+    requested_server = server.model_copy(
+        update={"host": settings.host, "allow_everyone": settings.allow_everyone}
+    )
+    check_address(requested_server, Tokens.from_environment(server.tokens))
     if settings.mlflow:
         os.environ["SAFEPLAN_PAGE_MLFLOW"] = settings.mlflow
     log_to_stderr()
     uvicorn.run(
-        page_app(),
+        create_dashboard_app(),
         host=settings.host,
         port=settings.port,
         access_log=False,
@@ -100,12 +102,12 @@ def serve_page(settings: PageSettings) -> None:
 
 
 @asynccontextmanager
-async def _warm(_: st.App) -> AsyncIterator[None]:
-    threading.Thread(target=_look_once, name="warm-up", daemon=True).start()
+async def _lifespan(_: st.App) -> AsyncIterator[None]:
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
     yield
 
 
-def _look_once() -> None:
-    shared = plant()
-    for kept in (shared.fleet, shared.alerts, shared.models, shared.checks, shared.able):
-        kept.peek()
+def _warm_up() -> None:
+    shared = shared_state()
+    for cache in (shared.fleet, shared.alerts, shared.models, shared.checks, shared.trainable):
+        cache.get_if_loaded()

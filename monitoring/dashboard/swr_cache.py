@@ -14,19 +14,19 @@ log = logging.getLogger("safeplan.page")
 
 T = TypeVar("T")
 
-SHARE = 0.2  # of the time, at most, that renewing takes
+MAX_REFRESH_SHARE = 0.2  # of the time, at most, that renewing takes
 
 
 @dataclass(frozen=True)
-class Copy(Generic[T]):
+class CachedValue(Generic[T]):
     """A value, when it was made, and how long that took; by the clock it was made with."""
 
     value: T
-    made_at: float
-    took: float
+    loaded_at: float
+    load_seconds: float
 
 
-class Kept(Generic[T]):
+class SwrCache(Generic[T]):
     """The newest copy of a value; only the very first look waits for it.
 
     >>> numbers = iter([1, 2])
@@ -38,57 +38,57 @@ class Kept(Generic[T]):
     def __init__(
         self, make: Callable[[], T], *, lasts: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.make = make
+        self.load = make
         self.lasts = lasts
         self.clock = clock
-        self.trouble: Exception | None = None  # why the copy could not be renewed
-        self._copy: Copy[T] | None = None
-        self._making = threading.Lock()
+        self.last_error: Exception | None = None  # why the copy could not be renewed
+        self._cached: CachedValue[T] | None = None
+        self._lock = threading.Lock()
 
-    def look(self) -> T:
+    def get(self) -> T:
         """The value as it was a moment ago; one that has aged is renewed meanwhile."""
-        copy = self._copy
+        copy = self._cached
         if copy is None:
-            return self._first()
-        if self._aged(copy) and self._making.acquire(blocking=False):
-            threading.Thread(target=self._renew_and_release, name="renewing", daemon=True).start()
+            return self._load_first()
+        if self._is_stale(copy) and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._refresh_and_release, name="renewing", daemon=True).start()
         return copy.value
 
-    def peek(self) -> T | None:
+    def get_if_loaded(self) -> T | None:
         """The value as it was a moment ago, or None while it is made for the first time."""
-        if self._copy is not None:
-            return self.look()
-        if self._making.acquire(blocking=False):
-            threading.Thread(target=self._renew_and_release, name="making", daemon=True).start()
+        if self._cached is not None:
+            return self.get()
+        if self._lock.acquire(blocking=False):
+            threading.Thread(target=self._refresh_and_release, name="making", daemon=True).start()
         return None
 
-    def renew(self) -> T:
+    def refresh(self) -> T:
         """The value as it is now; for whoever has just changed it."""
-        with self._making:
-            return self._made()
+        with self._lock:
+            return self._load()
 
-    def _first(self) -> T:
-        with self._making:
+    def _load_first(self) -> T:
+        with self._lock:
             # Of many who come first, one makes it.
-            return self._made() if self._copy is None else self._copy.value
+            return self._load() if self._cached is None else self._cached.value
 
-    def _made(self) -> T:
-        begun = self.clock()
-        value = self.make()
-        self._copy = Copy(value, self.clock(), self.clock() - begun)
-        self.trouble = None
+    def _load(self) -> T:
+        started = self.clock()
+        value = self.load()
+        self._cached = CachedValue(value, self.clock(), self.clock() - started)
+        self.last_error = None
         return value
 
-    def _renew_and_release(self) -> None:
+    def _refresh_and_release(self) -> None:
         try:
-            self._made()
+            self._load()
         # Whatever it was, the old copy is shown on, with the reason beside it.
         except Exception as error:
-            if str(error) != str(self.trouble):
+            if str(error) != str(self.last_error):
                 log.warning("what is shown is not renewed: %s", error, exc_info=error)
-            self.trouble = error
+            self.last_error = error
         finally:
-            self._making.release()
+            self._lock.release()
 
-    def _aged(self, copy: Copy[T]) -> bool:
-        return self.clock() - copy.made_at >= max(self.lasts, copy.took / SHARE)
+    def _is_stale(self, copy: CachedValue[T]) -> bool:
+        return self.clock() - copy.loaded_at >= max(self.lasts, copy.load_seconds / MAX_REFRESH_SHARE)

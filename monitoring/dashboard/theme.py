@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from monitoring.alerts.kinds import SIGNS
+from monitoring.alerts.kinds import SEVERITY_SYMBOLS
 
-FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
+FONT_FAMILY = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Palette:
         return (self.good, self.primary, self.warning, self.danger, self.critical)[weight]
 
 
-LIGHT = Palette(
+LIGHT_PALETTE = Palette(
     text="#15202b",
     faint="#526071",
     line="#dde3ea",
@@ -55,7 +55,7 @@ LIGHT = Palette(
     danger="#b93a0b",
     critical="#b3123c",
 )
-DARK = Palette(
+DARK_PALETTE = Palette(
     text="#e6edf3",
     faint="#9fb0c0",
     line="#2b3947",
@@ -71,9 +71,9 @@ DARK = Palette(
     critical="#ff8095",
 )
 
-OPTIONS: dict[str, Any] = {
+THEME_OPTIONS: dict[str, Any] = {
     f"theme.{name}.{option}": value
-    for name, palette, background in (("light", LIGHT, "#ffffff"), ("dark", DARK, "#0f1720"))
+    for name, palette, background in (("light", LIGHT_PALETTE, "#ffffff"), ("dark", DARK_PALETTE, "#0f1720"))
     for option, value in {
         "primaryColor": palette.primary,
         "backgroundColor": background,
@@ -86,7 +86,7 @@ OPTIONS: dict[str, Any] = {
     }.items()
 } | {"theme.baseRadius": "8px", "theme.showWidgetBorder": True, "theme.baseFontSize": 15}
 
-STYLE = """
+CSS = """
 <style>
 .stMainBlockContainer { padding: 1.1rem 2rem 3rem; max-width: 1500px; }
 .stAppHeader { background: transparent; pointer-events: none; }
@@ -132,79 +132,79 @@ STYLE = """
 """
 
 
-def style() -> None:
+def apply_style() -> None:
     """Put our styles on the page."""
-    values = {f"{part}_{name}": getattr(palette, part) for name, palette in _both() for part in PARTS}
+    values = {f"{part}_{name}": getattr(palette, part) for name, palette in _themes() for part in CSS_COLOURS}
     marks = "\n".join(
-        f".sp-{weight} {{ color: light-dark({LIGHT.of(weight)}, {DARK.of(weight)}); }} "
-        f".sp-fill-{weight} {{ background: light-dark({LIGHT.of(weight)}, {DARK.of(weight)}); }}"
+        f".sp-{weight} {{ color: light-dark({LIGHT_PALETTE.of(weight)}, {DARK_PALETTE.of(weight)}); }} "
+        f".sp-fill-{weight} {{ background: light-dark({LIGHT_PALETTE.of(weight)}, {DARK_PALETTE.of(weight)}); }}"
         for weight in range(5)
     )
-    st.html(STYLE % {**values, "marks": marks})
+    st.html(CSS % {**values, "marks": marks})
 
 
-def palette() -> Palette:
+def current_palette() -> Palette:
     """The colours of the theme that this reader has chosen."""
-    return DARK if st.context.theme.type == "dark" else LIGHT
+    return DARK_PALETTE if st.context.theme.type == "dark" else LIGHT_PALETTE
 
 
-def mark(weight: int, words: str, tag: str = "span") -> str:
+def severity_badge(weight: int, text: str, tag: str = "span") -> str:
     """A severity as HTML: colour, sign and word."""
-    return f'<{tag} class="sp-mark sp-{weight}">{SIGNS[weight]} {escape(words)}</{tag}>'
+    return f'<{tag} class="sp-mark sp-{weight}">{SEVERITY_SYMBOLS[weight]} {escape(text)}</{tag}>'
 
 
-def cards(shown: list[tuple[str, str, str]]) -> None:
+def show_cards(rows: list[tuple[str, str, str]]) -> None:
     """Numbers in a row: label, value as HTML, and a sentence below it."""
     inner = "".join(
         f'<dl class="sp-card"><dt>{escape(label)}</dt><dd>{value}</dd>'
         + (f"<p>{escape(below)}</p>" if below else "")
         + "</dl>"
-        for label, value, below in shown
+        for label, value, below in rows
     )
     st.html(f'<div class="sp-cards">{inner}</div>')
 
 
-def table_height(rows: int, most: int) -> int | Literal["content"]:
+def table_height(rows: int, max_height: int) -> int | Literal["content"]:
     """How tall a table is: as its rows are, and at most so many pixels; what is more, one scrolls to."""
-    return "content" if HEADER + ROW * rows <= most else most
+    return "content" if HEADER_HEIGHT + ROW_HEIGHT * rows <= max_height else max_height
 
 
-def sparkline(values: Sequence[float], colours: Palette, weight: int, told: str) -> str:
+def sparkline_html(values: Sequence[float], colours: Palette, weight: int, alt_text: str) -> str:
     """The newest readings as a small picture, the last one marked; `told` is for those who cannot see it."""
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
-    room = (high - low) or 1.0
-    places = [
-        (WIDE * place / (len(values) - 1), TALL * (1 - (value - low) / room))
+    extent = (high - low) or 1.0
+    points = [
+        (SPARKLINE_WIDTH * place / (len(values) - 1), SPARKLINE_HEIGHT * (1 - (value - low) / extent))
         for place, value in enumerate(values)
     ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    x, y = places[-1]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    x, y = points[-1]
     picture = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -5 {WIDE + 8} {TALL + 10}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -5 {SPARKLINE_WIDTH + 8} {SPARKLINE_HEIGHT + 10}">'
         f'<polyline points="{line}" fill="none" stroke="{colours.history}" stroke-width="1.5" '
         f'stroke-linejoin="round"/>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colours.of(weight)}"/></svg>'
     )
     data = base64.b64encode(picture.encode()).decode()
-    return f'<img class="sp-spark" alt="{escape(told)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img class="sp-spark" alt="{escape(alt_text)}" src="data:image/svg+xml;base64,{data}">'
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text for places that read Markdown, shown as it is written.
 
     >>> plain("PT_1 [a](b) <script>")
     'PT\\\\_1 \\\\[a\\\\](b) \\\\<script\\\\>'
     """
-    return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in text)
+    return "".join(f"\\{sign}" if sign in MARKDOWN_CHARACTERS else sign for sign in text)
 
 
-MARKDOWN = frozenset("\\`*_{}[]<>#+|~$:!&")
-PARTS = ("text", "faint", "line", "card")
-WIDE, TALL = 160, 30  # of a small picture
-HEADER, ROW = 38, 35  # of a table, in pixels, at most
+MARKDOWN_CHARACTERS = frozenset("\\`*_{}[]<>#+|~$:!&")
+CSS_COLOURS = ("text", "faint", "line", "card")
+SPARKLINE_WIDTH, SPARKLINE_HEIGHT = 160, 30  # of a small picture
+HEADER_HEIGHT, ROW_HEIGHT = 38, 35  # of a table, in pixels, at most
 
 
-def _both() -> tuple[tuple[str, Palette], ...]:
-    return (("light", LIGHT), ("dark", DARK))
+def _themes() -> tuple[tuple[str, Palette], ...]:
+    return (("light", LIGHT_PALETTE), ("dark", DARK_PALETTE))

@@ -22,11 +22,11 @@ from training.outcomes import Outcome
 from training.storage.database import reading, training_outcomes, trainings, writing
 from training.storage.leases import Owner
 
-ROOT = Path(__file__).parents[2]
+PROJECT_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Wish:
+class TrainingRequest:
     """What is to be trained, and how."""
 
     sensor_ids: tuple[str, ...]
@@ -46,14 +46,14 @@ class Wish:
         }
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> "Wish":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "TrainingRequest":
         """The inverse of `as_dict`."""
         return cls(
-            sensor_ids=tuple(kept["sensor_ids"]),
-            kinds=tuple(Kind(kind) for kind in kept["kinds"]),
-            trials=kept["trials"],
-            promotion=Promotion(kept["promotion"]),
-            fresh=kept["fresh"],
+            sensor_ids=tuple(stored["sensor_ids"]),
+            kinds=tuple(Kind(kind) for kind in stored["kinds"]),
+            trials=stored["trials"],
+            promotion=Promotion(stored["promotion"]),
+            fresh=stored["fresh"],
         )
 
 
@@ -62,7 +62,7 @@ class Training:
     """One training, as far as it has come. Times are naive UTC."""
 
     id: int
-    wish: Wish
+    request: TrainingRequest
     total: int
     started_at: datetime
     started_by: str
@@ -86,27 +86,29 @@ class TrainingStore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def add(self, wish: Wish, *, by: str, now: datetime) -> Training:
+    def add(self, request: TrainingRequest, *, by: str, now: datetime) -> Training:
         """Keep a wish; nothing begins yet.
 
         Raises:
             ConfigurationError: nothing is to be trained.
         """
-        total = len(wish.sensor_ids) * len(wish.kinds)
+        total = len(request.sensor_ids) * len(request.kinds)
         if not total:
             raise ConfigurationError("Choose at least one sensor and one kind of model to train.")
-        row = {"asked": wish.as_dict(), "total": total, "started_at": now, "started_by": by}
+        row = {"asked": request.as_dict(), "total": total, "started_at": now, "started_by": by}
         with writing(self.engine) as connection:
-            made = connection.execute(insert(trainings).values(**row).returning(trainings.c.id)).scalar_one()
-        return Training(made, wish, total, now, by)
+            training_id = connection.execute(
+                insert(trainings).values(**row).returning(trainings.c.id)
+            ).scalar_one()
+        return Training(training_id, request, total, now, by)
 
-    def take(self, training_id: int, owner: Owner) -> Training:
+    def claim(self, training_id: int, owner: Owner) -> Training:
         """Say which process does it."""
         with writing(self.engine) as connection:
-            connection.execute(_one(training_id).values(owner=str(owner)))
+            connection.execute(_update_training(training_id).values(owner=str(owner)))
         return self.training(training_id)
 
-    def note(self, training_id: int, outcome: Outcome, *, now: datetime) -> None:
+    def record_outcome(self, training_id: int, outcome: Outcome, *, now: datetime) -> None:
         """Keep what became of one sensor and kind."""
         row = {
             "training_id": training_id,
@@ -124,7 +126,7 @@ class TrainingStore:
     def finish(self, training_id: int, *, now: datetime, error: str | None = None) -> None:
         """It is over; `error` where it could not be done as a whole."""
         with writing(self.engine) as connection:
-            connection.execute(_one(training_id).values(finished_at=now, error=error))
+            connection.execute(_update_training(training_id).values(finished_at=now, error=error))
 
     def training(self, training_id: int) -> Training:
         """One training.
@@ -132,10 +134,10 @@ class TrainingStore:
         Raises:
             ConfigurationError: there is none with that id.
         """
-        found = [one for one in self.newest(limit=None) if one.id == training_id]
-        if not found:
+        matches = [one for one in self.newest(limit=None) if one.id == training_id]
+        if not matches:
             raise ConfigurationError(f"No training has the id {training_id}.")
-        return found[0]
+        return matches[0]
 
     def newest(self, limit: int | None = 10) -> list[Training]:
         """The last trainings, the newest first."""
@@ -149,19 +151,24 @@ class TrainingStore:
         with reading(self.engine) as connection:
             rows = connection.execute(query).mappings().all()
         return [
-            Training(wish=Wish.from_dict(row["asked"]), **{k: v for k, v in row.items() if k != "asked"})
+            Training(
+                request=TrainingRequest.from_dict(row["asked"]),
+                **{k: v for k, v in row.items() if k != "asked"},
+            )
             for row in rows
         ]
 
     def outcomes(self, training_id: int) -> list[dict[str, Any]]:
         """What became of each sensor and kind so far, in that order."""
-        kept = training_outcomes.c
-        query = select(training_outcomes).where(kept.training_id == training_id).order_by(kept.at)
+        columns = training_outcomes.c
+        query = select(training_outcomes).where(columns.training_id == training_id).order_by(columns.at)
         with reading(self.engine) as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def start(store: TrainingStore, wish: Wish, *, by: str, now: datetime, logs: Path) -> Training:
+def start_training(
+    store: TrainingStore, request: TrainingRequest, *, by: str, now: datetime, logs: Path
+) -> Training:
     """Begin a training in a process of its own; one at a time.
 
     Raises:
@@ -173,13 +180,13 @@ def start(store: TrainingStore, wish: Wish, *, by: str, now: datetime, logs: Pat
                 f"{other.started_by} started a training at {other.started_at:%H:%M} UTC, and it goes on "
                 f"({other.done} of {other.total}). Wait for its end."
             )
-    training = store.add(wish, by=by, now=now)
+    training = store.add(request, by=by, now=now)
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / f"training-{training.id}.log"
-    line = [sys.executable, "-m", "monitoring.dashboard.background_training", str(training.id)]
+    command = [sys.executable, "-m", "monitoring.dashboard.background_training", str(training.id)]
     with path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 (our own program, and a number)
-            line,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -201,9 +208,9 @@ def seconds_left(training: Training, now: datetime) -> float | None:
 
 def _environment(by: str) -> dict[str, str]:
     """Ours, with the name that the audit writes down."""
-    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "SAFEPLAN_USER": by}
 
 
-def _one(training_id: int) -> Any:
+def _update_training(training_id: int) -> Any:
     return update(trainings).where(trainings.c.id == training_id)

@@ -17,7 +17,7 @@ from training.forecasting.metrics import naive_scales
 Floats = NDArray[np.float64]
 
 # Steps ahead that are told together.
-HORIZONS = {"1": (1, 1), "2-6": (2, 6), "7-24": (7, 24), "25+": (25, 10**9)}
+HORIZON_GROUPS = {"1": (1, 1), "2-6": (2, 6), "7-24": (7, 24), "25+": (25, 10**9)}
 
 
 def forecast_accuracy(
@@ -31,25 +31,25 @@ def forecast_accuracy(
     if forecasts.empty or not len(actual):
         return {"forecasts": 0}
     at, origin = (_seconds(forecasts[name]) for name in ("timestamp", "origin"))
-    truth = _nearest(at, actual, step / 2)
-    met = np.isfinite(truth)
-    if not met.any():
+    actual_values = _nearest_values(at, actual, step / 2)
+    matched = np.isfinite(actual_values)
+    if not matched.any():
         return {"forecasts": 0}
     expected, lower, upper = (
-        forecasts[name].to_numpy(np.float64)[met]
+        forecasts[name].to_numpy(np.float64)[matched]
         for name in ("predicted_value", "lower_bound", "upper_bound")
     )
-    truth, ahead = truth[met], np.rint((at - origin)[met] / step)
-    scale = _scale(window, step)
-    errors = np.abs(truth - expected)
-    covered = (truth >= lower) & (truth <= upper)
-    told = _told(errors, covered, scale)
-    told["by_horizon"] = {
-        name: _told(errors[chosen], covered[chosen], scale)
-        for name, (first, last) in HORIZONS.items()
-        if (chosen := (ahead >= first) & (ahead <= last)).any()
+    actual_values, steps_ahead = actual_values[matched], np.rint((at - origin)[matched] / step)
+    scale = _naive_scale(window, step)
+    errors = np.abs(actual_values - expected)
+    covered = (actual_values >= lower) & (actual_values <= upper)
+    summary = _summarize_errors(errors, covered, scale)
+    summary["by_horizon"] = {
+        name: _summarize_errors(errors[chosen], covered[chosen], scale)
+        for name, (first, last) in HORIZON_GROUPS.items()
+        if (chosen := (steps_ahead >= first) & (steps_ahead <= last)).any()
     }
-    return told
+    return summary
 
 
 def alarm_rate(scores: pd.DataFrame, *, budget: float) -> dict[str, Any]:
@@ -62,21 +62,21 @@ def alarm_rate(scores: pd.DataFrame, *, budget: float) -> dict[str, Any]:
     return {"scored": len(scores), "alarms_per_day": alarms / days, "alarm_budget_per_day": budget}
 
 
-def _told(errors: Floats, covered: NDArray[np.bool_], scale: float) -> dict[str, Any]:
+def _summarize_errors(errors: Floats, covered: NDArray[np.bool_], scale: float) -> dict[str, Any]:
     mae = float(errors.mean())
     mase = {"mase": mae / scale} if scale > 0 else {}
     return {"forecasts": len(errors), "mae": mae, **mase, "coverage": float(covered.mean())}
 
 
-def _nearest(at: Floats, actual: Readings, within: float) -> Floats:
+def _nearest_values(at: Floats, actual: Readings, within: float) -> Floats:
     right = np.clip(np.searchsorted(actual.seconds, at), 1, max(len(actual) - 1, 1))
     pair = np.stack([right - 1, np.minimum(right, len(actual) - 1)])
-    apart = np.abs(actual.seconds[pair] - at)
-    place = pair[apart.argmin(axis=0), np.arange(len(at))]
-    return np.where(apart.min(axis=0) <= within, actual.values[place], np.nan)
+    distances = np.abs(actual.seconds[pair] - at)
+    nearest = pair[distances.argmin(axis=0), np.arange(len(at))]
+    return np.where(distances.min(axis=0) <= within, actual.values[nearest], np.nan)
 
 
-def _scale(window: Readings, step: float) -> float:
+def _naive_scale(window: Readings, step: float) -> float:
     cells = np.rint((window.seconds - window.seconds[0]) / step).astype(np.int64)
     grid = np.full(int(cells[-1]) + 1, np.nan)
     grid[cells] = window.values

@@ -16,20 +16,20 @@ from training.errors import DataError
 
 Floats = NDArray[np.float64]
 
-CELLS = 8  # of a block
-HALVES = 2
-FEWEST_BLOCKS = 6  # of a window; with fewer, nothing can be said about how blocks differ by themselves
-ENOUGH_BLOCKS = 8  # a block is made shorter than asked for to have so many
-MOST_BLOCKS = 24  # the newest; older ones say little about what is usual now, and cost time
-FEWEST_READINGS = 12  # expected in a block
+FINE_CELLS = 8  # of a block
+COARSE_CELLS = 2
+MIN_BLOCKS = 6  # of a window; with fewer, nothing can be said about how blocks differ by themselves
+TARGET_BLOCKS = 8  # a block is made shorter than asked for to have so many
+MAX_BLOCKS = 24  # the newest; older ones say little about what is usual now, and cost time
+MIN_READINGS = 12  # expected in a block
 
 
-class TooShort(DataError):
+class HistoryTooShort(DataError):
     """The window or the stretch to check is too short for a verdict."""
 
 
 @dataclass(frozen=True)
-class Blocks:
+class WindowBlocks:
     """The newest blocks of a window, and the block that is checked, in seconds of the epoch."""
 
     start: float
@@ -49,7 +49,7 @@ class Blocks:
         return self.checked_from + self.length
 
     @property
-    def lag(self) -> float:
+    def lag_seconds(self) -> float:
         """From the window to the block that is checked, in seconds."""
         return self.checked_from - self.end
 
@@ -73,7 +73,9 @@ class Blocks:
         return first + np.arange(per_block, dtype=np.float64)
 
 
-def blocks_of(window: Floats, checked: tuple[float, float], *, step: float, length: float) -> Blocks:
+def split_into_blocks(
+    window: Floats, checked: tuple[float, float], *, step: float, length: float
+) -> WindowBlocks:
     """Blocks of at most this length that fit the window and what came since.
 
     The length is shortened where the window would hold fewer than eight, and made longer where it would hold
@@ -84,19 +86,21 @@ def blocks_of(window: Floats, checked: tuple[float, float], *, step: float, leng
             many.
     """
     start, end = float(window[0]), float(window[-1]) + step
-    begin, until = max(checked[0], end), checked[1] + step
+    check_start, check_end = max(checked[0], end), checked[1] + step
     span = end - start
-    least = FEWEST_READINGS * step
-    if (found := int(span // least)) < FEWEST_BLOCKS:
-        raise TooShort(
-            f"window too short to calibrate: {found} blocks of {FEWEST_READINGS} readings in "
+    min_length = MIN_READINGS * step
+    if (block_count := int(span // min_length)) < MIN_BLOCKS:
+        raise HistoryTooShort(
+            f"window too short to calibrate: {block_count} blocks of {MIN_READINGS} readings in "
             f"{format_duration(timedelta(seconds=span))}; verdict withheld"
         )
-    if until - begin < least * (1 - 1e-9):
-        raise TooShort(
-            f"{format_duration(timedelta(seconds=max(until - begin, 0.0)))} since the window; a check needs "
-            f"{FEWEST_READINGS} readings; verdict withheld"
+    if check_end - check_start < min_length * (1 - 1e-9):
+        raise HistoryTooShort(
+            f"{format_duration(timedelta(seconds=max(check_end - check_start, 0.0)))} since the window; a check needs "
+            f"{MIN_READINGS} readings; verdict withheld"
         )
-    chosen = min(max(min(length, span / ENOUGH_BLOCKS), least), until - begin, span / FEWEST_BLOCKS)
-    count = min(int(span / chosen + 1e-6), MOST_BLOCKS)
-    return Blocks(end - count * chosen, chosen, count, until - chosen, step)
+    block_length = min(
+        max(min(length, span / TARGET_BLOCKS), min_length), check_end - check_start, span / MIN_BLOCKS
+    )
+    count = min(int(span / block_length + 1e-6), MAX_BLOCKS)
+    return WindowBlocks(end - count * block_length, block_length, count, check_end - block_length, step)

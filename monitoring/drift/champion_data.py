@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from monitoring.drift.blocks import MOST_BLOCKS
+from monitoring.drift.blocks import MAX_BLOCKS
 from monitoring.drift.comparison import DriftSettings
 from monitoring.drift.statistics import Readings
 from serving.models.champions import ServingDetector, ServingModel
@@ -24,41 +24,43 @@ from training.quality.assessment import Quality
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import Window, window_of
 
-MOST_SINCE = 100_000  # newest readings since training
-EARLIER = timedelta(days=1)  # before the first block, for a score to look back on
+MAX_CURRENT_READINGS = 100_000  # newest readings since training
+SCORE_WARMUP = timedelta(days=1)  # before the first block, for a score to look back on
 
 
 # A window, how good the readings since are, those that are sound, and all of them.
-Stored = tuple[Window, Quality, Window, pd.DataFrame]
+StoredReadings = tuple[Window, Quality, Window, pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class View:
+class ChampionReadings:
     """The readings of one champion, as it sees them."""
 
     window: Readings
     since: Readings
-    sent: Readings  # since, with what the instrument got wrong
+    unfiltered: Readings  # since, with what the instrument got wrong
     step: float
     faults: tuple[str, ...]  # what the instrument got wrong since
 
 
 @dataclass(frozen=True)
-class Viewer:
+class ChampionReadingsLoader:
     """Makes views; holds what all sensors share."""
 
     readings: ReadingStore
     settings: DriftSettings
     quality: QualitySettings
-    last: dict[tuple[str, datetime, datetime, datetime], Stored] = field(default_factory=dict, repr=False)
+    last: dict[tuple[str, datetime, datetime, datetime], StoredReadings] = field(
+        default_factory=dict, repr=False
+    )
 
-    def of(self, sensor: Sensor, champion: ServingModel, *, until: datetime) -> View:
+    def of(self, sensor: Sensor, champion: ServingModel, *, until: datetime) -> ChampionReadings:
         """What a champion was trained on and what came since, up to a moment."""
         tags = champion.version.tags
         start, end = read_iso(tags["train_start"]), read_iso(tags["train_end"])
         # As much as is judged; a forecaster's window of two years is not read whole.
-        start = max(start, end - (MOST_BLOCKS + 1) * self.settings.current - EARLIER)
-        window, quality, since, stored = self._stored(sensor, start, end, until)
+        start = max(start, end - (MAX_BLOCKS + 1) * self.settings.current - SCORE_WARMUP)
+        window, quality, since, stored = self._load_stored(sensor, start, end, until)
         faults = tuple(
             f"{finding.kind.value} ({format_count(finding.readings, 'reading')})"
             for finding in quality.findings
@@ -66,54 +68,60 @@ class Viewer:
         )
         sent = pd.Series(stored["value"].to_numpy(np.float64), index=pd.DatetimeIndex(stored["timestamp"]))
         step = (sensor.step or window.step).total_seconds()
-        told = self._told(champion, window, since)
-        return View(*told, _bare(sent), step, faults)
+        window_and_current = self._apply_champion(champion, window, since)
+        return ChampionReadings(*window_and_current, _without_scores(sent), step, faults)
 
-    def _stored(self, sensor: Sensor, start: datetime, end: datetime, until: datetime) -> Stored:
+    def _load_stored(self, sensor: Sensor, start: datetime, end: datetime, until: datetime) -> StoredReadings:
         """The readings of a window and since; read once where both models were trained up to one moment."""
-        asked = (sensor.id, start, end, until)
-        if asked not in self.last:
-            tick = timedelta.resolution
-            learned = self.readings.between(sensor.id, start, end + tick, quality=GOOD_QUALITY)
+        cache_key = (sensor.id, start, end, until)
+        if cache_key not in self.last:
+            resolution = timedelta.resolution
+            window_readings = self.readings.between(sensor.id, start, end + resolution, quality=GOOD_QUALITY)
             stored = self.readings.latest(
-                sensor.id, MOST_SINCE, start=end + tick, end=until + tick, quality=GOOD_QUALITY
+                sensor.id,
+                MAX_CURRENT_READINGS,
+                start=end + resolution,
+                end=until + resolution,
+                quality=GOOD_QUALITY,
             )
-            _, window = window_of(learned, sensor, settings=self.quality)
+            _, window = window_of(window_readings, sensor, settings=self.quality)
             quality, since = window_of(stored, sensor, settings=self.quality)
             self.last.clear()
-            self.last[asked] = window, quality, since, stored
-        return self.last[asked]
+            self.last[cache_key] = window, quality, since, stored
+        return self.last[cache_key]
 
-    def _told(self, champion: ServingModel, window: Window, since: Window) -> tuple[Readings, Readings]:
+    def _apply_champion(
+        self, champion: ServingModel, window: Window, since: Window
+    ) -> tuple[Readings, Readings]:
         both = pd.concat([window.values, since.values])
         scores = errors = np.full(len(both), np.nan)
         if isinstance(champion, ServingDetector):
-            scores = _scores(champion, both)
+            scores = _compute_scores(champion, both)
         elif len(both):
-            foretold = champion.model.predict(pd.DatetimeIndex(both.index), history=both)
-            errors = both.to_numpy() - foretold["forecasted_values"].to_numpy()
-        seconds = _seconds(both)
-        whole = Readings(seconds, both.to_numpy(np.float64), scores, errors)
+            predicted = champion.model.predict(pd.DatetimeIndex(both.index), history=both)
+            errors = both.to_numpy() - predicted["forecasted_values"].to_numpy()
+        seconds = _index_seconds(both)
+        all_readings = Readings(seconds, both.to_numpy(np.float64), scores, errors)
         split = len(window)
-        return _part(whole, slice(None, split)), _part(whole, slice(split, None))
+        return _slice(all_readings, slice(None, split)), _slice(all_readings, slice(split, None))
 
 
-def _scores(champion: ServingDetector, readings: pd.Series) -> np.ndarray:
-    tail = Tail(_seconds(readings), readings.to_numpy(np.float64), whole=False)
-    [found] = score_cases([ScoringCase(champion.model, tail)]) if len(readings) else [ScoringFailure("")]
-    return np.full(len(readings), np.nan) if isinstance(found, ScoringFailure) else found.scores
+def _compute_scores(champion: ServingDetector, readings: pd.Series) -> np.ndarray:
+    tail = Tail(_index_seconds(readings), readings.to_numpy(np.float64), whole=False)
+    [judged] = score_cases([ScoringCase(champion.model, tail)]) if len(readings) else [ScoringFailure("")]
+    return np.full(len(readings), np.nan) if isinstance(judged, ScoringFailure) else judged.scores
 
 
-def _bare(readings: pd.Series) -> Readings:
+def _without_scores(readings: pd.Series) -> Readings:
     nothing = np.full(len(readings), np.nan)
-    return Readings(_seconds(readings), readings.to_numpy(np.float64), nothing, nothing)
+    return Readings(_index_seconds(readings), readings.to_numpy(np.float64), nothing, nothing)
 
 
-def _part(readings: Readings, rows: slice) -> Readings:
+def _slice(readings: Readings, rows: slice) -> Readings:
     return Readings(
         readings.seconds[rows], readings.values[rows], readings.scores[rows], readings.errors[rows]
     )
 
 
-def _seconds(readings: pd.Series) -> np.ndarray:
+def _index_seconds(readings: pd.Series) -> np.ndarray:
     return np.asarray(pd.DatetimeIndex(readings.index).as_unit("us").asi8 / 1e6)

@@ -11,28 +11,28 @@ from typing import Any
 
 from pydantic import Field
 
-from monitoring.drift.blocks import FEWEST_BLOCKS, FEWEST_READINGS, Blocks, TooShort, blocks_of
-from monitoring.drift.frozen_readings import stillness
-from monitoring.drift.judgement import Finding, Judgement, judge
+from monitoring.drift.blocks import MIN_BLOCKS, MIN_READINGS, HistoryTooShort, WindowBlocks, split_into_blocks
+from monitoring.drift.frozen_readings import check_stillness
+from monitoring.drift.judgement import DriftFinding, DriftJudgement, judge_block
 from monitoring.drift.kinds import (
     ADVICE,
-    ORIGINS,
-    RETRAIN_AGED,
-    SLOW,
+    AGED_ADVICE,
+    GRADUAL_KINDS,
+    ORIGIN_BY_KIND,
     DriftKind,
-    name_drift,
-    slowly,
-    words_of,
+    describe_drift,
+    describe_finding,
+    describe_slope,
 )
-from monitoring.drift.onset import moment_of, onset
-from monitoring.drift.statistics import Readings, Ruler, ruler_of, series_of
-from monitoring.drift.store import Origin, Verdict
+from monitoring.drift.onset import fit_onset, to_datetime
+from monitoring.drift.statistics import Readings, WindowScale, compute_series, fit_window_scale
+from monitoring.drift.store import DriftOrigin, DriftVerdict
 from serving.recent_readings import to_times
 from training.common.formatting import format_count, format_duration
 from training.quality.sampling import infer_step
 from training.settings import Settings
 
-UNKNOWN_STEP = 3600.0  # seconds, of a window with one reading
+DEFAULT_STEP_SECONDS = 3600.0  # seconds, of a window with one reading
 
 
 class DriftSettings(Settings, file="monitoring", section="drift"):
@@ -50,10 +50,10 @@ class DriftSettings(Settings, file="monitoring", section="drift"):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DriftComparison:
     """What came of comparing readings with a window. Times are those of the readings."""
 
-    verdict: Verdict
+    verdict: DriftVerdict
     reason: str
     false_alarm_rate: float
     readings: int
@@ -61,69 +61,69 @@ class Comparison:
     end: datetime | None = None
     p_value: float | None = None
     kind: DriftKind | None = None
-    origin: Origin | None = None
+    origin: DriftOrigin | None = None
     since: datetime | None = None
-    blocks: Blocks | None = None
-    judgement: Judgement | None = field(default=None, repr=False)
-    ruler: Ruler | None = field(default=None, repr=False)
+    blocks: WindowBlocks | None = None
+    judgement: DriftJudgement | None = field(default=None, repr=False)
+    ruler: WindowScale | None = field(default=None, repr=False)
 
     @property
     def drifted(self) -> bool:
         """Whether there is drift."""
-        return self.verdict is Verdict.DRIFTED
+        return self.verdict is DriftVerdict.DRIFTED
 
     @property
     def advice(self) -> str:
         """What to do; empty where there is nothing to be done."""
-        if self.verdict is Verdict.AGED:
-            return RETRAIN_AGED
+        if self.verdict is DriftVerdict.AGED:
+            return AGED_ADVICE
         return ADVICE[self.origin] if self.drifted else ""
 
-    def by_instrument(self, faults: Sequence[str]) -> "Comparison":
+    def attribute_to_instrument(self, faults: Sequence[str]) -> "DriftComparison":
         """The same drift, of which instrument faults are the likelier cause."""
-        words = f"{self.reason}; faults of the instrument: {', '.join(faults)}"
-        return replace(self, origin=Origin.INSTRUMENT, reason=words)
+        text = f"{self.reason}; faults of the instrument: {', '.join(faults)}"
+        return replace(self, origin=DriftOrigin.INSTRUMENT, reason=text)
 
-    def channel(self, name: str) -> list[Finding]:
+    def channel(self, name: str) -> list[DriftFinding]:
         """What was found under one heading: value, course, score, error, missing or step."""
-        found = () if self.judgement is None else self.judgement.findings
-        return [finding for finding in found if finding.statistic.channel == name]
+        findings = () if self.judgement is None else self.judgement.findings
+        return [finding for finding in findings if finding.statistic.channel == name]
 
-    def told_of(self, name: str) -> tuple[float, str]:
+    def channel_verdict(self, name: str) -> tuple[float, str]:
         """The p of one heading, corrected for all that is looked at, and why."""
-        found = self.channel(name)
-        if self.judgement is None or not found:
+        findings = self.channel(name)
+        if self.judgement is None or not findings:
             p = self.p_value if name == "value" and self.p_value is not None else 1.0
             return p, self.reason
-        p = self.judgement.corrected(found)
+        p = self.judgement.corrected_p(findings)
         return p, self.reason if p <= self.false_alarm_rate else f"as usual (p {p:.2g})"
 
     def measures(self) -> dict[str, dict[str, Any]]:
         """Every statistic in plain numbers, by its name."""
-        found = () if self.judgement is None else self.judgement.findings
+        findings = () if self.judgement is None else self.judgement.findings
         return {
             finding.statistic.name: {
                 "channel": finding.statistic.channel,
-                "shift": _rounded(finding.size),
-                "bound": _rounded(finding.bound),
-                "p": _rounded(finding.p),
-                "worst_past_p": _rounded(finding.worst),
-                "window": _rounded(finding.before),
-                "now": _rounded(finding.after),
+                "shift": _round_significant(finding.size),
+                "bound": _round_significant(finding.bound),
+                "p": _round_significant(finding.p),
+                "worst_past_p": _round_significant(finding.worst),
+                "window": _round_significant(finding.before),
+                "now": _round_significant(finding.after),
             }
-            for finding in found
+            for finding in findings
         }
 
 
 @dataclass(frozen=True)
-class Check:
+class DriftComparer:
     """One comparison: what it is held to, and how its words are written."""
 
     settings: DriftSettings
     unit: str = ""
     step: timedelta | None = None
 
-    def of(self, window: Readings, since: Readings, *, sent: Readings | None = None) -> Comparison:
+    def of(self, window: Readings, since: Readings, *, sent: Readings | None = None) -> DriftComparison:
         """Judge what came since a window.
 
         `sent` is all that was sent since, if `since` leaves out what the instrument got wrong; a sensor that
@@ -131,79 +131,94 @@ class Check:
         """
         sent = since if sent is None else sent
         if not len(sent):
-            return self._without(Verdict.SILENT, "no readings since the window", 0)
+            return self._without_statistics(DriftVerdict.NO_DATA, "no readings since the window", 0)
         try:
-            blocks = self._blocks(window, sent)
-        except TooShort as short:
-            return self._without(Verdict.WITHHELD, str(short), len(sent))
+            blocks = self._split_blocks(window, sent)
+        except HistoryTooShort as short:
+            return self._without_statistics(DriftVerdict.WITHHELD, str(short), len(sent))
         checked = sent.between(blocks.checked_from, blocks.checked_to)
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "false_alarm_rate": self.settings.false_alarm_rate,
             "readings": len(checked),
-            "start": moment_of(blocks.checked_from),
-            "end": moment_of(float(checked.seconds[-1])),
+            "start": to_datetime(blocks.checked_from),
+            "end": to_datetime(float(checked.seconds[-1])),
             "blocks": blocks,
         }
-        still = stillness(window, checked, sent, blocks=blocks.count, unit=self.unit)
-        if still is None or (still.kind is DriftKind.STUCK and still.p > self.settings.false_alarm_rate):
-            return self._judged(window.between(blocks.start, blocks.end), since, blocks, told)
-        told["p_value"] = still.p
-        if still.kind is None:
-            return Comparison(Verdict.STEADY, still.words, **told)
-        told |= {"origin": ORIGINS.get(still.kind), "since": moment_of(still.begun)}
-        return Comparison(Verdict.DRIFTED, still.words, kind=still.kind, **told)
+        stillness_result = check_stillness(window, checked, sent, blocks=blocks.count, unit=self.unit)
+        if stillness_result is None or (
+            stillness_result.kind is DriftKind.STUCK and stillness_result.p > self.settings.false_alarm_rate
+        ):
+            return self._compare_statistics(window.between(blocks.start, blocks.end), since, blocks, fields)
+        fields["p_value"] = stillness_result.p
+        if stillness_result.kind is None:
+            return DriftComparison(DriftVerdict.STEADY, stillness_result.text, **fields)
+        fields |= {
+            "origin": ORIGIN_BY_KIND.get(stillness_result.kind),
+            "since": to_datetime(stillness_result.began_at),
+        }
+        return DriftComparison(
+            DriftVerdict.DRIFTED, stillness_result.text, kind=stillness_result.kind, **fields
+        )
 
-    def _blocks(self, window: Readings, since: Readings) -> Blocks:
+    def _split_blocks(self, window: Readings, since: Readings) -> WindowBlocks:
         if not len(window):
-            raise TooShort("the window holds no readings; verdict withheld")
-        blocks = blocks_of(
+            raise HistoryTooShort("the window holds no readings; verdict withheld")
+        blocks = split_into_blocks(
             window.seconds,
             (float(since.seconds[0]), float(since.seconds[-1])),
-            step=self._step(window),
+            step=self._step_seconds(window),
             length=self.settings.current.total_seconds(),
         )
-        found = len(window.between(blocks.start, blocks.end))
-        if found < FEWEST_BLOCKS * FEWEST_READINGS / 2:
-            many = format_count(found, "reading")
-            raise TooShort(f"window too thin to calibrate: {many} in {blocks.count} blocks; verdict withheld")
+        reading_count = len(window.between(blocks.start, blocks.end))
+        if reading_count < MIN_BLOCKS * MIN_READINGS / 2:
+            count_text = format_count(reading_count, "reading")
+            raise HistoryTooShort(
+                f"window too thin to calibrate: {count_text} in {blocks.count} blocks; verdict withheld"
+            )
         return blocks
 
-    def _judged(self, window: Readings, since: Readings, blocks: Blocks, told: dict[str, Any]) -> Comparison:
+    def _compare_statistics(
+        self, window: Readings, since: Readings, blocks: WindowBlocks, fields: dict[str, Any]
+    ) -> DriftComparison:
         rate = self.settings.false_alarm_rate
         checked = since.between(blocks.checked_from, blocks.checked_to)
-        ruler = ruler_of(window, step=blocks.step)
-        judgement = judge(series_of(window, checked, blocks, ruler), blocks, rate=rate)
-        told |= {"p_value": judgement.p, "judgement": judgement, "ruler": ruler}
+        ruler = fit_window_scale(window, step=blocks.step)
+        judgement = judge_block(compute_series(window, checked, blocks, ruler), blocks, rate=rate)
+        fields |= {"p_value": judgement.p, "judgement": judgement, "ruler": ruler}
         if judgement.drifted(rate):
-            said = name_drift(judgement, ruler, unit=self.unit)
-            begun = onset(since, blocks, ruler, window, judgement.named(said.statistic))
-            if begun.per_day is not None and said.kind in SLOW:
-                said = slowly(said, begun.per_day * ruler.robust, self.unit)
-            return Comparison(
-                Verdict.DRIFTED,
-                said.words,
-                kind=said.kind,
-                origin=ORIGINS.get(said.kind),
-                since=moment_of(begun.begun),
-                **told,
+            description = describe_drift(judgement, ruler, unit=self.unit)
+            drift_onset = fit_onset(
+                since, blocks, ruler, window, judgement.finding_for(description.statistic)
             )
-        loudest = words_of(judgement.loudest, ruler, unit=self.unit)
+            if drift_onset.per_day is not None and description.kind in GRADUAL_KINDS:
+                description = describe_slope(description, drift_onset.per_day * ruler.robust, self.unit)
+            return DriftComparison(
+                DriftVerdict.DRIFTED,
+                description.text,
+                kind=description.kind,
+                origin=ORIGIN_BY_KIND.get(description.kind),
+                since=to_datetime(drift_onset.began_at),
+                **fields,
+            )
+        strongest_text = describe_finding(judgement.strongest, ruler, unit=self.unit)
         # Right behind its window nothing can have aged; the block is within what the window foretells.
-        if judgement.aged(rate) and blocks.lag >= blocks.length:
-            lag = format_duration(timedelta(seconds=blocks.lag))
-            reason = f"the window has aged: {lag} later this sensor moves as far by itself ({loudest})"
-            return Comparison(Verdict.AGED, reason, **told)
-        return Comparison(Verdict.STEADY, f"as usual ({loudest}, p {judgement.p:.2g})", **told)
+        if judgement.aged(rate) and blocks.lag_seconds >= blocks.length:
+            lag = format_duration(timedelta(seconds=blocks.lag_seconds))
+            reason = f"the window has aged: {lag} later this sensor moves as far by itself ({strongest_text})"
+            return DriftComparison(DriftVerdict.AGED, reason, **fields)
+        return DriftComparison(
+            DriftVerdict.STEADY, f"as usual ({strongest_text}, p {judgement.p:.2g})", **fields
+        )
 
-    def _without(self, verdict: Verdict, reason: str, readings: int) -> Comparison:
-        return Comparison(verdict, reason, self.settings.false_alarm_rate, readings)
+    def _without_statistics(self, verdict: DriftVerdict, reason: str, readings: int) -> DriftComparison:
+        return DriftComparison(verdict, reason, self.settings.false_alarm_rate, readings)
 
-    def _step(self, window: Readings) -> float:
+    def _step_seconds(self, window: Readings) -> float:
         if self.step is not None:
             return self.step.total_seconds()
         inferred = infer_step(to_times(window.seconds))
-        return UNKNOWN_STEP if inferred is None else inferred.total_seconds()
+        return DEFAULT_STEP_SECONDS if inferred is None else inferred.total_seconds()
 
 
-def _rounded(value: float) -> float:
+def _round_significant(value: float) -> float:
     return float(f"{value:.4g}")

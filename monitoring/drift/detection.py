@@ -13,11 +13,11 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from monitoring.drift.comparison import Check, Comparison, DriftSettings
+from monitoring.drift.comparison import DriftComparer, DriftComparison, DriftSettings
 from monitoring.drift.statistics import Readings
 from training.errors import DataError
 
-__all__ = ["Check", "Comparison", "DriftSettings", "compare", "readings_of"]
+__all__ = ["DriftComparer", "DriftComparison", "DriftSettings", "compare", "to_readings"]
 
 
 def compare(
@@ -27,7 +27,7 @@ def compare(
     settings: DriftSettings | None = None,
     unit: str = "",
     step: timedelta | None = None,
-) -> Comparison:
+) -> DriftComparison:
     """Compare readings with the window before them.
 
     Frames hold `timestamp, value` and perhaps `anomaly_score` and `forecast_error`; a Series is values by
@@ -45,10 +45,10 @@ def compare(
     'level moved by +2 bar (2.0 sd)'
     """
     settings = settings or DriftSettings()
-    return Check(settings, unit, step).of(readings_of(reference), readings_of(current))
+    return DriftComparer(settings, unit, step).of(to_readings(reference), to_readings(current))
 
 
-def readings_of(frame: pd.DataFrame | pd.Series) -> Readings:
+def to_readings(frame: pd.DataFrame | pd.Series) -> Readings:
     """Readings of a frame or a Series in order of time, each time once, without those that are not finite.
 
     Raises:
@@ -56,22 +56,24 @@ def readings_of(frame: pd.DataFrame | pd.Series) -> Readings:
     """
     if isinstance(frame, pd.Series):
         frame = pd.DataFrame({"timestamp": frame.index, "value": frame.to_numpy()})
-    if lacking := {"timestamp", "value"} - set(frame.columns):
-        raise DataError(f"Readings to compare need the columns timestamp and value; {lacking} is missing.")
+    if missing_columns := {"timestamp", "value"} - set(frame.columns):
+        raise DataError(
+            f"Readings to compare need the columns timestamp and value; {missing_columns} is missing."
+        )
     times = pd.DatetimeIndex(frame["timestamp"])
     if times.tz is not None:
         times = times.tz_convert("UTC").tz_localize(None)
-    values = _numbers(frame["value"])
-    kept = np.flatnonzero(np.isfinite(values) & times.notna())
-    seconds = times[kept].as_unit("us").asi8 / 1e6
-    once, first = np.unique(seconds, return_index=True)
-    rows = kept[first]
+    values = _to_floats(frame["value"])
+    valid = np.flatnonzero(np.isfinite(values) & times.notna())
+    seconds = times[valid].as_unit("us").asi8 / 1e6
+    unique_seconds, first = np.unique(seconds, return_index=True)
+    rows = valid[first]
     scores, errors = (
-        _numbers(frame[name])[rows] if name in frame else np.full(len(rows), np.nan)
+        _to_floats(frame[name])[rows] if name in frame else np.full(len(rows), np.nan)
         for name in ("anomaly_score", "forecast_error")
     )
-    return Readings(once, values[rows], scores, errors)
+    return Readings(unique_seconds, values[rows], scores, errors)
 
 
-def _numbers(column: pd.Series) -> np.ndarray:
+def _to_floats(column: pd.Series) -> np.ndarray:
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from monitoring.drift.champion_data import View, Viewer
-from monitoring.drift.comparison import Check, Comparison, DriftSettings
-from monitoring.drift.model_impact import Retrospect, cost_of
-from monitoring.drift.platform_peers import with_neighbours
-from monitoring.drift.recording import record
-from monitoring.drift.report.charts import WORTH
-from monitoring.drift.result import Checked, outcome_of
-from monitoring.drift.store import DriftCheck, Verdict
+from monitoring.drift.champion_data import ChampionReadings, ChampionReadingsLoader
+from monitoring.drift.comparison import DriftComparer, DriftComparison, DriftSettings
+from monitoring.drift.model_impact import RecentPerformance, compute_cost
+from monitoring.drift.platform_peers import attribute_origins
+from monitoring.drift.recording import record_checks
+from monitoring.drift.report.charts import VERDICT_ORDER
+from monitoring.drift.result import DriftCheckResult, to_outcome
+from monitoring.drift.store import DriftCheck, DriftVerdict
 from serving.models.champions import Champions, ServingModel
 from serving.predictions.store import PredictionStore
 from training.common.formatting import format_duration
@@ -37,9 +37,9 @@ from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.monitoring")
 
-Watcher = Callable[[Outcome], None]
+OutcomeCallback = Callable[[Outcome], None]
 NO_MODEL = "no model"
-LEASE = "drift check"
+LEASE_NAME = "drift check"
 
 
 def check_fleet(
@@ -49,7 +49,7 @@ def check_fleet(
     now: datetime,
     settings: DriftSettings | None = None,
     html: Path | None = None,
-    watch: Watcher = lambda _: None,
+    watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
     """Check every champion of these sensors; keep the checks, a run in `safeplan-drift`, tags and reports.
 
@@ -61,7 +61,7 @@ def check_fleet(
         LeaseTaken: another process is checking; two would write the same tags at once.
     """
     # The matrices are small: more numeric threads than one only wait for each other, at twice the CPU.
-    with lease(workspace.engine, LEASE), threadpool_limits(1):
+    with lease(workspace.engine, LEASE_NAME), threadpool_limits(1):
         return _check_fleet(workspace, sensors, now, settings or load_settings(DriftSettings), html, watch)
 
 
@@ -71,58 +71,62 @@ def _check_fleet(
     now: datetime,
     settings: DriftSettings,
     html: Path | None,
-    watch: Watcher,
+    watch: OutcomeCallback,
 ) -> list[Outcome]:
-    service = FleetCheck(workspace, settings, now)
-    checked: list[Checked] = []
+    fleet_check = FleetDriftCheck(workspace, settings, now)
+    checked: list[DriftCheckResult] = []
     outcomes = []
     for sensor in sensors:
-        for found in service.of(sensor):
-            if isinstance(found, Checked):
-                checked.append(found)
-                watch(outcome_of(found))
+        for checked_or_outcome in fleet_check.of(sensor):
+            if isinstance(checked_or_outcome, DriftCheckResult):
+                checked.append(checked_or_outcome)
+                watch(to_outcome(checked_or_outcome))
             else:
-                outcomes.append(found)
-                watch(found)
-    checked = with_neighbours(checked)
+                outcomes.append(checked_or_outcome)
+                watch(checked_or_outcome)
+    checked = attribute_origins(checked)
     if checked:
-        checked = record(workspace, checked, now=now, settings=service.settings, html=html)
-    ranked = sorted(checked, key=lambda one: (WORTH.index(one.check.verdict), -(one.check.cost or 0.0)))
-    return [*(outcome_of(one) for one in ranked), *outcomes]
+        checked = record_checks(workspace, checked, now=now, settings=fleet_check.settings, html=html)
+    ranked = sorted(
+        checked, key=lambda one: (VERDICT_ORDER.index(one.check.verdict), -(one.check.cost or 0.0))
+    )
+    return [*(to_outcome(one) for one in ranked), *outcomes]
 
 
-class FleetCheck:
+class FleetDriftCheck:
     """What the checks of one run share."""
 
     def __init__(self, workspace: Workspace, settings: DriftSettings, now: datetime) -> None:
         self.settings, self.now = settings, now
         self.champions = Champions(workspace.registry, workspace.model_cache)
-        self.viewer = Viewer(workspace.readings, settings, load_settings(QualitySettings))
-        self.retrospect = Retrospect(
+        self.readings_loader = ChampionReadingsLoader(
+            workspace.readings, settings, load_settings(QualitySettings)
+        )
+        self.performance = RecentPerformance(
             PredictionStore(workspace.engine), settings, load_settings(DetectorSettings)
         )
         last = workspace.readings.last_times()
         self.last = {str(name): min(when.to_pydatetime(), now) for name, when in last.items()}
         self.newest = max(self.last.values(), default=now)
-        self.served = set(self.champions.keys_with_champion())
+        self.served_models = set(self.champions.keys_with_champion())
 
-    def of(self, sensor: Sensor) -> Iterator[Checked | Outcome]:
+    def of(self, sensor: Sensor) -> Iterator[DriftCheckResult | Outcome]:
         """The checks of one sensor's champions, or why there is none."""
-        kinds = [kind for kind in Kind if (sensor.id, kind) in self.served]
+        kinds = [kind for kind in Kind if (sensor.id, kind) in self.served_models]
         if not kinds:
             yield Outcome(sensor_id=sensor.id, kind=None, status=NO_MODEL)
         for kind in kinds:
             try:
-                yield self._checked(sensor, kind)
+                yield self._check_champion(sensor, kind)
             except SafePlanError as error:
                 yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=str(error))
             # One sensor's trouble must not cost the others theirs; it is named here and traced in the log.
             except Exception as error:
                 log.exception("the drift of the %s of %s could not be checked", kind, sensor.id)
-                words = f"{type(error).__name__}: {error}"
-                yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=words)
+                error_text = f"{type(error).__name__}: {error}"
+                yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=error_text)
 
-    def _checked(self, sensor: Sensor, kind: Kind) -> Checked:
+    def _check_champion(self, sensor: Sensor, kind: Kind) -> DriftCheckResult:
         find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster
         champion: ServingModel = find(sensor.id)
         if not champion.version.tags.get("train_start"):
@@ -130,13 +134,15 @@ class FleetCheck:
                 f"{champion.version.uri} has no tag train_start, so its window is not known. "
                 f"Train it anew: safeplan train {sensor.id} --fresh"
             )
-        view = self.viewer.of(sensor, champion, until=self.now)
-        check = Check(self.settings, sensor.unit, timedelta(seconds=view.step))
-        comparison = self._unless_silent(sensor, view) or check.of(view.window, view.since, sent=view.sent)
+        view = self.readings_loader.of(sensor, champion, until=self.now)
+        check = DriftComparer(self.settings, sensor.unit, timedelta(seconds=view.step))
+        comparison = self._no_data_comparison(sensor, view) or check.of(
+            view.window, view.since, sent=view.unfiltered
+        )
         if comparison.drifted and comparison.origin is None and view.faults:
-            comparison = comparison.by_instrument(view.faults)
+            comparison = comparison.attribute_to_instrument(view.faults)
         age = self.last.get(sensor.id, self.now) - read_iso(champion.version.tags["train_end"])
-        quality = self.retrospect.of(champion, comparison, view, age=age)
+        quality = self.performance.of(champion, comparison, view, age=age)
         tags = champion.version.tags
         row = DriftCheck(
             sensor_id=sensor.id,
@@ -155,20 +161,20 @@ class FleetCheck:
             origin=comparison.origin,
             since=comparison.since,
             p_value=comparison.p_value,
-            cost=cost_of(quality),
+            cost=compute_cost(quality),
             advice=comparison.advice or None,
             measures=comparison.measures(),
             quality=quality,
         )
-        return Checked(sensor, champion, view, comparison, row)
+        return DriftCheckResult(sensor, champion, view, comparison, row)
 
-    def _unless_silent(self, sensor: Sensor, view: View) -> Comparison | None:
+    def _no_data_comparison(self, sensor: Sensor, view: ChampionReadings) -> DriftComparison | None:
         """A sensor that the others have left behind has gone silent, whatever it sent before."""
         last = self.last.get(sensor.id)
-        quiet = 0.0 if last is None else (self.newest - last).total_seconds()
-        habit = 2 * float(np.diff(view.window.seconds).max(initial=0.0))
-        if quiet <= max(self.settings.silent_steps * view.step, habit):
+        seconds_without_data = 0.0 if last is None else (self.newest - last).total_seconds()
+        longest_usual_gap = 2 * float(np.diff(view.window.seconds).max(initial=0.0))
+        if seconds_without_data <= max(self.settings.silent_steps * view.step, longest_usual_gap):
             return None
-        reason = f"silent for {format_duration(timedelta(seconds=quiet))}: the last reading came {last:%Y-%m-%d %H:%M}"
+        reason = f"silent for {format_duration(timedelta(seconds=seconds_without_data))}: the last reading came {last:%Y-%m-%d %H:%M}"
         rate = self.settings.false_alarm_rate
-        return Comparison(Verdict.SILENT, reason, rate, readings=0, since=last)
+        return DriftComparison(DriftVerdict.NO_DATA, reason, rate, readings=0, since=last)

@@ -12,26 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from monitoring.drift.blocks import Blocks
-from monitoring.drift.null_distribution import TAIL, Null, Shift, stretch_of
-from monitoring.drift.statistics import Series, Statistic
+from monitoring.drift.blocks import WindowBlocks
+from monitoring.drift.null_distribution import (
+    TAIL_DEGREES_OF_FREEDOM,
+    NullModel,
+    StatisticShift,
+    spread_factor,
+)
+from monitoring.drift.statistics import Statistic, StatisticSeries
 
 Floats = NDArray[np.float64]
 
 # Statistics of one block move together: on undrifted real readings, all of them count for as many alarms as
 # this share of them would, were they independent.
-ALIKE = 0.75
+EFFECTIVE_SHARE = 0.75
 
 
 @dataclass(frozen=True)
-class Finding:
+class DriftFinding:
     """One statistic of the block that was checked."""
 
     statistic: Statistic
-    shift: Shift = field(repr=False)
+    shift: StatisticShift = field(repr=False)
     p: float  # with spreads as the window's past blocks speak for
     worst: float  # the smallest p of a past block
-    plain: float  # p were blocks exchangeable, however far the check is from the window
+    exchangeable_p: float  # p were blocks exchangeable, however far the check is from the window
     bound: float  # the shift from which on this one alone raises the alarm
     before: float  # the statistic over the window, and over the block
     after: float
@@ -43,24 +48,24 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DriftJudgement:
     """All statistics of a block, and what they come to together."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[DriftFinding, ...]
     p: float
-    plain: float
+    exchangeable_p: float
 
     @property
-    def loudest(self) -> Finding:
+    def strongest(self) -> DriftFinding:
         """The one that says most."""
-        return loudest_of(self.findings)
+        return strongest_finding(self.findings)
 
-    def corrected(self, some: Sequence[Finding]) -> float:
+    def corrected_p(self, subset: Sequence[DriftFinding]) -> float:
         """The p of some of the statistics, on the scale of all."""
-        total = ALIKE * sum(finding.statistic.weight for finding in self.findings)
-        return _together([finding.p for finding in some], some, total)
+        total = EFFECTIVE_SHARE * sum(finding.statistic.weight for finding in self.findings)
+        return _combined_p([finding.p for finding in subset], subset, total)
 
-    def named(self, statistic: str) -> Finding:
+    def finding_for(self, statistic: str) -> DriftFinding:
         """What was found of one statistic."""
         return next(finding for finding in self.findings if finding.statistic.name == statistic)
 
@@ -70,80 +75,80 @@ class Judgement:
 
     def aged(self, rate: float) -> bool:
         """Whether it has moved as this sensor does in so much time, but further than inside the window."""
-        return self.p > rate and self.plain <= rate
+        return self.p > rate and self.exchangeable_p <= rate
 
 
-def loudest_of(findings: Sequence[Finding]) -> Finding:
+def strongest_finding(findings: Sequence[DriftFinding]) -> DriftFinding:
     """The one whose p is least for its share of the false-alarm rate."""
     return min(findings, key=lambda finding: finding.p / finding.statistic.weight)
 
 
-def judge(series: Iterable[Series], blocks: Blocks, *, rate: float) -> Judgement:
+def judge_block(series: Iterable[StatisticSeries], blocks: WindowBlocks, *, rate: float) -> DriftJudgement:
     """Judge a block by the past of its window."""
-    known = list(series)
-    total = ALIKE * sum(one.statistic.weight for one in known)
-    findings = tuple(_finding(one, blocks, _share(rate, total)) for one in known)
-    return Judgement(
+    all_series = list(series)
+    total = EFFECTIVE_SHARE * sum(one.statistic.weight for one in all_series)
+    findings = tuple(_evaluate_statistic(one, blocks, _rate_per_weight(rate, total)) for one in all_series)
+    return DriftJudgement(
         findings,
-        _together([finding.p for finding in findings], findings, total),
-        _together([finding.plain for finding in findings], findings, total),
+        _combined_p([finding.p for finding in findings], findings, total),
+        _combined_p([finding.exchangeable_p for finding in findings], findings, total),
     )
 
 
-def _finding(series: Series, blocks: Blocks, share: float) -> Finding:
+def _evaluate_statistic(series: StatisticSeries, blocks: WindowBlocks, share: float) -> DriftFinding:
     statistic = series.statistic
     per_block = statistic.per_block
-    known = np.isfinite(series.checked)
-    null, past = _learned(
+    is_known = np.isfinite(series.checked)
+    null, past = _fit_null(
         series.window.tobytes(),
         per_block,
         blocks.week(per_block),
         statistic.floor,
-        round(blocks.lag / blocks.length),
+        round(blocks.lag_seconds / blocks.length),
     )
-    places = blocks.checked_places(per_block)[known]
-    shift = null.judge(places, series.checked[known], stretch=stretch_of(past))
-    harmless = statistic.rising and shift.size <= 0
-    return Finding(
+    cell_places = blocks.checked_places(per_block)[is_known]
+    shift = null.measure_shift(cell_places, series.checked[is_known], stretch=spread_factor(past))
+    harmless = statistic.one_sided and shift.size <= 0
+    return DriftFinding(
         statistic=statistic,
         shift=shift,
         p=1.0 if harmless else shift.p,
-        worst=float(2 * special.stdtr(TAIL, -np.abs(past).max())) if len(past) else 1.0,
-        plain=1.0 if harmless else _plain(series, known),
+        worst=float(2 * special.stdtr(TAIL_DEGREES_OF_FREEDOM, -np.abs(past).max())) if len(past) else 1.0,
+        exchangeable_p=1.0 if harmless else _exchangeable_p(series, is_known),
         bound=shift.bound(share * statistic.weight, statistic.floor),
         before=float(np.nanmean(series.window)),
-        after=float(series.checked[known].mean()),
+        after=float(series.checked[is_known].mean()),
     )
 
 
 @lru_cache(maxsize=16)
-def _learned(series: bytes, per_block: int, week: float, floor: float, lag: int) -> tuple[Null, Floats]:
+def _fit_null(series: bytes, per_block: int, week: float, floor: float, lag: int) -> tuple[NullModel, Floats]:
     """What is learned of a window's series; both models of a sensor were trained on the same readings."""
-    null = Null(np.frombuffer(series, np.float64), per_block=per_block, week=week, floor=floor)
-    return null, null.past(lag)
+    null = NullModel(np.frombuffer(series, np.float64), per_block=per_block, week=week, floor=floor)
+    return null, null.past_shifts(lag)
 
 
-def _plain(series: Series, known: NDArray[np.bool_]) -> float:
+def _exchangeable_p(series: StatisticSeries, is_known: NDArray[np.bool_]) -> float:
     """The p by the spread of the window's blocks alone, as if their order and age did not matter."""
     per_block = series.statistic.per_block
-    cut = series.window[: len(series.window) // per_block * per_block].reshape(-1, per_block)
-    filled = np.isfinite(cut).sum(1) >= per_block / 2
-    means = np.nanmean(cut[filled], axis=1)
+    blocks_by_cell = series.window[: len(series.window) // per_block * per_block].reshape(-1, per_block)
+    is_filled = np.isfinite(blocks_by_cell).sum(1) >= per_block / 2
+    means = np.nanmean(blocks_by_cell[is_filled], axis=1)
     if len(means) < 3:
         return 1.0
     scale = np.hypot(means.std(ddof=1) * np.sqrt(1 + 1 / len(means)), series.statistic.floor)
-    far = abs(float(series.checked[known].mean()) - float(means.mean()))
-    return float(2 * special.stdtr(len(means) - 1, -far / max(scale, 1e-300)))
+    distance = abs(float(series.checked[is_known].mean()) - float(means.mean()))
+    return float(2 * special.stdtr(len(means) - 1, -distance / max(scale, 1e-300)))
 
 
-def _together(p: Sequence[float], findings: Sequence[Finding], total: float) -> float:
+def _combined_p(p: Sequence[float], findings: Sequence[DriftFinding], total: float) -> float:
     """The p of the loudest of several that are alike."""
     if not p:
         return 1.0
-    loudest = min(one / finding.statistic.weight for one, finding in zip(p, findings, strict=True))
-    return float(-np.expm1(total * np.log1p(-min(loudest, 1.0 - 1e-12))))
+    smallest = min(one / finding.statistic.weight for one, finding in zip(p, findings, strict=True))
+    return float(-np.expm1(total * np.log1p(-min(smallest, 1.0 - 1e-12))))
 
 
-def _share(rate: float, total: float) -> float:
+def _rate_per_weight(rate: float, total: float) -> float:
     """What each statistic of weight 1 may use of a false-alarm rate; the inverse of `_together`."""
     return float(-np.expm1(np.log1p(-rate) / max(total, 1e-9)))

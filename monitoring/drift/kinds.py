@@ -11,15 +11,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from monitoring.drift.judgement import Finding, Judgement, loudest_of
-from monitoring.drift.statistics import Ruler
-from monitoring.drift.store import Origin
+from monitoring.drift.judgement import DriftFinding, DriftJudgement, strongest_finding
+from monitoring.drift.statistics import WindowScale
+from monitoring.drift.store import DriftOrigin
 from training.common.formatting import format_duration, format_value
 
-LOST = 0.35  # of its usual depth: less is a cycle that is gone
-CONSEQUENCES = frozenset({"score", "error"})  # channels that move because readings did
-EDGES = (("low", "high"), ("below", "above"))
-LIKELY = 0.2  # p of a statistic that may tell of a drift which another one has found
+LOST_CYCLE_DEPTH = 0.35  # of its usual depth: less is a cycle that is gone
+DERIVED_CHANNELS = frozenset({"score", "error"})  # channels that move because readings did
+EDGE_PAIRS = (("low", "high"), ("below", "above"))
+LIKELY_P = 0.2  # p of a statistic that may tell of a drift which another one has found
 
 
 class DriftKind(StrEnum):
@@ -32,14 +32,14 @@ class DriftKind(StrEnum):
     CYCLE = "cycle"
     RANGE = "range"
     STUCK = "stuck"
-    ALIVE = "alive"  # constant all through the window, and moving now
+    STARTED_MOVING = "alive"  # constant all through the window, and moving now
     STEP = "step"
     MISSING = "missing"
     SCORE = "score"
     ERROR = "error"
 
 
-KINDS = {
+KIND_BY_STATISTIC = {
     "level": DriftKind.LEVEL,
     "noise": DriftKind.NOISE,
     "spread": DriftKind.SPREAD,
@@ -53,119 +53,125 @@ KINDS = {
     "missing": DriftKind.MISSING,
     "step": DriftKind.STEP,
 }
-ORIGINS = {
-    DriftKind.STUCK: Origin.INSTRUMENT,
-    DriftKind.STEP: Origin.INSTRUMENT,
-    DriftKind.MISSING: Origin.INSTRUMENT,
-    DriftKind.ALIVE: Origin.PROCESS,
-    DriftKind.CYCLE: Origin.PROCESS,
-    DriftKind.SCORE: Origin.MODEL,
-    DriftKind.ERROR: Origin.MODEL,
+ORIGIN_BY_KIND = {
+    DriftKind.STUCK: DriftOrigin.INSTRUMENT,
+    DriftKind.STEP: DriftOrigin.INSTRUMENT,
+    DriftKind.MISSING: DriftOrigin.INSTRUMENT,
+    DriftKind.STARTED_MOVING: DriftOrigin.PROCESS,
+    DriftKind.CYCLE: DriftOrigin.PROCESS,
+    DriftKind.SCORE: DriftOrigin.MODEL,
+    DriftKind.ERROR: DriftOrigin.MODEL,
 }
-SLOW = frozenset({DriftKind.LEVEL})  # kinds that may come little by little
+GRADUAL_KINDS = frozenset({DriftKind.LEVEL})  # kinds that may come little by little
 # What may be said of a drift once it is known whether the neighbours moved as well.
-LEFT_TO_NEIGHBOURS = frozenset(
+NEIGHBOUR_DECIDED_KINDS = frozenset(
     {DriftKind.LEVEL, DriftKind.SLOPE, DriftKind.NOISE, DriftKind.SPREAD, DriftKind.RANGE}
 )
 ADVICE = {
-    Origin.INSTRUMENT: "Check and recalibrate the instrument; do not retrain on these readings.",
-    Origin.PROCESS: "Look at the process; retrain once this is the new normal.",
-    Origin.MODEL: "Retrain.",
+    DriftOrigin.INSTRUMENT: "Check and recalibrate the instrument; do not retrain on these readings.",
+    DriftOrigin.PROCESS: "Look at the process; retrain once this is the new normal.",
+    DriftOrigin.MODEL: "Retrain.",
     None: "Compare with a neighbouring instrument: recalibrate if only this one moved, retrain if all did.",
 }
-RETRAIN_AGED = "Retrain on newer readings."
+AGED_ADVICE = "Retrain on newer readings."
 
 
 @dataclass(frozen=True)
-class Said:
+class DriftDescription:
     """The loudest change, in words."""
 
     kind: DriftKind
-    words: str
+    text: str
     statistic: str
 
 
-def name_drift(judgement: Judgement, ruler: Ruler, *, unit: str) -> Said:
+def describe_drift(judgement: DriftJudgement, ruler: WindowScale, *, unit: str) -> DriftDescription:
     """The kind of drift that the statistics tell together, and its size."""
     by_name = {finding.statistic.name: finding for finding in judgement.findings}
-    name = _cause(judgement).statistic.name
-    low, high = (by_name.get(edge) for edge in next((pair for pair in EDGES if name in pair), ("", "")))
-    if low and high and max(low.p, high.p) <= LIKELY:
+    name = _primary_finding(judgement).statistic.name
+    low, high = (by_name.get(edge) for edge in next((pair for pair in EDGE_PAIRS if name in pair), ("", "")))
+    if low and high and max(low.p, high.p) <= LIKELY_P:
         # Edges that move alike are a level, edges that move apart a spread.
-        together = "level" if low.size * high.size > 0 else "spread"
-        if together in by_name and by_name[together].p <= LIKELY:
-            name = together
-    if name == "missing" and "step" in by_name and by_name["step"].p <= LIKELY:
+        joint_name = "level" if low.size * high.size > 0 else "spread"
+        if joint_name in by_name and by_name[joint_name].p <= LIKELY_P:
+            name = joint_name
+    if name == "missing" and "step" in by_name and by_name["step"].p <= LIKELY_P:
         name = "step"  # half as often is no gap
-    return Said(KINDS[name], words_of(by_name[name], ruler, unit=unit), name)
+    return DriftDescription(KIND_BY_STATISTIC[name], describe_finding(by_name[name], ruler, unit=unit), name)
 
 
-def _cause(judgement: Judgement) -> Finding:
+def _primary_finding(judgement: DriftJudgement) -> DriftFinding:
     """The loudest; scores and errors speak only where nothing in the readings themselves explains them."""
-    own = [finding for finding in judgement.findings if finding.statistic.channel not in CONSEQUENCES]
-    if own and judgement.corrected(own) <= LIKELY:
-        return loudest_of(own)
-    return judgement.loudest
+    own_findings = [
+        finding for finding in judgement.findings if finding.statistic.channel not in DERIVED_CHANNELS
+    ]
+    if own_findings and judgement.corrected_p(own_findings) <= LIKELY_P:
+        return strongest_finding(own_findings)
+    return judgement.strongest
 
 
-def slowly(said: Said, per_day: float, unit: str) -> Said:
+def describe_slope(description: DriftDescription, per_day: float, unit: str) -> DriftDescription:
     """The same of a level that moved little by little.
 
     >>> slowly(Said(DriftKind.LEVEL, "level moved by +2 bar", "level"), 0.25, "bar").words
     'a slow slope, +0.25 bar a day'
     """
-    return Said(DriftKind.SLOPE, f"a slow slope, {signed(per_day, unit)} a day", said.statistic)
+    return DriftDescription(
+        DriftKind.SLOPE, f"a slow slope, {format_signed(per_day, unit)} a day", description.statistic
+    )
 
 
-def words_of(finding: Finding, ruler: Ruler, *, unit: str) -> str:
+def describe_finding(finding: DriftFinding, ruler: WindowScale, *, unit: str) -> str:
     """How far one statistic has moved."""
-    return TELLERS[finding.statistic.name](finding, ruler, unit)
+    return DESCRIBERS[finding.statistic.name](finding, ruler, unit)
 
 
-def _level(finding: Finding, ruler: Ruler, unit: str) -> str:
-    moved = finding.shift.mean * ruler.robust
-    return f"level moved by {signed(moved, unit)} ({abs(moved) / ruler.spread:.1f} sd)"
+def _describe_level(finding: DriftFinding, ruler: WindowScale, unit: str) -> str:
+    shift_in_units = finding.shift.mean * ruler.robust
+    return (
+        f"level moved by {format_signed(shift_in_units, unit)} ({abs(shift_in_units) / ruler.spread:.1f} sd)"
+    )
 
 
-def _edge(finding: Finding, ruler: Ruler, unit: str) -> str:
+def _describe_edge(finding: DriftFinding, ruler: WindowScale, unit: str) -> str:
     side = "lowest" if finding.statistic.name == "low" else "highest"
-    return f"{side} readings moved by {signed(finding.shift.mean * ruler.spread, unit)}"
+    return f"{side} readings moved by {format_signed(finding.shift.mean * ruler.spread, unit)}"
 
 
-def _beside(finding: Finding, ruler: Ruler, unit: str) -> str:
+def _describe_deviation_edge(finding: DriftFinding, ruler: WindowScale, unit: str) -> str:
     side = "lowest" if finding.statistic.name == "below" else "highest"
-    moved = signed(finding.shift.mean * ruler.robust, unit)
-    return f"{side} readings moved by {moved} beside the usual course"
+    shift_text = format_signed(finding.shift.mean * ruler.robust, unit)
+    return f"{side} readings moved by {shift_text} beside the usual course"
 
 
-def _missing(finding: Finding, *_: Any) -> str:
+def _describe_missing(finding: DriftFinding, *_: Any) -> str:
     return f"{finding.after:.0%} of the readings missing, {finding.before:.0%} in the window"
 
 
-def _step(finding: Finding, *_: Any) -> str:
+def _describe_step(finding: DriftFinding, *_: Any) -> str:
     now, usual = (
         format_duration(timedelta(seconds=math.exp(log))) for log in (finding.after, finding.before)
     )
     return f"sampling changed: a reading every {now} instead of {usual}"
 
 
-TELLERS: dict[str, Callable[[Finding, Ruler, str], str]] = {
-    "level": _level,
-    "noise": lambda finding, *_: f"noise {times(finding.size)}",
-    "spread": lambda finding, *_: f"spread {times(finding.size)}",
-    "cycle": lambda finding, *_: f"daily cycle {depth(finding.after)}",
-    "low": _edge,
-    "high": _edge,
-    "below": _beside,
-    "above": _beside,
-    "missing": _missing,
-    "step": _step,
+DESCRIBERS: dict[str, Callable[[DriftFinding, WindowScale, str], str]] = {
+    "level": _describe_level,
+    "noise": lambda finding, *_: f"noise {format_factor(finding.size)}",
+    "spread": lambda finding, *_: f"spread {format_factor(finding.size)}",
+    "cycle": lambda finding, *_: f"daily cycle {format_cycle_depth(finding.after)}",
+    "low": _describe_edge,
+    "high": _describe_edge,
+    "below": _describe_deviation_edge,
+    "above": _describe_deviation_edge,
+    "missing": _describe_missing,
+    "step": _describe_step,
     "score": lambda finding, *_: f"anomaly scores rose by {finding.size:.2f}",
     "error": lambda finding, *_: f"forecast errors grew x{math.exp(min(finding.size, 50.0)):.1f}",
 }
 
 
-def signed(value: float, unit: str) -> str:
+def format_signed(value: float, unit: str) -> str:
     """A change with its sign.
 
     >>> signed(-2.123456, "bar"), signed(0.5, "")
@@ -175,7 +181,7 @@ def signed(value: float, unit: str) -> str:
     return f"{'+' if value >= 0 else '-'}{format_value(abs(rounded), unit or None)}"
 
 
-def times(log_factor: float) -> str:
+def format_factor(log_factor: float) -> str:
     """A factor as people say it.
 
     >>> times(math.log(2.05)), times(math.log(1.4)), times(math.log(0.5))
@@ -189,14 +195,14 @@ def times(log_factor: float) -> str:
     return f"{'grew' if factor > 1 else 'shrank'} x{factor:.2f}"
 
 
-def depth(share: float) -> str:
+def format_cycle_depth(share: float) -> str:
     """What became of a cycle that should be as deep as usual.
 
     >>> depth(0.1), depth(0.6), depth(1.5), depth(-0.9)
     ('lost', 'only x0.60 as deep', 'x1.50 as deep', 'turned upside down')
     """
-    if share < -LOST:
+    if share < -LOST_CYCLE_DEPTH:
         return "turned upside down"
-    if share < LOST:
+    if share < LOST_CYCLE_DEPTH:
         return "lost"
     return f"only x{share:.2f} as deep" if share < 1 else f"x{share:.2f} as deep"

@@ -11,54 +11,57 @@ from typing import Any
 import numpy as np
 
 from monitoring.drift.accuracy import alarm_rate, forecast_accuracy
-from monitoring.drift.champion_data import View
-from monitoring.drift.comparison import Comparison, DriftSettings
-from monitoring.drift.onset import seconds_of
+from monitoring.drift.champion_data import ChampionReadings
+from monitoring.drift.comparison import DriftComparison, DriftSettings
+from monitoring.drift.onset import to_seconds
 from monitoring.drift.statistics import Readings
 from serving.models.champions import ServingDetector, ServingModel
 from serving.predictions.store import PredictionStore
 from training.anomaly.calibration import count_episodes
 from training.pipeline.plan import DetectorSettings
 
-A_DAY = timedelta(days=1)
+ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Retrospect:
+class RecentPerformance:
     """Looks back on what models said."""
 
     predictions: PredictionStore
     settings: DriftSettings
-    promised: DetectorSettings
+    detector_settings: DetectorSettings
 
     def of(
-        self, champion: ServingModel, comparison: Comparison, view: View, *, age: timedelta
+        self, champion: ServingModel, comparison: DriftComparison, view: ChampionReadings, *, age: timedelta
     ) -> dict[str, Any]:
         """The numbers of one champion: its age, and its accuracy or its alarms over the block checked."""
-        told: dict[str, Any] = {"age_days": age / A_DAY, "stale": age > self.settings.stale_after}
+        numbers: dict[str, Any] = {"age_days": age / ONE_DAY, "stale": age > self.settings.stale_after}
         if comparison.start is None or comparison.end is None:
-            return told
+            return numbers
         start, end = comparison.start, comparison.end + timedelta.resolution
         stored = self.predictions.between(
             champion.version.sensor_id, start, end, model_type=champion.version.kind.model_type
         )
         stored = stored[stored["model_version"] == str(champion.version.number)]
-        block = view.since.between(seconds_of(start), seconds_of(end))
+        block = view.since.between(to_seconds(start), to_seconds(end))
         if isinstance(champion, ServingDetector):
             alarms = count_episodes(block.scores >= champion.model.threshold)
-            told["alarms_per_day_now"] = alarms / max((end - start) / A_DAY, 1e-9)
-            return told | alarm_rate(stored, budget=self.promised.alarms_per_day)
-        told |= {"error_in_window": mean_error(view.window), "error_now": mean_error(block)}
-        return told | forecast_accuracy(stored, view.since, view.window, step=view.step)
+            numbers["alarms_per_day_now"] = alarms / max((end - start) / ONE_DAY, 1e-9)
+            return numbers | alarm_rate(stored, budget=self.detector_settings.alarms_per_day)
+        numbers |= {
+            "error_in_window": mean_absolute_error(view.window),
+            "error_now": mean_absolute_error(block),
+        }
+        return numbers | forecast_accuracy(stored, view.since, view.window, step=view.step)
 
 
-def mean_error(readings: Readings) -> float | None:
+def mean_absolute_error(readings: Readings) -> float | None:
     """The mean absolute forecast error, one step ahead."""
-    known = np.abs(readings.errors[np.isfinite(readings.errors)])
-    return float(known.mean()) if len(known) else None
+    errors = np.abs(readings.errors[np.isfinite(readings.errors)])
+    return float(errors.mean()) if len(errors) else None
 
 
-def cost_of(quality: Mapping[str, Any]) -> float:
+def compute_cost(quality: Mapping[str, Any]) -> float:
     """What ranks a fleet: forecast error added, as a share of the window's, and alarms above the budget.
 
     One alarm a day above a budget of one weighs as much as a forecast error that doubled.
@@ -68,8 +71,8 @@ def cost_of(quality: Mapping[str, Any]) -> float:
     >>> cost_of({"alarms_per_day_now": 3.0, "alarm_budget_per_day": 1.0})
     2.0
     """
-    before, now = quality.get("error_in_window"), quality.get("error_now")
-    grown = now / before - 1 if before and now is not None else 0.0
+    error_before, error_now = quality.get("error_in_window"), quality.get("error_now")
+    error_growth = error_now / error_before - 1 if error_before and error_now is not None else 0.0
     alarms, budget = quality.get("alarms_per_day_now"), quality.get("alarm_budget_per_day")
     excess = alarms / budget - 1 if budget and alarms is not None else 0.0
-    return max(float(grown), 0.0) + max(float(excess), 0.0)
+    return max(float(error_growth), 0.0) + max(float(excess), 0.0)

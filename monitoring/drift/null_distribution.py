@@ -19,27 +19,29 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 # Powers of the time scales of a sum of exponential correlations: -2 is nearly white, 0 like 1/f, 2 wanders.
-POWERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
-DECAYS = (1.0, 4.0, 16.0)  # cells after which a plain exponential has fallen to 37 %
-TRENDS = (8.0, 32.0, 128.0)  # the same for smooth courses (Matern 3/2)
-WEEKS = (0.0, 0.25, 1.0)  # variance that repeats each week, beside the rest
+SPECTRAL_POWERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+DECAY_SCALES = (1.0, 4.0, 16.0)  # cells after which a plain exponential has fallen to 37 %
+TREND_SCALES = (8.0, 32.0, 128.0)  # the same for smooth courses (Matern 3/2)
+WEEKLY_VARIANCES = (0.0, 0.25, 1.0)  # variance that repeats each week, beside the rest
 JITTER = 1e-5
 # Degrees of freedom of what is predicted. A hundred cells promise a hundred, but spreads change from week
 # to week: with their own number, 4.2 % of undrifted blocks alarmed at 1 % stated on series that no choice was
 # made by, with 10, 1.1 %, at nearly equal power.
-TAIL = 10.0
-FAINT = 1e-3  # covariances with less weight are left out
+TAIL_DEGREES_OF_FREEDOM = 10.0
+MIN_RELATIVE_WEIGHT = 1e-3  # covariances with less weight are left out
 # Share of the likelihood's exponent that weighs covariances: a hundred cells that are not normal, and no two
 # weeks of which are alike, say less than they would.
-TRUST = 0.5
-FIRST = 4  # blocks of a window that foretell the next; the first that are not foretold themselves
+LIKELIHOOD_EXPONENT = 0.5
+MIN_HISTORY_BLOCKS = (
+    4  # blocks of a window that foretell the next; the first that are not foretold themselves
+)
 # Past blocks that a spread as foretold counts for, beside those of the window.
-EXPECTED = 15.0
-FARTHEST = 4.0  # spreads that a past block counts for at most
+PRIOR_BLOCKS = 15.0
+MAX_PAST_SPREADS = 4.0  # spreads that a past block counts for at most
 
 
 @dataclass(frozen=True)
-class Shift:
+class StatisticShift:
     """How far a statistic is from what was predicted, and how rarely it is that far by itself."""
 
     size: float  # each cell weighed by what is known of it, as p is
@@ -51,16 +53,22 @@ class Shift:
     def bound(self, p: float, floor: float) -> float:
         """The size that this p belongs to."""
         scales = np.hypot(self.spreads, floor)
-        low, high = 0.0, float(-special.stdtrit(TAIL, max(p, 1e-15) / 2) * scales.max())
+        low, high = 0.0, float(-special.stdtrit(TAIL_DEGREES_OF_FREEDOM, max(p, 1e-15) / 2) * scales.max())
         for _ in range(40):
             middle = (low + high) / 2
-            tail = float(self.weights @ special.stdtr(TAIL, -middle / np.maximum(scales, 1e-300))) * 2
+            tail = (
+                float(
+                    self.weights
+                    @ special.stdtr(TAIL_DEGREES_OF_FREEDOM, -middle / np.maximum(scales, 1e-300))
+                )
+                * 2
+            )
             low, high = (middle, high) if tail > p else (low, middle)
         return high
 
 
 @dataclass(frozen=True)
-class Covariances:
+class CovarianceMixture:
     """The mixture for so many cells, `week` of them a week (0: no week), with its precisions."""
 
     cells: int
@@ -69,7 +77,7 @@ class Covariances:
     def at(self, lags: Floats, models: NDArray[np.int64] | slice = slice(None)) -> Floats:
         """Correlation at each distance in cells, one row a covariance; 1 within one cell."""
         distances, where = np.unique(np.abs(lags), return_inverse=True)
-        curves, _ = _curves(distances, self.cells, self.week)
+        curves, _ = _correlation_curves(distances, self.cells, self.week)
         curves = curves[models]
         curves[:, distances == 0] = 1.0 + JITTER
         return np.asarray(curves[:, where.reshape(lags.shape)])
@@ -77,11 +85,11 @@ class Covariances:
     @property
     def models(self) -> int:
         """How many covariances there are."""
-        return len(_curves(np.zeros(1), self.cells, self.week)[1])
+        return len(_correlation_curves(np.zeros(1), self.cells, self.week)[1])
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _CovarianceGrid:
     """The covariances of a whole grid, one row each, for all sensors with such a grid."""
 
     matrices: Floats
@@ -91,31 +99,31 @@ class _Grid:
 
 
 @lru_cache(maxsize=4)
-def _grid(cells: int, week: float) -> _Grid:
+def _covariance_grid(cells: int, week: float) -> _CovarianceGrid:
     places = np.arange(cells, dtype=np.float64)
-    matrices = Covariances(cells, week).at(places[:, None] - places)
-    roots = _roots(matrices)
+    matrices = CovarianceMixture(cells, week).at(places[:, None] - places)
+    roots = _inverse_cholesky(matrices)
     inverse = np.swapaxes(roots, 1, 2) @ roots
-    return _Grid(matrices, roots, inverse, -2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1))
+    return _CovarianceGrid(matrices, roots, inverse, -2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1))
 
 
-def _roots(matrices: Floats) -> Floats:
+def _inverse_cholesky(matrices: Floats) -> Floats:
     return np.asarray(np.linalg.inv(np.linalg.cholesky(matrices)), np.float64)
 
 
-def _curves(distances: Floats, cells: int, week: float) -> tuple[Floats, Floats]:
+def _correlation_curves(distances: Floats, cells: int, week: float) -> tuple[Floats, Floats]:
     scales = 0.5 * 2.0 ** np.arange(max(int(np.log2(8 * (cells + 1))), 1))
     decays = np.exp(-distances / scales[:, None])
     curves, nuggets = [], []
-    for power in POWERS:
+    for power in SPECTRAL_POWERS:
         shares = scales**power
         curves.append((shares / shares.sum()) @ decays)
         nuggets.append(0.0)
-    for scale in DECAYS:
+    for scale in DECAY_SCALES:
         for nugget in (0.0, 0.5):
             curves.append((1 - nugget) * np.exp(-distances / scale))
             nuggets.append(nugget)
-    for scale in TRENDS:
+    for scale in TREND_SCALES:
         for nugget in (0.02, 0.3):
             ratio = np.sqrt(3) * distances / scale
             curves.append((1 - nugget) * (1 + ratio) * np.exp(-ratio))
@@ -125,11 +133,11 @@ def _curves(distances: Floats, cells: int, week: float) -> tuple[Floats, Floats]
         return plain, noise
     off = distances % week
     weekly = np.maximum(1 - np.minimum(off, week - off), 0)
-    mixed = [(plain + share * weekly) / (1 + share) for share in WEEKS]
-    return np.concatenate(mixed), np.concatenate([noise / (1 + share) for share in WEEKS])
+    mixed = [(plain + share * weekly) / (1 + share) for share in WEEKLY_VARIANCES]
+    return np.concatenate(mixed), np.concatenate([noise / (1 + share) for share in WEEKLY_VARIANCES])
 
 
-class Null:
+class NullModel:
     """One statistic over the cells of a window, NaN where a cell is empty; judges later and past blocks.
 
     `floor` is the size of a shift that is never worth a word, in the statistic's own unit. `per_block` cells
@@ -143,82 +151,86 @@ class Null:
 
     def __init__(self, series: Floats, *, per_block: int, week: float, floor: float) -> None:
         self.per_block, self.floor = per_block, floor
-        self.covariances = Covariances(len(series), week)
-        self.grid = _grid(len(series), week)
+        self.covariances = CovarianceMixture(len(series), week)
+        self.grid = _covariance_grid(len(series), week)
         self.known = np.isfinite(series)
         self.places = np.flatnonzero(self.known)
         self.blocks = len(series) // per_block
         self.mean = float(series[self.known].mean())
         self.values = series[self.known] - self.mean
-        precision, log_determinant = self._of_known_cells()
+        precision, log_determinant = self._known_precisions()
         row = precision.sum(2)
         total = row.sum(1)
         centred = np.where(self.known, series - self.mean, 0.0)
-        answer = precision @ centred
-        answer -= row * ((row @ centred) / total)[:, None]
-        energy = np.maximum(answer @ centred, 1e-12)
+        weighted = precision @ centred
+        weighted -= row * ((row @ centred) / total)[:, None]
+        energy = np.maximum(weighted @ centred, 1e-12)
         freedom = int(self.known.sum()) - 1
-        log_weights = -0.5 * TRUST * (log_determinant + np.log(total) + freedom * np.log(energy))
+        log_weights = (
+            -0.5 * LIKELIHOOD_EXPONENT * (log_determinant + np.log(total) + freedom * np.log(energy))
+        )
         weights = np.exp(log_weights - log_weights.max())
-        self.kept = np.flatnonzero(weights > FAINT * weights.sum())
-        self.weights = weights[self.kept] / weights[self.kept].sum()
-        self.variances = energy[self.kept] / freedom
-        self._matrices, self._root = self._of_kept()
+        self.selected = np.flatnonzero(weights > MIN_RELATIVE_WEIGHT * weights.sum())
+        self.weights = weights[self.selected] / weights[self.selected].sum()
+        self.variances = energy[self.selected] / freedom
+        self._matrices, self._root = self._selected_matrices()
 
-    def judge(self, places: Floats, values: Floats, *, stretch: float = 1.0) -> Shift:
+    def measure_shift(self, places: Floats, values: Floats, *, stretch: float = 1.0) -> StatisticShift:
         """How far the cells at these places are from what the window foretells for them.
 
         Each cell is weighed by what is known of it (generalised least squares): of a wandering statistic the
         first cells after the window say most. `stretch` is a factor on the spreads foretold.
         """
-        between = self.covariances.at(places[:, None] - self.places, self.kept)
-        among = self.covariances.at(places[:, None] - places, self.kept)
-        missed, moved, spreads = self._moved(len(self.places), between, among, values - self.mean)
+        between = self.covariances.at(places[:, None] - self.places, self.selected)
+        among = self.covariances.at(places[:, None] - places, self.selected)
+        residuals, shifts, spreads = self._predict_shift(len(self.places), between, among, values - self.mean)
         spreads = spreads * stretch
-        mean = float(self.weights @ missed.mean(1))
-        return Shift(float(self.weights @ moved), mean, self._p(moved, spreads), spreads, self.weights)
+        mean = float(self.weights @ residuals.mean(1))
+        return StatisticShift(
+            float(self.weights @ shifts), mean, self._p_value(shifts, spreads), spreads, self.weights
+        )
 
-    def past(self, lag: int) -> Floats:
+    def past_shifts(self, lag: int) -> Floats:
         """How far each past block was from what all that lay `lag` blocks before it foretold, in spreads.
 
         The lag is shortened to half of the blocks that can be foretold; blocks without half of their cells
         are left out.
         """
-        lag = min(lag, max((self.blocks - FIRST) // 2, 0))
-        found = []
-        for number in range(FIRST + lag, self.blocks):
+        lag = min(lag, max((self.blocks - MIN_HISTORY_BLOCKS) // 2, 0))
+        past_shifts = []
+        for number in range(MIN_HISTORY_BLOCKS + lag, self.blocks):
             edges = self.per_block * np.array([number - lag, number, number + 1])
-            seen, first, last = np.searchsorted(self.places, edges).tolist()
-            if last - first < self.per_block / 2 or seen < 2 * self.per_block:
+            history_cells, first, last = np.searchsorted(self.places, edges).tolist()
+            if last - first < self.per_block / 2 or history_cells < 2 * self.per_block:
                 continue
             block = slice(first, last)
-            between, among = self._matrices[:, block, :seen], self._matrices[:, block, block]
-            _, moved, spreads = self._moved(seen, between, among, self.values[block])
+            between, among = self._matrices[:, block, :history_cells], self._matrices[:, block, block]
+            _, shifts, spreads = self._predict_shift(history_cells, between, among, self.values[block])
             scale = np.sqrt(self.weights @ (spreads**2 + self.floor**2))
-            found.append(float(self.weights @ moved) / max(float(scale), 1e-300))
-        return np.array(found)
+            past_shifts.append(float(self.weights @ shifts) / max(float(scale), 1e-300))
+        return np.array(past_shifts)
 
-    def _moved(
-        self, seen: int, between: Floats, among: Floats, values: Floats
+    def _predict_shift(
+        self, history_cells: int, between: Floats, among: Floats, values: Floats
     ) -> tuple[Floats, Floats, Floats]:
         """How far each cell of a block is from what the first known cells foretell, how far the block is, and
         with what spread; by covariance."""
-        root = self._root[:, :seen, :seen]
-        drawn = root @ np.swapaxes(between, 1, 2)
-        ones, told = root.sum(2), root @ self.values[:seen]
+        root = self._root[:, :history_cells, :history_cells]
+        whitened_between = root @ np.swapaxes(between, 1, 2)
+        ones, whitened_values = root.sum(2), root @ self.values[:history_cells]
         total = (ones**2).sum(1)
-        level = (ones * told).sum(1) / total
-        unknown = 1 - (ones[:, None, :] @ drawn)[:, 0]
-        foretold = (told[:, None, :] @ drawn)[:, 0] + unknown * level[:, None]
-        spread = among - np.swapaxes(drawn, 1, 2) @ drawn
+        level = (ones * whitened_values).sum(1) / total
+        unknown = 1 - (ones[:, None, :] @ whitened_between)[:, 0]
+        predicted = (whitened_values[:, None, :] @ whitened_between)[:, 0] + unknown * level[:, None]
+        spread = among - np.swapaxes(whitened_between, 1, 2) @ whitened_between
         spread += unknown[:, :, None] * unknown[:, None, :] / total[:, None, None]
-        weighed = np.asarray(np.linalg.solve(spread, np.ones((*foretold.shape, 1)))[:, :, 0], np.float64)
+        weighed = np.asarray(np.linalg.solve(spread, np.ones((*predicted.shape, 1)))[:, :, 0], np.float64)
         strength = weighed.sum(1)
-        missed = values - foretold
-        moved = (weighed * missed).sum(1) / strength
-        return missed, moved, np.sqrt(self.variances / strength)
+        residuals = values - predicted
+        shifts = (weighed * residuals).sum(1) / strength
+        return residuals, shifts, np.sqrt(self.variances / strength)
 
-    def _of_known_cells(self) -> tuple[Floats, Floats]:
+    def _known_precisions(self) -> tuple[Floats, Floats]:
         """Precision of the cells that are known, zero elsewhere: empty ones taken out of the whole grid's."""
         whole, log_determinant = self.grid.precisions, self.grid.log_determinants
         empty = np.flatnonzero(~self.known)
@@ -231,25 +243,25 @@ class Null:
         precision[:, :, empty] = 0.0
         return precision, log_determinant + np.linalg.slogdet(inner)[1]
 
-    def _of_kept(self) -> tuple[Floats, Floats]:
+    def _selected_matrices(self) -> tuple[Floats, Floats]:
         """Matrices and roots of the known cells, for the covariances that are kept."""
-        matrices = self.grid.matrices[self.kept]
+        matrices = self.grid.matrices[self.selected]
         if self.known.all():
-            return matrices, self.grid.roots[self.kept]
+            return matrices, self.grid.roots[self.selected]
         matrices = matrices[:, self.places][:, :, self.places]
-        return matrices, _roots(matrices)
+        return matrices, _inverse_cholesky(matrices)
 
-    def _p(self, moved: Floats, spreads: Floats) -> float:
+    def _p_value(self, shifts: Floats, spreads: Floats) -> float:
         scales = np.maximum(np.hypot(spreads, self.floor), 1e-300)
-        below = float(self.weights @ special.stdtr(TAIL, moved / scales))
-        return float(np.clip(2 * min(below, 1 - below), 1e-12, 1.0))
+        probability_below = float(self.weights @ special.stdtr(TAIL_DEGREES_OF_FREEDOM, shifts / scales))
+        return float(np.clip(2 * min(probability_below, 1 - probability_below), 1e-12, 1.0))
 
 
-def stretch_of(past: Floats) -> float:
+def spread_factor(past: Floats) -> float:
     """The factor on spreads that past blocks speak for: one where they were as far off as foretold.
 
     >>> stretch_of(np.ones(10)), round(stretch_of(np.full(10, 2.0)), 2)
     (1.0, 1.48)
     """
-    bounded = np.clip(past, -FARTHEST, FARTHEST)
-    return float(np.sqrt((EXPECTED + (bounded**2).sum()) / (EXPECTED + len(bounded))))
+    bounded = np.clip(past, -MAX_PAST_SPREADS, MAX_PAST_SPREADS)
+    return float(np.sqrt((PRIOR_BLOCKS + (bounded**2).sum()) / (PRIOR_BLOCKS + len(bounded))))

@@ -9,44 +9,51 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.drift.blocks import Blocks
-from monitoring.drift.judgement import Finding
-from monitoring.drift.statistics import Readings, Ruler, cells_since
+from monitoring.drift.blocks import WindowBlocks
+from monitoring.drift.judgement import DriftFinding
+from monitoring.drift.statistics import Readings, WindowScale, compute_series_since
 from training.anomaly.seasonal_profile import DAY
 
 Floats = NDArray[np.float64]
 
-SLOWER = 0.7  # a ramp must leave this share of what the best step leaves, to be told as one
-LEAST = 6  # cells, to tell a ramp from a step
-MOST_TRIED = 200  # beginnings
+MAX_RAMP_RESIDUAL_SHARE = 0.7  # a ramp must leave this share of what the best step leaves, to be told as one
+MIN_RAMP_CELLS = 6  # cells, to tell a ramp from a step
+MAX_CANDIDATE_STARTS = 200  # beginnings
 
 
 @dataclass(frozen=True)
 class Onset:
     """When a drift began, in seconds of the epoch; where it came slowly, by how much a day."""
 
-    begun: float
+    began_at: float
     per_day: float | None = None
 
 
-def onset(since: Readings, blocks: Blocks, ruler: Ruler, window: Readings, finding: Finding) -> Onset:
+def fit_onset(
+    since: Readings, blocks: WindowBlocks, ruler: WindowScale, window: Readings, finding: DriftFinding
+) -> Onset:
     """Fit a step and a ramp, each lasting to the newest reading, to what came since the window."""
-    series, starts = cells_since(since, window, blocks, ruler, finding.statistic)
-    known = np.flatnonzero(np.isfinite(series))
-    if len(known) < LEAST:
+    series, starts = compute_series_since(since, window, blocks, ruler, finding.statistic)
+    known_cells = np.flatnonzero(np.isfinite(series))
+    if len(known_cells) < MIN_RAMP_CELLS:
         return Onset(max(blocks.checked_from, float(since.seconds[0])))
-    moved = series[known] - finding.before
-    days = starts[known] / DAY
-    step_left, step = min(_step_left(moved, place) for place in _places(len(moved) - 1))
-    ramp_left, ramp = min(_ramp_left(moved, days, place) for place in _places(len(moved) - LEAST + 1))
-    if ramp_left < SLOWER * step_left:
-        begun = float(starts[known[ramp]])
-        passed = days[ramp:] - days[ramp]
-        return Onset(begun, float(moved[ramp:] @ passed / (passed @ passed)))
-    return Onset(max(float(starts[known[step]]), float(since.seconds[0])))
+    deviations = series[known_cells] - finding.before
+    days = starts[known_cells] / DAY
+    step_left, step = min(
+        _step_residual(deviations, place) for place in _candidate_starts(len(deviations) - 1)
+    )
+    ramp_left, ramp = min(
+        _ramp_residual(deviations, days, place)
+        for place in _candidate_starts(len(deviations) - MIN_RAMP_CELLS + 1)
+    )
+    if ramp_left < MAX_RAMP_RESIDUAL_SHARE * step_left:
+        onset_start = float(starts[known_cells[ramp]])
+        elapsed_days = days[ramp:] - days[ramp]
+        return Onset(onset_start, float(deviations[ramp:] @ elapsed_days / (elapsed_days @ elapsed_days)))
+    return Onset(max(float(starts[known_cells[step]]), float(since.seconds[0])))
 
 
-def moment_of(seconds: float) -> datetime:
+def to_datetime(seconds: float) -> datetime:
     """A naive UTC time.
 
     >>> moment_of(1_767_225_600.0)
@@ -55,21 +62,23 @@ def moment_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds), UTC).replace(tzinfo=None)
 
 
-def seconds_of(moment: datetime) -> float:
+def to_seconds(moment: datetime) -> float:
     """The inverse of `moment_of`, to the microsecond."""
     return moment.replace(tzinfo=UTC).timestamp()
 
 
-def _places(count: int) -> list[int]:
-    return sorted({int(place) for place in np.linspace(0, max(count - 1, 0), MOST_TRIED)})
+def _candidate_starts(count: int) -> list[int]:
+    return sorted({int(place) for place in np.linspace(0, max(count - 1, 0), MAX_CANDIDATE_STARTS)})
 
 
-def _step_left(moved: Floats, place: int) -> tuple[float, int]:
-    after = moved[place:]
-    return float((moved[:place] ** 2).sum() + ((after - after.mean()) ** 2).sum()), place
+def _step_residual(deviations: Floats, start: int) -> tuple[float, int]:
+    after_step = deviations[start:]
+    return float((deviations[:start] ** 2).sum() + ((after_step - after_step.mean()) ** 2).sum()), start
 
 
-def _ramp_left(moved: Floats, days: Floats, place: int) -> tuple[float, int]:
-    passed = days[place:] - days[place]
-    slope = float(moved[place:] @ passed / max(passed @ passed, 1e-12))
-    return float((moved[:place] ** 2).sum() + ((moved[place:] - slope * passed) ** 2).sum()), place
+def _ramp_residual(deviations: Floats, days: Floats, start: int) -> tuple[float, int]:
+    elapsed_days = days[start:] - days[start]
+    slope = float(deviations[start:] @ elapsed_days / max(elapsed_days @ elapsed_days, 1e-12))
+    return float(
+        (deviations[:start] ** 2).sum() + ((deviations[start:] - slope * elapsed_days) ** 2).sum()
+    ), start

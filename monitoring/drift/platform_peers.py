@@ -7,48 +7,57 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from monitoring.drift.kinds import LEFT_TO_NEIGHBOURS
-from monitoring.drift.result import Checked
-from monitoring.drift.store import Origin, Verdict
+from monitoring.drift.kinds import NEIGHBOUR_DECIDED_KINDS
+from monitoring.drift.result import DriftCheckResult
+from monitoring.drift.store import DriftOrigin, DriftVerdict
 
-FEWEST = 3  # other sensors on the platform, to say that only this one moved
-JUDGED = frozenset({Verdict.STEADY, Verdict.AGED, Verdict.DRIFTED})
-TOGETHER = timedelta(days=1)  # onsets that near each other have one cause
+MIN_NEIGHBOURS = 3  # other sensors on the platform, to say that only this one moved
+COMPARABLE_VERDICTS = frozenset({DriftVerdict.STEADY, DriftVerdict.AGED, DriftVerdict.DRIFTED})
+MAX_ONSET_GAP = timedelta(days=1)  # onsets that near each other have one cause
 
 
-def with_neighbours(checked: Sequence[Checked]) -> list[Checked]:
+def attribute_origins(checked: Sequence[DriftCheckResult]) -> list[DriftCheckResult]:
     """The same checks; where a drift may be either, its platform decides."""
-    return [_told(one, checked) for one in checked]
+    return [_attribute_origin(one, checked) for one in checked]
 
 
-def _told(one: Checked, everyone: Sequence[Checked]) -> Checked:
-    comparison = one.comparison
-    undecided = comparison.drifted and comparison.origin is None and comparison.kind in LEFT_TO_NEIGHBOURS
-    if not undecided or not one.sensor.platform:
-        return one
-    others: dict[str, bool] = {}
-    for other in everyone:
-        near = other.sensor.platform == one.sensor.platform and other.sensor.id != one.sensor.id
-        if near and other.comparison.verdict in JUDGED:
-            others[other.sensor.id] = others.get(other.sensor.id, False) or _with(one, other)
-    if together := sorted(name for name, moved in others.items() if moved):
-        words = f"so did {', '.join(together[:3])} of {one.sensor.platform}"
-        return _decided(one, Origin.PROCESS, words)
-    if len(others) >= FEWEST:
-        words = f"none of the {len(others)} other sensors of {one.sensor.platform} moved"
-        return _decided(one, Origin.INSTRUMENT, words)
-    return one
-
-
-def _with(one: Checked, other: Checked) -> bool:
-    mine, theirs = one.comparison.since, other.comparison.since
-    together = mine is not None and theirs is not None and abs(mine - theirs) <= TOGETHER
-    return other.comparison.drifted and together
-
-
-def _decided(one: Checked, origin: Origin, why: str) -> Checked:
-    comparison = replace(one.comparison, origin=origin, reason=f"{one.comparison.reason}; {why}")
-    check = replace(
-        one.check, origin=comparison.origin, reason=comparison.reason, advice=comparison.advice or None
+def _attribute_origin(result: DriftCheckResult, results: Sequence[DriftCheckResult]) -> DriftCheckResult:
+    comparison = result.comparison
+    undecided = (
+        comparison.drifted and comparison.origin is None and comparison.kind in NEIGHBOUR_DECIDED_KINDS
     )
-    return replace(one, comparison=comparison, check=check)
+    if not undecided or not result.sensor.platform:
+        return result
+    moved_by_sensor: dict[str, bool] = {}
+    for other_result in results:
+        is_neighbour = (
+            other_result.sensor.platform == result.sensor.platform
+            and other_result.sensor.id != result.sensor.id
+        )
+        if is_neighbour and other_result.comparison.verdict in COMPARABLE_VERDICTS:
+            moved_by_sensor[other_result.sensor.id] = moved_by_sensor.get(
+                other_result.sensor.id, False
+            ) or _moved_together(result, other_result)
+    if moved_with := sorted(name for name, moved in moved_by_sensor.items() if moved):
+        explanation = f"so did {', '.join(moved_with[:3])} of {result.sensor.platform}"
+        return _with_origin(result, DriftOrigin.PROCESS, explanation)
+    if len(moved_by_sensor) >= MIN_NEIGHBOURS:
+        explanation = f"none of the {len(moved_by_sensor)} other sensors of {result.sensor.platform} moved"
+        return _with_origin(result, DriftOrigin.INSTRUMENT, explanation)
+    return result
+
+
+def _moved_together(result: DriftCheckResult, other_result: DriftCheckResult) -> bool:
+    own_onset, other_onset = result.comparison.since, other_result.comparison.since
+    same_time = (
+        own_onset is not None and other_onset is not None and abs(own_onset - other_onset) <= MAX_ONSET_GAP
+    )
+    return other_result.comparison.drifted and same_time
+
+
+def _with_origin(result: DriftCheckResult, origin: DriftOrigin, why: str) -> DriftCheckResult:
+    comparison = replace(result.comparison, origin=origin, reason=f"{result.comparison.reason}; {why}")
+    check = replace(
+        result.check, origin=comparison.origin, reason=comparison.reason, advice=comparison.advice or None
+    )
+    return replace(result, comparison=comparison, check=check)

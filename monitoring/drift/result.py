@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.drift.champion_data import View
-from monitoring.drift.comparison import Comparison
+from monitoring.drift.champion_data import ChampionReadings
+from monitoring.drift.comparison import DriftComparison
 from monitoring.drift.kinds import DriftKind
 from monitoring.drift.statistics import Readings
 from monitoring.drift.store import DriftCheck
@@ -16,25 +16,25 @@ from training.registry.model_registry import CHAMPION
 
 
 @dataclass(frozen=True)
-class Checked:
+class DriftCheckResult:
     """One champion's check with what it rests on."""
 
     sensor: Sensor
     champion: ServingModel
-    view: View
-    comparison: Comparison
+    view: ChampionReadings
+    comparison: DriftComparison
     check: DriftCheck
 
     @property
-    def drawn(self) -> Readings:
+    def plotted_readings(self) -> Readings:
         """What came since, for pictures: what a stuck instrument repeats is the very thing to be seen."""
         stuck = self.comparison.kind is DriftKind.STUCK
-        return self.view.sent if stuck else self.view.since
+        return self.view.unfiltered if stuck else self.view.since
 
 
-def outcome_of(found: Checked) -> Outcome:
+def to_outcome(result: DriftCheckResult) -> Outcome:
     """The row of the command's table."""
-    check, version = found.check, found.champion.version
+    check, version = result.check, result.champion.version
     return Outcome(
         sensor_id=check.sensor_id,
         kind=version.kind,
@@ -61,13 +61,13 @@ def drift_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 
     The same advice on both models of a sensor is given once.
     """
-    rows, given = [], set()
+    rows, shown_advice = [], set()
     for outcome in outcomes:
         if outcome.failed:
             continue
         advice = outcome.detail.get("advice")
-        new = bool(advice) and (outcome.sensor_id, advice) not in given
-        given.add((outcome.sensor_id, advice))
+        is_new = bool(advice) and (outcome.sensor_id, advice) not in shown_advice
+        shown_advice.add((outcome.sensor_id, advice))
         rows.append(
             {
                 "sensor": outcome.sensor_id,
@@ -76,7 +76,7 @@ def drift_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
                 "since": outcome.detail.get("since"),
                 "cost": outcome.metrics.get("cost"),
                 "what": outcome.detail.get("reason", ""),
-                "advice": [advice] if new else [],
+                "advice": [advice] if is_new else [],
             }
         )
     return rows

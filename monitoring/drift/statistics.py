@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.drift.blocks import CELLS, HALVES, Blocks
+from monitoring.drift.blocks import COARSE_CELLS, FINE_CELLS, WindowBlocks
 from training.anomaly.robust_statistics import robust_spread
 from training.anomaly.seasonal_profile import DAY, SeasonalProfile, fit_seasonal_profile
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
 
-FARTHEST = 5.0  # robust sd from the centre beyond which a reading says no more about the level
-EDGES = (0.05, 0.95)
-MOST_CELLS = 50_000  # between a window and a check, in which the beginning of a drift is looked for
-FILLED = 0.3  # of the usual number of readings, for a cell to count
+MAX_DEVIATION = 5.0  # robust sd from the centre beyond which a reading says no more about the level
+EDGE_QUANTILES = (0.05, 0.95)
+MAX_ONSET_CELLS = 50_000  # between a window and a check, in which the beginning of a drift is looked for
+MIN_FILL_SHARE = 0.3  # of the usual number of readings, for a cell to count
 # A course must explain readings that it was not learned from, or its slots are noise put into the deviation.
-DAILY = ((DAY, 24),)
+DAILY_CYCLES = ((DAY, 24),)
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,30 @@ class Statistic:
     weight: float  # of the false-alarm rate, beside the others
     per_block: int
     floor: float  # a shift as small is not worth a word
-    rising: bool = False  # only more of it is drift: smaller errors harm nobody
+    one_sided: bool = False  # only more of it is drift: smaller errors harm nobody
 
 
 STATISTICS = {
     one.name: one
     for one in (
-        Statistic("level", "course", 1.0, CELLS, 0.0),
-        Statistic("noise", "course", 1.0, CELLS, 0.02),
-        Statistic("spread", "course", 0.5, HALVES, 0.02),
-        Statistic("cycle", "course", 0.5, HALVES, 0.02),
-        Statistic("below", "course", 1.0, HALVES, 0.1),
-        Statistic("above", "course", 1.0, HALVES, 0.1),
-        Statistic("low", "value", 1.0, HALVES, 0.1),
-        Statistic("high", "value", 1.0, HALVES, 0.1),
-        Statistic("score", "score", 0.25, HALVES, 0.1, rising=True),
-        Statistic("error", "error", 0.25, HALVES, 0.1, rising=True),
-        Statistic("missing", "missing", 0.25, HALVES, 0.05, rising=True),
-        Statistic("step", "step", 0.25, HALVES, 0.1),
+        Statistic("level", "course", 1.0, FINE_CELLS, 0.0),
+        Statistic("noise", "course", 1.0, FINE_CELLS, 0.02),
+        Statistic("spread", "course", 0.5, COARSE_CELLS, 0.02),
+        Statistic("cycle", "course", 0.5, COARSE_CELLS, 0.02),
+        Statistic("below", "course", 1.0, COARSE_CELLS, 0.1),
+        Statistic("above", "course", 1.0, COARSE_CELLS, 0.1),
+        Statistic("low", "value", 1.0, COARSE_CELLS, 0.1),
+        Statistic("high", "value", 1.0, COARSE_CELLS, 0.1),
+        Statistic("score", "score", 0.25, COARSE_CELLS, 0.1, one_sided=True),
+        Statistic("error", "error", 0.25, COARSE_CELLS, 0.1, one_sided=True),
+        Statistic("missing", "missing", 0.25, COARSE_CELLS, 0.05, one_sided=True),
+        Statistic("step", "step", 0.25, COARSE_CELLS, 0.1),
     )
 }
 
 
 @dataclass(frozen=True)
-class Series:
+class StatisticSeries:
     """A statistic over the cells of the window and of the block that is checked, NaN in empty cells."""
 
     statistic: Statistic
@@ -85,7 +85,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Ruler:
+class WindowScale:
     """What a window is measured by: its daily course, centre and sizes."""
 
     course: SeasonalProfile | None
@@ -103,46 +103,51 @@ class Ruler:
         return float(np.mean(self.course.usual))
 
 
-def ruler_of(window: Readings, *, step: float) -> Ruler:
+def fit_window_scale(window: Readings, *, step: float) -> WindowScale:
     """Learn what is usual in a window."""
-    course = fit_seasonal_profile(window.seconds, window.values, step=step, cycles=DAILY)
+    course = fit_seasonal_profile(window.seconds, window.values, step=step, cycles=DAILY_CYCLES)
     usual = 0.0 if course is None else course.at(window.seconds) - float(np.mean(course.usual))
-    left = window.values - usual
+    residuals = window.values - usual
     spread = float(window.values.std())
-    return Ruler(course, float(np.median(left)), robust_spread(left) or spread, spread)
+    return WindowScale(course, float(np.median(residuals)), robust_spread(residuals) or spread, spread)
 
 
-def series_of(window: Readings, checked: Readings, blocks: Blocks, ruler: Ruler) -> Iterator[Series]:
+def compute_series(
+    window: Readings, checked: Readings, blocks: WindowBlocks, ruler: WindowScale
+) -> Iterator[StatisticSeries]:
     """Every statistic that both sides can tell."""
-    for per_block, measure in ((CELLS, _fine), (HALVES, _coarse)):
-        past = _Cut(blocks.past_cells(window.seconds, per_block), blocks.count * per_block)
-        now = _Cut(blocks.checked_cells(checked.seconds, per_block), per_block)
-        scale = _Scale(blocks.length / per_block / blocks.step)
+    for per_block, measure in ((FINE_CELLS, _fine_statistics), (COARSE_CELLS, _coarse_statistics)):
+        past = _CellGrid(blocks.past_cells(window.seconds, per_block), blocks.count * per_block)
+        now = _CellGrid(blocks.checked_cells(checked.seconds, per_block), per_block)
+        scale = _CellScale(blocks.length / per_block / blocks.step)
         before = measure(window, past, ruler, scale)
         after = measure(checked, now, ruler, scale)
         for name, series in before.items():
             enough = max(8, 3 * per_block)
             if np.isfinite(series).sum() >= enough and name in after and np.isfinite(after[name]).any():
-                yield Series(STATISTICS[name], series, after[name])
+                yield StatisticSeries(STATISTICS[name], series, after[name])
 
 
-def cells_since(
-    since: Readings, window: Readings, blocks: Blocks, ruler: Ruler, statistic: Statistic
+def compute_series_since(
+    since: Readings, window: Readings, blocks: WindowBlocks, ruler: WindowScale, statistic: Statistic
 ) -> tuple[Floats, Floats]:
     """One statistic over the cells from the window to the end of the check, and when each cell begins."""
     width = blocks.length / statistic.per_block
     count = int(np.ceil((blocks.checked_to - blocks.end) / width - 1e-9))
-    count = min(max(count, statistic.per_block), MOST_CELLS)
+    count = min(max(count, statistic.per_block), MAX_ONSET_CELLS)
     begin = blocks.checked_to - count * width
-    measure, scale = (_fine if statistic.per_block == CELLS else _coarse), _Scale(width / blocks.step)
+    measure, scale = (
+        (_fine_statistics if statistic.per_block == FINE_CELLS else _coarse_statistics),
+        _CellScale(width / blocks.step),
+    )
     past = blocks.past_cells(window.seconds, statistic.per_block)
-    measure(window, _Cut(past, blocks.count * statistic.per_block), ruler, scale)
+    measure(window, _CellGrid(past, blocks.count * statistic.per_block), ruler, scale)
     cells = np.floor((since.seconds - begin) / width + 1e-9).astype(np.int64)
-    series = measure(since, _Cut(cells, count), ruler, scale)[statistic.name]
+    series = measure(since, _CellGrid(cells, count), ruler, scale)[statistic.name]
     return series, np.asarray(begin + width * np.arange(count), np.float64)
 
 
-class _Cut:
+class _CellGrid:
     """Readings by cell; those outside of the cells are left out."""
 
     def __init__(self, cells: Cells, count: int) -> None:
@@ -152,106 +157,112 @@ class _Cut:
 
     def mean(self, values: Floats) -> Floats:
         """The mean of each cell, NaN without a reading."""
-        return _divided(_sums(self.cells, values, self.count), self.sizes)
+        return _divide(_cell_sums(self.cells, values, self.count), self.sizes)
 
-    def filled(self, usual: float, least: float = 1.0) -> NDArray[np.bool_]:
+    def is_filled(self, usual: float, least: float = 1.0) -> NDArray[np.bool_]:
         """Cells with enough readings."""
-        return self.sizes >= max(least, FILLED * usual)
+        return self.sizes >= max(least, MIN_FILL_SHARE * usual)
 
 
-class _Scale:
+class _CellScale:
     """What the window's cells are like; learned from the first series measured, kept for the second."""
 
     def __init__(self, expected: float) -> None:
         self.expected = expected  # readings a cell, were none missing
-        self._kept: dict[str, float] = {}
+        self._medians: dict[str, float] = {}
 
     def of(self, name: str, values: Floats) -> float:
         """The middle of the window's positive values under this name."""
-        if name not in self._kept:
+        if name not in self._medians:
             positive = values[np.isfinite(values) & (values > 0)]
-            self._kept[name] = float(np.median(positive)) if len(positive) else 0.0
-        return self._kept[name]
+            self._medians[name] = float(np.median(positive)) if len(positive) else 0.0
+        return self._medians[name]
 
 
-def _fine(readings: Readings, cut: _Cut, ruler: Ruler, scale: _Scale) -> dict[str, Floats]:
+def _fine_statistics(
+    readings: Readings, cut: _CellGrid, ruler: WindowScale, scale: _CellScale
+) -> dict[str, Floats]:
     seconds, values = readings.seconds[cut.inside], readings.values[cut.inside]
-    left = (values - ruler.expected(seconds) - ruler.centre) / ruler.robust
-    level = cut.mean(np.clip(left, -FARTHEST, FARTHEST))
-    level[~cut.filled(scale.of("filled", cut.sizes))] = np.nan
+    residuals = (values - ruler.expected(seconds) - ruler.centre) / ruler.robust
+    level = cut.mean(np.clip(residuals, -MAX_DEVIATION, MAX_DEVIATION))
+    level[~cut.is_filled(scale.of("filled", cut.sizes))] = np.nan
     pairs = np.flatnonzero(cut.cells[1:] == cut.cells[:-1])
-    moves = np.minimum(np.abs(np.diff(left)[pairs]), 4 * FARTHEST)
+    moves = np.minimum(np.abs(np.diff(residuals)[pairs]), 4 * MAX_DEVIATION)
     counts = np.bincount(cut.cells[pairs], minlength=cut.count).astype(np.float64)
-    noise = _divided(_sums(cut.cells[pairs], moves, cut.count), counts)
+    noise = _divide(_cell_sums(cut.cells[pairs], moves, cut.count), counts)
     usual = scale.of("moves", noise)
-    noise[counts < max(1.0, FILLED * scale.of("pairs", counts))] = np.nan
+    noise[counts < max(1.0, MIN_FILL_SHARE * scale.of("pairs", counts))] = np.nan
     return {"level": level, "noise": np.log(noise + 0.1 * usual + 1e-9)}
 
 
-def _coarse(readings: Readings, cut: _Cut, ruler: Ruler, scale: _Scale) -> dict[str, Floats]:
+def _coarse_statistics(
+    readings: Readings, cut: _CellGrid, ruler: WindowScale, scale: _CellScale
+) -> dict[str, Floats]:
     seconds, values = readings.seconds[cut.inside], readings.values[cut.inside]
     expected = ruler.expected(seconds)
-    left = np.clip((values - expected - ruler.centre) / ruler.robust, -8.0, 8.0)
-    empty = ~cut.filled(scale.of("filled", cut.sizes), least=3.0)
-    spread = np.sqrt(np.maximum(cut.mean((left - cut.mean(left)[cut.cells]) ** 2), 0.0))
-    found = {"spread": np.log(spread + 0.1 * scale.of("spread", spread) + 1e-6)}
-    found |= _edges(np.clip((values - ruler.centre) / ruler.spread, -50.0, 50.0), cut, ("low", "high"))
-    found |= _edges(left, cut, ("below", "above"))
+    residuals = np.clip((values - expected - ruler.centre) / ruler.robust, -8.0, 8.0)
+    empty = ~cut.is_filled(scale.of("filled", cut.sizes), least=3.0)
+    spread = np.sqrt(np.maximum(cut.mean((residuals - cut.mean(residuals)[cut.cells]) ** 2), 0.0))
+    statistics = {"spread": np.log(spread + 0.1 * scale.of("spread", spread) + 1e-6)}
+    statistics |= _edge_quantiles(
+        np.clip((values - ruler.centre) / ruler.spread, -50.0, 50.0), cut, ("low", "high")
+    )
+    statistics |= _edge_quantiles(residuals, cut, ("below", "above"))
     if ruler.course is not None:
-        found["cycle"] = _depth(left, expected / ruler.robust, cut)
+        statistics["cycle"] = _cycle_depth(residuals, expected / ruler.robust, cut)
     if np.isfinite(readings.scores).any():
-        found["score"] = cut.mean(readings.scores[cut.inside])
+        statistics["score"] = cut.mean(readings.scores[cut.inside])
     if np.isfinite(readings.errors).any():
         errors = cut.mean(np.abs(readings.errors[cut.inside]))
-        found["error"] = np.log(errors + 0.1 * scale.of("error", errors) + 1e-12)
-    found["step"] = _steps(seconds, cut)
-    for series in found.values():
+        statistics["error"] = np.log(errors + 0.1 * scale.of("error", errors) + 1e-12)
+    statistics["step"] = _log_steps(seconds, cut)
+    for series in statistics.values():
         series[empty] = np.nan
-    return found | {"missing": 1 - np.minimum(cut.sizes / scale.expected, 1.0)}
+    return statistics | {"missing": 1 - np.minimum(cut.sizes / scale.expected, 1.0)}
 
 
-def _edges(scaled: Floats, cut: _Cut, names: tuple[str, str]) -> dict[str, Floats]:
+def _edge_quantiles(scaled: Floats, cut: _CellGrid, names: tuple[str, str]) -> dict[str, Floats]:
     """A low and a high quantile of each cell."""
-    found = {name: np.full(cut.count, np.nan) for name in names}
+    quantiles = {name: np.full(cut.count, np.nan) for name in names}
     ordered = scaled[np.lexsort((scaled, cut.cells))]
-    some = np.flatnonzero(cut.sizes)
-    firsts = (np.cumsum(cut.sizes) - cut.sizes)[some].astype(np.int64)
-    for name, level in zip(names, EDGES, strict=True):
-        place = (cut.sizes[some] - 1) * level
-        below = place.astype(np.int64)
-        lower = ordered[firsts + below]
-        upper = ordered[firsts + np.minimum(below + 1, cut.sizes[some].astype(np.int64) - 1)]
-        found[name][some] = lower + (upper - lower) * (place - below)
-    return found
+    non_empty = np.flatnonzero(cut.sizes)
+    firsts = (np.cumsum(cut.sizes) - cut.sizes)[non_empty].astype(np.int64)
+    for name, level in zip(names, EDGE_QUANTILES, strict=True):
+        rank = (cut.sizes[non_empty] - 1) * level
+        lower_rank = rank.astype(np.int64)
+        lower = ordered[firsts + lower_rank]
+        upper = ordered[firsts + np.minimum(lower_rank + 1, cut.sizes[non_empty].astype(np.int64) - 1)]
+        quantiles[name][non_empty] = lower + (upper - lower) * (rank - lower_rank)
+    return quantiles
 
 
-def _depth(left: Floats, expected: Floats, cut: _Cut) -> Floats:
+def _cycle_depth(residuals: Floats, expected: Floats, cut: _CellGrid) -> Floats:
     """How deep the course goes in each cell, 1 where as usual: the slope of the values over the course."""
     usual = expected - cut.mean(expected)[cut.cells]
-    actual = left + expected
+    actual = residuals + expected
     actual = actual - cut.mean(actual)[cut.cells]
     power = cut.mean(usual**2)
-    return _divided(cut.mean(actual * usual), np.where(power > 1e-9, power, 0.0))
+    return _divide(cut.mean(actual * usual), np.where(power > 1e-9, power, 0.0))
 
 
-def _steps(seconds: Floats, cut: _Cut) -> Floats:
+def _log_steps(seconds: Floats, cut: _CellGrid) -> Floats:
     """The log of the middle interval of each cell."""
     pairs = np.flatnonzero(cut.cells[1:] == cut.cells[:-1])
     intervals, cells = np.diff(seconds)[pairs], cut.cells[pairs]
     order = np.lexsort((intervals, cells))
     counts = np.bincount(cells, minlength=cut.count)
     middle = np.cumsum(counts) - counts + counts // 2
-    found = np.full(cut.count, np.nan)
-    some = counts > 0
-    found[some] = np.log(np.maximum(intervals[order][middle[some]], 1e-6))
-    return found
+    log_steps = np.full(cut.count, np.nan)
+    non_empty = counts > 0
+    log_steps[non_empty] = np.log(np.maximum(intervals[order][middle[non_empty]], 1e-6))
+    return log_steps
 
 
-def _sums(cells: Cells, values: Floats, count: int) -> Floats:
+def _cell_sums(cells: Cells, values: Floats, count: int) -> Floats:
     return np.bincount(cells, values, count).astype(np.float64)
 
 
-def _divided(part: Floats, whole: Floats) -> Floats:
-    found = np.full(len(part), np.nan)
-    np.divide(part, whole, out=found, where=whole > 0)
-    return found
+def _divide(numerator: Floats, denominator: Floats) -> Floats:
+    quotient = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient

@@ -14,20 +14,20 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, delete, func, insert,
 from training.kinds import Kind
 from training.storage.database import drift_checks, reading, writing
 
-KEPT = drift_checks.c
+COLUMNS = drift_checks.c
 
 
-class Verdict(StrEnum):
+class DriftVerdict(StrEnum):
     """What a check came to."""
 
     STEADY = "steady"
     DRIFTED = "drifted"
     AGED = "aged"  # the readings have moved on as they always do; the window is out of date
     WITHHELD = "withheld"  # the history cannot support a verdict
-    SILENT = "silent"  # nothing came in
+    NO_DATA = "silent"  # nothing came in
 
 
-class Origin(StrEnum):
+class DriftOrigin(StrEnum):
     """What is the likelier cause."""
 
     INSTRUMENT = "instrument"
@@ -46,7 +46,7 @@ class DriftCheck:
     start: datetime
     end: datetime
     readings: int
-    verdict: Verdict
+    verdict: DriftVerdict
     reason: str
     false_alarm_rate: float
     train_start: datetime | None = None
@@ -80,27 +80,29 @@ class DriftCheckStore:
         keys = [(row["sensor_id"], row["model_type"], row["checked_at"]) for row in rows]
         with writing(self.engine) as connection:
             for first in range(0, len(keys), 500):
-                same = tuple_(KEPT.sensor_id, KEPT.model_type, KEPT.checked_at).in_(keys[first : first + 500])
+                same = tuple_(COLUMNS.sensor_id, COLUMNS.model_type, COLUMNS.checked_at).in_(
+                    keys[first : first + 500]
+                )
                 connection.execute(delete(drift_checks).where(same))
             connection.execute(insert(drift_checks), rows)
         return len(rows)
 
     def latest(self, sensor_ids: Collection[str] | None = None) -> list[DriftCheck]:
         """The newest check of each model, by sensor and kind; of all sensors if none are named."""
-        chosen = [] if sensor_ids is None else [KEPT.sensor_id.in_(list(sensor_ids))]
+        chosen = [] if sensor_ids is None else [COLUMNS.sensor_id.in_(list(sensor_ids))]
         newest = (
-            select(KEPT.sensor_id, KEPT.model_type, func.max(KEPT.checked_at).label("checked_at"))
+            select(COLUMNS.sensor_id, COLUMNS.model_type, func.max(COLUMNS.checked_at).label("checked_at"))
             .where(*chosen)
-            .group_by(KEPT.sensor_id, KEPT.model_type)
+            .group_by(COLUMNS.sensor_id, COLUMNS.model_type)
             .subquery()
         )
         query = select(drift_checks).join(
             newest,
-            (KEPT.sensor_id == newest.c.sensor_id)
-            & (KEPT.model_type == newest.c.model_type)
-            & (KEPT.checked_at == newest.c.checked_at),
+            (COLUMNS.sensor_id == newest.c.sensor_id)
+            & (COLUMNS.model_type == newest.c.model_type)
+            & (COLUMNS.checked_at == newest.c.checked_at),
         )
-        return self._fetch(query.order_by(KEPT.sensor_id, KEPT.model_type))
+        return self._fetch(query.order_by(COLUMNS.sensor_id, COLUMNS.model_type))
 
     def history(
         self,
@@ -113,29 +115,29 @@ class DriftCheckStore:
         """Past checks, the newest first."""
         chosen: list[ColumnElement[bool]] = []
         if sensor_id is not None:
-            chosen.append(KEPT.sensor_id == sensor_id)
+            chosen.append(COLUMNS.sensor_id == sensor_id)
         if kind is not None:
-            chosen.append(KEPT.model_type == kind.model_type)
+            chosen.append(COLUMNS.model_type == kind.model_type)
         if since is not None:
-            chosen.append(KEPT.checked_at >= since)
+            chosen.append(COLUMNS.checked_at >= since)
         query = select(drift_checks).where(*chosen)
         return self._fetch(
-            query.order_by(KEPT.checked_at.desc(), KEPT.sensor_id, KEPT.model_type).limit(limit)
+            query.order_by(COLUMNS.checked_at.desc(), COLUMNS.sensor_id, COLUMNS.model_type).limit(limit)
         )
 
     def delete_before(self, moment: datetime) -> int:
         """Forget the checks made before a moment; how many they were."""
         with writing(self.engine) as connection:
-            return connection.execute(delete(drift_checks).where(KEPT.checked_at < moment)).rowcount
+            return connection.execute(delete(drift_checks).where(COLUMNS.checked_at < moment)).rowcount
 
     def _fetch(self, query: Select[Any]) -> list[DriftCheck]:
         with reading(self.engine) as connection:
-            return [_check(row) for row in connection.execute(query)]
+            return [_to_check(row) for row in connection.execute(query)]
 
 
-NAMES = tuple(one.name for one in fields(DriftCheck))
+FIELD_NAMES = tuple(one.name for one in fields(DriftCheck))
 
 
-def _check(row: Row[Any]) -> DriftCheck:
-    values = {name: getattr(row, name) for name in NAMES}
-    return DriftCheck(**values | {"verdict": Verdict(row.verdict)})
+def _to_check(row: Row[Any]) -> DriftCheck:
+    values = {name: getattr(row, name) for name in FIELD_NAMES}
+    return DriftCheck(**values | {"verdict": DriftVerdict(row.verdict)})

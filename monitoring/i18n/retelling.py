@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 from babel.numbers import get_decimal_symbol, get_group_symbol
 
-from monitoring.i18n.translation import Words
+from monitoring.i18n.translation import Translator
 
-NUMBER = r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?"
-BLANKS = {  # what may stand in a blank, by its name
-    "value": rf"{NUMBER}(?: [^\s;:,()]+)?",
-    "time": rf"{NUMBER} (?:s|min|h|d)",
+NUMBER_PATTERN = r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?"
+BLANK_PATTERNS = {  # what may stand in a blank, by its name
+    "value": rf"{NUMBER_PATTERN}(?: [^\s;:,()]+)?",
+    "time": rf"{NUMBER_PATTERN} (?:s|min|h|d)",
     "readings": r"[\d,]+ readings?",
-    "share": rf"{NUMBER} ?%",
+    "share": rf"{NUMBER_PATTERN} ?%",
     "moment": r"\d{4}-\d\d-\d\d \d\d:\d\d",
-    "size": rf"(?:over )?{NUMBER}",
-    "number": NUMBER,
+    "size": rf"(?:over )?{NUMBER_PATTERN}",
+    "number": NUMBER_PATTERN,
     "name": r"[^:;]+?",
     "rest": r".+?",
 }
@@ -34,7 +34,7 @@ def _(text: str) -> str:
 
 
 # It stands behind another sentence as well.
-ADVICE = (
+ADVICE_SENTENCES = (
     _("Retrain."),
     _("Retrain on newer readings."),
     _("Look at the process; retrain once this is the new normal."),
@@ -43,7 +43,7 @@ ADVICE = (
 )
 # As it was written: as it is told. A blank is named for what stands in it, with a digit behind where there
 # are several.
-REWORDED = {
+REWORDED_SENTENCES = {
     (
         "no single feature stands out (the loudest at {number1} robust sd); together the "
         "last {number} readings are unlike those learned from"
@@ -92,7 +92,7 @@ REWORDED = {
     "as usual ({rest}, p {number})": _("as usual ({rest})"),
 }
 # Told as it was written.
-KEPT = (
+KNOWN_SENTENCES = (
     _("the last {number} readings could be foretold {number2} times worse than usual"),
     _("the last {number} readings could be foretold {number2} times better than usual"),
     _("has not moved for {time}, usually at most {time2}"),
@@ -150,7 +150,7 @@ KEPT = (
     _("no readings since the window"),
     _("the window holds no readings; verdict withheld"),
     _("window too thin to calibrate: {readings} in {number} blocks; verdict withheld"),
-    *ADVICE,
+    *ADVICE_SENTENCES,
     _("no reading was received"),
     _("no readings yet; run: safeplan load FILE"),
     _("{number} gap, the longest {time} from {moment}"),
@@ -180,41 +180,43 @@ KEPT = (
 )
 
 
-class Found(NamedTuple):
+class SentenceMatch(NamedTuple):
     """The sentence a text is, by its English words, and what stands in its blanks."""
 
-    told: str
+    text: str
     blanks: Mapping[str, str]
 
 
-def retold(words: Words, text: str) -> str:
+def translate_reason(words: Translator, text: str) -> str:
     """A text in the reader's language, sentence by sentence.
 
     >>> retold(Words("pt"), "level 16.5 is 4.2 robust sd above the usual 12")
     '16,5 está 4,2 desvios habituais acima do habitual, 12'
     """
-    if (found := _found(text)) is not None:
-        return words(found.told, **{name: _filled(words, name, said) for name, said in found.blanks.items()})
-    for advice in ADVICE:
+    if (found := _match_sentence(text)) is not None:
+        return words(
+            found.text, **{name: _fill_blank(words, name, said) for name, said in found.blanks.items()}
+        )
+    for advice in ADVICE_SENTENCES:
         if text.endswith(f" {advice}"):
-            return f"{retold(words, text.removesuffix(f' {advice}'))} {words(advice)}"
+            return f"{translate_reason(words, text.removesuffix(f' {advice}'))} {words(advice)}"
     if "; " in text:
-        return "; ".join(retold(words, part) for part in text.split("; "))
+        return "; ".join(translate_reason(words, part) for part in text.split("; "))
     return text
 
 
 @lru_cache(maxsize=20_000)
-def _found(text: str) -> Found | None:
-    for pattern, told in PATTERNS:
+def _match_sentence(text: str) -> SentenceMatch | None:
+    for pattern, told in SENTENCE_PATTERNS:
         if (match := pattern.fullmatch(text)) is not None:
-            return Found(told, match.groupdict())
+            return SentenceMatch(told, match.groupdict())
     return None
 
 
-def _filled(words: Words, name: str, said: str) -> str:
+def _fill_blank(words: Translator, name: str, said: str) -> str:
     match name.rstrip("0123456789"):
         case "name" | "rest":
-            return retold(words, said)
+            return translate_reason(words, said)
         case "moment":
             return words.moment(datetime.fromisoformat(said))
         case "readings":
@@ -222,11 +224,11 @@ def _filled(words: Words, name: str, said: str) -> str:
             return words.plural("{count} reading", "{count} readings", count)
         case _:
             over = said.startswith("over ")
-            number = _localized(words, said.removeprefix("over "))
+            number = _localize_numbers(words, said.removeprefix("over "))
             return words(_("over {number}"), number=number) if over else number
 
 
-def _localized(words: Words, said: str) -> str:
+def _localize_numbers(words: Translator, said: str) -> str:
     """Numbers with the language's own signs, never parted from their unit at the end of a line."""
     signs = {".": get_decimal_symbol(words.language), ",": get_group_symbol(words.language)}
     swapped = re.sub(
@@ -235,15 +237,16 @@ def _localized(words: Words, said: str) -> str:
     return re.sub(r"(\d) ?%", "\\1\u00a0%", swapped).replace(" ", "\u00a0")
 
 
-def _compiled(written: str) -> re.Pattern[str]:
+def _compile_pattern(written: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", written)
     texts, names = parts[::2], parts[1::2]
-    blanks = [f"(?P<{name}>{BLANKS[name.rstrip('0123456789')]})" for name in names]
+    blanks = [f"(?P<{name}>{BLANK_PATTERNS[name.rstrip('0123456789')]})" for name in names]
     return re.compile(
         "".join(re.escape(text) + blank for text, blank in zip(texts, [*blanks, ""], strict=True))
     )
 
 
-PATTERNS = tuple(
-    (_compiled(written), told) for written, told in (*REWORDED.items(), *((text, text) for text in KEPT))
+SENTENCE_PATTERNS = tuple(
+    (_compile_pattern(written), told)
+    for written, told in (*REWORDED_SENTENCES.items(), *((text, text) for text in KNOWN_SENTENCES))
 )

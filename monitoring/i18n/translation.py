@@ -25,7 +25,7 @@ from training.settings import PACKAGED_CONF, Settings, conf_folder, load_setting
 
 ENGLISH = "en"
 # How a day is written in a control room; the hour is always of 24.
-MOMENTS = {"en": "yyyy-MM-dd HH:mm", "pt": "dd/MM/yyyy HH:mm"}
+DATETIME_PATTERNS = {"en": "yyyy-MM-dd HH:mm", "pt": "dd/MM/yyyy HH:mm"}
 
 
 class SiteSettings(Settings, file="monitoring", section="site"):
@@ -44,7 +44,7 @@ class SiteSettings(Settings, file="monitoring", section="site"):
         return name
 
 
-class Words:
+class Translator:
     """One language and one clock, by which sentences, numbers and moments are written.
 
     >>> _ = Words("pt")
@@ -55,7 +55,7 @@ class Words:
     def __init__(self, language: str = ENGLISH, zone: str = "UTC") -> None:
         self.language = language
         self.zone = ZoneInfo(zone)
-        self._catalogue = catalogue(language)
+        self._catalogue = load_catalogue(language)
         self._locale = Locale.parse(language)
 
     def __call__(self, text: str, **values: object) -> str:
@@ -85,60 +85,62 @@ class Words:
 
     def moment(self, at: datetime, pattern: str | None = None) -> str:
         """A time (naive UTC) by the reader's clock."""
-        own = pattern or MOMENTS.get(self.language, MOMENTS[ENGLISH])
-        return format_datetime(at.replace(tzinfo=UTC).astimezone(self.zone), own, locale=self._locale)
+        used_pattern = pattern or DATETIME_PATTERNS.get(self.language, DATETIME_PATTERNS[ENGLISH])
+        return format_datetime(
+            at.replace(tzinfo=UTC).astimezone(self.zone), used_pattern, locale=self._locale
+        )
 
 
-def words(language: str | None = None, zone: str | None = None) -> Words:
+def load_translator(language: str | None = None, zone: str | None = None) -> Translator:
     """The words of a language by a clock; what is not said is as conf/monitoring.yaml has it.
 
     Raises:
         ConfigurationError: there is no such catalogue.
     """
     site = load_settings(SiteSettings)
-    return Words(language or site.language, zone or site.zone)
+    return Translator(language or site.language, zone or site.zone)
 
 
-def languages() -> tuple[str, ...]:
+def available_languages() -> tuple[str, ...]:
     """Those that can be chosen, English first."""
-    found = {path.stem for folder in _folders() for path in folder.glob("*.po")}
-    return (ENGLISH, *sorted(found - {ENGLISH}))
+    codes = {path.stem for folder in _catalogue_folders() for path in folder.glob("*.po")}
+    return (ENGLISH, *sorted(codes - {ENGLISH}))
 
 
-def catalogue(language: str) -> gettext.NullTranslations:
+def load_catalogue(language: str) -> gettext.NullTranslations:
     """One language's sentences: those shipped, over them the plant's own from its conf folder.
 
     Raises:
         ConfigurationError: there is no such catalogue, or it cannot be read.
     """
-    if language not in languages():
+    if language not in available_languages():
         raise ConfigurationError(
-            f"There are no words for {language!r}; there are for {', '.join(languages())}. "
+            f"There are no words for {language!r}; there are for {', '.join(available_languages())}. "
             "Set site.language to one of them, or write conf/locale/<language>.po."
         )
-    found: gettext.NullTranslations = gettext.NullTranslations()
-    for folder in _folders():
+    translations: gettext.NullTranslations = gettext.NullTranslations()
+    for folder in _catalogue_folders():
         path = folder / f"{language}.po"
         if path.exists():
-            own = _compiled(path, path.stat().st_mtime_ns)
-            own.add_fallback(found)
-            found = own
-    return found
+            loaded = _load_translations(path, path.stat().st_mtime_ns)
+            loaded.add_fallback(translations)
+            translations = loaded
+    return translations
 
 
-def _folders() -> tuple[Path, ...]:
+def _catalogue_folders() -> tuple[Path, ...]:
     """Where catalogues lie; the last one wins."""
-    own = conf_folder(os.environ) / "locale"
+    site_folder = conf_folder(os.environ) / "locale"
     shipped = PACKAGED_CONF / "locale"
-    return (shipped,) if own.resolve() == shipped.resolve() else (shipped, own)
+    return (shipped,) if site_folder.resolve() == shipped.resolve() else (shipped, site_folder)
 
 
-def _compiled(path: Path, changed: int) -> gettext.GNUTranslations:
-    return gettext.GNUTranslations(io.BytesIO(_mo(path, changed)))
+def _load_translations(path: Path, changed: int) -> gettext.GNUTranslations:
+    return gettext.GNUTranslations(io.BytesIO(_compile_catalogue(path, changed)))
 
 
 @lru_cache(maxsize=16)
-def _mo(path: Path, _changed: int) -> bytes:
+def _compile_catalogue(path: Path, _changed: int) -> bytes:
     try:
         with path.open("rb") as file:
             written = read_po(file, locale=path.stem, abort_invalid=True)

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitoring.notify.channels import DeliverySettings, addresses, load_delivery
-from monitoring.notify.outbox import Letter, Outbox, backoff
-from monitoring.notify.sender import AppriseCarrier, Carrier, Refused
+from monitoring.notify.channels import DeliverySettings, load_addresses, load_delivery_settings
+from monitoring.notify.outbox import Outbox, OutboxMessage, backoff_delay
+from monitoring.notify.sender import AppriseSender, DeliveryRefused, Sender
 from training.errors import SafePlanError
 from training.storage.leases import LeaseTaken, lease
 from training.workspace import Workspace
@@ -21,12 +21,14 @@ from training.workspace import Workspace
 log = logging.getLogger("safeplan.monitoring")
 
 Clock = Callable[[], datetime]
-AT_ONCE = 8  # channels
-ENOUGH = 3  # messages refused in a row: the channel is down, the others wait for its next turn
+MAX_PARALLEL_CHANNELS = 8  # channels
+MAX_CONSECUTIVE_FAILURES = (
+    3  # messages refused in a row: the channel is down, the others wait for its next turn
+)
 
 
 @dataclass
-class Delivered:
+class DeliveryResult:
     """What became of one channel's messages in one round."""
 
     channel: str
@@ -37,29 +39,31 @@ class Delivered:
     error: str | None = None
 
 
-def deliver(workspace: Workspace, *, clock: Clock, carrier: Carrier | None = None) -> list[Delivered]:
+def deliver(workspace: Workspace, *, clock: Clock, carrier: Sender | None = None) -> list[DeliveryResult]:
     """One round: every channel is given what is due; one row each.
 
     Raises:
         ConfigurationError: the channels' addresses cannot be read.
     """
-    settings = load_delivery()
-    known = addresses(settings)
+    settings = load_delivery_settings()
+    channel_addresses = load_addresses(settings)
     outbox = Outbox(workspace.engine)
     given_up = outbox.give_up(clock() - settings.give_up_after, clock())
     if given_up:
         log.error("%d messages were given up after %s", given_up, settings.give_up_after)
-    carrier = carrier or AppriseCarrier(settings.patience)
-    rounds = [
-        Round(workspace, channel, known.get(channel), settings, carrier, clock)
+    carrier = carrier or AppriseSender(settings.patience)
+    deliveries = [
+        ChannelDelivery(workspace, channel, channel_addresses.get(channel), settings, carrier, clock)
         for channel in outbox.channels()
     ]
     # One slow channel must not hold up another.
-    with ThreadPoolExecutor(min(max(len(rounds), 1), AT_ONCE), thread_name_prefix="channel") as pool:
-        return list(pool.map(Round.run, rounds))
+    with ThreadPoolExecutor(
+        min(max(len(deliveries), 1), MAX_PARALLEL_CHANNELS), thread_name_prefix="channel"
+    ) as pool:
+        return list(pool.map(ChannelDelivery.run, deliveries))
 
 
-class Round:
+class ChannelDelivery:
     """One channel's turn."""
 
     def __init__(
@@ -68,71 +72,71 @@ class Round:
         channel: str,
         address: str | None,
         settings: DeliverySettings,
-        carrier: Carrier,
+        carrier: Sender,
         clock: Clock,
     ) -> None:
         self.workspace = workspace
         self.outbox = Outbox(workspace.engine)
         self.address = address
         self.settings = settings
-        self.carrier = carrier
+        self.sender = carrier
         self.clock = clock
-        self.found = Delivered(channel)
+        self.result = DeliveryResult(channel)
 
-    def run(self) -> Delivered:
+    def run(self) -> DeliveryResult:
         """Send what is due, in order."""
         if self.address is None:
-            name = f"SAFEPLAN_CHANNEL_{self.found.channel.upper()}"
-            self.found.error = f"no address; set {name} or write it into the file of delivery.channels"
-            self.found.waiting = len(self.outbox.waiting(self.found.channel))
-            return self.found
+            name = f"SAFEPLAN_CHANNEL_{self.result.channel.upper()}"
+            self.result.error = f"no address; set {name} or write it into the file of delivery.channels"
+            self.result.waiting = len(self.outbox.waiting(self.result.channel))
+            return self.result
         try:
-            with lease(self.workspace.engine, f"deliver {self.found.channel}"):
-                self._run(self.address)
+            with lease(self.workspace.engine, f"deliver {self.result.channel}"):
+                self._send_all(self.address)
         except LeaseTaken:
-            self.found.error = "another process is delivering to it"
+            self.result.error = "another process is delivering to it"
         except SafePlanError as error:
-            self.found.error = str(error)
-        return self.found
+            self.result.error = str(error)
+        return self.result
 
-    def _run(self, address: str) -> None:
-        in_a_row = 0
-        for letter in self._in_order():
-            if in_a_row >= ENOUGH:
-                self.found.waiting += 1
+    def _send_all(self, address: str) -> None:
+        consecutive_failures = 0
+        for queued in self._sendable():
+            if consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+                self.result.waiting += 1
                 continue
-            if self._sent(letter, address):
-                self.found.sent += 1
-                in_a_row = 0
+            if self._send(queued, address):
+                self.result.sent += 1
+                consecutive_failures = 0
             else:
-                self.found.failed += 1
-                in_a_row += 1
+                self.result.failed += 1
+                consecutive_failures += 1
 
-    def _in_order(self) -> Iterator[Letter]:
+    def _sendable(self) -> Iterator[OutboxMessage]:
         """What may go now: nothing of an alert whose older message still waits."""
         blocked: set[int] = set()
-        for letter in self.outbox.waiting(self.found.channel):
-            if letter.alert_id in blocked:
-                self.found.waiting += 1
+        for queued in self.outbox.waiting(self.result.channel):
+            if queued.alert_id in blocked:
+                self.result.waiting += 1
                 continue
-            before = self.found.sent
-            if letter.next_at <= self.clock():
-                yield letter
+            sent_before = self.result.sent
+            if queued.next_at <= self.clock():
+                yield queued
             else:
-                self.found.waiting += 1
-            if self.found.sent == before:
-                blocked.add(letter.alert_id)
+                self.result.waiting += 1
+            if self.result.sent == sent_before:
+                blocked.add(queued.alert_id)
 
-    def _sent(self, letter: Letter, address: str) -> bool:
-        attempts = letter.attempts + 1
-        wait = backoff(attempts, self.settings.first_retry, self.settings.longest_retry)
-        self.outbox.begin(letter, self.clock() + wait)
+    def _send(self, queued: OutboxMessage, address: str) -> bool:
+        attempts = queued.attempts + 1
+        wait = backoff_delay(attempts, self.settings.first_retry, self.settings.longest_retry)
+        self.outbox.start_attempt(queued, self.clock() + wait)
         try:
-            self.carrier.carry(letter.message, address)
-        except Refused as refusal:
-            self.found.error = str(refusal)
-            self.outbox.failed(letter, self.found.error)
-            log.warning("channel %s: %s; next attempt in %s", self.found.channel, refusal, wait)
+            self.sender.send(queued.message, address)
+        except DeliveryRefused as error:
+            self.result.error = str(error)
+            self.outbox.mark_failed(queued, self.result.error)
+            log.warning("channel %s: %s; next attempt in %s", self.result.channel, error, wait)
             return False
-        self.outbox.sent(letter, self.clock())
+        self.outbox.mark_sent(queued, self.clock())
         return True

@@ -6,20 +6,22 @@ Knows words. Who is told is decided in `channels`, when and how in `delivery`.
 import uuid
 from typing import Any
 
-from monitoring.alerts.alert import Alert, Event
-from monitoring.alerts.kinds import AlertType, Change, severity_name, type_name
-from monitoring.alerts.store import FLOOD
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
+from monitoring.alerts.alert import Alert, AlertEvent
+from monitoring.alerts.kinds import AlertChange, AlertType, severity_name, type_name
+from monitoring.alerts.store import FLOOD_SUBJECT
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
 from training.common.formatting import format_value
 from training.data.sensors import Sensor
 from training.operations.console import to_json_value
 
 # A receiver that keeps these ids can tell a message that came twice from two messages.
-NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
+MESSAGE_NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
 
 
-def compose(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -> dict[str, Any]:
+def compose_message(
+    alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator
+) -> dict[str, Any]:
     """One message about one change; `number` is the change's among those of its alert."""
     title = _(
         "{severity}: {sensor}, {type}: {change}",
@@ -31,7 +33,7 @@ def compose(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -
     return {
         "id": message_id(alert, number),
         "title": title,
-        "body": "\n".join(_lines(alert, event, number, sensor, _)),
+        "body": "\n".join(_body_lines(alert, event, number, sensor, _)),
         "severity": int(event.severity),
         "type": alert.topic.type.value,
         "change": event.change.value,
@@ -45,36 +47,40 @@ def compose(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -
 
 def message_id(alert: Alert, number: int) -> str:
     """The same for the same change, however often it is sent."""
-    return str(uuid.uuid5(NAMESPACE, f"{alert.id} {alert.opened_at.isoformat()} {number}"))
+    return str(uuid.uuid5(MESSAGE_NAMESPACE, f"{alert.id} {alert.opened_at.isoformat()} {number}"))
 
 
-def change_name(_: Words, change: Change) -> str:
+def change_name(_: Translator, change: AlertChange) -> str:
     """What happened, in words."""
     return {
-        Change.OPENED: _("opened"),
-        Change.WORSENED: _("worsened"),
-        Change.RETURNED: _("back to normal"),
-        Change.REPEATED: _("again"),
-        Change.ESCALATED: _("nobody has acknowledged it"),
-        Change.ACKNOWLEDGED: _("acknowledged"),
-        Change.SHELVED: _("shelved"),
-        Change.UNSHELVED: _("no longer shelved"),
-        Change.JUDGED: _("judged"),
-        Change.CLOSED: _("closed"),
+        AlertChange.OPENED: _("opened"),
+        AlertChange.WORSENED: _("worsened"),
+        AlertChange.RETURNED: _("back to normal"),
+        AlertChange.REPEATED: _("again"),
+        AlertChange.ESCALATED: _("nobody has acknowledged it"),
+        AlertChange.ACKNOWLEDGED: _("acknowledged"),
+        AlertChange.SHELVED: _("shelved"),
+        AlertChange.UNSHELVED: _("no longer shelved"),
+        AlertChange.JUDGED: _("judged"),
+        AlertChange.CLOSED: _("closed"),
     }[change]
 
 
-def alert_name(_: Words, alert: Alert) -> str:
+def alert_name(_: Translator, alert: Alert) -> str:
     """What an alert is about, in words."""
-    if alert.topic.subject == FLOOD:
+    if alert.topic.subject == FLOOD_SUBJECT:
         return _("Alarm flood")
     name = type_name(_, alert.topic.type)
-    return f"{name} ({retold(_, alert.topic.subject)})" if alert.topic.type is AlertType.INSTRUMENT else name
+    return (
+        f"{name} ({translate_reason(_, alert.topic.subject)})"
+        if alert.topic.type is AlertType.INSTRUMENT
+        else name
+    )
 
 
-def _lines(alert: Alert, event: Event, number: int, sensor: Sensor, _: Words) -> list[str]:
+def _body_lines(alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator) -> list[str]:
     evidence = alert.evidence
-    lines = [retold(_, evidence.reason)]
+    lines = [translate_reason(_, evidence.reason)]
     if evidence.value is not None:
         lines.append(_("value {value}", value=format_value(evidence.value, sensor.unit)))
     if evidence.crosses_at is not None:

@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement, Engine, case, delete, func, select, update
 from training.storage.alert_tables import outbox
 from training.storage.database import reading, writing
 
-KEPT = outbox.c
-MOST = 200  # messages of one channel looked at in one round
+COLUMNS = outbox.c
+MAX_MESSAGES_PER_ROUND = 200  # messages of one channel looked at in one round
 
 
 @dataclass(frozen=True)
-class Letter:
+class OutboxMessage:
     """One message on its way to one channel."""
 
     id: int
@@ -31,7 +31,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Queue:
+class ChannelQueue:
     """How one channel stands."""
 
     channel: str
@@ -50,67 +50,72 @@ class Outbox:
     def channels(self) -> list[str]:
         """Those that something waits for."""
         with reading(self.engine) as connection:
-            return list(connection.execute(select(KEPT.channel).where(*WAITING).distinct()).scalars())
+            return list(connection.execute(select(COLUMNS.channel).where(*IS_WAITING).distinct()).scalars())
 
-    def waiting(self, channel: str) -> list[Letter]:
+    def waiting(self, channel: str) -> list[OutboxMessage]:
         """A channel's messages, the oldest first."""
-        query = select(outbox).where(*WAITING, KEPT.channel == channel).order_by(KEPT.id).limit(MOST)
+        query = (
+            select(outbox)
+            .where(*IS_WAITING, COLUMNS.channel == channel)
+            .order_by(COLUMNS.id)
+            .limit(MAX_MESSAGES_PER_ROUND)
+        )
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
-        return [Letter(r.id, r.alert_id, r.message, r.made_at, r.attempts, r.next_at) for r in rows]
+        return [OutboxMessage(r.id, r.alert_id, r.message, r.made_at, r.attempts, r.next_at) for r in rows]
 
-    def begin(self, letter: Letter, next_at: datetime) -> None:
+    def start_attempt(self, queued: OutboxMessage, next_at: datetime) -> None:
         """An attempt begins; if it is cut off, the next one is made at that time."""
-        self._note(letter, attempts=letter.attempts + 1, next_at=next_at)
+        self._update(queued, attempts=queued.attempts + 1, next_at=next_at)
 
-    def sent(self, letter: Letter, at: datetime) -> None:
+    def mark_sent(self, queued: OutboxMessage, at: datetime) -> None:
         """The channel has taken it."""
-        self._note(letter, sent_at=at, error=None)
+        self._update(queued, sent_at=at, error=None)
 
-    def failed(self, letter: Letter, error: str) -> None:
+    def mark_failed(self, queued: OutboxMessage, error: str) -> None:
         """The channel has not taken it."""
-        self._note(letter, error=error)
+        self._update(queued, error=error)
 
     def give_up(self, older_than: datetime, at: datetime) -> int:
         """Stop trying what is older than that; how many they were."""
         with writing(self.engine) as connection:
-            given_up = update(outbox).where(*WAITING, KEPT.made_at < older_than).values(given_up_at=at)
+            given_up = update(outbox).where(*IS_WAITING, COLUMNS.made_at < older_than).values(given_up_at=at)
             return connection.execute(given_up).rowcount
 
-    def queues(self) -> list[Queue]:
+    def queues(self) -> list[ChannelQueue]:
         """Every channel that something waits for, or has given up on."""
-        waiting = KEPT.sent_at.is_(None) & KEPT.given_up_at.is_(None)
+        is_waiting = COLUMNS.sent_at.is_(None) & COLUMNS.given_up_at.is_(None)
         query = (
             select(
-                KEPT.channel,
-                func.sum(case((waiting, 1), else_=0)),
-                func.sum(case((KEPT.given_up_at.is_not(None), 1), else_=0)),
-                func.min(case((waiting, KEPT.made_at))),
-                func.max(case((waiting, KEPT.error))),
+                COLUMNS.channel,
+                func.sum(case((is_waiting, 1), else_=0)),
+                func.sum(case((COLUMNS.given_up_at.is_not(None), 1), else_=0)),
+                func.min(case((is_waiting, COLUMNS.made_at))),
+                func.max(case((is_waiting, COLUMNS.error))),
             )
-            .where(KEPT.sent_at.is_(None))
-            .group_by(KEPT.channel)
-            .order_by(KEPT.channel)
+            .where(COLUMNS.sent_at.is_(None))
+            .group_by(COLUMNS.channel)
+            .order_by(COLUMNS.channel)
         )
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
-        return [Queue(*row) for row in rows]
+        return [ChannelQueue(*row) for row in rows]
 
     def delete_sent_before(self, moment: datetime) -> int:
         """Forget messages that were delivered or given up before a moment; how many they were."""
-        done = func.coalesce(KEPT.sent_at, KEPT.given_up_at)
+        done = func.coalesce(COLUMNS.sent_at, COLUMNS.given_up_at)
         with writing(self.engine) as connection:
             return connection.execute(delete(outbox).where(done < moment)).rowcount
 
-    def _note(self, letter: Letter, **said: Any) -> None:
+    def _update(self, queued: OutboxMessage, **values: Any) -> None:
         with writing(self.engine) as connection:
-            connection.execute(update(outbox).where(KEPT.id == letter.id).values(**said))
+            connection.execute(update(outbox).where(COLUMNS.id == queued.id).values(**values))
 
 
-WAITING: Sequence[ColumnElement[bool]] = (KEPT.sent_at.is_(None), KEPT.given_up_at.is_(None))
+IS_WAITING: Sequence[ColumnElement[bool]] = (COLUMNS.sent_at.is_(None), COLUMNS.given_up_at.is_(None))
 
 
-def backoff(attempts: int, first: timedelta, longest: timedelta) -> timedelta:
+def backoff_delay(attempts: int, first: timedelta, longest: timedelta) -> timedelta:
     """How long to wait after so many attempts.
 
     >>> [backoff(n, timedelta(seconds=10), timedelta(minutes=1)).seconds for n in (1, 2, 3, 4, 99)]

@@ -9,51 +9,53 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
-from monitoring.alerts.alert import Alert, Chapter, Event
+from monitoring.alerts.alert import Alert, AlertEvent, Transition
 from monitoring.alerts.kinds import Severity
-from monitoring.i18n.translation import Words, words
-from monitoring.notify.channels import DeliverySettings, channel_names, load_delivery
-from monitoring.notify.message import compose
+from monitoring.i18n.translation import Translator, load_translator
+from monitoring.notify.channels import DeliverySettings, channel_names, load_delivery_settings
+from monitoring.notify.message import compose_message
 from training.data.sensors import Sensor
 from training.storage.alert_tables import outbox
 from training.workspace import Workspace
 
 
-class Post:
+class OutboxWriter:
     """Where letters are put, in the transaction of the change they tell."""
 
-    def __init__(self, workspace: Workspace, settings: DeliverySettings, words: Words) -> None:
+    def __init__(self, workspace: Workspace, settings: DeliverySettings, translator: Translator) -> None:
         self.workspace = workspace
         self.settings = settings
-        self.words = words
+        self.translator = translator
         self.channels = channel_names(settings)
 
     @classmethod
-    def from_conf(cls, workspace: Workspace) -> "Post":
+    def from_conf(cls, workspace: Workspace) -> "OutboxWriter":
         """The post that conf and environment describe.
 
         Raises:
             ConfigurationError: channels, routes or language cannot be meant.
         """
-        return cls(workspace, load_delivery(), words())
+        return cls(workspace, load_delivery_settings(), load_translator())
 
-    def post(self, connection: Connection, chapters: Iterable[Chapter], *, now: datetime) -> None:
+    def enqueue(self, connection: Connection, transitions: Iterable[Transition], *, now: datetime) -> None:
         """Put a letter for each event and channel into the outbox; the alerts have their ids."""
         rows = [
             {
                 "alert_id": chapter.alert.id,
                 "revision": number,
                 "channel": channel,
-                "message": compose(chapter.alert, event, number, self._sensor(chapter.alert), self.words),
+                "message": compose_message(
+                    chapter.alert, event, number, self._sensor(chapter.alert), self.translator
+                ),
                 "made_at": now,
                 "attempts": 0,
                 "next_at": now,
             }
-            for chapter in chapters
-            for number, event in _numbered(chapter)
-            if event.told and not _part_of_a_flood(chapter.alert, event)
+            for chapter in transitions
+            for number, event in _numbered_events(chapter)
+            if event.notify and not _is_part_of_flood(chapter.alert, event)
             for channel in self.channels
-            if self.settings.route(channel).takes(chapter.alert, event)
+            if self.settings.route(channel).matches(chapter.alert, event)
         ]
         if rows:
             connection.execute(insert(outbox), rows)
@@ -63,10 +65,10 @@ class Post:
         return self.workspace.fleet.get(sensor_id) or Sensor(id=sensor_id, platform=alert.topic.platform)
 
 
-def _numbered(chapter: Chapter) -> Iterable[tuple[int, Event]]:
-    return enumerate(chapter.events, start=chapter.alert.revision - len(chapter.events) + 1)
+def _numbered_events(transition: Transition) -> Iterable[tuple[int, AlertEvent]]:
+    return enumerate(transition.events, start=transition.alert.revision - len(transition.events) + 1)
 
 
-def _part_of_a_flood(alert: Alert, event: Event) -> bool:
+def _is_part_of_flood(alert: Alert, event: AlertEvent) -> bool:
     """One message stands for a flood; what is critical is told all the same."""
     return alert.group_id is not None and event.severity < Severity.CRITICAL

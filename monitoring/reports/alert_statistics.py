@@ -10,21 +10,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
-from monitoring.alerts.alert import Alert, Event
-from monitoring.alerts.kinds import Change, Judgement, State
-from monitoring.alerts.store import FLOOD, AlertStore
+from monitoring.alerts.alert import Alert, AlertEvent
+from monitoring.alerts.kinds import AlertChange, AlertState, AlertVerdict
+from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore
 from training.settings import load_settings
 from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.workspace import Workspace
 
-CALLS = (Change.OPENED, Change.REPEATED)  # what makes somebody look up
-WORST = 10
-HOUR = timedelta(hours=1)
+NOTIFYING_CHANGES = (AlertChange.OPENED, AlertChange.REPEATED)  # what makes somebody look up
+MAX_WORST_SENSORS = 10
+ONE_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Statistics:
+class AlertStatistics:
     """A stretch of time in numbers; rates are of all operators together."""
 
     alerts: int
@@ -42,57 +42,63 @@ class Statistics:
         return dict(vars(self))
 
 
-def statistics_of(
+def compute_statistics(
     alerts: Sequence[Alert],
-    changes: Sequence[tuple[int, Event]],
+    changes: Sequence[tuple[int, AlertEvent]],
     settings: BudgetSettings,
     *,
     start: datetime,
     end: datetime,
-) -> Statistics:
+) -> AlertStatistics:
     """What happened from start until end; `alerts` are those that lived then, `changes` what happened."""
-    by_id = {alert.id: alert for alert in alerts if alert.topic.subject != FLOOD}
-    calls = sorted(
-        (event.at, alert_id) for alert_id, event in changes if event.change in CALLS and alert_id in by_id
+    by_id = {alert.id: alert for alert in alerts if alert.topic.subject != FLOOD_SUBJECT}
+    notifications = sorted(
+        (event.at, alert_id)
+        for alert_id, event in changes
+        if event.change in NOTIFYING_CHANGES and alert_id in by_id
     )
-    opened = [alert_id for alert_id, event in changes if event.change is Change.OPENED and alert_id in by_id]
+    opened = [
+        alert_id for alert_id, event in changes if event.change is AlertChange.OPENED and alert_id in by_id
+    ]
     days = max((end - start) / timedelta(days=1), 1e-9)
-    floods = {alert.id for alert in alerts if alert.topic.subject == FLOOD and alert.opened_at >= start}
-    return Statistics(
+    floods = {
+        alert.id for alert in alerts if alert.topic.subject == FLOOD_SUBJECT and alert.opened_at >= start
+    }
+    return AlertStatistics(
         alerts=len(opened),
         per_day=len(opened) / days,
         budget_per_day=settings.per_day,
-        most_in_ten_minutes=most_within([at for at, _ in calls], settings.flood_within),
+        most_in_ten_minutes=max_in_window([at for at, _ in notifications], settings.flood_within),
         floods=len(floods),
-        worst=tuple(_worst(calls, by_id, days)),
+        worst=tuple(_worst_sensors(notifications, by_id, days)),
         stale=tuple(
             alert.id or 0
             for alert in by_id.values()
-            if alert.state is State.OPEN and end - alert.opened_at > settings.stale_after
+            if alert.state is AlertState.OPEN and end - alert.opened_at > settings.stale_after
         ),
-        chattering=tuple(_chattering(calls, settings.chatter_times)),
+        chattering=tuple(_chattering_alerts(notifications, settings.chatter_times)),
     )
 
 
-def most_within(times: Sequence[datetime], length: timedelta) -> int:
+def max_in_window(times: Sequence[datetime], length: timedelta) -> int:
     """The most moments that any stretch of a length holds; the moments are in order.
 
     >>> begin = datetime.fromisoformat("2026-01-01")
     >>> most_within([begin + timedelta(minutes=m) for m in (0, 9, 10, 11, 30)], timedelta(minutes=10))
     3
     """
-    most, first = 0, 0
+    highest, first = 0, 0
     for last, moment in enumerate(times):
         while moment - times[first] >= length:
             first += 1
-        most = max(most, last - first + 1)
-    return most
+        highest = max(highest, last - first + 1)
+    return highest
 
 
-def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) -> Statistics:
+def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) -> AlertStatistics:
     """The statistics of one installation's alerts."""
     store = AlertStore(workspace.engine)
-    found = store.find(start=start, end=end)
+    alerts = store.find(start=start, end=end)
     changes = store.changes(start=start, end=end)
     with reading(workspace.engine) as connection:
         verdicts = count_verdicts(connection)
@@ -101,16 +107,16 @@ def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) ->
         for sensor_id, versions in sorted(verdicts.items())
         for version, judged in sorted(versions.items())
     )
-    counted = statistics_of(found, changes, load_settings(BudgetSettings), start=start, end=end)
-    return replace(counted, precision=precision)
+    statistics = compute_statistics(alerts, changes, load_settings(BudgetSettings), start=start, end=end)
+    return replace(statistics, precision=precision)
 
 
-def _worst(
-    calls: Sequence[tuple[datetime, int]], by_id: dict[int | None, Alert], days: float
+def _worst_sensors(
+    notifications: Sequence[tuple[datetime, int]], by_id: dict[int | None, Alert], days: float
 ) -> list[dict[str, Any]]:
     """The sensors that call most, with what people said of their alerts."""
-    counts = Counter(by_id[alert_id].topic.sensor_id for _, alert_id in calls)
-    verdicts: dict[str, Counter[Judgement]] = defaultdict(Counter)
+    counts = Counter(by_id[alert_id].topic.sensor_id for _, alert_id in notifications)
+    verdicts: dict[str, Counter[AlertVerdict]] = defaultdict(Counter)
     for alert in by_id.values():
         if alert.verdict is not None:
             verdicts[alert.topic.sensor_id][alert.verdict] += 1
@@ -119,17 +125,17 @@ def _worst(
             "sensor_id": sensor_id,
             "calls": count,
             "per_day": count / days,
-            "share": count / len(calls),
-            "confirmed": verdicts[sensor_id][Judgement.CONFIRM],
-            "false": verdicts[sensor_id][Judgement.FALSE],
+            "share": count / len(notifications),
+            "confirmed": verdicts[sensor_id][AlertVerdict.CONFIRM],
+            "false": verdicts[sensor_id][AlertVerdict.FALSE],
         }
-        for sensor_id, count in counts.most_common(WORST)
+        for sensor_id, count in counts.most_common(MAX_WORST_SENSORS)
     ]
 
 
-def _chattering(calls: Sequence[tuple[datetime, int]], times: int) -> list[int]:
+def _chattering_alerts(notifications: Sequence[tuple[datetime, int]], times: int) -> list[int]:
     """Alerts that came back so often within an hour."""
     by_alert: dict[int, list[datetime]] = defaultdict(list)
-    for at, alert_id in calls:
+    for at, alert_id in notifications:
         by_alert[alert_id].append(at)
-    return [alert_id for alert_id, moments in by_alert.items() if most_within(moments, HOUR) >= times]
+    return [alert_id for alert_id, moments in by_alert.items() if max_in_window(moments, ONE_HOUR) >= times]

@@ -11,19 +11,19 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from monitoring.alerts.kinds import AlertType
-from monitoring.watch.forecast_conditions import HIGH, LOW, Foreseen, crossing_probabilities
-from monitoring.watch.new_data import look
+from monitoring.watch.forecast_conditions import HIGH, LOW, StoredForecast, crossing_probabilities
+from monitoring.watch.new_data import load_new_data
 from training.data.sensors import Sensor
 from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 from training.workspace import Workspace
 
-OLDEST = timedelta(days=1)  # of a forecast that still says something of the hours to come
-LEAST = 0.1  # probability from which a risk is told
+MAX_FORECAST_AGE = timedelta(days=1)  # of a forecast that still says something of the hours to come
+MIN_PROBABILITY = 0.1  # probability from which a risk is told
 
 
 @dataclass(frozen=True)
-class Risk:
+class LimitRisk:
     """One limit that may be crossed; times are naive UTC."""
 
     sensor: Sensor
@@ -31,36 +31,36 @@ class Risk:
     value: float | None  # the newest reading that the forecast has seen
     at: datetime  # the first moment at which it is probable enough
     probability: float  # the highest within the stretch
-    foretold_at: datetime
+    forecast_at: datetime
 
 
-def risks_ahead(
+def find_risks(
     workspace: Workspace, sensors: Sequence[Sensor], *, start: datetime, end: datetime
-) -> list[Risk]:
+) -> list[LimitRisk]:
     """The limits that may be crossed after start and until end, the most probable first."""
     limited = {s.id: s for s in sensors if s.critical_high is not None or s.critical_low is not None}
-    begins = {kind: dict[str, datetime]() for kind in AlertType}
-    begins[AlertType.FORECAST_WARNING] = dict.fromkeys(limited, start - OLDEST)
+    start_times = {kind: dict[str, datetime]() for kind in AlertType}
+    start_times[AlertType.FORECAST_WARNING] = dict.fromkeys(limited, start - MAX_FORECAST_AGE)
     width = load_settings(ForecasterSettings).interval_width
-    found = [
+    risks = [
         risk
-        for sensor_id, news in look(workspace, begins, now=start).items()
+        for sensor_id, news in load_new_data(workspace, start_times, now=start).items()
         for side in (HIGH, LOW)
-        if (risk := _risk(limited[sensor_id], news.forecasts[-1], side, width, start, end)) is not None
+        if (risk := _find_risk(limited[sensor_id], news.forecasts[-1], side, width, start, end)) is not None
     ]
-    return sorted(found, key=lambda risk: (-risk.probability, risk.at, risk.sensor.id))
+    return sorted(risks, key=lambda risk: (-risk.probability, risk.at, risk.sensor.id))
 
 
-def _risk(
-    sensor: Sensor, forecast: Foreseen, side: str, width: float, start: datetime, end: datetime
-) -> Risk | None:
+def _find_risk(
+    sensor: Sensor, forecast: StoredForecast, side: str, width: float, start: datetime, end: datetime
+) -> LimitRisk | None:
     limit = sensor.critical_high if side == HIGH else sensor.critical_low
     if limit is None:
         return None
     within = np.array([start < at <= end for at in forecast.times], bool)
     chances = np.where(within, np.nan_to_num(crossing_probabilities(forecast, limit, side, width)), 0.0)
-    places = np.flatnonzero(chances >= LEAST)
-    if not places.size:
+    probable_steps = np.flatnonzero(chances >= MIN_PROBABILITY)
+    if not probable_steps.size:
         return None
-    at, probability = forecast.times[int(places[0])], float(chances.max())
-    return Risk(sensor, limit, forecast.value, at, probability, forecast.origin)
+    at, probability = forecast.times[int(probable_steps[0])], float(chances.max())
+    return LimitRisk(sensor, limit, forecast.value, at, probability, forecast.origin)

@@ -17,28 +17,28 @@ from openpyxl.worksheet.properties import PageSetupProperties
 
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import (
-    SIGNS,
+    SEVERITY_SYMBOLS,
+    AlertState,
     AlertType,
-    State,
-    count_of_alerts,
-    judgement_name,
+    alert_count_text,
     severity_name,
     state_name,
+    verdict_name,
 )
-from monitoring.alerts.store import FLOOD
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
+from monitoring.alerts.store import FLOOD_SUBJECT
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name
-from monitoring.reports.limit_risks import Risk, risks_ahead
+from monitoring.reports.limit_risks import LimitRisk, find_risks
 from monitoring.watch.operator_actions import list_alerts
 from training.data.sensors import Fleet
 from training.errors import ConfigurationError
 from training.registry.audit import ALIAS_MOVES, PROMOTED, ROLLED_BACK, AuditEntry, entries
 from training.workspace import Workspace
 
-WIDEST = 60  # characters, of a column in the sheet
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
-STYLE = """
+MAX_COLUMN_WIDTH = 60  # characters, of a column in the sheet
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
+CSS = """
 @page { size: A4 landscape; margin: 12mm }
 body { font: 12px/1.4 sans-serif; color: #111; margin: 2em auto; max-width: 1200px }
 h1 { font-size: 19px; margin: 0 } h2 { font-size: 14px; margin: 1.6em 0 .4em; break-after: avoid }
@@ -52,7 +52,7 @@ tr { break-inside: avoid } @media print { body { margin: 0; max-width: none; fon
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """One table of the page."""
 
     title: str
@@ -62,49 +62,58 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Report:
+class ShiftReport:
     """The page, in one language."""
 
     title: str
     summary: str
     language: str
-    sections: Sequence[Section]
+    sections: Sequence[ReportSection]
 
 
-def shift_report(workspace: Workspace, *, start: datetime, end: datetime, words: Words) -> Report:
+def build_shift_report(
+    workspace: Workspace, *, start: datetime, end: datetime, words: Translator
+) -> ShiftReport:
     """What the next shift must know of this one, from start until end (naive UTC)."""
     _, fleet = words, workspace.fleet
-    found = list_alerts(workspace, alive=None, start=start, end=end)
-    instruments = [a for a in found if a.topic.type is AlertType.INSTRUMENT and a.topic.subject != FLOOD]
-    process = [a for a in found if a not in instruments]
-    faulty = [a for a in instruments if a.state is not State.CLOSED]
-    ahead = risks_ahead(workspace, list(fleet.values()), start=end, end=end + (end - start))
-    return Report(
+    alerts = list_alerts(workspace, alive=None, start=start, end=end)
+    instrument_alerts = [
+        a for a in alerts if a.topic.type is AlertType.INSTRUMENT and a.topic.subject != FLOOD_SUBJECT
+    ]
+    process_alerts = [a for a in alerts if a not in instrument_alerts]
+    open_instrument_alerts = [a for a in instrument_alerts if a.state is not AlertState.CLOSED]
+    risks = find_risks(workspace, list(fleet.values()), start=end, end=end + (end - start))
+    return ShiftReport(
         title=_("Shift report {start} to {end}", start=_.moment(start), end=_.moment(end)),
-        summary=_summary(_, found),
+        summary=_summary_text(_, alerts),
         language=_.language,
         sections=(
-            _alerts(_, fleet, _("Alerts and verdicts"), _("No alerts."), process),
-            _risks(_, ahead),
-            _alerts(_, fleet, _("Instruments in fault"), _("No instrument is in fault."), faulty),
-            _model_changes(_, _moves(workspace, start, end)),
+            _alerts_section(_, fleet, _("Alerts and verdicts"), _("No alerts."), process_alerts),
+            _risks_section(_, risks),
+            _alerts_section(
+                _, fleet, _("Instruments in fault"), _("No instrument is in fault."), open_instrument_alerts
+            ),
+            _model_changes_section(_, _load_model_changes(workspace, start, end)),
         ),
     )
 
 
-def _summary(_: Words, found: Sequence[Alert]) -> str:
+def _summary_text(_: Translator, alerts: Sequence[Alert]) -> str:
     """The shift in one line."""
-    alive = [alert for alert in found if alert.state is State.OPEN]
+    alive = [alert for alert in alerts if alert.state is AlertState.OPEN]
     unseen = sum(alert.acknowledged_at is None for alert in alive)
-    still, nobody = _("{count} still open", count=len(alive)), _("{count} seen by nobody yet", count=unseen)
-    return f"{count_of_alerts(_, len(found))} · {still} · {nobody}"
+    open_text, unseen_text = (
+        _("{count} still open", count=len(alive)),
+        _("{count} seen by nobody yet", count=unseen),
+    )
+    return f"{alert_count_text(_, len(alerts))} · {open_text} · {unseen_text}"
 
 
-def as_html(report: Report) -> str:
+def render_html(report: ShiftReport) -> str:
     """One page without anything from elsewhere."""
     parts = [
         f"<!doctype html><html lang='{report.language}'><head><meta charset='utf-8'>",
-        f"<title>{html.escape(report.title)}</title><style>{STYLE}</style></head><body>",
+        f"<title>{html.escape(report.title)}</title><style>{CSS}</style></head><body>",
         f"<h1>{html.escape(report.title)}</h1><p>{html.escape(report.summary)}</p>",
     ]
     for section in report.sections:
@@ -121,19 +130,19 @@ def as_html(report: Report) -> str:
     return "".join([*parts, "</body></html>\n"])
 
 
-def write_excel(report: Report, path: Path) -> None:
+def write_excel(report: ShiftReport, path: Path) -> None:
     """A sheet a table."""
     book = Workbook()
     book.remove(book.active)
     for section in report.sections:
         sheet = book.create_sheet(section.title[:31])
         for row in (section.columns, *section.rows):
-            sheet.append([_harmless(cell) for cell in row])
+            sheet.append([_escape_formula(cell) for cell in row])
         for cell in sheet[1]:
             cell.font = Font(bold=True)
-        for place, name in enumerate(section.columns):
-            widest = max(len(text) for text in (name, *(row[place] for row in section.rows)))
-            sheet.column_dimensions[get_column_letter(place + 1)].width = min(widest + 2, WIDEST)
+        for index, name in enumerate(section.columns):
+            widest = max(len(text) for text in (name, *(row[index] for row in section.rows)))
+            sheet.column_dimensions[get_column_letter(index + 1)].width = min(widest + 2, MAX_COLUMN_WIDTH)
         for row in sheet.iter_rows():
             for cell in row:
                 cell.alignment = Alignment(vertical="top", wrap_text=True)
@@ -143,7 +152,7 @@ def write_excel(report: Report, path: Path) -> None:
     book.save(path)
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: ShiftReport, path: Path) -> None:
     """The page in the form that the file's name asks for.
 
     Raises:
@@ -153,71 +162,73 @@ def write_report(report: Report, path: Path) -> None:
         if path.suffix == ".xlsx":
             write_excel(report, path)
         elif path.suffix == ".html":
-            path.write_text(as_html(report), encoding="utf-8")
+            path.write_text(render_html(report), encoding="utf-8")
         else:
             raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; name the report one of both.")
     except OSError as error:
         raise ConfigurationError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula.
 
     >>> _harmless("=1+1"), _harmless("PT-1")
     ("'=1+1", 'PT-1')
     """
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
 
-def _alerts(_: Words, fleet: Fleet, title: str, empty: str, found: Sequence[Alert]) -> Section:
+def _alerts_section(
+    _: Translator, fleet: Fleet, title: str, empty: str, alerts: Sequence[Alert]
+) -> ReportSection:
     columns = (_("Severity"), _("Type"), _("Sensor"), _("Since"), _("State"), _("Verdict"), _("By"), _("Why"))
     rows = [
         (
-            f"{SIGNS[alert.severity]} {severity_name(_, alert.severity)}",
+            f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
             alert_name(_, alert),
-            _named(fleet, alert.topic.sensor_id),
+            _sensor_title(fleet, alert.topic.sensor_id),
             _.moment(alert.began_at),
             state_name(_, alert.state),
-            judgement_name(_, alert.verdict) if alert.verdict else "",
+            verdict_name(_, alert.verdict) if alert.verdict else "",
             alert.verdict_by or alert.acknowledged_by or "",
-            " · ".join(filter(None, (retold(_, alert.evidence.reason), alert.note))),
+            " · ".join(filter(None, (translate_reason(_, alert.evidence.reason), alert.note))),
         )
-        for alert in found
+        for alert in alerts
     ]
-    return Section(title, empty, columns, rows)
+    return ReportSection(title, empty, columns, rows)
 
 
-def _named(fleet: Fleet, sensor_id: str) -> str:
+def _sensor_title(fleet: Fleet, sensor_id: str) -> str:
     """A sensor's id with what people call it."""
-    known = fleet.get(sensor_id)
-    return " ".join(filter(None, (sensor_id, known.name if known else "")))
+    sensor = fleet.get(sensor_id)
+    return " ".join(filter(None, (sensor_id, sensor.name if sensor else "")))
 
 
-def _moves(workspace: Workspace, start: datetime, end: datetime) -> list[AuditEntry]:
+def _load_model_changes(workspace: Workspace, start: datetime, end: datetime) -> list[AuditEntry]:
     """What happened to champions, oldest first."""
-    found = entries(workspace.engine, since=start)
-    return [deed for deed in reversed(found) if deed.action in ALIAS_MOVES and deed.at < end]
+    all_entries = entries(workspace.engine, since=start)
+    return [deed for deed in reversed(all_entries) if deed.action in ALIAS_MOVES and deed.at < end]
 
 
-def _model_changes(_: Words, found: Sequence[AuditEntry]) -> Section:
+def _model_changes_section(_: Translator, entries: Sequence[AuditEntry]) -> ReportSection:
     columns = (_("Time"), _("Model"), _("Change"), _("Version"), _("Before"), _("By"), _("Why"))
-    said = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
+    change_names = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
     rows = [
         (
             _.moment(deed.at),
             deed.subject,
-            said.get(deed.action, _("withdrawn")),
+            change_names.get(deed.action, _("withdrawn")),
             "" if deed.version is None else str(deed.version),
             str(deed.detail.get("before") or ""),
             deed.who,
-            retold(_, str(deed.detail.get("gate") or "")),
+            translate_reason(_, str(deed.detail.get("gate") or "")),
         )
-        for deed in found
+        for deed in entries
     ]
-    return Section(_("Model changes"), _("No model has changed."), columns, rows)
+    return ReportSection(_("Model changes"), _("No model has changed."), columns, rows)
 
 
-def _risks(_: Words, found: Sequence[Risk]) -> Section:
+def _risks_section(_: Translator, risks: Sequence[LimitRisk]) -> ReportSection:
     columns = (
         _("Sensor"),
         _("Limit"),
@@ -229,16 +240,16 @@ def _risks(_: Words, found: Sequence[Risk]) -> Section:
     rows = [
         (
             " ".join(filter(None, (risk.sensor.id, risk.sensor.name))),
-            _in_unit(_, risk.limit, risk.sensor.unit),
-            "" if risk.value is None else _in_unit(_, risk.value, risk.sensor.unit),
+            _value_text(_, risk.limit, risk.sensor.unit),
+            "" if risk.value is None else _value_text(_, risk.value, risk.sensor.unit),
             _.moment(risk.at),
             _.percent(risk.probability),
-            _.moment(risk.foretold_at),
+            _.moment(risk.forecast_at),
         )
-        for risk in found
+        for risk in risks
     ]
-    return Section(_("At risk in the next shift"), _("No critical limit is at risk."), columns, rows)
+    return ReportSection(_("At risk in the next shift"), _("No critical limit is at risk."), columns, rows)
 
 
-def _in_unit(_: Words, value: float, unit: str) -> str:
+def _value_text(_: Translator, value: float, unit: str) -> str:
     return f"{_.number(value)} {unit}".strip()

@@ -7,7 +7,7 @@ readings are the gate's; the replay asks what the control room would have seen.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitoring.retraining.replay import Replay, replay
+from monitoring.retraining.replay import VersionReplay, replay
 from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import DataError
@@ -18,40 +18,40 @@ from training.pipeline.recording import PASSED
 from training.registry.model_registry import CHALLENGER, CHAMPION, Version
 from training.workspace import Workspace
 
-MORE = 1  # call more than the champion's is chance
+MAX_EXTRA_ALERTS = 1  # call more than the champion's is chance
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReplayComparison:
     """What two versions would have raised over the same past."""
 
-    champion: Replay
-    challenger: Replay
+    champion: VersionReplay
+    challenger: VersionReplay
 
     @property
     def better(self) -> bool:
         """Catches what the champion catches, raises no more of what was false, and is hardly louder."""
-        ours, theirs = self.challenger, self.champion
+        challenger, champion = self.challenger, self.champion
         return (
-            set(theirs.caught) <= set(ours.caught)
-            and len(ours.raised) <= len(theirs.raised)
-            and ours.calls <= theirs.calls + MORE
+            set(champion.caught) <= set(challenger.caught)
+            and len(challenger.raised) <= len(champion.raised)
+            and challenger.alert_count <= champion.alert_count + MAX_EXTRA_ALERTS
         )
 
     def __str__(self) -> str:
-        ours, theirs = self.challenger, self.champion
-        told = (
-            f"version {ours.version} would have called {ours.calls} times, "
-            f"version {theirs.version} {theirs.calls}"
+        challenger, champion = self.challenger, self.champion
+        text = (
+            f"version {challenger.version} would have called {challenger.alert_count} times, "
+            f"version {champion.version} {champion.alert_count}"
         )
-        if ours.confirmed:
-            told += f"; of {len(ours.confirmed)} confirmed events {len(ours.caught)} and {len(theirs.caught)}"
-        if ours.dismissed:
-            told += f"; of {len(ours.dismissed)} judged false {len(ours.raised)} and {len(theirs.raised)}"
-        return f"{'as good' if self.better else 'worse'}: {told}"
+        if challenger.confirmed:
+            text += f"; of {len(challenger.confirmed)} confirmed events {len(challenger.caught)} and {len(champion.caught)}"
+        if challenger.dismissed:
+            text += f"; of {len(challenger.dismissed)} judged false {len(challenger.raised)} and {len(champion.raised)}"
+        return f"{'as good' if self.better else 'worse'}: {text}"
 
 
-def settle(
+def decide_promotion(
     workspace: Workspace, sensor: Sensor, *, mode: Promotion, past: timedelta, now: datetime
 ) -> Outcome | None:
     """Replay a detector's challenger beside the champion, write down what came of it, and promote it or not.
@@ -64,13 +64,15 @@ def settle(
     if champion is None or challenger is None or challenger.tags.get("validation_status") != PASSED:
         return None
     try:
-        theirs, ours = replay(workspace, sensor, [champion, challenger], now - past, now)
+        champion_replay, challenger_replay = replay(
+            workspace, sensor, [champion, challenger], now - past, now
+        )
     except DataError as error:
-        return _waiting(workspace, challenger, f"not replayed: {error}")
-    found = Comparison(theirs, ours)
-    if not found.better or mode is Promotion.MANUAL:
-        return _waiting(workspace, challenger, str(found))
-    registry.tag(challenger, replay=str(found))
+        return _leave_waiting(workspace, challenger, f"not replayed: {error}")
+    comparison = ReplayComparison(champion_replay, challenger_replay)
+    if not comparison.better or mode is Promotion.MANUAL:
+        return _leave_waiting(workspace, challenger, str(comparison))
+    registry.tag(challenger, replay=str(comparison))
     outcome = promote_version(
         workspace,
         sensor,
@@ -79,11 +81,11 @@ def settle(
         who=f"{current_user()}, by gate and replay",
         now=now,
     )
-    return Outcome(**{**vars(outcome), "detail": {**outcome.detail, "replay": str(found)}})
+    return Outcome(**{**vars(outcome), "detail": {**outcome.detail, "replay": str(comparison)}})
 
 
-def _waiting(workspace: Workspace, challenger: Version, told: str) -> Outcome:
-    workspace.registry.tag(challenger, replay=told)
+def _leave_waiting(workspace: Workspace, challenger: Version, comparison_text: str) -> Outcome:
+    workspace.registry.tag(challenger, replay=comparison_text)
     return Outcome(
         sensor_id=challenger.sensor_id,
         kind=Kind.DETECTOR,
@@ -91,5 +93,5 @@ def _waiting(workspace: Workspace, challenger: Version, told: str) -> Outcome:
         model=challenger.name,
         version=challenger.number,
         alias=CHALLENGER,
-        detail={"gate": challenger.tags["gate"], "replay": told},
+        detail={"gate": challenger.tags["gate"], "replay": comparison_text},
     )

@@ -13,37 +13,39 @@ from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.storage.database import ml_predictions, reading, sensor_readings
 
-ENOUGH = 24  # steps that came true; fewer say little
+MIN_STEPS = 24  # steps that came true; fewer say little
 
 
 @dataclass(frozen=True)
-class Missed:
+class ObservedForecastError:
     """The mean distance between forecast and reading, in the sensor's unit."""
 
     error: float
     steps: int
 
 
-def forecast_error(
+def observed_forecast_error(
     engine: Engine, sensor_id: str, version: int, *, start: datetime, end: datetime
-) -> Missed | None:
+) -> ObservedForecastError | None:
     """How wrong one version's forecasts from after start were for times until end; None for too few."""
-    said, read = ml_predictions.c, sensor_readings.c
-    came = and_(
-        read.sensor_id == said.sensor_id, read.timestamp == said.timestamp, read.data_quality == GOOD_QUALITY
+    prediction, reading_column = ml_predictions.c, sensor_readings.c
+    is_match = and_(
+        reading_column.sensor_id == prediction.sensor_id,
+        reading_column.timestamp == prediction.timestamp,
+        reading_column.data_quality == GOOD_QUALITY,
     )
     query = (
-        select(func.avg(func.abs(said.predicted_value - read.value)), func.count())
-        .select_from(ml_predictions.join(sensor_readings, came))
+        select(func.avg(func.abs(prediction.predicted_value - reading_column.value)), func.count())
+        .select_from(ml_predictions.join(sensor_readings, is_match))
         .where(
-            said.sensor_id == sensor_id,
-            said.model_type == Kind.FORECASTER.model_type,
-            said.model_version == str(version),
-            said.origin > start,
-            said.timestamp > start,
-            said.timestamp <= end,
+            prediction.sensor_id == sensor_id,
+            prediction.model_type == Kind.FORECASTER.model_type,
+            prediction.model_version == str(version),
+            prediction.origin > start,
+            prediction.timestamp > start,
+            prediction.timestamp <= end,
         )
     )
     with reading(engine) as connection:
         error, steps = connection.execute(query).one()
-    return Missed(float(error), int(steps)) if steps >= ENOUGH else None
+    return ObservedForecastError(float(error), int(steps)) if steps >= MIN_STEPS else None

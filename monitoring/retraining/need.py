@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pydantic import Field
 from sqlalchemy import func, select
 
-from monitoring.drift.store import DriftCheck, DriftCheckStore, Origin, Verdict
-from monitoring.retraining.forecast_error import forecast_error
+from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftOrigin, DriftVerdict
+from monitoring.retraining.forecast_error import observed_forecast_error
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
 from training.kinds import Kind, Promotion
@@ -26,9 +26,11 @@ from training.storage.database import labels, reading
 from training.workspace import Workspace
 
 # What each reason weighs: a model known to be wrong comes before one that is only old.
-DRIFTED, AGED, A_VERDICT, A_YEAR_OLD = 10.0, 4.0, 2.0, 12.0
-ERROR = 4.0  # times how far the forecast error has grown beyond what is tolerated
-SETTLING = "settling"  # of a registered model: a challenger is learned, and what becomes of it is not decided
+DRIFT_WEIGHT, AGED_WEIGHT, LABEL_WEIGHT, AGE_WEIGHT_PER_YEAR = 10.0, 4.0, 2.0, 12.0
+ERROR_WEIGHT = 4.0  # times how far the forecast error has grown beyond what is tolerated
+PENDING_PROMOTION_TAG = (
+    "settling"  # of a registered model: a challenger is learned, and what becomes of it is not decided
+)
 
 
 class RetrainingSettings(Settings, file="monitoring", section="retraining"):
@@ -46,7 +48,7 @@ class RetrainingSettings(Settings, file="monitoring", section="retraining"):
 
 
 @dataclass(frozen=True)
-class Need:
+class RetrainingNeed:
     """Why one model is to be learned anew; the larger the weight, the sooner."""
 
     sensor_id: str
@@ -55,7 +57,7 @@ class Need:
     reasons: tuple[str, ...]
 
 
-def need_of(
+def assess_need(
     sensor_id: str,
     kind: Kind,
     *,
@@ -66,63 +68,65 @@ def need_of(
     now: datetime,
     error_growth: float = 1.0,
     tolerated: float = 1.5,
-) -> Need | None:
+) -> RetrainingNeed | None:
     """Why this model is to be learned anew; None where nothing speaks for it.
 
     `error_growth` is the forecast error since training beside that of its training.
     """
     if trained_until is None:
-        return Need(sensor_id, kind, DRIFTED, ("no model serves it",))
+        return RetrainingNeed(sensor_id, kind, DRIFT_WEIGHT, ("no model serves it",))
     weight, reasons = 0.0, []
     if drift is not None and drift.checked_at > trained_until:
         # What an instrument gets wrong is nothing to learn; it is to be put right.
-        if drift.verdict is Verdict.DRIFTED and drift.origin != Origin.INSTRUMENT:
-            weight += DRIFTED + min(drift.cost or 0.0, DRIFTED)
+        if drift.verdict is DriftVerdict.DRIFTED and drift.origin != DriftOrigin.INSTRUMENT:
+            weight += DRIFT_WEIGHT + min(drift.cost or 0.0, DRIFT_WEIGHT)
             reasons.append(f"drift: {drift.reason}")
-        elif drift.verdict is Verdict.AGED:
-            weight += AGED
+        elif drift.verdict is DriftVerdict.AGED:
+            weight += AGED_WEIGHT
             reasons.append("its window has aged")
     if new_labels and kind is Kind.DETECTOR:
-        weight += A_VERDICT * new_labels
+        weight += LABEL_WEIGHT * new_labels
         reasons.append(f"{new_labels} new verdicts")
     if error_growth > tolerated:
-        weight += ERROR * (error_growth - tolerated + 1)
+        weight += ERROR_WEIGHT * (error_growth - tolerated + 1)
         reasons.append(f"forecast error {error_growth:.1f} times that of its training")
     age = now - trained_until
     if age > max_age:
-        weight += A_YEAR_OLD * (age / timedelta(days=365))
+        weight += AGE_WEIGHT_PER_YEAR * (age / timedelta(days=365))
         reasons.append(f"{age.days} days old")
-    return Need(sensor_id, kind, weight, tuple(reasons)) if reasons else None
+    return RetrainingNeed(sensor_id, kind, weight, tuple(reasons)) if reasons else None
 
 
-def needs_of(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Need]:
+def rank_needs(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[RetrainingNeed]:
     """The queue: every model that is to be learned anew, the neediest first."""
     settings = load_settings(RetrainingSettings)
     checks = {(c.sensor_id, c.model_type): c for c in DriftCheckStore(workspace.engine).latest()}
-    speaking = set(workspace.readings.last_times().index)
-    found = []
+    sensors_with_readings = set(workspace.readings.last_times().index)
+    needs = []
     for sensor in sensors:
-        if sensor.id not in speaking:
+        if sensor.id not in sensors_with_readings:
             continue
         for kind in Kind:
             champion = workspace.registry.find(sensor.id, kind, CHAMPION)
             newest = next(iter(workspace.registry.versions(sensor.id, kind)), None)
             # Where the gate refuses, a challenger as young says that there was no better to learn.
-            last = newest or champion
-            need = need_of(
+            newest_trained = newest or champion
+            need = assess_need(
                 sensor.id,
                 kind,
-                trained_until=None if last is None else read_iso(last.tags["train_end"]),
+                trained_until=None if newest_trained is None else read_iso(newest_trained.tags["train_end"]),
                 drift=checks.get((sensor.id, kind.model_type)),
-                new_labels=0 if last is None else _labels_since(workspace, sensor.id, last),
+                new_labels=0
+                if newest_trained is None
+                else _count_labels_since(workspace, sensor.id, newest_trained),
                 max_age=settings.max_age,
                 now=now,
-                error_growth=_error_growth(workspace, champion, last, now),
+                error_growth=_error_growth(workspace, champion, newest_trained, now),
                 tolerated=settings.error_growth,
             )
             if need is not None:
-                found.append(need)
-    return sorted(found, key=lambda need: (-need.weight, need.sensor_id, need.kind))
+                needs.append(need)
+    return sorted(needs, key=lambda need: (-need.weight, need.sensor_id, need.kind))
 
 
 def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Outcome]:
@@ -136,72 +140,78 @@ def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -
     settings = load_settings(RetrainingSettings)
     plan = Plan.from_conf(promotion=settings.promotion)
     by_id: Mapping[str, Sensor] = {sensor.id: sensor for sensor in sensors}
-    outcomes = _settled(workspace, by_id, settings, now)
-    queue = needs_of(workspace, sensors, now=now)
-    at_once = os.cpu_count() or 1
-    while queue and _spent() < settings.cpu_budget.total_seconds():
+    outcomes = _decide_pending_promotions(workspace, by_id, settings, now)
+    queue = rank_needs(workspace, sensors, now=now)
+    cpu_count = os.cpu_count() or 1
+    while queue and _cpu_seconds_used() < settings.cpu_budget.total_seconds():
         kind, listings = queue[0].kind, workspace.registry.listings()
-        some = [need for need in queue if need.kind is kind][: 4 * at_once]
-        queue = [need for need in queue if need not in some]
-        following: list[Sensor] = []
-        first: list[Sensor] = []
-        for need in some:
+        batch = [need for need in queue if need.kind is kind][: 4 * cpu_count]
+        queue = [need for need in queue if need not in batch]
+        with_champion: list[Sensor] = []
+        without_champion: list[Sensor] = []
+        for need in batch:
             listing = listings.get((need.sensor_id, kind))
-            follows = kind is Kind.DETECTOR and listing is not None and CHAMPION in listing.aliases
-            (following if follows else first).append(by_id[need.sensor_id])
-            if follows and listing is not None:
-                workspace.registry.set_model_tag(listing.name, SETTLING, "yes")
-        if first:
-            outcomes += train_fleet(workspace, first, [kind], plan, as_of=now)
-        if following:
-            waiting = replace(plan, promotion=Promotion.MANUAL)
-            trained = train_fleet(workspace, following, [kind], waiting, as_of=now)
-            settled = {one.sensor_id: one for one in _settled(workspace, by_id, settings, now)}
-            outcomes += [settled.get(one.sensor_id, one) for one in trained]
+            has_champion = kind is Kind.DETECTOR and listing is not None and CHAMPION in listing.aliases
+            (with_champion if has_champion else without_champion).append(by_id[need.sensor_id])
+            if has_champion and listing is not None:
+                workspace.registry.set_model_tag(listing.name, PENDING_PROMOTION_TAG, "yes")
+        if without_champion:
+            outcomes += train_fleet(workspace, without_champion, [kind], plan, as_of=now)
+        if with_champion:
+            manual_plan = replace(plan, promotion=Promotion.MANUAL)
+            trained = train_fleet(workspace, with_champion, [kind], manual_plan, as_of=now)
+            decided = {
+                one.sensor_id: one for one in _decide_pending_promotions(workspace, by_id, settings, now)
+            }
+            outcomes += [decided.get(one.sensor_id, one) for one in trained]
     outcomes += [Outcome(need.sensor_id, need.kind, "waits for the next night") for need in queue]
     return outcomes
 
 
-def _settled(
+def _decide_pending_promotions(
     workspace: Workspace, sensors: Mapping[str, Sensor], settings: RetrainingSettings, now: datetime
 ) -> list[Outcome]:
     """What became of challengers that were learned to follow a champion."""
-    from monitoring.retraining.challenger_promotion import settle  # noqa: PLC0415
+    from monitoring.retraining.challenger_promotion import decide_promotion  # noqa: PLC0415
 
-    found = []
-    for listing in workspace.registry.models_with_tag(SETTLING):
+    outcomes = []
+    for listing in workspace.registry.models_with_tag(PENDING_PROMOTION_TAG):
         sensor = sensors.get(listing.sensor_id)
         if sensor is None:
             continue
         try:
-            outcome = settle(workspace, sensor, mode=settings.promotion, past=settings.replay, now=now)
+            outcome = decide_promotion(
+                workspace, sensor, mode=settings.promotion, past=settings.replay, now=now
+            )
         except SafePlanError as error:
             outcome = Outcome(sensor.id, listing.kind, FAILED, error=str(error))
-        workspace.registry.set_model_tag(listing.name, SETTLING, None)
+        workspace.registry.set_model_tag(listing.name, PENDING_PROMOTION_TAG, None)
         if outcome is not None:
-            found.append(outcome)
-    return found
+            outcomes.append(outcome)
+    return outcomes
 
 
-def _spent() -> float:
+def _cpu_seconds_used() -> float:
     """Seconds of processor time of this process and of the workers that ended."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
 def _error_growth(
-    workspace: Workspace, champion: Version | None, last: Version | None, now: datetime
+    workspace: Workspace, champion: Version | None, newest_trained: Version | None, now: datetime
 ) -> float:
     """The champion's forecast error since anybody last learned, beside what it was graded with."""
-    if champion is None or last is None or champion.kind is not Kind.FORECASTER:
+    if champion is None or newest_trained is None or champion.kind is not Kind.FORECASTER:
         return 1.0
-    learned = read_iso(last.tags["train_end"])
-    missed = forecast_error(workspace.engine, champion.sensor_id, champion.number, start=learned, end=now)
-    promised = 0.0 if missed is None else workspace.tracker.metrics(champion.run_id).get("mae", 0.0)
-    return missed.error / promised if missed is not None and promised > 0 else 1.0
+    trained_until = read_iso(newest_trained.tags["train_end"])
+    observed = observed_forecast_error(
+        workspace.engine, champion.sensor_id, champion.number, start=trained_until, end=now
+    )
+    promised = 0.0 if observed is None else workspace.tracker.metrics(champion.run_id).get("mae", 0.0)
+    return observed.error / promised if observed is not None and promised > 0 else 1.0
 
 
-def _labels_since(workspace: Workspace, sensor_id: str, version: Version) -> int:
+def _count_labels_since(workspace: Workspace, sensor_id: str, version: Version) -> int:
     created = version.created.replace(tzinfo=None)
     query = select(func.count()).where(labels.c.sensor_id == sensor_id, labels.c.made_at > created)
     with reading(workspace.engine) as connection:

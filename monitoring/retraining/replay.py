@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.alerts.alert import Alert, Chapter, Pending, Sign, Topic
-from monitoring.alerts.kinds import AlertType, Change
+from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Transition
+from monitoring.alerts.kinds import AlertChange, AlertType
 from monitoring.alerts.life_cycle import advance
-from monitoring.alerts.maintenance import windows_of
-from monitoring.alerts.rules import RuleBook
-from monitoring.watch.anomaly_conditions import Scored, Thresholds
-from monitoring.watch.conditions import first_memory, signs_of
+from monitoring.alerts.maintenance import load_maintenance_windows
+from monitoring.alerts.rules import AlertRules
+from monitoring.watch.anomaly_conditions import ScoredReading, SeverityThresholds
+from monitoring.watch.conditions import collect_conditions, initial_memory
 from monitoring.watch.instrument_conditions import Reading
-from monitoring.watch.new_data import News
-from monitoring.watch.thresholds import thresholds_of
+from monitoring.watch.new_data import NewData
+from monitoring.watch.thresholds import load_thresholds
 from monitoring.watch.watcher import UNKNOWN_STEP
 from serving.batch import score_readings
 from serving.models.acceptance import ModelLoader
@@ -40,24 +40,24 @@ from training.storage.database import reading
 from training.storage.labels import Label
 from training.workspace import Workspace
 
-Stretch = tuple[datetime, datetime]
+Interval = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
-class Replay:
+class VersionReplay:
     """What one version says of a stretch of the past."""
 
     version: int
     aliases: tuple[str, ...]
     scores: pd.DataFrame  # timestamp, value, anomaly_score, is_anomaly, reason
     alerts: tuple[Alert, ...]  # of anomalies, in order of time
-    calls: int  # how often they opened or repeated
+    alert_count: int  # how often they opened or repeated
     confirmed: tuple[Label, ...]  # what people confirmed in that time
     caught: tuple[Label, ...]  # of these, those during which one of its alerts lived
     dismissed: tuple[Label, ...]  # what people called false
     raised: tuple[Label, ...]  # of these, those that it would have raised
-    stored: int  # readings that this version had scored live
-    apart: float | None  # how far those scores are from these, at most
+    scored_live: int  # readings that this version had scored live
+    max_score_difference: float | None  # how far those scores are from these, at most
 
     def as_dict(self, *, scores: bool = True) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -85,27 +85,27 @@ class Replay:
 
     def summary(self) -> dict[str, Any]:
         """One row of a table."""
-        found = self.scores["anomaly_score"]
+        anomaly_scores = self.scores["anomaly_score"]
         return {
             "version": self.version,
             "aliases": ", ".join(self.aliases),
-            "readings": len(found),
+            "readings": len(anomaly_scores),
             "anomalies": int(self.scores["is_anomaly"].sum()),
-            "max_score": float(found.max()) if len(found) else None,
+            "max_score": float(anomaly_scores.max()) if len(anomaly_scores) else None,
             "alarms": len(self.alerts),
-            "calls": self.calls,
+            "calls": self.alert_count,
             "confirmed": len(self.confirmed),
             "caught": len(self.caught),
             "judged_false": len(self.dismissed),
             "raised_again": len(self.raised),
-            "scored_live": self.stored,
-            "apart": self.apart,
+            "scored_live": self.scored_live,
+            "apart": self.max_score_difference,
         }
 
 
 def replay(
     workspace: Workspace, sensor: Sensor, versions: Sequence[Version], start: datetime, end: datetime
-) -> list[Replay]:
+) -> list[VersionReplay]:
     """What each version of a sensor's detector says of its readings from start until end (excluded, UTC).
 
     Instrument faults, maintenance and the alarm budget's thresholds as they are known now.
@@ -114,11 +114,11 @@ def replay(
         ConfigurationError: a version is no detector.
         DataError: there is no good reading in that time.
     """
-    past = _Past.of(workspace, sensor, start, end)
-    return [past.told_by(version) for version in versions]
+    past = _ReplayInput.of(workspace, sensor, start, end)
+    return [past.replay_version(version) for version in versions]
 
 
-def versions_named(workspace: Workspace, sensor: Sensor, numbers: Sequence[int] = ()) -> list[Version]:
+def find_versions(workspace: Workspace, sensor: Sensor, numbers: Sequence[int] = ()) -> list[Version]:
     """A sensor's detectors by number; champion and challenger where none is named.
 
     Raises:
@@ -134,7 +134,7 @@ def versions_named(workspace: Workspace, sensor: Sensor, numbers: Sequence[int] 
 
 
 @dataclass(frozen=True)
-class _Past:
+class _ReplayInput:
     """What is the same for every version."""
 
     workspace: Workspace
@@ -143,11 +143,11 @@ class _Past:
     end: datetime
     readings: pd.DataFrame
     labels: tuple[Label, ...]
-    thresholds: Thresholds
-    quiet: Sequence[tuple[datetime, datetime]]
+    thresholds: SeverityThresholds
+    maintenance: Sequence[tuple[datetime, datetime]]
 
     @classmethod
-    def of(cls, workspace: Workspace, sensor: Sensor, start: datetime, end: datetime) -> "_Past":
+    def of(cls, workspace: Workspace, sensor: Sensor, start: datetime, end: datetime) -> "_ReplayInput":
         readings = workspace.readings.between(sensor.id, start, end)
         if not (readings["data_quality"] == GOOD_QUALITY).any():
             raise DataError(
@@ -157,11 +157,13 @@ class _Past:
             label for label in workspace.labels.of(sensor.id) if label.start < end and label.end >= start
         )
         with reading(workspace.engine) as connection:
-            thresholds = thresholds_of(connection).get(sensor.id, Thresholds())
-            quiet = windows_of(connection, sensor.platform, [sensor.id]).get(sensor.id, ())
-        return cls(workspace, sensor, start, end, readings, labels, thresholds, quiet)
+            thresholds = load_thresholds(connection).get(sensor.id, SeverityThresholds())
+            maintenance = load_maintenance_windows(connection, sensor.platform, [sensor.id]).get(
+                sensor.id, ()
+            )
+        return cls(workspace, sensor, start, end, readings, labels, thresholds, maintenance)
 
-    def told_by(self, version: Version) -> Replay:
+    def replay_version(self, version: Version) -> VersionReplay:
         """What one version says of it."""
         model = ModelLoader(self.workspace.registry, self.workspace.model_cache).open(version)
         if not isinstance(model, PackedDetector | AnomalyDetector):
@@ -169,30 +171,32 @@ class _Past:
         good = self.readings[self.readings["data_quality"] == GOOD_QUALITY]
         scores = score_readings(self.workspace.readings, self.sensor.id, model, to_tail(good, whole=False))
         scores["threshold"] = model.threshold
-        chapters = self._chapters(scores, str(version.number))
-        open_at = [stretch for chapter in chapters for stretch in _open(chapter, self.end)]
+        transitions = self._transitions(scores, str(version.number))
+        open_intervals = [
+            stretch for chapter in transitions for stretch in _open_intervals(chapter, self.end)
+        ]
         confirmed, dismissed = (
             tuple(label for label in self.labels if label.anomalous is said) for said in (True, False)
         )
-        stored, apart = self._beside_what_was_said(scores, str(version.number))
-        return Replay(
+        stored, max_difference = self._compare_with_stored(scores, str(version.number))
+        return VersionReplay(
             version=version.number,
             aliases=tuple(self.workspace.registry.aliases_of(version)),
             scores=scores[["timestamp", "value", "anomaly_score", "is_anomaly", "reason"]],
-            alerts=tuple(chapter.alert for chapter in chapters),
-            calls=len(open_at),
+            alerts=tuple(chapter.alert for chapter in transitions),
+            alert_count=len(open_intervals),
             confirmed=confirmed,
-            caught=tuple(label for label in confirmed if _during(label, open_at)),
+            caught=tuple(label for label in confirmed if _overlaps(label, open_intervals)),
             dismissed=dismissed,
-            raised=tuple(label for label in dismissed if _during(label, open_at)),
-            stored=stored,
-            apart=apart,
+            raised=tuple(label for label in dismissed if _overlaps(label, open_intervals)),
+            scored_live=stored,
+            max_score_difference=max_difference,
         )
 
-    def _chapters(self, scores: pd.DataFrame, number: str) -> tuple[Chapter, ...]:
-        rules = RuleBook.from_conf().of(self.sensor)
+    def _transitions(self, scores: pd.DataFrame, number: str) -> tuple[Transition, ...]:
+        rules = AlertRules.from_conf().of(self.sensor)
         scored = [
-            Scored(
+            ScoredReading(
                 at=row["timestamp"].to_pydatetime(),
                 value=row["value"],
                 score=row["anomaly_score"],
@@ -212,10 +216,10 @@ class _Past:
             rows = rules.instrument.window_readings
             return self.workspace.readings.latest(self.sensor.id, rows, end=moment, quality=GOOD_QUALITY)
 
-        memory = first_memory(self.sensor, past, self.start, rules)
-        watched = signs_of(
+        memory = initial_memory(self.sensor, past, self.start, rules)
+        sensor_conditions = collect_conditions(
             self.sensor,
-            News(readings=read, scored=scored),
+            NewData(readings=read, scored=scored),
             memory,
             past,
             rules,
@@ -224,37 +228,39 @@ class _Past:
             thresholds=self.thresholds,
             width=load_settings(ForecasterSettings).interval_width,
         )
-        topic = Topic(AlertType.ANOMALY, self.sensor.id, "", self.sensor.platform)
-        signs: list[Sign] = watched.signs.get(topic, [])
-        step = watched.memory.habit.step if watched.memory else self.sensor.step
-        pace = rules.pace(AlertType.ANOMALY, step or UNKNOWN_STEP)
-        course = advance(topic, Pending(), None, signs, pace, now=self.end, maintenance=self.quiet)
-        return course.chapters
+        topic = AlertTopic(AlertType.ANOMALY, self.sensor.id, "", self.sensor.platform)
+        conditions: list[Condition] = sensor_conditions.conditions.get(topic, [])
+        step = sensor_conditions.memory.habit.step if sensor_conditions.memory else self.sensor.step
+        timing = rules.timing(AlertType.ANOMALY, step or UNKNOWN_STEP)
+        lifecycle = advance(
+            topic, PendingAlert(), None, conditions, timing, now=self.end, maintenance=self.maintenance
+        )
+        return lifecycle.transitions
 
-    def _beside_what_was_said(self, scores: pd.DataFrame, number: str) -> tuple[int, float | None]:
+    def _compare_with_stored(self, scores: pd.DataFrame, number: str) -> tuple[int, float | None]:
         """How many of these readings the version had scored before, and how far from now at most."""
-        kept = PredictionStore(self.workspace.engine).between(
+        stored = PredictionStore(self.workspace.engine).between(
             self.sensor.id, self.start, self.end, model_type=Kind.DETECTOR.model_type
         )
-        before = kept[kept["model_version"] == number].set_index("timestamp")["anomaly_score"]
-        both = scores.set_index("timestamp")["anomaly_score"].to_frame("now").join(before, how="inner")
+        stored_scores = stored[stored["model_version"] == number].set_index("timestamp")["anomaly_score"]
+        both = scores.set_index("timestamp")["anomaly_score"].to_frame("now").join(stored_scores, how="inner")
         if both.empty:
             return 0, None
         return len(both), float(np.abs(both["now"] - both["anomaly_score"]).max())
 
 
-def _open(chapter: Chapter, end: datetime) -> list[Stretch]:
+def _open_intervals(transition: Transition, end: datetime) -> list[Interval]:
     """From when until when an alert was open; between two excursions it was not."""
-    found: list[Stretch] = []
+    intervals: list[Interval] = []
     since: datetime | None = None
-    for event in chapter.events:
-        if event.change in (Change.OPENED, Change.REPEATED):
-            since = chapter.alert.began_at if event.change is Change.OPENED else event.at
-        elif event.change is Change.RETURNED and since is not None:
-            found.append((since, event.at))
+    for event in transition.events:
+        if event.change in (AlertChange.OPENED, AlertChange.REPEATED):
+            since = transition.alert.began_at if event.change is AlertChange.OPENED else event.at
+        elif event.change is AlertChange.RETURNED and since is not None:
+            intervals.append((since, event.at))
             since = None
-    return found if since is None else [*found, (since, end)]
+    return intervals if since is None else [*intervals, (since, end)]
 
 
-def _during(label: Label, stretches: Sequence[Stretch]) -> bool:
+def _overlaps(label: Label, stretches: Sequence[Interval]) -> bool:
     return any(since <= label.end and until >= label.start for since, until in stretches)

@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from monitoring.schedule.job_runs import JobRuns, RunStatus
-from monitoring.schedule.jobs import Result, run_job
-from monitoring.schedule.settings import JobName, ScheduleSettings, dues, site_zone, trigger_of
+from monitoring.schedule.job_runs import JobRunStore, RunStatus
+from monitoring.schedule.jobs import JobResult, run_job
+from monitoring.schedule.settings import JobName, ScheduleSettings, due_times, parse_cron, site_zone
 from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 from training.pipeline.worker_pool import end_with_parent
 from training.storage.leases import LeaseTaken, lease
@@ -28,10 +28,10 @@ from training.workspace import Workspace
 log = logging.getLogger("safeplan.schedule")
 
 Clock = Callable[[], datetime]
-Work = Callable[[JobName, Workspace, datetime], Result]
+JobFunction = Callable[[JobName, Workspace, datetime], JobResult]
 
 # Imported once by the server that forks each job's process: MLflow alone takes seconds.
-PRELOADED = (
+PRELOADED_MODULES = (
     "monitoring.schedule.jobs",
     "monitoring.watch.watcher",
     "monitoring.notify.delivery",
@@ -42,7 +42,7 @@ GRACE_SECONDS = 5.0  # between asking a stuck job to end and ending it
 
 
 @dataclass(frozen=True)
-class Ran:
+class CompletedRun:
     """How a run ended."""
 
     job: JobName
@@ -52,51 +52,56 @@ class Ran:
     missed: int = 0
 
 
-class Runner:
+class JobRunner:
     """Runs jobs; one for each scheduler."""
 
     def __init__(
-        self, workspace: Workspace, settings: ScheduleSettings, *, clock: Clock, work: Work | None = None
+        self,
+        workspace: Workspace,
+        settings: ScheduleSettings,
+        *,
+        clock: Clock,
+        work: JobFunction | None = None,
     ) -> None:
         self.workspace = workspace
         self.settings = settings
         self.clock = clock
-        self.work = work or _work
-        self.runs = JobRuns(workspace.engine)
+        self.job_function = work or _default_job_function
+        self.runs = JobRunStore(workspace.engine)
         self.processes: set[ForkServerProcess] = set()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(PRELOADED))
+        self._context.set_forkserver_preload(list(PRELOADED_MODULES))
 
-    def run_due(self, job: JobName) -> Ran | None:
+    def run_due(self, job: JobName) -> CompletedRun | None:
         """Run a job for the newest time it is due, if nobody has; earlier ones that nobody ran are missed."""
         now = self.clock()
-        self.runs.sweep(job.value, now=now)
-        before = self.runs.last(job.value)
-        trigger = trigger_of(self.settings.rule(job).cron, site_zone())
-        due = dues(trigger, before.due_at if before else None, now)
+        self.runs.mark_interrupted(job.value, now=now)
+        last_run = self.runs.last(job.value)
+        trigger = parse_cron(self.settings.rule(job).cron, site_zone())
+        due = due_times(trigger, last_run.due_at if last_run else None, now)
         if not due:
             return None
         try:
-            with self._held(job):
+            with self._job_lease(job):
                 missed = len(due) - 1
                 if not self.runs.claim(job.value, due[-1], missed=missed, now=now):
                     return None
                 if missed:
                     log.warning("%s was due %d times more since %s, and nobody ran it", job, missed, due[0])
                 return self._run(job, due[-1], missed)
-        except LeaseTaken as taken:
-            log.info("%s", taken)
+        except LeaseTaken as error:
+            log.info("%s", error)
             return None
 
-    def run_once(self, job: JobName) -> Ran:
+    def run_once(self, job: JobName) -> CompletedRun:
         """Run a job now, whenever it is due.
 
         Raises:
             LeaseTaken: another process is at it.
         """
         now = self.clock()
-        self.runs.sweep(job.value, now=now)
-        with self._held(job):
+        self.runs.mark_interrupted(job.value, now=now)
+        with self._job_lease(job):
             if not self.runs.claim(job.value, now, missed=0, now=now):
                 raise LeaseTaken(f"{job} was begun by another process this moment. Run this again later.")
             return self._run(job, now, 0)
@@ -104,44 +109,46 @@ class Runner:
     def stop(self) -> None:
         """End every process that still runs."""
         for process in list(self.processes):
-            _end(process)
+            _terminate(process)
 
-    def _held(self, job: JobName) -> AbstractContextManager[None]:
+    def _job_lease(self, job: JobName) -> AbstractContextManager[None]:
         lasts = self.settings.rule(job).timeout + timedelta(seconds=GRACE_SECONDS + 60)
         return lease(self.workspace.engine, f"job {job}", duration=lasts)
 
-    def _run(self, job: JobName, due_at: datetime, missed: int) -> Ran:
+    def _run(self, job: JobName, due_at: datetime, missed: int) -> CompletedRun:
         try:
-            status, detail = self._in_a_process(job, self.settings.rule(job).timeout)
+            status, detail = self._run_in_process(job, self.settings.rule(job).timeout)
         except BaseException as error:
-            self.runs.end(job.value, due_at, RunStatus.CUT_OFF, f"{type(error).__name__}", now=self.clock())
+            self.runs.end(
+                job.value, due_at, RunStatus.INTERRUPTED, f"{type(error).__name__}", now=self.clock()
+            )
             raise
         self.runs.end(job.value, due_at, status, detail, now=self.clock())
         level = logging.INFO if status is RunStatus.DONE else logging.ERROR
         log.log(level, "%s of %s: %s; %s", job, f"{due_at:%Y-%m-%d %H:%M:%S}", status, detail)
-        return Ran(job, due_at, status, detail, missed)
+        return CompletedRun(job, due_at, status, detail, missed)
 
-    def _in_a_process(self, job: JobName, timeout: timedelta) -> tuple[RunStatus, str]:
-        ours, theirs = self._context.Pipe(duplex=False)
+    def _run_in_process(self, job: JobName, timeout: timedelta) -> tuple[RunStatus, str]:
+        receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_become,
-            args=(self.work, job, self.workspace.home, dict(os.environ), self.clock(), theirs),
+            target=_run_in_child,
+            args=(self.job_function, job, self.workspace.home, dict(os.environ), self.clock(), sender),
             name=f"job {job}",
         )
         process.start()
-        theirs.close()
+        sender.close()
         self.processes.add(process)
-        answered, answer = True, None
+        has_answered, answer = True, None
         try:
-            answered = ours.poll(timeout.total_seconds())
-            answer = ours.recv() if answered else None
+            has_answered = receiver.poll(timeout.total_seconds())
+            answer = receiver.recv() if has_answered else None
         except EOFError:
             pass  # it died; told below
         finally:
-            _end(process, GRACE_SECONDS if answered else 0.0)
+            _terminate(process, GRACE_SECONDS if has_answered else 0.0)
             self.processes.discard(process)
-            ours.close()
-        if not answered:
+            receiver.close()
+        if not has_answered:
             return RunStatus.TIMED_OUT, f"stuck for {timeout.total_seconds():g} s; it was ended"
         if answer is None:
             return RunStatus.FAILED, f"its process died with {process.exitcode}"
@@ -149,12 +156,17 @@ class Runner:
         return RunStatus(status), detail
 
 
-def _work(job: JobName, workspace: Workspace, now: datetime) -> Result:
+def _default_job_function(job: JobName, workspace: Workspace, now: datetime) -> JobResult:
     return run_job(job, workspace, now=now)
 
 
-def _become(
-    work: Work, job: JobName, home: Path, environ: dict[str, str], now: datetime, answer: Connection
+def _run_in_child(
+    work: JobFunction,
+    job: JobName,
+    home: Path,
+    environ: dict[str, str],
+    now: datetime,
+    connection: Connection,
 ) -> None:
     """What a job's process does: its work, then one word about it."""
     os.setsid()
@@ -167,30 +179,30 @@ def _become(
     end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     try:
         result = work(job, Workspace(home), now)
-        said = RunStatus.SOME_FAILED if result.failed else RunStatus.DONE, result.detail
+        message = RunStatus.SOME_FAILED if result.failed else RunStatus.DONE, result.detail
     # Whatever a job raises is its result; the schedule goes on.
     except Exception as error:
         log.exception("%s failed", job)
-        said = RunStatus.FAILED, f"{type(error).__name__}: {error}"
-    answer.send(said)
-    answer.close()
+        message = RunStatus.FAILED, f"{type(error).__name__}: {error}"
+    connection.send(message)
+    connection.close()
 
 
-def _end(process: ForkServerProcess, patience: float = 0.0) -> None:
+def _terminate(process: ForkServerProcess, patience: float = 0.0) -> None:
     """Let a process end by itself for so many seconds, then end it, with all it started."""
     process.join(patience)
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         if process.is_alive():
-            _signal(process, sign)
+            _signal_group(process, signal_number)
             process.join(GRACE_SECONDS)
     # Workers that it left behind are still of its group.
-    _signal(process, signal.SIGKILL)
+    _signal_group(process, signal.SIGKILL)
 
 
-def _signal(process: ForkServerProcess, sign: signal.Signals) -> None:
+def _signal_group(process: ForkServerProcess, signal_number: signal.Signals) -> None:
     assert process.pid is not None
     try:
-        os.killpg(process.pid, sign)
+        os.killpg(process.pid, signal_number)
     except ProcessLookupError:
         if process.is_alive():  # not yet the head of a group
             process.kill()

@@ -16,7 +16,7 @@ from training.storage.alert_tables import job_runs
 from training.storage.database import reading, writing
 from training.storage.leases import Owner
 
-KEPT = job_runs.c
+COLUMNS = job_runs.c
 
 
 class RunStatus(StrEnum):
@@ -27,7 +27,7 @@ class RunStatus(StrEnum):
     SOME_FAILED = "some failed"
     FAILED = "failed"
     TIMED_OUT = "timed out"
-    CUT_OFF = "cut off"  # the process that ran it is gone
+    INTERRUPTED = "cut off"  # the process that ran it is gone
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class JobRun:
     detail: str
 
 
-class JobRuns:
+class JobRunStore:
     """All runs of all jobs."""
 
     def __init__(self, engine: Engine) -> None:
@@ -71,48 +71,50 @@ class JobRuns:
 
     def end(self, job: str, due_at: datetime, status: RunStatus, detail: str, *, now: datetime) -> None:
         """Say how a run ended."""
-        same = and_(KEPT.job == job, KEPT.due_at == due_at)
+        same = and_(COLUMNS.job == job, COLUMNS.due_at == due_at)
         with writing(self.engine) as connection:
             connection.execute(
                 update(job_runs).where(same).values(status=status.value, detail=detail, ended_at=now)
             )
 
-    def sweep(self, job: str, *, now: datetime) -> int:
+    def mark_interrupted(self, job: str, *, now: datetime) -> int:
         """Mark runs whose process is gone as cut off; how many they were."""
-        running = and_(KEPT.job == job, KEPT.status == RunStatus.RUNNING.value)
+        running = and_(COLUMNS.job == job, COLUMNS.status == RunStatus.RUNNING.value)
         with reading(self.engine) as connection:
             rows = connection.execute(select(job_runs).where(running)).all()
         gone = [row for row in rows if Owner.parse(row.owner).is_gone()]
         for row in gone:
-            self.end(job, row.due_at, RunStatus.CUT_OFF, "the process that ran it is gone", now=now)
+            self.end(job, row.due_at, RunStatus.INTERRUPTED, "the process that ran it is gone", now=now)
         return len(gone)
 
     def last(self, job: str) -> JobRun | None:
         """The run that was due last."""
-        query = select(job_runs).where(KEPT.job == job).order_by(KEPT.due_at.desc()).limit(1)
+        query = select(job_runs).where(COLUMNS.job == job).order_by(COLUMNS.due_at.desc()).limit(1)
         with reading(self.engine) as connection:
             row = connection.execute(query).first()
-        return None if row is None else _run(row)
+        return None if row is None else _to_job_run(row)
 
     def since(self, moment: datetime) -> list[JobRun]:
         """Every run that started after a moment, the newest first."""
-        query = select(job_runs).where(KEPT.started_at > moment).order_by(KEPT.started_at.desc())
+        query = select(job_runs).where(COLUMNS.started_at > moment).order_by(COLUMNS.started_at.desc())
         with reading(self.engine) as connection:
-            return [_run(row) for row in connection.execute(query)]
+            return [_to_job_run(row) for row in connection.execute(query)]
 
     def missed_since(self, moment: datetime) -> dict[str, int]:
         """How often each job was due after a moment, and nobody ran it."""
-        query = select(KEPT.job, func.sum(KEPT.missed)).where(KEPT.due_at > moment).group_by(KEPT.job)
+        query = (
+            select(COLUMNS.job, func.sum(COLUMNS.missed)).where(COLUMNS.due_at > moment).group_by(COLUMNS.job)
+        )
         with reading(self.engine) as connection:
             return {job: int(missed) for job, missed in connection.execute(query)}
 
     def delete_before(self, moment: datetime) -> int:
         """Forget runs from before a moment; how many they were."""
         with writing(self.engine) as connection:
-            return connection.execute(delete(job_runs).where(KEPT.due_at < moment)).rowcount
+            return connection.execute(delete(job_runs).where(COLUMNS.due_at < moment)).rowcount
 
 
-def _run(row: Row[Any]) -> JobRun:
+def _to_job_run(row: Row[Any]) -> JobRun:
     return JobRun(
         job=row.job,
         due_at=row.due_at,

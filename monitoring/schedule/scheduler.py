@@ -13,20 +13,24 @@ from types import FrameType
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitoring.schedule.job_process import Ran, Runner
-from monitoring.schedule.settings import JobName, ScheduleSettings, site_zone, trigger_of
+from monitoring.schedule.job_process import CompletedRun, JobRunner
+from monitoring.schedule.settings import JobName, ScheduleSettings, parse_cron, site_zone
 
 log = logging.getLogger("safeplan.schedule")
 
 
-class Schedule:
+class JobScheduler:
     """All enabled jobs of one installation; `told` hears of every run."""
 
     def __init__(
-        self, runner: Runner, settings: ScheduleSettings, *, told: Callable[[Ran], None] = lambda _: None
+        self,
+        runner: JobRunner,
+        settings: ScheduleSettings,
+        *,
+        told: Callable[[CompletedRun], None] = lambda _: None,
     ) -> None:
         self.runner = runner
-        self.told = told
+        self.on_run = told
         self.stopped = threading.Event()
         self.scheduler = BackgroundScheduler(
             # A thread a job: none waits for another's.
@@ -38,12 +42,12 @@ class Schedule:
         for job in JobName:
             rule = settings.rule(job)
             if rule.enabled:
-                self.scheduler.add_job(self._fire, trigger_of(rule.cron, site_zone()), [job], id=job.value)
+                self.scheduler.add_job(self._run_due, parse_cron(rule.cron, site_zone()), [job], id=job.value)
 
     def run(self) -> None:
         """Run until somebody asks us to stop."""
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, self._asked)
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signal_number, self._on_signal)
         self.start()
         self.stopped.wait()
         self.stop()
@@ -59,16 +63,16 @@ class Schedule:
         self.runner.stop()
         self.scheduler.shutdown(wait=True)
 
-    def _fire(self, job: JobName) -> None:
+    def _run_due(self, job: JobName) -> None:
         # What goes wrong with one run must not take the job out of the schedule.
         try:
-            ran = self.runner.run_due(job)
+            completed = self.runner.run_due(job)
         except Exception:
             log.exception("%s could not be run", job)
             return
-        if ran is not None:
-            self.told(ran)
+        if completed is not None:
+            self.on_run(completed)
 
-    def _asked(self, sign: int, _: FrameType | None) -> None:
-        log.info("asked to stop by %s", signal.Signals(sign).name)
+    def _on_signal(self, signal_number: int, _: FrameType | None) -> None:
+        log.info("asked to stop by %s", signal.Signals(signal_number).name)
         self.stopped.set()

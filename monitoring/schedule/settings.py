@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from monitoring.i18n.translation import SiteSettings
 from training.settings import Settings, load_settings
 
-FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week")
-LONGEST_LOOK = timedelta(days=2)  # into the past, for times that nobody ran a job
+CRON_FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week")
+MAX_LOOKBACK = timedelta(days=2)  # into the past, for times that nobody ran a job
 
 
-def trigger_of(line: str, zone: tzinfo) -> CronTrigger:
+def parse_cron(line: str, zone: tzinfo) -> CronTrigger:
     """A line of cron as APScheduler's trigger; Sunday is 0 and 7, as in cron.
 
     Raises:
@@ -27,11 +27,11 @@ def trigger_of(line: str, zone: tzinfo) -> CronTrigger:
     fields = line.split()
     if len(fields) == 5:
         fields = ["0", *fields]
-    if len(fields) != len(FIELDS):
+    if len(fields) != len(CRON_FIELDS):
         raise ValueError(f"{line!r} has {len(fields)} fields; cron has 5, or 6 with seconds first")
-    said = dict(zip(FIELDS, fields, strict=True))
-    said["day_of_week"] = _weekdays(said["day_of_week"])
-    return CronTrigger(timezone=zone, **said)
+    values = dict(zip(CRON_FIELDS, fields, strict=True))
+    values["day_of_week"] = _weekdays(values["day_of_week"])
+    return CronTrigger(timezone=zone, **values)
 
 
 def _weekdays(field: str) -> str:
@@ -55,10 +55,10 @@ class JobName(StrEnum):
     DETECT = "detect"
     FORECAST = "forecast"
     DELIVER = "deliver"
-    SHARE = "share"
+    ALLOCATE_BUDGET = "share"
     DRIFT = "drift"
     RETRAIN = "retrain"
-    TIDY = "tidy"
+    RETENTION = "tidy"
 
 
 class JobRule(BaseModel):
@@ -73,7 +73,7 @@ class JobRule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _can_be_read(cls, line: str) -> str:
-        trigger_of(line, UTC)
+        parse_cron(line, UTC)
         return line
 
 
@@ -91,8 +91,8 @@ class ScheduleSettings(Settings, file="monitoring", section="schedule"):
 
     def rule(self, job: JobName) -> JobRule:
         """One job's rule."""
-        found: JobRule = getattr(self, job.value)
-        return found
+        job_rule: JobRule = getattr(self, job.value)
+        return job_rule
 
 
 def site_zone() -> ZoneInfo:
@@ -100,18 +100,18 @@ def site_zone() -> ZoneInfo:
     return ZoneInfo(load_settings(SiteSettings).zone)
 
 
-def dues(trigger: CronTrigger, after: datetime | None, until: datetime) -> list[datetime]:
+def due_times(trigger: CronTrigger, after: datetime | None, until: datetime) -> list[datetime]:
     """The times a job was due after a moment and until another (naive UTC), of at most the last two days.
 
     Without a moment before: the last one only.
     """
-    begin = max(after or until - LONGEST_LOOK, until - LONGEST_LOOK)
-    found: list[datetime] = []
-    aware = (begin + timedelta(microseconds=1)).replace(tzinfo=UTC)
+    earliest = max(after or until - MAX_LOOKBACK, until - MAX_LOOKBACK)
+    times: list[datetime] = []
+    aware = (earliest + timedelta(microseconds=1)).replace(tzinfo=UTC)
     while (due := trigger.get_next_fire_time(None, aware)) is not None:
         moment = due.astimezone(UTC)
         if moment.replace(tzinfo=None) > until:
             break
-        found.append(moment.replace(tzinfo=None))
+        times.append(moment.replace(tzinfo=None))
         aware = moment + timedelta(microseconds=1)
-    return found if after is not None else found[-1:]
+    return times if after is not None else times[-1:]

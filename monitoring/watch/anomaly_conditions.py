@@ -8,13 +8,13 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitoring.alerts.alert import Evidence, Sign
+from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
-from monitoring.alerts.rules import AnomalyRules, Direction
+from monitoring.alerts.rules import AnomalyRules, DeviationDirection
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredReading:
     """One scored reading, as it was kept."""
 
     at: datetime
@@ -27,48 +27,58 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class SeverityThresholds:
     """From which score on each severity counts: the alarm budget's part for this sensor."""
 
     warning: float = 0.0
     danger: float = 0.0
 
 
-def signs_of_anomalies(
-    scored: Sequence[Scored],
+def anomaly_conditions(
+    scored: Sequence[ScoredReading],
     rules: AnomalyRules,
-    thresholds: Thresholds,
+    thresholds: SeverityThresholds,
     *,
     explained: Container[datetime] = frozenset(),
-) -> list[Sign]:
+) -> list[Condition]:
     """One sign a reading; `explained` are the times of those that are the instrument's fault.
 
     Severity 3 above the danger score, 2 from the threshold on, which is the detector's or the budget's,
     whichever is higher.
     """
     return [
-        Sign(reading.at, explained=True) if reading.at in explained else _sign(reading, rules, thresholds)
+        Condition(reading.at, explained=True)
+        if reading.at in explained
+        else _condition(reading, rules, thresholds)
         for reading in scored
         if math.isfinite(reading.score)
     ]
 
 
-def warning_threshold(reading: Scored, thresholds: Thresholds) -> float:
+def warning_threshold(reading: ScoredReading, thresholds: SeverityThresholds) -> float:
     """The score from which a reading counts."""
     return max(reading.threshold, thresholds.warning)
 
 
-def _sign(reading: Scored, rules: AnomalyRules, thresholds: Thresholds) -> Sign:
+def _condition(reading: ScoredReading, rules: AnomalyRules, thresholds: SeverityThresholds) -> Condition:
     warning = warning_threshold(reading, thresholds)
     danger = max(rules.danger_score, thresholds.danger, warning)
     deviation = _deviation(reading, rules.direction)
-    counts = deviation >= rules.min_deviation
-    lasts = deviation > rules.min_deviation - rules.deadband or counts
+    deviation_met = deviation >= rules.min_deviation
+    deviation_sustained = deviation > rules.min_deviation - rules.deadband or deviation_met
     score = reading.score
-    reaches = (Severity.DANGER if score > danger else Severity.WARNING if score >= warning else 0) * counts
-    softer = score + rules.hysteresis
-    keeps = (Severity.DANGER if softer > danger else Severity.WARNING if softer >= warning else 0) * lasts
-    evidence = Evidence(
+    met_severity = (
+        Severity.DANGER if score > danger else Severity.WARNING if score >= warning else 0
+    ) * deviation_met
+    score_with_hysteresis = score + rules.hysteresis
+    sustained_severity = (
+        Severity.DANGER
+        if score_with_hysteresis > danger
+        else Severity.WARNING
+        if score_with_hysteresis >= warning
+        else 0
+    ) * deviation_sustained
+    evidence = AlertEvidence(
         weight=score,
         value=reading.value,
         score=score,
@@ -76,14 +86,14 @@ def _sign(reading: Scored, rules: AnomalyRules, thresholds: Thresholds) -> Sign:
         reason=reading.reason,
         model_version=reading.model_version,
     )
-    return Sign(reading.at, int(reaches), int(max(reaches, keeps)), evidence)
+    return Condition(reading.at, int(met_severity), int(max(met_severity, sustained_severity)), evidence)
 
 
-def _deviation(reading: Scored, direction: Direction) -> float:
+def _deviation(reading: ScoredReading, direction: DeviationDirection) -> float:
     """How far from the usual, towards the side that counts; infinite where the usual is not known."""
     if reading.usual is None or not math.isfinite(reading.usual):
         return math.inf
     deviation = reading.value - reading.usual
-    if direction is Direction.BOTH:
+    if direction is DeviationDirection.BOTH:
         return abs(deviation)
-    return deviation if direction is Direction.HIGH else -deviation
+    return deviation if direction is DeviationDirection.HIGH else -deviation

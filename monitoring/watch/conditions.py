@@ -10,121 +10,139 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from monitoring.alerts.alert import Sign, Topic
-from monitoring.alerts.instrument_baseline import Habit, Memory, Standing, learn_habit, run_lengths
-from monitoring.alerts.kinds import AlertType
-from monitoring.alerts.rules import Rules
-from monitoring.watch.anomaly_conditions import Thresholds, signs_of_anomalies, warning_threshold
-from monitoring.watch.drift_conditions import signs_of_drift
-from monitoring.watch.forecast_conditions import HIGH, LOW, signs_of_crossing
-from monitoring.watch.instrument_conditions import (
-    Trouble,
-    signs_of_bad_marks,
-    signs_of_freezing,
-    signs_of_range,
-    signs_of_silence,
-    stand,
-    unusual,
+from monitoring.alerts.alert import AlertTopic, Condition
+from monitoring.alerts.instrument_baseline import (
+    ConstantRun,
+    InstrumentHabit,
+    InstrumentMemory,
+    fit_habit,
+    run_lengths,
 )
-from monitoring.watch.new_data import News
+from monitoring.alerts.kinds import AlertType
+from monitoring.alerts.rules import SensorRules
+from monitoring.watch.anomaly_conditions import SeverityThresholds, anomaly_conditions, warning_threshold
+from monitoring.watch.drift_conditions import drift_conditions
+from monitoring.watch.forecast_conditions import HIGH, LOW, crossing_conditions
+from monitoring.watch.instrument_conditions import (
+    InstrumentProblem,
+    bad_quality_conditions,
+    frozen_conditions,
+    is_unusually_constant,
+    no_data_conditions,
+    range_conditions,
+    track_runs,
+)
+from monitoring.watch.new_data import NewData
 from training.data.sensors import Sensor
 
-Past = Callable[[datetime], pd.DataFrame]  # the window of good readings before a moment
+PastReader = Callable[[datetime], pd.DataFrame]  # the window of good readings before a moment
 
 
 @dataclass(frozen=True)
-class Watched:
+class SensorConditions:
     """What one sensor says, and what is to be remembered of it."""
 
-    signs: Mapping[Topic, list[Sign]]
-    memory: Memory | None
+    conditions: Mapping[AlertTopic, list[Condition]]
+    memory: InstrumentMemory | None
 
 
-def first_memory(sensor: Sensor, past: Past, begin: datetime, rules: Rules) -> Memory | None:
+def initial_memory(
+    sensor: Sensor, past: PastReader, begin: datetime, rules: SensorRules
+) -> InstrumentMemory | None:
     """What is known of an instrument before it is looked at for the first time; None where it never spoke."""
     window = past(begin)
     if window.empty:
         return None
     values = window["value"].to_numpy(float)
     run = int(run_lengths(values)[-1])
-    standing = Standing(float(values[-1]), _moment(window["timestamp"].iloc[-run]), run)
-    habit = _learned(sensor, window, begin.date(), rules)
-    return Memory(habit, _moment(window["timestamp"].iloc[-1]), standing)
+    constant_run = ConstantRun(float(values[-1]), _to_datetime(window["timestamp"].iloc[-run]), run)
+    habit = _fit_habit(sensor, window, begin.date(), rules)
+    return InstrumentMemory(habit, _to_datetime(window["timestamp"].iloc[-1]), constant_run)
 
 
-def signs_of(
+def collect_conditions(
     sensor: Sensor,
-    news: News,
-    memory: Memory | None,
-    past: Past,
-    rules: Rules,
+    new_data: NewData,
+    memory: InstrumentMemory | None,
+    past: PastReader,
+    rules: SensorRules,
     *,
     begin: datetime,
     now: datetime,
-    thresholds: Thresholds,
+    thresholds: SeverityThresholds,
     width: float,
-) -> Watched:
+) -> SensorConditions:
     """Everything new that a sensor says until now; `begin` is where looking at its readings goes on."""
-    habits = _habits(sensor, news, memory, past, rules)
-    standings = stand(None if memory is None else memory.standing, news.readings)
-    odd = {scored.at: scored.score >= warning_threshold(scored, thresholds) for scored in news.scored}
+    habits = _daily_habits(sensor, new_data, memory, past, rules)
+    constant_runs = track_runs(None if memory is None else memory.constant_run, new_data.readings)
+    is_anomalous = {
+        scored.at: scored.score >= warning_threshold(scored, thresholds) for scored in new_data.scored
+    }
     explained = {
         reading.at
-        for reading, standing, habit in zip(news.readings, standings, habits, strict=True)
-        if rules.instrument.enabled and unusual(standing, habit, sensor.unit)
+        for reading, standing, habit in zip(new_data.readings, constant_runs, habits, strict=True)
+        if rules.instrument.enabled and is_unusually_constant(standing, habit, sensor.unit)
     }
-    found = {
-        (AlertType.ANOMALY, ""): signs_of_anomalies(
-            news.scored, rules.anomaly, thresholds, explained=explained
+    conditions_by_topic = {
+        (AlertType.ANOMALY, ""): anomaly_conditions(
+            new_data.scored, rules.anomaly, thresholds, explained=explained
         ),
-        (AlertType.DRIFT, ""): signs_of_drift(news.checks),
+        (AlertType.DRIFT, ""): drift_conditions(new_data.checks),
     }
     for side in (HIGH, LOW):
-        found[AlertType.FORECAST_WARNING, side] = signs_of_crossing(
-            news.forecasts, sensor, side, rules.forecast, width=width
+        conditions_by_topic[AlertType.FORECAST_WARNING, side] = crossing_conditions(
+            new_data.forecasts, sensor, side, rules.forecast, width=width
         )
     habit = habits[-1] if habits else None if memory is None else memory.habit
-    told = {
-        Trouble.FROZEN: signs_of_freezing(news.readings, standings, habits, odd, sensor, rules.instrument),
-        Trouble.OUT_OF_RANGE: signs_of_range(news.readings, sensor, rules.instrument),
-        Trouble.MARKED_BAD: signs_of_bad_marks(news.readings, sensor),
-        Trouble.SILENT: signs_of_silence(
+    instrument_conditions = {
+        InstrumentProblem.FROZEN: frozen_conditions(
+            new_data.readings, constant_runs, habits, is_anomalous, sensor, rules.instrument
+        ),
+        InstrumentProblem.OUT_OF_RANGE: range_conditions(new_data.readings, sensor, rules.instrument),
+        InstrumentProblem.MARKED_BAD: bad_quality_conditions(new_data.readings, sensor),
+        InstrumentProblem.NO_DATA: no_data_conditions(
             None if memory is None else max(memory.last, begin),
-            [reading.at for reading in news.readings],
+            [reading.at for reading in new_data.readings],
             None if habit is None else habit.step,
             rules.instrument,
             now=now,
         ),
     }
-    found |= {(AlertType.INSTRUMENT, trouble.value): signs for trouble, signs in told.items()}
-    newest = news.readings[-1].at if news.readings else None if memory is None else memory.last
-    return Watched(
-        signs={
-            Topic(kind, sensor.id, subject, sensor.platform): signs
-            for (kind, subject), signs in found.items()
+    conditions_by_topic |= {
+        (AlertType.INSTRUMENT, trouble.value): signs for trouble, signs in instrument_conditions.items()
+    }
+    newest = new_data.readings[-1].at if new_data.readings else None if memory is None else memory.last
+    return SensorConditions(
+        conditions={
+            AlertTopic(kind, sensor.id, subject, sensor.platform): signs
+            for (kind, subject), signs in conditions_by_topic.items()
             if rules.enabled(kind)
         },
         memory=None
         if habit is None or newest is None
-        else Memory(habit, newest, standings[-1] if standings else memory.standing if memory else None),
+        else InstrumentMemory(
+            habit, newest, constant_runs[-1] if constant_runs else memory.constant_run if memory else None
+        ),
     )
 
 
-def _habits(sensor: Sensor, news: News, memory: Memory | None, past: Past, rules: Rules) -> list[Habit]:
+def _daily_habits(
+    sensor: Sensor, new_data: NewData, memory: InstrumentMemory | None, past: PastReader, rules: SensorRules
+) -> list[InstrumentHabit]:
     """For each new reading, the habits as of the beginning of its day."""
     habit = None if memory is None else memory.habit
-    found = []
-    for reading in news.readings:
+    habits = []
+    for reading in new_data.readings:
         day = reading.at.date()
         if habit is None or habit.day != day:
-            habit = _learned(sensor, past(datetime(day.year, day.month, day.day)), day, rules)  # noqa: DTZ001
-        found.append(habit)
-    return found
+            habit = _fit_habit(sensor, past(datetime(day.year, day.month, day.day)), day, rules)  # noqa: DTZ001
+        habits.append(habit)
+    return habits
 
 
-def _learned(sensor: Sensor, window: pd.DataFrame, day: date, rules: Rules) -> Habit:
-    return learn_habit(window, day, declared=sensor.step, often=rules.instrument.frozen_habit)
+def _fit_habit(sensor: Sensor, window: pd.DataFrame, day: date, rules: SensorRules) -> InstrumentHabit:
+    return fit_habit(window, day, declared=sensor.step, often=rules.instrument.frozen_habit)
 
 
-def _moment(stamp: pd.Timestamp) -> datetime:
+def _to_datetime(stamp: pd.Timestamp) -> datetime:
     return stamp.to_pydatetime()

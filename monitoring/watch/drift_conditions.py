@@ -6,27 +6,30 @@ Knows verdicts. How they come about is `drift`'s; a check that could say nothing
 from collections.abc import Sequence
 from itertools import groupby
 
-from monitoring.alerts.alert import Evidence, Sign
+from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
-from monitoring.drift.store import DriftCheck, Verdict
+from monitoring.drift.store import DriftCheck, DriftVerdict
 
-SILENT = {Verdict.WITHHELD, Verdict.SILENT}
+INCONCLUSIVE_VERDICTS = {DriftVerdict.WITHHELD, DriftVerdict.NO_DATA}
 
 
-def signs_of_drift(checks: Sequence[DriftCheck]) -> list[Sign]:
+def drift_conditions(checks: Sequence[DriftCheck]) -> list[Condition]:
     """One sign a moment of checking, whichever of the sensor's models drifted."""
-    signs = []
+    conditions = []
     ordered = sorted(checks, key=lambda check: check.checked_at)
-    for at, together in groupby(ordered, key=lambda check: check.checked_at):
-        said = [check for check in together if check.verdict not in SILENT]
-        drifted = [check for check in said if check.verdict is Verdict.DRIFTED]
+    for at, same_time in groupby(ordered, key=lambda check: check.checked_at):
+        conclusive = [check for check in same_time if check.verdict not in INCONCLUSIVE_VERDICTS]
+        drifted = [check for check in conclusive if check.verdict is DriftVerdict.DRIFTED]
         if drifted:
-            worst = max(drifted, key=lambda check: check.cost or 0.0)
-            reason = f"{worst.reason} {worst.advice}" if worst.advice else worst.reason
-            evidence = Evidence(
-                worst.cost or 0.0, score=worst.cost, reason=reason, model_version=worst.model_version
+            costliest = max(drifted, key=lambda check: check.cost or 0.0)
+            reason = f"{costliest.reason} {costliest.advice}" if costliest.advice else costliest.reason
+            evidence = AlertEvidence(
+                costliest.cost or 0.0,
+                score=costliest.cost,
+                reason=reason,
+                model_version=costliest.model_version,
             )
-            signs.append(Sign(at, Severity.WARNING, Severity.WARNING, evidence))
-        elif said:
-            signs.append(Sign(at))
-    return signs
+            conditions.append(Condition(at, Severity.WARNING, Severity.WARNING, evidence))
+        elif conclusive:
+            conditions.append(Condition(at))
+    return conditions

@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 from scipy.stats import norm
 
-from monitoring.alerts.alert import Evidence, Sign
+from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import ForecastRules
 from training.common.formatting import format_duration, format_percent, format_value
@@ -21,7 +21,7 @@ HIGH, LOW = "high", "low"  # the subjects of its alerts
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class StoredForecast:
     """One forecast: what is expected at each step after its origin, the newest reading it has seen."""
 
     origin: datetime
@@ -33,22 +33,22 @@ class Foreseen:
     model_version: str
 
 
-def signs_of_crossing(
-    forecasts: Sequence[Foreseen],
+def crossing_conditions(
+    forecasts: Sequence[StoredForecast],
     sensor: Sensor,
     side: str,
     rules: ForecastRules,
     *,
     width: float,
-) -> list[Sign]:
+) -> list[Condition]:
     """One sign a forecast for the upper or the lower limit; `width` is the share of truths in the band."""
     limit = sensor.critical_high if side == HIGH else sensor.critical_low
     if limit is None:
         return []
-    return [_sign(forecast, limit, sensor, side, rules, width) for forecast in forecasts]
+    return [_condition(forecast, limit, sensor, side, rules, width) for forecast in forecasts]
 
 
-def crossing_probabilities(forecast: Foreseen, limit: float, side: str, width: float) -> np.ndarray:
+def crossing_probabilities(forecast: StoredForecast, limit: float, side: str, width: float) -> np.ndarray:
     """For each step, how probable it is to be beyond the limit then.
 
     >>> from datetime import timedelta
@@ -65,31 +65,31 @@ def crossing_probabilities(forecast: Foreseen, limit: float, side: str, width: f
     return np.asarray(norm.sf(np.clip(away / deviation, -38, 38)))
 
 
-def _sign(
-    forecast: Foreseen, limit: float, sensor: Sensor, side: str, rules: ForecastRules, width: float
-) -> Sign:
+def _condition(
+    forecast: StoredForecast, limit: float, sensor: Sensor, side: str, rules: ForecastRules, width: float
+) -> Condition:
     probabilities = crossing_probabilities(forecast, limit, side, width)
     probable = np.flatnonzero(probabilities >= rules.probability)
     highest = float(np.nanmax(probabilities, initial=0.0))
     inside = np.inf if forecast.value is None else (limit - forecast.value) * (1 if side == HIGH else -1)
     crossed = inside <= 0
     if crossed:
-        when, told = forecast.origin, f"{format_value(forecast.value or 0.0, sensor.unit)} is beyond"
+        crosses_at, text = forecast.origin, f"{format_value(forecast.value or 0.0, sensor.unit)} is beyond"
         probability = 1.0
     elif probable.size:
-        when, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
-        told = f"in {format_duration(when - forecast.origin)} it will probably ({format_percent(probability, 1)}) cross"
+        crosses_at, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
+        text = f"in {format_duration(crosses_at - forecast.origin)} it will probably ({format_percent(probability, 1)}) cross"
     else:
-        over = highest < rules.probability - rules.hysteresis and inside > rules.deadband
-        return Sign(forecast.origin, 0, 0 if over else Severity.CRITICAL)
+        is_over = highest < rules.probability - rules.hysteresis and inside > rules.deadband
+        return Condition(forecast.origin, 0, 0 if is_over else Severity.CRITICAL)
     name = "upper" if side == HIGH else "lower"
-    evidence = Evidence(
+    evidence = AlertEvidence(
         weight=probability,
         value=forecast.value,
         limit=limit,
-        crosses_at=when,
+        crosses_at=crosses_at,
         probability=probability,
-        reason=f"{told} the {name} critical limit of {format_value(limit, sensor.unit)}",
+        reason=f"{text} the {name} critical limit of {format_value(limit, sensor.unit)}",
         model_version=forecast.model_version,
     )
-    return Sign(forecast.origin, Severity.CRITICAL, Severity.CRITICAL, evidence)
+    return Condition(forecast.origin, Severity.CRITICAL, Severity.CRITICAL, evidence)

@@ -15,94 +15,131 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from monitoring.alerts.kinds import AlertType
 from monitoring.drift.store import DriftCheck, DriftCheckStore
-from monitoring.watch.anomaly_conditions import Scored
-from monitoring.watch.forecast_conditions import Foreseen
+from monitoring.watch.anomaly_conditions import ScoredReading
+from monitoring.watch.forecast_conditions import StoredForecast
 from monitoring.watch.instrument_conditions import Reading
 from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.storage.database import ml_predictions, reading, sensor_readings
 from training.workspace import Workspace
 
-TOGETHER = timedelta(days=1)  # sensors that are that near each other are asked for by one query
-AT_ONCE = 2_000
-SAID, READ = ml_predictions.c, sensor_readings.c
+MAX_BATCH_SPAN = timedelta(days=1)  # sensors that are that near each other are asked for by one query
+QUERY_BATCH = 2_000
+PREDICTION_COLUMNS, READING_COLUMNS = ml_predictions.c, sensor_readings.c
 
-Begins = Mapping[str, datetime]  # by sensor: what is later is new
+StartTimes = Mapping[str, datetime]  # by sensor: what is later is new
 
 
 @dataclass
-class News:
+class NewData:
     """What is new of one sensor, in order of time."""
 
     readings: list[Reading] = field(default_factory=list)
-    scored: list[Scored] = field(default_factory=list)
-    forecasts: list[Foreseen] = field(default_factory=list)
+    scored: list[ScoredReading] = field(default_factory=list)
+    forecasts: list[StoredForecast] = field(default_factory=list)
     checks: list[DriftCheck] = field(default_factory=list)
 
 
-def look(workspace: Workspace, begins: Mapping[AlertType, Begins], *, now: datetime) -> dict[str, News]:
+def load_new_data(
+    workspace: Workspace, start_times: Mapping[AlertType, StartTimes], *, now: datetime
+) -> dict[str, NewData]:
     """What is new of each sensor, by the type of alert that it may lead to."""
-    news: dict[str, News] = defaultdict(News)
+    new_data: dict[str, NewData] = defaultdict(NewData)
     with reading(workspace.engine) as connection:
-        for sensor_id, found in _readings(connection, begins[AlertType.INSTRUMENT], now):
-            news[sensor_id].readings.append(found)
-        for sensor_id, scored in _scores(connection, begins[AlertType.ANOMALY], now):
-            news[sensor_id].scored.append(scored)
-        for sensor_id, foreseen in _forecasts(connection, begins[AlertType.FORECAST_WARNING], now):
-            news[sensor_id].forecasts.append(foreseen)
-    since = begins[AlertType.DRIFT]
+        for sensor_id, new_reading in _load_readings(connection, start_times[AlertType.INSTRUMENT], now):
+            new_data[sensor_id].readings.append(new_reading)
+        for sensor_id, scored in _load_scores(connection, start_times[AlertType.ANOMALY], now):
+            new_data[sensor_id].scored.append(scored)
+        for sensor_id, new_forecast in _load_forecasts(
+            connection, start_times[AlertType.FORECAST_WARNING], now
+        ):
+            new_data[sensor_id].forecasts.append(new_forecast)
+    since = start_times[AlertType.DRIFT]
     if since:
         for check in reversed(DriftCheckStore(workspace.engine).history(since=min(since.values()))):
             if check.sensor_id in since and since[check.sensor_id] < check.checked_at <= now:
-                news[check.sensor_id].checks.append(check)
-    return news
+                new_data[check.sensor_id].checks.append(check)
+    return new_data
 
 
-def _readings(connection: Connection, begins: Begins, now: datetime) -> Iterator[tuple[str, Reading]]:
-    for some, begin in _together(begins):
-        query = select(READ.sensor_id, READ.timestamp, READ.value, READ.data_quality).where(
-            READ.sensor_id.in_(some), READ.timestamp > begin, READ.timestamp <= now
+def _load_readings(
+    connection: Connection, start_times: StartTimes, now: datetime
+) -> Iterator[tuple[str, Reading]]:
+    for sensor_ids, earliest in _batches(start_times):
+        query = select(
+            READING_COLUMNS.sensor_id,
+            READING_COLUMNS.timestamp,
+            READING_COLUMNS.value,
+            READING_COLUMNS.data_quality,
+        ).where(
+            READING_COLUMNS.sensor_id.in_(sensor_ids),
+            READING_COLUMNS.timestamp > earliest,
+            READING_COLUMNS.timestamp <= now,
         )
         for sensor_id, at, value, quality in connection.execute(
-            query.order_by(READ.sensor_id, READ.timestamp)
+            query.order_by(READING_COLUMNS.sensor_id, READING_COLUMNS.timestamp)
         ):
-            if at > begins[sensor_id]:
+            if at > start_times[sensor_id]:
                 yield sensor_id, Reading(at, value, quality == GOOD_QUALITY)
 
 
-def _scores(connection: Connection, begins: Begins, now: datetime) -> Iterator[tuple[str, Scored]]:
-    for some, begin in _together(begins):
-        query = select(ml_predictions).where(*_of(Kind.DETECTOR, some), SAID.timestamp > begin)
-        query = query.where(SAID.timestamp <= now, SAID.anomaly_score.is_not(None))
-        rows = connection.execute(query.order_by(SAID.sensor_id, SAID.timestamp, SAID.made_at))
-        for (sensor_id, at), versions in groupby(rows, key=lambda row: (row.sensor_id, row.timestamp)):
-            if at > begins[sensor_id]:
-                yield sensor_id, _scored(list(versions)[-1])
-
-
-def _forecasts(connection: Connection, begins: Begins, now: datetime) -> Iterator[tuple[str, Foreseen]]:
-    for some, begin in _together(begins):
-        seen = and_(READ.sensor_id == SAID.sensor_id, READ.timestamp == SAID.origin)
-        query = (
-            select(ml_predictions, READ.value.label("newest"))
-            .outerjoin(sensor_readings, seen)
-            .where(*_of(Kind.FORECASTER, some), SAID.timestamp > begin, SAID.origin > begin)
-            .where(SAID.origin <= now)
+def _load_scores(
+    connection: Connection, start_times: StartTimes, now: datetime
+) -> Iterator[tuple[str, ScoredReading]]:
+    for sensor_ids, earliest in _batches(start_times):
+        query = select(ml_predictions).where(
+            *_model_filter(Kind.DETECTOR, sensor_ids), PREDICTION_COLUMNS.timestamp > earliest
+        )
+        query = query.where(
+            PREDICTION_COLUMNS.timestamp <= now, PREDICTION_COLUMNS.anomaly_score.is_not(None)
         )
         rows = connection.execute(
-            query.order_by(SAID.sensor_id, SAID.origin, SAID.model_version, SAID.timestamp)
+            query.order_by(
+                PREDICTION_COLUMNS.sensor_id, PREDICTION_COLUMNS.timestamp, PREDICTION_COLUMNS.made_at
+            )
+        )
+        for (sensor_id, at), versions in groupby(rows, key=lambda row: (row.sensor_id, row.timestamp)):
+            if at > start_times[sensor_id]:
+                yield sensor_id, _to_scored_reading(list(versions)[-1])
+
+
+def _load_forecasts(
+    connection: Connection, start_times: StartTimes, now: datetime
+) -> Iterator[tuple[str, StoredForecast]]:
+    for sensor_ids, earliest in _batches(start_times):
+        seen = and_(
+            READING_COLUMNS.sensor_id == PREDICTION_COLUMNS.sensor_id,
+            READING_COLUMNS.timestamp == PREDICTION_COLUMNS.origin,
+        )
+        query = (
+            select(ml_predictions, READING_COLUMNS.value.label("newest"))
+            .outerjoin(sensor_readings, seen)
+            .where(
+                *_model_filter(Kind.FORECASTER, sensor_ids),
+                PREDICTION_COLUMNS.timestamp > earliest,
+                PREDICTION_COLUMNS.origin > earliest,
+            )
+            .where(PREDICTION_COLUMNS.origin <= now)
+        )
+        rows = connection.execute(
+            query.order_by(
+                PREDICTION_COLUMNS.sensor_id,
+                PREDICTION_COLUMNS.origin,
+                PREDICTION_COLUMNS.model_version,
+                PREDICTION_COLUMNS.timestamp,
+            )
         )
         for (sensor_id, origin), steps in groupby(rows, key=lambda row: (row.sensor_id, row.origin)):
-            if origin > begins[sensor_id]:
-                yield sensor_id, _foreseen(list(steps))
+            if origin > start_times[sensor_id]:
+                yield sensor_id, _to_forecast(list(steps))
 
 
-def _of(kind: Kind, sensor_ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
-    return SAID.sensor_id.in_(sensor_ids), SAID.model_type == kind.model_type
+def _model_filter(kind: Kind, sensor_ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return PREDICTION_COLUMNS.sensor_id.in_(sensor_ids), PREDICTION_COLUMNS.model_type == kind.model_type
 
 
-def _scored(row: Row[Any]) -> Scored:
-    return Scored(
+def _to_scored_reading(row: Row[Any]) -> ScoredReading:
+    return ScoredReading(
         at=row.timestamp,
         value=row.value,
         score=row.anomaly_score,
@@ -113,11 +150,11 @@ def _scored(row: Row[Any]) -> Scored:
     )
 
 
-def _foreseen(rows: Sequence[Row[Any]]) -> Foreseen:
+def _to_forecast(rows: Sequence[Row[Any]]) -> StoredForecast:
     """Of several versions that forecast from one origin, the one that spoke last."""
     last = max(rows, key=lambda row: (row.made_at, row.model_version)).model_version
     steps = [row for row in rows if row.model_version == last]
-    return Foreseen(
+    return StoredForecast(
         origin=steps[0].origin,
         value=steps[0].newest,
         times=[row.timestamp for row in steps],
@@ -128,14 +165,16 @@ def _foreseen(rows: Sequence[Row[Any]]) -> Foreseen:
     )
 
 
-def _together(begins: Begins) -> Iterator[tuple[list[str], datetime]]:
+def _batches(start_times: StartTimes) -> Iterator[tuple[list[str], datetime]]:
     """Sensors that were last looked at about the same time, and the earliest of those times."""
-    ordered = sorted(begins, key=lambda sensor_id: (begins[sensor_id], sensor_id))
-    some: list[str] = []
+    ordered = sorted(start_times, key=lambda sensor_id: (start_times[sensor_id], sensor_id))
+    batch: list[str] = []
     for sensor_id in ordered:
-        if some and (begins[sensor_id] - begins[some[0]] > TOGETHER or len(some) >= AT_ONCE):
-            yield some, begins[some[0]]
-            some = []
-        some.append(sensor_id)
-    if some:
-        yield some, begins[some[0]]
+        if batch and (
+            start_times[sensor_id] - start_times[batch[0]] > MAX_BATCH_SPAN or len(batch) >= QUERY_BATCH
+        ):
+            yield batch, start_times[batch[0]]
+            batch = []
+        batch.append(sensor_id)
+    if batch:
+        yield batch, start_times[batch[0]]

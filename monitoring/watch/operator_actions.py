@@ -10,19 +10,19 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.alerts import actions
-from monitoring.alerts.alert import Alert, Chapter, Event
-from monitoring.alerts.kinds import AlertType, Judgement, State
+from monitoring.alerts.alert import Alert, AlertEvent, Transition
+from monitoring.alerts.kinds import AlertState, AlertType, AlertVerdict
 from monitoring.alerts.rules import LifeRules
-from monitoring.alerts.store import FLOOD, AlertStore
-from monitoring.notify.outbox_writer import Post
-from monitoring.watch.verdict_labels import teach
+from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore
+from monitoring.notify.outbox_writer import OutboxWriter
+from monitoring.watch.verdict_labels import save_verdict_label
 from training.operations.console import to_json_value
 from training.registry.audit import AuditEntry, add_entry
 from training.settings import load_settings
 from training.storage.database import writing
 from training.workspace import Workspace
 
-Answer = Callable[[Alert], Chapter]
+AlertAction = Callable[[Alert], Transition]
 
 
 def list_alerts(
@@ -49,10 +49,10 @@ def find_alert(workspace: Workspace, alert_id: int) -> Alert:
     Raises:
         ConfigurationError: there is none with that id.
     """
-    return AlertStore(workspace.engine).alert(alert_id)
+    return AlertStore(workspace.engine).load(alert_id)
 
 
-def history_of(workspace: Workspace, alert_id: int) -> list[Event]:
+def alert_history(workspace: Workspace, alert_id: int) -> list[AlertEvent]:
     """Everything that happened to one alert, in order."""
     return [event for _, event in AlertStore(workspace.engine).changes(alert_id=alert_id)]
 
@@ -63,7 +63,7 @@ def acknowledge(workspace: Workspace, alert_id: int, *, by: str, now: datetime) 
     Raises:
         ConfigurationError: there is no such alert, or it is closed.
     """
-    return _answer(workspace, alert_id, lambda alert: actions.acknowledge(alert, by, now), now)
+    return _apply_action(workspace, alert_id, lambda alert: actions.acknowledge(alert, by, now), now)
 
 
 def shelve(workspace: Workspace, alert_id: int, until: datetime, *, by: str, now: datetime) -> Alert:
@@ -73,7 +73,7 @@ def shelve(workspace: Workspace, alert_id: int, until: datetime, *, by: str, now
         ConfigurationError: there is no such alert, it is closed, or that moment is past or too far away.
     """
     longest = load_settings(LifeRules).longest_shelving
-    return _answer(
+    return _apply_action(
         workspace, alert_id, lambda alert: actions.shelve(alert, until, by, now, longest=longest), now
     )
 
@@ -85,19 +85,19 @@ def unshelve(workspace: Workspace, alert_id: int, *, by: str, now: datetime) -> 
         ConfigurationError: there is no such alert, or it is not shelved.
     """
 
-    def taken_off(alert: Alert) -> Chapter:
+    def unshelve_one(alert: Alert) -> Transition:
         # Of a flood's alerts, some may not have been shelved, or have been taken off before.
         if alert.id != alert_id and alert.shelved_until is None:
-            return Chapter(alert)
+            return Transition(alert)
         return actions.unshelve(alert, by, now)
 
-    return _answer(workspace, alert_id, taken_off, now)
+    return _apply_action(workspace, alert_id, unshelve_one, now)
 
 
-def judge(
+def set_verdict(
     workspace: Workspace,
     alert_id: int,
-    verdict: Judgement,
+    verdict: AlertVerdict,
     *,
     by: str,
     now: datetime,
@@ -108,39 +108,41 @@ def judge(
     Raises:
         ConfigurationError: there is no such alert.
     """
-    return _answer(workspace, alert_id, lambda alert: actions.judge(alert, verdict, by, now, note=note), now)
+    return _apply_action(
+        workspace, alert_id, lambda alert: actions.set_verdict(alert, verdict, by, now, note=note), now
+    )
 
 
-def as_dict(alert: Alert) -> dict[str, Any]:
+def alert_to_dict(alert: Alert) -> dict[str, Any]:
     """Plain values for `--json`."""
-    said = {**vars(alert.topic), **vars(alert), **vars(alert.evidence)}
+    values = {**vars(alert.topic), **vars(alert), **vars(alert.evidence)}
     hidden = {"topic", "evidence", "weight"}
-    return {name: to_json_value(value) for name, value in said.items() if name not in hidden}
+    return {name: to_json_value(value) for name, value in values.items() if name not in hidden}
 
 
-def _answer(workspace: Workspace, alert_id: int, answer: Answer, now: datetime) -> Alert:
-    store, post = AlertStore(workspace.engine), Post.from_conf(workspace)
+def _apply_action(workspace: Workspace, alert_id: int, action: AlertAction, now: datetime) -> Alert:
+    store, outbox_writer = AlertStore(workspace.engine), OutboxWriter.from_conf(workspace)
     with writing(workspace.engine) as connection:
-        asked = store.hold(connection, alert_id)
-        chapters = [answer(asked)]
-        if asked.topic.subject == FLOOD:
-            chapters += [
-                answer(member)
-                for member in store.members(connection, alert_id)
-                if member.state is not State.CLOSED
+        alert = store.load_for_update(connection, alert_id)
+        transitions = [action(alert)]
+        if alert.topic.subject == FLOOD_SUBJECT:
+            transitions += [
+                action(member)
+                for member in store.group_members(connection, alert_id)
+                if member.state is not AlertState.CLOSED
             ]
-        kept = [store.keep(connection, chapter, now=now) for chapter in chapters if chapter.events]
-        for chapter in kept:
-            teach(connection, chapter.alert, now=now)
-            for deed in _deeds(chapter, now):
-                add_entry(connection, deed)
-        post.post(connection, kept, now=now)
-    return kept[0].alert if kept and kept[0].alert.id == alert_id else asked
+        saved = [store.save(connection, chapter, now=now) for chapter in transitions if chapter.events]
+        for transition in saved:
+            save_verdict_label(connection, transition.alert, now=now)
+            for entry in _audit_entries(transition, now):
+                add_entry(connection, entry)
+        outbox_writer.enqueue(connection, saved, now=now)
+    return saved[0].alert if saved and saved[0].alert.id == alert_id else alert
 
 
-def _deeds(chapter: Chapter, now: datetime) -> list[AuditEntry]:
+def _audit_entries(transition: Transition, now: datetime) -> list[AuditEntry]:
     """What somebody did, as the audit says it: by our own clock, and not by that of the readings."""
-    alert = chapter.alert
+    alert = transition.alert
     return [
         AuditEntry(
             at=now,
@@ -150,5 +152,5 @@ def _deeds(chapter: Chapter, now: datetime) -> list[AuditEntry]:
             subject=f"alert {alert.id}",
             detail={"said": event.detail} if event.detail else {},
         )
-        for event in chapter.events
+        for event in transition.events
     ]

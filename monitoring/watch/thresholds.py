@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, delete, func, insert, select
 
-from monitoring.alerts.alarm_budget import ITS_OWN, Claim, Share, share_out
+from monitoring.alerts.alarm_budget import DETECTOR_THRESHOLD, BudgetClaim, BudgetShare, allocate_shares
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
-from monitoring.alerts.alert_rate import DAY, ScoredPast
-from monitoring.alerts.kinds import AlertType, Change, Severity
-from monitoring.alerts.rules import RuleBook
-from monitoring.alerts.store import FLOOD
-from monitoring.watch.anomaly_conditions import Thresholds
+from monitoring.alerts.alert_rate import DAY, ScoreHistory
+from monitoring.alerts.kinds import AlertChange, AlertType, Severity
+from monitoring.alerts.rules import AlertRules
+from monitoring.alerts.store import FLOOD_SUBJECT
+from monitoring.watch.anomaly_conditions import SeverityThresholds
 from serving.predictions.store import PredictionStore
 from training.settings import load_settings
 from training.storage.alert_tables import alert_changes, alert_thresholds, alerts
@@ -30,43 +30,43 @@ from training.storage.database import reading, writing
 from training.storage.leases import lease
 from training.workspace import Workspace
 
-NEVER = 1.0  # no score is above it: what would be a danger stays a warning
+UNREACHABLE_SCORE = 1.0  # no score is above it: what would be a danger stays a warning
 
 
 @dataclass(frozen=True)
-class Sharing:
+class BudgetAllocation:
     """The budget and what became of it; rates are alerts a day of the whole fleet, by its past."""
 
     per_day: float  # for anomalies: what the other types leave
-    others: float  # what the other types took
-    asked: float
-    calls: float
-    dangers: float
-    warnings: tuple[Share, ...]
-    raised: tuple[Share, ...]  # the parts of severity 3
+    other_alerts_per_day: float  # what the other types took
+    requested_per_day: float
+    alerts_per_day: float
+    dangers_per_day: float
+    warnings: tuple[BudgetShare, ...]
+    raised: tuple[BudgetShare, ...]  # the parts of severity 3
 
     @property
     def changed(self) -> int:
         """Sensors that are heard from a higher score on than their detector says."""
-        return sum(share.threshold > ITS_OWN for share in self.warnings)
+        return sum(share.threshold > DETECTOR_THRESHOLD for share in self.warnings)
 
     def __str__(self) -> str:
-        told = (
-            f"{len(self.warnings)} sensors ask for {self.asked:.3g} alerts a day of {self.per_day:.3g}; "
-            f"{self.changed} have their threshold raised, which leaves {self.calls:.3g}"
+        text = (
+            f"{len(self.warnings)} sensors ask for {self.requested_per_day:.3g} alerts a day of {self.per_day:.3g}; "
+            f"{self.changed} have their threshold raised, which leaves {self.alerts_per_day:.3g}"
         )
-        over = self.calls > self.per_day
-        return f"{told}: more than the budget, for what is certain is always told" if over else told
+        exceeds_budget = self.alerts_per_day > self.per_day
+        return f"{text}: more than the budget, for what is certain is always told" if exceeds_budget else text
 
 
-def thresholds_of(connection: Connection) -> dict[str, Thresholds]:
+def load_thresholds(connection: Connection) -> dict[str, SeverityThresholds]:
     """Each sensor's thresholds; those without one have the detector's."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
+    by_sensor: dict[str, dict[int, float]] = defaultdict(dict)
     for row in connection.execute(select(alert_thresholds)):
-        found[row.sensor_id][row.severity] = row.threshold
+        by_sensor[row.sensor_id][row.severity] = row.threshold
     return {
-        sensor_id: Thresholds(said.get(Severity.WARNING, 0.0), said.get(Severity.DANGER, 0.0))
-        for sensor_id, said in found.items()
+        sensor_id: SeverityThresholds(said.get(Severity.WARNING, 0.0), said.get(Severity.DANGER, 0.0))
+        for sensor_id, said in by_sensor.items()
     }
 
 
@@ -75,17 +75,17 @@ def threshold_rows(workspace: Workspace, sensor_ids: Sequence[str] | None = None
 
     `sensor_id, severity, threshold, per_day, reason, made_at`; no threshold where the detector's own counts.
     """
-    kept = alert_thresholds.c
-    order = (kept.threshold.desc(), kept.sensor_id, kept.severity)
+    columns = alert_thresholds.c
+    order = (columns.threshold.desc(), columns.sensor_id, columns.severity)
     query = select(alert_thresholds).order_by(*order)
     if sensor_ids is not None:
-        query = query.where(kept.sensor_id.in_(list(sensor_ids)))
+        query = query.where(columns.sensor_id.in_(list(sensor_ids)))
     with reading(workspace.engine) as connection:
         rows = connection.execute(query).mappings().all()
     return [{**row, "threshold": row["threshold"] or None} for row in rows]
 
 
-def share_budget(workspace: Workspace, *, now: datetime) -> Sharing:
+def allocate_budget(workspace: Workspace, *, now: datetime) -> BudgetAllocation:
     """Share the control room's budget out by the scores of the past weeks, and keep each sensor's part.
 
     A sensor with less than a day of scores keeps its detector's threshold.
@@ -94,7 +94,7 @@ def share_budget(workspace: Workspace, *, now: datetime) -> Sharing:
         LeaseTaken: another process is sharing it out at this moment.
     """
     with lease(workspace.engine, "share budget"):
-        sharing = _sharing(workspace, now)
+        allocation = _compute_allocation(workspace, now)
         rows = [
             {
                 "sensor_id": share.sensor_id,
@@ -105,8 +105,8 @@ def share_budget(workspace: Workspace, *, now: datetime) -> Sharing:
                 "made_at": now,
             }
             for severity, shares in (
-                (Severity.WARNING, sharing.warnings),
-                (Severity.DANGER, sharing.raised),
+                (Severity.WARNING, allocation.warnings),
+                (Severity.DANGER, allocation.raised),
             )
             for share in shares
         ]
@@ -114,52 +114,56 @@ def share_budget(workspace: Workspace, *, now: datetime) -> Sharing:
             connection.execute(delete(alert_thresholds))
             if rows:
                 connection.execute(insert(alert_thresholds), rows)
-    return sharing
+    return allocation
 
 
-def _sharing(workspace: Workspace, now: datetime) -> Sharing:
-    settings, book = load_settings(BudgetSettings), RuleBook.from_conf()
+def _compute_allocation(workspace: Workspace, now: datetime) -> BudgetAllocation:
+    settings, alert_rules = load_settings(BudgetSettings), AlertRules.from_conf()
     start = now - settings.learn_from
     with reading(workspace.engine) as connection:
         verdicts = count_verdicts(connection)
-        others = _calls_of_others(connection, start, now) / (settings.learn_from / DAY)
-    warnings: list[Claim] = []
-    dangers: list[Claim] = []
+        other_alerts_per_day = _count_other_alerts(connection, start, now) / (settings.learn_from / DAY)
+    warning_claims: list[BudgetClaim] = []
+    danger_claims: list[BudgetClaim] = []
     store = PredictionStore(workspace.engine)
     for sensor in workspace.fleet.match(()):
-        rules = book.of(sensor)
+        rules = alert_rules.of(sensor)
         scores = store.scores(sensor.id, start, now)
         if not rules.anomaly.enabled or scores.empty:
             continue
-        past = _past(scores, rules.anomaly.hysteresis, now)
+        past = _score_history(scores, rules.anomaly.hysteresis, now)
         if past.days < 1:
             continue
-        judged = VerdictCounts.total(verdicts.get(sensor.id, {}).values())
-        warned, endangered = (
+        verdict_counts = VerdictCounts.total(verdicts.get(sensor.id, {}).values())
+        warning_rate, danger_rate = (
             partial(rate, rules=rules.anomaly, return_after=rules.life.return_after)
             for rate in (past.warnings_per_day, past.dangers_per_day)
         )
-        warnings.append(Claim(sensor.id, judged, warned))
-        dangers.append(Claim(sensor.id, judged, endangered, lowest=rules.anomaly.danger_score))
+        warning_claims.append(BudgetClaim(sensor.id, verdict_counts, warning_rate))
+        danger_claims.append(
+            BudgetClaim(sensor.id, verdict_counts, danger_rate, lowest=rules.anomaly.danger_score)
+        )
     total = settings.per_day * (1 - settings.critical_share)
-    per_day = max(total - others, total / 2)
-    told_from = share_out(warnings, per_day, highest=settings.certain)
-    raised = share_out(dangers, settings.per_day * settings.danger_share, highest=NEVER, certain=False)
-    return Sharing(
+    per_day = max(total - other_alerts_per_day, total / 2)
+    warning_shares = allocate_shares(warning_claims, per_day, highest=settings.certain)
+    danger_shares = allocate_shares(
+        danger_claims, settings.per_day * settings.danger_share, highest=UNREACHABLE_SCORE, certain=False
+    )
+    return BudgetAllocation(
         per_day=per_day,
-        others=others,
-        asked=sum(claim.rate(ITS_OWN) for claim in warnings),
-        calls=sum(share.calls for share in told_from),
-        dangers=sum(share.calls for share in raised),
-        warnings=tuple(told_from),
-        raised=tuple(raised),
+        other_alerts_per_day=other_alerts_per_day,
+        requested_per_day=sum(claim.rate(DETECTOR_THRESHOLD) for claim in warning_claims),
+        alerts_per_day=sum(share.alerts_per_day for share in warning_shares),
+        dangers_per_day=sum(share.alerts_per_day for share in danger_shares),
+        warnings=tuple(warning_shares),
+        raised=tuple(danger_shares),
     )
 
 
-def _past(scores: pd.DataFrame, hysteresis: float, now: datetime) -> ScoredPast:
+def _score_history(scores: pd.DataFrame, hysteresis: float, now: datetime) -> ScoreHistory:
     scores = scores[np.isfinite(scores["anomaly_score"])]
     seconds = scores["timestamp"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
-    return ScoredPast.of(
+    return ScoreHistory.of(
         seconds,
         scores["anomaly_score"].to_numpy(float),
         scores["threshold"].fillna(0.0).to_numpy(float),
@@ -169,15 +173,15 @@ def _past(scores: pd.DataFrame, hysteresis: float, now: datetime) -> ScoredPast:
     )
 
 
-def _calls_of_others(connection: Connection, start: datetime, end: datetime) -> int:
+def _count_other_alerts(connection: Connection, start: datetime, end: datetime) -> int:
     """How often drift and instruments called; what is critical has a share of its own."""
     query = (
         select(func.count())
         .select_from(alert_changes.join(alerts, alerts.c.id == alert_changes.c.alert_id))
         .where(
             alerts.c.type.in_([AlertType.DRIFT.value, AlertType.INSTRUMENT.value]),
-            alerts.c.subject != FLOOD,
-            alert_changes.c.change.in_([Change.OPENED.value, Change.REPEATED.value]),
+            alerts.c.subject != FLOOD_SUBJECT,
+            alert_changes.c.change.in_([AlertChange.OPENED.value, AlertChange.REPEATED.value]),
             alert_changes.c.at >= start,
             alert_changes.c.at < end,
         )

@@ -15,19 +15,19 @@ from sqlalchemy import Connection
 
 from monitoring.alerts import watch_store
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
-from monitoring.alerts.alert import Alert, Chapter, Pending, Sign, Topic
-from monitoring.alerts.kinds import AlertType, Change, State
-from monitoring.alerts.life_cycle import Pace, advance
-from monitoring.alerts.maintenance import windows_of
-from monitoring.alerts.rules import RuleBook
-from monitoring.alerts.store import FLOOD, AlertStore, Key, key_of
-from monitoring.notify.outbox_writer import Post
-from monitoring.watch.anomaly_conditions import Thresholds
-from monitoring.watch.conditions import Past, Watched, first_memory, signs_of
-from monitoring.watch.floods import find_flood, pace_of_floods
-from monitoring.watch.new_data import News, look
-from monitoring.watch.thresholds import thresholds_of
-from monitoring.watch.verdict_labels import teach
+from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Transition
+from monitoring.alerts.kinds import AlertChange, AlertState, AlertType
+from monitoring.alerts.life_cycle import AlertTiming, advance
+from monitoring.alerts.maintenance import load_maintenance_windows
+from monitoring.alerts.rules import AlertRules
+from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore, TopicKey, topic_key
+from monitoring.notify.outbox_writer import OutboxWriter
+from monitoring.watch.anomaly_conditions import SeverityThresholds
+from monitoring.watch.conditions import PastReader, SensorConditions, collect_conditions, initial_memory
+from monitoring.watch.floods import find_flood, flood_timing
+from monitoring.watch.new_data import NewData, load_new_data
+from monitoring.watch.thresholds import load_thresholds
+from monitoring.watch.verdict_labels import save_verdict_label
 from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
@@ -40,7 +40,7 @@ from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.monitoring")
 
-Watcher = Callable[[Outcome], None]
+OutcomeCallback = Callable[[Outcome], None]
 UNKNOWN_STEP = timedelta(0)
 
 
@@ -49,7 +49,7 @@ def watch_fleet(
     sensors: Sequence[Sensor],
     *,
     now: datetime,
-    watch: Watcher = lambda _: None,
+    watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
     """Turn what came in until now (naive UTC) into alerts; one outcome a sensor. Again changes nothing.
 
@@ -60,12 +60,12 @@ def watch_fleet(
         return FleetWatch(workspace, now).outcomes(sensors, watch)
 
 
-class Matter(NamedTuple):
+class TopicUpdate(NamedTuple):
     """One topic with what is said of it, and how fast its alerts live."""
 
-    topic: Topic
-    signs: Sequence[Sign]
-    pace: Pace
+    topic: AlertTopic
+    conditions: Sequence[Condition]
+    timing: AlertTiming
 
 
 class FleetWatch:
@@ -74,55 +74,59 @@ class FleetWatch:
     def __init__(self, workspace: Workspace, now: datetime) -> None:
         self.workspace = workspace
         self.now = now
-        self.book = RuleBook.from_conf()
+        self.alert_rules = AlertRules.from_conf()
         self.width = load_settings(ForecasterSettings).interval_width
         self.store = AlertStore(workspace.engine)
         self.budget = load_settings(BudgetSettings)
-        self.post = Post.from_conf(workspace)
+        self.outbox_writer = OutboxWriter.from_conf(workspace)
         self.failed: dict[str, str] = {}
 
-    def outcomes(self, sensors: Sequence[Sensor], watch: Watcher) -> list[Outcome]:
+    def outcomes(self, sensors: Sequence[Sensor], watch: OutcomeCallback) -> list[Outcome]:
         """Look at all, then tell platform by platform."""
-        told: dict[str, list[tuple[Sensor, Watched]]] = defaultdict(list)
-        for sensor, watched in self._watched(sensors):
-            told[sensor.platform].append((sensor, watched))
-        changes: dict[str, list[Chapter]] = defaultdict(list)
-        for platform in sorted({*told, *self.store.platforms_alive()}):
-            for chapter in self._tell(platform, told.get(platform, [])):
-                changes[chapter.alert.topic.sensor_id].append(chapter)
-        found = []
+        by_platform: dict[str, list[tuple[Sensor, SensorConditions]]] = defaultdict(list)
+        for sensor, conditions in self._read_conditions(sensors):
+            by_platform[sensor.platform].append((sensor, conditions))
+        changes: dict[str, list[Transition]] = defaultdict(list)
+        for platform in sorted({*by_platform, *self.store.active_platforms()}):
+            for transition in self._process_platform(platform, by_platform.get(platform, [])):
+                changes[transition.alert.topic.sensor_id].append(transition)
+        outcomes = []
         for sensor in sensors:
-            found.append(self._outcome(sensor, changes[sensor.id]))
-            watch(found[-1])
-        return found
+            outcomes.append(self._outcome(sensor, changes[sensor.id]))
+            watch(outcomes[-1])
+        return outcomes
 
-    def _watched(self, sensors: Sequence[Sensor]) -> Iterable[tuple[Sensor, Watched]]:
+    def _read_conditions(self, sensors: Sequence[Sensor]) -> Iterable[tuple[Sensor, SensorConditions]]:
         ids = [sensor.id for sensor in sensors]
         with reading(self.workspace.engine) as connection:
-            memories = watch_store.memories(connection, ids)
+            memories = watch_store.load_memories(connection, ids)
             seen = {
-                kind: watch_store.seen_until(connection, ids, kind)
+                kind: watch_store.load_seen_until(connection, ids, kind)
                 for kind in (AlertType.ANOMALY, AlertType.FORECAST_WARNING, AlertType.DRIFT)
             }
-            thresholds = thresholds_of(connection)
-        first = {sensor.id: self.now - self.book.of(sensor).life.first_look for sensor in sensors}
-        begins = {kind: first | times for kind, times in seen.items()}
-        begins[AlertType.INSTRUMENT] = first | {name: memory.last for name, memory in memories.items()}
-        news = look(self.workspace, begins, now=self.now)
+            thresholds = load_thresholds(connection)
+        first_start = {
+            sensor.id: self.now - self.alert_rules.of(sensor).life.first_look for sensor in sensors
+        }
+        start_times = {kind: first_start | times for kind, times in seen.items()}
+        start_times[AlertType.INSTRUMENT] = first_start | {
+            name: memory.last for name, memory in memories.items()
+        }
+        new_data = load_new_data(self.workspace, start_times, now=self.now)
         for sensor in sensors:
             try:
-                rules, past = self.book.of(sensor), self._past(sensor)
-                begin = begins[AlertType.INSTRUMENT][sensor.id]
-                memory = memories.get(sensor.id) or first_memory(sensor, past, begin, rules)
-                watched = signs_of(
+                rules, past = self.alert_rules.of(sensor), self._past_reader(sensor)
+                start = start_times[AlertType.INSTRUMENT][sensor.id]
+                memory = memories.get(sensor.id) or initial_memory(sensor, past, start, rules)
+                conditions = collect_conditions(
                     sensor,
-                    news.get(sensor.id, News()),
+                    new_data.get(sensor.id, NewData()),
                     memory,
                     past,
                     rules,
-                    begin=begin,
+                    begin=start,
                     now=self.now,
-                    thresholds=thresholds.get(sensor.id, Thresholds()),
+                    thresholds=thresholds.get(sensor.id, SeverityThresholds()),
                     width=self.width,
                 )
             # One sensor's trouble must not cost the others their alerts; it is named, and traced here.
@@ -131,134 +135,164 @@ class FleetWatch:
                     log.exception("watching %s failed", sensor.id)
                 self.failed[sensor.id] = f"{type(error).__name__}: {error}"
             else:
-                yield sensor, watched
+                yield sensor, conditions
 
-    def _past(self, sensor: Sensor) -> Past:
-        rows = self.book.of(sensor).instrument.window_readings
+    def _past_reader(self, sensor: Sensor) -> PastReader:
+        rows = self.alert_rules.of(sensor).instrument.window_readings
         return lambda moment: self.workspace.readings.latest(
             sensor.id, rows, end=moment, quality=GOOD_QUALITY
         )
 
-    def _tell(self, platform: str, together: Sequence[tuple[Sensor, Watched]]) -> list[Chapter]:
+    def _process_platform(
+        self, platform: str, sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]]
+    ) -> list[Transition]:
         """One platform's topics, each as far as time and its signs bring it, kept in one transaction."""
-        ids = [sensor.id for sensor, _ in together]
+        ids = [sensor.id for sensor, _ in sensors_and_conditions]
         with writing(self.workspace.engine) as connection:
-            alive = self.store.alive(connection, platform, ids)
+            alive = self.store.load_active(connection, platform, ids)
             ids = sorted({*ids, *(sensor_id for _, sensor_id, _ in alive)})
-            pendings = watch_store.pendings(connection, ids)
-            quiet = windows_of(connection, platform, ids)
-            turned: dict[Key, Pending] = {}
-            chapters: list[Chapter] = []
-            for matter in (*self._matters(together), *self._left_over(alive, together)):
-                key = key_of(matter.topic)
-                before, alert = pendings.get(key, Pending()), alive.get(key)
-                if not matter.signs and not before.since and alert is None:
+            pendings = watch_store.load_pending(connection, ids)
+            maintenance = load_maintenance_windows(connection, platform, ids)
+            changed_pending: dict[TopicKey, PendingAlert] = {}
+            transitions: list[Transition] = []
+            for update in (
+                *self._topic_updates(sensors_and_conditions),
+                *self._unwatched_updates(alive, sensors_and_conditions),
+            ):
+                key = topic_key(update.topic)
+                pending, alert = pendings.get(key, PendingAlert()), alive.get(key)
+                if not update.conditions and not pending.since and alert is None:
                     continue
-                course = advance(
-                    alert.topic if alert else matter.topic,
-                    before,
+                lifecycle = advance(
+                    alert.topic if alert else update.topic,
+                    pending,
                     alert,
-                    matter.signs,
-                    matter.pace,
+                    update.conditions,
+                    update.timing,
                     now=self.now,
-                    maintenance=quiet.get(matter.topic.sensor_id, ()),
+                    maintenance=maintenance.get(update.topic.sensor_id, ()),
                 )
-                if course.pending != before:
-                    turned[key] = course.pending
-                chapters += [chapter for chapter in course.chapters if chapter.alert != alert]
-            watch_store.keep_pendings(connection, turned)
-            remembered = {sensor.id: watched.memory for sensor, watched in together if watched.memory}
-            watch_store.keep_memories(connection, remembered)
-            kept = [self.store.keep(connection, chapter, now=self.now) for chapter in chapters]
-            for chapter in kept:
-                teach(connection, chapter.alert, now=self.now)
-            kept = self._gathered(connection, platform, kept, pendings)
-            self.post.post(connection, kept, now=self.now)
-            return kept
+                if lifecycle.pending != pending:
+                    changed_pending[key] = lifecycle.pending
+                transitions += [chapter for chapter in lifecycle.transitions if chapter.alert != alert]
+            watch_store.save_pending(connection, changed_pending)
+            remembered = {
+                sensor.id: watched.memory for sensor, watched in sensors_and_conditions if watched.memory
+            }
+            watch_store.save_memories(connection, remembered)
+            saved = [self.store.save(connection, chapter, now=self.now) for chapter in transitions]
+            for transition in saved:
+                save_verdict_label(connection, transition.alert, now=self.now)
+            saved = self._apply_flood(connection, platform, saved, pendings)
+            self.outbox_writer.enqueue(connection, saved, now=self.now)
+            return saved
 
-    def _gathered(
+    def _apply_flood(
         self,
         connection: Connection,
         platform: str,
-        kept: Sequence[Chapter],
-        pendings: Mapping[Key, Pending],
-    ) -> list[Chapter]:
+        saved: Sequence[Transition],
+        pendings: Mapping[TopicKey, PendingAlert],
+    ) -> list[Transition]:
         """The same, and the flood that they are, which then is told in place of them."""
-        standing = next(
-            (a for key, a in self.store.alive(connection, platform, ()).items() if key[2] == FLOOD), None
+        flood_alert = next(
+            (
+                a
+                for key, a in self.store.load_active(connection, platform, ()).items()
+                if key[2] == FLOOD_SUBJECT
+            ),
+            None,
         )
-        members = [] if standing is None else self.store.members(connection, standing.id or 0)
-        fresh = self.store.told_since(connection, platform, self.now - self.budget.flood_within)
+        members = [] if flood_alert is None else self.store.group_members(connection, flood_alert.id or 0)
+        new_alerts = self.store.notified_since(connection, platform, self.now - self.budget.flood_within)
         flood = find_flood(
-            standing,
+            flood_alert,
             members,
-            fresh,
-            Pending() if standing is None else pendings.get(key_of(standing.topic), Pending()),
+            new_alerts,
+            PendingAlert()
+            if flood_alert is None
+            else pendings.get(topic_key(flood_alert.topic), PendingAlert()),
             self.budget,
-            pace_of_floods(self.book.rules.pace(AlertType.ANOMALY, UNKNOWN_STEP)),
+            flood_timing(self.alert_rules.rules.timing(AlertType.ANOMALY, UNKNOWN_STEP)),
             platform=platform,
             now=self.now,
         )
         if flood is None:
-            return list(kept)
-        chapter = flood.course.chapters[0]
-        if chapter.alert.state is State.CLOSED:
-            return self._dispersed(connection, platform, chapter, kept)
-        if chapter.alert != standing:
-            chapter = self.store.keep(connection, chapter, now=self.now)
-        watch_store.keep_pendings(connection, {key_of(chapter.alert.topic): flood.course.pending})
-        joined = {alert.id for alert in flood.joining}
-        group_id = chapter.alert.id
+            return list(saved)
+        flood_transition = flood.lifecycle.transitions[0]
+        if flood_transition.alert.state is AlertState.CLOSED:
+            return self._end_flood(connection, platform, flood_transition, saved)
+        if flood_transition.alert != flood_alert:
+            flood_transition = self.store.save(connection, flood_transition, now=self.now)
+        watch_store.save_pending(
+            connection, {topic_key(flood_transition.alert.topic): flood.lifecycle.pending}
+        )
+        member_ids = {alert.id for alert in flood.new_members}
+        group_id = flood_transition.alert.id
         assert group_id is not None
-        self.store.join(connection, [one for one in joined if one is not None], group_id)
-        told = [
-            replace(one, alert=replace(one.alert, group_id=group_id)) if one.alert.id in joined else one
-            for one in kept
+        self.store.add_to_group(connection, [one for one in member_ids if one is not None], group_id)
+        grouped = [
+            replace(one, alert=replace(one.alert, group_id=group_id)) if one.alert.id in member_ids else one
+            for one in saved
         ]
-        return [chapter, *told]
+        return [flood_transition, *grouped]
 
-    def _dispersed(
-        self, connection: Connection, platform: str, over: Chapter, kept: Sequence[Chapter]
-    ) -> list[Chapter]:
+    def _end_flood(
+        self, connection: Connection, platform: str, end_of_flood: Transition, saved: Sequence[Transition]
+    ) -> list[Transition]:
         """The same, and the end of a flood: what lives on of it is told by itself, or is another flood."""
-        closed = self.store.keep(connection, over, now=self.now)
+        closed = self.store.save(connection, end_of_flood, now=self.now)
         assert closed.alert.id is not None
-        watch_store.keep_pendings(connection, {key_of(closed.alert.topic): Pending()})
-        self.store.leave(connection, closed.alert.id)
-        alone = [
+        watch_store.save_pending(connection, {topic_key(closed.alert.topic): PendingAlert()})
+        self.store.release_group(connection, closed.alert.id)
+        ungrouped = [
             replace(one, alert=replace(one.alert, group_id=None))
-            if one.alert.group_id == closed.alert.id and one.alert.state is not State.CLOSED
+            if one.alert.group_id == closed.alert.id and one.alert.state is not AlertState.CLOSED
             else one
-            for one in kept
+            for one in saved
         ]
-        return [closed, *self._gathered(connection, platform, alone, {})]
+        return [closed, *self._apply_flood(connection, platform, ungrouped, {})]
 
-    def _matters(self, together: Sequence[tuple[Sensor, Watched]]) -> Iterator[Matter]:
+    def _topic_updates(
+        self, sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]]
+    ) -> Iterator[TopicUpdate]:
         """What these sensors say."""
-        for sensor, watched in together:
-            step = watched.memory.habit.step if watched.memory else sensor.step
-            for topic, signs in watched.signs.items():
-                yield Matter(topic, signs, self.book.of(sensor).pace(topic.type, step or UNKNOWN_STEP))
+        for sensor, sensor_conditions in sensors_and_conditions:
+            step = sensor_conditions.memory.habit.step if sensor_conditions.memory else sensor.step
+            for topic, conditions in sensor_conditions.conditions.items():
+                yield TopicUpdate(
+                    topic, conditions, self.alert_rules.of(sensor).timing(topic.type, step or UNKNOWN_STEP)
+                )
 
-    def _left_over(
-        self, alive: Mapping[Key, Alert], together: Sequence[tuple[Sensor, Watched]]
-    ) -> Iterator[Matter]:
+    def _unwatched_updates(
+        self,
+        alive: Mapping[TopicKey, Alert],
+        sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]],
+    ) -> Iterator[TopicUpdate]:
         """Alerts that nobody says anything about: time passes, and what is no longer watched is over."""
-        said = {key_of(topic) for _, watched in together for topic in watched.signs}
+        updated_topics = {
+            topic_key(topic) for _, watched in sensors_and_conditions for topic in watched.conditions
+        }
         for key, alert in alive.items():
-            if key in said or alert.topic.subject == FLOOD:
+            if key in updated_topics or alert.topic.subject == FLOOD_SUBJECT:
                 continue
             sensor = self.workspace.fleet.get(alert.topic.sensor_id)
-            watched = sensor is not None and sensor.enabled and self.book.of(sensor).enabled(alert.topic.type)
-            rules = self.book.rules if sensor is None else self.book.of(sensor)
-            signs = [] if watched else [Sign(self.now)]
-            yield Matter(alert.topic, signs, rules.pace(alert.topic.type, UNKNOWN_STEP))
+            watched = (
+                sensor is not None
+                and sensor.enabled
+                and self.alert_rules.of(sensor).enabled(alert.topic.type)
+            )
+            rules = self.alert_rules.rules if sensor is None else self.alert_rules.of(sensor)
+            conditions = [] if watched else [Condition(self.now)]
+            yield TopicUpdate(alert.topic, conditions, rules.timing(alert.topic.type, UNKNOWN_STEP))
 
-    def _outcome(self, sensor: Sensor, chapters: Sequence[Chapter]) -> Outcome:
+    def _outcome(self, sensor: Sensor, transitions: Sequence[Transition]) -> Outcome:
         if sensor.id in self.failed:
             return Outcome(sensor.id, None, FAILED, error=self.failed[sensor.id])
-        counts = {change.value: 0 for change in (Change.OPENED, Change.WORSENED, Change.CLOSED)}
-        for chapter in chapters:
-            for event in chapter.events:
+        counts = {
+            change.value: 0 for change in (AlertChange.OPENED, AlertChange.WORSENED, AlertChange.CLOSED)
+        }
+        for transition in transitions:
+            for event in transition.events:
                 counts[event.change.value] = counts.get(event.change.value, 0) + 1
         return Outcome(sensor.id, None, "watched", metrics=counts)

@@ -175,10 +175,10 @@ def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader,
     reader.until(reader.page.get_by_role("button", name="Train 2 models").click, reported)
 
     reader.page.reload()
-    reader.see(reported)
+    reader.wait_for_text(reported)
     reader.screenshot("training-goes-on")
 
-    reader.see("The last training")
+    reader.wait_for_text("The last training")
     status = served_installation.house.run("status", "NEW-1")
     assert {status.of("NEW-1", kind)["version"] for kind in ("detector", "forecaster")} == {1}
     reader.open("/?view=models&sensor=NEW-1", "Detectors serving")
@@ -224,7 +224,7 @@ def test_what_comes_in_is_seen_without_a_reload(reader, served_installation):
 
     send_anomalous_reading(served_installation)
 
-    reader.see("certainly an anomaly")
+    reader.wait_for_text("certainly an anomaly")
     reader.screenshot("anomaly")
 
 
@@ -238,15 +238,15 @@ def test_an_alert_is_looked_at_and_judged_on_the_page(reader, served_installatio
     reader.page.locator(".st-key-concerns").get_by_text("danger").first.wait_for()
     reader.screenshot("fleet-with-an-alert")
     reader.page.get_by_role("button", name="Look").first.click()
-    reader.see("Status now")
-    reader.see("opened")
+    reader.wait_for_text("Status now")
+    reader.wait_for_text("opened")
     reader.log_in(TOKEN, "ana")
 
     reader.page.get_by_label("What it was").fill("cable cut")
     reader.page.get_by_role("button", name="Confirm").click()
 
-    reader.see("Verdict: confirmed")
-    reader.see("cable cut")
+    reader.wait_for_text("Verdict: confirmed")
+    reader.wait_for_text("cable cut")
     reader.screenshot("alert-judged")
     (alert,) = served_installation.house.run("alerts", "list", "PT-1", "--all").document["alerts"]
     assert (alert["verdict"], alert["verdict_by"], alert["note"]) == ("confirm", "ana", "cable cut")
@@ -270,14 +270,14 @@ def test_whatever_takes_the_focus_has_a_name_and_the_keyboard_reaches_it(reader)
     for name, awaited in VIEWS.items():
         reader.tab(name, awaited)
         reader.settle()
-        nameless = [one for one in reader.accessible() if not one["name"].strip()]
+        nameless = [one for one in reader.focusable_nodes() if not one["name"].strip()]
         assert nameless == [], name
         assert reader.page.evaluate(UNREACHABLE) == [], name
 
     reader.page.get_by_role("tab", name="Training").focus()
     reader.page.keyboard.press("ArrowLeft")
     reader.page.keyboard.press("Enter")
-    reader.see(VIEWS["Model Status"])
+    reader.wait_for_text(VIEWS["Model Status"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

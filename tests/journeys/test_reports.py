@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 import yaml
 
-from monitoring.alerts.kinds import AlertType, Judgement
+from monitoring.alerts.kinds import AlertType, AlertVerdict
 from monitoring.drift.fleet import check_fleet
-from monitoring.drift.recording import PAGE
-from monitoring.i18n.translation import Words
-from monitoring.reports.shift_report import shift_report, write_report
-from monitoring.watch.operator_actions import judge, list_alerts
+from monitoring.drift.recording import FLEET_PAGE
+from monitoring.i18n.translation import Translator
+from monitoring.reports.shift_report import build_shift_report, write_report
+from monitoring.watch.operator_actions import list_alerts, set_verdict
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet, forecast_fleet
 from tests.support.browser import PageReader, chromium
@@ -45,7 +45,7 @@ def hostile_sensor(workspace, plan, training_stub):
     forecast_fleet(workspace, sensors)
     watch_fleet(workspace, sensors, now=NOW)
     for alert in list_alerts(workspace):
-        judge(workspace, alert.id, Judgement.CONFIRM, by=HOSTILE_ID, now=NOW, note=HOSTILE_NAME)
+        set_verdict(workspace, alert.id, AlertVerdict.CONFIRM, by=HOSTILE_ID, now=NOW, note=HOSTILE_NAME)
     return workspace
 
 
@@ -56,7 +56,7 @@ def hostile_sensor(workspace, plan, training_stub):
 def test_reports_of_a_sensor_called_script_run_nothing(hostile_sensor, tmp_path):
     sensors = hostile_sensor.fleet.match(())
     folder = tmp_path / "reports"
-    shift = shift_report(hostile_sensor, start=NOW - timedelta(days=3), end=NOW, words=Words("en"))
+    shift = build_shift_report(hostile_sensor, start=NOW - timedelta(days=3), end=NOW, words=Translator("en"))
     folder.mkdir()
     write_report(shift, folder / "shift.html")
     outcomes = check_fleet(hostile_sensor, sensors, now=NOW, html=folder)
@@ -64,14 +64,14 @@ def test_reports_of_a_sensor_called_script_run_nothing(hostile_sensor, tmp_path)
 
     assert AlertType.ANOMALY in {alert.topic.type for alert in list_alerts(hostile_sensor)}
     assert {one.status for one in outcomes} == {"drifted"}
-    assert {PAGE, "shift.html"} < {page.name for page in pages}
+    assert {FLEET_PAGE, "shift.html"} < {page.name for page in pages}
     assert len(pages) == 4
     with chromium() as browser:
         for path in pages:
             reader = PageReader(browser.new_page(), path.as_uri())
             reader.open("", HOSTILE_ID)
             reader.page.wait_for_load_state("networkidle")
-            if path.name in {PAGE, "shift.html"}:
+            if path.name in {FLEET_PAGE, "shift.html"}:
                 reader.wait_for_text(HOSTILE_NAME)
             assert reader.page.locator("img[onerror]").count() == 0
             assert reader.errors == [], path.name

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from monitoring.alerts.alert import Alert
-from monitoring.alerts.kinds import AlertType, Change
+from monitoring.alerts.kinds import AlertChange, AlertType
 from monitoring.alerts.store import AlertStore
 from monitoring.cli.demo import write_readings
 from monitoring.watch.operator_actions import list_alerts
-from monitoring.watch.thresholds import share_budget
+from monitoring.watch.thresholds import allocate_budget
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet
 from tests.monitoring.watch.test_watch_crashes import FreshInstallation, in_a_life, state
@@ -120,7 +120,7 @@ def poll_times():
 def watch(workspace, now):
     """What the schedule does: share the budget out once a night, then look."""
     if now.hour == 0:
-        share_budget(workspace, now=now)
+        allocate_budget(workspace, now=now)
     watch_fleet(workspace, workspace.fleet.match(SENSORS), now=now)
 
 
@@ -165,7 +165,7 @@ def test_on_untouched_days_the_control_room_has_fewer_alerts_than_it_can_stand(
     calls = [
         event.at
         for _, event in AlertStore(november_workspace.engine).changes(start=START, end=END)
-        if event.change in (Change.OPENED, Change.REPEATED)
+        if event.change in (AlertChange.OPENED, AlertChange.REPEATED)
     ]
     untouched = [at for at in calls if at.date() not in touched]
 

@@ -42,7 +42,7 @@ def test_an_empty_installation_says_what_comes_first(workspace):
     result = bad(workspace)
 
     assert set(result) == {"readings"}
-    assert "safeplan load" in result["readings"].todo
+    assert "safeplan load" in result["readings"].action
 
 
 def test_an_altered_model_is_found(healthy_workspace, tmp_path):
@@ -61,7 +61,7 @@ def test_a_half_registered_version_is_found(healthy_workspace):
     result = bad(healthy_workspace)["half-registered versions"]
 
     assert result.found == "models:/pt-1-detector/1"
-    assert "safeplan train" in result.todo
+    assert "safeplan train" in result.action
 
 
 def test_work_that_was_cut_off_is_found(healthy_workspace):
@@ -74,13 +74,13 @@ def test_work_that_was_cut_off_is_found(healthy_workspace):
 
 
 def test_a_full_disk_is_found(workspace, monkeypatch):
-    monkeypatch.setattr(doctor, "LEAST_FREE", 2**60)
+    monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 2**60)
 
-    assert "SAFEPLAN_HOME" in bad(workspace)["disk"].todo
+    assert "SAFEPLAN_HOME" in bad(workspace)["disk"].action
 
 
 def test_a_package_of_another_version_is_found(workspace, monkeypatch):
-    monkeypatch.setattr(doctor, "KNOWN_TO_WORK", {"mlflow": "2.", "safeplan": "0."})
+    monkeypatch.setattr(doctor, "TESTED_VERSIONS", {"mlflow": "2.", "safeplan": "0."})
 
     result = bad(workspace)["packages"]
 
@@ -89,7 +89,7 @@ def test_a_package_of_another_version_is_found(workspace, monkeypatch):
 
 
 def test_a_package_that_is_not_installed_is_found(workspace, monkeypatch):
-    monkeypatch.setattr(doctor, "KNOWN_TO_WORK", {"no-such-package": "1."})
+    monkeypatch.setattr(doctor, "TESTED_VERSIONS", {"no-such-package": "1."})
 
     assert "no-such-package" in bad(workspace)["packages"].found
 

@@ -54,16 +54,16 @@ def page(dashboard_workspace: Workspace) -> Iterator[Callable[..., AppTest]]:
             app.query_params[name] = value
         if reader:
             app.session_state["token"] = SECRET + reader
-        shared = url_state.plant()
-        for cached in (shared.models, shared.able, shared.checks):
-            cached.look()
+        shared = url_state.shared_state()
+        for cached in (shared.models, shared.trainable, shared.checks):
+            cached.get()
         app.run()
         assert not app.exception, app.exception
         return app
 
     yield draw
-    if "engine" in vars(url_state.plant().workspace):
-        url_state.plant().workspace.engine.dispose()
+    if "engine" in vars(url_state.shared_state().workspace):
+        url_state.shared_state().workspace.engine.dispose()
     st.cache_data.clear()
     st.cache_resource.clear()
 

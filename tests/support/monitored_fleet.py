@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from monitoring.alerts.alert import Alert
-from monitoring.watch.operator_actions import history_of, list_alerts
+from monitoring.watch.operator_actions import alert_history, list_alerts
 from monitoring.watch.watcher import watch_fleet
 from serving.predictions.store import PredictionStore
 from tests.support.workspaces import parse_time
@@ -111,7 +111,7 @@ class MonitoredFleet:
     def alert_history(self, alert: Alert) -> list[tuple[str, float]]:
         """What happened to an alert: the change and how many minutes after noon."""
         assert alert.id is not None
-        return [(e.change.value, (e.at - NOON) / MINUTE) for e in history_of(self.workspace, alert.id)]
+        return [(e.change.value, (e.at - NOON) / MINUTE) for e in alert_history(self.workspace, alert.id)]
 
 
 def minutes_after_noon(minutes: float) -> datetime:

@@ -87,7 +87,7 @@ def fitted_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[
     fitted = {}
     for kind in Kind:
         candidate = run_training_task(make_task(kind, tmp_path_factory.mktemp(kind.value)))
-        fitted[kind] = (candidate.files, candidate.lesson)  # type: ignore[union-attr]
+        fitted[kind] = (candidate.files, candidate.result)  # type: ignore[union-attr]
     return fitted
 
 
@@ -116,8 +116,8 @@ def training_stub(
 ) -> TrainingStub:
     """Training in this process takes milliseconds; everything around the learning is real."""
     quick = TrainingStub(fitted_models)
-    monkeypatch.setattr(fit_detector, "learn_detector", quick.learn)
-    monkeypatch.setattr(fit_forecaster, "learn_forecaster", quick.learn)
+    monkeypatch.setattr(fit_detector, "train_detector", quick.learn)
+    monkeypatch.setattr(fit_forecaster, "train_forecaster", quick.learn)
     return quick
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-STRETCHES = 900  # of a chart's width; each keeps up to four readings
-GAP = 8  # steps without a reading, after which a line is broken
+MAX_BUCKETS = 900  # of a chart's width; each keeps up to four readings
+GAP_STEPS = 8  # steps without a reading, after which a line is broken
 
 
-def kept_places(times: NDArray[np.int64], values: NDArray[np.float64], stretches: int = STRETCHES) -> Places:
+def downsample_indices(
+    times: NDArray[np.int64], values: NDArray[np.float64], stretches: int = MAX_BUCKETS
+) -> Indices:
     """The places of the first, lowest, highest and last value of each stretch of equal time, in order.
 
     >>> times, values = np.arange(1_000), np.zeros(1_000)
@@ -33,24 +35,24 @@ def kept_places(times: NDArray[np.int64], values: NDArray[np.float64], stretches
     return np.unique(np.concatenate([firsts, order[firsts], order[lasts], lasts]))
 
 
-def for_the_eye(readings: pd.DataFrame, stretches: int = STRETCHES) -> pd.DataFrame:
+def downsample(readings: pd.DataFrame, stretches: int = MAX_BUCKETS) -> pd.DataFrame:
     """Readings (`timestamp, value`, oldest first) thinned out; an empty value breaks the line at a gap."""
     if readings.empty:
         return readings
     times = readings["timestamp"].to_numpy("datetime64[us]").astype(np.int64)
-    thin = readings.iloc[kept_places(times, readings["value"].to_numpy(np.float64), stretches)]
-    step = usual_step(times)
+    thin = readings.iloc[downsample_indices(times, readings["value"].to_numpy(np.float64), stretches)]
+    step = median_step(times)
     if step is None:
         return thin.reset_index(drop=True)
     # A gap is one of the readings, not of those that were kept of them.
-    after = np.flatnonzero(np.diff(times) > GAP * step)
-    breaks = pd.DataFrame({"timestamp": (times[after] + step).astype("datetime64[us]"), "value": np.nan})
+    gap_starts = np.flatnonzero(np.diff(times) > GAP_STEPS * step)
+    breaks = pd.DataFrame({"timestamp": (times[gap_starts] + step).astype("datetime64[us]"), "value": np.nan})
     if breaks.empty:
         return thin.reset_index(drop=True)
-    whole = pd.concat([thin, breaks]).sort_values("timestamp", kind="stable")
-    return whole.reset_index(drop=True)
+    with_breaks = pd.concat([thin, breaks]).sort_values("timestamp", kind="stable")
+    return with_breaks.reset_index(drop=True)
 
 
-def usual_step(times: NDArray[np.int64]) -> int | None:
+def median_step(times: NDArray[np.int64]) -> int | None:
     """The median time between two readings, in the unit of the times; None below three readings."""
     return int(np.median(np.diff(times))) if len(times) > 2 else None

@@ -13,48 +13,48 @@ import pandas as pd
 import streamlit as st
 
 from monitoring.alerts.kinds import AlertType
-from monitoring.dashboard.charts import TOOLS, Pen
-from monitoring.dashboard.mlflow_links import links_of
-from monitoring.dashboard.sensor_data import history, model_of, scores, step_of
+from monitoring.dashboard.charts import PLOTLY_CONFIG, ChartBuilder
+from monitoring.dashboard.mlflow_links import show_model_links
+from monitoring.dashboard.sensor_data import get_model, load_history, load_scores, sampling_step
 from monitoring.dashboard.tabs.alerts import show_alerts
-from monitoring.dashboard.tabs.limits import limits_of
-from monitoring.dashboard.theme import cards, mark, palette, plain
-from monitoring.dashboard.url_state import live, pick_hours, pick_sensor, plant, title_of
-from monitoring.dashboard.wording import score_words
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
+from monitoring.dashboard.tabs.limits import sensor_limits
+from monitoring.dashboard.theme import current_palette, escape_markdown, severity_badge, show_cards
+from monitoring.dashboard.url_state import auto_refresh, pick_hours, pick_sensor, sensor_title, shared_state
+from monitoring.dashboard.wording import score_text
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
 from training.data.sensors import Sensor
 from training.kinds import Kind
 
-REASONS = 12  # odd readings told below the chart
-BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 3), (0.9, 1.0, 4))
+MAX_REASONS = 12  # odd readings told below the chart
+SCORE_BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 3), (0.9, 1.0, 4))
 
 
-def show(_: Words) -> None:
+def show(_: Translator) -> None:
     """The whole tab; what depends on readings renews itself."""
-    sensors = dict(plant().fleet.look().sensors)
+    sensors = dict(shared_state().fleet.get().sensors)
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
     left, right = st.columns([4, 5], vertical_alignment="bottom")
     with left:
         sensor = pick_sensor(_, sensors)
-    newest = plant().fleet.look().newest_of(sensor.id)
+    newest = shared_state().fleet.get().newest_of(sensor.id)
     if newest is None:
         st.info(_("This sensor has sent no reading yet. Load some: safeplan load FILE"))
         return
     with right:
-        hours = pick_hours(_, step_of(sensor.id, newest))
-    kinds, often = (AlertType.ANOMALY, AlertType.INSTRUMENT), plant().settings.refresh
-    live(_show_now, often)(_, sensor)
-    live(show_alerts, often)(_, sensor, kinds)
-    live(_show_history, often)(_, sensor, hours)
+        hours = pick_hours(_, sampling_step(sensor.id, newest))
+    kinds, often = (AlertType.ANOMALY, AlertType.INSTRUMENT), shared_state().settings.refresh
+    auto_refresh(_show_current, often)(_, sensor)
+    auto_refresh(show_alerts, often)(_, sensor, kinds)
+    auto_refresh(_show_history, often)(_, sensor, hours)
 
 
-def _show_now(_: Words, sensor: Sensor) -> None:
-    said = plant().fleet.look().rows.loc[sensor.id].to_dict()
-    st.subheader(plain(title_of(sensor)), anchor=False)
-    if pd.isna(said["anomaly_score"]):
+def _show_current(_: Translator, sensor: Sensor) -> None:
+    newest_score = shared_state().fleet.get().rows.loc[sensor.id].to_dict()
+    st.subheader(escape_markdown(sensor_title(sensor)), anchor=False)
+    if pd.isna(newest_score["anomaly_score"]):
         st.info(
             _(
                 "No reading of this sensor was scored yet. Train a detector (tab Training), then run: "
@@ -63,78 +63,86 @@ def _show_now(_: Words, sensor: Sensor) -> None:
             )
         )
     else:
-        _tell(_, sensor, said)
+        _show_status(_, sensor, newest_score)
 
 
-def _show_history(_: Words, sensor: Sensor, hours: float | None) -> None:
-    view = plant().fleet.look()
-    newest, said = view.newest_of(sensor.id), view.rows.loc[sensor.id].to_dict()
+def _show_history(_: Translator, sensor: Sensor, hours: float | None) -> None:
+    view = shared_state().fleet.get()
+    newest, newest_score = view.newest_of(sensor.id), view.rows.loc[sensor.id].to_dict()
     assert newest is not None
-    measured = history(sensor.id, hours, newest)
+    measured = load_history(sensor.id, hours, newest)
     span = hours or (newest - measured.good["timestamp"].min()) / timedelta(hours=1)
-    scored_at = newest if pd.isna(said["scored_at"]) else said["scored_at"]
-    found = scores(sensor.id, float(span), newest, scored_at)
-    found = found.assign(reason=[retold(_, why) for why in found["reason"].fillna("")])
-    figure = Pen(palette(), _).anomalies(
+    scored_at = newest if pd.isna(newest_score["scored_at"]) else newest_score["scored_at"]
+    scored = load_scores(sensor.id, float(span), newest, scored_at)
+    scored = scored.assign(reason=[translate_reason(_, why) for why in scored["reason"].fillna("")])
+    figure = ChartBuilder(current_palette(), _).anomalies(
         sensor,
         measured.good,
-        found,
-        average=_known(said["historical_average"]),
-        deviation=_known(said["historical_std"]),
-        limits=limits_of(_, sensor),
+        scored,
+        average=_to_float(newest_score["historical_average"]),
+        deviation=_to_float(newest_score["historical_std"]),
+        limits=sensor_limits(_, sensor),
     )
-    described = _("Readings of {sensor}, the odd ones marked, over their scores", sensor=sensor.id)
-    st.plotly_chart(figure, config=TOOLS, key="anomaly-chart", alt=described, theme=None)
-    _list_odd(_, sensor, found)
-    if (model := model_of(sensor.id, Kind.DETECTOR)) is not None:
-        links_of(_, model)
+    alt_text = _("Readings of {sensor}, the odd ones marked, over their scores", sensor=sensor.id)
+    st.plotly_chart(figure, config=PLOTLY_CONFIG, key="anomaly-chart", alt=alt_text, theme=None)
+    _list_anomalies(_, sensor, scored)
+    if (model := get_model(sensor.id, Kind.DETECTOR)) is not None:
+        show_model_links(_, model)
 
 
-def _tell(_: Words, sensor: Sensor, said: Mapping[Any, Any]) -> None:
-    score, odd = float(said["anomaly_score"]), bool(said["is_anomaly"])
-    weight, words = score_words(_, score)
-    status = mark(max(weight, 2), _("anomaly")) if odd else mark(0, _("normal"))
-    average, deviation = _known(said["historical_average"]), _known(said["historical_std"])
-    value = float(said["value"])
-    usual, off = "-", ""
+def _show_status(_: Translator, sensor: Sensor, newest_score: Mapping[Any, Any]) -> None:
+    score, is_anomaly = float(newest_score["anomaly_score"]), bool(newest_score["is_anomaly"])
+    weight, score_meaning = score_text(_, score)
+    status = severity_badge(max(weight, 2), _("anomaly")) if is_anomaly else severity_badge(0, _("normal"))
+    average, deviation = (
+        _to_float(newest_score["historical_average"]),
+        _to_float(newest_score["historical_std"]),
+    )
+    value = float(newest_score["value"])
+    usual, deviation_text = "-", ""
     if average is not None and deviation is not None:
         usual = f"{_.number(average, 4)} <small>± {_.number(deviation, 3)} {escape(sensor.unit)}</small>"
-        away = (value - average) / deviation if deviation > 0 else 0.0
-        off = _("{count} deviations away", count=f"{'+' if away > 0 else ''}{_.number(round(away, 1))}")
-    cards(
+        deviations = (value - average) / deviation if deviation > 0 else 0.0
+        deviation_text = _(
+            "{count} deviations away",
+            count=f"{'+' if deviations > 0 else ''}{_.number(round(deviations, 1))}",
+        )
+    show_cards(
         [
-            (_("Status now"), status, _.moment(said["scored_at"])),
-            (_("Score"), _.number(score, 3), words),
-            (_("Newest reading"), f"{_.number(value)} <small>{escape(sensor.unit)}</small>", off),
+            (_("Status now"), status, _.moment(newest_score["scored_at"])),
+            (_("Score"), _.number(score, 3), score_meaning),
+            (_("Newest reading"), f"{_.number(value)} <small>{escape(sensor.unit)}</small>", deviation_text),
             (_("Usual before it"), usual, _("average ± deviation")),
         ]
     )
-    st.html(scale(_, score, _known(said["threshold"])))
-    if said["reason"] and isinstance(said["reason"], str):
-        st.markdown(f"**{_('Why')}:** {plain(retold(_, said['reason']))}")
+    st.html(score_scale_html(_, score, _to_float(newest_score["threshold"])))
+    if newest_score["reason"] and isinstance(newest_score["reason"], str):
+        st.markdown(f"**{_('Why')}:** {escape_markdown(translate_reason(_, newest_score['reason']))}")
 
 
-def scale(_: Words, score: float, threshold: float | None) -> str:
+def score_scale_html(_: Translator, score: float, threshold: float | None) -> str:
     """A score on the scale that means the same on each sensor, as HTML."""
     parts = "".join(
         f'<i class="sp-fill-{weight}" style="width:{100 * (high - low):g}%"></i>'
-        for low, high, weight in BANDS
+        for low, high, weight in SCORE_BANDS
     )
-    ticks = "".join(f'<u style="left:{100 * low:g}%">{_.number(low)}</u>' for low, _high, _w in BANDS[1:])
+    ticks = "".join(
+        f'<u style="left:{100 * low:g}%">{_.number(low)}</u>' for low, _high, _w in SCORE_BANDS[1:]
+    )
     limit = "" if threshold is None else f", {_('threshold')} {_.number(threshold)}"
-    told = f"{_('Score')} {_.number(score, 3)}: {score_words(_, score)[1]}{limit}"
+    label = f"{_('Score')} {_.number(score, 3)}: {score_text(_, score)[1]}{limit}"
     return (
-        f'<div class="sp-scale" role="img" aria-label="{escape(told)}" title="{escape(told)}">'
+        f'<div class="sp-scale" role="img" aria-label="{escape(label)}" title="{escape(label)}">'
         f'{parts}<b style="left:{100 * score:.1f}%"></b>{ticks}</div>'
     )
 
 
-def _list_odd(_: Words, sensor: Sensor, found: pd.DataFrame) -> None:
-    odd = found[found["is_anomaly"].astype(bool)] if len(found) else found
-    if odd.empty:
+def _list_anomalies(_: Translator, sensor: Sensor, scored: pd.DataFrame) -> None:
+    anomalies = scored[scored["is_anomaly"].astype(bool)] if len(scored) else scored
+    if anomalies.empty:
         return
     st.markdown(f"##### {_('What was odd')}")
-    newest = odd.iloc[::-1].head(REASONS)
+    newest = anomalies.iloc[::-1].head(MAX_REASONS)
     table = pd.DataFrame(
         {
             "when": [_.moment(at) for at in newest["timestamp"]],
@@ -158,13 +166,15 @@ def _list_odd(_: Words, sensor: Sensor, found: pd.DataFrame) -> None:
         },
         alt=_("Odd readings of {sensor}, the newest first", sensor=sensor.id),
     )
-    if len(odd) > REASONS:
+    if len(anomalies) > MAX_REASONS:
         st.caption(
             _.plural(
-                "{count} odd reading in this stretch.", "{count} odd readings in this stretch.", len(odd)
+                "{count} odd reading in this stretch.",
+                "{count} odd readings in this stretch.",
+                len(anomalies),
             )
         )
 
 
-def _known(value: Any) -> float | None:
+def _to_float(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)

@@ -13,38 +13,45 @@ import pandas as pd
 import streamlit as st
 
 from monitoring.alerts.alert import Alert
-from monitoring.alerts.kinds import AlertType, Severity, State, severity_name
+from monitoring.alerts.kinds import AlertState, AlertType, Severity, severity_name
 from monitoring.dashboard.fleet_view import (
     Concern,
+    ConcernTopic,
     FleetView,
-    Models,
-    Topic,
-    alarms,
-    drifted,
-    odd_readings,
-    undecided,
-    untrained,
+    ModelOutcomes,
+    alert_concerns,
+    anomaly_concerns,
+    decision_concerns,
+    drift_concerns,
+    untrained_concerns,
 )
-from monitoring.dashboard.sensor_data import newest_values
-from monitoring.dashboard.tabs.alerts import alert_mark, alert_words
-from monitoring.dashboard.theme import cards, mark, palette, plain, sparkline, table_height
-from monitoring.dashboard.url_state import choose, live, plant
-from monitoring.dashboard.wording import kind_name, lasting
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
+from monitoring.dashboard.sensor_data import load_newest_values
+from monitoring.dashboard.tabs.alerts import alert_badge, alert_text
+from monitoring.dashboard.theme import (
+    current_palette,
+    escape_markdown,
+    severity_badge,
+    show_cards,
+    sparkline_html,
+    table_height,
+)
+from monitoring.dashboard.url_state import auto_refresh, set_choices, shared_state
+from monitoring.dashboard.wording import duration_text, kind_name
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name
 from training.data.sensors import Sensor
 from training.kinds import Kind
 
-FEW, MORE = 8, 24  # concerns shown at first, and with each click
-SHOWN = "concerns-shown"
-VIEW_OF = {
-    Topic.ODD: "anomalies",
-    Topic.DRIFT: "models",
-    Topic.DECISION: "models",
-    Topic.UNTRAINED: "training",
+INITIAL_CONCERNS, CONCERNS_PER_CLICK = 8, 24  # concerns shown at first, and with each click
+SHOWN_KEY = "concerns-shown"
+VIEW_BY_TOPIC = {
+    ConcernTopic.ANOMALY: "anomalies",
+    ConcernTopic.DRIFT: "models",
+    ConcernTopic.DECISION: "models",
+    ConcernTopic.UNTRAINED: "training",
 }
-VIEW_OF_ALERT = {
+VIEW_BY_ALERT_TYPE = {
     AlertType.ANOMALY: "anomalies",
     AlertType.INSTRUMENT: "anomalies",
     AlertType.FORECAST_WARNING: "forecast",
@@ -52,163 +59,199 @@ VIEW_OF_ALERT = {
 }
 
 
-def show(_: Words) -> None:
+def show(_: Translator) -> None:
     """The whole tab, renewed as readings arrive."""
-    live(_show_fleet, plant().settings.refresh)(_)
+    auto_refresh(_show_fleet, shared_state().settings.refresh)(_)
 
 
-def _show_fleet(_: Words) -> None:
+def _show_fleet(_: Translator) -> None:
     # Each is looked at once: what is counted above and what is listed below must agree.
-    view, models, alerts = plant().fleet.look(), plant().models.peek(), plant().alerts.look()
+    view, models, alerts = (
+        shared_state().fleet.get(),
+        shared_state().models.get_if_loaded(),
+        shared_state().alerts.get(),
+    )
     if not view.sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
-    concerns = concerns_of(view, models, alerts)
-    _summary(_, view, models, concerns, alerts)
-    _list(_, view, concerns)
-    _table(_, view, models)
+    concerns = collect_concerns(view, models, alerts)
+    _show_summary(_, view, models, concerns, alerts)
+    _show_concerns(_, view, concerns)
+    _show_sensor_table(_, view, models)
 
 
-def concerns_of(view: FleetView, models: Models | None, alerts: Collection[Alert]) -> list[Concern]:
+def collect_concerns(
+    view: FleetView, models: ModelOutcomes | None, alerts: Collection[Alert]
+) -> list[Concern]:
     """Everything that a human should look at: the worst first, of these what nobody has seen yet."""
-    checks, able = plant().checks.peek() or [], plant().able.peek()
-    known = {
+    checks, able = shared_state().checks.get_if_loaded() or [], shared_state().trainable.get_if_loaded()
+    alerted_sensors = {
         kind: {one.topic.sensor_id for one in alerts if one.topic.type in kinds}
         for kind, kinds in (
-            (Topic.ODD, (AlertType.ANOMALY, AlertType.INSTRUMENT)),
-            (Topic.DRIFT, (AlertType.DRIFT,)),
+            (ConcernTopic.ANOMALY, (AlertType.ANOMALY, AlertType.INSTRUMENT)),
+            (ConcernTopic.DRIFT, (AlertType.DRIFT,)),
         )
     }
-    found = [
-        *alarms(alerts, view.sensors),
-        *odd_readings(view, known[Topic.ODD]),
-        *drifted(checks, known[Topic.DRIFT]),
+    concerns = [
+        *alert_concerns(alerts, view.sensors),
+        *anomaly_concerns(view, alerted_sensors[ConcernTopic.ANOMALY]),
+        *drift_concerns(checks, alerted_sensors[ConcernTopic.DRIFT]),
     ]
     if models is not None:
-        found += undecided(models, view.sensors)
+        concerns += decision_concerns(models, view.sensors)
         if able is not None:
-            found += untrained(models, able)
-    return sorted(found, key=lambda one: (-one.weight, one.seen_by is not None))
+            concerns += untrained_concerns(models, able)
+    return sorted(concerns, key=lambda one: (-one.weight, one.seen_by is not None))
 
 
-def _summary(
-    _: Words, view: FleetView, models: Models | None, concerns: list[Concern], alerts: Collection[Alert]
+def _show_summary(
+    _: Translator,
+    view: FleetView,
+    models: ModelOutcomes | None,
+    concerns: list[Concern],
+    alerts: Collection[Alert],
 ) -> None:
     urgent = [one for one in concerns if one.weight >= 2 and one.seen_by is None]
     worst = max((one.weight for one in urgent), default=0)
-    state = mark(worst, _.number(len({one.sensor_id for one in urgent}))) if urgent else mark(0, _("nothing"))
-    odd = int(view.rows["is_anomaly"].fillna(value=False).astype(bool).sum())
+    urgent_badge = (
+        severity_badge(worst, _.number(len({one.sensor_id for one in urgent})))
+        if urgent
+        else severity_badge(0, _("nothing"))
+    )
+    anomaly_count = int(view.rows["is_anomaly"].fillna(value=False).astype(bool).sum())
     platforms = _.plural("on {count} platform", "on {count} platforms", len(view.platforms))
-    shown = [
-        (_("Needs a human now"), state, _("sensors with something urgent") if urgent else _("all is calm")),
-        _open_alerts(_, alerts),
-        (_("Odd now"), _.number(odd), _("by their newest reading")),
+    cards_shown = [
+        (
+            _("Needs a human now"),
+            urgent_badge,
+            _("sensors with something urgent") if urgent else _("all is calm"),
+        ),
+        _open_alerts_card(_, alerts),
+        (_("Odd now"), _.number(anomaly_count), _("by their newest reading")),
         (_("Sensors"), _.number(len(view.sensors)), platforms),
     ]
     if models is not None:
         serving = sum(outcome.status == "serving" for outcome in models.values())
         share = _("of {count}", count=_.number(len(models)))
-        shown.append((_("Models serving"), _.number(serving), share))
+        cards_shown.append((_("Models serving"), _.number(serving), share))
     newest = view.newest
     if newest is not None:
-        age = lasting(_, max(plant().clock() - newest, timedelta(0)))
-        shown.append((_("Newest reading"), escape(_.moment(newest)), _("{time} ago", time=age)))
-    cards(shown)
+        age = duration_text(_, max(shared_state().clock() - newest, timedelta(0)))
+        cards_shown.append((_("Newest reading"), escape(_.moment(newest)), _("{time} ago", time=age)))
+    show_cards(cards_shown)
 
 
-def _open_alerts(_: Words, alerts: Collection[Alert]) -> tuple[str, str, str]:
+def _open_alerts_card(_: Translator, alerts: Collection[Alert]) -> tuple[str, str, str]:
     """How many alerts are open, and how bad they are."""
-    still = [alert for alert in alerts if alert.state is State.OPEN]
-    counts = {severity: sum(one.severity is severity for one in still) for severity in reversed(Severity)}
-    told = [f"{_.number(count)} {severity_name(_, severity)}" for severity, count in counts.items() if count]
-    worst = max((alert.severity for alert in still), default=0)
-    shown = mark(worst, _.number(len(still))) if still else mark(0, "0")
-    return _("Open alerts"), shown, ", ".join(told) or _("none")
+    open_alerts = [alert for alert in alerts if alert.state is AlertState.OPEN]
+    counts = {
+        severity: sum(one.severity is severity for one in open_alerts) for severity in reversed(Severity)
+    }
+    severity_counts = [
+        f"{_.number(count)} {severity_name(_, severity)}" for severity, count in counts.items() if count
+    ]
+    worst = max((alert.severity for alert in open_alerts), default=0)
+    badge = severity_badge(worst, _.number(len(open_alerts))) if open_alerts else severity_badge(0, "0")
+    return _("Open alerts"), badge, ", ".join(severity_counts) or _("none")
 
 
-def _list(_: Words, view: FleetView, concerns: list[Concern]) -> None:
+def _show_concerns(_: Translator, view: FleetView, concerns: list[Concern]) -> None:
     st.markdown(f"#### {_('Needs a human now')}")
     if not concerns:
-        st.html(f"<p>{mark(0, _('Nothing needs you now.'))}</p>")
+        st.html(f"<p>{severity_badge(0, _('Nothing needs you now.'))}</p>")
         return
-    shown = st.session_state.get(SHOWN, FEW)
+    shown_count = st.session_state.get(SHOWN_KEY, INITIAL_CONCERNS)
     with st.container(key="concerns", gap=None):
-        for place, concern in enumerate(concerns[:shown]):
-            _row(_, view, concern, place)
-    if len(concerns) > shown:
+        for index, concern in enumerate(concerns[:shown_count]):
+            _show_concern(_, view, concern, index)
+    if len(concerns) > shown_count:
         label = _("Show more of {count}", count=_.number(len(concerns)))
-        st.button(label, key="more-concerns", on_click=_show_more, args=(shown,))
+        st.button(label, key="more-concerns", on_click=_show_more, args=(shown_count,))
 
 
-def _row(_: Words, view: FleetView, concern: Concern, place: int) -> None:
+def _show_concern(_: Translator, view: FleetView, concern: Concern, index: int) -> None:
     sensor = view.sensors[concern.sensor_id]
-    sign, name, picture, what, way = st.columns([1.5, 2.6, 1.6, 4.6, 1.4], vertical_alignment="center")
-    with sign:
+    badge_column, name_column, sparkline_column, text_column, button_column = st.columns(
+        [1.5, 2.6, 1.6, 4.6, 1.4], vertical_alignment="center"
+    )
+    with badge_column:
         alert = concern.alert
-        st.html(alert_mark(_, alert) if alert else mark(concern.weight, topic_words(_, concern)))
-    with name:
+        st.html(alert_badge(_, alert) if alert else severity_badge(concern.weight, topic_name(_, concern)))
+    with name_column:
         below = " · ".join(part for part in (sensor.name, sensor.platform) if part)
         st.html(f'<b>{escape(sensor.id)}</b><br><small class="sp-faint">{escape(below)}</small>')
     newest = view.newest_of(sensor.id)
-    with picture:
+    with sparkline_column:
         if newest is not None:
-            told = _("The newest readings of {sensor}", sensor=sensor.id)
-            st.html(sparkline(newest_values(sensor.id, newest), palette(), concern.weight, told))
-    with what:
-        st.html(f"{escape(what_words(_, concern, sensor))}{_below(_, concern)}")
-    with way:
+            alt_text = _("The newest readings of {sensor}", sensor=sensor.id)
+            st.html(
+                sparkline_html(
+                    load_newest_values(sensor.id, newest), current_palette(), concern.weight, alt_text
+                )
+            )
+    with text_column:
+        st.html(f"{escape(concern_text(_, concern, sensor))}{_concern_details_html(_, concern)}")
+    with button_column:
         st.button(
             _("Look"),
-            key=f"look-{place}",
-            on_click=go,
-            args=(view_of(concern), concern.sensor_id),
-            help=_("Open {sensor}", sensor=plain(sensor.id)),
+            key=f"look-{index}",
+            on_click=open_sensor,
+            args=(concern_view(concern), concern.sensor_id),
+            help=_("Open {sensor}", sensor=escape_markdown(sensor.id)),
         )
 
 
-def view_of(concern: Concern) -> str:
+def concern_view(concern: Concern) -> str:
     """The tab in which a concern is looked at."""
-    return VIEW_OF[concern.topic] if concern.alert is None else VIEW_OF_ALERT[concern.alert.topic.type]
+    return (
+        VIEW_BY_TOPIC[concern.topic]
+        if concern.alert is None
+        else VIEW_BY_ALERT_TYPE[concern.alert.topic.type]
+    )
 
 
-def _below(_: Words, concern: Concern) -> str:
+def _concern_details_html(_: Translator, concern: Concern) -> str:
     parts = [_("since {moment}", moment=_.moment(concern.since))] if concern.since else []
     if concern.seen_by:
         parts.append(_("seen by {who}", who=concern.seen_by))
     return f'<br><small class="sp-faint">{escape(" · ".join(parts))}</small>' if parts else ""
 
 
-def go(view: str, sensor_id: str) -> None:
+def open_sensor(view: str, sensor_id: str) -> None:
     """Show one sensor in another tab."""
-    choose(view=view, sensor=sensor_id)
+    set_choices(view=view, sensor=sensor_id)
     st.session_state.pop("sensor-box", None)
 
 
-def topic_words(_: Words, concern: Concern) -> str:
+def topic_name(_: Translator, concern: Concern) -> str:
     """What a concern is about."""
     return {
-        Topic.ODD: _("odd reading"),
-        Topic.DRIFT: _("drift"),
-        Topic.DECISION: _("to decide"),
-        Topic.UNTRAINED: _("no model"),
+        ConcernTopic.ANOMALY: _("odd reading"),
+        ConcernTopic.DRIFT: _("drift"),
+        ConcernTopic.DECISION: _("to decide"),
+        ConcernTopic.UNTRAINED: _("no model"),
     }[concern.topic]
 
 
-def what_words(_: Words, concern: Concern, sensor: Sensor) -> str:
+def concern_text(_: Translator, concern: Concern, sensor: Sensor) -> str:
     """A concern in a sentence."""
     if concern.alert is not None:
-        return f"{alert_name(_, concern.alert)}: {alert_words(_, concern.alert, sensor)}"
+        return f"{alert_name(_, concern.alert)}: {alert_text(_, concern.alert, sensor)}"
     kind = kind_name(_, concern.kind) if concern.kind else ""
-    if concern.topic is Topic.DECISION:
-        return _("A {kind} waits for a decision. The gate: {gate}", kind=kind, gate=retold(_, concern.what))
-    if concern.topic is Topic.UNTRAINED and concern.kind is None:
+    if concern.topic is ConcernTopic.DECISION:
+        return _(
+            "A {kind} waits for a decision. The gate: {gate}",
+            kind=kind,
+            gate=translate_reason(_, concern.text),
+        )
+    if concern.topic is ConcernTopic.UNTRAINED and concern.kind is None:
         return _("There are readings enough for both models, and none was trained yet.")
-    if concern.topic is Topic.UNTRAINED:
+    if concern.topic is ConcernTopic.UNTRAINED:
         return _("There are readings enough for a {kind}, and none was trained yet.", kind=kind)
-    return retold(_, concern.what)
+    return translate_reason(_, concern.text)
 
 
-def _table(_: Words, view: FleetView, models: Models | None) -> None:
+def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | None) -> None:
     st.markdown(f"#### {_('Every sensor')}")
     table = sensor_table(_, view, models)
     event = st.dataframe(
@@ -237,39 +280,41 @@ def _table(_: Words, view: FleetView, models: Models | None) -> None:
     if rows:
         sensor_id = str(table["sensor"].iloc[rows[0]])
         st.button(
-            _("Open {sensor}", sensor=plain(sensor_id)),
+            _("Open {sensor}", sensor=escape_markdown(sensor_id)),
             type="primary",
-            on_click=go,
+            on_click=open_sensor,
             args=("anomalies", sensor_id),
         )
     else:
         st.caption(_("Choose a row to open its sensor."))
 
 
-def sensor_table(_: Words, view: FleetView, models: Models | None) -> pd.DataFrame:
+def sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | None) -> pd.DataFrame:
     """One row a sensor, the oddest first."""
     rows = []
     for sensor_id, row in zip(view.rows.index, view.rows.to_dict("records"), strict=True):
         sensor = view.sensors[sensor_id]
-        known, scored = not pd.isna(row["timestamp"]), not pd.isna(row["anomaly_score"])
+        has_reading, has_score = not pd.isna(row["timestamp"]), not pd.isna(row["anomaly_score"])
         rows.append(
             {
-                "status": status_of(_, row) if scored else f"○ {_('not scored') if known else _('silent')}",
+                "status": status_text(_, row)
+                if has_score
+                else f"○ {_('not scored') if has_reading else _('silent')}",
                 "sensor": sensor_id,
                 "name": sensor.name,
                 "platform": sensor.platform,
-                "value": f"{_.number(row['value'])} {sensor.unit}".strip() if known else "",
-                "when": _.moment(row["timestamp"]) if known else "",
-                "score": float(row["anomaly_score"]) if scored else None,
-                "why": retold(_, row["reason"]) if isinstance(row["reason"], str) else "",
-                "models": "" if models is None else models_of(_, models, sensor_id),
+                "value": f"{_.number(row['value'])} {sensor.unit}".strip() if has_reading else "",
+                "when": _.moment(row["timestamp"]) if has_reading else "",
+                "score": float(row["anomaly_score"]) if has_score else None,
+                "why": translate_reason(_, row["reason"]) if isinstance(row["reason"], str) else "",
+                "models": "" if models is None else models_text(_, models, sensor_id),
             }
         )
     table = pd.DataFrame(rows)
     return table.sort_values("score", ascending=False, na_position="last", kind="stable")
 
 
-def status_of(_: Words, row: Mapping[Any, Any]) -> str:
+def status_text(_: Translator, row: Mapping[Any, Any]) -> str:
     """A scored sensor's state as sign and word."""
     score = float(row["anomaly_score"])
     if not row["is_anomaly"]:
@@ -277,17 +322,17 @@ def status_of(_: Words, row: Mapping[Any, Any]) -> str:
     return f"{'◆' if score >= 0.9 else '▲'} {_('anomaly')}"
 
 
-def models_of(_: Words, models: Models, sensor_id: str) -> str:
+def models_text(_: Translator, models: ModelOutcomes, sensor_id: str) -> str:
     """Which of its two models serve."""
-    words = []
+    texts = []
     for kind in Kind:
         outcome = models.get((sensor_id, kind))
         if outcome is None or outcome.status == "no model":
-            words.append("-")
+            texts.append("-")
         else:
-            words.append(f"v{outcome.version}" + ("" if outcome.status == "serving" else "?"))
-    return " / ".join(words)
+            texts.append(f"v{outcome.version}" + ("" if outcome.status == "serving" else "?"))
+    return " / ".join(texts)
 
 
-def _show_more(shown: int) -> None:
-    st.session_state[SHOWN] = shown + MORE
+def _show_more(shown_count: int) -> None:
+    st.session_state[SHOWN_KEY] = shown_count + CONCERNS_PER_CLICK

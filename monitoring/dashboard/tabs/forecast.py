@@ -11,32 +11,32 @@ from html import escape
 import streamlit as st
 
 from monitoring.alerts.kinds import AlertType
-from monitoring.dashboard.charts import TOOLS, Crossing, Pen
-from monitoring.dashboard.mlflow_links import links_of
+from monitoring.dashboard.charts import PLOTLY_CONFIG, ChartBuilder, LimitCrossing
+from monitoring.dashboard.mlflow_links import show_model_links
 from monitoring.dashboard.sensor_data import (
-    Outlook,
-    history,
-    model_of,
-    outlook,
-    serving_version,
-    step_of,
-    usual_range,
+    ForecastView,
+    get_model,
+    get_serving_version,
+    load_forecast,
+    load_history,
+    load_usual_range,
+    sampling_step,
 )
 from monitoring.dashboard.tabs.alerts import show_alerts
-from monitoring.dashboard.tabs.limits import crossings_of, limits_of
-from monitoring.dashboard.theme import cards, mark, palette, plain
+from monitoring.dashboard.tabs.limits import forecast_crossings, sensor_limits
+from monitoring.dashboard.theme import current_palette, escape_markdown, severity_badge, show_cards
 from monitoring.dashboard.url_state import (
-    choose,
-    chosen_number,
-    live,
+    auto_refresh,
     pick_hours,
     pick_sensor,
-    plant,
-    title_of,
+    read_number,
+    sensor_title,
+    set_choices,
+    shared_state,
 )
-from monitoring.dashboard.wording import direction_words, forecast_quality, lasting, volatility_words
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
+from monitoring.dashboard.wording import direction_text, duration_text, forecast_quality, volatility_text
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
 from training.data.sensors import Sensor
 from training.errors import DataError, RegistryError
 from training.forecasting.fitted_forecaster import MAX_STEPS_AHEAD
@@ -44,63 +44,63 @@ from training.kinds import Kind
 from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 
-FAR = min(1_000, MAX_STEPS_AHEAD)
+MAX_STEPS = min(1_000, MAX_STEPS_AHEAD)
 
 
-def show(_: Words) -> None:
+def show(_: Translator) -> None:
     """The whole tab; what depends on readings renews itself."""
-    sensors = dict(plant().fleet.look().sensors)
+    sensors = dict(shared_state().fleet.get().sensors)
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
     left, middle, right = st.columns([7, 4, 10], vertical_alignment="bottom")
     with left:
         sensor = pick_sensor(_, sensors)
-    newest = plant().fleet.look().newest_of(sensor.id)
+    newest = shared_state().fleet.get().newest_of(sensor.id)
     if newest is None:
         st.info(_("This sensor has sent no reading yet. Load some: safeplan load FILE"))
         return
-    step = step_of(sensor.id, newest)
+    step = sampling_step(sensor.id, newest)
     with middle:
         steps = _pick_steps(_, step)
     with right:
         hours = pick_hours(_, step)
-    live(_show_outlook, plant().settings.refresh)(_, sensor, steps, hours)
-    live(show_alerts, plant().settings.refresh)(_, sensor, (AlertType.FORECAST_WARNING,))
-    live(_show_model, plant().settings.models_refresh)(_, sensor, steps)
+    auto_refresh(_show_forecast, shared_state().settings.refresh)(_, sensor, steps, hours)
+    auto_refresh(show_alerts, shared_state().settings.refresh)(_, sensor, (AlertType.FORECAST_WARNING,))
+    auto_refresh(_show_model, shared_state().settings.models_refresh)(_, sensor, steps)
 
 
-def _pick_steps(_: Words, step: timedelta | None) -> int:
+def _pick_steps(_: Translator, step: timedelta | None) -> int:
     usual = load_settings(ForecasterSettings).horizon_steps
-    now = chosen_number("steps", usual, low=1, high=FAR)
+    now = read_number("steps", usual, low=1, high=MAX_STEPS)
     label = _("Steps ahead")
     if step is not None:
-        label = _("Steps ahead (of {step})", step=lasting(_, step))
+        label = _("Steps ahead (of {step})", step=duration_text(_, step))
 
     def changed() -> None:
-        choose(steps=str(st.session_state["steps-box"]))
+        set_choices(steps=str(st.session_state["steps-box"]))
 
-    return int(st.number_input(label, 1, FAR, now, step=usual, key="steps-box", on_change=changed))
+    return int(st.number_input(label, 1, MAX_STEPS, now, step=usual, key="steps-box", on_change=changed))
 
 
-def _show_outlook(_: Words, sensor: Sensor, steps: int, hours: float | None) -> None:
-    view = plant().fleet.look()
+def _show_forecast(_: Translator, sensor: Sensor, steps: int, hours: float | None) -> None:
+    view = shared_state().fleet.get()
     newest = view.newest_of(sensor.id)
     assert newest is not None
-    measured = history(sensor.id, hours, newest)
+    measured = load_history(sensor.id, hours, newest)
     try:
-        ahead = _ahead(sensor, steps, newest)
+        forecast = _load_forecast(sensor, steps, newest)
     except (DataError, RegistryError) as error:
-        st.warning(plain(str(error)))
+        st.warning(escape_markdown(str(error)))
         return
-    st.subheader(plain(title_of(sensor)), anchor=False)
-    crossings = crossings_of(_, sensor, ahead, newest)
-    _tell(_, sensor, ahead, newest, crossings)
-    figure = Pen(palette(), _).forecast(
-        sensor, measured.good, ahead.frame, limits=limits_of(_, sensor), crossings=crossings
+    st.subheader(escape_markdown(sensor_title(sensor)), anchor=False)
+    crossings = forecast_crossings(_, sensor, forecast, newest)
+    _show_summary(_, sensor, forecast, newest, crossings)
+    figure = ChartBuilder(current_palette(), _).forecast(
+        sensor, measured.good, forecast.frame, limits=sensor_limits(_, sensor), crossings=crossings
     )
-    described = _("Readings of {sensor} and their forecast", sensor=sensor.id)
-    st.plotly_chart(figure, config=TOOLS, key="forecast-chart", alt=described, theme=None)
+    alt_text = _("Readings of {sensor} and their forecast", sensor=sensor.id)
+    st.plotly_chart(figure, config=PLOTLY_CONFIG, key="forecast-chart", alt=alt_text, theme=None)
     if measured.count > len(measured.good):
         st.caption(
             _(
@@ -110,70 +110,76 @@ def _show_outlook(_: Words, sensor: Sensor, steps: int, hours: float | None) -> 
         )
 
 
-def _ahead(sensor: Sensor, steps: int, newest: datetime) -> Outlook:
-    return outlook(sensor.id, steps, newest, serving_version(sensor.id, Kind.FORECASTER))
+def _load_forecast(sensor: Sensor, steps: int, newest: datetime) -> ForecastView:
+    return load_forecast(sensor.id, steps, newest, get_serving_version(sensor.id, Kind.FORECASTER))
 
 
-def _tell(
-    _: Words,
+def _show_summary(
+    _: Translator,
     sensor: Sensor,
-    ahead: Outlook,
+    forecast: ForecastView,
     newest: datetime,
-    crossings: list[Crossing],
+    crossings: list[LimitCrossing],
 ) -> None:
     for crossing in crossings:
-        st.html(f"<p role='status'>{mark(crossing.weight, crossing.sentence)}</p>")
-    said, unit = ahead.summary, sensor.unit
-    last = ahead.frame.iloc[-1]
-    cards(
+        st.html(f"<p role='status'>{severity_badge(crossing.weight, crossing.sentence)}</p>")
+    summary, unit = forecast.summary, sensor.unit
+    last = forecast.frame.iloc[-1]
+    show_cards(
         [
-            (_("Newest reading"), _value(_, said["current_value"], unit), _.moment(newest)),
+            (_("Newest reading"), _value_html(_, summary["current_value"], unit), _.moment(newest)),
             (
                 _("Expected at the end"),
-                _value(_, said["final_value"], unit),
+                _value_html(_, summary["final_value"], unit),
                 f"{_.number(last['lower_bound'], 4)} … {_.number(last['upper_bound'], 4)} {unit}",
             ),
-            (_("Direction"), direction_words(_, said["direction"]), _change(_, said["change"], unit)),
-            (_("Lowest"), _value(_, said["min"], unit), _.moment(said["min_at"])),
-            (_("Highest"), _value(_, said["max"], unit), _.moment(said["max_at"])),
+            (
+                _("Direction"),
+                direction_text(_, summary["direction"]),
+                _change_text(_, summary["change"], unit),
+            ),
+            (_("Lowest"), _value_html(_, summary["min"], unit), _.moment(summary["min_at"])),
+            (_("Highest"), _value_html(_, summary["max"], unit), _.moment(summary["max_at"])),
             (
                 _("Volatility"),
-                _value(_, said["volatility"], unit),
-                volatility_words(_, said["volatility"], usual_range(sensor.id, newest)),
+                _value_html(_, summary["volatility"], unit),
+                volatility_text(_, summary["volatility"], load_usual_range(sensor.id, newest)),
             ),
         ]
     )
 
 
-def _show_model(_: Words, sensor: Sensor, steps: int) -> None:
-    newest = plant().fleet.look().newest_of(sensor.id)
+def _show_model(_: Translator, sensor: Sensor, steps: int) -> None:
+    newest = shared_state().fleet.get().newest_of(sensor.id)
     assert newest is not None
     _show_quality(_, sensor, newest)
     with suppress(DataError, RegistryError):  # told above the chart
-        _show_parts(_, sensor, _ahead(sensor, steps, newest))
+        _show_components(_, sensor, _load_forecast(sensor, steps, newest))
 
 
-def _show_quality(_: Words, sensor: Sensor, newest: datetime) -> None:
+def _show_quality(_: Translator, sensor: Sensor, newest: datetime) -> None:
     st.markdown(f"##### {_('How far this can be believed')}")
-    model = model_of(sensor.id, Kind.FORECASTER)
+    model = get_model(sensor.id, Kind.FORECASTER)
     if model is None:
         st.caption(_("The registry has not been read yet."))
         return
     if model.status != "serving":
-        gate = plain(retold(_, str(model.detail.get("gate", ""))))
-        told = _("No forecaster serves this sensor: this is the naive forecast.")
-        st.warning(f"{told} {gate}")
-    measures = forecast_quality(_, model.metrics, sensor.unit, usual_range(sensor.id, newest))
+        gate = escape_markdown(translate_reason(_, str(model.detail.get("gate", ""))))
+        notice = _("No forecaster serves this sensor: this is the naive forecast.")
+        st.warning(f"{notice} {gate}")
+    measures = forecast_quality(_, model.metrics, sensor.unit, load_usual_range(sensor.id, newest))
     if measures:
-        cards([(one.label, one.value + mark(one.weight, one.words, "small"), "") for one in measures])
+        show_cards(
+            [(one.label, one.value + severity_badge(one.weight, one.words, "small"), "") for one in measures]
+        )
         st.caption(_("Measured when it was trained, on the newest readings, which it had not seen then."))
         with st.expander(_("What these numbers mean")):
             st.markdown("\n".join(f"* **{one.label}**: {one.help}" for one in measures))
-    links_of(_, model)
+    show_model_links(_, model)
 
 
-def _show_parts(_: Words, sensor: Sensor, ahead: Outlook) -> None:
-    if not ahead.parts:
+def _show_components(_: Translator, sensor: Sensor, forecast: ForecastView) -> None:
+    if not forecast.parts:
         return
     names = {
         "trend": _("Trend"),
@@ -183,18 +189,20 @@ def _show_parts(_: Words, sensor: Sensor, ahead: Outlook) -> None:
     }
     with st.expander(_("What the forecast is made of")):
         st.caption(_("Prophet's trend and seasons; what the newest readings add comes on top."))
-        pen = Pen(palette(), _)
+        chart_builder = ChartBuilder(current_palette(), _)
         columns = st.columns(2)
-        for place, (name, frame) in enumerate(ahead.parts.items()):
-            with columns[place % 2]:
+        for index, (name, frame) in enumerate(forecast.parts.items()):
+            with columns[index % 2]:
                 st.markdown(f"**{names[name]}**")
-                figure = pen.component(frame, unit=sensor.unit, season=None if name == "trend" else name)
-                st.plotly_chart(figure, config=TOOLS, key=f"part-{name}", alt=names[name], theme=None)
+                figure = chart_builder.component(
+                    frame, unit=sensor.unit, season=None if name == "trend" else name
+                )
+                st.plotly_chart(figure, config=PLOTLY_CONFIG, key=f"part-{name}", alt=names[name], theme=None)
 
 
-def _value(_: Words, value: float, unit: str) -> str:
+def _value_html(_: Translator, value: float, unit: str) -> str:
     return f"{_.number(value, 4)} <small>{escape(unit)}</small>"
 
 
-def _change(_: Words, change: float, unit: str) -> str:
+def _change_text(_: Translator, change: float, unit: str) -> str:
     return f"{'+' if change > 0 else ''}{_.number(change, 3)} {unit}".strip()

@@ -10,16 +10,16 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from monitoring.dashboard.login import needs
-from monitoring.dashboard.mlflow_links import link_of_run, links_of
-from monitoring.dashboard.sensor_data import versions
-from monitoring.dashboard.theme import cards, mark
-from monitoring.dashboard.url_state import attempt, caller, plant
-from monitoring.dashboard.wording import drift_words, grades_words, kind_name
+from monitoring.dashboard.login import require_role
+from monitoring.dashboard.mlflow_links import show_model_links, show_run_link
+from monitoring.dashboard.sensor_data import load_versions
+from monitoring.dashboard.theme import severity_badge, show_cards
+from monitoring.dashboard.url_state import current_caller, run_action, shared_state
+from monitoring.dashboard.wording import drift_verdict_text, grade_cards, kind_name
 from monitoring.drift.recording import EXPERIMENT
 from monitoring.drift.store import DriftCheck
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
 from serving.http.tokens import Role
 from training.kinds import Kind
 from training.operations.promotion import promote_version, roll_back
@@ -29,30 +29,32 @@ from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Ver
 
 
 def show_model(
-    _: Words, sensor_id: str, kind: Kind, outcome: Outcome | None, check: DriftCheck | None
+    _: Translator, sensor_id: str, kind: Kind, outcome: Outcome | None, check: DriftCheck | None
 ) -> None:
     """The whole card of one model."""
     st.markdown(f"##### {kind_name(_, kind).capitalize()}")
     if outcome is None or outcome.version is None or outcome.model is None:
-        st.html(mark(1, _("There is no model yet. Train one in the tab Training.")))
+        st.html(severity_badge(1, _("There is no model yet. Train one in the tab Training.")))
         return
     serving = outcome.status == "serving"
-    state = mark(0, _("serves")) if serving else mark(2, _("does not serve"))
-    trained = _trained(_, outcome)
-    cards([(_("Version"), f"v{outcome.version} {state}", trained), *grades_words(_, kind, outcome.metrics)])
+    state = severity_badge(0, _("serves")) if serving else severity_badge(2, _("does not serve"))
+    trained = _training_end_text(_, outcome)
+    show_cards(
+        [(_("Version"), f"v{outcome.version} {state}", trained), *grade_cards(_, kind, outcome.metrics)]
+    )
     gate = str(outcome.detail.get("gate") or "")
     if gate:
         passed = gate.startswith(PASSED)
-        st.html(f"<p>{mark(0 if passed else 2, _('Gate'))} {escape(retold(_, gate))}</p>")
+        st.html(f"<p>{severity_badge(0 if passed else 2, _('Gate'))} {escape(translate_reason(_, gate))}</p>")
     if check is not None:
-        _drift(_, check)
-    links_of(_, outcome)
-    _versions(_, sensor_id, kind, outcome)
+        _show_drift(_, check)
+    show_model_links(_, outcome)
+    _show_versions(_, sensor_id, kind, outcome)
 
 
-def _drift(_: Words, check: DriftCheck) -> None:
+def _show_drift(_: Translator, check: DriftCheck) -> None:
     """The newest check: its verdict and why, since when, what to do, and how good the model was of late."""
-    weight, words = drift_words(_, check.verdict)
+    weight, verdict_text = drift_verdict_text(_, check.verdict)
     version, checked_at = check.model_version, _.moment(check.checked_at)
     below = [_("v{version} checked at {moment}", version=version, moment=checked_at)]
     if check.since is not None:
@@ -62,30 +64,30 @@ def _drift(_: Words, check: DriftCheck) -> None:
     if (alarms := check.quality.get("alarms_per_day")) is not None:
         below.append(_("{count} alarms a day of late", count=_.number(alarms, 2)))
     if check.advice:
-        below.append(retold(_, check.advice))
+        below.append(translate_reason(_, check.advice))
     st.html(
-        f"<p>{mark(weight, words)} {escape(retold(_, check.reason))}<br>"
+        f"<p>{severity_badge(weight, verdict_text)} {escape(translate_reason(_, check.reason))}<br>"
         f'<small class="sp-faint">{escape(" · ".join(below))}</small></p>'
     )
     if check.run_id:
-        link_of_run(_, _("The drift check in MLflow"), EXPERIMENT, check.run_id)
+        show_run_link(_, _("The drift check in MLflow"), EXPERIMENT, check.run_id)
 
 
-def _trained(_: Words, outcome: Outcome) -> str:
+def _training_end_text(_: Translator, outcome: Outcome) -> str:
     end = outcome.detail.get("train_end")
     return _("learned until {moment}", moment=_.moment(read_iso(str(end)))) if end else ""
 
 
-def _versions(_: Words, sensor_id: str, kind: Kind, outcome: Outcome) -> None:
+def _show_versions(_: Translator, sensor_id: str, kind: Kind, outcome: Outcome) -> None:
     aliases = {
         CHAMPION: outcome.version if outcome.status == "serving" else None,
         CHALLENGER: outcome.detail.get("challenger"),
         PREVIOUS: outcome.detail.get("previous"),
     }
-    found = versions(sensor_id, kind, str(aliases))
-    with st.expander(_.plural("{count} version", "{count} versions", len(found))):
+    all_versions = load_versions(sensor_id, kind, str(aliases))
+    with st.expander(_.plural("{count} version", "{count} versions", len(all_versions))):
         st.dataframe(
-            version_table(_, found, aliases),
+            version_table(_, all_versions, aliases),
             hide_index=True,
             column_config={
                 "version": st.column_config.TextColumn(_("Version"), width="small"),
@@ -96,33 +98,35 @@ def _versions(_: Words, sensor_id: str, kind: Kind, outcome: Outcome) -> None:
             key=f"versions-{kind}",
             alt=_("All versions of this model"),
         )
-        if needs(_, Role.PROMOTE):
-            _actions(_, sensor_id, kind, found, aliases)
+        if require_role(_, Role.PROMOTE):
+            _show_actions(_, sensor_id, kind, all_versions, aliases)
 
 
-def version_table(_: Words, found: list[Version], aliases: dict[str, object]) -> pd.DataFrame:
+def version_table(_: Translator, all_versions: list[Version], aliases: dict[str, object]) -> pd.DataFrame:
     """One row a version, the newest first."""
     rows = [
         {
             "version": f"v{version.number}",
             "alias": ", ".join(alias for alias, number in aliases.items() if number == version.number),
             "made": _.moment(version.created.replace(tzinfo=None)),
-            "gate": retold(_, version.tags.get("gate", "")),
+            "gate": translate_reason(_, version.tags.get("gate", "")),
         }
-        for version in found
+        for version in all_versions
     ]
     return pd.DataFrame(rows, columns=["version", "alias", "made", "gate"])
 
 
-def _actions(_: Words, sensor_id: str, kind: Kind, found: list[Version], aliases: dict[str, object]) -> None:
-    others = [version for version in found if version.number != aliases[CHAMPION]]
+def _show_actions(
+    _: Translator, sensor_id: str, kind: Kind, all_versions: list[Version], aliases: dict[str, object]
+) -> None:
+    others = [version for version in all_versions if version.number != aliases[CHAMPION]]
     if others:
         numbers = [version.number for version in others]
-        waiting = aliases[CHALLENGER]
+        challenger = aliases[CHALLENGER]
         chosen = st.selectbox(
             _("Version to promote"),
             numbers,
-            index=numbers.index(waiting) if waiting in numbers else 0,
+            index=numbers.index(challenger) if challenger in numbers else 0,
             format_func=lambda number: f"v{number}",
             key=f"promote-{kind}",
         )
@@ -146,33 +150,39 @@ def _actions(_: Words, sensor_id: str, kind: Kind, found: list[Version], aliases
         )
 
 
-def _promote(_: Words, sensor_id: str, kind: Kind, number: int, anyway: bool) -> None:
+def _promote(_: Translator, sensor_id: str, kind: Kind, number: int, anyway: bool) -> None:
     def act(who: str, now: datetime) -> Outcome:
-        shared = plant()
-        sensor = shared.fleet.look().sensors[sensor_id]
+        shared = shared_state()
+        sensor = shared.fleet.get().sensors[sensor_id]
         return promote_version(shared.workspace, sensor, kind, number=number, anyway=anyway, who=who, now=now)
 
-    _move(_, act, lambda done: _("{model} v{version} serves now.", model=done.model, version=done.version))
+    _move_alias(
+        _, act, lambda done: _("{model} v{version} serves now.", model=done.model, version=done.version)
+    )
 
 
-def _roll_back(_: Words, sensor_id: str, kind: Kind) -> None:
+def _roll_back(_: Translator, sensor_id: str, kind: Kind) -> None:
     def act(who: str, now: datetime) -> Outcome:
-        shared = plant()
-        return roll_back(shared.workspace, shared.fleet.look().sensors[sensor_id], kind, who=who, now=now)
+        shared = shared_state()
+        return roll_back(shared.workspace, shared.fleet.get().sensors[sensor_id], kind, who=who, now=now)
 
-    _move(_, act, lambda done: _("{model} v{version} serves again.", model=done.model, version=done.version))
+    _move_alias(
+        _, act, lambda done: _("{model} v{version} serves again.", model=done.model, version=done.version)
+    )
 
 
-def _move(_: Words, act: Callable[[str, datetime], Outcome], told: Callable[[Outcome], str]) -> None:
+def _move_alias(
+    _: Translator, act: Callable[[str, datetime], Outcome], success_text: Callable[[Outcome], str]
+) -> None:
     """Move an alias, if the token still allows it, and look at the registry again."""
-    found = caller()
-    if found is None or not found.has_role(Role.PROMOTE):
+    token_caller = current_caller()
+    if token_caller is None or not token_caller.has_role(Role.PROMOTE):
         st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
         return
 
-    def moved() -> Outcome:
-        done = act(found.name, plant().clock())
-        plant().models.renew()
+    def act_and_refresh() -> Outcome:
+        done = act(token_caller.name, shared_state().clock())
+        shared_state().models.refresh()
         return done
 
-    attempt(moved, told)
+    run_action(act_and_refresh, success_text)

@@ -9,79 +9,93 @@ from datetime import datetime
 
 import numpy as np
 
-from monitoring.drift.onset import seconds_of
+from monitoring.drift.onset import to_seconds
 from monitoring.drift.statistics import Readings
-from monitoring.drift.store import DriftCheck, Verdict
-from training.common.downsampling import kept_places
+from monitoring.drift.store import DriftCheck, DriftVerdict
+from training.common.downsampling import downsample_indices
 
 # The order of every list: what somebody must look at first.
-WORTH = (Verdict.DRIFTED, Verdict.SILENT, Verdict.AGED, Verdict.WITHHELD, Verdict.STEADY)
-COLOURS = {
-    Verdict.DRIFTED: "#c0392b",
-    Verdict.SILENT: "#7f8c8d",
-    Verdict.AGED: "#d68910",
-    Verdict.WITHHELD: "#95a5a6",
-    Verdict.STEADY: "#2e8b57",
+VERDICT_ORDER = (
+    DriftVerdict.DRIFTED,
+    DriftVerdict.NO_DATA,
+    DriftVerdict.AGED,
+    DriftVerdict.WITHHELD,
+    DriftVerdict.STEADY,
+)
+VERDICT_COLOURS = {
+    DriftVerdict.DRIFTED: "#c0392b",
+    DriftVerdict.NO_DATA: "#7f8c8d",
+    DriftVerdict.AGED: "#d68910",
+    DriftVerdict.WITHHELD: "#95a5a6",
+    DriftVerdict.STEADY: "#2e8b57",
 }
-SPARKLINE = (220, 36)  # pixels
-MOST_CHECKS = 60  # in the history
+SPARKLINE_SIZE = (220, 36)  # pixels
+MAX_CHECKS = 60  # in the history
 
 
-def sparkline(
-    window: Readings, since: Readings, *, begun: datetime | None = None, size: tuple[int, int] = SPARKLINE
+def render_sparkline(
+    window: Readings,
+    since: Readings,
+    *,
+    begun: datetime | None = None,
+    size: tuple[int, int] = SPARKLINE_SIZE,
 ) -> str:
     """The end of the window and, shaded, what came since; a line where the drift began."""
     if len(since) and len(window):
         # As much of the window as came since, or a fourth of it: what changed must be seen at a glance.
-        shown = max(since.seconds[-1] - window.seconds[-1], (window.seconds[-1] - window.seconds[0]) / 4)
-        window = window.between(window.seconds[-1] - shown, np.inf)
+        window_seconds_shown = max(
+            since.seconds[-1] - window.seconds[-1], (window.seconds[-1] - window.seconds[0]) / 4
+        )
+        window = window.between(window.seconds[-1] - window_seconds_shown, np.inf)
     width, height = size
     seconds = np.concatenate([window.seconds, since.seconds])
     values = np.concatenate([window.values, since.values])
     if len(values) < 2:
         return ""
-    kept = kept_places((seconds * 1e6).astype(np.int64), values, width // 3)
-    seconds, values = seconds[kept], values[kept]
+    indices = downsample_indices((seconds * 1e6).astype(np.int64), values, width // 3)
+    seconds, values = seconds[indices], values[indices]
     low, high = float(values.min()), float(values.max())
     x = (seconds - seconds[0]) / max(seconds[-1] - seconds[0], 1e-9) * (width - 2) + 1
     y = height - 2 - (values - low) / max(high - low, 1e-300) * (height - 4)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     marks = ""
     if len(since):
-        place = float(np.interp(since.seconds[0], seconds, x))
-        marks = f'<rect x="{place:.0f}" width="{width - place:.0f}" height="{height}" class="since"/>'
+        x_position = float(np.interp(since.seconds[0], seconds, x))
+        marks = (
+            f'<rect x="{x_position:.0f}" width="{width - x_position:.0f}" height="{height}" class="since"/>'
+        )
     if begun is not None and len(since):
-        place = float(np.interp(seconds_of(begun), seconds, x))
-        marks += f'<line x1="{place:.0f}" x2="{place:.0f}" y2="{height}" class="begun"/>'
+        x_position = float(np.interp(to_seconds(begun), seconds, x))
+        marks += f'<line x1="{x_position:.0f}" x2="{x_position:.0f}" y2="{height}" class="begun"/>'
     return (
         f'<svg width="{width}" height="{height}" role="img">{marks}'
         f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1"/></svg>'
     )
 
 
-def past_checks(history: Sequence[DriftCheck]) -> str:
+def render_check_history(history: Sequence[DriftCheck]) -> str:
     """Bars of past checks, one a moment of checking: how many models of each verdict; empty below two."""
-    counts: dict[datetime, Counter[Verdict]] = {}
+    counts: dict[datetime, Counter[DriftVerdict]] = {}
     for check in history:
         counts.setdefault(check.checked_at, Counter())[check.verdict] += 1
-    moments = sorted(counts)[-MOST_CHECKS:]
+    moments = sorted(counts)[-MAX_CHECKS:]
     if len(moments) < 2:
         return ""
     tallest = max(counts[moment].total() for moment in moments)
     height, bar = 90, min(640 / len(moments), 40)
-    drawn = []
-    for place, moment in enumerate(moments):
+    rectangles = []
+    for index, moment in enumerate(moments):
         top = float(height)
-        for verdict in WORTH:
-            part = counts[moment][verdict] / tallest * height
-            top -= part
-            if part:
-                drawn.append(
-                    f'<rect x="{place * bar + 1:.1f}" y="{top:.1f}" width="{max(bar - 2, 1):.1f}" '
-                    f'height="{part:.1f}" fill="{COLOURS[verdict]}"><title>{moment:%Y-%m-%d %H:%M}: '
+        for verdict in VERDICT_ORDER:
+            bar_height = counts[moment][verdict] / tallest * height
+            top -= bar_height
+            if bar_height:
+                rectangles.append(
+                    f'<rect x="{index * bar + 1:.1f}" y="{top:.1f}" width="{max(bar - 2, 1):.1f}" '
+                    f'height="{bar_height:.1f}" fill="{VERDICT_COLOURS[verdict]}"><title>{moment:%Y-%m-%d %H:%M}: '
                     f"{counts[moment][verdict]} {verdict}</title></rect>"
                 )
     return (
-        f'<svg width="{bar * len(moments):.0f}" height="{height}" role="img">{"".join(drawn)}</svg>'
+        f'<svg width="{bar * len(moments):.0f}" height="{height}" role="img">{"".join(rectangles)}</svg>'
         f'<p class="sub">{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}, a bar a check</p>'
     )

@@ -21,21 +21,21 @@ from evidently.legacy.renderers.html_widgets import group_widget
 from evidently.legacy.utils import NumpyEncoder
 from evidently.metrics import ValueDrift
 
-from monitoring.drift.comparison import Comparison, DriftSettings
+from monitoring.drift.comparison import DriftComparison, DriftSettings
 from monitoring.drift.detection import compare
-from monitoring.drift.report.evidently_assets import LIBRARY
-from monitoring.drift.statistics import Readings, Ruler
+from monitoring.drift.report.evidently_assets import LIBRARY_FILE
+from monitoring.drift.statistics import Readings, WindowScale
 from serving.recent_readings import to_times
 
-METHOD = "safeplan"
-CHANNELS = {
+METHOD_NAME = "safeplan"
+CHANNEL_COLUMNS = {
     "value": "value",
     "course": "deviation from the usual course",
     "score": "anomaly score",
     "error": "forecast error",
 }
 # Evidently's program sets the body's font and margins; what stands above its widgets has its own.
-STYLE = """
+CSS = """
 body{font-family:system-ui,sans-serif}
 main{font:15px/1.45 system-ui,sans-serif;margin:1.5rem 2rem;max-width:60rem}
 main h1{font-size:1.5rem;margin:0 0 1rem}main dl{display:grid;grid-template-columns:9rem 1fr;gap:.25rem 1rem}
@@ -43,7 +43,7 @@ main dt{color:#777}main dd{margin:0}main table{border-collapse:collapse;margin-t
 main td,main th{padding:.2rem 1rem .2rem 0;border-bottom:1px solid #8884;text-align:left}
 main .num{text-align:right}.since{fill:#c0392b;opacity:.12}.begun{stroke:#c0392b}.note{margin:0 2rem}
 """
-MOST_ROWS = 1_500  # of either side that a page shows
+MAX_ROWS = 1_500  # of either side that a page shows
 
 
 def register(settings: DriftSettings | None = None) -> str:
@@ -55,24 +55,26 @@ def register(settings: DriftSettings | None = None) -> str:
     chosen = settings or DriftSettings()
 
     def judge(reference: pd.Series, current: pd.Series, _: ColumnType, __: float) -> tuple[float, bool]:
-        found = compare(reference, current, settings=chosen)
-        method.display_name = f"SafePlan: {found.reason}"
-        return (1.0 if found.p_value is None else found.p_value), found.drifted
+        comparison = compare(reference, current, settings=chosen)
+        method.display_name = f"SafePlan: {comparison.reason}"
+        return (1.0 if comparison.p_value is None else comparison.p_value), comparison.drifted
 
-    method = StatTest(METHOD, "SafePlan", [ColumnType.Numerical], chosen.false_alarm_rate)
+    method = StatTest(METHOD_NAME, "SafePlan", [ColumnType.Numerical], chosen.false_alarm_rate)
     register_stattest(method, judge)
-    return METHOD
+    return METHOD_NAME
 
 
-def snapshot_of(comparison: Comparison, window: Readings, since: Readings) -> Snapshot:
+def snapshot_of(comparison: DriftComparison, window: Readings, since: Readings) -> Snapshot:
     """Evidently's report of a comparison already made: one column a channel, with our verdict on each."""
-    tables = [_table(side, comparison.ruler) for side in (window, since)]
+    tables = [_channel_table(side, comparison.ruler) for side in (window, since)]
     names = [
-        name for name, column in CHANNELS.items() if all(table[column].notna().any() for table in tables)
+        name
+        for name, column in CHANNEL_COLUMNS.items()
+        if all(table[column].notna().any() for table in tables)
     ]
-    methods = _verdicts(comparison, names)
-    metrics = [ValueDrift(column=CHANNELS[name], method=methods[name]) for name in names]
-    reference, current = (table[[CHANNELS[name] for name in names]].dropna() for table in tables)
+    methods = _register_channel_methods(comparison, names)
+    metrics = [ValueDrift(column=CHANNEL_COLUMNS[name], method=methods[name]) for name in names]
+    reference, current = (table[[CHANNEL_COLUMNS[name] for name in names]].dropna() for table in tables)
     return Report(metrics).run(current, reference)
 
 
@@ -87,33 +89,34 @@ def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: 
         for widget in widgets
         for graph in widget.get_additional_graphs()
     }
-    told = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in lines.items())
+    definition_list = "".join(
+        f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in lines.items()
+    )
     board = f"drift_{uuid.uuid4().hex}"
     content = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
-<style>{STYLE}</style>
-</head><body><main><h1>{html.escape(title)}</h1><dl>{told}</dl>{shown}</main>
-<div id="{board}"><p class="note">{LIBRARY}, beside this page or two folders up, draws the charts.</p></div>
-<script>var global = globalThis; const info = {_script(DashboardInfo(name="Report", widgets=widgets).dict())};
-const graphs = {_script(graphs)};</script>
-<script src="{LIBRARY}"></script>
-<script>
-if (!window.drawDashboard) document.write('<script src="../../{LIBRARY}"><\\/script>');
-</script>
-<script>
-if (window.drawDashboard) window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}");
-</script>
-</body></html>"""
+<style>{CSS}</style>
+</head><body><main><h1>{html.escape(title)}</h1><dl>{definition_list}</dl>{shown}</main>
+<div id="{board}"><p class="note">{LIBRARY_FILE}, beside this page or two folders up, draws the
+charts.</p></div> <script>var global = globalThis; const info = {_to_script_json(DashboardInfo(name="Report",
+widgets=widgets).dict())}; const graphs = {_to_script_json(graphs)};</script> <script
+src="{LIBRARY_FILE}"></script> <script> if (!window.drawDashboard) document.write('<script
+src="../../{LIBRARY_FILE}"><\\/script>'); </script> <script> if (window.drawDashboard)
+window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}"); </script> </body></html>
+"""
     return content.encode()
 
 
-def _verdicts(comparison: Comparison, names: list[str]) -> dict[str, str]:
+def _register_channel_methods(comparison: DriftComparison, names: list[str]) -> dict[str, str]:
     """One method a channel, which says what was found there; by the channel's name."""
     methods = {}
     for name in names:
-        p, reason = comparison.told_of(name)
+        p, reason = comparison.channel_verdict(name)
         method = StatTest(
-            f"{METHOD}-{name}", f"SafePlan: {reason}", [ColumnType.Numerical], comparison.false_alarm_rate
+            f"{METHOD_NAME}-{name}",
+            f"SafePlan: {reason}",
+            [ColumnType.Numerical],
+            comparison.false_alarm_rate,
         )
         drifted = p <= comparison.false_alarm_rate and comparison.drifted
         register_stattest(method, lambda *_, p=p, drifted=drifted: (p, drifted))
@@ -121,18 +124,18 @@ def _verdicts(comparison: Comparison, names: list[str]) -> dict[str, str]:
     return methods
 
 
-def _table(side: Readings, ruler: Ruler | None) -> pd.DataFrame:
-    thin = np.unique(np.linspace(0, len(side) - 1, min(len(side), MOST_ROWS)).astype(int))
+def _channel_table(side: Readings, ruler: WindowScale | None) -> pd.DataFrame:
+    thin = np.unique(np.linspace(0, len(side) - 1, min(len(side), MAX_ROWS)).astype(int))
     expected = np.zeros(len(side)) if ruler is None else ruler.expected(side.seconds) + ruler.centre
     table = {
-        CHANNELS["value"]: side.values,
-        CHANNELS["course"]: side.values - expected,
-        CHANNELS["score"]: side.scores,
-        CHANNELS["error"]: side.errors,
+        CHANNEL_COLUMNS["value"]: side.values,
+        CHANNEL_COLUMNS["course"]: side.values - expected,
+        CHANNEL_COLUMNS["score"]: side.scores,
+        CHANNEL_COLUMNS["error"]: side.errors,
     }
     return pd.DataFrame(table, index=to_times(side.seconds)).iloc[thin]
 
 
-def _script(value: object) -> str:
+def _to_script_json(value: object) -> str:
     """JSON that no text in it can break out of."""
     return json.dumps(value, cls=NumpyEncoder).replace("<", "\\u003c")

@@ -6,12 +6,12 @@ Knows where the package keeps it, without importing the package, which takes sec
 import importlib.util
 from pathlib import Path
 
-LIBRARY = "evidently.js"
+LIBRARY_FILE = "evidently.js"
 
 
-def library() -> bytes:
+def read_library() -> bytes:
     """The program."""
-    found = importlib.util.find_spec("evidently")
-    assert found is not None
-    assert found.submodule_search_locations
-    return (Path(found.submodule_search_locations[0]) / "nbextension" / "static" / "index.js").read_bytes()
+    spec = importlib.util.find_spec("evidently")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return (Path(spec.submodule_search_locations[0]) / "nbextension" / "static" / "index.js").read_bytes()

@@ -25,13 +25,13 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Row, event, select
 
-from monitoring.alerts.kinds import Change, Judgement, Severity, State
-from monitoring.alerts.maintenance import Work, cancel_work, plan_work
+from monitoring.alerts.kinds import AlertChange, AlertState, AlertVerdict, Severity
+from monitoring.alerts.maintenance import MaintenanceWindow, add_maintenance, cancel_maintenance
 from monitoring.compat.alert_engine import AlertEngine
 from monitoring.notify.delivery import deliver
 from monitoring.notify.outbox import Outbox
-from monitoring.notify.sender import Refused
-from monitoring.watch.operator_actions import acknowledge, judge, shelve, unshelve
+from monitoring.notify.sender import DeliveryRefused
+from monitoring.watch.operator_actions import acknowledge, set_verdict, shelve, unshelve
 from monitoring.watch.watcher import watch_fleet
 from tests.support.monitored_fleet import HOUR, MINUTE, NOON, MonitoredFleet, noisy_values
 from training.errors import ConfigurationError
@@ -45,19 +45,19 @@ TABLES = (
     *(alerts, alert_changes, alert_watches, outbox, maintenance, audit, labels),
     *(ml_predictions, sensor_readings),
 )
-ANSWERS = {Change.ACKNOWLEDGED, Change.SHELVED, Change.UNSHELVED, Change.JUDGED}
+ANSWERS = {AlertChange.ACKNOWLEDGED, AlertChange.SHELVED, AlertChange.UNSHELVED, AlertChange.JUDGED}
 # From where each change may come, and where it leads; None: it stays where it is.
-MOVES: dict[Change, tuple[set[State | None], State | None]] = {
-    Change.OPENED: ({None}, State.OPEN),
-    Change.WORSENED: ({State.OPEN}, State.OPEN),
-    Change.RETURNED: ({State.OPEN}, State.RETURNED),
-    Change.REPEATED: ({State.RETURNED}, State.OPEN),
-    Change.ESCALATED: ({State.OPEN}, State.OPEN),
-    Change.CLOSED: ({State.RETURNED}, State.CLOSED),
-    Change.ACKNOWLEDGED: ({State.OPEN, State.RETURNED}, None),
-    Change.SHELVED: ({State.OPEN, State.RETURNED}, None),
-    Change.UNSHELVED: ({State.OPEN, State.RETURNED}, None),
-    Change.JUDGED: ({State.OPEN, State.RETURNED, State.CLOSED}, None),
+MOVES: dict[AlertChange, tuple[set[AlertState | None], AlertState | None]] = {
+    AlertChange.OPENED: ({None}, AlertState.OPEN),
+    AlertChange.WORSENED: ({AlertState.OPEN}, AlertState.OPEN),
+    AlertChange.RETURNED: ({AlertState.OPEN}, AlertState.RETURNED),
+    AlertChange.REPEATED: ({AlertState.RETURNED}, AlertState.OPEN),
+    AlertChange.ESCALATED: ({AlertState.OPEN}, AlertState.OPEN),
+    AlertChange.CLOSED: ({AlertState.RETURNED}, AlertState.CLOSED),
+    AlertChange.ACKNOWLEDGED: ({AlertState.OPEN, AlertState.RETURNED}, None),
+    AlertChange.SHELVED: ({AlertState.OPEN, AlertState.RETURNED}, None),
+    AlertChange.UNSHELVED: ({AlertState.OPEN, AlertState.RETURNED}, None),
+    AlertChange.JUDGED: ({AlertState.OPEN, AlertState.RETURNED, AlertState.CLOSED}, None),
 }
 
 
@@ -83,7 +83,7 @@ class MessageRecorder:
     def carry(self, message: Any, address: str) -> None:
         """Take it, or refuse."""
         if not self.open:
-            raise Refused("closed")
+            raise DeliveryRefused("closed")
         channel = address.rstrip("/").rpartition("/")[2]
         self.taken.append(StoredMessage(message["alert_id"], message["number"], channel))
 
@@ -226,7 +226,7 @@ class AlertStateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.before)
     @rule(
         place=st.integers(0, 5),
-        what=st.sampled_from(["acknowledge", "shelve", "shelve", "unshelve", *Judgement]),
+        what=st.sampled_from(["acknowledge", "shelve", "shelve", "unshelve", *AlertVerdict]),
         minutes=st.integers(1, 90),
         note=st.sampled_from([None, "seen"]),
         die_at=deaths(8),
@@ -244,18 +244,18 @@ class AlertStateMachine(RuleBasedStateMachine):
             elif what == "unshelve":
                 unshelve(*where, **by)
             else:
-                judge(*where, Judgement(what), note=note, **by)
+                set_verdict(*where, AlertVerdict(what), note=note, **by)
 
     @rule(name=st.sampled_from(SENSORS), begin=st.integers(-30, 30), minutes=st.integers(1, 60))
     def work(self, name: str, begin: int, minutes: int) -> None:
         """Somebody works on a sensor."""
         start = self.now + begin * MINUTE
-        planned = Work(start, start + minutes * MINUTE, "gasket", "Ana", sensor_id=name)
-        kept = plan_work(self.plant.workspace, planned, now=self.now)
+        planned = MaintenanceWindow(start, start + minutes * MINUTE, "gasket", "Ana", sensor_id=name)
+        kept = add_maintenance(self.plant.workspace, planned, now=self.now)
         self.odd = [one for one in self.odd if one.sensor_id != name]
         if minutes % 2:
             assert kept.id is not None
-            cancel_work(self.plant.workspace, kept.id)
+            cancel_maintenance(self.plant.workspace, kept.id)
         else:
             self.quiet[name] = max(self.quiet[name], planned.end)
 
@@ -266,7 +266,7 @@ class AlertStateMachine(RuleBasedStateMachine):
         with self.dying(die_at) as whole:
             for wait in (timedelta(0), HOUR):  # what was taken is not due again
                 at = self.now + wait
-                deliver(self.plant.workspace, clock=lambda at=at: at, carrier=self.hand)
+                deliver(self.plant.workspace, clock=lambda at=at: at, sender=self.hand)
         self.again += not whole
 
     @rule()
@@ -319,8 +319,8 @@ class AlertStateMachine(RuleBasedStateMachine):
     def nothing_is_rewritten(self, kept: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
         """No alert is gone, none that was closed lives again, and no change that was kept is another."""
         assert set(self.before) <= set(kept)
-        closed = {number for number, row in self.before.items() if row.state == State.CLOSED}
-        assert all(kept[number].state == State.CLOSED for number in closed)
+        closed = {number for number, row in self.before.items() if row.state == AlertState.CLOSED}
+        assert all(kept[number].state == AlertState.CLOSED for number in closed)
         reported = [tuple(row) for row in changes]
         assert set(self.told) <= set(reported)
         self.told = reported
@@ -328,7 +328,7 @@ class AlertStateMachine(RuleBasedStateMachine):
     def at_most_one_lives(self, kept: dict[int, Row[Any]]) -> None:
         """Of one topic."""
         alive = Counter(
-            (row.type, row.sensor_id, row.subject) for row in kept.values() if row.state != State.CLOSED
+            (row.type, row.sensor_id, row.subject) for row in kept.values() if row.state != AlertState.CLOSED
         )
         assert max(alive.values(), default=1) == 1
 
@@ -339,28 +339,30 @@ class AlertStateMachine(RuleBasedStateMachine):
             assert [change.revision for change in life] == list(range(1, row.revision + 1))
             assert [change.at for change in life] == sorted(change.at for change in life)
             state, shelved = None, False
-            for change in map(Change, (change.change for change in life)):
+            for change in map(AlertChange, (change.change for change in life)):
                 sources, target = MOVES[change]
                 assert state in sources, f"{change} from {state}"
                 state = target or state
-                shelved = (shelved or change is Change.SHELVED) and change is not Change.UNSHELVED
+                shelved = (shelved or change is AlertChange.SHELVED) and change is not AlertChange.UNSHELVED
             assert (row.state, row.shelved_until is not None) == (state, shelved)
-            assert not (shelved and state is State.CLOSED)
+            assert not (shelved and state is AlertState.CLOSED)
 
     def every_change_is_told_once(self, kept: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
         """To each channel, unless it is shelved or a flood that lives stands for it; and nothing else is."""
         shelved: dict[int, bool] = {}
         for change in changes:
-            row, what = kept[change.alert_id], Change(change.change)
-            quiet = shelved.get(row.id, False) and what is not Change.UNSHELVED
-            shelved[row.id] = (quiet or what is Change.SHELVED) and what is not Change.UNSHELVED
+            row, what = kept[change.alert_id], AlertChange(change.change)
+            quiet = shelved.get(row.id, False) and what is not AlertChange.UNSHELVED
+            shelved[row.id] = (quiet or what is AlertChange.SHELVED) and what is not AlertChange.UNSHELVED
             before = self.before.get(row.id)
             if before is not None and change.revision <= before.revision:
                 continue
             gathered = row.group_id is not None and change.severity < Severity.CRITICAL
-            if gathered and row.state != State.CLOSED:
-                assert kept[row.group_id].state != State.CLOSED, f"{what} of alert {row.id} is told to nobody"
-            if (quiet and what is not Change.SHELVED) or gathered:
+            if gathered and row.state != AlertState.CLOSED:
+                assert kept[row.group_id].state != AlertState.CLOSED, (
+                    f"{what} of alert {row.id} is told to nobody"
+                )
+            if (quiet and what is not AlertChange.SHELVED) or gathered:
                 continue
             self.expected |= {StoredMessage(row.id, change.revision, channel) for channel in CHANNELS}
         waiting = [
@@ -385,9 +387,9 @@ class AlertStateMachine(RuleBasedStateMachine):
     def every_verdict_teaches_once(self, kept: dict[int, Row[Any]]) -> None:
         """One label, or one stretch of work, of the episode as it is known now."""
         said = {
-            f"alert {row.id}": (row.began_at, row.last_at, row.verdict == Judgement.CONFIRM)
+            f"alert {row.id}": (row.began_at, row.last_at, row.verdict == AlertVerdict.CONFIRM)
             for row in kept.values()
-            if row.verdict in {Judgement.CONFIRM, Judgement.FALSE} and self.is_about_readings(row)
+            if row.verdict in {AlertVerdict.CONFIRM, AlertVerdict.FALSE} and self.is_about_readings(row)
         }
         learned = [(row.source, (row.start, row.end, row.anomalous)) for row in self.rows(labels)]
         assert len(learned) == len(said)
@@ -396,7 +398,7 @@ class AlertStateMachine(RuleBasedStateMachine):
         assert sorted(works) == [
             row.id
             for row in kept.values()
-            if row.verdict == Judgement.MAINTENANCE and self.is_about_readings(row)
+            if row.verdict == AlertVerdict.MAINTENANCE and self.is_about_readings(row)
         ]
 
     def is_about_readings(self, row: Row[Any]) -> bool:

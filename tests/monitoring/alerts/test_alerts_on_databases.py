@@ -2,11 +2,11 @@
 
 import pytest
 
-from monitoring.alerts.kinds import Judgement
+from monitoring.alerts.kinds import AlertVerdict
 from monitoring.notify.delivery import deliver
 from monitoring.notify.outbox import Outbox
-from monitoring.notify.sender import Refused
-from monitoring.watch.operator_actions import acknowledge, judge, list_alerts
+from monitoring.notify.sender import DeliveryRefused
+from monitoring.watch.operator_actions import acknowledge, list_alerts, set_verdict
 from tests.support.monitored_fleet import MonitoredFleet, minutes_after_noon, noisy_values
 from training.workspace import Workspace
 
@@ -29,19 +29,19 @@ def test_an_episode_from_its_first_odd_reading_to_the_last_message(sql_fleet):
     sql_fleet.watch_each(0, 60, every=5)
     warning, anomaly = list_alerts(sql_fleet.workspace, alive=None)
     acknowledge(sql_fleet.workspace, anomaly.id, by="Ana", now=minutes_after_noon(61))
-    judge(sql_fleet.workspace, anomaly.id, Judgement.CONFIRM, by="Ana", now=minutes_after_noon(62))
+    set_verdict(sql_fleet.workspace, anomaly.id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(62))
     sent = []
 
     class Carrier:
-        def carry(self, message, _) -> None:
+        def send(self, message, _) -> None:
             if len(sent) == 2 and message["id"] not in refused:
                 refused.append(message["id"])
-                raise Refused("not now")
+                raise DeliveryRefused("not now")
             sent.append((message["alert_id"], message["number"]))
 
     refused: list[str] = []
-    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(63), carrier=Carrier())
-    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(65), carrier=Carrier())
+    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(63), sender=Carrier())
+    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(65), sender=Carrier())
 
     assert [change for change, _ in sql_fleet.told(anomaly)] == [
         *("opened", "worsened", "returned", "acknowledged", "judged")

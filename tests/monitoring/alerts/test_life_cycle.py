@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.alerts.actions import acknowledge, shelve
-from monitoring.alerts.alert import Evidence, Pending, Sign, Topic
-from monitoring.alerts.kinds import AlertType, Change, State
-from monitoring.alerts.life_cycle import Pace, advance
+from monitoring.alerts.alert import AlertEvidence, AlertTopic, Condition, PendingAlert
+from monitoring.alerts.kinds import AlertChange, AlertState, AlertType
+from monitoring.alerts.life_cycle import AlertTiming, advance
 from tests.support.workspaces import parse_time
 
-TOPIC = Topic(AlertType.ANOMALY, "PT-1", "", "P-48")
+TOPIC = AlertTopic(AlertType.ANOMALY, "PT-1", "", "P-48")
 NOON = parse_time("2026-03-01T12:00")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-PACE = Pace(
+PACE = AlertTiming(
     hold={2: 5 * MINUTE, 3: 5 * MINUTE, 4: timedelta(0)},
     return_after=5 * MINUTE,
     close_after=HOUR,
@@ -29,27 +29,29 @@ def minute(minutes: float):
     return NOON + minutes * MINUTE
 
 
-def odd(minutes: float, severity: int = 2, score: float = 0.7) -> Sign:
-    return Sign(minute(minutes), severity, severity, Evidence(score, score=score, reason=f"scored {score}"))
+def odd(minutes: float, severity: int = 2, score: float = 0.7) -> Condition:
+    return Condition(
+        minute(minutes), severity, severity, AlertEvidence(score, score=score, reason=f"scored {score}")
+    )
 
 
-def between(minutes: float, severity: int = 2) -> Sign:
+def between(minutes: float, severity: int = 2) -> Condition:
     """Neither odd any more nor over yet."""
-    return Sign(minute(minutes), 0, severity)
+    return Condition(minute(minutes), 0, severity)
 
 
-def clear(minutes: float) -> Sign:
-    return Sign(minute(minutes))
+def clear(minutes: float) -> Condition:
+    return Condition(minute(minutes))
 
 
-def live(*signs, until: float, pace=PACE, maintenance=(), pending=None, alive=None):
+def live(*signs, until: float, timing=PACE, maintenance=(), pending=None, alive=None):
     """What became of the topic, and everything that happened as (change, minute)."""
     course = advance(
-        TOPIC, pending or Pending(), alive, signs, pace, now=minute(until), maintenance=maintenance
+        TOPIC, pending or PendingAlert(), alive, signs, pace, now=minute(until), maintenance=maintenance
     )
     events = [
         (event.change.value, (event.at - NOON) / MINUTE)
-        for chapter in course.chapters
+        for chapter in course.transitions
         for event in chapter.events
     ]
     return course, events
@@ -122,7 +124,7 @@ def test_an_acknowledged_alert_closes_after_an_hour_of_normal_and_the_next_is_a_
     course, events = live(clear(10), odd(120), until=130, pending=course.pending, alive=seen)
 
     assert events == [("returned", 15), ("closed", 75), ("opened", 125)]
-    assert [chapter.alert.state for chapter in course.chapters] == [State.CLOSED, State.OPEN]
+    assert [chapter.alert.state for chapter in course.transitions] == [AlertState.CLOSED, AlertState.OPEN]
 
 
 def test_an_alert_that_nobody_acknowledged_stays_for_a_day():
@@ -179,7 +181,7 @@ def test_a_shelved_alert_is_not_told_not_escalated_and_not_closed():
     course, events = live(clear(10), odd(200), until=599, pending=course.pending, alive=shelved)
 
     assert events == [("returned", 15), ("repeated", 205)]
-    assert not any(event.told for chapter in course.chapters for event in chapter.events)
+    assert not any(event.told for chapter in course.transitions for event in chapter.events)
 
 
 def test_nothing_begins_during_maintenance():
@@ -214,7 +216,7 @@ def test_a_sign_that_was_taken_is_not_taken_again():
 
 def test_a_sign_cannot_be_over_before_it_is():
     with pytest.raises(ValueError, match="reaches 3 is not over at 2"):
-        Sign(NOON, 3, 2)
+        Condition(NOON, 3, 2)
 
 
 signs = st.lists(
@@ -228,15 +230,15 @@ signs = st.lists(
 )
 
 
-def series(told) -> list[Sign]:
+def series(told) -> list[Condition]:
     clock, made = 0, []
     for gap, reaches, keeps in told:
         clock += gap
-        made.append(Sign(minute(clock), reaches, keeps, Evidence(reaches / 4, score=reaches / 4)))
+        made.append(Condition(minute(clock), reaches, keeps, AlertEvidence(reaches / 4, score=reaches / 4)))
     return made
 
 
-CALM = Pace(PACE.hold, PACE.return_after, PACE.close_after, 3 * HOUR, PACE.escalate_after, 0)
+CALM = AlertTiming(PACE.hold, PACE.return_after, PACE.close_after, 3 * HOUR, PACE.escalate_after, 0)
 
 
 @given(signs, st.data())
@@ -244,13 +246,13 @@ def test_how_often_somebody_looks_changes_nothing(told, data):
     """But for escalation, which counts from when people could know."""
     made = series(told)
     end = 3000
-    _, at_once = live(*made, until=end, pace=CALM)
+    _, at_once = live(*made, until=end, timing=CALM)
     looks = sorted(data.draw(st.lists(st.integers(0, end), max_size=8)))
 
-    pending, alive, bit_by_bit = Pending(), None, []
+    pending, alive, bit_by_bit = PendingAlert(), None, []
     for begin, until in zip([-1, *looks], [*looks, end], strict=True):
         new = [sign for sign in made if minute(begin) < sign.at <= minute(until)]
-        course, events = live(*new, until=until, pace=CALM, pending=pending, alive=alive)
+        course, events = live(*new, until=until, timing=CALM, pending=pending, alive=alive)
         pending, alive = course.pending, course.alive
         bit_by_bit += events
 
@@ -261,17 +263,17 @@ def test_how_often_somebody_looks_changes_nothing(told, data):
 def test_every_life_is_one_that_can_be_lived(told):
     """Opened once, closed at most once and last, returned only from open, repeated only after a return."""
     follows = {
-        None: {Change.OPENED},
-        Change.OPENED: {Change.WORSENED, Change.RETURNED, Change.ESCALATED},
-        Change.WORSENED: {Change.WORSENED, Change.RETURNED, Change.ESCALATED},
-        Change.REPEATED: {Change.WORSENED, Change.RETURNED, Change.ESCALATED},
-        Change.ESCALATED: {Change.WORSENED, Change.RETURNED, Change.ESCALATED},
-        Change.RETURNED: {Change.REPEATED, Change.CLOSED},
-        Change.CLOSED: set(),
+        None: {AlertChange.OPENED},
+        AlertChange.OPENED: {AlertChange.WORSENED, AlertChange.RETURNED, AlertChange.ESCALATED},
+        AlertChange.WORSENED: {AlertChange.WORSENED, AlertChange.RETURNED, AlertChange.ESCALATED},
+        AlertChange.REPEATED: {AlertChange.WORSENED, AlertChange.RETURNED, AlertChange.ESCALATED},
+        AlertChange.ESCALATED: {AlertChange.WORSENED, AlertChange.RETURNED, AlertChange.ESCALATED},
+        AlertChange.RETURNED: {AlertChange.REPEATED, AlertChange.CLOSED},
+        AlertChange.CLOSED: set(),
     }
-    course = advance(TOPIC, Pending(), None, series(told), PACE, now=minute(5000))
+    course = advance(TOPIC, PendingAlert(), None, series(told), PACE, now=minute(5000))
 
-    for chapter in course.chapters:
+    for chapter in course.transitions:
         before = None
         for event in chapter.events:
             assert event.change in follows[before]
@@ -280,6 +282,6 @@ def test_every_life_is_one_that_can_be_lived(told):
         assert times == sorted(times)
         assert chapter.alert.revision == len(chapter.events)
         assert chapter.alert.began_at <= chapter.alert.opened_at
-    alive = [chapter.alert for chapter in course.chapters if chapter.alert.state is not State.CLOSED]
+    alive = [chapter.alert for chapter in course.transitions if chapter.alert.state is not AlertState.CLOSED]
     assert len(alive) <= 1
-    assert course.alive == (alive[0] if alive else None)
+    assert course.active == (alive[0] if alive else None)

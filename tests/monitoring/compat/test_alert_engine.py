@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitoring.alerts.kinds import State
-from monitoring.alerts.maintenance import Work, plan_work
+from monitoring.alerts.kinds import AlertState
+from monitoring.alerts.maintenance import MaintenanceWindow, add_maintenance
 from monitoring.compat.alert_engine import AlertEngine, create_alert_engine
-from monitoring.watch.operator_actions import acknowledge, history_of, list_alerts
+from monitoring.watch.operator_actions import acknowledge, alert_history, list_alerts
 from tests.support.monitored_fleet import HOUR, MINUTE, NOON, minutes_after_noon, noisy_values
 from training.errors import ConfigurationError, UnknownSensor
 
@@ -84,7 +84,7 @@ def test_what_a_script_no_longer_says_returns_to_normal_and_is_closed(engine, mo
     clock.pass_(11 * MINUTE)
     engine.acknowledge_alert(raised.alert_id)
     monitored_fleet.watch(180, "TT-1")
-    assert list_alerts(monitored_fleet.workspace, ["TT-1"], alive=False)[0].state is State.CLOSED
+    assert list_alerts(monitored_fleet.workspace, ["TT-1"], alive=False)[0].state is AlertState.CLOSED
 
 
 def test_a_script_does_not_keep_the_watch_from_looking(engine, monitored_fleet, clock):
@@ -100,8 +100,8 @@ def test_a_script_does_not_keep_the_watch_from_looking(engine, monitored_fleet, 
 
 
 def test_no_alert_begins_while_somebody_works_there(engine, monitored_fleet):
-    work = Work(NOON - HOUR, NOON + HOUR, "new gasket", "Ana", sensor_id="PT-1")
-    plan_work(monitored_fleet.workspace, work, now=NOON)
+    work = MaintenanceWindow(NOON - HOUR, NOON + HOUR, "new gasket", "Ana", sensor_id="PT-1")
+    add_maintenance(monitored_fleet.workspace, work, now=NOON)
 
     assert engine.create_alert("PT-1", 3, notes="odd") is None
     assert engine.get_alerts_by_sensor("PT-1") == []
@@ -114,7 +114,7 @@ def test_who_has_seen_it_is_kept(engine, monitored_fleet, monkeypatch):
     seen = engine.acknowledge_alert(raised.alert_id)
 
     assert seen.status == "ACKNOWLEDGED"
-    assert history_of(monitored_fleet.workspace, raised.alert_id)[-1].by == "ana"
+    assert alert_history(monitored_fleet.workspace, raised.alert_id)[-1].by == "ana"
     with pytest.raises(ConfigurationError, match="no alert 99"):
         acknowledge(monitored_fleet.workspace, 99, by="ana", now=NOON)
 

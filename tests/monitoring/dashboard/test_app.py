@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from monitoring.dashboard import url_state
 from monitoring.dashboard.server import SCRIPT
-from monitoring.dashboard.training_requests import TrainingStore, Wish
-from monitoring.drift.store import DriftCheck, DriftCheckStore, Verdict
+from monitoring.dashboard.training_requests import TrainingRequest, TrainingStore
+from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftVerdict
 from serving.batch import detect_fleet
 from tests.support.dashboard_app import NEWEST, PATIENCE, SECRET, button, ingest_anomalous_reading, page_text
 from training.data.sensor_sources import add_missing_sensors
@@ -164,7 +164,7 @@ def test_who_may_not_train_has_no_button(page, reader):
 def test_a_withdrawn_token_acts_no_more(page, dashboard_workspace, monkeypatch):
     """Between drawing the button and the click, the token was taken away."""
     app = page("/?view=models&sensor=PT-1", reader="ana")
-    url_state.plant().tokens = type(url_state.plant().tokens)(given=SECRET + "another")
+    url_state.shared_state().tokens = type(url_state.shared_state().tokens)(given=SECRET + "another")
 
     app.button(key="do-promote-detector").click().run()
 
@@ -207,7 +207,8 @@ def test_without_tokens_the_page_is_read_only_and_says_what_to_set(page, monkeyp
 def test_a_training_is_started_with_what_was_chosen(page, dashboard_workspace, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "monitoring.dashboard.tabs.training.start", lambda _, wish, **how: asked.append((wish, how["by"]))
+        "monitoring.dashboard.tabs.training.start_training",
+        lambda _, wish, **how: asked.append((wish, how["by"])),
     )
     app = page("/?view=training", reader="ole")
 
@@ -241,9 +242,11 @@ def test_requirements_say_what_is_missing_and_for_how_long(page, dashboard_works
 def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, dashboard_workspace):
     store = TrainingStore(dashboard_workspace.engine)
 
-    training = store.add(Wish(("PT-1", "TT-1"), (Kind.DETECTOR,)), by="ana", now=url_state.plant().clock())
-    store.take(training.id, Owner.this_process())
-    store.note(training.id, Outcome("PT-1", Kind.DETECTOR, "promoted", version=3), now=NEWEST)
+    training = store.add(
+        TrainingRequest(("PT-1", "TT-1"), (Kind.DETECTOR,)), by="ana", now=url_state.shared_state().clock()
+    )
+    store.claim(training.id, Owner.this_process())
+    store.record_outcome(training.id, Outcome("PT-1", Kind.DETECTOR, "promoted", version=3), now=NEWEST)
 
     app = page("/?view=training", reader="ole")
 
@@ -254,8 +257,10 @@ def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, dashboard
     assert "1 of 2 models" in bar.proto.text
     assert button(app, "Train 2 models").disabled
 
-    store.note(training.id, Outcome("TT-1", Kind.DETECTOR, "failed", error="12 good readings"), now=NEWEST)
-    store.finish(training.id, now=url_state.plant().clock())
+    store.record_outcome(
+        training.id, Outcome("TT-1", Kind.DETECTOR, "failed", error="12 good readings"), now=NEWEST
+    )
+    store.finish(training.id, now=url_state.shared_state().clock())
     app.run()
 
     text = page_text(app)
@@ -267,10 +272,10 @@ def test_a_training_that_goes_on_shows_its_progress_to_everybody(page, dashboard
 def test_a_training_that_was_cut_off_says_how_it_goes_on(page, dashboard_workspace):
 
     store = TrainingStore(dashboard_workspace.engine)
-    training = store.add(Wish(("PT-1",), (Kind.DETECTOR,)), by="ana", now=NEWEST)
+    training = store.add(TrainingRequest(("PT-1",), (Kind.DETECTOR,)), by="ana", now=NEWEST)
 
     assert "It was cut off." in page_text(page("/?view=training"))
-    assert not store.training(training.id).is_running(url_state.plant().clock())
+    assert not store.training(training.id).is_running(url_state.shared_state().clock())
 
 
 def test_portuguese_says_everything_in_portuguese(page, dashboard_workspace):
@@ -379,7 +384,7 @@ def test_a_drift_verdict_is_shown_where_models_are(page, dashboard_workspace, mo
         start=NEWEST - timedelta(days=2),
         end=NEWEST,
         readings=48,
-        verdict=Verdict.DRIFTED,
+        verdict=DriftVerdict.DRIFTED,
         reason="the level moved by 3 bar",
         false_alarm_rate=0.01,
         since=NEWEST - timedelta(days=1),

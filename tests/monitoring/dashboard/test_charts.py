@@ -5,9 +5,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from monitoring.dashboard.charts import Crossing, Limit, Pen
-from monitoring.dashboard.theme import DARK, LIGHT
-from monitoring.i18n.translation import Words
+from monitoring.dashboard.charts import ChartBuilder, LimitCrossing, LimitLine
+from monitoring.dashboard.theme import DARK_PALETTE, LIGHT_PALETTE
+from monitoring.i18n.translation import Translator
 from tests.support.workspaces import parse_time
 from training.data.sensors import Sensor
 
@@ -34,10 +34,10 @@ SCORES = pd.DataFrame(
 )
 
 
-@pytest.fixture(params=[("en", LIGHT), ("pt", DARK)], ids=["en-light", "pt-dark"])
+@pytest.fixture(params=[("en", LIGHT_PALETTE), ("pt", DARK_PALETTE)], ids=["en-light", "pt-dark"])
 def pen(request):
     language, palette = request.param
-    return Pen(palette, Words(language))
+    return ChartBuilder(palette, Translator(language))
 
 
 def names(figure):
@@ -54,8 +54,8 @@ def first(line):
 
 def test_every_figure_is_one_that_plotly_knows(pen):
     """Its own objects refuse a name or a value that its scripts do not know."""
-    limits = [Limit(26.0, "upper limit", 4), Limit(400.0, "end of range", 1)]
-    crossing = Crossing(parse_time("2026-01-03T02:00"), limits[0], "May cross")
+    limits = [LimitLine(26.0, "upper limit", 4), LimitLine(400.0, "end of range", 1)]
+    crossing = LimitCrossing(parse_time("2026-01-03T02:00"), limits[0], "May cross")
     season = pd.DataFrame({"timestamps": pd.date_range("1970-01-05", periods=168, freq="h"), "value": 1.0})
     drawn = [
         pen.forecast(SENSOR, HISTORY, AHEAD, limits=limits, crossings=[crossing]),
@@ -69,7 +69,9 @@ def test_every_figure_is_one_that_plotly_knows(pen):
 
 
 def test_lines_too_near_each_other_to_be_read_are_named_once():
-    figure = Pen(LIGHT, Words()).anomalies(SENSOR, HISTORY, SCORES, average=15.0, deviation=0.1)
+    figure = ChartBuilder(LIGHT_PALETTE, Translator()).anomalies(
+        SENSOR, HISTORY, SCORES, average=15.0, deviation=0.1
+    )
 
     assert "average ± deviation" in texts(figure)
     assert "+1 deviation" not in texts(figure)
@@ -88,15 +90,15 @@ def test_a_forecast_goes_on_from_the_newest_reading_with_its_band(pen):
 
 
 def test_a_forecast_without_a_history_is_drawn_alone():
-    figure = Pen(LIGHT, Words()).forecast(SENSOR, HISTORY.head(0), AHEAD)
+    figure = ChartBuilder(LIGHT_PALETTE, Translator()).forecast(SENSOR, HISTORY.head(0), AHEAD)
 
     assert len(figure["data"][-1]["x"]) == 6
 
 
 def test_near_limits_are_lines_and_far_ones_are_named_at_the_edge():
-    near, far = Limit(26.0, "upper limit 26 bar", 4), Limit(400.0, "end of range 400 bar", 1)
+    near, far = LimitLine(26.0, "upper limit 26 bar", 4), LimitLine(400.0, "end of range 400 bar", 1)
 
-    figure = Pen(LIGHT, Words()).forecast(SENSOR, HISTORY, AHEAD, limits=[near, far])
+    figure = ChartBuilder(LIGHT_PALETTE, Translator()).forecast(SENSOR, HISTORY, AHEAD, limits=[near, far])
 
     assert "upper limit 26 bar" in texts(figure)
     assert "↑ end of range 400 bar" in texts(figure)
@@ -104,11 +106,11 @@ def test_near_limits_are_lines_and_far_ones_are_named_at_the_edge():
 
 
 def test_a_crossing_is_marked_where_and_when_it_may_be():
-    limit = Limit(23.0, "upper limit", 4)
+    limit = LimitLine(23.0, "upper limit", 4)
     moment = parse_time("2026-01-03T02:00")
 
-    figure = Pen(LIGHT, Words(zone="America/Sao_Paulo")).forecast(
-        SENSOR, HISTORY, AHEAD, limits=[limit], crossings=[Crossing(moment, limit, "May cross")]
+    figure = ChartBuilder(LIGHT_PALETTE, Translator(zone="America/Sao_Paulo")).forecast(
+        SENSOR, HISTORY, AHEAD, limits=[limit], crossings=[LimitCrossing(moment, limit, "May cross")]
     )
 
     crossing = figure["data"][-1]
@@ -128,14 +130,18 @@ def test_anomalies_are_marked_by_shape_and_told_in_escaped_words(pen):
 
 
 def test_a_sensor_that_was_never_scored_shows_its_readings():
-    figure = Pen(LIGHT, Words()).anomalies(SENSOR, HISTORY, SCORES.head(0), average=None, deviation=None)
+    figure = ChartBuilder(LIGHT_PALETTE, Translator()).anomalies(
+        SENSOR, HISTORY, SCORES.head(0), average=None, deviation=None
+    )
 
     assert len(figure["data"][0]["x"]) == 48
     assert texts(figure) == []
 
 
 def test_a_unit_is_never_markup():
-    figure = Pen(LIGHT, Words()).forecast(Sensor(id="X", unit="<i>bar</i>"), HISTORY, AHEAD)
+    figure = ChartBuilder(LIGHT_PALETTE, Translator()).forecast(
+        Sensor(id="X", unit="<i>bar</i>"), HISTORY, AHEAD
+    )
 
     assert "<i>" not in figure["layout"]["yaxis"]["title"]["text"]
 
@@ -145,7 +151,9 @@ def test_a_season_begins_where_the_clock_of_the_reader_begins_it():
     times = pd.date_range("1970-01-01", periods=96, freq="15min")
     turn = pd.DataFrame({"timestamps": times, "value": -np.abs(times.hour - 15.0)})
 
-    figure = Pen(LIGHT, Words("pt", "America/Sao_Paulo")).component(turn, unit="bar", season="daily")
+    figure = ChartBuilder(LIGHT_PALETTE, Translator("pt", "America/Sao_Paulo")).component(
+        turn, unit="bar", season="daily"
+    )
 
     line = figure["data"][0]
     assert line["x"].iloc[int(np.argmax(line["y"]))].hour == 12
@@ -155,7 +163,7 @@ def test_a_season_begins_where_the_clock_of_the_reader_begins_it():
 def test_days_of_the_week_are_in_the_language_of_the_reader():
     times = pd.date_range("1970-01-05", periods=168, freq="h")
 
-    figure = Pen(LIGHT, Words("pt")).component(
+    figure = ChartBuilder(LIGHT_PALETTE, Translator("pt")).component(
         pd.DataFrame({"timestamps": times, "value": 1.0}), unit="", season="weekly"
     )
 

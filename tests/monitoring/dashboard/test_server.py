@@ -5,15 +5,15 @@ import re
 import httpx
 import pytest
 
-from monitoring.alerts.kinds import SIGNS
+from monitoring.alerts.kinds import SEVERITY_SYMBOLS
 from monitoring.dashboard import server
 from monitoring.dashboard.dashboard_state import PageSettings
-from monitoring.dashboard.mlflow_links import run_link, ui_address, version_link
-from monitoring.dashboard.theme import DARK, LIGHT, plain
+from monitoring.dashboard.mlflow_links import run_url, ui_url, version_url
+from monitoring.dashboard.theme import DARK_PALETTE, LIGHT_PALETTE, escape_markdown
 from tests.serving.conftest import listening
 from training.errors import ConfigurationError
 
-BACKGROUNDS = {LIGHT: ("#ffffff", LIGHT.card), DARK: ("#0f1720", DARK.card)}
+BACKGROUNDS = {LIGHT_PALETTE: ("#ffffff", LIGHT_PALETTE.card), DARK_PALETTE: ("#0f1720", DARK_PALETTE.card)}
 
 
 def luminance(colour):
@@ -27,7 +27,7 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("palette", [LIGHT_PALETTE, DARK_PALETTE], ids=["light", "dark"])
 def test_words_can_be_read_in_both_themes(palette):
     """AA: 4.5 to 1 for words, 3 to 1 for lines that carry a meaning."""
     for background in BACKGROUNDS[palette]:
@@ -38,18 +38,20 @@ def test_words_can_be_read_in_both_themes(palette):
 
 
 def test_every_severity_has_a_sign_of_its_own():
-    assert len(set(SIGNS)) == 5
+    assert len(set(SEVERITY_SYMBOLS)) == 5
 
 
 def test_text_is_shown_as_written_where_markdown_is_read():
-    assert plain("[x](http://evil) **b** $a$ :red[c]") == (r"\[x\](http\://evil) \*\*b\*\* \$a\$ \:red\[c\]")
+    assert escape_markdown("[x](http://evil) **b** $a$ :red[c]") == (
+        r"\[x\](http\://evil) \*\*b\*\* \$a\$ \:red\[c\]"
+    )
 
 
 @pytest.fixture
 def unopened_page(monkeypatch):
     """The page's app, its parts not opened."""
-    monkeypatch.setattr(server, "_look_once", lambda: None)
-    return server.page_app()
+    monkeypatch.setattr(server, "_warm_up", lambda: None)
+    return server.create_dashboard_app()
 
 
 def test_browsers_are_told_to_load_nothing_from_elsewhere(unopened_page):
@@ -72,26 +74,26 @@ def test_nothing_is_sent_home(unopened_page):
 def test_beyond_this_machine_it_asks_for_a_token_or_plain_words(monkeypatch):
     served = []
     monkeypatch.setattr(server.uvicorn, "run", lambda *_, **how: served.append(how["host"]))
-    monkeypatch.setattr(server, "page_app", lambda: None)
+    monkeypatch.setattr(server, "create_dashboard_app", lambda: None)
     monkeypatch.delenv("SAFEPLAN_TOKENS", raising=False)
 
     with pytest.raises(ConfigurationError, match="--allow-everyone"):
-        server.serve_page(PageSettings(host="0.0.0.0"))
-    server.serve_page(PageSettings())
-    server.serve_page(PageSettings(host="0.0.0.0", allow_everyone=True))
+        server.serve_dashboard(PageSettings(host="0.0.0.0"))
+    server.serve_dashboard(PageSettings())
+    server.serve_dashboard(PageSettings(host="0.0.0.0", allow_everyone=True))
     monkeypatch.setenv("SAFEPLAN_TOKENS", "0123456789abcdef")
-    server.serve_page(PageSettings(host="0.0.0.0"))
+    server.serve_dashboard(PageSettings(host="0.0.0.0"))
 
     assert served == ["127.0.0.1", "0.0.0.0", "0.0.0.0"]
 
 
 def test_the_mlflow_ui_is_where_it_is_set_else_the_tracking_server():
-    assert ui_address("http://ui:5000/", "sqlite:///x.db") == "http://ui:5000"
-    assert ui_address(None, "https://me:secret@mlflow.example/base/") == "https://mlflow.example/base"
-    assert ui_address(None, "sqlite:////home/me/mlflow.db") is None
-    assert ui_address("javascript:alert(1)", "") is None
+    assert ui_url("http://ui:5000/", "sqlite:///x.db") == "http://ui:5000"
+    assert ui_url(None, "https://me:secret@mlflow.example/base/") == "https://mlflow.example/base"
+    assert ui_url(None, "sqlite:////home/me/mlflow.db") is None
+    assert ui_url("javascript:alert(1)", "") is None
 
 
 def test_links_lead_to_one_version_and_one_run():
-    assert version_link("http://ui", "pt-1-detector", 3) == "http://ui/#/models/pt-1-detector/versions/3"
-    assert run_link("http://ui", "7", "abc") == "http://ui/#/experiments/7/runs/abc"
+    assert version_url("http://ui", "pt-1-detector", 3) == "http://ui/#/models/pt-1-detector/versions/3"
+    assert run_url("http://ui", "7", "abc") == "http://ui/#/experiments/7/runs/abc"

@@ -9,7 +9,13 @@ from datetime import timedelta
 import pytest
 
 from monitoring.dashboard import background_training
-from monitoring.dashboard.training_requests import Training, TrainingStore, Wish, seconds_left, start
+from monitoring.dashboard.training_requests import (
+    Training,
+    TrainingRequest,
+    TrainingStore,
+    seconds_left,
+    start_training,
+)
 from tests.support.workspaces import ingest_readings, parse_time
 from training.errors import ConfigurationError
 from training.kinds import Kind, Promotion
@@ -17,7 +23,7 @@ from training.outcomes import Outcome
 from training.storage.leases import Owner
 
 NOON = parse_time("2026-01-31T12:00")
-WISH = Wish(("PT-1", "PT-2"), (Kind.DETECTOR, Kind.FORECASTER), trials=2)
+WISH = TrainingRequest(("PT-1", "PT-2"), (Kind.DETECTOR, Kind.FORECASTER), trials=2)
 
 
 @pytest.fixture
@@ -37,12 +43,12 @@ def gone() -> Owner:
 
 
 def test_a_wish_is_kept_with_who_asked_and_comes_back_whole(training_store):
-    wish = Wish(("PT-1",), (Kind.FORECASTER,), trials=7, promotion=Promotion.MANUAL, fresh=True)
+    wish = TrainingRequest(("PT-1",), (Kind.FORECASTER,), trials=7, promotion=Promotion.MANUAL, fresh=True)
 
     made = training_store.add(wish, by="ana", now=NOON)
 
     assert training_store.newest() == [made]
-    assert (made.total, made.done, made.started_by, made.wish) == (1, 0, "ana", wish)
+    assert (made.total, made.done, made.started_by, made.request) == (1, 0, "ana", wish)
 
 
 def test_progress_is_counted_as_outcomes_are_noted(training_store):
@@ -70,7 +76,7 @@ def test_trainings_do_not_mix_their_outcomes(training_store):
 
 def test_nothing_to_train_is_refused(training_store):
     with pytest.raises(ConfigurationError, match="at least one sensor"):
-        training_store.add(Wish((), (Kind.DETECTOR,)), by="ana", now=NOON)
+        training_store.add(TrainingRequest((), (Kind.DETECTOR,)), by="ana", now=NOON)
 
 
 def test_a_training_that_nobody_asked_for_is_not_there(training_store):
@@ -103,7 +109,7 @@ def test_a_second_training_waits_for_the_first(training_store, tmp_path):
     training_store.take(first.id, Owner.this_process())
 
     with pytest.raises(ConfigurationError, match="ana started a training at 12:00"):
-        start(training_store, WISH, by="ole", now=NOON, logs=tmp_path)
+        start_training(training_store, WISH, by="ole", now=NOON, logs=tmp_path)
     assert len(training_store.newest()) == 1
 
 
@@ -116,7 +122,7 @@ def test_the_process_trains_as_the_command_does_and_notes_each_outcome(workspace
     store = TrainingStore(workspace.engine)
     training = store.add(WISH, by="ana", now=NOON)
 
-    background_training.run(workspace, training.id)
+    background_training.run_training(workspace, training.id)
 
     ended = store.training(training.id)
     assert (ended.done, ended.error) == (4, None)
@@ -130,9 +136,9 @@ def test_the_process_trains_as_the_command_does_and_notes_each_outcome(workspace
 def test_a_training_that_cannot_be_done_says_why(workspace):
     ingest_readings(workspace, "PT-1")
     store = TrainingStore(workspace.engine)
-    training = store.add(Wish(("PT-9",), (Kind.DETECTOR,)), by="ana", now=NOON)
+    training = store.add(TrainingRequest(("PT-9",), (Kind.DETECTOR,)), by="ana", now=NOON)
 
-    background_training.run(workspace, training.id)
+    background_training.run_training(workspace, training.id)
 
     assert "No sensor is called PT-9" in store.training(training.id).error
 
@@ -140,14 +146,14 @@ def test_a_training_that_cannot_be_done_says_why(workspace):
 def test_a_training_that_is_cut_off_says_so(workspace, monkeypatch):
     ingest_readings(workspace, "PT-1")
     store = TrainingStore(workspace.engine)
-    training = store.add(Wish(("PT-1",), (Kind.DETECTOR,)), by="ana", now=NOON)
+    training = store.add(TrainingRequest(("PT-1",), (Kind.DETECTOR,)), by="ana", now=NOON)
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(background_training, "train_fleet", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        background_training.run(workspace, training.id)
+        background_training.run_training(workspace, training.id)
 
     assert store.training(training.id).error.startswith("KeyboardInterrupt")
 
@@ -158,9 +164,9 @@ def test_the_process_outlives_nobody_and_is_told_who_started_it(workspace, monke
     ingest_readings(workspace, "PT-1", 12)
     store = TrainingStore(workspace.engine)
 
-    begun = start(
+    begun = start_training(
         store,
-        Wish(("PT-1",), (Kind.DETECTOR,)),
+        TrainingRequest(("PT-1",), (Kind.DETECTOR,)),
         by="ana",
         now=NOON,
         logs=workspace.home / ".safeplan" / "trainings",

@@ -5,20 +5,20 @@ from datetime import timedelta
 import pytest
 
 from monitoring.dashboard.wording import (
-    direction_words,
-    drift_words,
+    direction_text,
+    drift_verdict_text,
+    duration_text,
     forecast_quality,
-    grades_words,
+    grade_cards,
     kind_name,
-    lasting,
-    score_words,
-    volatility_words,
+    score_text,
+    volatility_text,
 )
-from monitoring.drift.store import Verdict
-from monitoring.i18n.translation import Words
+from monitoring.drift.store import DriftVerdict
+from monitoring.i18n.translation import Translator
 from training.kinds import Kind
 
-_ = Words()
+_ = Translator()
 GOOD = {
     "skill": 0.3,
     "mae": 1.0,
@@ -84,39 +84,42 @@ def test_a_measure_that_is_not_known_is_not_told():
     [(0.0, 0, "normal"), (0.3, 1, "worth a look"), (0.6, 3, "probably"), (0.9, 4, "certainly")],
 )
 def test_a_score_means_the_same_on_each_sensor(score, weight, words):
-    result = score_words(_, score)
+    result = score_text(_, score)
 
     assert result[0] == weight
     assert words in result[1]
 
 
 def test_directions_volatility_times_and_kinds_have_words():
-    assert direction_words(_, "rising") == "↗ rising"
-    assert [volatility_words(_, v, 10.0) for v in (0.1, 2.0, 9.0)] == [
+    assert direction_text(_, "rising") == "↗ rising"
+    assert [volatility_text(_, v, 10.0) for v in (0.1, 2.0, 9.0)] == [
         "hardly moves",
         "moves as usual",
         "swings widely",
     ]
-    assert volatility_words(_, 1.0, 0.0) == "hardly moves"
-    assert [lasting(_, timedelta(seconds=s)) for s in (5, 90, 7_200, 172_800)] == [
+    assert volatility_text(_, 1.0, 0.0) == "hardly moves"
+    assert [duration_text(_, timedelta(seconds=s)) for s in (5, 90, 7_200, 172_800)] == [
         "5 s",
         "90 s",
         "2 h",
         "2 d",
     ]
-    assert kind_name(Words("pt"), "forecaster") == "preditor"
+    assert kind_name(Translator("pt"), "forecaster") == "preditor"
 
 
 def test_every_drift_verdict_has_words_and_the_worse_ones_weigh_more():
-    weights = {verdict: drift_words(_, verdict)[0] for verdict in Verdict}
+    weights = {verdict: drift_verdict_text(_, verdict)[0] for verdict in DriftVerdict}
 
     assert (
-        weights[Verdict.STEADY] < weights[Verdict.WITHHELD] < weights[Verdict.AGED] < weights[Verdict.DRIFTED]
+        weights[DriftVerdict.STEADY]
+        < weights[DriftVerdict.WITHHELD]
+        < weights[DriftVerdict.AGED]
+        < weights[DriftVerdict.DRIFTED]
     )
 
 
 def test_a_version_is_told_by_the_two_grades_that_say_most():
     detector = {"recall_mean": 0.9, "false_alarms_per_day": 0.168, "naive_recall_mean": 0.5}
 
-    assert [value for _label, value, _below in grades_words(_, Kind.DETECTOR, detector)] == ["90 %", "0.17"]
-    assert grades_words(_, Kind.FORECASTER, {"skill": float("nan")}) == []
+    assert [value for _label, value, _below in grade_cards(_, Kind.DETECTOR, detector)] == ["90 %", "0.17"]
+    assert grade_cards(_, Kind.FORECASTER, {"skill": float("nan")}) == []

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from monitoring.drift.accuracy import alarm_rate, forecast_accuracy
-from monitoring.drift.detection import readings_of
+from monitoring.drift.detection import to_readings
 from tests.support.drift_series import hourly_series
 
 STEP = 3600.0
@@ -32,7 +32,7 @@ def forecasts(series, *, error=0.0, steps=30, band=1.0):
 
 
 def told(series, frame):
-    window, actual = readings_of(series[:ORIGIN]), readings_of(series[ORIGIN:])
+    window, actual = to_readings(series[:ORIGIN]), to_readings(series[ORIGIN:])
     return forecast_accuracy(frame, actual, window, step=STEP)
 
 

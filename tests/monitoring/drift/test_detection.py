@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.drift.detection import DriftSettings, compare, readings_of
+from monitoring.drift.detection import DriftSettings, compare, to_readings
 from monitoring.drift.kinds import DriftKind
-from monitoring.drift.store import Origin, Verdict
+from monitoring.drift.store import DriftOrigin, DriftVerdict
 from tests.support.drift_series import hourly_series, split_window
 from training.errors import DataError
 
@@ -26,7 +26,7 @@ def rest():
 def test_readings_as_usual_are_steady(window, rest):
     result = compare(window, rest)
 
-    assert result.verdict is Verdict.STEADY
+    assert result.verdict is DriftVerdict.STEADY
     assert result.p_value > 0.05
     assert result.advice == ""
 
@@ -64,7 +64,7 @@ def test_a_cycle_that_is_gone_is_lost(window, rest):
     result = compare(window, pd.Series(chance, rest.index))
 
     assert result.reason == "daily cycle lost"
-    assert result.origin is Origin.PROCESS
+    assert result.origin is DriftOrigin.PROCESS
 
 
 def test_readings_that_scatter_more_are_told_as_such(window, rest):
@@ -80,7 +80,7 @@ def test_a_sensor_that_stopped_moving_is_stuck(window, rest):
 
     assert result.reason == "stuck at 21.5 bar for 40 readings"
     assert result.since == held.index[-40]
-    assert result.origin is Origin.INSTRUMENT
+    assert result.origin is DriftOrigin.INSTRUMENT
 
 
 def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
@@ -108,41 +108,41 @@ def test_a_silence_in_the_block_is_missing_readings(window, rest):
 
 
 def test_nothing_since_the_window_is_silence(window, rest):
-    assert compare(window, rest[:0]).verdict is Verdict.SILENT
+    assert compare(window, rest[:0]).verdict is DriftVerdict.NO_DATA
 
 
 def test_a_short_window_withholds_the_verdict(window, rest):
     result = compare(window[:40], rest)
 
-    assert result.verdict is Verdict.WITHHELD
+    assert result.verdict is DriftVerdict.WITHHELD
     assert "window too short to calibrate: 3 blocks" in result.reason
 
 
 def test_too_little_since_the_window_withholds_the_verdict(window, rest):
     result = compare(window, rest[:5])
 
-    assert result.verdict is Verdict.WITHHELD
+    assert result.verdict is DriftVerdict.WITHHELD
     assert result.reason.startswith("5 h since the window")
 
 
 def test_an_empty_window_withholds_the_verdict(window, rest):
-    assert compare(window[:0], rest).verdict is Verdict.WITHHELD
+    assert compare(window[:0], rest).verdict is DriftVerdict.WITHHELD
 
 
 def test_a_window_full_of_holes_withholds_the_verdict(window, rest):
     result = compare(window.iloc[[0, *range(-20, 0)]], rest)
 
-    assert result.verdict is Verdict.WITHHELD
+    assert result.verdict is DriftVerdict.WITHHELD
 
 
 def test_a_constant_sensor_that_stays_so_is_steady(window, rest):
-    assert compare(window * 0 + 3, rest * 0 + 3).verdict is Verdict.STEADY
+    assert compare(window * 0 + 3, rest * 0 + 3).verdict is DriftVerdict.STEADY
 
 
 def test_a_constant_sensor_that_comes_alive_has_drifted(window, rest):
     result = compare(window * 0 + 3, rest)
 
-    assert result.kind is DriftKind.ALIVE
+    assert result.kind is DriftKind.STARTED_MOVING
     assert result.reason.startswith("constant at 3 for ")
 
 
@@ -155,8 +155,8 @@ def test_an_old_window_of_wandering_sensors_has_aged():
         result.append(compare(walk[: 24 * 24], walk[24 * 40 :]))
 
     said = [one.verdict for one in result]
-    aged = next(one for one in result if one.verdict is Verdict.AGED)
-    assert said.count(Verdict.AGED) > said.count(Verdict.DRIFTED)
+    aged = next(one for one in result if one.verdict is DriftVerdict.AGED)
+    assert said.count(DriftVerdict.AGED) > said.count(DriftVerdict.DRIFTED)
     assert aged.reason.startswith("the window has aged: 16 d later this sensor moves as far by itself")
     assert aged.advice == "Retrain on newer readings."
 
@@ -170,7 +170,7 @@ def test_a_window_right_before_the_check_has_not_aged():
         lenient = DriftSettings(false_alarm_rate=0.1)
         result.append(compare(walk[: 24 * 24], walk[24 * 24 :], settings=lenient))
 
-    assert {one.verdict for one in result} <= {Verdict.STEADY, Verdict.DRIFTED}
+    assert {one.verdict for one in result} <= {DriftVerdict.STEADY, DriftVerdict.DRIFTED}
     assert any(one.judgement.aged(one.false_alarm_rate) for one in result)
 
 
@@ -182,8 +182,8 @@ def test_errors_that_grew_are_drift_of_the_model_and_smaller_ones_are_not(window
     trained_home = compare(frame, later.assign(forecast_error=rng.normal(0, 9, len(later))))
     shrunk = compare(frame, later.assign(forecast_error=rng.normal(0, 0.1, len(later))))
 
-    assert (trained_home.kind, trained_home.origin) == (DriftKind.ERROR, Origin.MODEL)
-    assert shrunk.verdict is Verdict.STEADY
+    assert (trained_home.kind, trained_home.origin) == (DriftKind.ERROR, DriftOrigin.MODEL)
+    assert shrunk.verdict is DriftVerdict.STEADY
 
 
 def test_scores_that_rose_are_drift(window, rest):
@@ -222,16 +222,16 @@ def test_times_with_a_zone_are_taken_in_utc():
     there = series.copy()
     there.index = there.index.tz_localize("UTC").tz_convert("America/Sao_Paulo")
 
-    assert readings_of(there).seconds.tolist() == readings_of(series).seconds.tolist()
+    assert to_readings(there).seconds.tolist() == to_readings(series).seconds.tolist()
 
 
 def test_values_that_are_not_finite_are_left_out():
     series = hourly_series(1)
     series.iloc[[3, 4]] = [np.nan, np.inf]
 
-    assert len(readings_of(series)) == 22
+    assert len(to_readings(series)) == 22
 
 
 def test_a_frame_without_values_is_refused():
     with pytest.raises(DataError, match="value"):
-        readings_of(pd.DataFrame({"timestamp": []}))
+        to_readings(pd.DataFrame({"timestamp": []}))

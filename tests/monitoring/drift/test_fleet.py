@@ -9,10 +9,10 @@ import pytest
 
 from monitoring.alerts.kinds import AlertType
 from monitoring.drift.detection import DriftSettings
-from monitoring.drift.fleet import LEASE, check_fleet
+from monitoring.drift.fleet import LEASE_NAME, check_fleet
 from monitoring.drift.recording import EXPERIMENT
 from monitoring.drift.result import drift_rows
-from monitoring.drift.store import DriftCheckStore, Verdict
+from monitoring.drift.store import DriftCheckStore, DriftVerdict
 from monitoring.schedule.jobs import run_job
 from monitoring.schedule.settings import JobName
 from monitoring.watch.operator_actions import list_alerts
@@ -65,7 +65,7 @@ def test_each_check_is_a_row(drifted_workspace):
     }
     row = rows["PT-1", Kind.DETECTOR.model_type]
     assert len(rows) == len(found) == 4
-    assert row.verdict is Verdict.DRIFTED
+    assert row.verdict is DriftVerdict.DRIFTED
     assert row.reason.startswith("level moved by +")
     assert row.checked_at == NOW
     assert row.train_end < row.start < row.end <= NOW
@@ -179,7 +179,10 @@ def test_a_database_that_goes_away_leaves_no_run_that_seems_to_have_succeeded(dr
 
 
 def test_of_two_checks_at_once_the_second_is_told_so_and_nothing_is_half_kept(drifted_workspace):
-    with lease(drifted_workspace.engine, LEASE), pytest.raises(LeaseTaken, match="drift check is being done"):
+    with (
+        lease(drifted_workspace.engine, LEASE_NAME),
+        pytest.raises(LeaseTaken, match="drift check is being done"),
+    ):
         checked(drifted_workspace)
 
     assert DriftCheckStore(drifted_workspace.engine).history() == []

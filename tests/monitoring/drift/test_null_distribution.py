@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from monitoring.drift.null_distribution import FIRST, Null, stretch_of
+from monitoring.drift.null_distribution import MIN_HISTORY_BLOCKS, NullModel, spread_factor
 
 CELLS, BLOCK = 112, 8
 AFTER = np.arange(CELLS, CELLS + BLOCK, dtype=float)
 
 
 def null(series, *, week=0.0, floor=0.0):
-    return Null(np.asarray(series, float), per_block=BLOCK, week=week, floor=floor)
+    return NullModel(np.asarray(series, float), per_block=BLOCK, week=week, floor=floor)
 
 
 def wandering(cells=CELLS, seed=0):
@@ -49,11 +49,13 @@ def test_a_week_is_part_of_what_is_expected():
 def test_empty_cells_are_as_if_the_grid_had_none():
     series = wandering()
     series[:16] = np.nan
-    shorter = Null(series[16:], per_block=BLOCK, week=0.0, floor=0.0)
+    shorter = NullModel(series[16:], per_block=BLOCK, week=0.0, floor=0.0)
     values = np.full(BLOCK, np.nanmax(series))
 
     # The scales of the mixture follow the length of the grid, hence not to the last digit.
-    assert null(series).judge(AFTER, values).p == pytest.approx(shorter.judge(AFTER - 16, values).p, rel=0.2)
+    assert null(series).judge(AFTER, values).p == pytest.approx(
+        shorter.measure_shift(AFTER - 16, values).p, rel=0.2
+    )
 
 
 def test_a_past_block_that_was_odd_stands_out():
@@ -63,8 +65,8 @@ def test_a_past_block_that_was_odd_stands_out():
     past = null(series).past(0)
 
     assert len(past) == 10
-    assert np.argmax(np.abs(past)) == 8 - FIRST
-    assert past[8 - FIRST] > 3
+    assert np.argmax(np.abs(past)) == 8 - MIN_HISTORY_BLOCKS
+    assert past[8 - MIN_HISTORY_BLOCKS] > 3
 
 
 def test_a_past_block_without_readings_is_not_judged():
@@ -83,7 +85,8 @@ def test_past_blocks_are_foretold_from_as_far_as_the_check_is():
 def test_a_window_that_surprised_asks_for_a_larger_shift():
     learned = null(np.random.default_rng(0).normal(size=CELLS))
     ordinary, stretched = (
-        learned.judge(AFTER, np.full(BLOCK, 2.0), stretch=stretch_of(np.full(10, odd))) for odd in (1.0, 3.0)
+        learned.judge(AFTER, np.full(BLOCK, 2.0), stretch=spread_factor(np.full(10, odd)))
+        for odd in (1.0, 3.0)
     )
 
     assert stretched.p > 2 * ordinary.p

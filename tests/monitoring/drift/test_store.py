@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitoring.drift.store import DriftCheck, DriftCheckStore, Verdict
+from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftVerdict
 from training.kinds import Kind
 
 NOON = datetime.fromisoformat("2026-03-01T12:00")
@@ -20,7 +20,7 @@ CHECK = DriftCheck(
     start=NOON - 2 * DAY,
     end=NOON,
     readings=48,
-    verdict=Verdict.DRIFTED,
+    verdict=DriftVerdict.DRIFTED,
     kind="level",
     origin="instrument",
     since=NOON - DAY,
@@ -48,9 +48,9 @@ def test_what_was_kept_comes_back_whole(checks):
 
 def test_the_same_check_again_replaces_the_first(checks):
     checks.save([CHECK])
-    checks.save([replace(CHECK, verdict=Verdict.STEADY, kind=None)])
+    checks.save([replace(CHECK, verdict=DriftVerdict.STEADY, kind=None)])
 
-    assert [check.verdict for check in checks.history()] == [Verdict.STEADY]
+    assert [check.verdict for check in checks.history()] == [DriftVerdict.STEADY]
 
 
 def test_the_latest_is_one_for_each_model(checks):

@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.alerts.alert import Evidence
-from monitoring.alerts.instrument_baseline import Habit, Standing
+from monitoring.alerts.alert import AlertEvidence
+from monitoring.alerts.instrument_baseline import ConstantRun, InstrumentHabit
 from monitoring.alerts.rules import ForecastRules, InstrumentRules
-from monitoring.drift.kinds import ADVICE, RETRAIN_AGED
-from monitoring.i18n.retelling import retold
-from monitoring.i18n.translation import Words
-from monitoring.watch.forecast_conditions import HIGH, LOW, Foreseen, signs_of_crossing
+from monitoring.drift.kinds import ADVICE, AGED_ADVICE
+from monitoring.i18n.retelling import translate_reason
+from monitoring.i18n.translation import Translator
+from monitoring.watch.forecast_conditions import HIGH, LOW, StoredForecast, crossing_conditions
 from monitoring.watch.instrument_conditions import (
     Reading,
-    signs_of_bad_marks,
-    signs_of_freezing,
-    signs_of_range,
-    signs_of_silence,
+    bad_quality_conditions,
+    frozen_conditions,
+    no_data_conditions,
+    range_conditions,
 )
 from tests.support.workspaces import make_readings, parse_time
 from training.anomaly.detector import AnomalyDetector
@@ -35,7 +35,7 @@ PT1 = Sensor(id="PT-1", unit="m3/h", low=0, high=1200.5, critical_low=1, critica
 
 def words(text):
     """As it is read in Portuguese, with ordinary blanks."""
-    return retold(Words("pt", "America/Sao_Paulo"), text).replace("\u00a0", " ")
+    return translate_reason(Translator("pt", "America/Sao_Paulo"), text).replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_sentence_is_told_with_the_numbers_and_the_clock_of_its_reader(written
 
 
 def test_a_reader_of_english_meets_no_robust_sd():
-    reported = retold(Words("en"), "the last 8 readings scatter 3.4 robust sd less than usual")
+    reported = translate_reason(Translator("en"), "the last 8 readings scatter 3.4 robust sd less than usual")
 
     assert reported == "the last 8 readings scatter less than usual, by 3.4 usual deviations"
 
@@ -101,23 +101,23 @@ def test_whatever_a_detector_writes_is_known():
 
 
 def reasons(signs):
-    return [sign.evidence.reason for sign in signs if sign.evidence != Evidence()]
+    return [sign.evidence.reason for sign in signs if sign.evidence != AlertEvidence()]
 
 
 def test_whatever_signs_say_is_known():
-    habit = Habit(NOON.date(), HOUR, still=2, size=10.0, least=0.0, most=90.0)
-    standing = Standing(12.25, NOON - 40 * HOUR, 41)
+    habit = InstrumentHabit(NOON.date(), HOUR, still=2, size=10.0, least=0.0, most=90.0)
+    standing = ConstantRun(12.25, NOON - 40 * HOUR, 41)
     stands = [Reading(NOON, 12.25, good=True)]
-    ahead = Foreseen(NOON, 20.0, [NOON + HOUR], [1150.0], [1140.0], [1160.0], "1")
+    ahead = StoredForecast(NOON, 20.0, [NOON + HOUR], [1150.0], [1140.0], [1160.0], "1")
     below = replace(ahead, expected=[-9.0], lower=[-12.0], upper=[-5.0])
     beyond = (replace(ahead, value=1150.5), replace(ahead, value=0.5))
     said = [
-        *reasons(signs_of_freezing(stands, [standing], [habit], {}, PT1, InstrumentRules())),
-        *reasons(signs_of_range([Reading(NOON, 1500.5, good=True)], PT1, InstrumentRules())),
-        *reasons(signs_of_bad_marks([Reading(NOON, 5.0, good=False)], PT1)),
-        *reasons(signs_of_silence(NOON, [], HOUR, InstrumentRules(), now=NOON + 9 * HOUR)),
-        *reasons(signs_of_crossing([ahead, beyond[0]], PT1, HIGH, ForecastRules(), width=0.95)),
-        *reasons(signs_of_crossing([below, beyond[1]], PT1, LOW, ForecastRules(), width=0.95)),
+        *reasons(frozen_conditions(stands, [standing], [habit], {}, PT1, InstrumentRules())),
+        *reasons(range_conditions([Reading(NOON, 1500.5, good=True)], PT1, InstrumentRules())),
+        *reasons(bad_quality_conditions([Reading(NOON, 5.0, good=False)], PT1)),
+        *reasons(no_data_conditions(NOON, [], HOUR, InstrumentRules(), now=NOON + 9 * HOUR)),
+        *reasons(crossing_conditions([ahead, beyond[0]], PT1, HIGH, ForecastRules(), width=0.95)),
+        *reasons(crossing_conditions([below, beyond[1]], PT1, LOW, ForecastRules(), width=0.95)),
     ]
 
     assert len(said) == 8
@@ -162,4 +162,4 @@ def test_whatever_is_found_wrong_with_readings_is_known():
 
 
 def test_advice_is_known():
-    assert unknown([*ADVICE.values(), RETRAIN_AGED]) == []
+    assert unknown([*ADVICE.values(), AGED_ADVICE]) == []

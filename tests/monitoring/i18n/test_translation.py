@@ -4,7 +4,7 @@ import string
 
 import pytest
 
-from monitoring.i18n.translation import ENGLISH, Words, languages, words
+from monitoring.i18n.translation import ENGLISH, Translator, available_languages, load_translator
 from tests.support.translation_catalogues import LOCALE, collect_messages, read_catalogue
 from tests.support.workspaces import parse_time
 from training.errors import ConfigurationError
@@ -18,7 +18,7 @@ def fields(text: str) -> set[str | None]:
     return {name for _, name, *_ in string.Formatter().parse(text) if name is not None}
 
 
-@pytest.mark.parametrize("language", [name for name in languages() if name != ENGLISH])
+@pytest.mark.parametrize("language", [name for name in available_languages() if name != ENGLISH])
 def test_every_sentence_of_the_program_is_translated_with_its_blanks(language):
     translated = read_catalogue(LOCALE / f"{language}.po")
 
@@ -34,7 +34,7 @@ def test_every_sentence_of_the_program_is_translated_with_its_blanks(language):
             assert fields(text) == set().union(*map(fields, ids)), text
 
 
-@pytest.mark.parametrize("language", [name for name in languages() if name != ENGLISH])
+@pytest.mark.parametrize("language", [name for name in available_languages() if name != ENGLISH])
 def test_no_catalogue_holds_sentences_nobody_says(language):
     spoken = {message.id for message in collect_messages()}
 
@@ -42,16 +42,16 @@ def test_no_catalogue_holds_sentences_nobody_says(language):
 
 
 def test_moments_are_by_the_clock_on_the_wall():
-    assert Words("en", "America/Sao_Paulo").moment(NOON) == "2026-01-31 09:00"
-    assert Words("pt", "Asia/Tokyo").moment(NOON) == "31/01/2026 21:00"
+    assert Translator("en", "America/Sao_Paulo").moment(NOON) == "2026-01-31 09:00"
+    assert Translator("pt", "Asia/Tokyo").moment(NOON) == "31/01/2026 21:00"
 
 
 def test_conf_names_language_and_clock(monkeypatch):
     monkeypatch.setenv("SAFEPLAN_SITE_LANGUAGE", "pt")
     monkeypatch.setenv("SAFEPLAN_SITE_ZONE", "America/Sao_Paulo")
 
-    assert words().moment(NOON) == "31/01/2026 09:00"
-    assert words("en", "UTC").moment(NOON) == "2026-01-31 12:00"
+    assert load_translator().moment(NOON) == "31/01/2026 09:00"
+    assert load_translator("en", "UTC").moment(NOON) == "2026-01-31 12:00"
 
 
 def test_a_plant_has_the_last_word(tmp_path, monkeypatch):
@@ -62,7 +62,7 @@ def test_a_plant_has_the_last_word(tmp_path, monkeypatch):
     (tmp_path / "locale" / "pt.po").write_text(own, encoding="utf-8")
     monkeypatch.setenv("SAFEPLAN_CONF", str(tmp_path))
 
-    _ = Words("pt")
+    _ = Translator("pt")
 
     assert _("critical") == "gravissimo"
     assert _.plural("{count} alert", "{count} alerts", 2) == "2 alertas"
@@ -70,7 +70,7 @@ def test_a_plant_has_the_last_word(tmp_path, monkeypatch):
 
 def test_a_language_without_words_is_refused_by_name():
     with pytest.raises(ConfigurationError, match=r"no words for 'xx'; there are for en, pt"):
-        Words("xx")
+        Translator("xx")
 
 
 def test_a_catalogue_that_cannot_be_read_is_named(tmp_path, monkeypatch):
@@ -79,21 +79,21 @@ def test_a_catalogue_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_CONF", str(tmp_path))
 
     with pytest.raises(ConfigurationError, match=r"no\.po is no readable gettext catalogue"):
-        Words("no")
+        Translator("no")
 
 
 def test_a_zone_that_does_not_exist_is_refused(monkeypatch):
     monkeypatch.setenv("SAFEPLAN_SITE_ZONE", "Mars/Olympus")
 
     with pytest.raises(ConfigurationError, match=r"site\.zone = 'Mars/Olympus'.*America/Sao_Paulo"):
-        words()
+        load_translator()
 
 
 @pytest.mark.parametrize(
     ("value", "written"), [(1234567.8, "1.234.568"), (0.00001234, "0,00001234"), (3.0, "3"), (-12.5, "-12,5")]
 )
 def test_numbers_are_written_as_the_language_does(value, written):
-    assert Words("pt").number(value) == written
+    assert Translator("pt").number(value) == written
 
 
 def test_every_shipped_catalogue_is_packaged_with_the_program():

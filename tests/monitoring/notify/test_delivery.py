@@ -13,7 +13,7 @@ import pytest
 
 from monitoring.notify.delivery import deliver
 from monitoring.notify.outbox import Outbox
-from monitoring.notify.sender import Refused
+from monitoring.notify.sender import DeliveryRefused
 from monitoring.watch.operator_actions import acknowledge
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 from training.errors import ConfigurationError
@@ -187,11 +187,11 @@ def test_a_channel_that_is_down_is_asked_a_few_times_a_round_and_ever_less_often
     class Nobody:
         def carry(self, message, _) -> None:
             asked.append((clock.minutes, message["id"]))
-            raise Refused("nobody is there")
+            raise DeliveryRefused("nobody is there")
 
     for minutes in (60, 60.1, 60.2, 61, 62):
         clock.minutes = minutes
-        deliver(alerting_fleet.workspace, clock=clock, carrier=Nobody())
+        deliver(alerting_fleet.workspace, clock=clock, sender=Nobody())
 
     assert [when for when, _ in asked] == [60] * 3 + [60.2] * 3 + [61] * 3 + [62] * 3
     assert len({one for _, one in asked}) == 3

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from monitoring.alerts.kinds import Judgement
+from monitoring.alerts.kinds import AlertVerdict
 from monitoring.cli.alert_commands import app
 from monitoring.reports.alert_statistics import alert_statistics
-from monitoring.watch.operator_actions import judge
+from monitoring.watch.operator_actions import set_verdict
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 
 
@@ -24,7 +24,7 @@ def busy_fleet(monitored_fleet):
 
 def test_calls_rates_and_the_worst_sensors(busy_fleet):
     (alert,) = busy_fleet.alerts("PT-1")
-    judge(busy_fleet.workspace, alert.id, Judgement.FALSE, by="Ana", now=minutes_after_noon(120))
+    set_verdict(busy_fleet.workspace, alert.id, AlertVerdict.FALSE, by="Ana", now=minutes_after_noon(120))
 
     result = alert_statistics(busy_fleet.workspace, start=minutes_after_noon(0), end=minutes_after_noon(1440))
 

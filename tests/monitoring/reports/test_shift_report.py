@@ -6,11 +6,11 @@ import openpyxl
 import pytest
 
 import safeplan
-from monitoring.alerts.kinds import Judgement
-from monitoring.i18n.translation import Words
-from monitoring.reports.limit_risks import risks_ahead
-from monitoring.reports.shift_report import as_html, shift_report, write_report
-from monitoring.watch.operator_actions import judge
+from monitoring.alerts.kinds import AlertVerdict
+from monitoring.i18n.translation import Translator
+from monitoring.reports.limit_risks import find_risks
+from monitoring.reports.shift_report import build_shift_report, render_html, write_report
+from monitoring.watch.operator_actions import set_verdict
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 from training.errors import ConfigurationError
 from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_entry
@@ -25,10 +25,10 @@ def shift_fleet(monitored_fleet):
     monitored_fleet.forecast("PT-1", 30, [40.0])
     monitored_fleet.watch(60)
     (alert,) = monitored_fleet.alerts("PT-2")
-    judge(
+    set_verdict(
         monitored_fleet.workspace,
         alert.id,
-        Judgement.CONFIRM,
+        AlertVerdict.CONFIRM,
         by="=cmd()",
         now=minutes_after_noon(60),
         note="<script>x</script>",
@@ -37,8 +37,8 @@ def shift_fleet(monitored_fleet):
 
 
 def page(shift, language="en"):
-    return shift_report(
-        shift.workspace, start=minutes_after_noon(-60), end=minutes_after_noon(61), words=Words(language)
+    return build_shift_report(
+        shift.workspace, start=minutes_after_noon(-60), end=minutes_after_noon(61), words=Translator(language)
     )
 
 
@@ -60,7 +60,7 @@ def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(monitor
     monitored_fleet.forecast("PT-1", 0, [40.0] * 3)
     monitored_fleet.forecast("PT-1", 60, [20.0, 29.4, 29.0, 40.0])
 
-    (risk,) = risks_ahead(
+    (risk,) = find_risks(
         monitored_fleet.workspace,
         monitored_fleet.workspace.fleet.match(()),
         start=minutes_after_noon(61),
@@ -69,7 +69,7 @@ def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(monitor
 
     assert (risk.sensor.id, risk.limit, risk.at) == ("PT-1", 30, minutes_after_noon(60 + 120))
     assert 0.1 < risk.probability < 0.15
-    assert risk.foretold_at == minutes_after_noon(60)
+    assert risk.forecast_at == minutes_after_noon(60)
 
 
 def test_what_became_of_models_is_told_to_the_next_shift(shift_fleet):
@@ -88,12 +88,12 @@ def test_what_became_of_models_is_told_to_the_next_shift(shift_fleet):
     changes = page(shift_fleet).sections[-1]
 
     assert [row[2:4] for row in changes.rows] == [("promoted", "2"), ("rolled back", "1")]
-    assert "Mudanças de modelos" in as_html(page(shift_fleet, "pt"))
-    assert "revertido" in as_html(page(shift_fleet, "pt"))
+    assert "Mudanças de modelos" in render_html(page(shift_fleet, "pt"))
+    assert "revertido" in render_html(page(shift_fleet, "pt"))
 
 
 def test_the_page_speaks_portuguese(shift_fleet):
-    reported = as_html(page(shift_fleet, "pt"))
+    reported = render_html(page(shift_fleet, "pt"))
 
     assert "Relatório de turno de 01/03/2026 11:00" in reported
     assert "Em risco no próximo turno" in reported
@@ -103,7 +103,7 @@ def test_the_page_speaks_portuguese(shift_fleet):
 
 @pytest.mark.attack("a script and a formula in a name and a note of the shift report", "shown as letters")
 def test_what_people_wrote_is_shown_and_not_run(shift_fleet, tmp_path):
-    reported = as_html(page(shift_fleet))
+    reported = render_html(page(shift_fleet))
     write_report(page(shift_fleet), tmp_path / "shift.xlsx")
 
     assert "<script>" not in reported
@@ -115,7 +115,7 @@ def test_what_people_wrote_is_shown_and_not_run(shift_fleet, tmp_path):
 
 
 def test_a_quiet_shift_says_so(monitored_fleet):
-    reported = as_html(page(monitored_fleet))
+    reported = render_html(page(monitored_fleet))
 
     assert "No alerts." in reported
     assert "<table>" not in reported

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring.drift.store import DriftCheck, Origin, Verdict
-from monitoring.retraining.need import need_of, needs_of, retrain
+from monitoring.drift.store import DriftCheck, DriftOrigin, DriftVerdict
+from monitoring.retraining.need import assess_need, rank_needs, retrain
 from tests.support.workspaces import ingest_readings, parse_time
 from training.kinds import Kind
 from training.storage.labels import Label
@@ -33,19 +33,21 @@ def check(verdict, *, cost=None, days_ago=1, origin=None):
 
 def need(days_old=1, *, drift=None, labels=0, kind=Kind.DETECTOR):
     until = None if days_old is None else NOW - timedelta(days=days_old)
-    return need_of("PT-1", kind, trained_until=until, drift=drift, new_labels=labels, max_age=MONTH, now=NOW)
+    return assess_need(
+        "PT-1", kind, trained_until=until, drift=drift, new_labels=labels, max_age=MONTH, now=NOW
+    )
 
 
 def test_a_young_model_without_drift_or_verdicts_needs_nothing():
     assert need() is None
-    assert need(drift=check(Verdict.STEADY)) is None
+    assert need(drift=check(DriftVerdict.STEADY)) is None
     assert need(labels=3, kind=Kind.FORECASTER) is None
 
 
 def test_the_neediest_comes_first():
     missing = need(None)
-    drifted = need(10, drift=check(Verdict.DRIFTED, cost=5.0))
-    aged = need(10, drift=check(Verdict.AGED))
+    drifted = need(10, drift=check(DriftVerdict.DRIFTED, cost=5.0))
+    aged = need(10, drift=check(DriftVerdict.AGED))
     judged = need(10, labels=1)
     old = need(31)
 
@@ -56,12 +58,12 @@ def test_the_neediest_comes_first():
 
 
 def test_what_an_instrument_gets_wrong_is_not_learned():
-    assert need(10, drift=check(Verdict.DRIFTED, origin=Origin.INSTRUMENT)) is None
-    assert need(10, drift=check(Verdict.DRIFTED, origin=Origin.PROCESS)) is not None
+    assert need(10, drift=check(DriftVerdict.DRIFTED, origin=DriftOrigin.INSTRUMENT)) is None
+    assert need(10, drift=check(DriftVerdict.DRIFTED, origin=DriftOrigin.PROCESS)) is not None
 
 
 def test_drift_that_a_newer_version_has_seen_is_none():
-    assert need(10, drift=check(Verdict.DRIFTED, days_ago=11)) is None
+    assert need(10, drift=check(DriftVerdict.DRIFTED, days_ago=11)) is None
 
 
 @pytest.fixture
@@ -81,11 +83,11 @@ def test_the_night_learns_what_is_needed_and_then_rests(trained, training_stub):
 
     assert len(outcomes) == 4
     assert not any(outcome.failed for outcome in outcomes)
-    assert needs_of(trained, trained.fleet.match(()), now=moment) == []
+    assert rank_needs(trained, trained.fleet.match(()), now=moment) == []
 
     label = Label("PT-1", parse_time("2026-01-08T01:00"), parse_time("2026-01-08T02:00"), anomalous=False)
     trained.labels.add([label])
-    (result,) = needs_of(trained, trained.fleet.match(()), now=moment)
+    (result,) = rank_needs(trained, trained.fleet.match(()), now=moment)
     assert (result.sensor_id, result.kind, result.reasons) == ("PT-1", Kind.DETECTOR, ("1 new verdicts",))
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from monitoring.cli.schedule_commands import replay as command
 from monitoring.retraining import challenger_promotion, need
-from monitoring.retraining.challenger_promotion import settle
-from monitoring.retraining.need import SETTLING, need_of, needs_of, retrain
-from monitoring.retraining.replay import replay, versions_named
+from monitoring.retraining.challenger_promotion import decide_promotion
+from monitoring.retraining.need import PENDING_PROMOTION_TAG, assess_need, rank_needs, retrain
+from monitoring.retraining.replay import find_versions, replay
 from serving.batch import detect_fleet
 from serving.predictions.store import PredictionStore
 from tests.support.workspaces import ingest_readings, make_readings, parse_time
@@ -43,7 +43,7 @@ def sensor(workspace):
 
 
 def told(workspace, start=START, end=END):
-    return replay(workspace, sensor(workspace), versions_named(workspace, sensor(workspace)), start, end)
+    return replay(workspace, sensor(workspace), find_versions(workspace, sensor(workspace)), start, end)
 
 
 def confirm(workspace, *, anomalous=True, first=FAULT, hours=7):
@@ -65,7 +65,7 @@ def test_scores_are_those_that_were_stored(faulty_workspace):
     (result,) = told(faulty_workspace)
 
     assert result.stored == len(stored) == 64
-    assert result.apart == 0
+    assert result.max_score_difference == 0
     assert np.array_equal(result.scores["anomaly_score"], stored["anomaly_score"])
 
 
@@ -114,7 +114,7 @@ def test_the_command_prints_every_version(faulty_workspace, plan, capsys):
 def test_a_challenger_that_is_as_good_follows_the_champion(faulty_workspace, plan):
     second(faulty_workspace, plan)
 
-    outcome = settle(
+    outcome = decide_promotion(
         faulty_workspace, sensor(faulty_workspace), mode=Promotion.MANAGED, past=timedelta(days=3), now=NOW
     )
 
@@ -123,7 +123,7 @@ def test_a_challenger_that_is_as_good_follows_the_champion(faulty_workspace, pla
     assert champion.tags["replay"].startswith("as good: version 2 would have called ")
     assert entries(faulty_workspace.engine)[0].who.endswith("by gate and replay")
     assert (
-        settle(
+        decide_promotion(
             faulty_workspace,
             sensor(faulty_workspace),
             mode=Promotion.MANAGED,
@@ -137,7 +137,7 @@ def test_a_challenger_that_is_as_good_follows_the_champion(faulty_workspace, pla
 def test_in_manual_mode_it_waits_with_what_the_replay_said(faulty_workspace, plan):
     second(faulty_workspace, plan)
 
-    outcome = settle(
+    outcome = decide_promotion(
         faulty_workspace, sensor(faulty_workspace), mode=Promotion.MANUAL, past=timedelta(days=3), now=NOW
     )
 
@@ -165,7 +165,7 @@ def test_one_that_misses_what_was_confirmed_or_raises_what_was_false_waits(
         ]
 
     monkeypatch.setattr(challenger_promotion, "replay", half_deaf)
-    outcome = settle(
+    outcome = decide_promotion(
         faulty_workspace, sensor(faulty_workspace), mode=Promotion.MANAGED, past=timedelta(days=3), now=NOW
     )
 
@@ -191,8 +191,8 @@ def test_the_night_replays_before_it_promotes(faulty_workspace):
 
     assert outcomes[Kind.DETECTOR].detail["replay"].startswith("as good")
     assert faulty_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 2
-    assert faulty_workspace.registry.noted(SETTLING) == []
-    assert needs_of(faulty_workspace, faulty_workspace.fleet.match(()), now=NOW) == []
+    assert faulty_workspace.registry.models_with_tag(PENDING_PROMOTION_TAG) == []
+    assert rank_needs(faulty_workspace, faulty_workspace.fleet.match(()), now=NOW) == []
 
 
 @pytest.mark.usefixtures("nightly_workspace")
@@ -223,7 +223,7 @@ def test_forecasts_that_miss_by_more_than_was_promised_are_a_reason(faulty_works
     ).drop(columns="value")
     PredictionStore(faulty_workspace.engine).save_forecasts(frame, made_at=learned)
 
-    result = needs_of(faulty_workspace, faulty_workspace.fleet.match(()), now=learned + timedelta(hours=41))
+    result = rank_needs(faulty_workspace, faulty_workspace.fleet.match(()), now=learned + timedelta(hours=41))
 
     (forecaster,) = (need for need in result if need.kind is Kind.FORECASTER)
     assert forecaster.reasons == ("forecast error 3.0 times that of its training",)
@@ -231,7 +231,7 @@ def test_forecasts_that_miss_by_more_than_was_promised_are_a_reason(faulty_works
 
 def test_the_worse_a_forecaster_became_the_sooner_it_is_learned():
     weights = [
-        need_of(
+        assess_need(
             "PT-1",
             Kind.FORECASTER,
             trained_until=NOW,
@@ -246,4 +246,4 @@ def test_the_worse_a_forecaster_became_the_sooner_it_is_learned():
 
     assert weights[0] is None
     assert weights[1].weight < weights[2].weight
-    assert weights[2].weight > need.DRIFTED
+    assert weights[2].weight > need.DRIFT_WEIGHT

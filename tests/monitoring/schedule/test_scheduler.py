@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import safeplan
-from monitoring.schedule.job_process import Runner
-from monitoring.schedule.job_runs import JobRuns, RunStatus
-from monitoring.schedule.jobs import Result
-from monitoring.schedule.scheduler import Schedule
-from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings, dues, trigger_of
+from monitoring.schedule.job_process import JobRunner
+from monitoring.schedule.job_runs import JobRunStore, RunStatus
+from monitoring.schedule.jobs import JobResult
+from monitoring.schedule.scheduler import JobScheduler
+from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings, due_times, parse_cron
 from tests.support.workspaces import parse_time
 from training.storage.leases import LeaseTaken, lease
 
@@ -27,15 +27,15 @@ def counts(job, workspace, now):
     """Write down that it ran."""
     with (workspace.home / "ran.txt").open("a") as file:
         file.write(f"{job} {now:%H:%M}\n")
-    return Result(False, "counted")
+    return JobResult(False, "counted")
 
 
 def says_its_mark(job, workspace, now):
-    return Result(False, os.environ["SAFEPLAN_MARK"])
+    return JobResult(False, os.environ["SAFEPLAN_MARK"])
 
 
 def fails(job, workspace, now):
-    return Result(True, "1 failed")
+    return JobResult(True, "1 failed")
 
 
 def raises(job, workspace, now):
@@ -60,7 +60,7 @@ def runner(workspace):
     def make(work=counts, minutes=0.0, timeout=60.0):
         rule = JobRule(cron="* * * * *", timeout=timedelta(seconds=timeout))
         settings = ScheduleSettings(detect=rule, tidy=rule)
-        made = Runner(workspace, settings, clock=lambda: NOON + timedelta(minutes=minutes), work=work)
+        made = JobRunner(workspace, settings, clock=lambda: NOON + timedelta(minutes=minutes), work=work)
         made._context.set_forkserver_preload([__name__])
         return made
 
@@ -102,7 +102,7 @@ def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
     late = runner(minutes=30).run_due(JobName.DETECT)
 
     assert late.missed == 29
-    assert JobRuns(workspace.engine).missed_since(NOON)["detect"] == 29
+    assert JobRunStore(workspace.engine).missed_since(NOON)["detect"] == 29
     assert "was due 29 times more" in caplog.text
 
 
@@ -134,7 +134,7 @@ def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
 def test_how_a_job_failed_is_written_down(runner, workspace, work, status, says):
     result = runner(work).run_due(JobName.DETECT)
 
-    kept = JobRuns(workspace.engine).last("detect")
+    kept = JobRunStore(workspace.engine).last("detect")
     assert (result.status, kept.status, kept.detail) == (status, status, says)
     assert kept.ended_at == NOON
 
@@ -144,7 +144,7 @@ def test_a_job_that_another_process_does_is_left_to_it(runner, workspace):
         assert runner().run_due(JobName.DETECT) is None
         with pytest.raises(LeaseTaken):
             runner().run_once(JobName.DETECT)
-        assert runner().run_due(JobName.TIDY).status is RunStatus.DONE
+        assert runner().run_due(JobName.RETENTION).status is RunStatus.DONE
 
     assert ran(workspace) == ["tidy 12:00"]
 
@@ -155,7 +155,7 @@ def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
     settings = ScheduleSettings(
         detect=every, forecast=off, deliver=off, drift=off, share=off, retrain=off, tidy=off
     )
-    made = Runner(workspace, settings, clock=now, work=counts)
+    made = JobRunner(workspace, settings, clock=now, work=counts)
     made._context.set_forkserver_preload([__name__])
     twice, result = threading.Event(), []
 
@@ -164,7 +164,7 @@ def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
         if len(result) == 2:
             twice.set()
 
-    schedule = Schedule(made, settings, told=reported)
+    schedule = JobScheduler(made, settings, told=reported)
     schedule.start()
     assert twice.wait(60)
     schedule.stop()
@@ -178,11 +178,11 @@ def now():
 
 
 def test_the_last_due_time_is_found_and_those_since():
-    trigger = trigger_of("0 2 * * *", UTC)
+    trigger = parse_cron("0 2 * * *", UTC)
 
-    assert dues(trigger, None, NOON) == [parse_time("2026-03-01T02:00")]
-    assert dues(trigger, parse_time("2026-03-01T02:00"), NOON) == []
-    assert dues(trigger, parse_time("2026-02-28T02:00"), NOON) == [parse_time("2026-03-01T02:00")]
+    assert due_times(trigger, None, NOON) == [parse_time("2026-03-01T02:00")]
+    assert due_times(trigger, parse_time("2026-03-01T02:00"), NOON) == []
+    assert due_times(trigger, parse_time("2026-02-28T02:00"), NOON) == [parse_time("2026-03-01T02:00")]
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitoring.schedule.job_runs import JobRuns, RunStatus
-from monitoring.schedule.scheduler_health import examine_loop
+from monitoring.schedule.job_runs import JobRunStore, RunStatus
+from monitoring.schedule.scheduler_health import check_scheduler
 from tests.support.monitored_fleet import noisy_values
 from tests.support.workspaces import ingest_readings, parse_time
 from training.data.sensor_sources import save_sensors
@@ -18,15 +18,15 @@ NOW = parse_time("2026-01-09T08:00")
 
 
 def bad(workspace):
-    return {finding.what: finding for finding in examine_loop(workspace, now=NOW) if finding.is_problem}
+    return {finding.what: finding for finding in check_scheduler(workspace, now=NOW) if finding.is_problem}
 
 
 def looked_at(workspace):
-    return {one.what: one for one in examine_loop(workspace, now=NOW) if one.as_dict()["state"] == "look"}
+    return {one.what: one for one in check_scheduler(workspace, now=NOW) if one.as_dict()["state"] == "look"}
 
 
 def run(workspace, job, status, *, hours_ago=1, detail=""):
-    runs, due = JobRuns(workspace.engine), NOW - timedelta(hours=hours_ago)
+    runs, due = JobRunStore(workspace.engine), NOW - timedelta(hours=hours_ago)
     assert runs.claim(job, due, missed=0, now=due)
     if status is not RunStatus.RUNNING:
         runs.end(job, due, status, detail, now=due + timedelta(minutes=1))
@@ -58,7 +58,7 @@ def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
     assert bad(workspace) == {}
 
 
-@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CUT_OFF])
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.INTERRUPTED])
 def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
     run(workspace, "retrain", status, detail="the registry was away")
 
@@ -66,7 +66,7 @@ def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
 
     assert status.value in result.found
     assert "the registry was away" in result.found
-    assert "safeplan schedule --once retrain" in result.todo
+    assert "safeplan schedule --once retrain" in result.action
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_messages_that_do_not_leave_are_found(workspace, age, given_up, said):
     result = bad(workspace)["messages to control-room"]
 
     assert said in result.found
-    assert "safeplan alerts deliver" in result.todo
+    assert "safeplan alerts deliver" in result.action
 
 
 def test_a_clock_behind_its_readings_is_found(workspace):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitoring.alerts.kinds import State
+from monitoring.alerts.kinds import AlertState
 from monitoring.notify.outbox import Outbox
 from monitoring.watch.operator_actions import acknowledge, find_alert
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
@@ -59,7 +59,7 @@ def test_what_is_over_before_anybody_looks_is_no_flood(many_sensors):
 
     many_sensors.watch(12, "S-*")
 
-    assert {alert.state for alert in many_sensors.alerts()} == {State.RETURNED}
+    assert {alert.state for alert in many_sensors.alerts()} == {AlertState.RETURNED}
     assert [change for _, change, _ in told(many_sensors)] == ["opened", "returned"] * 12
 
 
@@ -87,7 +87,7 @@ def test_the_flood_returns_when_all_that_is_in_it_has(many_sensors):
     for minutes in range(10, 61, 5):
         many_sensors.watch(minutes, "S-*")
 
-    assert flood_of(many_sensors).state is State.RETURNED
+    assert flood_of(many_sensors).state is AlertState.RETURNED
     assert [change for _, change, _ in told(many_sensors)] == ["opened", "returned"]
 
 
@@ -111,7 +111,7 @@ def past_its_flood(crowd):
     crowd.score("S-11", 0, [0.1] * 12 + [0.7] * 18 + [0.1] * 30)
     for minutes in range(20, 61, 5):
         crowd.watch(minutes, "S-*")
-    assert flood_of(crowd).state is State.RETURNED
+    assert flood_of(crowd).state is AlertState.RETURNED
     return next(alert.id for alert in crowd.alerts("S-11") if alert.topic.subject == "")
 
 
@@ -119,7 +119,7 @@ def test_what_outlives_its_flood_is_told_by_itself_again(many_sensors):
     """Nobody would hear of it otherwise: its flood is closed and stands for nothing."""
     late = past_its_flood(many_sensors)
     many_sensors.watch(100, "S-*")
-    assert flood_of(many_sensors).state is State.CLOSED
+    assert flood_of(many_sensors).state is AlertState.CLOSED
 
     many_sensors.score("S-11", 101, [0.7] * 10)
     many_sensors.watch(111, "S-*")
@@ -135,5 +135,5 @@ def test_a_flood_that_should_have_been_closed_is_not_in_the_way_of_what_comes_ne
 
     many_sensors.watch(111, "S-*")
 
-    assert flood_of(many_sensors).state is State.CLOSED
+    assert flood_of(many_sensors).state is AlertState.CLOSED
     assert (late, "repeated", 2) in told(many_sensors)

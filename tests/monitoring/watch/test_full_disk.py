@@ -9,7 +9,7 @@ from sqlalchemy import event
 from monitoring.notify.delivery import deliver
 from monitoring.watch.watcher import watch_fleet
 from tests.monitoring.notify.test_delivery import MessageReceiver
-from tests.monitoring.watch.test_watch_crashes import FreshInstallation, eventful, in_a_life, state, waiting  # noqa: F401 (fixture)
+from tests.monitoring.watch.test_watch_crashes import FreshInstallation, alerting_fleet, in_a_life, state, waiting  # noqa: F401 (fixture)
 from tests.support.monitored_fleet import minutes_after_noon
 from training.errors import StoreError
 
@@ -18,8 +18,8 @@ from training.errors import StoreError
     "a full disk at each page that a look for alerts writes",
     "one clear line; no change is kept without its alert and its messages, and the next look adds all",
 )
-def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, record_losses):  # noqa: F811
-    engine = eventful.workspace.engine
+def test_a_disk_that_fills_up_in_a_look_for_alerts(alerting_fleet, record_losses):  # noqa: F811
+    engine = alerting_fleet.workspace.engine
     with engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
 
@@ -30,16 +30,16 @@ def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, record_losses):  # 
     refusals = []
     for _ in range(200):
         try:
-            watch_fleet(eventful.workspace, eventful.workspace.fleet.match(()), now=minutes_after_noon(60))
+            watch_fleet(alerting_fleet.workspace, alerting_fleet.workspace.fleet.match(()), now=minutes_after_noon(60))
             break
         except StoreError as error:
             refusals.append(str(error))
-        kept_alerts, changes, letters, _ = state(eventful.workspace)
+        kept_alerts, changes, letters, _ = state(alerting_fleet.workspace)
         assert sum(row.revision for row in kept_alerts) == len(changes)
         assert len(letters) == 2 * len(changes)
         pages += 1
 
-    _, changes, letters, _ = state(eventful.workspace)
+    _, changes, letters, _ = state(alerting_fleet.workspace)
     assert len(refusals) >= 2
     assert all("full" in told and "Free some disk space" in told for told in refusals), refusals
     assert sorted(row.change for row in changes) == sorted(
@@ -53,13 +53,13 @@ def test_a_disk_that_fills_up_in_a_look_for_alerts(eventful, record_losses):  # 
     "a full disk while messages are delivered",
     "nothing is sent that could not be noted; with room again, every message arrives once",
 )
-def test_a_disk_that_fills_up_in_a_delivery(eventful, monkeypatch, record_losses):  # noqa: F811
+def test_a_disk_that_fills_up_in_a_delivery(alerting_fleet, monkeypatch, record_losses):  # noqa: F811
     """No file of the process that delivers may grow: neither the database nor its journal."""
     monkeypatch.delenv("SAFEPLAN_CHANNEL_NIGHT")
     with MessageReceiver(itertools.repeat("takes")) as receiver:
         monkeypatch.setenv("SAFEPLAN_CHANNEL_ROOM", receiver.address)
-        eventful.watch(60)
-        expected = [row.message["id"] for row in state(eventful.workspace)[2] if row.channel == "room"]
+        alerting_fleet.watch(60)
+        expected = [row.message["id"] for row in state(alerting_fleet.workspace)[2] if row.channel == "room"]
 
         def send(workspace):
             assert workspace.engine
@@ -68,12 +68,12 @@ def test_a_disk_that_fills_up_in_a_delivery(eventful, monkeypatch, record_losses
             assert result.sent == 0
             assert "disk" in str(result.error)
 
-        eventful.workspace.engine.dispose()
-        assert in_a_life(FreshInstallation(eventful, send), die_at=0)
+        alerting_fleet.workspace.engine.dispose()
+        assert in_a_life(FreshInstallation(alerting_fleet, send), die_at=0)
         assert receiver.taken == []
 
-        deliver(eventful.workspace, clock=lambda: minutes_after_noon(62))
+        deliver(alerting_fleet.workspace, clock=lambda: minutes_after_noon(62))
 
     arrived = [message["id"] for message in receiver.taken]
-    assert waiting(eventful.workspace) == []
+    assert waiting(alerting_fleet.workspace) == []
     record_losses(lost=len(set(expected) - set(arrived)), doubled=len(arrived) - len(set(arrived)))

@@ -2,14 +2,14 @@
 
 import pytest
 
-from monitoring.alerts.kinds import AlertType, Judgement, State
-from monitoring.alerts.maintenance import works
+from monitoring.alerts.kinds import AlertState, AlertType, AlertVerdict
+from monitoring.alerts.maintenance import list_maintenance
 from monitoring.watch.operator_actions import (
     acknowledge,
-    as_dict,
+    alert_to_dict,
     find_alert,
-    judge,
     list_alerts,
+    set_verdict,
     shelve,
     unshelve,
 )
@@ -49,10 +49,10 @@ def test_every_answer_is_in_the_audit_with_who_and_when(raised_alert, alert_id):
     shelve(raised_alert.workspace, alert_id, minutes_after_noon(90), by="Ana", now=minutes_after_noon(63))
     unshelve(raised_alert.workspace, alert_id, by="Rui", now=minutes_after_noon(64))
     for minute in (65, 66):
-        judge(
+        set_verdict(
             raised_alert.workspace,
             alert_id,
-            Judgement.FALSE,
+            AlertVerdict.FALSE,
             by="Rui",
             now=minutes_after_noon(minute),
             note="a test",
@@ -83,7 +83,7 @@ def test_an_acknowledged_alert_that_returned_is_closed_after_an_hour_and_not_lis
     acknowledge(raised_alert.workspace, alert_id, by="Ana", now=minutes_after_noon(61))
     raised_alert.watch(95)
 
-    assert find_alert(raised_alert.workspace, alert_id).state is State.CLOSED
+    assert find_alert(raised_alert.workspace, alert_id).state is AlertState.CLOSED
     assert [
         a.topic.type for a in list_alerts(raised_alert.workspace) if a.topic.type is AlertType.ANOMALY
     ] == []
@@ -97,8 +97,8 @@ def test_a_closed_alert_can_be_judged_but_no_longer_acknowledged(raised_alert, a
     with pytest.raises(ConfigurationError, match="was closed at 2026-03-01 13:35 UTC"):
         acknowledge(raised_alert.workspace, alert_id, by="Ana", now=minutes_after_noon(96))
     assert (
-        judge(
-            raised_alert.workspace, alert_id, Judgement.CONFIRM, by="Ana", now=minutes_after_noon(96)
+        set_verdict(
+            raised_alert.workspace, alert_id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(96)
         ).verdict
         == "confirm"
     )
@@ -136,9 +136,11 @@ def test_what_is_taken_off_the_shelf_early_is_told_again(raised_alert, alert_id)
         unshelve(raised_alert.workspace, alert_id, by="Rui", now=minutes_after_noon(63))
 
 
-@pytest.mark.parametrize(("verdict", "anomalous"), [(Judgement.CONFIRM, True), (Judgement.FALSE, False)])
+@pytest.mark.parametrize(
+    ("verdict", "anomalous"), [(AlertVerdict.CONFIRM, True), (AlertVerdict.FALSE, False)]
+)
 def test_a_verdict_becomes_a_label_of_the_odd_readings(raised_alert, alert_id, verdict, anomalous):
-    judge(raised_alert.workspace, alert_id, verdict, by="Ana", now=minutes_after_noon(61))
+    set_verdict(raised_alert.workspace, alert_id, verdict, by="Ana", now=minutes_after_noon(61))
 
     (label,) = raised_alert.workspace.labels.of("PT-1")
     assert (label.start, label.end, label.anomalous) == (
@@ -150,26 +152,26 @@ def test_a_verdict_becomes_a_label_of_the_odd_readings(raised_alert, alert_id, v
 
 
 def test_who_changes_a_verdict_changes_the_label(raised_alert, alert_id):
-    judge(raised_alert.workspace, alert_id, Judgement.CONFIRM, by="Ana", now=minutes_after_noon(61))
-    judge(
+    set_verdict(raised_alert.workspace, alert_id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(61))
+    set_verdict(
         raised_alert.workspace,
         alert_id,
-        Judgement.MAINTENANCE,
+        AlertVerdict.MAINTENANCE,
         by="Ana",
         now=minutes_after_noon(62),
         note="new gasket",
     )
-    (work,) = works(raised_alert.workspace)
-    judge(raised_alert.workspace, alert_id, Judgement.FALSE, by="Rui", now=minutes_after_noon(63))
+    (work,) = list_maintenance(raised_alert.workspace)
+    set_verdict(raised_alert.workspace, alert_id, AlertVerdict.FALSE, by="Rui", now=minutes_after_noon(63))
 
     assert (work.sensor_id, work.start, work.reason) == ("PT-1", minutes_after_noon(0), "new gasket")
     assert work.end > minutes_after_noon(29)
     assert [label.anomalous for label in raised_alert.workspace.labels.of("PT-1")] == [False]
-    assert works(raised_alert.workspace) == []
+    assert list_maintenance(raised_alert.workspace) == []
 
 
 def test_the_label_grows_with_an_episode_that_goes_on(raised_alert, alert_id):
-    judge(raised_alert.workspace, alert_id, Judgement.CONFIRM, by="Ana", now=minutes_after_noon(61))
+    set_verdict(raised_alert.workspace, alert_id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(61))
     raised_alert.read("PT-1", 60, noisy_values(20, seed=8))
     raised_alert.score("PT-1", 60, [0.7] * 20)
     raised_alert.watch(80)
@@ -178,7 +180,9 @@ def test_the_label_grows_with_an_episode_that_goes_on(raised_alert, alert_id):
 
 
 def test_who_judges_has_seen_it(raised_alert, alert_id):
-    result = judge(raised_alert.workspace, alert_id, Judgement.FALSE, by="Ana", now=minutes_after_noon(61))
+    result = set_verdict(
+        raised_alert.workspace, alert_id, AlertVerdict.FALSE, by="Ana", now=minutes_after_noon(61)
+    )
 
     assert result.acknowledged_by == "Ana"
     assert result.waiting_since is None
@@ -201,7 +205,7 @@ def test_alerts_are_listed_the_worst_first(raised_alert):
 
 
 def test_an_alert_as_json_is_flat_and_says_utc(raised_alert, alert_id):
-    said = as_dict(find_alert(raised_alert.workspace, alert_id))
+    said = alert_to_dict(find_alert(raised_alert.workspace, alert_id))
 
     assert said["sensor_id"] == "PT-1"
     assert said["began_at"] == "2026-03-01T12:00:00Z"

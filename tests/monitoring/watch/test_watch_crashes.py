@@ -12,12 +12,12 @@ import pytest
 from apprise import Apprise
 from sqlalchemy import event, select
 
-from monitoring.alerts.kinds import Judgement
+from monitoring.alerts.kinds import AlertVerdict
 from monitoring.notify.delivery import deliver
-from monitoring.schedule.job_process import Runner
+from monitoring.schedule.job_process import JobRunner
 from monitoring.schedule.job_runs import RunStatus
 from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings
-from monitoring.watch.operator_actions import judge
+from monitoring.watch.operator_actions import set_verdict
 from monitoring.watch.watcher import watch_fleet
 from tests.monitoring.notify.test_delivery import MessageReceiver
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
@@ -144,7 +144,7 @@ def test_a_verdict_killed_at_every_step(alerting_fleet):
     alert = alerting_fleet.alerts("PT-1")[0]
 
     def say(workspace):
-        judge(workspace, alert.id, Judgement.FALSE, by="Ana", now=minutes_after_noon(61))
+        set_verdict(workspace, alert.id, AlertVerdict.FALSE, by="Ana", now=minutes_after_noon(61))
 
     lives = killed_everywhere(alerting_fleet, say)
 
@@ -214,11 +214,11 @@ def test_a_schedule_killed_at_every_step(workspace, monkeypatch, record_losses):
             file.write(f"{self.clock():%H:%M}\n")
         return RunStatus.DONE, "counted"
 
-    monkeypatch.setattr(Runner, "_in_a_process", inline)
+    monkeypatch.setattr(JobRunner, "_run_in_process", inline)
     settings = ScheduleSettings(detect=JobRule(cron="* * * * *", timeout=timedelta(minutes=1)))
 
     def run_due(workspace):
-        Runner(workspace, settings, clock=lambda: minutes_after_noon(life)).run_due(JobName.DETECT)
+        JobRunner(workspace, settings, clock=lambda: minutes_after_noon(life)).run_due(JobName.DETECT)
 
     trained_workspace = type("Plant", (), {"workspace": workspace, "home": workspace.home})
     vars(workspace)["fleet"] = workspace.fleet

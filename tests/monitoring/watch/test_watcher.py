@@ -2,8 +2,8 @@
 
 import pytest
 
-from monitoring.alerts.kinds import AlertType, Severity, State
-from monitoring.drift.store import DriftCheck, DriftCheckStore, Verdict
+from monitoring.alerts.kinds import AlertState, AlertType, Severity
+from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftVerdict
 from monitoring.watch import watcher
 from tests.support.monitored_fleet import HOUR, minutes_after_noon, noisy_values
 from training.errors import ConfigurationError
@@ -294,11 +294,11 @@ def test_drift_is_one_alert_from_the_check_that_says_so_to_the_one_that_denies_i
     quiet(monitored_fleet, "PT-1", "PT-2", "TT-1", until=200)
     DriftCheckStore(monitored_fleet.workspace.engine).save(
         [
-            check("PT-1", 10, Verdict.STEADY),
-            check("PT-1", 50, Verdict.DRIFTED, advice="Retrain."),
-            check("PT-1", 90, Verdict.WITHHELD),
-            check("PT-1", 130, Verdict.DRIFTED),
-            check("PT-1", 160, Verdict.STEADY),
+            check("PT-1", 10, DriftVerdict.STEADY),
+            check("PT-1", 50, DriftVerdict.DRIFTED, advice="Retrain."),
+            check("PT-1", 90, DriftVerdict.WITHHELD),
+            check("PT-1", 130, DriftVerdict.DRIFTED),
+            check("PT-1", 160, DriftVerdict.STEADY),
         ]
     )
 
@@ -314,14 +314,14 @@ def test_one_sensor_that_cannot_be_watched_costs_the_others_nothing(monitored_fl
     for name in ("PT-1", "PT-2", "TT-1"):
         monitored_fleet.read(name, 0, noisy_values(60, seed=7))
         monitored_fleet.score(name, 0, [0.7] * 60)
-    real = watcher.signs_of
+    real = watcher.collect_conditions
 
     def sometimes(sensor, *given, **named):
         if sensor.id == "PT-1":
             raise ZeroDivisionError("no step")
         return real(sensor, *given, **named)
 
-    monkeypatch.setattr(watcher, "signs_of", sometimes)
+    monkeypatch.setattr(watcher, "collect_conditions", sometimes)
     outcomes = {outcome.sensor_id: outcome for outcome in monitored_fleet.watch(60)}
 
     assert outcomes["PT-1"].failed
@@ -338,7 +338,7 @@ def test_alerts_of_a_sensor_that_is_no_longer_watched_end(monitored_fleet):
     monitored_fleet.watch_each(61, 70)
 
     (alert,) = monitored_fleet.alerts("PT-1")
-    assert alert.state is State.RETURNED
+    assert alert.state is AlertState.RETURNED
 
 
 def test_only_one_process_watches_at_a_time(monitored_fleet):

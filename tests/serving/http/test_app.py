@@ -246,7 +246,7 @@ def test_a_fault_of_ours_is_a_sentence_and_a_trace_in_the_log(client, service, m
 
 def test_answers_that_lean_on_memory_say_so_in_a_header(client, service, monkeypatch):
     monkeypatch.setattr(service.recent, "_away_until", time.monotonic() + 60)
-    monkeypatch.setattr(service.recent, "away", "connection refused")
+    monkeypatch.setattr(service.recent, "unreachable_reason", "connection refused")
 
     answer = client.post("/invocations", json=ROWS)
 
@@ -257,7 +257,7 @@ def test_answers_that_lean_on_memory_say_so_in_a_header(client, service, monkeyp
 def test_predictions_are_kept_when_asked_for(trained_workspace, service, tmp_path):
     store = PredictionStore(trained_workspace.engine)
     keeper = PredictionQueue(
-        lambda: store, PredictionQueueSettings(keep=True, every=0.05), leftover=tmp_path / "left"
+        lambda: store, PredictionQueueSettings(keep=True, every=0.05), leftover_path=tmp_path / "left"
     )
     keeper.start()
     with listening(create_app(service, Tokens(), keeper)) as url:

@@ -282,7 +282,7 @@ def test_with_the_registry_away_answers_go_on_and_health_says_so(trained_workspa
         service.champions.refresh()
 
     assert version_of(service) == "1"
-    assert "connection refused" in service.troubles()["registry"]
+    assert "connection refused" in service.unreachable_parts()["registry"]
 
 
 def test_a_restart_while_the_registry_is_away_serves_what_served(trained_workspace, service, registry_away):
@@ -318,7 +318,7 @@ def test_with_the_database_away_memory_serves_and_the_answer_says_so(trained_wor
     assert alone.columns["anomaly_score"][0] == usual.columns["anomaly_score"][0]
     assert "judged by what was read before" in alone.columns["reason"][0]
     assert "judged by the rows posted" in alone.columns["reason"][1]
-    assert "connection refused" in service.troubles()["readings"]
+    assert "connection refused" in service.unreachable_parts()["readings"]
 
 
 def test_a_database_that_hangs_keeps_nobody_waiting_twice(trained_workspace, service, monkeypatch):

@@ -20,7 +20,7 @@ def narrow_range_service(trained_workspace, service):
     with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(low=LOW, high=HIGH))
     vars(trained_workspace).pop("fleet", None)
-    service.known.renew()
+    service.known.refresh()
     return service
 
 
@@ -75,20 +75,20 @@ def test_a_range_written_down_later_counts_at_once(service, trained_workspace):
     assert band(service, 24, NEXT).max() > HIGH
     with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(high=HIGH))
-    service.known.renew()
+    service.known.refresh()
 
     assert band(service, 24, NEXT).max() == HIGH
 
 
 def test_one_sensor_that_cannot_be_forecast_costs_the_others_nothing(service, monkeypatch, caplog):
-    usual = service.scorer.outlooks.of
+    usual = service.scorer.forecasts.of
 
     def fail_for_one(sensor_id, *about, **more):
         if sensor_id == "PT-1":
             raise ZeroDivisionError("our own fault")
         return usual(sensor_id, *about, **more)
 
-    monkeypatch.setattr(service.scorer.outlooks, "of", fail_for_one)
+    monkeypatch.setattr(service.scorer.forecasts, "of", fail_for_one)
     rows = service.scorer.answer(PredictionRequest(["PT-1", "TT-1"], [NEXT] * 2, [None] * 2, 2)).records()
 
     assert [row["sensor_id"] for row in rows] == ["PT-1", "TT-1", "PT-1", "TT-1", "TT-1"]

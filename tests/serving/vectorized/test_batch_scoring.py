@@ -112,7 +112,7 @@ def test_an_altered_file_is_refused_whatever_byte_it_is(trained_detectors, tmp_p
 
 
 def test_a_forest_that_leads_out_of_itself_is_refused(trained_detectors):
-    forest = pack_forest(trained_detectors[0][0].voices.fast_forests["forest_points"])
+    forest = pack_forest(trained_detectors[0][0].base_detectors.fast_forests["forest_points"])
     inner = np.flatnonzero(forest.nodes["inner"])
     for field, value in (("beyond", 60_000), ("feature", 200), ("inner", 2)):
         nodes = forest.nodes.copy()
@@ -124,7 +124,7 @@ def test_a_forest_that_leads_out_of_itself_is_refused(trained_detectors):
 
 
 def test_memory_of_forests_no_longer_used_is_used_again(trained_detectors, monkeypatch):
-    forest = pack_forest(trained_detectors[0][0].voices.fast_forests["forest_points"])
+    forest = pack_forest(trained_detectors[0][0].base_detectors.fast_forests["forest_points"])
     monkeypatch.setattr(packed_forest, "BLOCK", 3 * len(forest.nodes))
     place = ForestArena()
     place.blocks.append(

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.common.downsampling import for_the_eye, kept_places
+from training.common.downsampling import downsample, downsample_indices
 
 
 def frame(values, *, start="2026-01-01", every="min"):
@@ -23,7 +23,7 @@ def test_ends_and_extremes_stay_and_the_order_is_kept(values, stretches, steps):
     values = np.array(values)
     times = np.cumsum(np.random.default_rng(len(values)).integers(1, steps + 1, len(values)))
 
-    kept = kept_places(times, values, stretches)
+    kept = downsample_indices(times, values, stretches)
 
     assert len(kept) <= max(4 * (stretches + 1), min(len(values), 4 * stretches))
     assert (np.diff(kept) > 0).all()
@@ -36,7 +36,7 @@ def test_one_spike_in_a_year_of_minutes_is_seen():
     values = np.sin(np.arange(525_600) / 1_440 * 2 * np.pi)
     values[123_456] = 50.0
 
-    shown = for_the_eye(frame(values))
+    shown = downsample(frame(values))
 
     assert len(shown) < 4_000
     assert shown["value"].max() == 50.0
@@ -48,14 +48,14 @@ def test_one_spike_in_a_year_of_minutes_is_seen():
 def test_few_readings_stay_as_they_are():
     readings = frame([1.0, 2.0, 3.0])
 
-    assert for_the_eye(readings).equals(readings)
-    assert for_the_eye(readings.head(0)).empty
+    assert downsample(readings).equals(readings)
+    assert downsample(readings.head(0)).empty
 
 
 def test_a_line_is_broken_at_a_gap_and_nowhere_else():
     first, second = frame(np.ones(100)), frame(np.ones(100), start="2026-01-02")
 
-    shown = for_the_eye(pd.concat([first, second], ignore_index=True))
+    shown = downsample(pd.concat([first, second], ignore_index=True))
 
     assert shown["value"].isna().sum() == 1
     assert shown["timestamp"].is_monotonic_increasing
@@ -63,4 +63,4 @@ def test_a_line_is_broken_at_a_gap_and_nowhere_else():
 
 
 def test_thinning_out_makes_no_gaps():
-    assert not for_the_eye(frame(np.arange(100_000.0)))["value"].isna().any()
+    assert not downsample(frame(np.arange(100_000.0)))["value"].isna().any()

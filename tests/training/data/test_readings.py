@@ -224,9 +224,9 @@ def test_the_newest_reading_of_each_sensor_is_had_with_its_value(filled):
 
 def test_sensors_with_enough_good_readings_are_found_without_counting_them_all(filled):
     """PT-1 has five good ones and a bad one, TT-1 one."""
-    assert filled.with_good(1) == {"PT-1", "TT-1"}
-    assert filled.with_good(5) == {"PT-1"}
-    assert filled.with_good(6) == set()
+    assert filled.sensors_with_good(1) == {"PT-1", "TT-1"}
+    assert filled.sensors_with_good(5) == {"PT-1"}
+    assert filled.sensors_with_good(6) == set()
 
 
 def test_an_empty_store_has_no_spans_and_no_last_times(store):
@@ -234,7 +234,7 @@ def test_an_empty_store_has_no_spans_and_no_last_times(store):
     assert store.last_times().empty
     assert store.newest().empty
     assert store.last_time("PT-1") is None
-    assert store.with_good(1) == set()
+    assert store.sensors_with_good(1) == set()
 
 
 def test_statistics_are_of_the_good_readings(filled):
@@ -261,8 +261,8 @@ def test_statistics_without_readings_are_no_numbers(store):
 
 def test_long_answers_come_whole(store, monkeypatch):
     """However many pieces the driver hands them over in."""
-    monkeypatch.setattr(bulk_insert, "ROWS_FETCHED", 7)
-    monkeypatch.setattr(bulk_insert, "BYTES_PARSED", 100)
+    monkeypatch.setattr(bulk_insert, "FETCH_BATCH_ROWS", 7)
+    monkeypatch.setattr(bulk_insert, "PARSE_BATCH_BYTES", 100)
     store.ingest(batch(*(("PT-1", m, float(m)) for m in range(50))))
 
     assert store.between("PT-1")["value"].tolist() == [float(m) for m in range(50)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.alerts.maintenance import Work, plan_work
+from monitoring.alerts.maintenance import MaintenanceWindow, add_maintenance
 from tests.support.workspaces import ingest_readings, make_readings, make_task, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.evaluation.fault_injection import grade_detector
@@ -85,7 +85,7 @@ def test_a_confirmed_verdict_makes_the_next_one_like_it_score_higher(trained):
 
 
 def test_verdicts_cost_nothing_of_what_is_found_elsewhere(trained):
-    recall = {name: found.lesson.metrics["recall_mean"] for name, found in trained.items()}
+    recall = {name: found.result.metrics["recall_mean"] for name, found in trained.items()}
 
     assert min(recall.values()) >= recall["nothing"] - 0.03
 
@@ -145,7 +145,7 @@ def test_nothing_is_learned_from_maintenance(workspace, training_stub, plan, kin
     (conf / "sensors.yaml").write_text("sensors: {PT-1: {platform: P-48}}\n")
     ingest_readings(workspace)
     start, end = parse_time("2026-01-03"), parse_time("2026-01-04")
-    plan_work(workspace, Work(start, end, "calibration", "Ana", **whose), now=end)
+    add_maintenance(workspace, MaintenanceWindow(start, end, "calibration", "Ana", **whose), now=end)
 
     (outcome,) = train_fleet(workspace, workspace.fleet.match(), [kind], plan, jobs=1)
 
@@ -161,7 +161,9 @@ def test_work_that_is_planned_later_trains_anew(workspace, training_stub, plan):
     sensors = workspace.fleet.match()
     train_fleet(workspace, sensors, [Kind.DETECTOR], plan, jobs=1)
     start = parse_time("2026-01-03")
-    plan_work(workspace, Work(start, start + timedelta(days=1), "", "Ana", sensor_id="PT-1"), now=start)
+    add_maintenance(
+        workspace, MaintenanceWindow(start, start + timedelta(days=1), "", "Ana", sensor_id="PT-1"), now=start
+    )
 
     (outcome,) = train_fleet(workspace, sensors, [Kind.DETECTOR], plan, jobs=1)
 

@@ -37,7 +37,7 @@ def peer_model(fitted_models):
 def test_a_sensor_with_little_history_borrows_and_says_so(kind, tmp_path, peer_model):
     sibling = peer_model(kind)
 
-    lesson = run_training_task(make_task(kind, tmp_path, readings=small_plan(), siblings=(sibling,))).result
+    lesson = run_training_task(make_task(kind, tmp_path, readings=small_plan(), peers=(sibling,))).result
 
     assert lesson.borrowed_from == "PT-9"
     assert len(lesson.trials) == 0
@@ -51,7 +51,7 @@ def test_a_sensor_with_enough_of_its_own_searches_from_its_siblings(kind, tmp_pa
     sibling = peer_model(kind)
 
     lesson = run_training_task(
-        make_task(kind, tmp_path, readings=small_plan(260), siblings=(sibling,))
+        make_task(kind, tmp_path, readings=small_plan(260), peers=(sibling,))
     ).result
 
     assert lesson.borrowed_from is None
@@ -62,7 +62,7 @@ def test_a_sensor_with_enough_of_its_own_searches_from_its_siblings(kind, tmp_pa
 def test_what_another_program_wrote_is_neither_borrowed_nor_started_from(kind, tmp_path, peer_model):
     strange = peer_model(kind, parameters={"structures": 7, "unknown": True})
 
-    lesson = run_training_task(make_task(kind, tmp_path, readings=small_plan(), siblings=(strange,))).result
+    lesson = run_training_task(make_task(kind, tmp_path, readings=small_plan(), peers=(strange,))).result
 
     assert lesson.borrowed_from is None
     assert len(lesson.trials) == 2
@@ -139,7 +139,7 @@ def test_who_borrowed_is_marked_on_run_and_version(trained_workspace, plan, trai
 
     def borrowing(assignment, *rest):
         lesson = learn(assignment, *rest)
-        return replace(lesson, borrowed_from=assignment.siblings[0].sensor_id)
+        return replace(lesson, borrowed_from=assignment.peers[0].sensor_id)
 
     monkeypatch.setattr("training.pipeline.fit_detector.train_detector", borrowing)
     ingest_readings(trained_workspace, "PT-3", 60)

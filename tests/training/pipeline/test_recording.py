@@ -55,7 +55,7 @@ def test_a_run_has_its_window_its_digest_its_numbers_and_its_pictures(recorded, 
     assert run.data.tags["mlflow.parentRunId"] == parent
     assert {"platform": "P-48", "type": "pressure", "unit": "bar"}.items() <= run.data.tags.items()
     assert run.data.tags["train_end"] == version.tags["train_end"]
-    assert set(candidate.lesson.metrics) | {"seconds_fit", "seconds_window"} <= set(run.data.metrics)
+    assert set(candidate.result.metrics) | {"seconds_fit", "seconds_window"} <= set(run.data.metrics)
     (source,) = run.inputs.dataset_inputs
     assert version.tags["data_digest"].startswith(source.dataset.digest)
     files = {file.path for file in workspace.mlflow.list_artifacts(run.info.run_id)}

@@ -46,7 +46,7 @@ def test_a_long_parameter_is_cut_and_a_short_one_is_not(publisher, mlflow_client
 
 
 def test_the_data_a_run_learned_from_is_its_input(publisher, mlflow_client, run):
-    publisher.show_source(run, DatasetInfo("PT-1", "d" * 64, {"start": "2026-01-01T00:00:00Z"}))
+    publisher.log_dataset(run, DatasetInfo("PT-1", "d" * 64, {"start": "2026-01-01T00:00:00Z"}))
 
     (result,) = mlflow_client.get_run(run.run_id).inputs.dataset_inputs
     assert (result.dataset.name, result.dataset.digest) == ("PT-1", "d" * 36)

@@ -115,7 +115,7 @@ class RegistryStateMachine(RuleBasedStateMachine):
             self.alive[version.number] = version
 
     @precondition(lambda self: self.alive)
-    @rule(place=st.integers(0, 20), die_at=st.integers(0, 5))
+    @rule(row_handle=st.integers(0, 20), die_at=st.integers(0, 5))
     def promote(self, place: int, die_at: int) -> None:
         """Make any version the champion."""
         version = self.pick(place)
@@ -125,7 +125,7 @@ class RegistryStateMachine(RuleBasedStateMachine):
         self.may_serve = {version.number} if whole else {before, version.number}
 
     @precondition(lambda self: self.alive)
-    @rule(place=st.integers(0, 20))
+    @rule(row_handle=st.integers(0, 20))
     def challenge(self, place: int) -> None:
         """Let any version wait."""
         version = self.pick(place)
@@ -148,7 +148,7 @@ class RegistryStateMachine(RuleBasedStateMachine):
         self.may_serve = {to} if whole else {before, to}
 
     @precondition(lambda self: self.alive)
-    @rule(place=st.integers(0, 20))
+    @rule(row_handle=st.integers(0, 20))
     def delete(self, place: int) -> None:
         """Somebody deletes a version in the MLflow UI, with whatever alias it has."""
         version = self.pick(place)

@@ -44,7 +44,7 @@ def test_the_defaults_are_tried_first_and_known_good_parameters_next():
 
 
 def test_the_defaults_stay_unless_clearly_beaten(monkeypatch):
-    monkeypatch.setattr(detector_search, "CLEARLY", 2.0)
+    monkeypatch.setattr(detector_search, "MIN_IMPROVEMENT", 2.0)
     assert tune_detector(READINGS, plan=SHORT_PLAN).parameters == DetectorParameters()
 
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from monitoring.alerts.kinds import AlertType, Judgement
+from monitoring.alerts.kinds import AlertType, AlertVerdict
 from monitoring.dashboard import url_state
-from monitoring.watch.operator_actions import acknowledge, judge, list_alerts, shelve
+from monitoring.watch.operator_actions import acknowledge, list_alerts, set_verdict, shelve
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet
 from serving.predictions.store import PredictionStore
@@ -70,7 +70,7 @@ def test_the_worst_alert_comes_first_and_a_seen_one_after_its_equals(page, alert
     assert app.button(key="look-0").help == "Open TT-1"
 
     acknowledge(alerting_workspace, alert_of(alerting_workspace).id, by="Ana", now=LATER)
-    url_state.plant().alerts.renew()
+    url_state.shared_state().alerts.refresh()
 
     assert "seen by Ana" in page_text(page())
 
@@ -131,7 +131,7 @@ def test_who_may_not_judge_has_no_button(page, alerting_workspace, reader):
 
 def test_a_token_withdrawn_between_drawing_and_click_judges_nothing(page, alerting_workspace):
     app = page("/?view=anomalies&sensor=PT-1", reader="ole")
-    url_state.plant().tokens = type(url_state.plant().tokens)(given=SECRET + "another")
+    url_state.shared_state().tokens = type(url_state.shared_state().tokens)(given=SECRET + "another")
 
     button(app, "Confirm").click().run()
 
@@ -140,10 +140,10 @@ def test_a_token_withdrawn_between_drawing_and_click_judges_nothing(page, alerti
 
 
 def test_an_alert_that_is_over_is_listed_with_its_verdict(page, alerting_workspace):
-    judge(
+    set_verdict(
         alerting_workspace,
         alert_of(alerting_workspace).id,
-        Judgement.FALSE,
+        AlertVerdict.FALSE,
         by="Ana",
         now=LATER,
         note="a test",
@@ -171,7 +171,7 @@ def test_a_forecast_alert_says_when_and_how_probably(page, alerting_workspace):
 
 
 def test_a_verdict_is_told_in_portuguese(page, alerting_workspace):
-    judge(alerting_workspace, alert_of(alerting_workspace).id, Judgement.FALSE, by="Ana", now=LATER)
+    set_verdict(alerting_workspace, alert_of(alerting_workspace).id, AlertVerdict.FALSE, by="Ana", now=LATER)
 
     text = page_text(page("/?view=anomalies&sensor=PT-1&lang=pt"))
 

@@ -8,9 +8,9 @@ import pytest
 from evidently import Report
 from evidently.metrics import ValueDrift
 
-from monitoring.drift.detection import Check, DriftSettings, compare, readings_of
+from monitoring.drift.detection import DriftComparer, DriftSettings, compare, to_readings
 from monitoring.drift.report.evidently_adapter import page_of, register, snapshot_of
-from monitoring.drift.report.evidently_assets import LIBRARY, library
+from monitoring.drift.report.evidently_assets import LIBRARY_FILE, read_library
 from tests.support.drift_series import split_window
 
 
@@ -24,7 +24,7 @@ def widgets(snapshot):
 
 
 def reported(window, rest):
-    return snapshot_of(compare(window, rest, unit="bar"), readings_of(window), readings_of(rest))
+    return snapshot_of(compare(window, rest, unit="bar"), to_readings(window), to_readings(rest))
 
 
 def test_as_a_method_of_evidently_it_says_what_compare_says(drift_sides):
@@ -85,16 +85,16 @@ def test_a_page_is_small_and_its_program_lies_beside_it(drift_sides):
     page = page_of("PT-1", {"verdict": "drifted"}, reported(window, rest + 3))
 
     assert len(page) < 100_000
-    assert f'<script src="{LIBRARY}"></script>'.encode() in page
-    assert len(library()) > 1_000_000
+    assert f'<script src="{LIBRARY_FILE}"></script>'.encode() in page
+    assert len(read_library()) > 1_000_000
 
 
 def test_no_text_breaks_out_of_a_page(drift_sides):
     window, rest = drift_sides
     evil = "</script><script>alert(1)</script>"
-    check = Check(DriftSettings(), unit=evil)
-    result = check.of(readings_of(window), readings_of(rest + 3))
-    snapshot = snapshot_of(result, readings_of(window), readings_of(rest))
+    check = DriftComparer(DriftSettings(), unit=evil)
+    result = check.of(to_readings(window), to_readings(rest + 3))
+    snapshot = snapshot_of(result, to_readings(window), to_readings(rest))
 
     page = page_of(evil, {"verdict": result.reason}, snapshot).decode()
 

@@ -9,39 +9,39 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.drift.champion_data import View
-from monitoring.drift.detection import compare, readings_of
-from monitoring.drift.report.charts import sparkline
-from monitoring.drift.report.html_page import fleet_page
-from monitoring.drift.result import Checked
-from monitoring.drift.store import Verdict
+from monitoring.drift.champion_data import ChampionReadings
+from monitoring.drift.detection import compare, to_readings
+from monitoring.drift.report.charts import render_sparkline
+from monitoring.drift.report.html_page import render_fleet_page
+from monitoring.drift.result import DriftCheckResult
+from monitoring.drift.store import DriftVerdict
 from tests.monitoring.drift.test_store import CHECK, NOON
 from tests.support.drift_series import split_window
 from training.data.sensors import Sensor
 from training.kinds import Kind
 
 
-def one(sensor_id="PT-1", verdict=Verdict.DRIFTED, *, cost=1.0, name="", **changes):
+def one(sensor_id="PT-1", verdict=DriftVerdict.DRIFTED, *, cost=1.0, name="", **changes):
     window, rest = split_window()
     check = replace(CHECK, sensor_id=sensor_id, verdict=verdict, cost=cost, **changes)
     champion = SimpleNamespace(version=SimpleNamespace(kind=Kind.DETECTOR, name="pt-1-detector", number=3))
-    view = View(readings_of(window), readings_of(rest), readings_of(rest), 3600.0, ())
-    return Checked(Sensor(id=sensor_id, name=name), champion, view, compare(window, rest), check)
+    view = ChampionReadings(to_readings(window), to_readings(rest), to_readings(rest), 3600.0, ())
+    return DriftCheckResult(Sensor(id=sensor_id, name=name), champion, view, compare(window, rest), check)
 
 
 def page(*checked, history=(), links=None):
-    return fleet_page(checked, history, links or {}, now=NOON).decode()
+    return render_fleet_page(checked, history, links or {}, now=NOON).decode()
 
 
 def test_it_says_how_many_have_drifted():
-    reported = page(one("A"), one("B"), one("C", Verdict.STEADY))
+    reported = page(one("A"), one("B"), one("C", DriftVerdict.STEADY))
 
     assert "<b>2</b>have drifted<small>2 sensors</small>" in reported
     assert "3 models of 3 sensors" in reported
 
 
 def test_the_costliest_drift_comes_first_and_silence_after_it():
-    reported = page(one("LOW", cost=0.1), one("HIGH", cost=5.0), one("MUTE", Verdict.SILENT, cost=9.0))
+    reported = page(one("LOW", cost=0.1), one("HIGH", cost=5.0), one("MUTE", DriftVerdict.NO_DATA, cost=9.0))
 
     assert reported.index(">HIGH<") < reported.index(">LOW<") < reported.index(">MUTE<")
 
@@ -61,7 +61,7 @@ def test_a_report_is_linked():
 
 
 def test_steady_models_are_folded_away():
-    reported = page(one(verdict=Verdict.STEADY))
+    reported = page(one(verdict=DriftVerdict.STEADY))
 
     assert "<summary>1 steady model</summary>" in reported
     assert "<h2>To look at, the costliest first</h2><p>Nothing.</p>" in reported
@@ -97,7 +97,7 @@ def test_a_sparkline_marks_the_new_readings_and_where_the_drift_began():
     window, rest = split_window()
     begun = rest.index[10].to_pydatetime()
 
-    drawn = ET.fromstring(sparkline(readings_of(window), readings_of(rest), begun=begun))
+    drawn = ET.fromstring(render_sparkline(to_readings(window), to_readings(rest), begun=begun))
 
     shaded, line = drawn.find("rect"), drawn.find("line")
     assert 0 < int(shaded.get("x")) < int(line.get("x1")) < int(drawn.get("width"))
@@ -108,7 +108,7 @@ def test_a_sparkline_keeps_a_spike_of_one_reading():
     values = pd.Series(np.zeros(len(times)), times)
     values.iloc[12_345] = 1.0
 
-    drawn = ET.fromstring(sparkline(readings_of(values[:15_000]), readings_of(values[15_000:])))
+    drawn = ET.fromstring(render_sparkline(to_readings(values[:15_000]), to_readings(values[15_000:])))
 
     heights = {float(point.split(",")[1]) for point in drawn.find("polyline").get("points").split()}
     assert len(heights) > 1
@@ -121,6 +121,6 @@ def test_one_sensor_of_two_models_is_counted_once():
 
 
 def test_the_page_of_many_steady_models_stays_small():
-    checked = [one(f"PT-{number}", Verdict.STEADY) for number in range(20)]
+    checked = [one(f"PT-{number}", DriftVerdict.STEADY) for number in range(20)]
 
     assert len(page(*checked)) < 20 * 1_000 + 5_000
