@@ -1,0 +1,143 @@
+"""Codes of all reasons. The value is what is stored; never change or reuse one.
+
+Each code has an English text in `english` and a translation in each catalogue of conf/locale; a test checks
+both.
+"""
+
+from enum import StrEnum
+
+
+class ReasonCode(StrEnum):
+    """Why something is judged as it is."""
+
+    # detector
+    COMBINATION = "combination"
+    LEVEL_ABOVE = "level_above"
+    LEVEL_BELOW = "level_below"
+    PROFILE_ABOVE = "profile_above"
+    PROFILE_BELOW = "profile_below"
+    FORECAST_ABOVE = "forecast_above"
+    FORECAST_BELOW = "forecast_below"
+    SPREAD_HIGH = "spread_high"
+    SPREAD_LOW = "spread_low"
+    TREND_ABOVE = "trend_above"
+    TREND_BELOW = "trend_below"
+    ERRORS_HIGH = "errors_high"
+    ERRORS_LOW = "errors_low"
+    STEP_CHANGE = "step_change"
+    UNCHANGED_DURATION = "unchanged_duration"
+    UNCHANGED_DURATION_AT_LEAST = "unchanged_duration_at_least"
+    UNCHANGED_READINGS = "unchanged_readings"
+    UNCHANGED_READINGS_AT_LEAST = "unchanged_readings_at_least"
+    SKIPPED_FEW_WINDOWS = "skipped_few_windows"
+    SKIPPED_CONSTANT = "skipped_constant"
+
+    # gate
+    GATE_PASSED = "gate_passed"
+    GATE_REFUSED = "gate_refused"
+    GATE_SKILL = "gate_skill"
+    GATE_COVERAGE = "gate_coverage"
+    GATE_NO_CHAMPION = "gate_no_champion"
+    GATE_ERROR = "gate_error"
+    GATE_FALSE_ALARMS = "gate_false_alarms"
+    GATE_RECALL = "gate_recall"
+    GATE_RECALL_CHAMPION = "gate_recall_champion"
+    GATE_BUDGET_EXTRAPOLATED = "gate_budget_extrapolated"
+    GATE_CONFIRMED_CAUGHT = "gate_confirmed_caught"
+    GATE_FALSE_RAISED = "gate_false_raised"
+    GATE_FALSE_RAISED_JUDGED = "gate_false_raised_judged"
+
+    # data quality
+    QUALITY_NO_READINGS = "quality_no_readings"
+    QUALITY_NOT_LOADED = "quality_not_loaded"
+    QUALITY_TOO_FEW = "quality_too_few"
+    QUALITY_COVERAGE = "quality_coverage"
+    QUALITY_AT_REST = "quality_at_rest"
+    QUALITY_FAULT_REMARK = "quality_fault_remark"
+    QUALITY_FAULT_ONCE = "quality_fault_once"
+    QUALITY_FAULT_LONGEST = "quality_fault_longest"
+    QUALITY_FAULT_EXAMPLE = "quality_fault_example"
+    QUALITY_GAPS = "quality_gaps"
+    FAULT_STANDSTILL = "fault_standstill"
+    FAULT_EXCURSION = "fault_excursion"
+    FAULT_RANGE = "fault_range"
+    FAULT_VALUE = "fault_value"
+    FAULT_NO_VALUE = "fault_no_value"
+    FAULT_DURATION = "fault_duration"
+    FAULT_WRONG_STEP = "fault_wrong_step"
+    FAULT_IRREGULAR = "fault_irregular"
+    FAULT_TIED = "fault_tied"
+    FAULT_CONSTANT = "fault_constant"
+    KIND_MISSING = "kind_missing"
+    KIND_OUT_OF_RANGE = "kind_out_of_range"
+    KIND_MARKED_BAD = "kind_marked_bad"
+    KIND_SPIKE = "kind_spike"
+    KIND_DROPOUT = "kind_dropout"
+    KIND_FROZEN = "kind_frozen"
+    KIND_STUCK = "kind_stuck"
+    KIND_AT_REST = "kind_at_rest"
+    KIND_GAP = "kind_gap"
+    KIND_IRREGULAR = "kind_irregular"
+    KIND_WRONG_STEP = "kind_wrong_step"
+    KIND_TIED = "kind_tied"
+    KIND_CONSTANT = "kind_constant"
+    KIND_NO_DATA = "kind_no_data"
+
+    # drift
+    DRIFT_LEVEL = "drift_level"
+    DRIFT_SLOPE = "drift_slope"
+    DRIFT_LOWEST = "drift_lowest"
+    DRIFT_HIGHEST = "drift_highest"
+    DRIFT_LOWEST_PROFILE = "drift_lowest_profile"
+    DRIFT_HIGHEST_PROFILE = "drift_highest_profile"
+    DRIFT_MISSING = "drift_missing"
+    DRIFT_STEP = "drift_step"
+    DRIFT_NOISE_UP = "drift_noise_up"
+    DRIFT_NOISE_DOWN = "drift_noise_down"
+    DRIFT_SPREAD_UP = "drift_spread_up"
+    DRIFT_SPREAD_DOWN = "drift_spread_down"
+    DRIFT_CYCLE_INVERTED = "drift_cycle_inverted"
+    DRIFT_CYCLE_LOST = "drift_cycle_lost"
+    DRIFT_CYCLE_DEPTH = "drift_cycle_depth"
+    DRIFT_SCORE = "drift_score"
+    DRIFT_ERROR = "drift_error"
+    DRIFT_NONE = "drift_none"
+    DRIFT_NONE_FOR = "drift_none_for"
+    DRIFT_AGED = "drift_aged"
+    DRIFT_CONSTANT = "drift_constant"
+    DRIFT_STARTED_MOVING = "drift_started_moving"
+    DRIFT_STUCK = "drift_stuck"
+    DRIFT_NO_READINGS = "drift_no_readings"
+    DRIFT_NO_DATA = "drift_no_data"
+    DRIFT_EMPTY_WINDOW = "drift_empty_window"
+    DRIFT_THIN_WINDOW = "drift_thin_window"
+    DRIFT_SHORT_WINDOW = "drift_short_window"
+    DRIFT_SHORT_CHECK = "drift_short_check"
+    DRIFT_NEIGHBOURS_MOVED = "drift_neighbours_moved"
+    DRIFT_NEIGHBOURS_STEADY = "drift_neighbours_steady"
+    DRIFT_INSTRUMENT_FAULTS = "drift_instrument_faults"
+    ADVICE_INSTRUMENT = "advice_instrument"
+    ADVICE_PROCESS = "advice_process"
+    ADVICE_MODEL = "advice_model"
+    ADVICE_COMPARE = "advice_compare"
+    ADVICE_AGED = "advice_aged"
+
+    # alert conditions
+    INSTRUMENT_FROZEN = "instrument_frozen"
+    INSTRUMENT_OUT_OF_RANGE = "instrument_out_of_range"
+    INSTRUMENT_MARKED_BAD = "instrument_marked_bad"
+    INSTRUMENT_NO_DATA = "instrument_no_data"
+    LIMIT_UPPER_CROSSED = "limit_upper_crossed"
+    LIMIT_LOWER_CROSSED = "limit_lower_crossed"
+    LIMIT_UPPER_EXPECTED = "limit_upper_expected"
+    LIMIT_LOWER_EXPECTED = "limit_lower_expected"
+    FLOOD = "flood"
+    TEXT = "text"
+
+    # alarm budget
+
+    # retraining
+
+    # serving
+
+    # doctor

@@ -1,0 +1,217 @@
+"""The English text of each reason. `{name:format}` shows a value; formats are those of `rendering.Language`.
+
+The texts are also the keys of the catalogues in conf/locale.
+"""
+
+from training.reasons.codes import ReasonCode
+
+TEMPLATES: dict[ReasonCode, str] = {
+    # detector
+    ReasonCode.COMBINATION: (
+        "no single feature is far from normal (the largest is {size:size} robust SDs); together the "
+        "last {readings:readings} do not look like the training window"
+    ),
+    ReasonCode.LEVEL_ABOVE: (
+        "value {value:quantity} is {size:size} robust SDs above normal ({normal:quantity})"
+    ),
+    ReasonCode.LEVEL_BELOW: (
+        "value {value:quantity} is {size:size} robust SDs below normal ({normal:quantity})"
+    ),
+    ReasonCode.PROFILE_ABOVE: (
+        "value {value:quantity} is {size:size} robust SDs above normal for this time of day or week "
+        "({normal:quantity})"
+    ),
+    ReasonCode.PROFILE_BELOW: (
+        "value {value:quantity} is {size:size} robust SDs below normal for this time of day or week "
+        "({normal:quantity})"
+    ),
+    ReasonCode.FORECAST_ABOVE: "value {value:quantity} is {size:size} robust SDs above the one-step forecast",
+    ReasonCode.FORECAST_BELOW: "value {value:quantity} is {size:size} robust SDs below the one-step forecast",
+    ReasonCode.SPREAD_HIGH: "the last {readings:readings} vary more than normal, by {size:size} robust SDs",
+    ReasonCode.SPREAD_LOW: "the last {readings:readings} vary less than normal, by {size:size} robust SDs",
+    ReasonCode.TREND_ABOVE: (
+        "the last {readings:readings} are {size:size} robust SDs above the last {window:readings}"
+    ),
+    ReasonCode.TREND_BELOW: (
+        "the last {readings:readings} are {size:size} robust SDs below the last {window:readings}"
+    ),
+    ReasonCode.ERRORS_HIGH: (
+        "one-step forecast errors of the last {readings:readings} are {factor:factor} times larger "
+        "than normal"
+    ),
+    ReasonCode.ERRORS_LOW: (
+        "one-step forecast errors of the last {readings:readings} are {factor:factor} times smaller "
+        "than normal"
+    ),
+    ReasonCode.STEP_CHANGE: "changed by {change:signed} in one step, {size:size} robust SDs of a normal step",
+    ReasonCode.UNCHANGED_DURATION: (
+        "has not changed for {duration:duration} (normally at most {normal:duration})"
+    ),
+    ReasonCode.UNCHANGED_DURATION_AT_LEAST: (
+        "has not changed for at least {duration:duration} (normally at most {normal:duration})"
+    ),
+    ReasonCode.UNCHANGED_READINGS: (
+        "has not changed for {readings:readings} (normally at most {normal:count})"
+    ),
+    ReasonCode.UNCHANGED_READINGS_AT_LEAST: (
+        "has not changed for at least {readings:readings} (normally at most {normal:count})"
+    ),
+    ReasonCode.SKIPPED_FEW_WINDOWS: "only {count:count} complete windows to learn from",
+    ReasonCode.SKIPPED_CONSTANT: "all readings are equal, so distances between them carry no information",
+    # gate
+    ReasonCode.GATE_PASSED: "passed: {reasons:reason}",
+    ReasonCode.GATE_REFUSED: "refused: {reasons:reason}",
+    ReasonCode.GATE_SKILL: "skill {skill:signed} over the best naive forecast",
+    ReasonCode.GATE_COVERAGE: "{coverage:percent} of the readings inside the forecast interval",
+    ReasonCode.GATE_NO_CHAMPION: "no champion to compare with",
+    ReasonCode.GATE_ERROR: "mean error {error:number}, champion {champion:number}",
+    ReasonCode.GATE_FALSE_ALARMS: "{alarms:number} false alarms a day, at most {allowed:number} allowed",
+    ReasonCode.GATE_RECALL: "finds {recall:percent} of the injected faults, a robust z-score {naive:percent}",
+    ReasonCode.GATE_RECALL_CHAMPION: (
+        "finds {recall:percent} of the injected faults, champion {champion:percent}"
+    ),
+    ReasonCode.GATE_BUDGET_EXTRAPOLATED: (
+        "the alarm budget is extrapolated: trained on {learned:duration}, valid for {lifetime:duration}"
+    ),
+    ReasonCode.GATE_CONFIRMED_CAUGHT: (
+        "finds {caught:count} of {confirmed:count} confirmed anomalies, champion {champion:count}"
+    ),
+    ReasonCode.GATE_FALSE_RAISED: (
+        "repeats {raised:count} of {dismissed:count} dismissed alarms, champion {champion:count}"
+    ),
+    ReasonCode.GATE_FALSE_RAISED_JUDGED: (
+        "repeats {raised:count} of {dismissed:count} dismissed alarms, champion {champion:count} "
+        "({right:count} of its {judged:count} judged alarms were confirmed)"
+    ),
+    # data quality
+    ReasonCode.QUALITY_NO_READINGS: "no readings received",
+    ReasonCode.QUALITY_NOT_LOADED: "no readings yet; run: safeplan load FILE",
+    ReasonCode.QUALITY_TOO_FEW: "{good:count} good readings of {received:count}: too few for a model",
+    ReasonCode.QUALITY_COVERAGE: (
+        "{coverage:percent} of the time covered at one reading every {step:duration}"
+    ),
+    ReasonCode.QUALITY_AT_REST: (
+        "at rest may be a stop or a dead signal: set the physical range of {sensor:text} to separate them"
+    ),
+    ReasonCode.QUALITY_FAULT_REMARK: "{kind:reason}: {detail:reason}",
+    ReasonCode.QUALITY_FAULT_ONCE: (
+        "{kind:reason}: {readings:readings} ({share:percent}), once {detail:reason} from {start:time}"
+    ),
+    ReasonCode.QUALITY_FAULT_LONGEST: (
+        "{kind:reason}: {readings:readings} ({share:percent}), {episodes:count} times, the longest "
+        "{detail:reason} from {start:time}"
+    ),
+    ReasonCode.QUALITY_FAULT_EXAMPLE: (
+        "{kind:reason}: {readings:readings} ({share:percent}), {episodes:count} times, such as "
+        "{detail:reason} from {start:time}"
+    ),
+    ReasonCode.QUALITY_GAPS: "{gaps:gaps}, the longest {duration:duration} from {start:time}",
+    ReasonCode.FAULT_STANDSTILL: "{duration:duration} at {value:quantity}",
+    ReasonCode.FAULT_EXCURSION: "{value:quantity} between {before:quantity} and {after:quantity}",
+    ReasonCode.FAULT_RANGE: "{low:quantity} to {high:quantity}",
+    ReasonCode.FAULT_VALUE: "{value:quantity}",
+    ReasonCode.FAULT_NO_VALUE: "no value",
+    ReasonCode.FAULT_DURATION: "{duration:duration}",
+    ReasonCode.FAULT_WRONG_STEP: "declared every {declared:duration}, received every {observed:duration}",
+    ReasonCode.FAULT_IRREGULAR: "{share:percent} of the intervals are no multiple of {step:duration}",
+    ReasonCode.FAULT_TIED: (
+        "{share:percent} of the readings repeat the one before; the rest changes in steps of "
+        "{resolution:quantity}"
+    ),
+    ReasonCode.FAULT_CONSTANT: "never changed from {value:quantity}",
+    ReasonCode.KIND_MISSING: "missing value",
+    ReasonCode.KIND_OUT_OF_RANGE: "out of range",
+    ReasonCode.KIND_MARKED_BAD: "marked bad",
+    ReasonCode.KIND_SPIKE: "spike",
+    ReasonCode.KIND_DROPOUT: "dropout",
+    ReasonCode.KIND_FROZEN: "frozen",
+    ReasonCode.KIND_STUCK: "stuck at a limit",
+    ReasonCode.KIND_AT_REST: "at rest",
+    ReasonCode.KIND_GAP: "gap",
+    ReasonCode.KIND_IRREGULAR: "irregular sampling",
+    ReasonCode.KIND_WRONG_STEP: "wrong step",
+    ReasonCode.KIND_TIED: "tied values",
+    ReasonCode.KIND_CONSTANT: "constant",
+    ReasonCode.KIND_NO_DATA: "no data",
+    # drift
+    ReasonCode.DRIFT_LEVEL: "level moved by {change:signed} ({size:size} SDs)",
+    ReasonCode.DRIFT_SLOPE: "slow slope of {change:signed} a day",
+    ReasonCode.DRIFT_LOWEST: "lowest readings moved by {change:signed}",
+    ReasonCode.DRIFT_HIGHEST: "highest readings moved by {change:signed}",
+    ReasonCode.DRIFT_LOWEST_PROFILE: "lowest readings moved by {change:signed} relative to the daily profile",
+    ReasonCode.DRIFT_HIGHEST_PROFILE: (
+        "highest readings moved by {change:signed} relative to the daily profile"
+    ),
+    ReasonCode.DRIFT_MISSING: "{now:percent} of the readings missing, {window:percent} in the window",
+    ReasonCode.DRIFT_STEP: "sampling changed: a reading every {now:duration} instead of {window:duration}",
+    ReasonCode.DRIFT_NOISE_UP: "noise is {factor:factor} times as large",
+    ReasonCode.DRIFT_NOISE_DOWN: "noise is {factor:factor} times as large",
+    ReasonCode.DRIFT_SPREAD_UP: "spread is {factor:factor} times as large",
+    ReasonCode.DRIFT_SPREAD_DOWN: "spread is {factor:factor} times as large",
+    ReasonCode.DRIFT_CYCLE_INVERTED: "daily cycle inverted",
+    ReasonCode.DRIFT_CYCLE_LOST: "daily cycle lost",
+    ReasonCode.DRIFT_CYCLE_DEPTH: "daily cycle is {factor:factor} times as deep",
+    ReasonCode.DRIFT_SCORE: "anomaly scores rose by {change:number}",
+    ReasonCode.DRIFT_ERROR: "forecast errors are {factor:factor} times as large",
+    ReasonCode.DRIFT_NONE: "no drift (p {p:number})",
+    ReasonCode.DRIFT_NONE_FOR: "no drift in {reason:reason} (p {p:number})",
+    ReasonCode.DRIFT_AGED: (
+        "the window has aged: in {duration:duration} this sensor moves as far by itself ({reason:reason})"
+    ),
+    ReasonCode.DRIFT_CONSTANT: "constant at {value:quantity}, as in the window",
+    ReasonCode.DRIFT_STARTED_MOVING: (
+        "constant at {value:quantity} for {readings:readings}, now {low:quantity} to {high:quantity}"
+    ),
+    ReasonCode.DRIFT_STUCK: "stuck at {value:quantity} for {readings:readings}",
+    ReasonCode.DRIFT_NO_READINGS: "no readings since the window",
+    ReasonCode.DRIFT_NO_DATA: "no data for {duration:duration}: the last reading is from {time:time}",
+    ReasonCode.DRIFT_EMPTY_WINDOW: "the window holds no readings; no verdict",
+    ReasonCode.DRIFT_THIN_WINDOW: (
+        "window too thin to calibrate: {readings:readings} in {blocks:count} blocks; no verdict"
+    ),
+    ReasonCode.DRIFT_SHORT_WINDOW: (
+        "window too short to calibrate: {blocks:count} blocks of {readings:readings} in "
+        "{duration:duration}; no verdict"
+    ),
+    ReasonCode.DRIFT_SHORT_CHECK: (
+        "{duration:duration} since the window; a check needs {readings:readings}; no verdict"
+    ),
+    ReasonCode.DRIFT_NEIGHBOURS_MOVED: "{sensors:list} of {platform:text} moved as well",
+    ReasonCode.DRIFT_NEIGHBOURS_STEADY: "none of the {count:count} other sensors of {platform:text} moved",
+    ReasonCode.DRIFT_INSTRUMENT_FAULTS: "instrument faults: {faults:reason}",
+    ReasonCode.ADVICE_INSTRUMENT: "Check and recalibrate the instrument; do not retrain on these readings.",
+    ReasonCode.ADVICE_PROCESS: "Check the process; retrain once this is the new normal.",
+    ReasonCode.ADVICE_MODEL: "Retrain.",
+    ReasonCode.ADVICE_COMPARE: (
+        "Compare with a neighbouring instrument: recalibrate if only this one moved, retrain if all did."
+    ),
+    ReasonCode.ADVICE_AGED: "Retrain on newer readings.",
+    # alert conditions
+    ReasonCode.INSTRUMENT_FROZEN: (
+        "has not changed from {value:quantity} for {duration:duration} ({readings:readings})"
+    ),
+    ReasonCode.INSTRUMENT_OUT_OF_RANGE: (
+        "{value:quantity} is outside the instrument range, which ends at {limit:quantity}"
+    ),
+    ReasonCode.INSTRUMENT_MARKED_BAD: "{value:quantity} was sent with bad quality",
+    ReasonCode.INSTRUMENT_NO_DATA: "no data since {time:time}; normally one reading every {step:duration}",
+    ReasonCode.LIMIT_UPPER_CROSSED: "{value:quantity} is above the critical high limit of {limit:quantity}",
+    ReasonCode.LIMIT_LOWER_CROSSED: "{value:quantity} is below the critical low limit of {limit:quantity}",
+    ReasonCode.LIMIT_UPPER_EXPECTED: (
+        "forecast to exceed the critical high limit of {limit:quantity} in {duration:duration} "
+        "(probability {probability:percent})"
+    ),
+    ReasonCode.LIMIT_LOWER_EXPECTED: (
+        "forecast to fall below the critical low limit of {limit:quantity} in {duration:duration} "
+        "(probability {probability:percent})"
+    ),
+    ReasonCode.FLOOD: (
+        "{alerts:count} alerts at once (a flood is {threshold:count} in {duration:duration}); the "
+        "first was {sensor:text} at {time:time}: {first:reason}"
+    ),
+    ReasonCode.TEXT: "{text:text}",
+    # alarm budget
+    # retraining
+    # serving
+    # doctor
+}

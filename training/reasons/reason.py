@@ -1,0 +1,76 @@
+"""A reason: why a reading, model, sensor or job is judged as it is, as a code with values.
+
+Knows JSON. Does not know texts; those are in `english` and the catalogues, filled in by `rendering`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from training.reasons.codes import ReasonCode
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A code with the values that its text shows: numbers in the sensor's unit, durations in seconds.
+
+    Values are what JSON holds, naive UTC times, or other reasons; a time is stored as ISO 8601.
+
+    >>> Reason(ReasonCode.GATE_COVERAGE, {"coverage": 0.95}).as_dict()
+    {'code': 'gate_coverage', 'coverage': 0.95}
+    """
+
+    code: ReasonCode
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `code` names the reason."""
+        return {"code": self.code.value, **{name: _plain(value) for name, value in self.values.items()}}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Reason":
+        """The inverse of `as_dict`.
+
+        Raises:
+            ValueError: the code is unknown to this version of the program.
+        """
+        values = {name: _restored(value) for name, value in content.items() if name != "code"}
+        return cls(ReasonCode(content["code"]), values)
+
+
+def dump_reasons(reasons: Iterable[Reason]) -> str | None:
+    """Reasons as JSON text for a column or a tag; None where there are none."""
+    contents = [reason.as_dict() for reason in reasons]
+    return json.dumps(contents, ensure_ascii=False, separators=(",", ":")) if contents else None
+
+
+def load_reasons(stored: str | list[dict[str, Any]] | None) -> tuple[Reason, ...]:
+    """The inverse of `dump_reasons`; empty for rows of 0.1.0 and for codes that only a newer program knows.
+
+    The English text stored beside the JSON is shown for those.
+    """
+    contents = json.loads(stored) if isinstance(stored, str) else stored
+    try:
+        return tuple(Reason.from_dict(content) for content in contents or ())
+    except ValueError:
+        return ()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Reason):
+        return value.as_dict()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and "code" in value:
+        return Reason.from_dict(value)
+    if isinstance(value, list):
+        return [_restored(one) for one in value]
+    return value
