@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from benchmarks.detection_measures import at_budget, auc_pr, evaluate_threshold, vus_pr
 from benchmarks.detection_peers import PEERS
 from training.anomaly.detector import AnomalyDetector
+from training.common.arrays import Floats
 from training.tuning.detector_search import tune_detector
 from training.tuning.study import StudyPlan
-
-Floats = NDArray[np.float64]
 
 OURS = "SafePlan"
 TRAINING_SHARE, MIN_TRAINING_READINGS, MAX_TRAINING_READINGS = 0.3, 200, 10_000

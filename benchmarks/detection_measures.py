@@ -8,11 +8,8 @@ precision-recall is averaged over all buffers from 0 to the longest.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from training.common.arrays import Flags, Floats, Ints
 
 THRESHOLDS = 250
 REPEAT_ALARM_READINGS = 100  # a false alarm that stays on is counted anew after as many readings

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
+
 Peer = Callable[[Floats, Floats, int], Floats]
 
 

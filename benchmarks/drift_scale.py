@@ -21,12 +21,12 @@ import pandas as pd
 from benchmarks.fleet_readings import END, SensorSeries, make_fleet
 from benchmarks.fleet_runs import prepare_home
 from benchmarks.serving_fleet import Upload, register, upload
+from training.common.times import iso
 from training.data.sensors import Sensor
 from training.evaluation.gate import GateSettings
 from training.kinds import Kind
 from training.pipeline.fit import Candidate, TrainingTask, run_training_task
 from training.pipeline.plan import Plan
-from training.pipeline.recording import iso
 from training.workspace import Workspace
 
 WINDOW, CHECKED_SPAN = timedelta(days=28), timedelta(days=2)

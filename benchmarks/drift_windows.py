@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from benchmarks.drift_data import UndriftedSeries
-
-Floats = NDArray[np.float64]
 
 DAY = 86_400.0
 BLOCK_SECONDS = 2 * DAY

@@ -18,7 +18,7 @@ import mlflow.sklearn
 import numpy as np
 import optuna
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from prophet import Prophet, diagnostics
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
@@ -26,12 +26,11 @@ from sqlalchemy import Engine, text
 
 from benchmarks.cpu import CpuClock
 from benchmarks.fleet_recall import recall_at_one_alarm_a_day
-from training.anomaly.sequence import seconds_of
+from training.common.arrays import Floats
+from training.common.times import epoch_seconds, to_times
 from training.evaluation.backtest import choose_origins
 from training.evaluation.fault_injection import grade_detector, inject_faults, measure_noise
-from training.forecasting.time_grid import as_times, build_grid
-
-Floats = NDArray[np.float64]
+from training.forecasting.time_grid import build_grid
 
 TRIALS = 20
 HORIZON = 24  # steps
@@ -141,7 +140,7 @@ def _train_detector(
     with clock.phase("tune"):
         cut = int(0.7 * len(older))
         learn, held_out = older.iloc[:cut], older.iloc[cut:]
-        character = measure_noise(learn.to_numpy(np.float64), seconds_of(pd.DatetimeIndex(learn.index)))
+        character = measure_noise(learn.to_numpy(np.float64), epoch_seconds(pd.DatetimeIndex(learn.index)))
         injections = inject_faults(held_out.to_numpy(np.float64), character, seed=0)
 
         def missed(trial: optuna.Trial) -> float:
@@ -227,7 +226,7 @@ def _held_out_error(model: Prophet, values: pd.Series, newest: pd.Series, step: 
     origins = choose_origins(grid, horizon=HORIZON, origins=ORIGINS, begin=begin)
     slots = origins[:, None] + np.arange(1, HORIZON + 1)
     needed_slots = np.unique(slots[slots < len(grid)])
-    options = model.predict(pd.DataFrame({"ds": as_times(grid.start + grid.step * needed_slots)}))[
+    options = model.predict(pd.DataFrame({"ds": to_times(grid.start + grid.step * needed_slots)}))[
         "yhat"
     ].to_numpy()
     inside = slots < len(grid)

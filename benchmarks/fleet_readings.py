@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.forecasting.time_grid import DAY, epoch_seconds
+from training.common.times import epoch_seconds
+from training.forecasting.time_grid import DAY
 
 STATIONS = ("EWR", "JFK", "LGA")
 QUANTITIES = ("temp", "dewp", "humid", "pressure", "wind_speed", "visib")

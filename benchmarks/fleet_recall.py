@@ -9,13 +9,11 @@ hours have room for two long faults of a kind, so that the faults are drawn seve
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from training.anomaly.calibration import count_episodes
-from training.anomaly.sequence import seconds_of
+from training.common.arrays import Floats
+from training.common.times import epoch_seconds
 from training.evaluation.fault_injection import AnomalyScorer, inject_faults, measure_noise
-
-Floats = NDArray[np.float64]
 
 ALARMS_A_DAY = 1.0
 THRESHOLDS = 50  # tried, from the highest score of the untouched readings down
@@ -30,7 +28,7 @@ def recall_at_one_alarm_a_day(detector: AnomalyScorer, newest: pd.Series, older:
     lowest = lowest_threshold_within(clean_scores, allowed)
     levels = np.unique(clean_scores[clean_scores >= lowest])
     thresholds = np.quantile(levels, np.linspace(0, 1, THRESHOLDS), method="nearest")
-    character = measure_noise(values, seconds_of(pd.DatetimeIndex(newest.index)))
+    character = measure_noise(values, epoch_seconds(pd.DatetimeIndex(newest.index)))
     recalls = []
     for injection in (
         one for seed in range(FAULT_DRAWS) for one in inject_faults(values, character, seed=seed)

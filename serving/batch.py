@@ -14,19 +14,19 @@ import pandas as pd
 
 from serving.models.champions import Champions, ServingDetector, ServingForecaster
 from serving.predictions.store import PredictionStore
-from serving.recent_readings import Tail, to_tail, to_times
+from serving.recent_readings import Tail, to_tail
 from serving.scoring.forecasts import forecast_frame
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
+from training.common.times import read_iso, to_times
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import ForecasterSettings
-from training.pipeline.recording import read_iso
 from training.registry.model_registry import CHAMPION
 from training.settings import load_settings
 from training.workspace import Workspace

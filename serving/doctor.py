@@ -16,8 +16,7 @@ from sqlalchemy import delete, false, func, select
 from serving.models.champions import Champions
 from training.errors import SafePlanError, without_passwords
 from training.kinds import Kind
-from training.pipeline.recording import PENDING
-from training.registry.model_registry import CHAMPION
+from training.registry.model_registry import CHAMPION, ValidationStatus
 from training.storage.database import leases, reading, writing
 from training.storage.leases import Owner
 from training.storage.schema import CURRENT_REVISION
@@ -148,7 +147,7 @@ def _check_registry(workspace: Workspace) -> Iterator[HealthCheck]:
         version.uri
         for listing in listings.values()
         for version in workspace.registry.versions_of(listing.name)[:1]
-        if version.tags.get("validation_status") == PENDING
+        if version.validation_status is ValidationStatus.PENDING
     ]
     if pending:
         yield HealthCheck(

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import Field
 from sqlalchemy import Connection, Engine, TableValuedAlias, cast, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import PoolProxiedConnection
 
+from training.common.arrays import Floats
+from training.common.times import to_times
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.errors import DataError
 from training.settings import Settings
@@ -32,7 +33,6 @@ from training.storage.store_errors import store_errors
 
 log = logging.getLogger("safeplan.serving")
 
-Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 INTEREST_SECONDS = 600.0  # seconds for which a sensor's readings are renewed after it was last asked for
@@ -355,9 +355,6 @@ def to_tail(frame: pd.DataFrame, *, whole: bool) -> Tail:
     return Tail(seconds, frame["value"].to_numpy(np.float64), whole)
 
 
-def to_times(seconds: Floats) -> pd.DatetimeIndex:
-    """Seconds of the epoch as naive UTC times."""
-    return pd.DatetimeIndex(np.rint(seconds * 1e6).astype(np.int64).astype("datetime64[us]"))
 
 
 def _was_truncated(cached: CachedTail, newest: datetime | None) -> bool:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.common.arrays import Floats
 from training.storage.alert_verdicts import VerdictCounts
-
-Floats = NDArray[np.float64]
 
 DETECTOR_THRESHOLD = 0.0  # the threshold that leaves the detector's as it is
 THRESHOLD_STEP = 0.01

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.common.arrays import Flags, Floats
 from training.quality.fault_checks import NEAR_ZERO_SHARE
-from training.quality.instrument_faults import Flags
-from training.quality.sampling import Floats, infer_step
+from training.quality.sampling import infer_step
 
 PERCENT_UNITS = {"%", "percent", "pct"}
 

@@ -7,8 +7,8 @@ Knows how progress is noted. Trains as `safeplan train` does.
 import logging
 import sys
 
-from monitoring.dashboard.dashboard_state import utc_now
 from monitoring.dashboard.training_requests import TrainingStore
+from training.common.times import utc_now
 from training.data.sensors import Fleet
 from training.errors import SafePlanError
 from training.pipeline.fleet import train_fleet

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from monitoring.drift.statistics import Readings
 from training.anomaly.calibration import count_episodes
 from training.anomaly.seasonal_profile import DAY
+from training.common.arrays import Floats
 from training.forecasting.metrics import naive_scales
-
-Floats = NDArray[np.float64]
 
 # Steps ahead that are told together.
 HORIZON_GROUPS = {"1": (1, 1), "2-6": (2, 6), "7-24": (7, 24), "25+": (25, 10**9)}

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.anomaly.seasonal_profile import WEEK
+from training.common.arrays import Floats
 from training.common.formatting import format_duration
 from training.errors import DataError
-
-Floats = NDArray[np.float64]
 
 FINE_CELLS = 8  # of a block
 COARSE_CELLS = 2

@@ -17,9 +17,9 @@ from serving.models.champions import ServingDetector, ServingModel
 from serving.recent_readings import Tail
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from training.common.formatting import format_count
+from training.common.times import read_iso
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
-from training.pipeline.recording import read_iso
 from training.quality.assessment import Quality
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import Window, window_of

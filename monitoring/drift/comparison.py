@@ -24,11 +24,11 @@ from monitoring.drift.kinds import (
     describe_finding,
     describe_slope,
 )
-from monitoring.drift.onset import fit_onset, to_datetime
+from monitoring.drift.onset import fit_onset
 from monitoring.drift.statistics import Readings, WindowScale, compute_series, fit_window_scale
 from monitoring.drift.store import DriftOrigin, DriftVerdict
-from serving.recent_readings import to_times
 from training.common.formatting import format_count, format_duration
+from training.common.times import to_datetime, to_times
 from training.quality.sampling import infer_step
 from training.settings import Settings
 

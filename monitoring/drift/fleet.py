@@ -24,12 +24,12 @@ from monitoring.drift.store import DriftCheck, DriftVerdict
 from serving.models.champions import Champions, ServingModel
 from serving.predictions.store import PredictionStore
 from training.common.formatting import format_duration
+from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.errors import DataError, SafePlanError
 from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import DetectorSettings
-from training.pipeline.recording import read_iso
 from training.quality.fault_checks import QualitySettings
 from training.settings import load_settings
 from training.storage.leases import lease

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from monitoring.drift.blocks import MIN_READINGS
 from monitoring.drift.kinds import DriftKind
 from monitoring.drift.statistics import Readings
+from training.common.arrays import Floats
 from training.common.formatting import format_count, format_value
-
-Floats = NDArray[np.float64]
 
 MIN_STUCK_SHARE = 0.5  # of the block without any move
 MIN_STUCK_FACTOR = 2.0  # longer than the longest plateau of the window

@@ -20,8 +20,7 @@ from monitoring.drift.null_distribution import (
     spread_factor,
 )
 from monitoring.drift.statistics import Statistic, StatisticSeries
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 # Statistics of one block move together: on undrifted real readings, all of them count for as many alarms as
 # this share of them would, were they independent.

@@ -13,11 +13,11 @@ import numpy as np
 from monitoring.drift.accuracy import alarm_rate, forecast_accuracy
 from monitoring.drift.champion_data import ChampionReadings
 from monitoring.drift.comparison import DriftComparison, DriftSettings
-from monitoring.drift.onset import to_seconds
 from monitoring.drift.statistics import Readings
 from serving.models.champions import ServingDetector, ServingModel
 from serving.predictions.store import PredictionStore
 from training.anomaly.calibration import count_episodes
+from training.common.times import to_seconds
 from training.pipeline.plan import DetectorSettings
 
 ONE_DAY = timedelta(days=1)

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from training.common.arrays import Floats
 
 # Powers of the time scales of a sum of exponential correlations: -2 is nearly white, 0 like 1/f, 2 wanders.
 SPECTRAL_POWERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)

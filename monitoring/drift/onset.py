@@ -4,17 +4,14 @@ Knows cells of time, a step and a ramp. Whether there is drift was decided befor
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monitoring.drift.blocks import WindowBlocks
 from monitoring.drift.judgement import DriftFinding
 from monitoring.drift.statistics import Readings, WindowScale, compute_series_since
 from training.anomaly.seasonal_profile import DAY
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 MAX_RAMP_RESIDUAL_SHARE = 0.7  # a ramp must leave this share of what the best step leaves, to be told as one
 MIN_RAMP_CELLS = 6  # cells, to tell a ramp from a step
@@ -53,18 +50,8 @@ def fit_onset(
     return Onset(max(float(starts[known_cells[step]]), float(since.seconds[0])))
 
 
-def to_datetime(seconds: float) -> datetime:
-    """A naive UTC time.
-
-    >>> moment_of(1_767_225_600.0)
-    datetime.datetime(2026, 1, 1, 0, 0)
-    """
-    return datetime.fromtimestamp(round(seconds), UTC).replace(tzinfo=None)
 
 
-def to_seconds(moment: datetime) -> float:
-    """The inverse of `moment_of`, to the microsecond."""
-    return moment.replace(tzinfo=UTC).timestamp()
 
 
 def _candidate_starts(count: int) -> list[int]:

@@ -22,9 +22,9 @@ from monitoring.drift.report.html_page import render_fleet_page, render_measures
 from monitoring.drift.result import DriftCheckResult
 from monitoring.drift.store import DriftCheckStore, DriftVerdict
 from training.common.formatting import format_count
+from training.common.times import iso
 from training.errors import RegistryError
 from training.operations.console import to_json_value
-from training.pipeline.recording import iso
 from training.registry.model_registry import slug
 from training.registry.publishing import Publisher, RunContent
 from training.workspace import Workspace

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from monitoring.drift.blocks import COARSE_CELLS, FINE_CELLS, WindowBlocks
 from training.anomaly.robust_statistics import robust_spread
 from training.anomaly.seasonal_profile import DAY, SeasonalProfile, fit_seasonal_profile
+from training.common.arrays import Floats
 
-Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
 
 MAX_DEVIATION = 5.0  # robust sd from the centre beyond which a reading says no more about the level

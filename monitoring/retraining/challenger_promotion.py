@@ -14,8 +14,7 @@ from training.errors import DataError
 from training.kinds import Kind, Promotion
 from training.operations.promotion import promote_version
 from training.outcomes import Outcome
-from training.pipeline.recording import PASSED
-from training.registry.model_registry import CHALLENGER, CHAMPION, Version
+from training.registry.model_registry import CHALLENGER, CHAMPION, ValidationStatus, Version
 from training.workspace import Workspace
 
 MAX_EXTRA_ALERTS = 1  # call more than the champion's is chance
@@ -61,7 +60,7 @@ def decide_promotion(
     registry = workspace.registry
     champion = registry.find(sensor.id, Kind.DETECTOR, CHAMPION)
     challenger = registry.find(sensor.id, Kind.DETECTOR, CHALLENGER)
-    if champion is None or challenger is None or challenger.tags.get("validation_status") != PASSED:
+    if champion is None or challenger is None or challenger.validation_status is not ValidationStatus.PASSED:
         return None
     try:
         champion_replay, challenger_replay = replay(

@@ -14,12 +14,12 @@ from sqlalchemy import func, select
 
 from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftOrigin, DriftVerdict
 from monitoring.retraining.forecast_error import observed_forecast_error
+from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
 from training.kinds import Kind, Promotion
 from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import Plan
-from training.pipeline.recording import read_iso
 from training.registry.model_registry import CHAMPION, Version
 from training.settings import Settings, load_settings
 from training.storage.database import labels, reading

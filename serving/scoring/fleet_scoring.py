@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.contract import PredictionRequest, PredictionResponse
 from serving.models.champions import Champions, ServingDetector, ServingForecaster
@@ -30,13 +29,13 @@ from serving.scoring.response import (
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.detector import AnomalyDetector
+from training.common.arrays import Ints
 from training.data.sensors import Sensor
 from training.errors import NoChampion, SafePlanError
 from training.ingest.row_validation import IngestSettings
 
 log = logging.getLogger("safeplan.serving")
 
-Ints = NDArray[np.int64]
 
 STORE_UNREACHABLE_NOTE = "readings store out of reach"
 

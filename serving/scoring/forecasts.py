@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from serving.models.champions import ServingForecaster
-from serving.recent_readings import Tail, to_times
+from serving.recent_readings import Tail
 from serving.scoring.naive_fallback import naive_forecast
+from training.common.arrays import Floats
+from training.common.times import to_times
 from training.data.sensors import Sensor
 from training.errors import DataError
 from training.forecasting.fitted_forecaster import MAX_STEPS_AHEAD
-
-Floats = NDArray[np.float64]
 
 MIN_PATH_STEPS = 48  # steps a kept path reaches
 FORECAST_COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")

@@ -9,10 +9,11 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from training.common.times import to_times
 from training.forecasting.intervals import fit_bands
 from training.forecasting.rolling_origin import RollingBacktest
 from training.forecasting.structures import TrainingHistory
-from training.forecasting.time_grid import as_times, build_grid
+from training.forecasting.time_grid import build_grid
 
 MAX_SLOTS_PER_READING = 4  # of a gappy history, at most so many slots of the grid for each reading
 
@@ -45,7 +46,7 @@ def naive_forecast(
     lower, upper = bands.around(values, ahead.astype(np.float64), width)
     return pd.DataFrame(
         {
-            "timestamps": as_times(grid.last + grid.step * ahead),
+            "timestamps": to_times(grid.last + grid.step * ahead),
             "forecasted_values": values,
             "lower_bound": lower,
             "upper_bound": upper,

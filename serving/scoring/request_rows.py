@@ -12,16 +12,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from serving.contract import PredictionRequest, abbreviate
+from training.common.arrays import Floats, Ints
 from training.data.sensors import MAX_ID_LENGTH, is_sensor_id
 from training.ingest.load_report import REASON_CODES, RowReason
 from training.ingest.row_validation import IngestSettings
 from training.ingest.timestamp_parsing import parse_timestamps
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 TIMESTAMP_HINT = "Write it like 2026-01-31T23:00:00Z."
 MAX_TIMESTAMP = np.datetime64("2300-01-01")  # a forecast from there on is still a date that others can read

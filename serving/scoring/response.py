@@ -16,8 +16,8 @@ from serving.scoring.forecasts import RequestedForecast
 from serving.scoring.request_rows import RequestRows
 from serving.vectorized.batch_scoring import AnomalyScores
 from training.anomaly.explanations import severity_of
+from training.common.arrays import Floats
 
-Floats = NDArray[np.float64]
 Columns = dict[str, list[Any]]
 
 

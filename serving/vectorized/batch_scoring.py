@@ -25,11 +25,10 @@ from training.anomaly.detector import AnomalyDetector
 from training.anomaly.explanations import STARTS, reasons, severity_of
 from training.anomaly.features import Design
 from training.anomaly.sequence import ReadingSequence as Readings
+from training.common.arrays import Floats, Ints
 
 log = logging.getLogger("safeplan.serving")
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class ScoringCase(NamedTuple):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.vectorized import packed_forest
 from serving.vectorized.packed_detector import PackedDetector, table_rows
@@ -18,9 +17,7 @@ from serving.vectorized.parameter_table import PARAMETER_TABLE, ParameterTable
 from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.calibration import score_rarities
 from training.anomaly.features import Design
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
 
 # From so many rows on the forests are worth a thread of their own; few would wait for the GIL.
 MIN_PARALLEL_ROWS = 200

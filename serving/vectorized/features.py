@@ -8,14 +8,12 @@ a tenth of a millisecond for each sensor less. Knows arrays with an entry a sens
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serving.vectorized.parameter_table import PARAMETER_TABLE, ParameterTable
 from training.anomaly.features import GAP_STEPS, MAX_DEVIATIONS, SHORT_WINDOW, Design, Profile, deviation_of
 from training.anomaly.features import _doubling_spans as doubling_spans
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
 
 FIRST_MONDAY = 4 * 86_400.0
 MAX_NEXT_STEP_SPANS = 6  # spans that foretell the next one, at most

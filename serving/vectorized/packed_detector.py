@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serving.vectorized.features import profile_parameters
 from serving.vectorized.packed_forest import FOREST_ARENA, PackedForest, Slot, pack_forest, slot_parameters
@@ -20,9 +20,7 @@ from training.anomaly.calibration import MAX_KNOTS, Rarity
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import Ensemble
 from training.anomaly.features import Profile
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from serving.vectorized.parameter_table import PARAMETER_TABLE, ParameterTable
 from training.anomaly.isolation_forest import Forest
+from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # An inner node's left child is the next node, its right child stands so far `beyond` that; the `value` of a
 # leaf is its path length.

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.anomaly.local_outlier_factor import DENSITY_EPSILON
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
 
 COLUMN_GROUPS = 128  # in so many the columns of a product are compared; more than a density has neighbours
 # Of single precision, in units of the squared lengths: more than rounding and ten additions can amount to.

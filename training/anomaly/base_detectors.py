@@ -25,8 +25,7 @@ from training.anomaly.crossfit import (
 from training.anomaly.features import Design, Profile
 from training.anomaly.isolation_forest import Forest
 from training.anomaly.local_outlier_factor import Neighbourhood
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 DESIGNS = ("points", "windows")
 BASE_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")

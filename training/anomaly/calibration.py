@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from scipy.fft import irfft, next_fast_len, rfft
 
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 TAIL_SHARE = 0.05  # share of scores whose excess the extrapolation is fitted to
 MAX_KNOTS = 48  # knots of a curve

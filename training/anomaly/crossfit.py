@@ -16,9 +16,7 @@ from training.anomaly.features import Profile
 from training.anomaly.forest_training import fit_forest_in_parts
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
 
 BLOCK_COUNT = 4
 SAMPLES_PER_TREE = 256  # rows a tree is grown from

@@ -21,9 +21,9 @@ from training.anomaly.features import Design, Profile, compute_features, fit_pro
 from training.anomaly.sequence import ReadingSequence, Times, join_history, to_sequence
 from training.anomaly.serialization import load_detector, save_detector
 from training.anomaly.split_half import split_half_surprises
+from training.common.arrays import Floats
 from training.errors import ConfigurationError, DataError, NotTrainable
 
-Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 MIN_READINGS = 30  # readings to learn from

@@ -7,7 +7,6 @@ Knows voices by name and what they say; leaves how they come to say it to `voice
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters, family_of
@@ -19,8 +18,7 @@ from training.anomaly.calibration import (
     fit_scale,
     interpolate_scales,
 )
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 DEFAULT_ALARM_RATE = 1 / 1000  # false alarms a reading, where no budget a day is given
 FAMILIES = ("ensemble", "forest", "density")

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from training.anomaly.features import POINTS, SHORT_WINDOW, Design, Profile
 from training.anomaly.sequence import ReadingSequence
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 SEVERITIES = np.array(["normal", "look", "probable", "certain"], dtype=object)
 STARTS = (0.3, 0.6, 0.9)

@@ -19,9 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from training.anomaly.one_step_forecast import NextStep, fit_next_step
 from training.anomaly.robust_statistics import resolution_of, robust_spread
 from training.anomaly.seasonal_profile import SeasonalProfile, fit_seasonal_profile
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
 
 POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved", "unforeseen", "unrest")
 SHORT_WINDOW = 8  # readings that spread, drift and unrest call recent

@@ -16,7 +16,7 @@ from sklearn.tree._classes import CRITERIA_REG, DENSE_SPLITTERS
 from sklearn.tree._tree import DepthFirstTreeBuilder, Tree
 from sklearn.utils.random import sample_without_replacement
 
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 MAX_SEED = np.iinfo(np.int32).max
 

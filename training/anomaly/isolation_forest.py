@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 from sklearn.tree._tree import Tree
 
+from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 TREEWISE_MIN_ROWS = 64  # rows from which one tree after the other is quicker than all trees at once
 MAX_DEPTH = 64

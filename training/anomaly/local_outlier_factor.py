@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.neighbors import LocalOutlierFactor
 
+from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 DENSITY_EPSILON = 1e-10  # scikit-learn's own guard against densities of tied rows
 LEAF_ROWS = 32  # rows below which the search looks at each: with SciPy's 16 it takes a tenth longer

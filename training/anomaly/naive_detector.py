@@ -7,11 +7,10 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from training.anomaly.robust_statistics import robust_spread
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 
 class NaiveDetector:

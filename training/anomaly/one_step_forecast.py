@@ -4,12 +4,10 @@ Knows one robust linear prediction from spans of the past; leaves what an error 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from training.anomaly.robust_statistics import robust_spread
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 MAX_DEVIATIONS = 20.0  # robust deviations beyond which a reading teaches nothing about the usual next step
 REWEIGHTING_ROUNDS = 3  # of reweighting, after which the weights hardly move

@@ -4,9 +4,8 @@ Knows order statistics; leaves what they are used for to its callers.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 # Two-sided normal quantiles: (upper - lower) quantile = factor x standard deviation.
 RANGES = ((0.25, 0.75, 1.349), (0.05, 0.95, 3.290), (0.005, 0.995, 5.152))

@@ -7,12 +7,10 @@ leaves what deviates from it to `features`.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from training.anomaly.robust_statistics import robust_spread
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 DAY = 86_400.0  # seconds
 WEEK = 7 * DAY

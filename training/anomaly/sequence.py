@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from training.common.arrays import Floats, Ints
+from training.common.times import epoch_seconds
 from training.errors import DataError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Times = Any  # a DatetimeIndex, a Series or array of times, or None
 
 DEFAULT_STEP = 60.0  # seconds between readings of an array without times
@@ -120,15 +120,8 @@ def _column(data: ArrayLike | pd.Series) -> Floats:
 def _seconds(data: object, timestamps: Times) -> Floats | None:
     if timestamps is None:
         if isinstance(data, pd.Series) and isinstance(data.index, pd.DatetimeIndex):
-            return seconds_of(data.index)
+            return epoch_seconds(data.index)
         return None
-    return seconds_of(pd.DatetimeIndex(timestamps))
+    return epoch_seconds(pd.DatetimeIndex(timestamps))
 
 
-def seconds_of(index: pd.DatetimeIndex) -> Floats:
-    """Seconds since the epoch; times without a zone are UTC, missing ones NaN."""
-    if index.tz is not None:
-        index = index.tz_convert("UTC").tz_localize(None)
-    seconds = index.to_numpy("datetime64[ns]").view(np.int64) / 1e9
-    seconds[index.isna()] = np.nan
-    return seconds

@@ -7,14 +7,12 @@ the surprises mean to `calibration`.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.anomaly.base_detectors import DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import fit_ensemble
 from training.anomaly.features import compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence
-
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 MIN_HALF_READINGS = 60  # readings of a half: with fewer, its detector is another one
 # A half's detector may be smaller than the one it stands for: its scores are calibrated by themselves.

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.common.times import to_times
 from training.errors import NotTrainable
 from training.forecasting.forecaster import Forecaster
 from training.forecasting.metrics import interval_measures, naive_scales, point_measures
 from training.forecasting.naive_forecasts import supported_naives
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.time_grid import DAY, Floats, TimeGrid, as_times, build_grid
+from training.forecasting.time_grid import DAY, Floats, TimeGrid, build_grid
 
 MAX_SLOTS = 100_000  # slots
 MIN_ORIGIN_READINGS = 10  # readings before an origin
@@ -89,10 +90,10 @@ def _forecast(
     width: float,
 ) -> pd.DataFrame:
     slots = np.flatnonzero(grid.known[: origin + 1])
-    known = pd.Series(grid.values[slots], index=as_times(grid.start + grid.step * slots))
+    known = pd.Series(grid.values[slots], index=to_times(grid.start + grid.step * slots))
     if isinstance(forecaster_or_parameters, Forecaster):
         steps = grid.start + grid.step * (origin + np.arange(1, horizon + 1))
-        return forecaster_or_parameters.predict(as_times(steps), history=known)
+        return forecaster_or_parameters.predict(to_times(steps), history=known)
     forecaster = Forecaster(forecaster_or_parameters, interval_width=width, step=timedelta(seconds=grid.step))
     return forecaster.fit(known.index, known.to_numpy()).forecast(horizon)
 

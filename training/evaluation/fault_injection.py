@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-# Also asked for here: an alarm is an episode wherever alarms are counted.
 from training.anomaly.calibration import count_episodes
 from training.anomaly.robust_statistics import robust_spread
 from training.anomaly.seasonal_profile import fit_seasonal_profile
-from training.anomaly.sequence import seconds_of
 
-Floats = NDArray[np.float64]
+# Also asked for here: an alarm is an episode wherever alarms are counted.
+from training.common.arrays import Floats
+from training.common.times import epoch_seconds
 
 FAULT_KINDS = ("spike", "level_shift", "slow_ramp", "freezing", "extra_noise", "lost_cycle")
 FAULTS_PER_KIND = 8  # of each fault, in a copy of its own
@@ -92,7 +92,7 @@ def grade_detector(
     clean = clean[np.isfinite(clean.to_numpy(np.float64))].sort_index()
     values = clean.to_numpy(np.float64)
     clocked = isinstance(clean.index, pd.DatetimeIndex)
-    noise_scale = measure_noise(values, seconds_of(pd.DatetimeIndex(clean.index)) if clocked else None)
+    noise_scale = measure_noise(values, epoch_seconds(pd.DatetimeIndex(clean.index)) if clocked else None)
     usual = detector.score(clean, history=history)
     alarmed = usual >= detector.threshold
     days = max(len(clean) * detector.step_seconds / 86_400.0, 1e-9)

@@ -10,11 +10,9 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from training.anomaly.detector import AnomalyDetector
-
-Flags = NDArray[np.bool_]
+from training.common.arrays import Flags
 
 
 class LabelledInterval(Protocol):

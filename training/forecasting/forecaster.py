@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from training.common.times import epoch_seconds, to_times
 from training.errors import DataError, NotTrainable
 from training.forecasting import serialization
 from training.forecasting.fitted_forecaster import FittedForecaster, fit_forecaster, forecast_at
@@ -20,7 +21,7 @@ from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.prophet_model import to_prophet
 from training.forecasting.structures import SeasonalityOption
 from training.forecasting.summary import forecast_components, held_out_metrics, summarize_forecast
-from training.forecasting.time_grid import Floats, TimeGrid, as_times, build_grid, epoch_seconds
+from training.forecasting.time_grid import Floats, TimeGrid, build_grid
 
 if TYPE_CHECKING:
     from prophet import Prophet
@@ -201,7 +202,7 @@ class Forecaster:
         lower, upper = fitted.bands.around(values, steps, self.interval_width, stretch=stretched)
         return pd.DataFrame(
             {
-                "timestamps": as_times(seconds),
+                "timestamps": to_times(seconds),
                 "forecasted_values": values,
                 "lower_bound": lower,
                 "upper_bound": upper,

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.common.times import to_times
 from training.errors import UntrustedModel
 from training.forecasting.gram_fit import Solution
 from training.forecasting.prophet_model import HISTORY_ROWS, Curve, Priors, changepoint_times
 from training.forecasting.seasonality import PERIOD_DAYS, Season
-from training.forecasting.time_grid import Floats, as_times
+from training.forecasting.time_grid import Floats
 
 # What we never set, as Prophet has it then.
 PROPHET_DEFAULTS = {
@@ -45,7 +46,7 @@ NUMBER_COLUMNS = ("y", "floor", "t", "y_scaled")  # columns of the history
 
 def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
     """What `prophet.serialize.model_from_json` loads; it holds the last rows of the history only."""
-    recent, times = values[-HISTORY_ROWS:], as_times(seconds[-HISTORY_ROWS:])
+    recent, times = values[-HISTORY_ROWS:], to_times(seconds[-HISTORY_ROWS:])
     names = [season.name for season in curve.seasons]
     fitted = curve.fitted
     params = {

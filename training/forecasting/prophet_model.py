@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from training.common.times import to_times
 from training.forecasting.gram_fit import Columns, DesignSums, Solution, solve
 from training.forecasting.seasonality import Season, fourier_columns
-from training.forecasting.time_grid import DAY, Floats, as_times
+from training.forecasting.time_grid import DAY, Floats
 
 if TYPE_CHECKING:
     from prophet import Prophet
@@ -156,7 +157,7 @@ def import_prophet() -> type["Prophet"]:
 
 def _set_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats) -> None:
     """Let Prophet prepare itself from the last rows, then put right what it scaled by these rows alone."""
-    recent = pd.DataFrame({"ds": as_times(seconds[-HISTORY_ROWS:]), "y": values[-HISTORY_ROWS:]})
+    recent = pd.DataFrame({"ds": to_times(seconds[-HISTORY_ROWS:]), "y": values[-HISTORY_ROWS:]})
     model.preprocess(recent)
     model.changepoints = pd.Series(changepoint_times(curve), name="ds")
     model.changepoints_t = curve.changes.astype(np.float64)
@@ -169,7 +170,7 @@ def _set_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats
 def changepoint_times(curve: Curve) -> pd.DatetimeIndex:
     """Where the trend may bend; nowhere where it is flat."""
     linear = curve.priors.growth == "linear"
-    return as_times(curve.start + curve.changes * curve.span if linear else np.zeros(0))
+    return to_times(curve.start + curve.changes * curve.span if linear else np.zeros(0))
 
 
 def _with_dummy_changepoint(changes: Floats) -> Floats:

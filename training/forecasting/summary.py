@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.common.times import to_times
 from training.forecasting.fitted_forecaster import FittedForecaster, fit_forecaster, forecast_at
 from training.forecasting.metrics import interval_measures, mape_note, naive_scales, point_measures
 from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.seasonality import PERIOD_DAYS
 from training.forecasting.structures import SeasonalityOption
-from training.forecasting.time_grid import DAY, Floats, TimeGrid, as_times
+from training.forecasting.time_grid import DAY, Floats, TimeGrid
 
 SEASON_POINTS = {"daily": 96, "weekly": 7 * 24, "yearly": 366}  # of a season's one turn
 FIRST_MONDAY = 4 * DAY  # 1970-01-05
@@ -100,4 +101,4 @@ def held_out_metrics(
 
 
 def _frame(seconds: Floats, values: Floats) -> pd.DataFrame:
-    return pd.DataFrame({"timestamps": as_times(seconds), "value": values})
+    return pd.DataFrame({"timestamps": to_times(seconds), "value": values})

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.common.times import epoch_seconds
 from training.errors import NotTrainable
 
 Floats = NDArray[np.floating[Any]]
@@ -121,14 +122,8 @@ def infer_step_seconds(seconds: Floats) -> float:
     return float(exact[counts.argmax()] if counts.max() > len(near) / 5 else np.median(near))
 
 
-def epoch_seconds(times: pd.DatetimeIndex) -> Floats:
-    """Times as seconds of the epoch; a zone, if any, is turned into UTC."""
-    return times.as_unit("ns").asi8.astype(np.float64) / 1e9
 
 
-def as_times(seconds: Floats) -> pd.DatetimeIndex:
-    """Seconds of the epoch as naive UTC times, to the microsecond."""
-    return pd.DatetimeIndex(np.rint(seconds * 1e6).astype("datetime64[us]"))
 
 
 def _mean_per_slot(where: NDArray[np.int64], values: Floats, length: int) -> Floats:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.pipeline.recording import read_iso
 from training.quality.assessment import assess_readings
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import WindowSettings

@@ -11,7 +11,6 @@ from training.data.sensors import Sensor
 from training.errors import GateRefused, NoChampion
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.pipeline.recording import PASSED
 from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_entry
 from training.registry.model_registry import CHALLENGER, CHAMPION, Version
 from training.workspace import Workspace
@@ -35,7 +34,7 @@ def promote_version(
     """
     version = _select_version(workspace, sensor, kind, number)
     verdict = version.tags.get("gate", "refused: it was never judged")
-    if not verdict.startswith(PASSED) and not anyway:
+    if not version.gate_passed and not anyway:
         raise GateRefused(f"{version.uri}: {verdict}. Promote it all the same with --anyway.")
     before = workspace.registry.find(sensor.id, kind, CHAMPION)
     workspace.registry.promote(version)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from training.common.times import read_iso
 from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
@@ -26,11 +27,11 @@ from training.pipeline.parent_run import Retraining, finish_retraining, resume_o
 from training.pipeline.peer_models import PeerModels
 from training.pipeline.plan import Plan
 from training.pipeline.ray_cluster import fit_on_cluster
-from training.pipeline.recording import PENDING, Recorder, read_iso, unchanged_outcome
+from training.pipeline.recording import Recorder, unchanged_outcome
 from training.pipeline.worker_pool import run_all
 from training.quality.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.registry.audit import PROMOTED, AuditEntry, record_entry
-from training.registry.model_registry import Version
+from training.registry.model_registry import ValidationStatus, Version
 from training.registry.registry_snapshot import ModelKey, ModelSnapshot, RegistrySnapshot
 from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
@@ -226,7 +227,7 @@ class FleetTrainer:
             return outcome
         snapshot = self.snapshots[sensor_id, kind]
         version = snapshot.versions[0]
-        if version.tags.get("validation_status") == PENDING:
+        if version.validation_status is ValidationStatus.PENDING:
             return self.recorder.complete(version, self.plan.promotion, metrics=snapshot.metrics)
         return unchanged_outcome(version, snapshot)
 

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 from mlflow.entities import Run
 
+from training.common.times import iso, read_iso
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome, summary
 from training.pipeline.plan import Plan
-from training.pipeline.recording import iso, read_iso, sensor_table
+from training.pipeline.recording import sensor_table
 from training.registry.publishing import Publisher, RunContent
 from training.registry.tracking import OpenRun
 from training.storage.leases import Owner

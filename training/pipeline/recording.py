@@ -16,18 +16,17 @@ from typing import Any
 import pandas as pd
 
 from training.artifacts.model_files import digest_folder
+from training.common.times import iso
 from training.errors import RegistryError
 from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
 from training.pipeline.fit import Candidate
-from training.registry.model_registry import CHALLENGER, CHAMPION, Registry, Version, slug
+from training.registry.model_registry import CHALLENGER, CHAMPION, Registry, ValidationStatus, Version, slug
 from training.registry.packaging import MLmodelTemplate
 from training.registry.publishing import DatasetInfo, Publisher, RunContent
 from training.registry.registry_snapshot import ModelSnapshot
 from training.registry.signatures import SIGNATURES, example_rows
 from training.registry.tracking import OpenRun, Tracker
-
-PENDING, PASSED, REFUSED = "pending", "passed", "refused"
 
 # What a model needs where it is served alone; pinned to what it was made with.
 REQUIRED_PACKAGES = {
@@ -93,14 +92,16 @@ class Recorder:
 
         `metrics` are those of its run, where they are at hand.
         """
-        passed = version.tags["gate"].startswith(PASSED)
+        passed = version.gate_passed
         if passed and promotion is Promotion.MANAGED:
             self.registry.promote(version)
             status, alias = "promoted", CHAMPION
         else:
             self.registry.set_challenger(version)
             status, alias = ("waiting" if passed else "refused"), CHALLENGER
-        self.registry.tag(version, validation_status=PASSED if passed else REFUSED)
+        self.registry.tag(
+            version, validation_status=ValidationStatus.PASSED if passed else ValidationStatus.REFUSED
+        )
         self.tracker.finish(version.run_id)
         return Outcome(
             sensor_id=version.sensor_id,
@@ -183,7 +184,7 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
         **({} if threshold is None else {"threshold": f"{threshold:g}"}),
         "sensor_id": candidate.sensor.id,
         "kind": candidate.kind.value,
-        "validation_status": PENDING,
+        "validation_status": ValidationStatus.PENDING,
         "fingerprint": candidate.fingerprint,
         "model_sha256": digest_folder(candidate.files),
         "gate": str(candidate.gate_decision),
@@ -226,16 +227,6 @@ def sensor_tags(candidate: Candidate) -> dict[str, str]:
     sensor = candidate.sensor
     described = {"platform": sensor.platform, "type": sensor.type, "unit": sensor.unit}
     return {"grade": candidate.grade, **{key: value for key, value in described.items() if value}}
-
-
-def iso(moment: datetime) -> str:
-    """A naive UTC time as text that says so."""
-    return f"{pd.Timestamp(moment).isoformat()}Z"
-
-
-def read_iso(text: str) -> datetime:
-    """The inverse of `iso`."""
-    return datetime.fromisoformat(text.removesuffix("Z"))
 
 
 def sensor_table(outcomes: list[Outcome]) -> pd.DataFrame:

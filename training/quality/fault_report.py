@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from training.common.arrays import Floats, IndexRuns
 from training.common.formatting import format_duration, format_value
-from training.quality.instrument_faults import IndexRuns
-from training.quality.sampling import MICROSECOND, Floats, Stamps
+from training.quality.sampling import MICROSECOND, Stamps
 
 
 class FaultKind(StrEnum):

@@ -5,49 +5,12 @@ process that moves oddly must stay in the data to be judged, and a few bad readi
 less harm than real behaviour cut out of it. What a finding means for training is `quality`'s.
 """
 
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from training.quality.sampling import Floats, Stamps
-
-Flags = NDArray[np.bool_]
-
-
-class IndexRuns(NamedTuple):
-    """Stretches of a row: the positions of the first and the last reading of each, both included."""
-
-    firsts: NDArray[np.int64]
-    lasts: NDArray[np.int64]
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """How many readings each has."""
-        return self.lasts - self.firsts + 1
-
-    def where(self, chosen: Flags) -> "IndexRuns":
-        """Those chosen."""
-        return IndexRuns(self.firsts[chosen], self.lasts[chosen])
-
-    def covers(self, total: int) -> Flags:
-        """For each position of a row of this many, whether a stretch holds it."""
-        edge_counts = np.zeros(total + 1, dtype=np.int64)
-        np.add.at(edge_counts, self.firsts, 1)
-        np.add.at(edge_counts, self.lasts + 1, -1)
-        return np.cumsum(edge_counts[:-1]) > 0
-
-
-def true_runs(flags: Flags) -> IndexRuns:
-    """The runs of true flags.
-
-    >>> flagged(np.array([False, True, True, False, True]))
-    Stretches(firsts=array([1, 4]), lasts=array([2, 4]))
-    """
-    padded = np.concatenate(([False], flags, [False]))
-    edges = np.flatnonzero(padded[1:] != padded[:-1])
-    return IndexRuns(edges[::2], edges[1::2] - 1)
+from training.common.arrays import Floats, IndexRuns, true_runs
+from training.quality.sampling import Stamps
 
 
 def find_standstills(

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.common.arrays import Floats
+
 Stamps = NDArray[np.int64]  # microseconds since 1970, ascending
-Floats = NDArray[np.float64]
 
 MICROSECOND = timedelta(microseconds=1)
 STEP_UNITS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 import mlflow
@@ -30,6 +31,14 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLLING_BACK_FROM = "rolling_back_from"  # of a registered model, while its aliases change places
 
 
+class ValidationStatus(StrEnum):
+    """The tag `validation_status` of a version."""
+
+    PENDING = "pending"  # not complete yet
+    PASSED = "passed"  # by the gate
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True)
 class Version:
     """One registered version of one sensor's model, as the registry describes it."""
@@ -46,6 +55,18 @@ class Version:
     def uri(self) -> str:
         """What `mlflow models serve -m` takes."""
         return f"models:/{self.name}/{self.number}"
+
+    @property
+    def validation_status(self) -> ValidationStatus | None:
+        """What the gate decided; None for a version that somebody else registered."""
+        value = self.tags.get("validation_status")
+        return ValidationStatus(value) if value in set(ValidationStatus) else None
+
+    @property
+    def gate_passed(self) -> bool:
+        """Whether the gate let this version pass; 0.1.0 wrote no tag `gate_status`, its tag `gate` began with it."""
+        status = self.tags.get("gate_status") or self.tags.get("gate", "").partition(":")[0]
+        return status == ValidationStatus.PASSED
 
     @property
     def sha256(self) -> str:

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.forecasting.time_grid import epoch_seconds
+from training.common.arrays import Floats
+from training.common.times import epoch_seconds
 from training.registry.svg_charts import BOTTOM, HEIGHT, INK, TOP, Panel, render_svg
-
-Floats = NDArray[np.float64]
 
 MODEL_COLOR, ANOMALY_COLOR = "#1a6fb0", "#c2452d"
 MAX_POINTS = 4000  # more than a picture of this width can show

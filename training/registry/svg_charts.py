@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from training.common.arrays import Floats
 
 INK, MUTED = "#35424f", "#8b97a3"
 WIDTH, HEIGHT = 1000, 420  # pixels

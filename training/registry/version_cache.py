@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from training.kinds import Kind
-from training.pipeline.recording import PENDING
-from training.registry.model_registry import Registry, Version
+from training.registry.model_registry import Registry, ValidationStatus, Version
 from training.registry.tracking import RunSummary, Tracker
 
 VersionKey = tuple[str, int]  # a registered model's name and a version's number
@@ -71,4 +70,4 @@ class VersionCache:
 
 
 def _is_complete(version: Version) -> bool:
-    return version.tags.get("validation_status") != PENDING
+    return version.validation_status is not ValidationStatus.PENDING

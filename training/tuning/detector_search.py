@@ -13,21 +13,20 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from numpy.typing import NDArray
 
 from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.calibration import count_episodes, fit_scale
 from training.anomaly.detector import MAX_TRAINING_ROWS, MIN_READINGS
 from training.anomaly.ensemble import allowed_alarm_rate
 from training.anomaly.features import Design, compute_features, fit_profile
-from training.anomaly.sequence import seconds_of, to_sequence
+from training.anomaly.sequence import to_sequence
+from training.common.arrays import Flags, Floats
+from training.common.times import epoch_seconds
 from training.errors import NotTrainable
 from training.evaluation.fault_injection import inject_faults, measure_noise
 from training.tuning.study import StudyPlan, TuningResult, run_study, trials_table
 from training.tuning.trial_cache import NEIGHBOUR_SIZES, TREE_SIZES, TrialCache
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 LabelTuple = tuple[datetime, datetime, bool]  # start, end (both included), whether it was an anomaly
 
 HOLDOUT_SHARE = 0.3  # newest share of the readings, judged and not learned from
@@ -213,7 +212,7 @@ def _label_mask(seconds: Floats, labels: Sequence[LabelTuple], *, anomalous: boo
     mask = np.zeros(seconds.size, dtype=bool)
     for start, end, verdict in labels:
         if verdict == anomalous:
-            first, last = seconds_of(pd.DatetimeIndex([start, end]))
+            first, last = epoch_seconds(pd.DatetimeIndex([start, end]))
             mask |= (seconds >= first) & (seconds <= last)
     return mask
 

@@ -36,9 +36,7 @@ from training.anomaly.ensemble import (
 from training.anomaly.features import Design, Profile
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training.common.arrays import Floats
 
 TREE_SIZES = (32, 64, 96)
 NEIGHBOUR_SIZES = (10, 20, 40)

@@ -21,10 +21,10 @@ from monitoring.drift.store import DriftCheck
 from monitoring.i18n.retelling import translate_reason
 from monitoring.i18n.translation import Translator
 from serving.http.tokens import Role
+from training.common.times import read_iso
 from training.kinds import Kind
 from training.operations.promotion import promote_version, roll_back
 from training.outcomes import Outcome
-from training.pipeline.recording import PASSED, read_iso
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Version
 
 
@@ -44,7 +44,7 @@ def show_model(
     )
     gate = str(outcome.detail.get("gate") or "")
     if gate:
-        passed = gate.startswith(PASSED)
+        passed = gate.startswith("passed")
         st.html(f"<p>{severity_badge(0 if passed else 2, _('Gate'))} {escape(translate_reason(_, gate))}</p>")
     if check is not None:
         _show_drift(_, check)
@@ -132,7 +132,7 @@ def _show_actions(
         )
         gate = next(version.tags.get("gate", "") for version in others if version.number == chosen)
         anyway = False
-        if not gate.startswith(PASSED):
+        if not gate.startswith("passed"):
             anyway = st.checkbox(_("Promote it although the gate refused it"), key=f"anyway-{kind}")
         st.button(
             _("Promote v{number}", number=chosen),

@@ -22,7 +22,6 @@ from monitoring.i18n.retelling import translate_reason
 from monitoring.i18n.translation import Translator
 from training.kinds import Kind
 from training.outcomes import Outcome
-from training.pipeline.recording import PASSED
 
 ALL_PLATFORMS = "*"
 ChecksByModel = Mapping[tuple[str, str], DriftCheck]
@@ -172,7 +171,7 @@ def gate_text(_: Translator, both: Mapping[Kind, Outcome]) -> str:
     refusals = []
     for kind, outcome in both.items():
         gate = str(outcome.detail.get("gate") or "")
-        if gate and not gate.startswith(PASSED):
+        if gate and not gate.startswith("passed"):
             refusals.append(f"▲ {kind_name(_, kind)}: {translate_reason(_, gate)}")
     if refusals:
         return "; ".join(refusals)

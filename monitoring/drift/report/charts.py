@@ -9,10 +9,10 @@ from datetime import datetime
 
 import numpy as np
 
-from monitoring.drift.onset import to_seconds
 from monitoring.drift.statistics import Readings
 from monitoring.drift.store import DriftCheck, DriftVerdict
 from training.common.downsampling import downsample_indices
+from training.common.times import to_seconds
 
 # The order of every list: what somebody must look at first.
 VERDICT_ORDER = (

@@ -25,7 +25,7 @@ from monitoring.drift.comparison import DriftComparison, DriftSettings
 from monitoring.drift.detection import compare
 from monitoring.drift.report.evidently_assets import LIBRARY_FILE
 from monitoring.drift.statistics import Readings, WindowScale
-from serving.recent_readings import to_times
+from training.common.times import to_times
 
 METHOD_NAME = "safeplan"
 CHANNEL_COLUMNS = {

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from prophet import Prophet
 from prophet.serialize import model_from_json, model_to_json
 
+from training.common.times import epoch_seconds
 from training.forecasting.gram_fit import DesignSums
 from training.forecasting.prophet_json import curve_from_json, curve_to_json
 from training.forecasting.prophet_model import Curve, Priors, fit_curve, to_prophet
 from training.forecasting.seasonality import Season, fourier_columns
-from training.forecasting.time_grid import DAY, epoch_seconds
+from training.forecasting.time_grid import DAY
 
 SEASONS = (Season("weekly", 3), Season("daily", 4))  # in the order in which Prophet adds its own
 

@@ -18,8 +18,7 @@ from training.errors import NotTrainable, RegistryError
 from training.kinds import Kind, Promotion
 from training.pipeline import fleet, parent_run
 from training.pipeline.fleet import train_fleet
-from training.pipeline.recording import PENDING
-from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ValidationStatus
 from training.storage.database import leases, reading, writing
 from training.storage.leases import Owner, lease
 
@@ -383,7 +382,7 @@ def test_a_version_that_was_cut_off_before_its_alias_is_finished_not_trained_aga
 
     outcome = train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER]
 
-    assert half.tags["validation_status"] == PENDING
+    assert half.tags["validation_status"] == ValidationStatus.PENDING
     assert training_stub.seen == []
     assert (outcome.status, outcome.version, outcome.alias) == ("promoted", 1, CHAMPION)
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}

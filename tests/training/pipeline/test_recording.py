@@ -4,12 +4,13 @@ import pytest
 
 from tests.support.workspaces import make_task, parse_time
 from training.artifacts.model_files import digest_folder
+from training.common.times import iso, read_iso
 from training.data.sensors import Sensor
 from training.errors import RegistryError
 from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
 from training.pipeline.fit import run_training_task
-from training.pipeline.recording import Recorder, iso, read_iso, sensor_table
+from training.pipeline.recording import Recorder, sensor_table
 
 
 @pytest.fixture

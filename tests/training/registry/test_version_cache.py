@@ -6,7 +6,7 @@ from tests.support.workspaces import ingest_readings
 from training.data.sensors import Fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
-from training.pipeline.recording import PENDING
+from training.registry.model_registry import ValidationStatus
 from training.registry.version_cache import VersionCache
 
 
@@ -70,7 +70,7 @@ def test_a_version_that_does_not_exist_is_left_out(trained):
 
 def test_a_version_that_is_not_complete_is_looked_at_again(trained, queries):
     version = trained.registry.version("pt-1-detector", 1)
-    trained.registry.tag(version, validation_status=PENDING)
+    trained.registry.tag(version, validation_status=ValidationStatus.PENDING)
     book = VersionCache(trained.registry, trained.tracker)
 
     book.read([("pt-1-detector", 1)])
