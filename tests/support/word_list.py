@@ -1,7 +1,7 @@
-"""Check that the house's old dialect stays out of names and texts: `python -m tests.support.word_list [PATH...]`.
+"""Keep words of the first version's dialect out of names and texts: `python -m tests.support.word_list [PATH...]`.
 
-Looks at every word of sources, documents, settings and catalogues, identifiers split at underscores and capitals. A line may
-keep a listed word where it quotes somebody else's name: it then ends in `# quoted` or `<!-- quoted -->`.
+Reads sources, documents, settings and catalogues; identifiers are split at underscores and capitals. A line that
+quotes a foreign or stored name ends in `# quoted` or `<!-- quoted -->`.
 """
 
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SUFFIXES = {".py", ".md", ".yaml", ".yml", ".po", ".toml", ".service", ".example", ".json", ".js"}
 SKIPPED = {"tests/support/word_list.py"}
+QUOTED = ("tests/data/",)  # files that 0.1.0 wrote
 BANNED = (
     *(
         "told",
@@ -68,7 +69,7 @@ def main(paths: list[str]) -> int:
     count = 0
     for name in listed:
         path = ROOT / name
-        if path.suffix in SUFFIXES and name not in SKIPPED and path.is_file():
+        if path.suffix in SUFFIXES and name not in SKIPPED and not name.startswith(QUOTED) and path.is_file():
             for line, word in find_banned(path.read_text(encoding="utf-8"), catalogue=path.suffix == ".po"):
                 print(f"{name}:{line}: {word}")
                 count += 1
