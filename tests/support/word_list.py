@@ -41,7 +41,7 @@ BANNED = (
     ),
     *("oddest", "oddness", "deed", "deeds", "wish", "wishes", "wished", "carrier", "grove", "choir", "shelf"),
     *("said", "say", "says", "saying", "speak", "speaks", "spoke", "spoken", "heft", "retold", "retelling"),
-    *("stands", "stood", "voices", "succession"),
+    *("stands", "stood", "voices"),
 )
 PHRASES = ("so many", "who asks", "what became of", "comes to", "came to know", "cannot be meant")
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
