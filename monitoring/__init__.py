@@ -1,4 +1,5 @@
-"""Notice when data or models stop being what they were, and tell someone.
+"""Drift, alerts, notifications, the schedule and the dashboard: what keeps models fresh and people informed.
 
-Reading order: demo (the whole story in one command).
+Uses `serving` and `training`; neither knows this floor.
+Reading order: `watch`, `alerts`, `notify`, `drift`, `retraining`, `schedule`, `dashboard`, `reports`, `cli`.
 """
