@@ -1,159 +1,187 @@
-"""The gate: whether a challenger has earned the champion's alias.
+"""Decide whether a challenger may replace the champion, from metrics of both on the same newest readings.
 
-Knows what is compared and how much worse is too much. Both were graded on the same newest readings by
-`fit`; the verdict is a pure function of those grades. Leaves aliases to `registry`.
+A pure function of the metrics that `training.pipeline.fit` measured. Does not move aliases; that is
+`training.registry.model_registry`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from math import inf
 
 from pydantic import Field
 
 from training.anomaly.extrapolation import extrapolation_reach
 from training.kinds import Kind
+from training.reasons import Reason, ReasonCode, render
 from training.settings import Settings
+
+Metrics = Mapping[str, float]
+
+MIN_ALLOWED_ALARMS = 3  # in a backtest of any length; fewer say nothing about the rate
+SECONDS_PER_DAY = 86_400
 
 
 class GateSettings(Settings, file="training", section="gate"):
-    """What a challenger must show before it serves."""
+    """What a challenger must achieve before it is promoted."""
 
     min_skill: float = Field(
-        0.0, lt=1, description="forecast skill against the best naive that must be exceeded"
+        0.0, lt=1, description="forecast skill over the best naive forecast that must be exceeded"
     )
-    min_coverage: float = Field(0.8, ge=0, le=1, description="share of truths inside the 95 % band")
+    min_coverage: float = Field(
+        0.8, ge=0, le=1, description="share of readings that must lie inside the 95 % forecast interval"
+    )
     max_error_growth: float = Field(
         0.05, ge=0, description="mean error may exceed the champion's by this share"
     )
     max_alarm_excess: float = Field(3.0, ge=1, description="false alarms a day, as a multiple of the budget")
     max_recall_loss: float = Field(
-        0.05, ge=0, le=1, description="recall of injected faults below the champion's"
+        0.05, ge=0, le=1, description="recall of injected faults may be this much below the champion's"
     )
     max_verdict_cost: float = Field(
-        0.2, ge=0, le=1, description="recall that raising fewer alarms judged false may cost instead"
+        0.2,
+        ge=0,
+        le=1,
+        description="recall a challenger may lose instead if it repeats fewer dismissed alarms",
     )
+
+
+class GateStatus(StrEnum):
+    """The result of the gate."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
 class GateDecision:
-    """Whether the challenger may serve, and every reason for or against."""
+    """Whether the challenger may be promoted: all reasons if it passed, the unmet conditions if not."""
 
-    passed: bool
-    reasons: tuple[str, ...]
+    status: GateStatus
+    reasons: tuple[Reason, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger may be promoted."""
+        return self.status is GateStatus.PASSED
+
+    @property
+    def reason(self) -> Reason:
+        """Status and reasons as one reason."""
+        code = ReasonCode.GATE_PASSED if self.passed else ReasonCode.GATE_REFUSED
+        return Reason(code, {"reasons": self.reasons})
 
     def __str__(self) -> str:
-        return f"{'passed' if self.passed else 'refused'}: {'; '.join(self.reasons)}"
+        return render(self.reason)
 
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One condition with the sentence that states it."""
+    """One condition: whether it is met, and the figures it rests on."""
 
     passed: bool
-    description: str
+    reason: Reason
 
 
 def evaluate_gate(
-    kind: Kind,
-    challenger: Mapping[str, float],
-    champion: Mapping[str, float] | None,
-    settings: GateSettings,
+    kind: Kind, challenger: Metrics, champion: Metrics | None, settings: GateSettings
 ) -> GateDecision:
-    """Compare grades that were taken on the same newest readings; `champion` is None for a first version."""
-    compare = check_detector if kind is Kind.DETECTOR else check_forecaster
-    checks = compare(challenger, champion, settings)
-    refusals = tuple(check.description for check in checks if not check.passed)
-    return GateDecision(not refusals, refusals or tuple(check.description for check in checks))
+    """Check the challenger's metrics; `champion` is None for a first version.
+
+    A metric that is NaN fails its check.
+    """
+    check = check_detector if kind is Kind.DETECTOR else check_forecaster
+    checks = check(challenger, champion, settings)
+    failures = tuple(check.reason for check in checks if not check.passed)
+    if failures:
+        return GateDecision(GateStatus.REFUSED, failures)
+    return GateDecision(GateStatus.PASSED, tuple(check.reason for check in checks))
 
 
 def check_forecaster(
-    challenger: Mapping[str, float], champion: Mapping[str, float] | None, settings: GateSettings
+    challenger: Metrics, champion: Metrics | None, settings: GateSettings
 ) -> list[GateCheck]:
-    """Better than the naive forecast, honest in its band, and not worse than the champion."""
+    """Better than the best naive forecast, an interval that holds, and no worse than the champion."""
     skill, coverage, error = challenger["skill"], challenger["coverage"], challenger["mae"]
     checks = [
-        GateCheck(skill > settings.min_skill, f"skill {skill:+.3f} against the naive forecast"),
-        GateCheck(coverage >= settings.min_coverage, f"{coverage:.0%} of truths inside the band"),
+        GateCheck(skill > settings.min_skill, Reason(ReasonCode.GATE_SKILL, {"skill": skill})),
+        GateCheck(
+            coverage >= settings.min_coverage, Reason(ReasonCode.GATE_COVERAGE, {"coverage": coverage})
+        ),
     ]
     if champion is None:
-        return [*checks, GateCheck(True, "no champion to compare with")]
-    limit = champion["mae"] * (1 + settings.max_error_growth)
-    return [*checks, GateCheck(error <= limit, f"mean error {error:.4g}, champion {champion['mae']:.4g}")]
+        return [*checks, GateCheck(True, Reason(ReasonCode.GATE_NO_CHAMPION))]
+    reason = Reason(ReasonCode.GATE_ERROR, {"error": error, "champion": champion["mae"]})
+    return [*checks, GateCheck(error <= champion["mae"] * (1 + settings.max_error_growth), reason)]
 
 
-def check_detector(
-    challenger: Mapping[str, float], champion: Mapping[str, float] | None, settings: GateSettings
-) -> list[GateCheck]:
-    """Within the alarm budget, better than a plain robust z-score, and not blinder than the champion.
+def check_detector(challenger: Metrics, champion: Metrics | None, settings: GateSettings) -> list[GateCheck]:
+    """Within the alarm budget, better than a robust z-score, and a recall no worse than the champion's.
 
-    What people said of real alarms weighs more than injected faults: a champion whose alarms were judged
-    false loses to a challenger that would not have raised them, at the cost of some recall.
+    Verdicts on real alarms outweigh injected faults: a challenger that repeats fewer dismissed alarms than
+    the champion may lose more recall.
     """
     alarms, budget = challenger["false_alarms_per_day"], challenger["alarm_budget_per_day"]
-    # Over a short judged window one or two alarms say nothing; three a window are always allowed.
-    allowed = max(budget * settings.max_alarm_excess, 3 / max(challenger["judged_days"], 1e-9))
+    allowed = max(
+        budget * settings.max_alarm_excess, MIN_ALLOWED_ALARMS / max(challenger["judged_days"], 1e-9)
+    )
     recall, naive = challenger["recall_mean"], challenger["naive_recall_mean"]
     checks = [
-        GateCheck(alarms <= allowed, f"{alarms:.2g} false alarms a day, at most {allowed:.2g} allowed"),
+        GateCheck(
+            alarms <= allowed,
+            Reason(ReasonCode.GATE_FALSE_ALARMS, {"alarms": alarms, "allowed": allowed}),
+        ),
         GateCheck(
             recall >= naive - settings.max_recall_loss,
-            f"finds {recall:.0%} of injected faults, a robust z-score {naive:.0%}",
+            Reason(ReasonCode.GATE_RECALL, {"recall": recall, "naive": naive}),
         ),
     ]
     learned, lifetime = challenger.get("learned_days", inf), challenger.get("lifetime_days", 0.0)
     if extrapolation_reach(lifetime, learned_days=learned) > 0:
-        description = (
-            f"the alarm budget is extrapolated: learned from {learned:.2g} days to serve {lifetime:.2g}"
-        )
-        checks.append(GateCheck(True, description))
+        durations = {"learned": learned * SECONDS_PER_DAY, "lifetime": lifetime * SECONDS_PER_DAY}
+        checks.append(GateCheck(True, Reason(ReasonCode.GATE_BUDGET_EXTRAPOLATED, durations)))
     if champion is None:
-        return [*checks, GateCheck(True, "no champion to compare with")]
-    champion_recall, allowed_loss = champion["recall_mean"], settings.max_recall_loss
+        return [*checks, GateCheck(True, Reason(ReasonCode.GATE_NO_CHAMPION))]
+    allowed_loss = settings.max_recall_loss
     if has_better_feedback(challenger, champion):
         allowed_loss = max(allowed_loss, settings.max_verdict_cost)
+    reason = Reason(ReasonCode.GATE_RECALL_CHAMPION, {"recall": recall, "champion": champion["recall_mean"]})
     return [
         *checks,
         *check_label_feedback(challenger, champion),
-        GateCheck(
-            recall >= champion_recall - allowed_loss,
-            f"finds {recall:.0%} of faults, champion {champion_recall:.0%}",
-        ),
+        GateCheck(recall >= champion["recall_mean"] - allowed_loss, reason),
     ]
 
 
-def check_label_feedback(challenger: Mapping[str, float], champion: Mapping[str, float]) -> list[GateCheck]:
-    """What people confirmed is still caught, and what they called false is not raised more often."""
+def check_label_feedback(challenger: Metrics, champion: Metrics) -> list[GateCheck]:
+    """As many confirmed anomalies found as by the champion, and no more dismissed alarms repeated."""
     checks = []
     if champion.get("verdicts_confirmed"):
-        total, challenger_count, champion_count = (
-            challenger["verdicts_confirmed"],
-            challenger["verdicts_confirmed_caught"],
-            champion["verdicts_confirmed_caught"],
-        )
-        description = f"catches {challenger_count:.0f} of {total:.0f} confirmed anomalies, champion {champion_count:.0f}"
-        checks.append(GateCheck(challenger_count >= champion_count, description))
+        caught, champion_caught = (m["verdicts_confirmed_caught"] for m in (challenger, champion))
+        values = {
+            "caught": caught,
+            "confirmed": challenger["verdicts_confirmed"],
+            "champion": champion_caught,
+        }
+        checks.append(GateCheck(caught >= champion_caught, Reason(ReasonCode.GATE_CONFIRMED_CAUGHT, values)))
     if champion.get("verdicts_false"):
-        total, challenger_count, champion_count = (
-            challenger["verdicts_false"],
-            challenger["verdicts_false_raised"],
-            champion["verdicts_false_raised"],
-        )
-        description = (
-            f"raises {challenger_count:.0f} of {total:.0f} alarms judged false, champion {champion_count:.0f}"
-        )
+        raised, champion_raised = (m["verdicts_false_raised"] for m in (challenger, champion))
+        values = {
+            "raised": raised,
+            "dismissed": challenger["verdicts_false"],
+            "champion": champion_raised,
+        }
+        code = ReasonCode.GATE_FALSE_RAISED
         if champion.get("alarms_false"):
-            judged = champion["alarms_confirmed"] + champion["alarms_false"]
-            description += (
-                f" ({champion['alarms_confirmed']:.0f} of its {judged:.0f} judged alarms were right)"
-            )
-        checks.append(GateCheck(challenger_count <= champion_count, description))
+            confirmed = champion["alarms_confirmed"]
+            values |= {"right": confirmed, "judged": confirmed + champion["alarms_false"]}
+            code = ReasonCode.GATE_FALSE_RAISED_JUDGED
+        checks.append(GateCheck(raised <= champion_raised, Reason(code, values)))
     return checks
 
 
-def has_better_feedback(challenger: Mapping[str, float], champion: Mapping[str, float]) -> bool:
-    """Whether a challenger raises fewer of the alarms that were judged false, and catches what was right."""
-    fewer = challenger.get("verdicts_false_raised", 0) < champion.get("verdicts_false_raised", 0)
-    challenger_caught, champion_caught = (
-        m.get("verdicts_confirmed_caught", 0) for m in (challenger, champion)
-    )
-    return fewer and challenger_caught >= champion_caught
+def has_better_feedback(challenger: Metrics, champion: Metrics) -> bool:
+    """Whether a challenger repeats fewer dismissed alarms and finds as many confirmed anomalies."""
+    raised, champion_raised = (m.get("verdicts_false_raised", 0) for m in (challenger, champion))
+    caught, champion_caught = (m.get("verdicts_confirmed_caught", 0) for m in (challenger, champion))
+    return raised < champion_raised and caught >= champion_caught

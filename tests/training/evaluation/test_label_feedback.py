@@ -132,7 +132,7 @@ def test_a_version_whose_alarms_were_false_loses_to_one_that_does_not_raise_them
     assert result.result.incumbent_metrics["verdicts_false_raised"] == 2
     assert result.result.metrics["verdicts_false_raised"] == 0
     assert result.gate_decision.passed
-    assert "champion 2 (0 of its 2 judged alarms were right)" in str(result.gate_decision)
+    assert "champion 2 (0 of its 2 judged alarms were confirmed)" in str(result.gate_decision)
     assert version_tags(result)["verdicts"] == "catches 0 of 0 confirmed, raises 0 of 2 judged false"
     assert verdict_tags(run_training_task(given)) == {}
 
