@@ -32,7 +32,7 @@ def tails(workspace):
 
 
 def lengths(tails, *names):
-    result = tails.recall(names).tails
+    result = tails.get_tails(names).tails
     return {name: len(result[name].seconds) for name in names if name in result}
 
 

@@ -257,7 +257,7 @@ def test_answers_that_lean_on_memory_say_so_in_a_header(client, service, monkeyp
 def test_predictions_are_kept_when_asked_for(trained_workspace, service, tmp_path):
     store = PredictionStore(trained_workspace.engine)
     keeper = PredictionQueue(
-        lambda: store, PredictionQueueSettings(keep=True, every=0.05), leftover_path=tmp_path / "left"
+        lambda: store, PredictionQueueSettings(keep=True, every=0.05), leftover=tmp_path / "left"
     )
     keeper.start()
     with listening(create_app(service, Tokens(), keeper)) as url:

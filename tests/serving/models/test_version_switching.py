@@ -56,7 +56,7 @@ def test_a_promotion_is_live_at_the_next_look(trained_workspace, service):
     service.champions.refresh()
 
     assert version_of(service) == "2"
-    assert service.champions.tally.takeovers == 1
+    assert service.champions.event_counts.takeovers == 1
 
 
 def test_a_roll_back_is_live_at_the_next_look(trained_workspace, service):
@@ -132,8 +132,8 @@ def test_a_broken_version_never_serves(trained_workspace, service, tags, caplog)
         "refused: "
         in trained_workspace.mlflow.get_model_version(broken.name, str(broken.number)).tags["serving"]
     )
-    assert list(service.champions.tally.refused) == [broken.uri]
-    assert service.champions.tally.refusals == 1
+    assert list(service.champions.event_counts.refused) == [broken.uri]
+    assert service.champions.event_counts.refusals == 1
     assert f"{broken.uri} does not serve" in caplog.text
 
 
@@ -175,7 +175,7 @@ def test_files_that_are_as_registered_but_no_model_of_ours_never_serve(
     service.champions.refresh()
 
     assert version_of(service) == "1"
-    assert list(service.champions.tally.refused) == [broken.uri]
+    assert list(service.champions.event_counts.refused) == [broken.uri]
 
 
 def fetch_failing(registry, times):
@@ -204,7 +204,7 @@ def test_a_good_version_that_could_not_be_fetched_once_is_not_refused(
     service.champions.refresh()
 
     assert version_of(service) == str(good.number)
-    assert service.champions.tally.refusals == 0
+    assert service.champions.event_counts.refusals == 0
     assert "serving" not in trained_workspace.mlflow.get_model_version(good.name, str(good.number)).tags
     assert "is tried again" in caplog.text
 
@@ -234,7 +234,7 @@ def test_a_refusal_is_over_when_the_alias_moves_back(trained_workspace, service)
     trained_workspace.mlflow.set_registered_model_alias(broken.name, CHAMPION, "1")
     service.champions.refresh()
 
-    assert service.champions.tally.refused == {}
+    assert service.champions.event_counts.refused == {}
     assert version_of(service) == "1"
 
 
@@ -328,8 +328,8 @@ def test_a_database_that_hangs_keeps_nobody_waiting_twice(trained_workspace, ser
     )
     monkeypatch.setattr(service.recent, "open_store", release.wait)
 
-    first = service.recent.recall(["PT-1"])
-    again = service.recent.recall(["PT-1"])
+    first = service.recent.get_tails(["PT-1"])
+    again = service.recent.get_tails(["PT-1"])
     release.set()
 
     assert not first.reached

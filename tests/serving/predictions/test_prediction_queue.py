@@ -135,7 +135,7 @@ def test_two_workers_that_find_the_same_leftovers_keep_them_once(make_queue, dat
     both = [make_queue(), make_queue()]
     for keeper in both:
         keeper.start()
-    until(lambda: sum(keeper.kept for keeper in both) >= 5)
+    until(lambda: sum(keeper.saved for keeper in both) >= 5)
     for keeper in both:
         keeper.close()
 
@@ -157,7 +157,7 @@ def test_a_row_that_no_table_takes_is_lost_alone(make_queue, database, poison):
     kept = set(database.store.by_sensor("PT-1", limit=None)["timestamp"].astype("int64") // 10**6)
     assert {MOMENT + 60 * minute for minute in range(20) if minute != 7} <= kept
     assert keeper.counts["waiting"] == 0
-    assert keeper.kept + keeper.lost == 20
+    assert keeper.saved + keeper.lost == 20
 
 
 def test_a_fault_of_ours_loses_nothing(make_queue, database, monkeypatch, caplog):

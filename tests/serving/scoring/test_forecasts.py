@@ -20,7 +20,7 @@ def narrow_range_service(trained_workspace, service):
     with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(low=LOW, high=HIGH))
     vars(trained_workspace).pop("fleet", None)
-    service.known.refresh()
+    service.sensor_cache.refresh()
     return service
 
 
@@ -75,7 +75,7 @@ def test_a_range_written_down_later_counts_at_once(service, trained_workspace):
     assert band(service, 24, NEXT).max() > HIGH
     with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(high=HIGH))
-    service.known.refresh()
+    service.sensor_cache.refresh()
 
     assert band(service, 24, NEXT).max() == HIGH
 
