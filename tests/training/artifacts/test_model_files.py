@@ -69,14 +69,14 @@ def test_no_two_threads_read_arrays_at_the_same_time(tmp_path, monkeypatch):
     alone, together = threading.Lock(), []
     load = skops.io.load
 
-    def monitored_fleet(*args, **kwargs):
+    def observed_load(*args, **kwargs):
         together.append(not alone.acquire(blocking=False))
         time.sleep(0.01)
         result = load(*args, **kwargs)
         alone.release()
         return result
 
-    monkeypatch.setattr(skops.io, "load", monitored_fleet)
+    monkeypatch.setattr(skops.io, "load", observed_load)
     with ThreadPoolExecutor(4) as readers:
         list(readers.map(read_skops, [tmp_path / "model.skops"] * 12))
 

@@ -17,7 +17,7 @@ def test_patience_lasts_to_the_end_of_the_process():
     code = (
         "import atexit, gc;"
         "atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 1000));"
-        "from training.common.gc_tuning import be_patient; be_patient(); print(gc.get_freeze_count())"
+        "from training.common.gc_tuning import reduce_gc_frequency; reduce_gc_frequency(); print(gc.get_freeze_count())"
     )
 
     before, at_the_end = said_by(code).splitlines()

@@ -29,11 +29,11 @@ def test_every_kind_changes_its_own_copy_only_where_it_says():
     clean = LATER.to_numpy()
     for injection in inject_faults(clean, SignalNoise(noise=0.5, spread=0.5), seed=0):
         touched = injection.values != clean
-        monitored_fleet = np.zeros(clean.size, bool)
+        expected = np.zeros(clean.size, bool)
         for stretch in injection.stretches:
-            monitored_fleet[stretch] = True
+            expected[stretch] = True
             assert touched[stretch].any()
-        assert not touched[~monitored_fleet].any()
+        assert not touched[~expected].any()
         assert len(injection.stretches) == 8
 
 

@@ -149,7 +149,7 @@ def test_nothing_is_learned_from_maintenance(workspace, training_stub, plan, kin
 
     (outcome,) = train_fleet(workspace, workspace.fleet.match(), [kind], plan, jobs=1)
 
-    (given,) = (assignment.readings for assignment in training_stub.seen)
+    (given,) = (task.readings for task in training_stub.tasks)
     inside = given["timestamp"].between(start, end, inclusive="left")
     assert not outcome.failed
     assert len(given) == len(make_readings()) - 24

@@ -48,7 +48,7 @@ def test_the_order_of_rows_does_not_matter(make, seed, shuffle):
 
 @every_forecaster
 @law
-@given(seed=st.integers(0, 50), lof=st.floats(0.01, 100), offset=st.floats(-1000, 1000))
+@given(seed=st.integers(0, 50), factor=st.floats(0.01, 100), offset=st.floats(-1000, 1000))
 def test_unit_and_offset_do_not_matter(make, seed, factor, offset):
     """Celsius or Fahrenheit, tomorrow is as warm."""
     values = course(seed)

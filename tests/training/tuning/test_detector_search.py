@@ -36,8 +36,8 @@ def test_equal_seeds_find_equal_parameters():
 
 
 def test_the_defaults_are_tried_first_and_known_good_parameters_next():
-    dashboard_workspace = {"forest_weight": 2.0, "trees": 96}
-    trials = tune_detector(READINGS, plan=SHORT_PLAN, first=[dashboard_workspace]).trials
+    known_good = {"forest_weight": 2.0, "trees": 96}
+    trials = tune_detector(READINGS, plan=SHORT_PLAN, first=[known_good]).trials
     assert trials.forest_weight.iloc[0] == 1.0
     assert trials.forest_weight.iloc[1] == 2.0
     assert trials.trees.iloc[1] == 96

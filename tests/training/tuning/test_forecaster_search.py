@@ -81,9 +81,9 @@ def test_a_study_continues_where_it_stopped(tmp_path):
 
 
 def test_a_new_study_starts_from_what_is_known():
-    dashboard_workspace = ForecasterParameters((Structure(season_scale=0.123, daily=7), Structure(daily=3)))
+    known_good = ForecasterParameters((Structure(season_scale=0.123, daily=7), Structure(daily=3)))
 
-    tuned = tune_forecaster(drifting(), plan=QUICK, horizon=12, first=starting_points(dashboard_workspace))
+    tuned = tune_forecaster(drifting(), plan=QUICK, horizon=12, first=starting_points(known_good))
 
     assert tuned.trials["season_scale"].iloc[0] == 0.123
     assert tuned.trials["daily"].iloc[1] == 3
