@@ -13,7 +13,8 @@ import pandas as pd
 
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import AlertState, Severity
-from monitoring.drift.store import DriftCheck, DriftVerdict
+from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftVerdict
 from serving.predictions.store import PredictionStore
 from training.data.sensors import Fleet, Sensor
 from training.kinds import Kind

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
 
-from monitoring.drift.store import DriftVerdict
+from monitoring.drift.verdict import DriftVerdict
 from monitoring.i18n.translation import Translator
 from training.kinds import Kind
 

@@ -5,15 +5,14 @@ far behind the window the check is. What is measured in the cells is `drift_stat
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.anomaly.seasonal_profile import WEEK
 from training.common.arrays import Floats
-from training.common.formatting import format_duration
 from training.errors import DataError
+from training.reasons import Reason, ReasonCode, render
 
 FINE_CELLS = 8  # of a block
 COARSE_CELLS = 2
@@ -24,7 +23,11 @@ MIN_READINGS = 12  # expected in a block
 
 
 class HistoryTooShort(DataError):
-    """The window or the stretch to check is too short for a verdict."""
+    """The window or the readings since are too few for a verdict."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(render(reason))
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,12 @@ def split_into_blocks(
     span = end - start
     min_length = MIN_READINGS * step
     if (block_count := int(span // min_length)) < MIN_BLOCKS:
-        raise HistoryTooShort(
-            f"window too short to calibrate: {block_count} blocks of {MIN_READINGS} readings in "
-            f"{format_duration(timedelta(seconds=span))}; verdict withheld"
-        )
+        counts = {"blocks": block_count, "readings": MIN_READINGS, "duration": span}
+        raise HistoryTooShort(Reason(ReasonCode.DRIFT_SHORT_WINDOW, counts))
     if check_end - check_start < min_length * (1 - 1e-9):
-        raise HistoryTooShort(
-            f"{format_duration(timedelta(seconds=max(check_end - check_start, 0.0)))} since the window; a check needs "
-            f"{MIN_READINGS} readings; verdict withheld"
-        )
+        elapsed = max(check_end - check_start, 0.0)
+        counts = {"duration": elapsed, "readings": MIN_READINGS}
+        raise HistoryTooShort(Reason(ReasonCode.DRIFT_SHORT_CHECK, counts))
     block_length = min(
         max(min(length, span / TARGET_BLOCKS), min_length), check_end - check_start, span / MIN_BLOCKS
     )

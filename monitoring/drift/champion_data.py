@@ -16,13 +16,13 @@ from monitoring.drift.statistics import Readings
 from serving.models.champions import ServingDetector, ServingModel
 from serving.recent_readings import Tail
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
-from training.common.formatting import format_count
 from training.common.times import read_iso
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.quality.assessment import Quality
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import Window, window_of
+from training.reasons import Reason, ReasonCode
 
 MAX_CURRENT_READINGS = 100_000  # newest readings since training
 SCORE_WARMUP = timedelta(days=1)  # before the first block, for a score to look back on
@@ -40,7 +40,7 @@ class ChampionReadings:
     since: Readings
     unfiltered: Readings  # since, with what the instrument got wrong
     step: float
-    faults: tuple[str, ...]  # what the instrument got wrong since
+    faults: tuple[Reason, ...]  # instrument faults since
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class ChampionReadingsLoader:
         start = max(start, end - (MAX_BLOCKS + 1) * self.settings.current - SCORE_WARMUP)
         window, quality, since, stored = self._load_stored(sensor, start, end, until)
         faults = tuple(
-            f"{finding.kind.value} ({format_count(finding.readings, 'reading')})"
+            Reason(
+                ReasonCode.DRIFT_INSTRUMENT_FAULT,
+                {"kind": Reason(ReasonCode[f"KIND_{finding.kind.name}"]), "readings": finding.readings},
+            )
             for finding in quality.findings
             if finding.kind.excluded and finding.readings
         )

@@ -4,7 +4,6 @@ Knows in which order to ask: is there enough, does anything move at all, has it 
 Leaves each question to its room.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +14,6 @@ from monitoring.drift.blocks import MIN_BLOCKS, MIN_READINGS, HistoryTooShort, W
 from monitoring.drift.frozen_readings import check_stillness
 from monitoring.drift.judgement import DriftFinding, DriftJudgement, judge_block
 from monitoring.drift.kinds import (
-    ADVICE,
-    AGED_ADVICE,
     GRADUAL_KINDS,
     ORIGIN_BY_KIND,
     DriftKind,
@@ -26,10 +23,10 @@ from monitoring.drift.kinds import (
 )
 from monitoring.drift.onset import fit_onset
 from monitoring.drift.statistics import Readings, WindowScale, compute_series, fit_window_scale
-from monitoring.drift.store import DriftOrigin, DriftVerdict
-from training.common.formatting import format_count, format_duration
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict, advice_for
 from training.common.times import to_datetime, to_times
 from training.quality.sampling import infer_step
+from training.reasons import Reason, ReasonCode, render_all
 from training.settings import Settings
 
 DEFAULT_STEP_SECONDS = 3600.0  # seconds, of a window with one reading
@@ -54,7 +51,7 @@ class DriftComparison:
     """What came of comparing readings with a window. Times are those of the readings."""
 
     verdict: DriftVerdict
-    reason: str
+    reasons: tuple[Reason, ...]
     false_alarm_rate: float
     readings: int
     start: datetime | None = None  # of the block that was judged
@@ -73,30 +70,39 @@ class DriftComparison:
         return self.verdict is DriftVerdict.DRIFTED
 
     @property
-    def advice(self) -> str:
-        """What to do; empty where there is nothing to be done."""
-        if self.verdict is DriftVerdict.AGED:
-            return AGED_ADVICE
-        return ADVICE[self.origin] if self.drifted else ""
+    def reason(self) -> str:
+        """The reasons in English."""
+        return render_all(self.reasons)
 
-    def attribute_to_instrument(self, faults: Sequence[str]) -> "DriftComparison":
-        """The same drift, of which instrument faults are the likelier cause."""
-        text = f"{self.reason}; faults of the instrument: {', '.join(faults)}"
-        return replace(self, origin=DriftOrigin.INSTRUMENT, reason=text)
+    @property
+    def advice_reasons(self) -> tuple[Reason, ...]:
+        """What to do, as data; empty where nothing needs to be done."""
+        return advice_for(self.verdict, self.origin)
+
+    @property
+    def advice(self) -> str:
+        """What to do, in English; empty where nothing needs to be done."""
+        return render_all(self.advice_reasons)
+
+    def with_origin(self, origin: DriftOrigin, why: Reason) -> "DriftComparison":
+        """The same drift with its likely origin, and the reason for that."""
+        return replace(self, origin=origin, reasons=(*self.reasons, why))
 
     def channel(self, name: str) -> list[DriftFinding]:
         """What was found under one heading: value, course, score, error, missing or step."""
         findings = () if self.judgement is None else self.judgement.findings
         return [finding for finding in findings if finding.statistic.channel == name]
 
-    def channel_verdict(self, name: str) -> tuple[float, str]:
-        """The p of one heading, corrected for all that is looked at, and why."""
+    def channel_verdict(self, name: str) -> tuple[float, tuple[Reason, ...]]:
+        """The p of one channel, corrected for all statistics that are compared, and the reasons."""
         findings = self.channel(name)
         if self.judgement is None or not findings:
             p = self.p_value if name == "value" and self.p_value is not None else 1.0
-            return p, self.reason
+            return p, self.reasons
         p = self.judgement.corrected_p(findings)
-        return p, self.reason if p <= self.false_alarm_rate else f"as usual (p {p:.2g})"
+        if p <= self.false_alarm_rate:
+            return p, self.reasons
+        return p, (Reason(ReasonCode.DRIFT_NONE, {"p": _round_p(p)}),)
 
     def measures(self) -> dict[str, dict[str, Any]]:
         """Every statistic in plain numbers, by its name."""
@@ -131,11 +137,11 @@ class DriftComparer:
         """
         sent = since if sent is None else sent
         if not len(sent):
-            return self._without_statistics(DriftVerdict.NO_DATA, "no readings since the window", 0)
+            return self._without_statistics(DriftVerdict.NO_DATA, Reason(ReasonCode.DRIFT_NO_READINGS), 0)
         try:
             blocks = self._split_blocks(window, sent)
         except HistoryTooShort as short:
-            return self._without_statistics(DriftVerdict.WITHHELD, str(short), len(sent))
+            return self._without_statistics(DriftVerdict.WITHHELD, short.reason, len(sent))
         checked = sent.between(blocks.checked_from, blocks.checked_to)
         fields: dict[str, Any] = {
             "false_alarm_rate": self.settings.false_alarm_rate,
@@ -151,18 +157,18 @@ class DriftComparer:
             return self._compare_statistics(window.between(blocks.start, blocks.end), since, blocks, fields)
         fields["p_value"] = stillness_result.p
         if stillness_result.kind is None:
-            return DriftComparison(DriftVerdict.STEADY, stillness_result.text, **fields)
+            return DriftComparison(DriftVerdict.STEADY, (stillness_result.reason,), **fields)
         fields |= {
             "origin": ORIGIN_BY_KIND.get(stillness_result.kind),
             "since": to_datetime(stillness_result.began_at),
         }
         return DriftComparison(
-            DriftVerdict.DRIFTED, stillness_result.text, kind=stillness_result.kind, **fields
+            DriftVerdict.DRIFTED, (stillness_result.reason,), kind=stillness_result.kind, **fields
         )
 
     def _split_blocks(self, window: Readings, since: Readings) -> WindowBlocks:
         if not len(window):
-            raise HistoryTooShort("the window holds no readings; verdict withheld")
+            raise HistoryTooShort(Reason(ReasonCode.DRIFT_EMPTY_WINDOW))
         blocks = split_into_blocks(
             window.seconds,
             (float(since.seconds[0]), float(since.seconds[-1])),
@@ -171,10 +177,8 @@ class DriftComparer:
         )
         reading_count = len(window.between(blocks.start, blocks.end))
         if reading_count < MIN_BLOCKS * MIN_READINGS / 2:
-            count_text = format_count(reading_count, "reading")
-            raise HistoryTooShort(
-                f"window too thin to calibrate: {count_text} in {blocks.count} blocks; verdict withheld"
-            )
+            counts = {"readings": reading_count, "blocks": blocks.count}
+            raise HistoryTooShort(Reason(ReasonCode.DRIFT_THIN_WINDOW, counts))
         return blocks
 
     def _compare_statistics(
@@ -194,24 +198,22 @@ class DriftComparer:
                 description = describe_slope(description, drift_onset.per_day * ruler.robust, self.unit)
             return DriftComparison(
                 DriftVerdict.DRIFTED,
-                description.text,
+                (description.reason,),
                 kind=description.kind,
                 origin=ORIGIN_BY_KIND.get(description.kind),
                 since=to_datetime(drift_onset.began_at),
                 **fields,
             )
-        strongest_text = describe_finding(judgement.strongest, ruler, unit=self.unit)
-        # Right behind its window nothing can have aged; the block is within what the window foretells.
+        strongest = describe_finding(judgement.strongest, ruler, unit=self.unit)
+        # Directly behind its window nothing can have aged; the block is within what the window predicts.
         if judgement.aged(rate) and blocks.lag_seconds >= blocks.length:
-            lag = format_duration(timedelta(seconds=blocks.lag_seconds))
-            reason = f"the window has aged: {lag} later this sensor moves as far by itself ({strongest_text})"
-            return DriftComparison(DriftVerdict.AGED, reason, **fields)
-        return DriftComparison(
-            DriftVerdict.STEADY, f"as usual ({strongest_text}, p {judgement.p:.2g})", **fields
-        )
+            values = {"duration": blocks.lag_seconds, "reason": strongest}
+            return DriftComparison(DriftVerdict.AGED, (Reason(ReasonCode.DRIFT_AGED, values),), **fields)
+        values = {"reason": strongest, "p": _round_p(judgement.p)}
+        return DriftComparison(DriftVerdict.STEADY, (Reason(ReasonCode.DRIFT_NONE_FOR, values),), **fields)
 
-    def _without_statistics(self, verdict: DriftVerdict, reason: str, readings: int) -> DriftComparison:
-        return DriftComparison(verdict, reason, self.settings.false_alarm_rate, readings)
+    def _without_statistics(self, verdict: DriftVerdict, reason: Reason, readings: int) -> DriftComparison:
+        return DriftComparison(verdict, (reason,), self.settings.false_alarm_rate, readings)
 
     def _step_seconds(self, window: Readings) -> float:
         if self.step is not None:
@@ -222,3 +224,7 @@ class DriftComparer:
 
 def _round_significant(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def _round_p(p: float) -> float:
+    return float(f"{p:.2g}")

@@ -42,7 +42,7 @@ def compare(
     >>> compare(values[:672], values[672:]).verdict.value
     'steady'
     >>> compare(values[:672], values[672:] + 2, unit="bar").reason
-    'level moved by +2 bar (2.0 sd)'
+    'level moved by +2 bar (2 SDs)'
     """
     settings = settings or DriftSettings()
     return DriftComparer(settings, unit, step).of(to_readings(reference), to_readings(current))

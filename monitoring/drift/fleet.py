@@ -20,10 +20,10 @@ from monitoring.drift.platform_peers import attribute_origins
 from monitoring.drift.recording import record_checks
 from monitoring.drift.report.charts import VERDICT_ORDER
 from monitoring.drift.result import DriftCheckResult, to_outcome
-from monitoring.drift.store import DriftCheck, DriftVerdict
+from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from serving.models.champions import Champions, ServingModel
 from serving.predictions.store import PredictionStore
-from training.common.formatting import format_duration
 from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.errors import DataError, SafePlanError
@@ -31,6 +31,7 @@ from training.kinds import Kind
 from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import DetectorSettings
 from training.quality.fault_checks import QualitySettings
+from training.reasons import Reason, ReasonCode
 from training.settings import load_settings
 from training.storage.leases import lease
 from training.workspace import Workspace
@@ -140,7 +141,8 @@ class FleetDriftCheck:
             view.window, view.since, sent=view.unfiltered
         )
         if comparison.drifted and comparison.origin is None and view.faults:
-            comparison = comparison.attribute_to_instrument(view.faults)
+            why = Reason(ReasonCode.DRIFT_INSTRUMENT_FAULTS, {"faults": view.faults})
+            comparison = comparison.with_origin(DriftOrigin.INSTRUMENT, why)
         age = self.last.get(sensor.id, self.now) - read_iso(champion.version.tags["train_end"])
         quality = self.performance.of(champion, comparison, view, age=age)
         tags = champion.version.tags
@@ -156,6 +158,7 @@ class FleetDriftCheck:
             readings=comparison.readings,
             verdict=comparison.verdict,
             reason=comparison.reason,
+            reasons=comparison.reasons,
             false_alarm_rate=comparison.false_alarm_rate,
             kind=comparison.kind,
             origin=comparison.origin,
@@ -175,6 +178,7 @@ class FleetDriftCheck:
         longest_usual_gap = 2 * float(np.diff(view.window.seconds).max(initial=0.0))
         if seconds_without_data <= max(self.settings.silent_steps * view.step, longest_usual_gap):
             return None
-        reason = f"silent for {format_duration(timedelta(seconds=seconds_without_data))}: the last reading came {last:%Y-%m-%d %H:%M}"
+        values = {"duration": seconds_without_data, "time": last}
+        reasons = (Reason(ReasonCode.DRIFT_NO_DATA, values),)
         rate = self.settings.false_alarm_rate
-        return DriftComparison(DriftVerdict.NO_DATA, reason, rate, readings=0, since=last)
+        return DriftComparison(DriftVerdict.NO_DATA, reasons, rate, readings=0, since=last)

@@ -66,9 +66,9 @@ def compute_cost(quality: Mapping[str, Any]) -> float:
 
     One alarm a day above a budget of one weighs as much as a forecast error that doubled.
 
-    >>> cost_of({"error_in_window": 2.0, "error_now": 3.0})
+    >>> compute_cost({"error_in_window": 2.0, "error_now": 3.0})
     0.5
-    >>> cost_of({"alarms_per_day_now": 3.0, "alarm_budget_per_day": 1.0})
+    >>> compute_cost({"alarms_per_day_now": 3.0, "alarm_budget_per_day": 1.0})
     2.0
     """
     error_before, error_now = quality.get("error_in_window"), quality.get("error_now")

@@ -143,8 +143,8 @@ class NullModel:
     make a block.
 
     >>> noise = np.random.default_rng(0).normal(size=112)
-    >>> null = Null(noise, per_block=8, week=0.0, floor=0.0)
-    >>> null.judge(np.arange(112, 120), np.full(8, 3.0)).p < 0.001
+    >>> null = NullModel(noise, per_block=8, week=0.0, floor=0.0)
+    >>> null.measure_shift(np.arange(112, 120), np.full(8, 3.0)).p < 0.001
     True
     """
 
@@ -259,7 +259,7 @@ class NullModel:
 def spread_factor(past: Floats) -> float:
     """The factor on spreads that past blocks speak for: one where they were as far off as foretold.
 
-    >>> stretch_of(np.ones(10)), round(stretch_of(np.full(10, 2.0)), 2)
+    >>> spread_factor(np.ones(10)), round(spread_factor(np.full(10, 2.0)), 2)
     (1.0, 1.48)
     """
     bounded = np.clip(past, -MAX_PAST_SPREADS, MAX_PAST_SPREADS)

@@ -50,10 +50,6 @@ def fit_onset(
     return Onset(max(float(starts[known_cells[step]]), float(since.seconds[0])))
 
 
-
-
-
-
 def _candidate_starts(count: int) -> list[int]:
     return sorted({int(place) for place in np.linspace(0, max(count - 1, 0), MAX_CANDIDATE_STARTS)})
 

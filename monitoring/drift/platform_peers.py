@@ -9,10 +9,12 @@ from datetime import timedelta
 
 from monitoring.drift.kinds import NEIGHBOUR_DECIDED_KINDS
 from monitoring.drift.result import DriftCheckResult
-from monitoring.drift.store import DriftOrigin, DriftVerdict
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict
+from training.reasons import Reason, ReasonCode
 
 MIN_NEIGHBOURS = 3  # other sensors on the platform, to say that only this one moved
 COMPARABLE_VERDICTS = frozenset({DriftVerdict.STEADY, DriftVerdict.AGED, DriftVerdict.DRIFTED})
+MAX_SENSORS_NAMED = 3
 MAX_ONSET_GAP = timedelta(days=1)  # onsets that near each other have one cause
 
 
@@ -38,12 +40,15 @@ def _attribute_origin(result: DriftCheckResult, results: Sequence[DriftCheckResu
             moved_by_sensor[other_result.sensor.id] = moved_by_sensor.get(
                 other_result.sensor.id, False
             ) or _moved_together(result, other_result)
+    platform = result.sensor.platform
     if moved_with := sorted(name for name, moved in moved_by_sensor.items() if moved):
-        explanation = f"so did {', '.join(moved_with[:3])} of {result.sensor.platform}"
-        return _with_origin(result, DriftOrigin.PROCESS, explanation)
+        values = {"sensors": moved_with[:MAX_SENSORS_NAMED], "platform": platform}
+        return _with_origin(result, DriftOrigin.PROCESS, Reason(ReasonCode.DRIFT_NEIGHBOURS_MOVED, values))
     if len(moved_by_sensor) >= MIN_NEIGHBOURS:
-        explanation = f"none of the {len(moved_by_sensor)} other sensors of {result.sensor.platform} moved"
-        return _with_origin(result, DriftOrigin.INSTRUMENT, explanation)
+        values = {"count": len(moved_by_sensor), "platform": platform}
+        return _with_origin(
+            result, DriftOrigin.INSTRUMENT, Reason(ReasonCode.DRIFT_NEIGHBOURS_STEADY, values)
+        )
     return result
 
 
@@ -55,9 +60,13 @@ def _moved_together(result: DriftCheckResult, other_result: DriftCheckResult) ->
     return other_result.comparison.drifted and same_time
 
 
-def _with_origin(result: DriftCheckResult, origin: DriftOrigin, why: str) -> DriftCheckResult:
-    comparison = replace(result.comparison, origin=origin, reason=f"{result.comparison.reason}; {why}")
+def _with_origin(result: DriftCheckResult, origin: DriftOrigin, why: Reason) -> DriftCheckResult:
+    comparison = result.comparison.with_origin(origin, why)
     check = replace(
-        result.check, origin=comparison.origin, reason=comparison.reason, advice=comparison.advice or None
+        result.check,
+        origin=origin,
+        reason=comparison.reason,
+        reasons=comparison.reasons,
+        advice=comparison.advice,
     )
     return replace(result, comparison=comparison, check=check)

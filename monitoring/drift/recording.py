@@ -20,7 +20,8 @@ from monitoring.drift.report.charts import render_sparkline
 from monitoring.drift.report.evidently_assets import LIBRARY_FILE, read_library
 from monitoring.drift.report.html_page import render_fleet_page, render_measures
 from monitoring.drift.result import DriftCheckResult
-from monitoring.drift.store import DriftCheckStore, DriftVerdict
+from monitoring.drift.store import DriftCheckStore
+from monitoring.drift.verdict import DriftVerdict
 from training.common.formatting import format_count
 from training.common.times import iso
 from training.errors import RegistryError

@@ -1,43 +1,29 @@
-"""The drift checks that were made: one row a model and check, for the fleet page, alerts and schedules.
+"""Store of drift checks: one row per model and check, read by the fleet page, alerts, dashboard and jobs.
 
-Knows `drift_checks` and SQL. How a verdict comes about is `drift`'s.
+Holds the SQL of `drift_checks`. Does not check anything; that is `fleet`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, delete, func, insert, select, tuple_
 
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict, advice_for
 from training.kinds import Kind
+from training.reasons import Reason, dump_reasons, load_reasons
 from training.storage.database import drift_checks, reading, writing
 
 COLUMNS = drift_checks.c
 
 
-class DriftVerdict(StrEnum):
-    """What a check came to."""
-
-    STEADY = "steady"
-    DRIFTED = "drifted"
-    AGED = "aged"  # the readings have moved on as they always do; the window is out of date
-    WITHHELD = "withheld"  # the history cannot support a verdict
-    NO_DATA = "silent"  # nothing came in
-
-
-class DriftOrigin(StrEnum):
-    """What is the likelier cause."""
-
-    INSTRUMENT = "instrument"
-    PROCESS = "process"
-    MODEL = "model"
-
-
 @dataclass(frozen=True)
 class DriftCheck:
-    """One model's readings of late, compared with the window it was trained on. Times are naive UTC."""
+    """One model's newest readings compared with the window it was trained on. Times are naive UTC.
+
+    `reason` and `advice` are the English texts; a row of 0.1.0 has no `reasons`.
+    """
 
     sensor_id: str
     model_type: str
@@ -60,6 +46,12 @@ class DriftCheck:
     measures: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
     run_id: str | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def advice_reasons(self) -> tuple[Reason, ...]:
+        """What to do, as data; empty where nothing needs to be done."""
+        return advice_for(self.verdict, DriftOrigin(self.origin) if self.origin else None)
 
 
 class DriftCheckStore:
@@ -74,7 +66,7 @@ class DriftCheckStore:
         Raises:
             StoreError: the database is away, locked or full; then nothing was kept.
         """
-        rows = [asdict(check) | {"verdict": check.verdict.value} for check in checks]
+        rows = [_to_row(check) for check in checks]
         if not rows:
             return 0
         keys = [(row["sensor_id"], row["model_type"], row["checked_at"]) for row in rows]
@@ -135,9 +127,19 @@ class DriftCheckStore:
             return [_to_check(row) for row in connection.execute(query)]
 
 
-FIELD_NAMES = tuple(one.name for one in fields(DriftCheck))
+COLUMN_NAMES = tuple(one.name for one in fields(DriftCheck) if one.name != "reasons")
+
+
+def _to_row(check: DriftCheck) -> dict[str, Any]:
+    values = {name: getattr(check, name) for name in COLUMN_NAMES}
+    values["verdict"] = check.verdict.value
+    return values | ({"reason_data": dump_reasons(check.reasons)} if "reason_data" in COLUMNS else {})
 
 
 def _to_check(row: Row[Any]) -> DriftCheck:
-    values = {name: getattr(row, name) for name in FIELD_NAMES}
-    return DriftCheck(**values | {"verdict": DriftVerdict(row.verdict)})
+    values = {name: getattr(row, name) for name in COLUMN_NAMES}
+    values |= {
+        "verdict": DriftVerdict(row.verdict),
+        "reasons": load_reasons(getattr(row, "reason_data", None)),
+    }
+    return DriftCheck(**values)

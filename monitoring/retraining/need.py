@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from pydantic import Field
 from sqlalchemy import func, select
 
-from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftOrigin, DriftVerdict
+from monitoring.drift.store import DriftCheck, DriftCheckStore
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from monitoring.retraining.forecast_error import observed_forecast_error
 from training.common.times import read_iso
 from training.data.sensors import Sensor

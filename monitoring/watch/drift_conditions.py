@@ -8,7 +8,8 @@ from itertools import groupby
 
 from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
-from monitoring.drift.store import DriftCheck, DriftVerdict
+from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftVerdict
 
 INCONCLUSIVE_VERDICTS = {DriftVerdict.WITHHELD, DriftVerdict.NO_DATA}
 

@@ -154,7 +154,7 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.DRIFT_SCORE: "anomaly scores rose by {change:number}",
     ReasonCode.DRIFT_ERROR: "forecast errors are {factor:factor} times as large",
     ReasonCode.DRIFT_NONE: "no drift (p {p:number})",
-    ReasonCode.DRIFT_NONE_FOR: "no drift in {reason:reason} (p {p:number})",
+    ReasonCode.DRIFT_NONE_FOR: "no drift (largest change: {reason:reason}; p {p:number})",
     ReasonCode.DRIFT_AGED: (
         "the window has aged: in {duration:duration} this sensor moves as far by itself ({reason:reason})"
     ),
@@ -179,6 +179,7 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.DRIFT_NEIGHBOURS_MOVED: "{sensors:list} of {platform:text} moved as well",
     ReasonCode.DRIFT_NEIGHBOURS_STEADY: "none of the {count:count} other sensors of {platform:text} moved",
     ReasonCode.DRIFT_INSTRUMENT_FAULTS: "instrument faults: {faults:reason}",
+    ReasonCode.DRIFT_INSTRUMENT_FAULT: "{kind:reason} ({readings:readings})",
     ReasonCode.ADVICE_INSTRUMENT: "Check and recalibrate the instrument; do not retrain on these readings.",
     ReasonCode.ADVICE_PROCESS: "Check the process; retrain once this is the new normal.",
     ReasonCode.ADVICE_MODEL: "Retrain.",
@@ -213,5 +214,75 @@ TEMPLATES: dict[ReasonCode, str] = {
     # alarm budget
     # retraining
     # serving
+    ReasonCode.SERVING_STORE_UNREACHABLE: "readings store unreachable",
+    ReasonCode.SERVING_SCORED_FROM_MEMORY: "readings store unreachable, scored with the readings in memory",
+    ReasonCode.SERVING_SCORED_FROM_REQUEST: (
+        "readings store unreachable, scored with the posted readings "
+        "only"
+    ),
+    ReasonCode.SERVING_FORECAST_FROM_MEMORY: (
+        "readings store unreachable, forecast from the readings in "
+        "memory"
+    ),
+    ReasonCode.SERVING_SCORING_FAILED: "could not be scored ({error:text}); see the server log",
+    ReasonCode.SERVING_FORECAST_FAILED: "could not be forecast ({error:text}); see the server log",
+    ReasonCode.SERVING_FORECAST_PAST: "before the newest reading, and this sensor has no forecaster champion",
+    ReasonCode.SERVING_FORECAST_TOO_FAR: (
+        "{steps:count} steps ahead; the longest forecast is {limit:count} "
+        "steps"
+    ),
+    ReasonCode.SERVING_NO_HISTORY: "no forecaster champion, and no good reading to forecast from",
     # doctor
+    ReasonCode.DOCTOR_DISK: "{free:number} GB free under {folder:text}",
+    ReasonCode.DOCTOR_FREE_DISK: "Free some space, or move SAFEPLAN_HOME.",
+    ReasonCode.DOCTOR_PACKAGES_TESTED: "tested versions: {packages:list}",
+    ReasonCode.DOCTOR_PACKAGES_UNTESTED: "untested versions: {packages:list}",
+    ReasonCode.DOCTOR_INSTALL_LOCKED: "Install from requirements.lock: make .venv/.ready",
+    ReasonCode.DOCTOR_DATABASE: "{address:text}, schema {schema:text}, database time {time:text}",
+    ReasonCode.DOCTOR_READINGS: "{sensors:count} sensors with readings, the newest from {time:time}",
+    ReasonCode.DOCTOR_NO_READINGS: "no sensor has readings",
+    ReasonCode.DOCTOR_LOAD: "Load readings: safeplan load FILE",
+    ReasonCode.DOCTOR_INTERRUPTED: "{count:count} interrupted: {names:list}",
+    ReasonCode.DOCTOR_RESUME: "Run the same safeplan train command again; it resumes where it stopped.",
+    ReasonCode.DOCTOR_REGISTRY: "{address:text}: {models:count} models, {champions:count} with a champion",
+    ReasonCode.DOCTOR_TRAIN: "Train models: safeplan train",
+    ReasonCode.DOCTOR_HALF_REGISTERED: "{count:count} incomplete registrations: {versions:list}",
+    ReasonCode.DOCTOR_ORPHANS: "{count:count} unknown sensors: {sensors:list}",
+    ReasonCode.DOCTOR_RENAMED: (
+        "If a sensor was renamed, load its readings under the old name; otherwise delete its models in "
+        "the MLflow UI."
+    ),
+    ReasonCode.DOCTOR_ERROR: "{error:text}",
+    ReasonCode.DOCTOR_RERUN: "Follow the message, then run safeplan doctor again.",
+    ReasonCode.DOCTOR_JOB: "{status:text}, started {start:time}",
+    ReasonCode.DOCTOR_JOB_MISSED: "missed {count:count} times in two days",
+    ReasonCode.DOCTOR_JOB_DETAIL: "{detail:text}",
+    ReasonCode.DOCTOR_RUN_JOB: "Fix the cause, then run the job: safeplan schedule --once {job:text}",
+    ReasonCode.DOCTOR_MESSAGES: "{waiting:count} waiting, {given_up:count} given up",
+    ReasonCode.DOCTOR_MESSAGES_OLDEST: (
+        "{waiting:count} waiting, the oldest since {oldest:time}, {given_up:count} given "
+        "up"
+    ),
+    ReasonCode.DOCTOR_DELIVER: "Check that the channel answers, then run: safeplan alerts deliver",
+    ReasonCode.DOCTOR_CLOCK: (
+        "this machine's time is {now:time}, but the newest reading is from "
+        "{newest:time}"
+    ),
+    ReasonCode.DOCTOR_SET_CLOCK: (
+        "Correct this machine's clock, or the time zone of the system that sends the "
+        "readings."
+    ),
+    ReasonCode.DOCTOR_SENSORS_WITHOUT_DATA: (
+        "{count:count} sent nothing for a day while others did: "
+        "{sensors:reason}"
+    ),
+    ReasonCode.DOCTOR_SENSOR_LAST: "{sensor:text} since {last:time}",
+    ReasonCode.DOCTOR_CHECK_SENSOR: (
+        "Check the instrument and its connection; set enabled: false for a sensor that was "
+        "removed."
+    ),
+    ReasonCode.DOCTOR_INSTRUMENTS: "{count:count} open instrument alerts: {alerts:reason}",
+    ReasonCode.DOCTOR_INSTRUMENT: "{sensor:text} {detail:reason}",
+    ReasonCode.DOCTOR_INSTRUMENT_TEXT: "{sensor:text} {detail:text}",
+    ReasonCode.DOCTOR_LIST_ALERTS: "See them all: safeplan alerts list",
 }

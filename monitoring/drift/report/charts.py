@@ -10,7 +10,8 @@ from datetime import datetime
 import numpy as np
 
 from monitoring.drift.statistics import Readings
-from monitoring.drift.store import DriftCheck, DriftVerdict
+from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftVerdict
 from training.common.downsampling import downsample_indices
 from training.common.times import to_seconds
 
@@ -90,10 +91,11 @@ def render_check_history(history: Sequence[DriftCheck]) -> str:
             bar_height = counts[moment][verdict] / tallest * height
             top -= bar_height
             if bar_height:
+                tooltip = f"{moment:%Y-%m-%d %H:%M}: {counts[moment][verdict]} {verdict}"
                 rectangles.append(
                     f'<rect x="{index * bar + 1:.1f}" y="{top:.1f}" width="{max(bar - 2, 1):.1f}" '
-                    f'height="{bar_height:.1f}" fill="{VERDICT_COLOURS[verdict]}"><title>{moment:%Y-%m-%d %H:%M}: '
-                    f"{counts[moment][verdict]} {verdict}</title></rect>"
+                    f'height="{bar_height:.1f}" fill="{VERDICT_COLOURS[verdict]}">'
+                    f"<title>{tooltip}</title></rect>"
                 )
     return (
         f'<svg width="{bar * len(moments):.0f}" height="{height}" role="img">{"".join(rectangles)}</svg>'

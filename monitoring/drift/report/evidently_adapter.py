@@ -26,6 +26,7 @@ from monitoring.drift.detection import compare
 from monitoring.drift.report.evidently_assets import LIBRARY_FILE
 from monitoring.drift.statistics import Readings, WindowScale
 from training.common.times import to_times
+from training.reasons import render_all
 
 METHOD_NAME = "safeplan"
 CHANNEL_COLUMNS = {
@@ -92,17 +93,21 @@ def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: 
     definition_list = "".join(
         f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in lines.items()
     )
+    info = _to_script_json(DashboardInfo(name="Report", widgets=widgets).dict())
     board = f"drift_{uuid.uuid4().hex}"
     content = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
 <style>{CSS}</style>
 </head><body><main><h1>{html.escape(title)}</h1><dl>{definition_list}</dl>{shown}</main>
-<div id="{board}"><p class="note">{LIBRARY_FILE}, beside this page or two folders up, draws the
-charts.</p></div> <script>var global = globalThis; const info = {_to_script_json(DashboardInfo(name="Report",
-widgets=widgets).dict())}; const graphs = {_to_script_json(graphs)};</script> <script
-src="{LIBRARY_FILE}"></script> <script> if (!window.drawDashboard) document.write('<script
-src="../../{LIBRARY_FILE}"><\\/script>'); </script> <script> if (window.drawDashboard)
-window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}"); </script> </body></html>
+<div id="{board}">
+<p class="note">{LIBRARY_FILE}, beside this page or two folders up, draws the charts.</p></div>
+<script>var global = globalThis; const info = {info}; const graphs = {_to_script_json(graphs)};</script>
+<script src="{LIBRARY_FILE}"></script>
+<script>if (!window.drawDashboard) document.write('<script src="../../{LIBRARY_FILE}"><\\/script>');</script>
+<script>
+if (window.drawDashboard) window.drawDashboard(info, new Map(Object.entries(graphs)), "{board}");
+</script>
+</body></html>
 """
     return content.encode()
 
@@ -111,10 +116,10 @@ def _register_channel_methods(comparison: DriftComparison, names: list[str]) -> 
     """One method a channel, which says what was found there; by the channel's name."""
     methods = {}
     for name in names:
-        p, reason = comparison.channel_verdict(name)
+        p, reasons = comparison.channel_verdict(name)
         method = StatTest(
             f"{METHOD_NAME}-{name}",
-            f"SafePlan: {reason}",
+            f"SafePlan: {render_all(reasons)}",
             [ColumnType.Numerical],
             comparison.false_alarm_rate,
         )

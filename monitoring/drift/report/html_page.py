@@ -17,7 +17,8 @@ from monitoring.drift.report.charts import (
     render_sparkline,
 )
 from monitoring.drift.result import DriftCheckResult
-from monitoring.drift.store import DriftCheck, DriftVerdict
+from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftVerdict
 from training.common.formatting import format_count
 from training.operations.console import format_cell
 

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from monitoring.dashboard import url_state
 from monitoring.dashboard.server import SCRIPT
 from monitoring.dashboard.training_requests import TrainingRequest, TrainingStore
-from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftVerdict
+from monitoring.drift.store import DriftCheck, DriftCheckStore
+from monitoring.drift.verdict import DriftVerdict
 from serving.batch import detect_fleet
 from tests.support.dashboard_app import NEWEST, PATIENCE, SECRET, button, ingest_anomalous_reading, page_text
 from training.data.sensor_sources import add_missing_sensors

@@ -14,7 +14,7 @@ from monitoring.dashboard.wording import (
     score_text,
     volatility_text,
 )
-from monitoring.drift.store import DriftVerdict
+from monitoring.drift.verdict import DriftVerdict
 from monitoring.i18n.translation import Translator
 from training.kinds import Kind
 

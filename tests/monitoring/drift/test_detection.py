@@ -8,9 +8,10 @@ import pytest
 
 from monitoring.drift.detection import DriftSettings, compare, to_readings
 from monitoring.drift.kinds import DriftKind
-from monitoring.drift.store import DriftOrigin, DriftVerdict
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from tests.support.drift_series import hourly_series, split_window
 from training.errors import DataError
+from training.reasons import ReasonCode
 
 
 @pytest.fixture
@@ -37,6 +38,20 @@ def test_a_level_that_moved_is_told_in_its_unit(window, rest):
     assert result.kind is DriftKind.LEVEL
     assert result.reason.startswith("level moved by +3.")
     assert " bar " in result.reason
+
+
+def test_the_reason_is_a_code_with_the_values_that_its_text_shows(window, rest):
+    [reason] = compare(window, rest + 3, unit="bar").reasons
+
+    assert reason.code is ReasonCode.DRIFT_LEVEL
+    assert reason.values["change"] == pytest.approx(3, abs=0.5)
+    assert reason.values["size"] == pytest.approx(3 / window.std(), abs=0.2)
+    assert reason.values["unit"] == "bar"
+
+
+def test_the_advice_follows_from_the_origin(window, rest):
+    assert [one.code for one in compare(window, rest + 3).advice_reasons] == [ReasonCode.ADVICE_COMPARE]
+    assert compare(window, rest).advice_reasons == ()
 
 
 def test_a_drift_is_dated_among_all_readings_since_the_window():
@@ -104,7 +119,7 @@ def test_a_silence_in_the_block_is_missing_readings(window, rest):
     result = compare(window, pd.concat([rest.iloc[:10], rest.iloc[-10:]]))
 
     assert result.kind is DriftKind.MISSING
-    assert "58% of the readings missing, 0% in the window" in result.reason
+    assert "58 % of the readings missing, 0 % in the window" in result.reason
 
 
 def test_nothing_since_the_window_is_silence(window, rest):
@@ -157,7 +172,7 @@ def test_an_old_window_of_wandering_sensors_has_aged():
     said = [one.verdict for one in result]
     aged = next(one for one in result if one.verdict is DriftVerdict.AGED)
     assert said.count(DriftVerdict.AGED) > said.count(DriftVerdict.DRIFTED)
-    assert aged.reason.startswith("the window has aged: 16 d later this sensor moves as far by itself")
+    assert aged.reason.startswith("the window has aged: in 16 d this sensor moves as far by itself")
     assert aged.advice == "Retrain on newer readings."
 
 

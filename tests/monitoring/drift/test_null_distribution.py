@@ -20,15 +20,15 @@ def wandering(cells=CELLS, seed=0):
 def test_noise_is_expected_to_stay_where_it_was():
     learned = null(np.random.default_rng(0).normal(5, 1, CELLS))
 
-    assert learned.judge(AFTER, np.full(BLOCK, 5.0)).p > 0.5
-    assert learned.judge(AFTER, np.full(BLOCK, 8.0)).p < 0.001
+    assert learned.measure_shift(AFTER, np.full(BLOCK, 5.0)).p > 0.5
+    assert learned.measure_shift(AFTER, np.full(BLOCK, 8.0)).p < 0.001
 
 
 def test_a_wandering_sensor_may_be_farther_away_the_later_it_is_asked():
     learned = null(wandering())
     far = np.full(BLOCK, learned.values[-1] + learned.mean + 12)
 
-    soon, late = (learned.judge(AFTER + lag, far).p for lag in (0, 64))
+    soon, late = (learned.measure_shift(AFTER + lag, far).p for lag in (0, 64))
 
     assert late > 3 * soon
 
@@ -39,8 +39,8 @@ def test_a_week_is_part_of_what_is_expected():
     weekly = np.where(cells % 28 >= 20, -100.0, 0.0) + np.random.default_rng(1).normal(0, 5, len(cells))
     learned = null(weekly[:CELLS], week=28.0)
 
-    weekend = learned.judge(AFTER + 20, weekly[CELLS + 20 :])
-    midweek = learned.judge(AFTER, np.full(BLOCK, -100.0))
+    weekend = learned.measure_shift(AFTER + 20, weekly[CELLS + 20 :])
+    midweek = learned.measure_shift(AFTER, np.full(BLOCK, -100.0))
 
     assert weekend.p > 0.05
     assert midweek.p < 0.01
@@ -53,7 +53,7 @@ def test_empty_cells_are_as_if_the_grid_had_none():
     values = np.full(BLOCK, np.nanmax(series))
 
     # The scales of the mixture follow the length of the grid, hence not to the last digit.
-    assert null(series).judge(AFTER, values).p == pytest.approx(
+    assert null(series).measure_shift(AFTER, values).p == pytest.approx(
         shorter.measure_shift(AFTER - 16, values).p, rel=0.2
     )
 
@@ -62,7 +62,7 @@ def test_a_past_block_that_was_odd_stands_out():
     series = np.random.default_rng(2).normal(size=CELLS)
     series[64:72] += 6
 
-    past = null(series).past(0)
+    past = null(series).past_shifts(0)
 
     assert len(past) == 10
     assert np.argmax(np.abs(past)) == 8 - MIN_HISTORY_BLOCKS
@@ -73,19 +73,19 @@ def test_a_past_block_without_readings_is_not_judged():
     series = wandering()
     series[64:72] = np.nan
 
-    assert len(null(series).past(0)) == 9
+    assert len(null(series).past_shifts(0)) == 9
 
 
 def test_past_blocks_are_foretold_from_as_far_as_the_check_is():
     learned = null(wandering())
 
-    assert [len(learned.past(lag)) for lag in (0, 3, 5, 90)] == [10, 7, 5, 5]
+    assert [len(learned.past_shifts(lag)) for lag in (0, 3, 5, 90)] == [10, 7, 5, 5]
 
 
 def test_a_window_that_surprised_asks_for_a_larger_shift():
     learned = null(np.random.default_rng(0).normal(size=CELLS))
     ordinary, stretched = (
-        learned.judge(AFTER, np.full(BLOCK, 2.0), stretch=spread_factor(np.full(10, odd)))
+        learned.measure_shift(AFTER, np.full(BLOCK, 2.0), stretch=spread_factor(np.full(10, odd)))
         for odd in (1.0, 3.0)
     )
 
@@ -96,15 +96,15 @@ def test_a_window_that_surprised_asks_for_a_larger_shift():
 def test_a_shift_below_the_floor_is_never_rare():
     learned = null(np.random.default_rng(0).normal(0, 1e-9, CELLS), floor=0.1)
 
-    assert learned.judge(AFTER, np.full(BLOCK, 0.05)).p > 0.5
+    assert learned.measure_shift(AFTER, np.full(BLOCK, 0.05)).p > 0.5
 
 
 def test_the_bound_is_where_the_p_is():
     learned = null(np.random.default_rng(0).normal(size=CELLS))
-    bound = learned.judge(AFTER, np.zeros(BLOCK)).bound(0.01, 0.0)
+    bound = learned.measure_shift(AFTER, np.zeros(BLOCK)).bound(0.01, 0.0)
 
-    centre = learned.judge(AFTER, np.zeros(BLOCK)).size
-    assert learned.judge(AFTER, np.full(BLOCK, bound - centre)).p == pytest.approx(0.01, rel=0.05)
+    centre = learned.measure_shift(AFTER, np.zeros(BLOCK)).size
+    assert learned.measure_shift(AFTER, np.full(BLOCK, bound - centre)).p == pytest.approx(0.01, rel=0.05)
 
 
 def test_one_false_alarm_in_twenty_is_never_two():
@@ -118,7 +118,7 @@ def test_one_false_alarm_in_twenty_is_never_two():
         judged = []
         for _ in range(400):
             series = make(rng, CELLS + BLOCK)
-            judged.append(null(series[:CELLS]).judge(AFTER, series[CELLS:]).p <= 0.05)
+            judged.append(null(series[:CELLS]).measure_shift(AFTER, series[CELLS:]).p <= 0.05)
         alarms[name] = np.mean(judged)
 
     assert alarms["noise"] <= 0.05

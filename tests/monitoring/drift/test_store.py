@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftVerdict
+from monitoring.drift.store import DriftCheck, DriftCheckStore
+from monitoring.drift.verdict import DriftVerdict
 from training.kinds import Kind
+from training.reasons import Reason, ReasonCode
 
 NOON = datetime.fromisoformat("2026-03-01T12:00")
 DAY = timedelta(days=1)
@@ -32,6 +34,7 @@ CHECK = DriftCheck(
     measures={"value": {"distance": 2.5, "threshold": 1.5}},
     quality={"mae": {"1": 0.5}},
     run_id="abc",
+    reasons=(Reason(ReasonCode.DRIFT_LEVEL, {"change": 2.1, "size": 1.9, "unit": "bar"}),),
 )
 
 
@@ -44,6 +47,14 @@ def test_what_was_kept_comes_back_whole(checks):
     checks.save([CHECK])
 
     assert checks.latest() == [CHECK]
+
+
+def test_a_row_of_0_1_0_has_its_text_and_no_reasons(checks):
+    checks.save([replace(CHECK, reasons=())])
+
+    [check] = checks.latest()
+
+    assert (check.reason, check.reasons) == (CHECK.reason, ())
 
 
 def test_the_same_check_again_replaces_the_first(checks):

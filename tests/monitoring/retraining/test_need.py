@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring.drift.store import DriftCheck, DriftOrigin, DriftVerdict
+from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from monitoring.retraining.need import assess_need, rank_needs, retrain
 from tests.support.workspaces import ingest_readings, parse_time
 from training.kinds import Kind

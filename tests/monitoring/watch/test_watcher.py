@@ -3,7 +3,8 @@
 import pytest
 
 from monitoring.alerts.kinds import AlertState, AlertType, Severity
-from monitoring.drift.store import DriftCheck, DriftCheckStore, DriftVerdict
+from monitoring.drift.store import DriftCheck, DriftCheckStore
+from monitoring.drift.verdict import DriftVerdict
 from monitoring.watch import watcher
 from tests.support.monitored_fleet import HOUR, minutes_after_noon, noisy_values
 from training.errors import ConfigurationError

@@ -50,7 +50,7 @@ def test_the_python_that_is_shown_runs(drift_sides, capsys):
     exec(first, {"window": window, "readings": rest})
     exec(second, {"window": window.set_index("timestamp"), "readings": rest.set_index("timestamp")})
 
-    assert capsys.readouterr().out.startswith("steady as usual")
+    assert capsys.readouterr().out.startswith("steady no drift (")
 
 
 def test_the_threshold_is_the_false_alarm_rate(drift_sides):

@@ -14,7 +14,7 @@ from monitoring.drift.detection import compare, to_readings
 from monitoring.drift.report.charts import render_sparkline
 from monitoring.drift.report.html_page import render_fleet_page
 from monitoring.drift.result import DriftCheckResult
-from monitoring.drift.store import DriftVerdict
+from monitoring.drift.verdict import DriftVerdict
 from tests.monitoring.drift.test_store import CHECK, NOON
 from tests.support.drift_series import split_window
 from training.data.sensors import Sensor
