@@ -456,9 +456,9 @@ def doctor(as_json: AsJson = False) -> None:
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    findings = [*run_checks(workspace), *check_scheduler(workspace, now=_now())]
-    _print_rows("doctor", [finding.as_dict() for finding in findings], as_json)
-    if any(finding.is_problem for finding in findings):
+    checks = [*run_checks(workspace), *check_scheduler(workspace, now=_now())]
+    _print_rows("doctor", [check.as_dict() for check in checks], as_json)
+    if any(check.is_problem for check in checks):
         raise typer.Exit(SOME_FAILED)
 
 

@@ -1,12 +1,12 @@
-"""The doctor: looks at everything an installation needs and says what to do about what is wrong.
+"""Check an installation: disk, packages, database, registry and every champion, with advice for each problem.
 
-Knows what can be checked without changing anything. Repairs nothing. What the schedule, the messages and the
-instruments leave behind is `monitoring.schedule.scheduler_health`'s.
+Changes nothing. Jobs, messages and instruments are checked by `monitoring.schedule.scheduler_health`.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,14 +16,15 @@ from sqlalchemy import delete, false, func, select
 from serving.models.champions import Champions
 from training.errors import SafePlanError, without_passwords
 from training.kinds import Kind
+from training.reasons import Reason, ReasonCode, render, render_all
 from training.registry.model_registry import CHAMPION, ValidationStatus
 from training.storage.database import leases, reading, writing
 from training.storage.leases import Owner
-from training.storage.schema import CURRENT_REVISION
-from training.storage.schema import schema_revision as schema_version
+from training.storage.schema import CURRENT_REVISION, schema_revision
 from training.workspace import Workspace
 
 MIN_FREE_BYTES = 2 * 2**30  # bytes; a retraining of 100 sensors writes 0.1 GB
+MAX_NAMES_SHOWN = 5
 TESTED_VERSIONS = {
     "mlflow": "3.17",
     "scikit-learn": "1.9",
@@ -35,27 +36,47 @@ TESTED_VERSIONS = {
 }
 
 
+class HealthStatus(StrEnum):
+    """The result of one check, as `safeplan doctor` prints it."""
+
+    OK = "ok"
+    ATTENTION = "look"  # works, but someone should look at it
+    PROBLEM = "BAD"
+
+
 @dataclass(frozen=True)
 class HealthCheck:
-    """One thing that was looked at."""
+    """The result of one check: its subject, the status, what was found and what to do about it."""
 
-    what: str
-    is_problem: bool
-    found: str
-    action: str = ""
+    subject: str
+    status: HealthStatus
+    reasons: tuple[Reason, ...]
+    action: Reason | None = None
+
+    @classmethod
+    def of(
+        cls, subject: str, reason: Reason, status: HealthStatus, action: Reason | None = None
+    ) -> "HealthCheck":
+        """A check with one reason; the action is dropped where the status is OK."""
+        return cls(subject, status, (reason,), None if status is HealthStatus.OK else action)
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the installation needs a repair."""
+        return self.status is HealthStatus.PROBLEM
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values, in English."""
         return {
-            "what": self.what,
-            "state": "BAD" if self.is_problem else "look" if self.action else "ok",
-            "found": self.found,
-            "what to do": self.action,
+            "what": self.subject,
+            "state": self.status.value,
+            "found": without_passwords(render_all(self.reasons)),
+            "what to do": render(self.action) if self.action else "",
         }
 
 
 def run_checks(workspace: Workspace) -> list[HealthCheck]:
-    """Look at the home folder, the packages, the database, the registry and every champion."""
+    """Check the home folder, the packages, the database, the registry and every champion."""
     return [
         *_check_disk(workspace),
         *_check_packages(),
@@ -64,29 +85,40 @@ def run_checks(workspace: Workspace) -> list[HealthCheck]:
     ]
 
 
+def run_guarded(subject: str, check: Callable[[], list[HealthCheck]]) -> list[HealthCheck]:
+    """The results of a check; an error that prevents the check is a problem itself."""
+    try:
+        return check()
+    except SafePlanError as error:
+        reason = Reason(ReasonCode.TEXT, {"text": str(error)})
+        return [HealthCheck.of(subject, reason, HealthStatus.PROBLEM, Reason(ReasonCode.DOCTOR_RERUN))]
+
+
 def _check_disk(workspace: Workspace) -> Iterator[HealthCheck]:
-    existing_folder = next(place for place in (workspace.home, *workspace.home.parents) if place.exists())
+    existing_folder = next(folder for folder in (workspace.home, *workspace.home.parents) if folder.exists())
     free = shutil.disk_usage(existing_folder).free
-    yield HealthCheck(
+    yield HealthCheck.of(
         "disk",
-        free < MIN_FREE_BYTES,
-        f"{free / 2**30:.1f} GB free under {workspace.home}",
-        "Free some space, or move SAFEPLAN_HOME." if free < MIN_FREE_BYTES else "",
+        Reason(ReasonCode.DOCTOR_DISK, {"free": round(free / 2**30, 1), "folder": str(workspace.home)}),
+        HealthStatus.PROBLEM if free < MIN_FREE_BYTES else HealthStatus.OK,
+        Reason(ReasonCode.DOCTOR_FREE_DISK),
     )
 
 
 def _check_packages() -> Iterator[HealthCheck]:
     installed = {package: _installed_version(package) for package in TESTED_VERSIONS}
     untested = {
-        package: found
-        for package, found in installed.items()
-        if not found.startswith(TESTED_VERSIONS[package])
+        package: current
+        for package, current in installed.items()
+        if not current.startswith(TESTED_VERSIONS[package])
     }
-    yield HealthCheck(
+    code = ReasonCode.DOCTOR_PACKAGES_UNTESTED if untested else ReasonCode.DOCTOR_PACKAGES_TESTED
+    listed = [f"{package} {current}" for package, current in (untested or installed).items()]
+    yield HealthCheck.of(
         "packages",
-        bool(untested),
-        ", ".join(f"{package} {found}" for package, found in (untested or installed).items()),
-        "Install from requirements.lock: make .venv/.ready" if untested else "",
+        Reason(code, {"packages": listed}),
+        HealthStatus.PROBLEM if untested else HealthStatus.OK,
+        Reason(ReasonCode.DOCTOR_INSTALL_LOCKED),
     )
 
 
@@ -100,33 +132,38 @@ def _installed_version(package: str) -> str:
 def _check_database(workspace: Workspace) -> Iterator[HealthCheck]:
     engine = workspace.engine
     with reading(engine) as connection:
-        schema = schema_version(connection)
-        held = connection.execute(select(leases.c.name, leases.c.owner)).all()
+        revision = schema_revision(connection)
+        held_leases = connection.execute(select(leases.c.name, leases.c.owner)).all()
         now = connection.execute(select(func.current_timestamp())).scalar()
     address = engine.url.render_as_string(hide_password=True)
-    yield HealthCheck(
-        "database", schema != CURRENT_REVISION, f"{address}, schema {schema}, its clock says {now}"
+    yield HealthCheck.of(
+        "database",
+        Reason(ReasonCode.DOCTOR_DATABASE, {"address": address, "schema": str(revision), "time": str(now)}),
+        HealthStatus.OK if revision == CURRENT_REVISION else HealthStatus.PROBLEM,
     )
-    spans = workspace.readings.last_times()
-    yield HealthCheck(
+    times = workspace.readings.last_times()
+    yield HealthCheck.of(
         "readings",
-        spans.empty,
-        f"{len(spans)} sensors with readings" + ("" if spans.empty else f", the newest {spans.max()}"),
-        "Load some: safeplan load FILE" if spans.empty else "",
+        Reason(ReasonCode.DOCTOR_NO_READINGS)
+        if times.empty
+        else Reason(ReasonCode.DOCTOR_READINGS, {"sensors": len(times), "time": times.max()}),
+        HealthStatus.PROBLEM if times.empty else HealthStatus.OK,
+        Reason(ReasonCode.DOCTOR_LOAD),
     )
     yield from run_guarded("writing to the database", lambda: _check_writable(workspace))
-    abandoned = [name for name, owner in held if Owner.parse(owner).is_gone()]
+    abandoned = [name for name, owner in held_leases if Owner.parse(owner).is_gone()]
     if abandoned:
-        yield HealthCheck(
-            "cut-off work",
-            True,
-            f"{len(abandoned)} pieces of work were cut off: {', '.join(abandoned[:5])}",
-            "Run the same safeplan train again; it goes on where it stopped.",
+        values = {"count": len(abandoned), "names": abandoned[:MAX_NAMES_SHOWN]}
+        yield HealthCheck.of(
+            "interrupted work",
+            Reason(ReasonCode.DOCTOR_INTERRUPTED, values),
+            HealthStatus.PROBLEM,
+            Reason(ReasonCode.DOCTOR_RESUME),
         )
 
 
 def _check_writable(workspace: Workspace) -> list[HealthCheck]:
-    """Take the lock to write, and write nothing: a database that is read-only or locked refuses even that."""
+    """Take the write lock without writing: a read-only or locked database refuses even that."""
     with writing(workspace.engine) as connection:
         connection.execute(delete(leases).where(false()))
     return []
@@ -135,13 +172,16 @@ def _check_writable(workspace: Workspace) -> list[HealthCheck]:
 def _check_registry(workspace: Workspace) -> Iterator[HealthCheck]:
     champions = Champions(workspace.registry, workspace.model_cache)
     listings = workspace.registry.listings()
-    uri = without_passwords(workspace.mlflow.tracking_uri)
     serving = [key for key, listing in listings.items() if CHAMPION in listing.aliases]
-    yield HealthCheck(
+    address = without_passwords(workspace.mlflow.tracking_uri)
+    yield HealthCheck.of(
         "registry",
-        False,
-        f"{uri}: {len(listings)} models, {len(serving)} with a champion",
-        "" if serving else "Train some: safeplan train",
+        Reason(
+            ReasonCode.DOCTOR_REGISTRY,
+            {"address": address, "models": len(listings), "champions": len(serving)},
+        ),
+        HealthStatus.OK if serving else HealthStatus.ATTENTION,
+        Reason(ReasonCode.DOCTOR_TRAIN),
     )
     pending = [
         version.uri
@@ -150,36 +190,28 @@ def _check_registry(workspace: Workspace) -> Iterator[HealthCheck]:
         if version.validation_status is ValidationStatus.PENDING
     ]
     if pending:
-        yield HealthCheck(
+        values = {"count": len(pending), "versions": pending[:MAX_NAMES_SHOWN]}
+        yield HealthCheck.of(
             "half-registered versions",
-            True,
-            ", ".join(pending[:5]),
-            "Run the same safeplan train again; it finishes them.",
+            Reason(ReasonCode.DOCTOR_HALF_REGISTERED, values),
+            HealthStatus.PROBLEM,
+            Reason(ReasonCode.DOCTOR_RESUME),
         )
     known_ids = {*workspace.fleet, *workspace.readings.last_times().index}
     orphans = sorted({sensor_id for sensor_id, _ in serving} - known_ids)
     if orphans:
-        yield HealthCheck(
+        values = {"count": len(orphans), "sensors": orphans[:MAX_NAMES_SHOWN]}
+        yield HealthCheck.of(
             "champions without a sensor",
-            True,
-            f"{len(orphans)} sensors are unknown here: {', '.join(orphans[:5])}",
-            "Was it renamed? Load its readings under the old name, or delete its models in the MLflow UI.",
+            Reason(ReasonCode.DOCTOR_ORPHANS, values),
+            HealthStatus.PROBLEM,
+            Reason(ReasonCode.DOCTOR_RENAMED),
         )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
         yield from run_guarded(f"{kind} of {sensor_id}", partial(_check_loads, load, sensor_id))
 
 
-def _check_loads(load: Any, sensor_id: str) -> list[HealthCheck]:
+def _check_loads(load: Callable[[str], Any], sensor_id: str) -> list[HealthCheck]:
     load(sensor_id)
     return []
-
-
-def run_guarded(what: str, look: Callable[[], list[HealthCheck]]) -> list[HealthCheck]:
-    """What a look finds; where it cannot be taken, that is the finding."""
-    try:
-        return look()
-    except SafePlanError as error:
-        return [
-            HealthCheck(what, True, str(error), "See the sentence; run safeplan doctor again afterwards.")
-        ]

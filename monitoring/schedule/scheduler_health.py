@@ -1,7 +1,7 @@
-"""What the doctor sees of the loop: failing jobs, waiting messages, a slow clock, instruments out of order.
+"""Checks of `safeplan doctor` on the running platform: jobs, messages, clock, sensors and instruments.
 
-Knows which traces trouble leaves in `job_runs`, `outbox`, `alerts` and the readings, and what to do about
-each. Repairs nothing; what an installation needs besides is looked at by `serving.doctor`.
+Reads `job_runs`, `outbox`, `alerts` and the readings, and repairs nothing. The installation itself is checked
+by `serving.doctor`.
 """
 
 from collections.abc import Iterator
@@ -10,26 +10,28 @@ from datetime import datetime, timedelta
 import pandas as pd
 from sqlalchemy import Engine
 
+from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import AlertType
 from monitoring.alerts.store import AlertStore
 from monitoring.notify.outbox import ChannelQueue, Outbox
 from monitoring.schedule.job_runs import JobRun, JobRunStore, RunStatus
-from serving.doctor import HealthCheck, run_guarded
+from serving.doctor import HealthCheck, HealthStatus, run_guarded
 from training.data.sensors import Fleet, Sensor
+from training.reasons import Reason, ReasonCode
 from training.storage.leases import Owner
 from training.workspace import Workspace
 
-LOOKBACK = timedelta(days=2)  # every job is due at least once in them
-MAX_MESSAGE_AGE = timedelta(minutes=30)  # a message that waits longer than a few attempts take
-MAX_CLOCK_SKEW = timedelta(minutes=5)  # clocks of one plant differ by seconds
+LOOKBACK = timedelta(days=2)  # every job is due at least once in two days
+MAX_MESSAGE_AGE = timedelta(minutes=30)  # a few delivery attempts take less
+MAX_CLOCK_SKEW = timedelta(minutes=5)  # clocks within a plant differ by seconds
 MAX_READING_AGE = timedelta(days=1)
-MAX_SENSORS_SHOWN = 3  # of many sensors
-DEFAULT_SENSOR = Sensor(id="any")  # what is not described counts
+MAX_SENSORS_SHOWN = 3
+DEFAULT_SENSOR = Sensor(id="any")  # a sensor without a description is enabled
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.INTERRUPTED)
 
 
 def check_scheduler(workspace: Workspace, *, now: datetime) -> list[HealthCheck]:
-    """Look at each job's newest run, the messages on their way, the clock and the instruments.
+    """Check each job's newest run, the waiting messages, the clock, and the instruments.
 
     `now` is naive UTC.
     """
@@ -53,67 +55,83 @@ def _check_jobs(engine: Engine, now: datetime) -> Iterator[HealthCheck]:
     missed = runs.missed_since(now - LOOKBACK)
     for job, run in sorted(newest.items()):
         is_gone = run.status is RunStatus.RUNNING and Owner.parse(run.owner).is_gone()
-        has_failed = is_gone or run.status in FAILED_STATUSES
         status = RunStatus.INTERRUPTED if is_gone else run.status
-        times = f", {missed[job]} times missed in two days" if missed.get(job) else ""
-        detail = f": {run.detail}" if has_failed and run.detail else ""
+        has_failed = status in FAILED_STATUSES
+        reasons = [Reason(ReasonCode.DOCTOR_JOB, {"status": status.value, "start": run.started_at})]
+        if missed.get(run.job):
+            reasons.append(Reason(ReasonCode.DOCTOR_JOB_MISSED, {"count": missed[run.job]}))
+        if has_failed and run.detail:
+            reasons.append(Reason(ReasonCode.DOCTOR_JOB_DETAIL, {"detail": run.detail}))
         yield HealthCheck(
             f"job {job}",
-            has_failed,
-            f"{status.value}, begun {run.started_at:%Y-%m-%d %H:%M} UTC{times}{detail}",
-            f"See the reason, then run it by hand: safeplan schedule --once {job}" if has_failed else "",
+            HealthStatus.PROBLEM if has_failed else HealthStatus.OK,
+            tuple(reasons),
+            Reason(ReasonCode.DOCTOR_RUN_JOB, {"job": job}) if has_failed else None,
         )
 
 
 def _check_messages(queue: ChannelQueue, now: datetime) -> HealthCheck:
     is_stuck = bool(queue.given_up) or (queue.oldest is not None and now - queue.oldest > MAX_MESSAGE_AGE)
-    since = f", the oldest since {queue.oldest:%Y-%m-%d %H:%M} UTC" if queue.oldest else ""
-    error = f": {queue.error}" if queue.error else ""
+    counts = {"waiting": queue.waiting, "given_up": queue.given_up}
+    reasons = [
+        Reason(ReasonCode.DOCTOR_MESSAGES_OLDEST, {**counts, "oldest": queue.oldest})
+        if queue.oldest
+        else Reason(ReasonCode.DOCTOR_MESSAGES, counts)
+    ]
+    if queue.error:
+        reasons.append(Reason(ReasonCode.DOCTOR_ERROR, {"error": queue.error}))
     return HealthCheck(
         f"messages to {queue.channel}",
-        is_stuck,
-        f"{queue.waiting} waiting{since}, {queue.given_up} given up{error}",
-        "See whether the channel answers, then: safeplan alerts deliver" if is_stuck else "",
+        HealthStatus.PROBLEM if is_stuck else HealthStatus.OK,
+        tuple(reasons),
+        Reason(ReasonCode.DOCTOR_DELIVER) if is_stuck else None,
     )
 
 
 def _check_clock(times: pd.Series, now: datetime) -> Iterator[HealthCheck]:
-    newest = now if times.empty else times.max()
+    newest = now if times.empty else times.max().to_pydatetime()
     if newest > now + MAX_CLOCK_SKEW:
         yield HealthCheck(
             "clock",
-            True,
-            f"here it is {now:%Y-%m-%d %H:%M} UTC, and the newest reading is of {newest:%Y-%m-%d %H:%M}",
-            "Set this machine's clock, or the zone of what sends the readings.",
+            HealthStatus.PROBLEM,
+            (Reason(ReasonCode.DOCTOR_CLOCK, {"now": now, "newest": newest}),),
+            Reason(ReasonCode.DOCTOR_SET_CLOCK),
         )
 
 
 def _check_sensors_without_data(times: pd.Series, fleet: Fleet) -> Iterator[HealthCheck]:
-    """Sensors that stopped while others went on; where all have stopped, nothing is said of each."""
+    """Sensors that stopped sending while others went on; if all stopped, none is reported."""
     times = times[[sensor_id for sensor_id in times.index if fleet.get(sensor_id, DEFAULT_SENSOR).enabled]]
     without_data = times[times < times.max() - MAX_READING_AGE].sort_values()
     if len(without_data):
-        longest = ", ".join(
-            f"{sensor_id} since {last:%Y-%m-%d}"
+        longest = [
+            Reason(ReasonCode.DOCTOR_SENSOR_LAST, {"sensor": sensor_id, "last": last.to_pydatetime()})
             for sensor_id, last in without_data.head(MAX_SENSORS_SHOWN).items()
-        )
+        ]
+        values = {"count": len(without_data), "sensors": longest}
         yield HealthCheck(
-            "silent sensors",
-            False,  # the plant's trouble, not the installation's
-            f"{len(without_data)} sent nothing for a day while others did: {longest}",
-            "Look after the instrument or its line; one that is gone for good gets enabled: false.",
+            "silent sensors",  # quoted
+            HealthStatus.ATTENTION,  # a problem of the plant, not of the installation
+            (Reason(ReasonCode.DOCTOR_SENSORS_WITHOUT_DATA, values),),
+            Reason(ReasonCode.DOCTOR_CHECK_SENSOR),
         )
 
 
 def _check_instruments(engine: Engine) -> Iterator[HealthCheck]:
     instrument_alerts = AlertStore(engine).find(alive=True, kinds=[AlertType.INSTRUMENT])
     if instrument_alerts:
-        worst = "; ".join(
-            f"{one.topic.sensor_id} {one.evidence.reason}" for one in instrument_alerts[:MAX_SENSORS_SHOWN]
-        )
+        shown = [_instrument_reason(alert) for alert in instrument_alerts[:MAX_SENSORS_SHOWN]]
+        values = {"count": len(instrument_alerts), "alerts": shown}
         yield HealthCheck(
             "instruments",
-            False,
-            f"{len(instrument_alerts)} open alerts of instruments: {worst}",
-            "See them all: safeplan alerts list",
+            HealthStatus.ATTENTION,
+            (Reason(ReasonCode.DOCTOR_INSTRUMENTS, values),),
+            Reason(ReasonCode.DOCTOR_LIST_ALERTS),
         )
+
+
+def _instrument_reason(alert: Alert) -> Reason:
+    sensor, evidence = alert.topic.sensor_id, alert.evidence
+    if evidence.reasons:
+        return Reason(ReasonCode.DOCTOR_INSTRUMENT, {"sensor": sensor, "detail": evidence.reasons})
+    return Reason(ReasonCode.DOCTOR_INSTRUMENT_TEXT, {"sensor": sensor, "detail": evidence.reason})

@@ -217,19 +217,16 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.SERVING_STORE_UNREACHABLE: "readings store unreachable",
     ReasonCode.SERVING_SCORED_FROM_MEMORY: "readings store unreachable, scored with the readings in memory",
     ReasonCode.SERVING_SCORED_FROM_REQUEST: (
-        "readings store unreachable, scored with the posted readings "
-        "only"
+        "readings store unreachable, scored with the posted readings only"
     ),
     ReasonCode.SERVING_FORECAST_FROM_MEMORY: (
-        "readings store unreachable, forecast from the readings in "
-        "memory"
+        "readings store unreachable, forecast from the readings in memory"
     ),
     ReasonCode.SERVING_SCORING_FAILED: "could not be scored ({error:text}); see the server log",
     ReasonCode.SERVING_FORECAST_FAILED: "could not be forecast ({error:text}); see the server log",
     ReasonCode.SERVING_FORECAST_PAST: "before the newest reading, and this sensor has no forecaster champion",
     ReasonCode.SERVING_FORECAST_TOO_FAR: (
-        "{steps:count} steps ahead; the longest forecast is {limit:count} "
-        "steps"
+        "{steps:count} steps ahead; the longest forecast is {limit:count} steps"
     ),
     ReasonCode.SERVING_NO_HISTORY: "no forecaster champion, and no good reading to forecast from",
     # doctor
@@ -252,37 +249,29 @@ TEMPLATES: dict[ReasonCode, str] = {
         "If a sensor was renamed, load its readings under the old name; otherwise delete its models in "
         "the MLflow UI."
     ),
-    ReasonCode.DOCTOR_ERROR: "{error:text}",
     ReasonCode.DOCTOR_RERUN: "Follow the message, then run safeplan doctor again.",
     ReasonCode.DOCTOR_JOB: "{status:text}, started {start:time}",
     ReasonCode.DOCTOR_JOB_MISSED: "missed {count:count} times in two days",
-    ReasonCode.DOCTOR_JOB_DETAIL: "{detail:text}",
     ReasonCode.DOCTOR_RUN_JOB: "Fix the cause, then run the job: safeplan schedule --once {job:text}",
     ReasonCode.DOCTOR_MESSAGES: "{waiting:count} waiting, {given_up:count} given up",
     ReasonCode.DOCTOR_MESSAGES_OLDEST: (
-        "{waiting:count} waiting, the oldest since {oldest:time}, {given_up:count} given "
-        "up"
+        "{waiting:count} waiting, the oldest since {oldest:time}, {given_up:count} given up"
     ),
     ReasonCode.DOCTOR_DELIVER: "Check that the channel answers, then run: safeplan alerts deliver",
     ReasonCode.DOCTOR_CLOCK: (
-        "this machine's time is {now:time}, but the newest reading is from "
-        "{newest:time}"
+        "this machine's time is {now:time}, but the newest reading is from {newest:time}"
     ),
     ReasonCode.DOCTOR_SET_CLOCK: (
-        "Correct this machine's clock, or the time zone of the system that sends the "
-        "readings."
+        "Correct this machine's clock, or the time zone of the system that sends the readings."
     ),
     ReasonCode.DOCTOR_SENSORS_WITHOUT_DATA: (
-        "{count:count} sent nothing for a day while others did: "
-        "{sensors:reason}"
+        "{count:count} sent nothing for a day while others did: {sensors:reason}"
     ),
     ReasonCode.DOCTOR_SENSOR_LAST: "{sensor:text} since {last:time}",
     ReasonCode.DOCTOR_CHECK_SENSOR: (
-        "Check the instrument and its connection; set enabled: false for a sensor that was "
-        "removed."
+        "Check the instrument and its connection; set enabled: false for a sensor that was removed."
     ),
     ReasonCode.DOCTOR_INSTRUMENTS: "{count:count} open instrument alerts: {alerts:reason}",
     ReasonCode.DOCTOR_INSTRUMENT: "{sensor:text} {detail:reason}",
-    ReasonCode.DOCTOR_INSTRUMENT_TEXT: "{sensor:text} {detail:text}",
     ReasonCode.DOCTOR_LIST_ALERTS: "See them all: safeplan alerts list",
 }

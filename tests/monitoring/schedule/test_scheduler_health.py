@@ -7,6 +7,7 @@ from sqlalchemy import insert
 
 from monitoring.schedule.job_runs import JobRunStore, RunStatus
 from monitoring.schedule.scheduler_health import check_scheduler
+from serving.doctor import HealthStatus
 from tests.support.monitored_fleet import noisy_values
 from tests.support.workspaces import ingest_readings, parse_time
 from training.data.sensor_sources import save_sensors
@@ -18,11 +19,14 @@ NOW = parse_time("2026-01-09T08:00")
 
 
 def bad(workspace):
-    return {finding.what: finding for finding in check_scheduler(workspace, now=NOW) if finding.is_problem}
+    return {
+        check.subject: check.as_dict() for check in check_scheduler(workspace, now=NOW) if check.is_problem
+    }
 
 
-def looked_at(workspace):
-    return {one.what: one for one in check_scheduler(workspace, now=NOW) if one.as_dict()["state"] == "look"}
+def needs_attention(workspace):
+    checks = check_scheduler(workspace, now=NOW)
+    return {check.subject: check.as_dict() for check in checks if check.status is HealthStatus.ATTENTION}
 
 
 def run(workspace, job, status, *, hours_ago=1, detail=""):
@@ -64,9 +68,9 @@ def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
 
     result = bad(workspace)["job retrain"]
 
-    assert status.value in result.found
-    assert "the registry was away" in result.found
-    assert "safeplan schedule --once retrain" in result.action
+    assert status.value in result["found"]
+    assert "the registry was away" in result["found"]
+    assert "safeplan schedule --once retrain" in result["what to do"]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +82,14 @@ def test_messages_that_do_not_leave_are_found(workspace, age, given_up, said):
 
     result = bad(workspace)["messages to control-room"]
 
-    assert said in result.found
-    assert "safeplan alerts deliver" in result.action
+    assert said in result["found"]
+    assert "safeplan alerts deliver" in result["what to do"]
 
 
 def test_a_clock_behind_its_readings_is_found(workspace):
     ingest_readings(workspace, rows=204)  # to 11 o'clock
 
-    assert "the newest reading is of 2026-01-09 11:00" in bad(workspace)["clock"].found
+    assert "the newest reading is from 2026-01-09 11:00" in bad(workspace)["clock"]["found"]
 
 
 def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
@@ -95,16 +99,16 @@ def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
     save_sensors(workspace.engine, [Sensor(id="PT-3", enabled=False)])
     vars(workspace).pop("fleet", None)
 
-    result = looked_at(workspace)["silent sensors"]
+    result = needs_attention(workspace)["sensors without data"]
 
-    assert result.found.startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
+    assert result["found"].startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
 
 
 def test_a_frozen_instrument_is_found_by_its_alert(monitored_fleet):
     monitored_fleet.read("PT-1", 0, [*noisy_values(10, seed=7), *[9.87] * 50])
     monitored_fleet.watch_each(1, 60)
 
-    result = looked_at(monitored_fleet.workspace)["instruments"]
+    result = needs_attention(monitored_fleet.workspace)["instruments"]
 
-    assert result.found.startswith("3 open alerts of instruments: ")
-    assert "PT-1 has not moved from 9.87" in result.found
+    assert result["found"].startswith("3 open instrument alerts: ")
+    assert "PT-1 has not moved from 9.87" in result["found"]
