@@ -1,6 +1,6 @@
-"""Rewrite the demo's output in README.md from a run of `safeplan demo`: `make readme`; a test compares the two.
+"""Rewrite the demo's output in README.md from a run of `safeplan demo`: `make readme`.
 
-Progress bars are left out and the long table is shortened to its first rows.
+A test compares the two. Progress bars are left out and the long table is shortened to its first rows.
 """
 
 import os
@@ -36,12 +36,12 @@ def run_demo() -> str:
 def excerpt(output: str) -> str:
     """The parts of the output that README shows.
 
-    >>> print(excerpt("1. load: a year\\n10 rows of 3 files\\n2. train\\n3. detect\\nsensor  unit\\nA  bar\\n4. end"))
+    >>> print(excerpt("1. load: a year\\n10 rows\\n2. train\\n3. detect\\nsensor\\nA  bar\\n4. end"))
     1. load: a year
-    10 rows of 3 files
+    10 rows
     ...
     3. detect
-    sensor  unit
+    sensor
     A  bar
     <BLANKLINE>
     4. end

@@ -1,7 +1,7 @@
 """Write docs/configuration.md and docs/database.md from the code: `make docs`; a test compares them with it.
 
-Settings come from the `Settings` classes, tables from the catalogue in `training.storage`; what a column holds is the
-comment behind it.
+Settings come from the `Settings` classes, tables from `training.storage`; the content of a column is
+the comment behind it.
 """
 
 import importlib
@@ -25,21 +25,24 @@ from training.storage.columns import metadata
 from training.storage.schema import CURRENT_REVISION
 
 ROOT = Path(__file__).parents[2]
+NOT_IMPORTED = ("migrations", "dashboard.tabs", "dashboard.app", "serving.fleet_model")  # run when imported
 CONFIGURATION_HEAD = """# Configuration
 
 Generated from the code by `make docs`.
 
-Each setting is read from its section of the file named here, in `SAFEPLAN_CONF`, else in `conf/` of the home folder, else in the
-`conf/` that is shipped. The environment wins over the file: `SAFEPLAN_<SECTION>_<SETTING>` in capitals, as in
-`SAFEPLAN_TUNING_TRIALS=10`. A value out of bounds and an unknown key are errors that name the file, the setting and the bound.
-Durations are ISO 8601 (`PT5M`, `P7D`).
+Each setting is read from its section of the file named here: in `SAFEPLAN_CONF`, else in `conf/` of the
+home folder, else in the `conf/` that is shipped. The environment wins over the file:
+`SAFEPLAN_<SECTION>_<SETTING>` in capitals, as in `SAFEPLAN_TUNING_TRIALS=10`. A value out of bounds and an
+unknown key are errors that name the file, the setting and the bound. Durations are ISO 8601 (`PT5M`,
+`P7D`).
 """
 DATABASE_HEAD = """# Database
 
 Generated from the code by `make docs`. Schema revision {revision}.
 
-SQLite by default, PostgreSQL by `SAFEPLAN_DATABASE_URL`. Times are UTC without a zone. The schema is brought up to date when a
-database is opened (`training/storage/schema.py`); all tables belong to `training/storage`, whichever package reads them.
+SQLite by default, PostgreSQL by `SAFEPLAN_DATABASE_URL`. Times are UTC without a zone. The schema is
+brought up to date when a database is opened (`training/storage/schema.py`); all tables belong to
+`training/storage`, whichever package reads them.
 """
 
 

@@ -1,7 +1,7 @@
-"""Keep words of the first version's dialect out of names and texts: `python -m tests.support.word_list [PATH...]`.
+"""Keep words of the first version out of names and texts: `python -m tests.support.word_list [PATH...]`.
 
-Reads sources, documents, settings and catalogues; identifiers are split at underscores and capitals. A line that
-quotes a foreign or stored name ends in `# quoted` or `<!-- quoted -->`.
+Reads sources, documents, settings and catalogues; identifiers are split at underscores and capitals. A line
+that quotes a foreign or stored name ends in `# quoted` or `<!-- quoted -->`.
 """
 
 import re
