@@ -16,11 +16,12 @@ from prophet import Prophet
 
 from benchmarks.cpu import cpu_seconds
 from benchmarks.fleet_readings import SensorSeries
+from training.common.arrays import Floats
 from training.common.times import epoch_seconds
 from training.forecasting.gram_fit import DesignSums
 from training.forecasting.prophet_model import Curve, Priors, fit_curve
 from training.forecasting.seasonality import Season, fourier_columns
-from training.forecasting.time_grid import DAY, Floats
+from training.forecasting.time_grid import DAY
 
 SEASONS = (Season("weekly", 3), Season("daily", 4))  # Prophet's defaults for so short a history
 FOLDS = (0.6, 0.73, 0.86)  # share of the history before each cut-off

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.forecast_peers import LIMITS, PEERS, PeerForecast, PeerInput
+from training.common.arrays import Floats
 from training.forecasting.metrics import interval_measures, naive_scales, point_measures
-from training.forecasting.time_grid import Floats
 
 WIDTH = 0.95
 FALLBACK_PEER = "seasonal naive (day)"

@@ -18,9 +18,9 @@ from prophet import Prophet, diagnostics
 from scipy.stats import norm
 from statsforecast.models import MSTL, AutoETS, AutoTheta
 
+from training.common.arrays import Floats
 from training.forecasting.forecaster import Forecaster
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.time_grid import Floats
 from training.tuning.forecaster_search import tune_forecaster
 from training.tuning.study import StudyPlan
 

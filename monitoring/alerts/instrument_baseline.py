@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from training.common.arrays import Flags, Floats
+from training.common.sampling import infer_step
 from training.quality.fault_checks import NEAR_ZERO_SHARE
-from training.quality.sampling import infer_step
 
 PERCENT_UNITS = {"%", "percent", "pct"}
 

@@ -14,6 +14,7 @@ import streamlit as st
 from monitoring.dashboard.url_state import shared_state
 from serving.compat.engine_shapes import summary_result
 from training.common.downsampling import MAX_BUCKETS, downsample, downsample_indices
+from training.common.sampling import infer_step
 from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.operations.overview import describe_sensors
@@ -68,9 +69,7 @@ def sampling_step(sensor_id: str, _newest: datetime) -> timedelta | None:
     declared = shared_state().fleet.get().sensors[sensor_id].step
     if declared is not None:
         return declared
-    times = shared_state().workspace.readings.latest(sensor_id, 100)["timestamp"]
-    seconds = times.diff().dt.total_seconds().median()
-    return timedelta(seconds=seconds) if seconds > 0 else None
+    return infer_step(pd.DatetimeIndex(shared_state().workspace.readings.latest(sensor_id, 100)["timestamp"]))
 
 
 @st.cache_data(ttl=CACHE_TTL, max_entries=2_000, show_spinner=False)

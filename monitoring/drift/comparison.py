@@ -24,8 +24,8 @@ from monitoring.drift.kinds import (
 from monitoring.drift.onset import fit_onset
 from monitoring.drift.statistics import Readings, WindowScale, compute_series, fit_window_scale
 from monitoring.drift.verdict import DriftOrigin, DriftVerdict, advice_for
+from training.common.sampling import infer_step
 from training.common.times import to_datetime, to_times
-from training.quality.sampling import infer_step
 from training.reasons import Reason, ReasonCode, render_all
 from training.settings import Settings
 

@@ -6,17 +6,17 @@ highest value stay, where they were.
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
+from training.common.arrays import Floats, Ints
+from training.common.sampling import infer_step_us
+
+Indices = Ints
 
 MAX_BUCKETS = 900  # of a chart's width; each keeps up to four readings
 GAP_STEPS = 8  # steps without a reading, after which a line is broken
 
 
-def downsample_indices(
-    times: NDArray[np.int64], values: NDArray[np.float64], stretches: int = MAX_BUCKETS
-) -> Indices:
+def downsample_indices(times: Ints, values: Floats, stretches: int = MAX_BUCKETS) -> Indices:
     """The places of the first, lowest, highest and last value of each stretch of equal time, in order.
 
     >>> times, values = np.arange(1_000), np.zeros(1_000)
@@ -41,7 +41,7 @@ def downsample(readings: pd.DataFrame, stretches: int = MAX_BUCKETS) -> pd.DataF
         return readings
     times = readings["timestamp"].to_numpy("datetime64[us]").astype(np.int64)
     thin = readings.iloc[downsample_indices(times, readings["value"].to_numpy(np.float64), stretches)]
-    step = median_step(times)
+    step = infer_step_us(times)
     if step is None:
         return thin.reset_index(drop=True)
     # A gap is one of the readings, not of those that were kept of them.
@@ -51,8 +51,3 @@ def downsample(readings: pd.DataFrame, stretches: int = MAX_BUCKETS) -> pd.DataF
         return thin.reset_index(drop=True)
     with_breaks = pd.concat([thin, breaks]).sort_values("timestamp", kind="stable")
     return with_breaks.reset_index(drop=True)
-
-
-def median_step(times: NDArray[np.int64]) -> int | None:
-    """The median time between two readings, in the unit of the times; None below three readings."""
-    return int(np.median(np.diff(times))) if len(times) > 2 else None

@@ -8,15 +8,15 @@ from datetime import timedelta
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from training.common.arrays import Floats, Ints
 from training.common.times import to_times
 from training.errors import NotTrainable
 from training.forecasting.forecaster import Forecaster
 from training.forecasting.metrics import interval_measures, naive_scales, point_measures
 from training.forecasting.naive_forecasts import supported_naives
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.time_grid import DAY, Floats, TimeGrid, build_grid
+from training.forecasting.time_grid import DAY, TimeGrid, build_grid
 
 MAX_SLOTS = 100_000  # slots
 MIN_ORIGIN_READINGS = 10  # readings before an origin
@@ -61,9 +61,7 @@ def grade_forecaster(
     return measured | _naive_measures(grid, origin_slots, truth, measured["mae"], absolute)
 
 
-def choose_origins(
-    grid: TimeGrid, *, horizon: int, origins: int, begin: float | None = None
-) -> NDArray[np.int64]:
+def choose_origins(grid: TimeGrid, *, horizon: int, origins: int, begin: float | None = None) -> Ints:
     """Slots from `begin` on, evenly apart, that hold a reading and have one within the horizon after them."""
     rows = np.flatnonzero(grid.known)
     first = rows[int(0.8 * len(rows))] if begin is None else begin
@@ -78,7 +76,7 @@ def choose_origins(
             "before it and one within the horizon after it. Give more readings or a shorter horizon."
         )
     chosen = usable[np.unique(np.linspace(0, len(usable) - 1, origins).astype(int))]
-    placed: NDArray[np.int64] = chosen.astype(np.int64)
+    placed: Ints = chosen.astype(np.int64)
     return placed
 
 
@@ -99,7 +97,7 @@ def _forecast(
 
 
 def _naive_measures(
-    grid: TimeGrid, origins: NDArray[np.int64], truth: Floats, mae: float, scale: float
+    grid: TimeGrid, origins: Ints, truth: Floats, mae: float, scale: float
 ) -> dict[str, float]:
     horizon = truth.shape[1]
     errors = [

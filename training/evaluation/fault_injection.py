@@ -9,14 +9,14 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from training.anomaly.calibration import count_episodes
 from training.anomaly.robust_statistics import robust_spread
 from training.anomaly.seasonal_profile import fit_seasonal_profile
 
 # Also asked for here: an alarm is an episode wherever alarms are counted.
-from training.common.arrays import Floats
+from training.common.arrays import Flags, Floats
 from training.common.times import epoch_seconds
 
 FAULT_KINDS = ("spike", "level_shift", "slow_ramp", "freezing", "extra_noise", "lost_cycle")
@@ -59,7 +59,7 @@ class InjectedFaults:
     values: Floats
     stretches: tuple[slice, ...]  # where an alarm counts as finding the fault
 
-    def detected(self, alarmed: NDArray[np.bool_], usual_alarms: NDArray[np.bool_]) -> list[bool]:
+    def detected(self, alarmed: Flags, usual_alarms: Flags) -> list[bool]:
         """Whether each fault raised an alarm that the untouched copy did not."""
         fresh = alarmed & ~usual_alarms
         return [bool(fresh[stretch].any()) for stretch in self.stretches]

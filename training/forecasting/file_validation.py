@@ -8,12 +8,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from training.common.arrays import Floats
 from training.forecasting.fitted_forecaster import FittedForecaster
 from training.forecasting.intervals import Bands
 from training.forecasting.prophet_model import Curve
 from training.forecasting.residual_autoregression import Autoregression
 from training.forecasting.structures import Member
-from training.forecasting.time_grid import Floats, TimeGrid
+from training.forecasting.time_grid import TimeGrid
 
 MAX_MEMBERS = 64  # tuning averages ten
 MAX_HARMONICS = 100  # of a season; tuning goes up to 28

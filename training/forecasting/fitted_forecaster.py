@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.common.arrays import Floats, Ints
 from training.errors import DataError
 from training.forecasting.intervals import Bands, fit_bands, interval_stretch
 from training.forecasting.naive_forecasts import Naive
@@ -17,7 +17,7 @@ from training.forecasting.naive_shrinkage import forecaster_share, select_baseli
 from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.rolling_origin import RollingBacktest, blend
 from training.forecasting.structures import Member, SeasonalityOption, TrainingHistory
-from training.forecasting.time_grid import Floats, TimeGrid
+from training.forecasting.time_grid import TimeGrid
 
 MIN_STATE_SLOTS = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
 MAX_STEPS_AHEAD = 50_000  # steps ahead
@@ -87,7 +87,7 @@ class FittedForecaster:
             else [1 / len(member_part)] * len(member_part)
         )
 
-    def paths(self, state: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+    def paths(self, state: TimeGrid, origins: Ints, horizon: int) -> Floats:
         """The served forecasts after each origin slot: one row an origin, one column a step."""
         shares, parts = zip(*self.active_parts, strict=True)
         forecasts = blend(shares, [part.forecast(state, origins, horizon) for part in parts])

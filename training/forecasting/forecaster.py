@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from training.common.arrays import Floats
 from training.common.times import epoch_seconds, to_times
 from training.errors import DataError, NotTrainable
 from training.forecasting import serialization
@@ -21,7 +22,7 @@ from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.prophet_model import to_prophet
 from training.forecasting.structures import SeasonalityOption
 from training.forecasting.summary import forecast_components, held_out_metrics, summarize_forecast
-from training.forecasting.time_grid import Floats, TimeGrid, build_grid
+from training.forecasting.time_grid import TimeGrid, build_grid
 
 if TYPE_CHECKING:
     from prophet import Prophet

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import dposv
 
-from training.forecasting.time_grid import Floats
+from training.common.arrays import Floats
 
 Columns = NDArray[np.intp]  # which of a design's columns
 

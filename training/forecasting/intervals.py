@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.forecasting.time_grid import Floats
+from training.common.arrays import Floats
 
 WIDTHS = np.concatenate((np.linspace(0.02, 0.98, 49), [0.985, 0.99, 0.995, 0.9975, 0.999]))
 ERROR_HALF_LIFE = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from training.forecasting.time_grid import Floats
+from training.common.arrays import Floats
 
 NEAR_ZERO_SHARE = 0.05  # of the mean absolute truth; below, a percentage says nothing
 

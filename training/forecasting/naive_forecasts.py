@@ -6,9 +6,9 @@ Knows slots and gaps. They are candidates beside Prophet, and the yardstick of i
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from training.forecasting.time_grid import DAY, Floats, TimeGrid
+from training.common.arrays import Floats, Ints
+from training.forecasting.time_grid import DAY, TimeGrid
 
 SEASONAL_NAIVE_DAILY, LAST_VALUE = "seasonal naive (daily)", "last value"
 SEASON_SECONDS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
@@ -26,7 +26,7 @@ class Naive:
         """How many slots of readings a forecast looks at; some to spare for gaps."""
         return 3 * self.season + 64
 
-    def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+    def forecast(self, grid: TimeGrid, origins: Ints, horizon: int) -> Floats:
         """The next values after each origin slot: one row an origin, one column a step.
 
         A slot that is missing one season ago is taken from the season before, else from the last reading.

@@ -6,9 +6,9 @@ week after, so the naive forecast keeps the share that the evidence leaves it.
 
 import numpy as np
 
+from training.common.arrays import Floats
 from training.forecasting.naive_forecasts import LAST_VALUE
 from training.forecasting.rolling_origin import RollingBacktest
-from training.forecasting.time_grid import Floats
 
 CANDIDATE_SHARES = np.linspace(0.0, 1.0, 21)
 CAUTION_STANDARD_ERRORS = (

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.common.arrays import Floats
 from training.common.times import to_times
 from training.errors import UntrustedModel
 from training.forecasting.gram_fit import Solution
 from training.forecasting.prophet_model import HISTORY_ROWS, Curve, Priors, changepoint_times
 from training.forecasting.seasonality import PERIOD_DAYS, Season
-from training.forecasting.time_grid import Floats
 
 # What we never set, as Prophet has it then.
 PROPHET_DEFAULTS = {

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from training.common.arrays import Floats
 from training.common.times import to_times
 from training.forecasting.gram_fit import Columns, DesignSums, Solution, solve
 from training.forecasting.seasonality import Season, fourier_columns
-from training.forecasting.time_grid import DAY, Floats
+from training.forecasting.time_grid import DAY
 
 if TYPE_CHECKING:
     from prophet import Prophet

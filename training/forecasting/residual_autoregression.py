@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.signal import lfilter
 
-from training.forecasting.time_grid import Floats
+from training.common.arrays import Floats, Ints
 
 MAX_ROWS = 4000  # the latest residuals suffice for fifty weights
 
@@ -37,7 +36,7 @@ class Autoregression:
         faded = residuals[np.maximum(latest, 0)] * self.carry ** (slots - latest)
         return np.where(latest >= 0, faded, 0.0)
 
-    def forecast(self, residuals: Floats, origins: NDArray[np.int64], horizon: int) -> Floats:
+    def forecast(self, residuals: Floats, origins: Ints, horizon: int) -> Floats:
         """The next residuals after each origin slot: one row an origin, one column a step."""
         memory = self.memory
         filled = np.concatenate((np.zeros(memory), self.fill(residuals)))
@@ -107,13 +106,13 @@ def _by_bic(design: Floats, target: Floats, *, max_lags: int) -> Floats:
     return _place_weights(_ridge(gram, moments, chosen), chosen, width)
 
 
-def _ridge(gram: Floats, moments: Floats, columns: NDArray[np.int64]) -> Floats:
+def _ridge(gram: Floats, moments: Floats, columns: Ints) -> Floats:
     factor = cholesky(gram[np.ix_(columns, columns)], check_finite=False)
     weights: Floats = cho_solve((factor, False), moments[columns], check_finite=False)
     return weights
 
 
-def _place_weights(weights: Floats, columns: NDArray[np.int64], width: int) -> Floats:
+def _place_weights(weights: Floats, columns: Ints, width: int) -> Floats:
     spread = np.zeros(width)
     spread[columns] = weights
     return spread
@@ -140,7 +139,7 @@ def _lag_one_correlation(residuals: Floats) -> float:
     return float(np.clip(before @ after / power, 0.0, 0.999)) if power > 0 else 0.0
 
 
-def _stabilise(lags: NDArray[np.int64], weights: Floats) -> Floats:
+def _stabilise(lags: Ints, weights: Floats) -> Floats:
     """Pull the weights in until an impulse fades instead of growing."""
     longest = int(lags.max())
     impulse = np.zeros(4 * longest + 400)

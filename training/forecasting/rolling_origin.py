@@ -10,11 +10,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.common.arrays import Floats, Ints
 from training.forecasting.naive_forecasts import LAST_VALUE, SEASONAL_NAIVE_DAILY, Naive, supported_naives
 from training.forecasting.structures import Member, Structure, TrainingHistory
-from training.forecasting.time_grid import Floats, TimeGrid
+from training.forecasting.time_grid import TimeGrid
 
 FOLD_COUNT = 4
 FORECAST_SHARE = 0.4  # of the readings, the latest, is forecast
@@ -29,7 +29,7 @@ class Fold:
     """Fit on the slots before `end`; forecast from each of the origins, all at or after the last of those."""
 
     end: int
-    origins: NDArray[np.int64]
+    origins: Ints
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RollingBacktest:
         return make_folds(self.history.grid, horizon=self.horizon)
 
     @cached_property
-    def origins(self) -> NDArray[np.int64]:
+    def origins(self) -> Ints:
         """The slots that are forecast from."""
         return np.concatenate([np.zeros(0, dtype=np.int64), *[c.origins for c in self.folds]])
 

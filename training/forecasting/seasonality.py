@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.forecasting.time_grid import DAY, Floats
+from training.common.arrays import Floats
+from training.forecasting.time_grid import DAY
 
 PERIOD_DAYS = {"daily": 1.0, "weekly": 7.0, "yearly": 365.25}  # days, as Prophet has them
 

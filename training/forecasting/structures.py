@@ -10,15 +10,15 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.common.arrays import Floats, Ints
 from training.errors import NotTrainable
 from training.forecasting.gram_fit import Columns, DesignSums
 from training.forecasting.naive_forecasts import SEASON_SECONDS
 from training.forecasting.prophet_model import Curve, Priors, fit_curve
 from training.forecasting.residual_autoregression import MAX_ROWS, Autoregression, fit_autoregression
 from training.forecasting.seasonality import PERIOD_DAYS, Season, fourier_columns, highest_order, is_supported
-from training.forecasting.time_grid import Floats, TimeGrid
+from training.forecasting.time_grid import TimeGrid
 
 MIN_HALVED_READINGS = 30  # readings that a halved history keeps
 
@@ -58,7 +58,7 @@ class Member:
         """How many slots of readings a forecast looks at."""
         return self.autoregression.memory
 
-    def forecast(self, grid: TimeGrid, origins: NDArray[np.int64], horizon: int) -> Floats:
+    def forecast(self, grid: TimeGrid, origins: Ints, horizon: int) -> Floats:
         """The next values after each origin slot: one row an origin, one column a step."""
         if not len(origins):
             return np.zeros((0, horizon))
@@ -101,7 +101,7 @@ class TrainingHistory:
         return cls(grid, max_orders, seasonality)
 
     @cached_property
-    def rows(self) -> NDArray[np.int64]:
+    def rows(self) -> Ints:
         """The slots that hold a reading."""
         return np.flatnonzero(self.grid.known)
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.common.arrays import Floats
 from training.common.times import to_times
 from training.forecasting.fitted_forecaster import FittedForecaster, fit_forecaster, forecast_at
 from training.forecasting.metrics import interval_measures, mape_note, naive_scales, point_measures
 from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.seasonality import PERIOD_DAYS
 from training.forecasting.structures import SeasonalityOption
-from training.forecasting.time_grid import DAY, Floats, TimeGrid
+from training.forecasting.time_grid import DAY, TimeGrid
 
 SEASON_POINTS = {"daily": 96, "weekly": 7 * 24, "yearly": 366}  # of a season's one turn
 FIRST_MONDAY = 4 * DAY  # 1970-01-05

@@ -5,16 +5,14 @@ Knows steps, slots and gaps. Knows nothing of models: a gap stays a gap (NaN) un
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from training.common.times import epoch_seconds
+from training.common.arrays import Flags, Floats, Ints
+from training.common.sampling import infer_step
+from training.common.times import epoch_seconds, to_times
 from training.errors import NotTrainable
-
-Floats = NDArray[np.floating[Any]]
 
 DAY = 86_400.0  # seconds
 
@@ -36,7 +34,7 @@ class TimeGrid:
         return (self.start + self.step * np.arange(len(self))) / DAY
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Flags:
         """Which slots hold a reading."""
         return ~np.isnan(self.values)
 
@@ -95,7 +93,10 @@ def build_grid(
         raise NotTrainable(
             f"{len(seconds)} finite readings are not enough to tell a step; a forecaster needs 50."
         )
-    width = step.total_seconds() if step else infer_step_seconds(seconds)
+    step = step or infer_step(to_times(seconds))
+    if step is None:
+        raise NotTrainable("All readings carry the same time; a forecaster needs readings over time.")
+    width = step.total_seconds()
     newest = float(seconds.max())
     back = np.rint((newest - seconds) / width).astype(np.int64)
     length = min(slots, int(back.max()) + 1)
@@ -104,29 +105,7 @@ def build_grid(
     return TimeGrid(newest - width * (length - 1), width, filled)
 
 
-def infer_step_seconds(seconds: Floats) -> float:
-    """The commonest distance between neighbouring readings, where those within a tenth count as equal.
-
-    Readings every 90 minutes give or take one are 90 minutes apart; hourly ones of which two in three are
-    missing are still an hour apart.
-    """
-    distances = np.sort(np.diff(np.unique(seconds)))
-    if not len(distances):
-        raise NotTrainable("All readings carry the same time; a forecaster needs readings over time.")
-    similar_counts = np.searchsorted(distances, 1.1 * distances, "right") - np.searchsorted(
-        distances, 0.9 * distances
-    )
-    commonest = distances[similar_counts.argmax()]
-    near = distances[np.abs(distances - commonest) <= 0.1 * commonest]
-    exact, counts = np.unique(near, return_counts=True)
-    return float(exact[counts.argmax()] if counts.max() > len(near) / 5 else np.median(near))
-
-
-
-
-
-
-def _mean_per_slot(where: NDArray[np.int64], values: Floats, length: int) -> Floats:
+def _mean_per_slot(where: Ints, values: Floats, length: int) -> Floats:
     counts = np.bincount(where, minlength=length)
     sums = np.bincount(where, weights=values, minlength=length)
     means: Floats = np.divide(sums, counts, out=np.full(length, np.nan), where=counts > 0)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from training.common.arrays import Flags, Floats, IndexRuns, true_runs
 from training.common.formatting import format_duration, format_percent, format_value
+from training.common.sampling import MICROSECOND, infer_step, microseconds, regularity, resolution_of
 from training.data.sensors import Sensor
 from training.quality.fault_report import (
     FaultDescriber,
@@ -25,7 +26,6 @@ from training.quality.fault_report import (
     to_datetime,
 )
 from training.quality.instrument_faults import find_excursions, find_standstills
-from training.quality.sampling import MICROSECOND, infer_step, microseconds, regularity, resolution_of
 from training.settings import Settings
 
 NEAR_ZERO_SHARE = 0.02  # share of a sensor's usual size below which it is at rest rather than somewhere

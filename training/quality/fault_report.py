@@ -13,7 +13,7 @@ import numpy as np
 
 from training.common.arrays import Floats, IndexRuns
 from training.common.formatting import format_duration, format_value
-from training.quality.sampling import MICROSECOND, Stamps
+from training.common.sampling import MICROSECOND, Stamps
 
 
 class FaultKind(StrEnum):

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from training.common.arrays import Floats, IndexRuns, true_runs
-from training.quality.sampling import Stamps
+from training.common.sampling import Stamps
 
 
 def find_standstills(

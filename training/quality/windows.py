@@ -15,12 +15,12 @@ import pandas as pd
 from pydantic import Field
 
 from training.common.formatting import format_count, format_duration
+from training.common.sampling import MICROSECOND, Stamps, infer_step, microseconds, resolution_of, step_phase
 from training.data.sensors import Sensor
 from training.errors import DataError, NotTrainable
 from training.kinds import Kind
 from training.quality.assessment import Quality, assess_readings
 from training.quality.fault_checks import QualitySettings
-from training.quality.sampling import MICROSECOND, Stamps, infer_step, microseconds, resolution_of, step_phase
 from training.settings import Settings
 
 __all__ = ["Window", "WindowSettings", "infer_step", "require_minimum", "training_window", "window_of"]

@@ -13,11 +13,12 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from training.common.arrays import Floats
 from training.forecasting.fitted_forecaster import allowed_range
 from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.rolling_origin import RollingBacktest
 from training.forecasting.structures import SeasonalityOption, Structure, TrainingHistory
-from training.forecasting.time_grid import Floats, build_grid
+from training.forecasting.time_grid import build_grid
 from training.tuning.study import StudyPlan, TuningResult, run_study, trials_table
 
 MAX_SLOTS = 20_000  # slots rehearsed on

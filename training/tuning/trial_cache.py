@@ -8,7 +8,6 @@ is to `detector_tuning`.
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.anomaly.base_detectors import (
     BASE_DETECTORS,
@@ -36,7 +35,7 @@ from training.anomaly.ensemble import (
 from training.anomaly.features import Design, Profile
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
-from training.common.arrays import Floats
+from training.common.arrays import Flags, Floats
 
 TREE_SIZES = (32, 64, 96)
 NEIGHBOUR_SIZES = (10, 20, 40)
@@ -129,7 +128,7 @@ def _measure_density(
     return {k: (held_out.lof(n), held_out_lof(inside, outside, n)) for k, n in sizes.items()}
 
 
-def _scatter_rows(raw_scores: Floats, usable: NDArray[np.bool_]) -> Floats:
+def _scatter_rows(raw_scores: Floats, usable: Flags) -> Floats:
     column = np.full(usable.size, np.nan)
     column[usable] = raw_scores
     return column
