@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from training.anomaly.one_step_forecast import NextStep, fit_next_step
-from training.anomaly.robust_statistics import resolution_of, robust_spread
+from training.anomaly.robust_statistics import robust_spread
 from training.anomaly.seasonal_profile import SeasonalProfile, fit_seasonal_profile
 from training.common.arrays import Floats, Ints
+from training.common.sampling import resolution_of
 
 POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved", "unforeseen", "unrest")
 SHORT_WINDOW = 8  # readings that spread, drift and unrest call recent

@@ -28,18 +28,3 @@ def robust_spread(values: Floats) -> float:
         if width > 0:
             return width / factor
     return float(np.mean(np.abs(values - np.median(values))))
-
-
-def resolution_of(values: Floats) -> float:
-    """The step between neighbouring values of a quantised sensor; 0 where values hardly repeat.
-
-    >>> float(round(resolution_of(np.array([20.1, 20.2, 20.2, 20.4, 20.1, 20.2])), 6))
-    0.1
-    """
-    distinct = np.unique(values)
-    if distinct.size < 2 or 2 * distinct.size > values.size:
-        return 0.0
-    steps = np.diff(distinct)
-    # Decimal steps are not exact in binary: 0.3 - 0.2 and 0.1 differ in the last bits.
-    real = steps[steps > 1e-9 * (distinct[-1] - distinct[0])]
-    return float(np.quantile(real, 0.1, method="lower")) if real.size else 0.0

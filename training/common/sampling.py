@@ -102,6 +102,8 @@ def resolution_of(values: Floats) -> float:
     >>> resolution_of(np.array([20.0, 20.5, 20.1, 20.1 + 1e-14, 20.3]))
     0.1
     """
+    # The 10 % quantile of all gaps, or 0 where fewer than half of the readings repeat, gave the detector the
+    # same VUS-PR (0.541 on 73 series, 0.531 on 131), but 0.0016 for a pH sensor that sends steps of 0.01.
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
     if len(distinct) < 2:
         return 0.0

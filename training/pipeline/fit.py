@@ -36,7 +36,7 @@ log = logging.getLogger("safeplan.training")
 Model = TypeVar("Model")
 
 # Raised when the program learns something else from the same readings, so that all are learned anew.
-RECIPE_VERSION = 9
+RECIPE_VERSION = 10
 PARAMETERS_FILE = "parameters.json"  # among a version's files: what the next search starts from
 
 
