@@ -1,6 +1,7 @@
 """A reason: why a reading, model, sensor or job is judged as it is, as a code with values.
 
-Knows JSON. Does not know texts; those are in `english` and the catalogues, filled in by `rendering`.
+Converts to and from JSON. Does not hold the texts (`training.reasons.english`) or fill them in
+(`training.reasons.rendering`).
 """
 
 import json
@@ -16,7 +17,8 @@ from training.reasons.codes import ReasonCode
 class Reason:
     """A code with the values that its text shows: numbers in the sensor's unit, durations in seconds.
 
-    Values are what JSON holds, naive UTC times, or other reasons; a time is stored as ISO 8601.
+    Values are what JSON holds, naive UTC times, or other reasons; lists become tuples. A time is stored as
+    ISO 8601 and stays text when it is read.
 
     >>> Reason(ReasonCode.GATE_COVERAGE, {"coverage": 0.95}).as_dict()
     {'code': 'gate_coverage', 'coverage': 0.95}
@@ -24,6 +26,12 @@ class Reason:
 
     code: ReasonCode
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # A reason that was stored and read must equal the one that was made.
+        if any(isinstance(value, list) for value in self.values.values()):
+            values = {name: tuple(v) if isinstance(v, list) else v for name, v in self.values.items()}
+            object.__setattr__(self, "values", values)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `code` names the reason."""
@@ -47,14 +55,14 @@ def dump_reasons(reasons: Iterable[Reason]) -> str | None:
 
 
 def load_reasons(stored: str | list[dict[str, Any]] | None) -> tuple[Reason, ...]:
-    """The inverse of `dump_reasons`; empty for rows of 0.1.0 and for codes that only a newer program knows.
+    """The inverse of `dump_reasons`; empty where there are none that this version of the program knows.
 
-    The English text stored beside the JSON is shown for those.
+    Those are rows of 0.1.0, codes of a newer version, and JSON that was altered: show the text stored beside it.
     """
-    contents = json.loads(stored) if isinstance(stored, str) else stored
     try:
+        contents = json.loads(stored) if isinstance(stored, str) else stored
         return tuple(Reason.from_dict(content) for content in contents or ())
-    except ValueError:
+    except (ValueError, TypeError, KeyError):
         return ()
 
 
@@ -64,7 +72,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value.item() if hasattr(value, "item") else value
 
 
@@ -72,5 +80,5 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict) and "code" in value:
         return Reason.from_dict(value)
     if isinstance(value, list):
-        return [_restored(one) for one in value]
+        return tuple(_restored(item) for item in value)
     return value

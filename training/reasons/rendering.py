@@ -1,6 +1,7 @@
 """Render reasons as text: one renderer, with numbers, units and times as the reader's language writes them.
 
-Knows templates and their formats. A language other than English is `monitoring.i18n.translation.Translator`.
+English is here, other languages are `monitoring.i18n.translation.Translator`. Does not hold the texts; those
+are in `training.reasons.english`.
 """
 
 import re
@@ -88,7 +89,7 @@ def render(reason: Reason, language: Language = ENGLISH, *, unit: str | None = N
     for literal, name, form in _parsed(language(TEMPLATES[reason.code])):
         parts.append(literal)
         if name:
-            parts.append(_rendered(reason.values[name], form, language, unit))
+            parts.append(FORMATS[form](reason.values[name], language, unit))
     return "".join(parts)
 
 
@@ -110,36 +111,36 @@ def _parsed(template: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(zip(pieces[::3], names, forms, strict=True))
 
 
-def _rendered(value: Any, form: str, language: Language, unit: str | None) -> str:
-    if form == "quantity":
-        return language.quantity(value, unit)
-    if form == "signed":
-        rounded = float(f"{value:.3g}")
-        return f"{'-' if value < 0 else '+'}{language.quantity(abs(rounded), unit)}"
-    if form == "reason":
-        return render_all([value] if isinstance(value, Reason) else value, language, unit=unit)
-    return FORMATS[form](value, language)
+def _signed(value: float, language: Language, unit: str | None) -> str:
+    return f"{'-' if value < 0 else '+'}{language.quantity(abs(float(f'{value:.3g}')), unit)}"
 
 
-def _size(value: float, language: Language) -> str:
-    """One decimal and no more than three digits: 4.2, 17.3, 5,030."""
+def _size(value: float, language: Language, _: str | None) -> str:
+    """One decimal and at most three digits: 4.2, 17.3, 5,030."""
     return language.decimal(round(value, 1) if abs(value) < 100 else value, 3)
 
 
-def _moment(value: datetime | str, language: Language) -> str:
+def _time(value: datetime | str, language: Language, _: str | None) -> str:
     return language.moment(value if isinstance(value, datetime) else datetime.fromisoformat(value))
 
 
-FORMATS: dict[str, Callable[[Any, Language], str]] = {
+def _reasons(value: Reason | Iterable[Reason], language: Language, unit: str | None) -> str:
+    return render_all([value] if isinstance(value, Reason) else value, language, unit=unit)
+
+
+FORMATS: dict[str, Callable[[Any, Language, str | None], str]] = {
+    "quantity": lambda value, language, unit: language.quantity(value, unit),
+    "signed": _signed,
     "size": _size,
-    "factor": lambda value, language: language.decimal(value, 3),
-    "number": lambda value, language: language.decimal(value, 4),
-    "count": lambda value, language: language.decimal(round(value), 15),
-    "readings": lambda value, language: language.counted(round(value), "reading"),
-    "gaps": lambda value, language: language.counted(round(value), "gap"),
-    "percent": lambda value, language: language.share(value),
-    "duration": lambda value, language: language.duration(value),
-    "time": _moment,
-    "list": lambda value, _: ", ".join(value),
-    "text": lambda value, _: str(value),
+    "factor": lambda value, language, _: language.decimal(value, 3),
+    "number": lambda value, language, _: language.decimal(value, 4),
+    "count": lambda value, language, _: language.decimal(round(value), 15),
+    "readings": lambda value, language, _: language.counted(round(value), "reading"),
+    "gaps": lambda value, language, _: language.counted(round(value), "gap"),
+    "percent": lambda value, language, _: language.share(value),
+    "duration": lambda value, language, _: language.duration(value),
+    "time": _time,
+    "list": lambda value, _, __: ", ".join(value),
+    "text": lambda value, _, __: str(value),
+    "reason": _reasons,
 }
