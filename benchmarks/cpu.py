@@ -1,6 +1,6 @@
 """CPU-seconds by phase, of this process and of those it waited for.
 
-On a machine that others use too, CPU says what work costs; the clock on the wall says who else was there.
+On a shared machine CPU time measures the cost of the work; wall time also measures what else runs.
 """
 
 import resource

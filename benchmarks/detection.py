@@ -1,4 +1,4 @@
-"""How well does our detector find labelled events, beside what a user could pick instead?
+"""Compare the detector with common methods on labelled series.
 
     python -m benchmarks.detection --data ../shared/data/anomaly --json detection.json
 
@@ -183,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled series")
     parser.add_argument("--json", type=Path, help="where to write all numbers")
-    parser.add_argument("--series", type=int, help="only so many series of each file, for a quick look")
+    parser.add_argument("--series", type=int, help="at most this many series of each file, for a quick run")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--trials", type=int, default=40, help="of our tuning; 0: defaults")
     parser.add_argument("--only", nargs="*", help=f"methods to run, of: {OURS}, {', '.join(PEERS)}")

@@ -1,4 +1,4 @@
-"""Measures of detection on labelled readings: VUS-PR, AUC-PR, and what an operator meets at an alarm budget.
+"""Measures of detection on labelled readings: VUS-PR, AUC-PR, and events found within an alarm budget.
 
 Knows scores and labels only. VUS-PR follows Paparrizos et al., "Volume Under the Surface" (VLDB 2022): labels
 soften over a buffer around each event, recall is scaled by the share of events touched, and the area under
@@ -12,7 +12,7 @@ import numpy as np
 from training.common.arrays import Flags, Floats, Ints
 
 THRESHOLDS = 250
-REPEAT_ALARM_READINGS = 100  # a false alarm that stays on is counted anew after as many readings
+REPEAT_ALARM_READINGS = 100  # a false alarm that stays on counts again after this many readings
 MIN_TOUCHED_SHARE = 0.05  # share of an event that must be alarmed for it to count as found
 
 
@@ -79,7 +79,7 @@ def auc_pr(scores: Floats, labels: Flags) -> float:
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """What an operator meets at one threshold."""
+    """Events found and false alarms at one threshold."""
 
     threshold: float
     recall: float  # share of events of which at least 5 % was alarmed
@@ -110,7 +110,7 @@ def false_episodes(alarmed: Flags, labels: Flags) -> int:
 
 
 def at_budget(scores: Floats, labels: Flags, *, per_normal: float = 1 / 1000) -> ThresholdResult:
-    """The verdict at the lowest threshold whose false episodes stay within the budget."""
+    """The result at the lowest threshold whose false episodes stay within the budget."""
     allowed = per_normal * np.count_nonzero(~labels)
     candidates = np.unique(np.quantile(scores, 1 - np.geomspace(1 / scores.size, 1.0, 400)))[::-1]
     best = float(np.nextafter(candidates[0], np.inf))

@@ -1,4 +1,4 @@
-"""What a user could pick instead: the usual detectors, each at honest settings, all causal.
+"""Peer detectors: common methods at sensible settings, all causal.
 
 Each peer is a function of the training values, the values to score and the period; it returns one score for
 each of the latter. Windows end at the reading they score. Values come scaled by the training part's median
@@ -36,12 +36,12 @@ def rolling_z(train: Floats, test: Floats, period: int) -> Floats:
 
 
 def forest_raw(train: Floats, test: Floats, _: int) -> Floats:
-    """Isolation Forest on the bare value."""
+    """Isolation Forest on single values."""
     return _forest(train[:, None], test[:, None])
 
 
 def lof_raw(train: Floats, test: Floats, _: int) -> Floats:
-    """LOF on the bare value."""
+    """LOF on single values."""
     return _lof(train[:, None], test[:, None])
 
 

@@ -1,12 +1,12 @@
-"""How often is drift cried without any, and how often is it found where there is some?
+"""Measure false alarms and power of the drift check.
 
     python -m benchmarks.drift --data ../shared/data --json drift.json
 
-DATA is a folder in which some stretches are known to be undrifted and some changes are known (`drift_data`
-says how it is read). Each 2-day block, 0 to 8 days behind a 28-day window, is compared with it as it is (a
-false alarm if anything is said) and with a drift put in (power). Means are taken within files, then over
-files; `pooled` counts every block alike. Beside it, in the same run, what Evidently would say. Then when each
-known change is found, and what the check of a fleet of 500 sensors costs and keeps.
+DATA is a folder with undrifted stretches and known changes (`drift_data` describes how it is read). Each
+2-day block, 0 to 8 days after a 28-day window, is compared with the window unchanged (an alarm is false)
+and with an injected drift (power). Means are taken within files, then over files; `pooled` weighs all
+blocks equally. Evidently's methods run on the same blocks. Then: when each known change is found, and the
+cost of checking 500 sensors.
 """
 
 import argparse
@@ -102,8 +102,8 @@ def run_change(folder: Path, change: KnownChange) -> dict[str, Any]:
         found = compare(window, since[since.index <= end], settings=SETTINGS)
         if found.drifted:
             hours = (end - started) / pd.Timedelta(hours=1)
-            return result | {"found": True, "hours": hours, "said": found.reason}
-    return result | {"found": False, "hours": float("nan"), "said": found.reason}
+            return result | {"found": True, "hours": hours, "reason": found.reason}
+    return result | {"found": False, "hours": float("nan"), "reason": found.reason}
 
 
 def main() -> None:
@@ -165,25 +165,25 @@ def show_methods(rows: pd.DataFrame, what: str) -> dict[str, Any]:
     )
     columns = {
         name: {
-            "false alarms": told["false_alarms"],
-            "pooled": told["false_alarms_pooled"],
-            "power": told["power"],
-            **{f"power at {rate:.0%}": told[f"observed_{rate}"]["power"] for rate in RATES},
-            **{f"pooled at {rate:.0%}": told[f"observed_{rate}"]["power_pooled"] for rate in RATES},
-            "ms": told["cpu_ms"],
+            "false alarms": summary["false_alarms"],
+            "pooled": summary["false_alarms_pooled"],
+            "power": summary["power"],
+            **{f"power at {rate:.0%}": summary[f"observed_{rate}"]["power"] for rate in RATES},
+            **{f"pooled at {rate:.0%}": summary[f"observed_{rate}"]["power_pooled"] for rate in RATES},
+            "ms": summary["cpu_ms"],
         }
-        for name, told in methods.items()
+        for name, summary in methods.items()
     }
     print(
-        f"each method as it is, and with its threshold where just so many false alarms are observed\n\n"
+        f"each method at its own threshold, and at the threshold with exactly this false-alarm rate\n\n"
         f"{pd.DataFrame(columns).T.round(3).to_string()}\n"
     )
     for rate in RATES:
         result = promises[f"stated_{rate}"]
         lags = "  ".join(f"{2 * lag}-{2 * lag + 2} d {value:.3f}" for lag, value in result["by_lag"].items())
         print(
-            f"{OURS}, stated {rate:.0%}: observed {result['false_alarms']:.4f} (pooled {result['pooled']:.4f}; "
-            f"{lags}), power {result['power']:.3f}"
+            f"{OURS}, stated {rate:.0%}: observed {result['false_alarms']:.4f} "
+            f"(pooled {result['pooled']:.4f}; {lags}), power {result['power']:.3f}"
         )
     powers = pd.DataFrame(
         {f"{OURS} at an observed {rate:.0%}": first[f"observed_{rate}"]["by_injection"] for rate in RATES}
@@ -205,10 +205,10 @@ def show_methods(rows: pd.DataFrame, what: str) -> dict[str, Any]:
 
 def show_changes(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Print which known changes were found; one marked for a whole file counts as found in any series."""
-    # Found ones first: what is said is what was said where it was found.
+    # Found ones first: the reason shown is the one given where it was found.
     table = table.sort_values("hours", kind="stable")
     by_change = table.groupby(["file", "row", table["series"].where(~table["together"], "any series")])
-    summary = by_change.agg(found=("found", "any"), hours=("hours", "min"), said=("said", "first"))
+    summary = by_change.agg(found=("found", "any"), hours=("hours", "min"), reason=("reason", "first"))
     print(f"known changes, checked as readings come in for two days\n\n{summary.to_string()}\n")
     found: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
     return found

@@ -1,4 +1,4 @@
-"""What a user of Evidently would pick instead: its default and three of its methods, at their own thresholds.
+"""Evidently's default and three of its methods, at their own thresholds.
 
 Each is called as Evidently's own reports call it, on the bare values.
 """

@@ -1,4 +1,4 @@
-"""The numbers of the drift benchmark: false-alarm rates, power, what old windows are called.
+"""The numbers of the drift benchmark: false-alarm rates, power, verdicts by the age of the window.
 
 Every mean is taken within files, then over files, so that one file of many series counts no more than
 another; `pooled` ones count every block alike.
@@ -82,7 +82,7 @@ def summarise_stated(rows: pd.DataFrame, lags: tuple[int, ...]) -> dict[str, Any
 
 
 def ageing_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """By blocks between window and check: what is called drifted, aged, and what a plain rank would cry."""
+    """By blocks between window and check: shares drifted and aged, and alarms of a plain rank test."""
     undrifted = rows[rows["how"] == ""]
     cried = undrifted["plain"] <= min(RATES)
     return pd.DataFrame(

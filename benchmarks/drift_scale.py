@@ -1,4 +1,4 @@
-"""What a check of a whole fleet costs: processor time of `safeplan drift`, and bytes kept for each sensor.
+"""Cost of checking a whole fleet: CPU time of `safeplan drift`, and bytes stored for each sensor.
 
 Real weather, cut and shifted into sensors of 28 hourly days and two days since. One detector and one
 forecaster are learned of each quantity and registered for all of its sensors: loading, scoring and
@@ -35,7 +35,7 @@ COMMAND = (sys.executable, "-m", "safeplan", "drift", "--json")
 
 
 def check_cost(sensors: int) -> dict[str, Any]:
-    """Build a fleet, check it twice, and tell what the second check cost and kept."""
+    """Build a fleet, check it twice, and measure the cost of the second check."""
     with tempfile.TemporaryDirectory(prefix="safeplan-drift-") as folder:
         home = Path(folder)
         _build(home, sensors)
@@ -89,7 +89,7 @@ def _build(home: Path, sensors: int) -> None:
 
 
 def _shift_to_end(cut: SensorSeries) -> SensorSeries:
-    """The same, moved by whole hours: sensors that are days behind the others would be silent."""
+    """The same, moved by whole hours: sensors that are days behind the others would have no data."""
     return replace(cut, values=cut.values.shift(freq=(END - cut.values.index[-1]).floor("h")))
 
 

@@ -1,11 +1,11 @@
-"""Tuning and retraining a fleet: against the plain pattern, by size, at night, and its inner loop.
+"""Cost of tuning and retraining a fleet: against the plain pattern, by size, at night, and of the inner loop.
 
     python -m benchmarks.fleet --json fleet.json
     python -m benchmarks.fleet --only sizes nightly --sizes 10 100 --json fleet.json
     python -m benchmarks.fleet --only plain --series 1 --data ../shared/data/forecast --json fleet.json
 
-Parts: `plain` trains single sensors both ways (60 days hourly, 14 days of 5 minutes) and tells CPU-seconds by
-phase with the grades beside them; `sizes` runs `safeplan train` over whole fleets; `nightly` runs it again,
+Parts: `plain` trains single sensors both ways (60 days hourly, 14 days of 5 minutes) with CPU-seconds by
+phase and their grades; `sizes` runs `safeplan train` over whole fleets; `nightly` runs it again,
 unchanged and a day later; `inner` is Prophet's fit alone; `ray` kills one of two cluster nodes. DIR is a
 folder of the forecast benchmark's form.
 """
@@ -99,7 +99,7 @@ def compare_prophet_fits(arguments: argparse.Namespace) -> Rows:
 
 
 def train_on_ray(arguments: argparse.Namespace) -> Rows:
-    """A fleet on two local nodes, one killed on the way."""
+    """A fleet on two local nodes, one killed during the training."""
     with tempfile.TemporaryDirectory(prefix="safeplan-fleet-") as folder:
         return [train_on_two_nodes(Path(folder), arguments.cluster)]
 
@@ -132,7 +132,7 @@ class PipelineComparison:
         return cls(workspace, parents)
 
     def train(self, cut: SensorSeries, step: timedelta) -> tuple[GradedRun, GradedRun]:
-        """What the plain pattern came to, and ours."""
+        """The results of the plain pattern and of ours."""
         baseline = train_baseline(self.workspace.engine, cut.sensor_id, step)
         return baseline, train_safeplan(self.workspace, cut.sensor_id, Plan.from_conf(), self.parent_runs)
 

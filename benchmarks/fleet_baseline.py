@@ -1,4 +1,4 @@
-"""What a user would write today, from the libraries' own pages: the peer of the fleet benchmark.
+"""The plain pattern from the libraries' own documentation: the peer of the fleet benchmark.
 
 One sensor at a time: Optuna (20 trials) around scikit-learn's Isolation Forest and LOF on the newest readings
 with faults put in, Optuna (20 trials) around Prophet's `cross_validation` with the ranges of its diagnostics
@@ -41,14 +41,14 @@ ROLLING_READINGS = 24  # readings
 
 @dataclass(frozen=True)
 class GradedRun:
-    """What one way of training came to on one sensor."""
+    """The result of one way of training on one sensor."""
 
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]  # of CPU, by phase
 
 
 def train_baseline(engine: Engine, sensor_id: str, step: timedelta) -> GradedRun:
-    """Both models of one sensor, the way a user would."""
+    """Both models of one sensor by the plain pattern."""
     logging.getLogger("cmdstanpy").disabled = True
     logging.getLogger("prophet").setLevel(logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A fleet on a cluster of two nodes on this machine, one of which is killed on the way."""
+"""A fleet on a cluster of two nodes on this machine, one of which is killed during the training."""
 
 import os
 import time
@@ -19,7 +19,7 @@ KILL_SHARE = 0.25  # of the outcomes
 
 
 def train_on_two_nodes(home: Path, sensors: int) -> dict[str, Any]:
-    """Train, kill one node on the way, and count what the registry holds in the end."""
+    """Train, kill one node, and count what the registry holds in the end."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray  # noqa: PLC0415 - an extra that the other parts do without
     from ray.cluster_utils import Cluster  # noqa: PLC0415

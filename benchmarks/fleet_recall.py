@@ -1,4 +1,4 @@
-"""How many faults a detector finds where it may alarm as often as any other: its own threshold set aside.
+"""Recall of injected faults at an equal number of alarms, whatever a detector's own threshold.
 
 A detector that alarms six times as often finds more; at its own threshold that would pass for skill. Here
 every one gets the threshold that serves it best, of those at which the untouched readings alarm no more than
@@ -41,7 +41,7 @@ def recall_at_one_alarm_a_day(detector: AnomalyScorer, newest: pd.Series, older:
 
 
 def lowest_threshold_within(scores: Floats, allowed: float) -> float:
-    """The lowest threshold that raises at most so many episodes, coming down from the highest score.
+    """The lowest threshold that raises at most this many episodes, coming down from the highest score.
 
     Further down the count falls again, because all alarms run into one that never ends, which helps nobody.
     """

@@ -173,5 +173,5 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """What proc(5) says of a process, from its state on."""
+    """The fields of proc(5) for a process, from its state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

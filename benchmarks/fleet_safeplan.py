@@ -1,4 +1,4 @@
-"""Ours, one sensor at a time in this process, so that CPU can be told by phase.
+"""SafePlan's training of one sensor in this process, with CPU-seconds by phase.
 
 Does what `safeplan train` does for one sensor: read, learn both models, log, register, promote.
 """
@@ -49,7 +49,7 @@ def _fit_candidate(
     spent = cpu_seconds() - started
     if not isinstance(candidate, Candidate):
         raise AssertionError("a sensor without versions ends in a candidate")
-    # The phases are told by the clock on the wall; their shares of it are taken for shares of the CPU.
+    # Phases are timed by wall clock; their shares are used as shares of the CPU time.
     total = sum(candidate.seconds.values())
     for name, seconds in candidate.seconds.items():
         phase = PHASE_NAMES.get(name, name)

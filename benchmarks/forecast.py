@@ -1,4 +1,4 @@
-"""Forecasts against every peer a user could pick instead, in one run.
+"""Compare the forecaster with common methods, in one run.
 
     python -m benchmarks.forecast --data ../shared/data/forecast --json forecast.json
     python -m benchmarks.forecast --data DIR --series 'steel.*' --origins 2 --peers ours Prophet
@@ -8,7 +8,7 @@ DIR holds `sets.csv` (file, step, horizon, season, week, history_days) and the f
 its readings; each forecaster gets the days of history before an origin, nothing else. Ours is tuned (40
 trials) and fitted at each origin. Means are taken over origins, then series, then files; CPU-seconds are of
 one forecast, search and fit included. A peer that fails, or answers with what is no number, answers with
-yesterday again; how often is in the table, what it said in the JSON. Series that leave no origin, and those
+yesterday again; how often is in the table, the reason in the JSON. Series that leave no origin, and those
 without a change before their first one, which have no MASE, are named.
 """
 
@@ -131,7 +131,7 @@ def measure_peer(name: str, task: ForecastTask) -> dict[str, Any]:
 
 
 def run_peer(name: str, arguments: PeerInput) -> tuple[PeerForecast, str]:
-    """What a peer said, or yesterday again with the reason why it said nothing that can be judged."""
+    """A peer's forecast, or yesterday's readings with the reason why the peer gave no usable one."""
     try:
         answer = PEERS[name](arguments)
     except Exception as error:  # noqa: BLE001  peers fail in ways of their own, and one failure must not end the run

@@ -1,7 +1,7 @@
-"""What a user could pick instead of our forecaster, each as its own documentation shows it.
+"""Peer forecasters, each as its own documentation shows it.
 
 Each peer gets a history on a regular grid (gaps are NaN) and answers with values and bounds. Peers that
-cannot take gaps get them filled by straight lines. What bounds a peer's cost is said in LIMITS, which the
+cannot take gaps get them filled by straight lines. Limits on a peer's cost are in LIMITS, which the
 benchmark prints.
 """
 
@@ -31,7 +31,7 @@ PROPHET_SECONDS = 120.0  # after which it begins no further trial
 LIMITS = (
     f"ours: {TRIALS} trials at each origin, as `safeplan train` does by default",
     f"Prophet + Optuna: at most {PROPHET_TRIALS} trials, none begun after {PROPHET_SECONDS:.0f} s, searched "
-    "at a series' first origin and fitted anew at each",
+    "at a series' first origin and fitted again at each",
     f"AutoETS, AutoTheta, MSTL: the latest {STATISTICAL_ROWS:,} rows of the history",
 )
 
@@ -70,7 +70,7 @@ Peer = Callable[[PeerInput], PeerForecast]
 
 
 def ours(peer_input: PeerInput) -> PeerForecast:
-    """The product: tuned with its default budget, then fitted; it is told neither season nor week."""
+    """The product: tuned with its default budget, then fitted; it is given neither season nor week."""
     known_readings = peer_input.history.dropna()
     tuned = tune_forecaster(
         known_readings,

@@ -50,7 +50,7 @@ EMPTY_SERVER, MLFLOW_SERVER, SAFEPLAN_SERVER = (
 
 
 def request_body(rows: int, sensors: int, names: list[str], *, forecast: bool = False) -> bytes:
-    """Readings behind the stored ones, of so many sensors: usual ones, and one in twenty that is odd."""
+    """New readings of this many sensors: normal ones, and one in twenty anomalous."""
     coming = [daily_readings(shape, 0) for shape in range(LEARNED_SHAPES)]
     asked = []
     for row in range(rows):

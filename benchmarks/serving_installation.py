@@ -52,7 +52,7 @@ class LoadTestInstallation:
             connection.close()
 
     def get_json(self, path: str) -> Any:
-        """What a path says, in JSON."""
+        """The JSON answer of a path."""
         return json.loads(self.request("GET", path)[1])
 
     def stored_predictions(self) -> set[tuple[str, str, str, str]]:

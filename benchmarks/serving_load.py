@@ -1,7 +1,7 @@
-"""One endpoint asked without pause through promotions, roll-backs, broken versions and outages.
+"""Load on one endpoint during promotions, rollbacks, broken versions and outages.
 
-Knows the timetable, who asks meanwhile, and how what was answered is judged afterwards. Leaves servers to
-`serving_house`, versions to `serving_fleet`.
+Has the timetable, the clients and the evaluation of their answers. Servers are in `serving_installation`, versions in
+`serving_fleet`.
 """
 
 import json
@@ -276,7 +276,7 @@ def _summarise(
         others = [asked_at for asked_at, version in seen if version != move.version]
         if not seen or seen[-1][1] != move.version:
             never.append(f"{move.key} {move.version}")
-        # What the registry could not say in time counts from when it could again.
+        # A move during an outage of the registry counts from its end.
         hidden = move.at < away_until and move.at + MAX_LIVE_SECONDS > away_from
         since = away_until if hidden else move.at
         (held_up if hidden else live).append(max(0.0, max(others, default=0.0) - since))
