@@ -1,7 +1,7 @@
 """Load on one endpoint during promotions, rollbacks, broken versions and outages.
 
-Has the timetable, the clients and the evaluation of their answers. Servers are in `serving_installation`, versions in
-`serving_fleet`.
+Has the timetable, the clients and the evaluation of their answers. Servers are in `serving_installation`,
+versions in `serving_fleet`.
 """
 
 import json
