@@ -1,4 +1,4 @@
-"""What the documents say is run: README, the examples in the help, and docs/cli.md."""
+"""The commands in the documents run: README, the examples in the help; generated pages match the code."""
 
 import os
 import re
@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 
 from tests.support.cli_docs import render_document
+from tests.support.reference_docs import render_configuration, render_database
 
 ROOT = Path(__file__).parent.parent
 
-# What stands in the README but is run elsewhere, and where.
+# Commands of the documents that are run elsewhere, and where.
 RUN_ELSEWHERE = {
     "make demo": "tests/monitoring/cli/test_demo.py",
-    "make test": "this is it",
+    "make test": "this run",
     "make check": ".ci/run",
     "source .venv/bin/activate": "done by the path below",
     "mlflow ui": "a server that does not end",
@@ -31,8 +32,7 @@ RUN_ELSEWHERE = {
     "safeplan dashboard": "a server that does not end; tests/monitoring/dashboard/test_server.py",
 }
 
-# The command as it stands, without options: it does not end; tests/monitoring/schedule/test_scheduler.py runs
-# it.
+# Runs until it is stopped; tests/monitoring/schedule/test_scheduler.py runs it.
 ENDLESS = {"safeplan schedule"}
 
 
@@ -59,10 +59,20 @@ def readings_folder(tmp_path_factory):
     return folder
 
 
-def test_the_command_line_reference_is_what_the_program_says(monkeypatch):
+def test_the_command_line_reference_matches_the_help(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
 
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == render_document(), "run: make docs"
+
+
+def test_the_reference_of_settings_matches_the_code():
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == render_configuration(), (
+        "run: make docs"
+    )
+
+
+def test_the_reference_of_tables_matches_the_code():
+    assert (ROOT / "docs" / "database.md").read_text(encoding="utf-8") == render_database(), "run: make docs"
 
 
 def test_every_command_of_the_readme_and_of_the_help_works(readings_folder):

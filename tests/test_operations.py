@@ -1,4 +1,4 @@
-"""What operators install is true: rules and panels name metrics there are, units start commands there are."""
+"""Files for operators match the program: rules and panels use its metrics, units start its commands."""
 
 import json
 import re
@@ -19,7 +19,7 @@ UNITS = sorted((OPERATE / "systemd").glob("*.service"))
 
 @pytest.fixture(scope="module")
 def metrics():
-    """The names of everything the endpoint tells."""
+    """The names of all metrics of the endpoint."""
     families = [family for family in Metrics().registry.collect() if family.name.startswith("safeplan_")]
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     return {f"{family.name}{end}" for family in families for end in endings.get(family.type, ("",))}
@@ -35,13 +35,13 @@ def named_in(expression):
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_a_rule_speaks_of_metrics_there_are_and_the_manual_says_what_to_do(rule, metrics):
+def test_a_rule_uses_existing_metrics_and_has_a_runbook_entry(rule, metrics):
     assert named_in(rule["expr"]) <= metrics
     assert named_in(rule["expr"]) or rule["expr"].startswith("up{")
     assert f"### {rule['alert']}" in DOCS.read_text(encoding="utf-8")
 
 
-def test_each_panel_of_the_dashboard_speaks_of_metrics_there_are(metrics):
+def test_each_panel_of_the_dashboard_uses_existing_metrics(metrics):
     board = json.loads((OPERATE / "grafana-dashboard.json").read_text(encoding="utf-8"))
     asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
 
@@ -50,7 +50,7 @@ def test_each_panel_of_the_dashboard_speaks_of_metrics_there_are(metrics):
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_a_unit_starts_a_command_there_is(unit):
+def test_a_unit_starts_an_existing_command(unit):
     (line,) = re.findall(r"^ExecStart=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
     commands = {one.name or one.callback.__name__ for one in safeplan.app.registered_commands}
 
@@ -61,7 +61,7 @@ def test_a_unit_starts_a_command_there_is(unit):
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_systemd_understands_a_unit(unit, tmp_path):
-    # It also checks that the program is there, which it is only where it is installed.
+    # It also checks that the program exists, which is true only where it is installed.
     text = re.sub(
         r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(encoding="utf-8"), flags=re.MULTILINE
     )

@@ -1,10 +1,8 @@
-"""What was tried against the program and what came of it, gathered while the tests run.
+"""Collect the fault and attack tests while they run, and write docs/reliability.md.
 
-Knows two markers: `fault(what, then)` for something that goes wrong, `attack(what, then)` for somebody who
-means harm; both say what is tried and what happens. A test may count what it lost and doubled with the
-fixture `accounted`. The table is written by `make reliability`; `make test` compares it with what was run.
-After a run of a few files, `python -m tests.support.reliability_report --add` renews their lines and keeps
-the others.
+A test marked `fault(what, then)` or `attack(what, then)` names what it forces and the outcome. The fixture
+`record_losses` counts what was lost and doubled. `make reliability` writes the page; `make test` compares it
+with the run. After a run of a few files, `python -m tests.support.reliability_report --add` updates their lines.
 """
 
 import json
@@ -26,25 +24,25 @@ KINDS = {"fault": "Faults", "attack": "Attacks"}
 INTRODUCTION = """\
 # Reliability
 
-What is tried against SafePlan ML at every change, and what happens. Each line is a test, run as often as
-said; this page is written by `make reliability` and held to what the tests do by `make test`.
+Failures and attacks that are tried against SafePlan ML at each change, and their outcome. Each line is a test,
+run as many times as shown. `make reliability` writes this page, and `make test` compares it with the tests.
 """
 
 LONG_RUNS = """\
 Endpoint, scheduler, page and MLflow server as real processes on PostgreSQL, readings of three sensors every
-ten seconds, retraining every eight minutes, everything tidied away after eight, a fault a minute or more:
+ten seconds, retraining every eight minutes, retention of eight minutes, at least one fault per minute:
 `python -m tests.soak --postgres URL --into DIR`.
-Growth is the median slope over all pairs of moments, the first third left out, times its minutes."""
+Growth is the median slope over all pairs of times, without the first third, times the minutes."""
 
 FUZZ = """\
-Ten minutes or more of each, by Hypothesis; at every change the same tests make up a few hundred. To repeat:
+At least ten minutes of each, by Hypothesis; at each change the same tests generate a few hundred. To repeat:
 `SAFEPLAN_FUZZ_EXAMPLES=3000 python -m pytest tests/serving/models/test_tampered_models.py` and the same with
 `tests/serving/http/test_request_fuzzing.py`."""
 
 
 @dataclass
 class Trial:
-    """One thing that was tried, over all tests and parameters that try it."""
+    """One failure or attack, over all tests and parameters that try it."""
 
     kind: str
     what: str
@@ -57,7 +55,7 @@ class Trial:
 
 @pytest.fixture
 def record_losses(record_property: Any) -> Any:
-    """Say how much a fault cost: `accounted(lost=0, doubled=0)`; both must be nothing."""
+    """Record what a fault cost: `record_losses(lost=0, doubled=0)`; both must be 0."""
 
     def account(*, lost: int, doubled: int) -> None:
         record_property("lost", lost)
@@ -68,7 +66,7 @@ def record_losses(record_property: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Send each marker along with its test, to wherever reports are gathered."""
+    """Attach each marker to its test, so that it reaches the process that collects reports."""
     for item in items:
         for kind in KINDS:
             for marker in item.iter_markers(kind):
@@ -77,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class TrialCollector:
-    """Gathers trials from the reports of all workers, and writes them when the run is over."""
+    """Collects trials from the reports of all workers, and writes them at the end of the run."""
 
     def __init__(self) -> None:
         self.trials: dict[tuple[str, str], Trial] = {}
@@ -101,7 +99,7 @@ class TrialCollector:
                 trial.tests.add(report.nodeid.split("::")[0])
 
     def pytest_sessionfinish(self) -> None:
-        """Keep what was tried for the page and for the comparison."""
+        """Write the trials for the page and for the comparison."""
         trials = [asdict(trial) | {"tests": sorted(trial.tests)} for trial in self.trials.values()]
         TRIALS_FILE.write_text(json.dumps(trials, indent=2, sort_keys=True), encoding="utf-8")
 
@@ -186,14 +184,14 @@ def parse_page(text: str) -> list[dict[str, Any]]:
             numbers = {"lost": lost, "doubled": doubled}
             trials.append(
                 {"kind": kind, "what": what, "then": then, "times": int(times)}
-                | {name: None if told == "-" else int(told) for name, told in numbers.items()}
+                | {name: None if cell == "-" else int(cell) for name, cell in numbers.items()}
                 | {"tests": [path.strip("`") for path in tests.split(", ")]}
             )
     return trials
 
 
 def merge_trials(before: list[dict[str, Any]], run: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was known, and what a run of a few files says instead or besides."""
+    """The known trials, updated with those of a run of a few files."""
     fresh = {(one["kind"], one["what"]) for one in run}
     return [one for one in before if (one["kind"], one["what"]) not in fresh] + run
 
@@ -207,7 +205,7 @@ def main() -> None:
     if "--check" not in sys.argv:
         PAGE.write_text(written, encoding="utf-8")
     elif _comparable(PAGE.read_text(encoding="utf-8")) != _comparable(written):
-        sys.exit("docs/reliability.md does not say what the tests do. Run: make reliability")
+        sys.exit("docs/reliability.md differs from what the tests do. Run: make reliability")
 
 
 def _comparable(text: str) -> str:
