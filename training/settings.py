@@ -4,6 +4,7 @@ Knows where `conf/` is, that the environment wins over the file, and that an unk
 Leaves what a setting means to the module that declares it.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,12 +31,26 @@ class Settings(BaseModel):
 
     file: ClassVar[str] = ""
     section: ClassVar[str] = ""
+    former_section: ClassVar[str] = ""  # still read, with a deprecation notice
+    former_names: ClassVar[Mapping[str, str]] = {}  # fields by their former names, likewise
 
-    def __init_subclass__(cls, *, file: str = "", section: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        file: str = "",
+        section: str = "",
+        former_section: str = "",
+        former_names: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init_subclass__(**kwargs)
         cls.file = file or cls.file
         cls.section = section or cls.section
+        cls.former_section = former_section or cls.former_section
+        cls.former_names = former_names or cls.former_names
 
+
+log = logging.getLogger("safeplan.settings")
 
 S = TypeVar("S", bound=Settings)
 
@@ -50,7 +65,7 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     path = (conf_folder(environ) if folder is None else folder) / f"{kind.file}.yaml"
-    from_file = read_section(path, kind.section)
+    from_file = _read_file(kind, path)
     overrides = read_environment(kind, environ)
     try:
         return kind.model_validate(from_file | overrides)
@@ -103,9 +118,42 @@ def read_section(path: Path, section: str) -> dict[str, Any]:
 
 def read_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
     """The fields of one section that the environment sets, parsed as YAML scalars or lists."""
-    prefix = f"SAFEPLAN_{kind.section}_".upper()
-    names = {name: f"{prefix}{name.upper()}" for name in kind.model_fields}
-    return {name: _parsed(key, environ[key]) for name, key in names.items() if environ.get(key)}
+    values: dict[str, Any] = {}
+    for section, name, field in _spellings(kind):
+        variable = f"SAFEPLAN_{section}_{name}".upper()
+        if environ.get(variable):
+            values[field] = _parsed(variable, environ[variable])
+            if (section, name) != (kind.section, field):
+                log_deprecated(f"environment {variable}", f"SAFEPLAN_{kind.section}_{field}".upper())
+    return values
+
+
+def log_deprecated(former: str, current: str) -> None:
+    """Tell the operator that a former name was used, and the name that replaces it."""
+    log.warning("%s is deprecated and will be removed in a later version; use %s", former, current)
+
+
+def _read_file(kind: type[Settings], path: Path) -> dict[str, Any]:
+    """The section of the file, with former names replaced; a current name wins over a former one."""
+    content: dict[str, Any] = {}
+    for section in filter(None, (kind.former_section, kind.section)):
+        written = read_section(path, section)
+        if written and section == kind.former_section:
+            log_deprecated(f"{path}: section {section}", kind.section)
+        current = {name: value for name, value in written.items() if name not in kind.former_names}
+        former = {name: value for name, value in written.items() if name in kind.former_names}
+        for name, value in former.items():
+            log_deprecated(f"{path}: {section}.{name}", f"{kind.section}.{kind.former_names[name]}")
+            content[kind.former_names[name]] = value
+        content |= current
+    return content
+
+
+def _spellings(kind: type[Settings]) -> list[tuple[str, str, str]]:
+    """Section, name and field of every accepted spelling, the current ones last."""
+    names = [*kind.former_names.items(), *((name, name) for name in kind.model_fields)]
+    sections = filter(None, (kind.former_section, kind.section))
+    return [(section, name, field) for section in sections for name, field in names]
 
 
 def _parsed(key: str, text: str) -> Any:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.errors import ConfigurationError
-
 if TYPE_CHECKING:
     from monitoring.schedule.job_runs import JobRunStore
 
@@ -89,14 +87,13 @@ def replay(
 
 def _run_once(runner: Any, name: str, as_json: bool) -> int:
     from monitoring.schedule.job_runs import RunStatus
-    from monitoring.schedule.settings import JobName
+    from monitoring.schedule.settings import parse_job_name
     from training.operations.console import show_json, show_rows, stderr_console
     from training.storage.leases import LeaseTaken
 
-    if name not in set(JobName):
-        raise ConfigurationError(f"{name!r} is no job; there are {', '.join(JobName)}.")
+    job = parse_job_name(name)
     try:
-        completed = runner.run_once(JobName(name))
+        completed = runner.run_once(job)
     except LeaseTaken as error:
         stderr_console.print(str(error))
         return EXIT_DONE_ELSEWHERE
@@ -121,7 +118,7 @@ def _show_status(runs: "JobRunStore", settings: Any, as_json: bool) -> None:
     missed = runs.missed_since(_now() - timedelta(days=1))
     rows = []
     for job in JobName:
-        job_rule, last = settings.rule(job), runs.last(job.value)
+        job_rule, last = settings.rule(job), runs.last(job)
         next_time = parse_cron(job_rule.cron, site_zone()).get_next_fire_time(None, now)
         rows.append(
             {

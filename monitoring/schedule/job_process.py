@@ -75,8 +75,8 @@ class JobRunner:
     def run_due(self, job: JobName) -> CompletedRun | None:
         """Run a job for the newest time it is due, if nobody has; earlier ones that nobody ran are missed."""
         now = self.clock()
-        self.runs.mark_interrupted(job.value, now=now)
-        last_run = self.runs.last(job.value)
+        self.runs.mark_interrupted(job, now=now)
+        last_run = self.runs.last(job)
         trigger = parse_cron(self.settings.rule(job).cron, site_zone())
         due = due_times(trigger, last_run.due_at if last_run else None, now)
         if not due:
@@ -84,7 +84,7 @@ class JobRunner:
         try:
             with self._job_lease(job):
                 missed = len(due) - 1
-                if not self.runs.claim(job.value, due[-1], missed=missed, now=now):
+                if not self.runs.claim(job, due[-1], missed=missed, now=now):
                     return None
                 if missed:
                     log.warning("%s was due %d times more since %s, and nobody ran it", job, missed, due[0])
@@ -100,9 +100,9 @@ class JobRunner:
             LeaseTaken: another process is at it.
         """
         now = self.clock()
-        self.runs.mark_interrupted(job.value, now=now)
+        self.runs.mark_interrupted(job, now=now)
         with self._job_lease(job):
-            if not self.runs.claim(job.value, now, missed=0, now=now):
+            if not self.runs.claim(job, now, missed=0, now=now):
                 raise LeaseTaken(f"{job} was begun by another process this moment. Run this again later.")
             return self._run(job, now, 0)
 
@@ -119,11 +119,9 @@ class JobRunner:
         try:
             status, detail = self._run_in_process(job, self.settings.rule(job).timeout)
         except BaseException as error:
-            self.runs.end(
-                job.value, due_at, RunStatus.INTERRUPTED, f"{type(error).__name__}", now=self.clock()
-            )
+            self.runs.end(job, due_at, RunStatus.INTERRUPTED, f"{type(error).__name__}", now=self.clock())
             raise
-        self.runs.end(job.value, due_at, status, detail, now=self.clock())
+        self.runs.end(job, due_at, status, detail, now=self.clock())
         level = logging.INFO if status is RunStatus.DONE else logging.ERROR
         log.log(level, "%s of %s: %s; %s", job, f"{due_at:%Y-%m-%d %H:%M:%S}", status, detail)
         return CompletedRun(job, due_at, status, detail, missed)

@@ -18,8 +18,8 @@ from training.settings import Settings, load_settings
 from training.workspace import Workspace
 
 
-class DataRetentionSettings(Settings, file="monitoring", section="tidy"):
-    """How long things are kept that nobody needs for ever. Alerts, verdicts and labels always are."""
+class DataRetentionSettings(Settings, file="monitoring", section="retention", former_section="tidy"):
+    """How long rows are kept. Alerts, verdicts and labels are kept forever."""
 
     predictions: timedelta = Field(timedelta(days=90), gt=timedelta(0))
     messages: timedelta = Field(timedelta(days=30), gt=timedelta(0))

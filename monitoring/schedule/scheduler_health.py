@@ -61,7 +61,7 @@ def _check_jobs(engine: Engine, now: datetime) -> Iterator[HealthCheck]:
         if missed.get(run.job):
             reasons.append(Reason(ReasonCode.DOCTOR_JOB_MISSED, {"count": missed[run.job]}))
         if has_failed and run.detail:
-            reasons.append(Reason(ReasonCode.DOCTOR_JOB_DETAIL, {"detail": run.detail}))
+            reasons.append(Reason(ReasonCode.TEXT, {"text": run.detail}))
         yield HealthCheck(
             f"job {job}",
             HealthStatus.PROBLEM if has_failed else HealthStatus.OK,
@@ -79,7 +79,7 @@ def _check_messages(queue: ChannelQueue, now: datetime) -> HealthCheck:
         else Reason(ReasonCode.DOCTOR_MESSAGES, counts)
     ]
     if queue.error:
-        reasons.append(Reason(ReasonCode.DOCTOR_ERROR, {"error": queue.error}))
+        reasons.append(Reason(ReasonCode.TEXT, {"text": queue.error}))
     return HealthCheck(
         f"messages to {queue.channel}",
         HealthStatus.PROBLEM if is_stuck else HealthStatus.OK,
@@ -110,7 +110,7 @@ def _check_sensors_without_data(times: pd.Series, fleet: Fleet) -> Iterator[Heal
         ]
         values = {"count": len(without_data), "sensors": longest}
         yield HealthCheck(
-            "silent sensors",  # quoted
+            "sensors without data",
             HealthStatus.ATTENTION,  # a problem of the plant, not of the installation
             (Reason(ReasonCode.DOCTOR_SENSORS_WITHOUT_DATA, values),),
             Reason(ReasonCode.DOCTOR_CHECK_SENSOR),
@@ -131,7 +131,6 @@ def _check_instruments(engine: Engine) -> Iterator[HealthCheck]:
 
 
 def _instrument_reason(alert: Alert) -> Reason:
-    sensor, evidence = alert.topic.sensor_id, alert.evidence
-    if evidence.reasons:
-        return Reason(ReasonCode.DOCTOR_INSTRUMENT, {"sensor": sensor, "detail": evidence.reasons})
-    return Reason(ReasonCode.DOCTOR_INSTRUMENT_TEXT, {"sensor": sensor, "detail": evidence.reason})
+    evidence = alert.evidence
+    detail = evidence.reasons or [Reason(ReasonCode.TEXT, {"text": evidence.reason})]
+    return Reason(ReasonCode.DOCTOR_INSTRUMENT, {"sensor": alert.topic.sensor_id, "detail": detail})

@@ -1,7 +1,6 @@
-"""When each job is due and how long it may take.
+"""When each job is due and how long it may take: settings, cron expressions and due times.
 
-Knows the section `schedule` of conf/monitoring.yaml and how a line of cron is read. By the site's clock: two
-in the night is when the plant's night is.
+Cron expressions are read in the site's time zone. What jobs do is in `jobs`.
 """
 
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -12,17 +11,18 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from monitoring.i18n.translation import SiteSettings
-from training.settings import Settings, load_settings
+from training.errors import ConfigurationError
+from training.settings import Settings, load_settings, log_deprecated
 
 CRON_FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week")
-MAX_LOOKBACK = timedelta(days=2)  # into the past, for times that nobody ran a job
+MAX_LOOKBACK = timedelta(days=2)  # older due times do not count as missed
 
 
 def parse_cron(line: str, zone: tzinfo) -> CronTrigger:
-    """A line of cron as APScheduler's trigger; Sunday is 0 and 7, as in cron.
+    """A cron expression as APScheduler's trigger; Sunday is 0 or 7, as in cron.
 
     Raises:
-        ValueError: it has another number of fields, or one cannot be meant.
+        ValueError: the number of fields is wrong, or one is invalid.
     """
     fields = line.split()
     if len(fields) == 5:
@@ -35,7 +35,7 @@ def parse_cron(line: str, zone: tzinfo) -> CronTrigger:
 
 
 def _weekdays(field: str) -> str:
-    """Cron's numbers begin with Sunday, APScheduler's with Monday.
+    """The day-of-week field with names: cron counts from Sunday, APScheduler from Monday.
 
     >>> _weekdays("1-5"), _weekdays("0"), _weekdays("mon,7"), _weekdays("*/2")
     ('mon-fri', 'sun', 'mon,sun', '*/2')
@@ -50,19 +50,36 @@ def _weekdays(field: str) -> str:
 
 
 class JobName(StrEnum):
-    """What is done again and again."""
+    """The scheduled jobs."""
 
     DETECT = "detect"
     FORECAST = "forecast"
     DELIVER = "deliver"
-    ALLOCATE_BUDGET = "share"
+    ALLOCATE_BUDGET = "allocate-budget"
     DRIFT = "drift"
     RETRAIN = "retrain"
-    RETENTION = "tidy"
+    RETENTION = "retention"
+
+
+FORMER_JOB_NAMES = {"share": JobName.ALLOCATE_BUDGET, "tidy": JobName.RETENTION}  # of 0.1.0
+
+
+def parse_job_name(text: str) -> JobName:
+    """The job of this name; a former name is accepted with a deprecation notice.
+
+    Raises:
+        ConfigurationError: there is no such job.
+    """
+    if job := FORMER_JOB_NAMES.get(text):
+        log_deprecated(f"job {text}", job.value)
+        return job
+    if text not in set(JobName):
+        raise ConfigurationError(f"job {text!r} does not exist; jobs: {', '.join(JobName)}.")
+    return JobName(text)
 
 
 class JobRule(BaseModel):
-    """When one job is due, and after how long it is stuck."""
+    """When one job is due, and how long it may take."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,38 +89,43 @@ class JobRule(BaseModel):
 
     @field_validator("cron")
     @classmethod
-    def _can_be_read(cls, line: str) -> str:
+    def _is_valid(cls, line: str) -> str:
         parse_cron(line, UTC)
         return line
 
 
-class ScheduleSettings(Settings, file="monitoring", section="schedule"):
-    """All jobs; a job that changes one thing about itself must say all three."""
+class ScheduleSettings(
+    Settings,
+    file="monitoring",
+    section="schedule",
+    former_names={"share": "allocate_budget", "tidy": "retention"},
+):
+    """The jobs and their rules; a rule is replaced as a whole."""
 
     detect: JobRule = JobRule(cron="* * * * *", timeout=timedelta(minutes=10))
     forecast: JobRule = JobRule(cron="2 * * * *", timeout=timedelta(minutes=30))
     deliver: JobRule = JobRule(cron="*/15 * * * * *", timeout=timedelta(minutes=10))
-    share: JobRule = JobRule(cron="30 1 * * *", timeout=timedelta(hours=1))
-    # Before retraining by need, which goes by the newest checks.
+    allocate_budget: JobRule = JobRule(cron="30 1 * * *", timeout=timedelta(hours=1))
+    # Before `retrain`, which reads the newest checks.
     drift: JobRule = JobRule(cron="0 1 * * *", timeout=timedelta(hours=1))
     retrain: JobRule = JobRule(cron="0 2 * * *", timeout=timedelta(hours=6))
-    tidy: JobRule = JobRule(cron="45 1 * * *", timeout=timedelta(hours=1))
+    retention: JobRule = JobRule(cron="45 1 * * *", timeout=timedelta(hours=1))
 
     def rule(self, job: JobName) -> JobRule:
-        """One job's rule."""
-        job_rule: JobRule = getattr(self, job.value)
+        """The rule of one job."""
+        job_rule: JobRule = getattr(self, job.value.replace("-", "_"))
         return job_rule
 
 
 def site_zone() -> ZoneInfo:
-    """The clock on the control room's wall."""
+    """The time zone of the site."""
     return ZoneInfo(load_settings(SiteSettings).zone)
 
 
 def due_times(trigger: CronTrigger, after: datetime | None, until: datetime) -> list[datetime]:
-    """The times a job was due after a moment and until another (naive UTC), of at most the last two days.
+    """The times a job was due after `after` and until `until` (naive UTC), at most the last two days.
 
-    Without a moment before: the last one only.
+    Without `after`: the last due time only.
     """
     earliest = max(after or until - MAX_LOOKBACK, until - MAX_LOOKBACK)
     times: list[datetime] = []

@@ -12,7 +12,7 @@ from training.settings import PACKAGED_CONF, Settings
 def test_the_packaged_file_shows_every_setting_with_its_default():
     """It promises so in its first line."""
     written = yaml.safe_load((PACKAGED_CONF / "monitoring.yaml").read_text(encoding="utf-8"))
-    for module in pkgutil.iter_modules(monitoring.__path__, "monitoring."):
+    for module in pkgutil.walk_packages(monitoring.__path__, "monitoring."):
         importlib.import_module(module.name)
     sections = {k.section: k for k in Settings.__subclasses__() if k.__module__.startswith("monitoring.")}
 

@@ -57,7 +57,7 @@ class JobSchedule:
         }
         retention = f"PT{self.retention.total_seconds():g}S"
         names = ("PREDICTIONS", "MESSAGES", "RUNS", "DRIFT_CHECKS")
-        return rules | {f"SAFEPLAN_TIDY_{name}": retention for name in names}
+        return rules | {f"SAFEPLAN_RETENTION_{name}": retention for name in names}
 
 
 SETTINGS = {

@@ -10,14 +10,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 import safeplan
 from monitoring.schedule.job_process import JobRunner
 from monitoring.schedule.job_runs import JobRunStore, RunStatus
-from monitoring.schedule.jobs import JobResult
+from monitoring.schedule.jobs import DataRetentionSettings, JobResult
 from monitoring.schedule.scheduler import JobScheduler
-from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings, due_times, parse_cron
+from monitoring.schedule.settings import (
+    FORMER_JOB_NAMES,
+    JobName,
+    JobRule,
+    ScheduleSettings,
+    due_times,
+    parse_cron,
+    parse_job_name,
+)
 from tests.support.workspaces import parse_time
+from training.settings import load_settings
+from training.storage.alert_tables import job_runs
+from training.storage.database import writing
 from training.storage.leases import LeaseTaken, lease
 
 NOON = parse_time("2026-03-01T12:00")
@@ -59,7 +71,7 @@ def runner(workspace):
 
     def make(work=counts, minutes=0.0, timeout=60.0):
         rule = JobRule(cron="* * * * *", timeout=timedelta(seconds=timeout))
-        settings = ScheduleSettings(detect=rule, tidy=rule)
+        settings = ScheduleSettings(detect=rule, retention=rule)
         made = JobRunner(workspace, settings, clock=lambda: NOON + timedelta(minutes=minutes), work=work)
         made._context.set_forkserver_preload([__name__])
         return made
@@ -134,7 +146,7 @@ def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
 def test_how_a_job_failed_is_written_down(runner, workspace, work, status, says):
     result = runner(work).run_due(JobName.DETECT)
 
-    kept = JobRunStore(workspace.engine).last("detect")
+    kept = JobRunStore(workspace.engine).last(JobName.DETECT)
     assert (result.status, kept.status, kept.detail) == (status, status, says)
     assert kept.ended_at == NOON
 
@@ -146,14 +158,14 @@ def test_a_job_that_another_process_does_is_left_to_it(runner, workspace):
             runner().run_once(JobName.DETECT)
         assert runner().run_due(JobName.RETENTION).status is RunStatus.DONE
 
-    assert ran(workspace) == ["tidy 12:00"]
+    assert ran(workspace) == ["retention 12:00"]
 
 
 def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
     every = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60))
     off = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60), enabled=False)
     settings = ScheduleSettings(
-        detect=every, forecast=off, deliver=off, drift=off, share=off, retrain=off, tidy=off
+        detect=every, forecast=off, deliver=off, drift=off, allocate_budget=off, retrain=off, retention=off
     )
     made = JobRunner(workspace, settings, clock=now, work=counts)
     made._context.set_forkserver_preload([__name__])
@@ -203,41 +215,86 @@ def cli(workspace, monkeypatch, capsys):
 
 
 def test_once_runs_a_job_and_says_how_it_ended(workspace, cli):
-    code, out, _ = cli("--once", "tidy", "--json")
+    code, out, _ = cli("--once", "retention", "--json")
 
     assert code == 0
     assert json.loads(out)["status"] == "done"
     assert json.loads(out)["detail"].startswith("forgot 0 predictions")
     rows = {row["job"]: row for row in json.loads(cli("--status", "--json")[1])["jobs"]}
-    assert (rows["tidy"]["status"], rows["detect"]["status"]) == ("done", None)
+    assert (rows["retention"]["status"], rows["detect"]["status"]) == ("done", None)
 
 
 def test_once_ends_in_4_where_another_process_is_at_it(workspace, cli):
-    with lease(workspace.engine, "job tidy"):
-        assert cli("--once", "tidy")[0] == 4
+    with lease(workspace.engine, "job retention"):
+        assert cli("--once", "retention")[0] == 4
 
 
 def test_once_ends_in_5_where_the_job_was_stuck(workspace, cli, monkeypatch):
-    monkeypatch.setenv("SAFEPLAN_SCHEDULE_TIDY", '{cron: "* * * * *", timeout: PT0.01S}')
+    monkeypatch.setenv("SAFEPLAN_SCHEDULE_RETENTION", '{cron: "* * * * *", timeout: PT0.01S}')
 
-    assert cli("--once", "tidy")[0] == 5
+    assert cli("--once", "retention")[0] == 5
 
 
 def test_a_job_that_does_not_exist_ends_in_2(workspace, cli):
     code, _, err = cli("--once", "nothing")
 
     assert code == 2
-    assert "'nothing' is no job; there are detect" in err
+    assert "job 'nothing' does not exist; jobs: detect" in err
+
+
+@pytest.mark.parametrize(("former", "job"), FORMER_JOB_NAMES.items())
+def test_a_job_is_found_by_its_former_name_with_a_notice(caplog, former, job):
+    assert parse_job_name(former) is job
+    assert f"job {former} is deprecated and will be removed in a later version; use {job}" in caplog.text
+
+
+def test_a_run_stored_under_the_former_name_of_its_job_is_its_own(workspace):
+    runs = JobRunStore(workspace.engine)
+    with writing(workspace.engine) as connection:
+        row = {"job": "tidy", "due_at": NOON, "owner": "a", "started_at": NOON, "status": "done", "missed": 2}
+        connection.execute(insert(job_runs).values(**row))
+
+    assert runs.last(JobName.RETENTION).job == "retention"
+    assert runs.missed_since(NOON - timedelta(days=1)) == {"retention": 2}
+    assert [run.job for run in runs.since(NOON - timedelta(days=1))] == ["retention"]
+
+
+@pytest.mark.parametrize(
+    ("file", "environ"),
+    [
+        ('schedule: {tidy: {cron: "5 5 * * *", timeout: PT1M}}', {}),
+        ("", {"SAFEPLAN_SCHEDULE_TIDY": '{cron: "5 5 * * *", timeout: PT1M}'}),
+    ],
+)
+def test_a_rule_under_the_former_name_of_its_job_is_read_with_a_notice(tmp_path, caplog, file, environ):
+    (tmp_path / "monitoring.yaml").write_text(file)
+
+    settings = load_settings(ScheduleSettings, environ=environ, folder=tmp_path)
+
+    assert settings.rule(JobName.RETENTION).cron == "5 5 * * *"
+    assert "deprecated" in caplog.text
+
+
+def test_the_former_section_of_the_retention_settings_is_read_with_a_notice(tmp_path, caplog):
+    (tmp_path / "monitoring.yaml").write_text("tidy: {predictions: P5D, runs: P6D}\nretention: {runs: P7D}")
+
+    settings = load_settings(
+        DataRetentionSettings, environ={"SAFEPLAN_TIDY_MESSAGES": "P8D"}, folder=tmp_path
+    )
+
+    assert (settings.predictions.days, settings.runs.days, settings.messages.days) == (5, 7, 8)
+    assert "section tidy is deprecated" in caplog.text
+    assert "environment SAFEPLAN_TIDY_MESSAGES is deprecated" in caplog.text
 
 
 @pytest.mark.parametrize("line", ["* * *", "61 * * * *", "whenever"])
 def test_a_line_of_cron_that_cannot_be_meant_is_refused(cli, monkeypatch, line):
-    monkeypatch.setenv("SAFEPLAN_SCHEDULE_TIDY", f'{{cron: "{line}", timeout: PT1M}}')
+    monkeypatch.setenv("SAFEPLAN_SCHEDULE_RETENTION", f'{{cron: "{line}", timeout: PT1M}}')
 
     code, _, err = cli("--status")
 
     assert code == 2
-    assert "schedule.tidy.cron" in err
+    assert "schedule.retention.cron" in err
 
 
 def is_alive(pid: int) -> bool:

@@ -7,6 +7,7 @@ from sqlalchemy import insert
 
 from monitoring.schedule.job_runs import JobRunStore, RunStatus
 from monitoring.schedule.scheduler_health import check_scheduler
+from monitoring.schedule.settings import JobName
 from serving.doctor import HealthStatus
 from tests.support.monitored_fleet import noisy_values
 from tests.support.workspaces import ingest_readings, parse_time
@@ -55,8 +56,8 @@ def letter(workspace, *, minutes_old, given_up=False):
 
 def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
     ingest_readings(workspace)
-    run(workspace, "detect", RunStatus.FAILED, hours_ago=3)
-    run(workspace, "detect", RunStatus.DONE)
+    run(workspace, JobName.DETECT, RunStatus.FAILED, hours_ago=3)
+    run(workspace, JobName.DETECT, RunStatus.DONE)
     letter(workspace, minutes_old=2)
 
     assert bad(workspace) == {}
@@ -64,7 +65,7 @@ def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
 
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.INTERRUPTED])
 def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
-    run(workspace, "retrain", status, detail="the registry was away")
+    run(workspace, JobName.RETRAIN, status, detail="the registry was away")
 
     result = bad(workspace)["job retrain"]
 
@@ -75,7 +76,7 @@ def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
 
 @pytest.mark.parametrize(
     ("age", "given_up", "said"),
-    [(90, False, "1 waiting, the oldest since 2026-01-09 06:30 UTC"), (2, True, "1 given up")],
+    [(90, False, "1 waiting, the oldest since 2026-01-09 06:30 UTC"), (2, True, "0 waiting, 1 given up")],
 )
 def test_messages_that_do_not_leave_are_found(workspace, age, given_up, said):
     letter(workspace, minutes_old=age, given_up=given_up)
