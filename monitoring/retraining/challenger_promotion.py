@@ -1,7 +1,8 @@
-"""Succession: whether a challenger that passed the gate takes the champion's place, after both are replayed.
+"""Decide whether a challenger that passed the gate replaces the champion, after both replayed the same past.
 
-Knows what is compared of two replays, and that a human decides where the mode says so. Grades on held-out
-readings are the gate's; the replay asks what the control room would have seen.
+The gate (`training.evaluation.gate`) compares metrics on held-out readings; the replay compares the alerts
+that the control room would have seen. Replaying is in `replay`, moving aliases in
+`training.operations.promotion`.
 """
 
 from dataclasses import dataclass
@@ -14,22 +15,23 @@ from training.errors import DataError
 from training.kinds import Kind, Promotion
 from training.operations.promotion import promote_version
 from training.outcomes import Outcome
+from training.reasons import Reason, ReasonCode, dump_reasons, render
 from training.registry.model_registry import CHALLENGER, CHAMPION, ValidationStatus, Version
 from training.workspace import Workspace
 
-MAX_EXTRA_ALERTS = 1  # call more than the champion's is chance
+MAX_EXTRA_ALERTS = 1  # more than the champion raises; one is chance
 
 
 @dataclass(frozen=True)
 class ReplayComparison:
-    """What two versions would have raised over the same past."""
+    """The alerts that two versions would have raised over the same past."""
 
     champion: VersionReplay
     challenger: VersionReplay
 
     @property
-    def better(self) -> bool:
-        """Catches what the champion catches, raises no more of what was false, and is hardly louder."""
+    def is_as_good(self) -> bool:
+        """Finds every event the champion finds, repeats no more dismissed ones, and hardly alerts more."""
         challenger, champion = self.challenger, self.champion
         return (
             set(champion.caught) <= set(challenger.caught)
@@ -37,25 +39,41 @@ class ReplayComparison:
             and challenger.alert_count <= champion.alert_count + MAX_EXTRA_ALERTS
         )
 
-    def __str__(self) -> str:
+    @property
+    def reason(self) -> Reason:
+        """The result and the counts it rests on."""
         challenger, champion = self.challenger, self.champion
-        text = (
-            f"version {challenger.version} would have called {challenger.alert_count} times, "
-            f"version {champion.version} {champion.alert_count}"
-        )
+        counts = {
+            "challenger": challenger.version,
+            "alerts": challenger.alert_count,
+            "champion": champion.version,
+            "champion_alerts": champion.alert_count,
+        }
+        reasons = [Reason(ReasonCode.REPLAY_ALERTS, counts)]
         if challenger.confirmed:
-            text += f"; of {len(challenger.confirmed)} confirmed events {len(challenger.caught)} and {len(champion.caught)}"
+            counts = {
+                "caught": len(challenger.caught),
+                "confirmed": len(challenger.confirmed),
+                "champion": len(champion.caught),
+            }
+            reasons.append(Reason(ReasonCode.REPLAY_CONFIRMED, counts))
         if challenger.dismissed:
-            text += f"; of {len(challenger.dismissed)} judged false {len(challenger.raised)} and {len(champion.raised)}"
-        return f"{'as good' if self.better else 'worse'}: {text}"
+            counts = {
+                "raised": len(challenger.raised),
+                "dismissed": len(challenger.dismissed),
+                "champion": len(champion.raised),
+            }
+            reasons.append(Reason(ReasonCode.REPLAY_DISMISSED, counts))
+        code = ReasonCode.REPLAY_AS_GOOD if self.is_as_good else ReasonCode.REPLAY_WORSE
+        return Reason(code, {"reasons": reasons})
 
 
 def decide_promotion(
     workspace: Workspace, sensor: Sensor, *, mode: Promotion, past: timedelta, now: datetime
 ) -> Outcome | None:
-    """Replay a detector's challenger beside the champion, write down what came of it, and promote it or not.
+    """Replay a detector's challenger and champion, tag the challenger with the result, and promote it or not.
 
-    None where no challenger waits that the gate let pass, or nothing serves yet. Again changes nothing.
+    None if there is no challenger that passed the gate, or no champion. Idempotent.
     """
     registry = workspace.registry
     champion = registry.find(sensor.id, Kind.DETECTOR, CHAMPION)
@@ -67,11 +85,12 @@ def decide_promotion(
             workspace, sensor, [champion, challenger], now - past, now
         )
     except DataError as error:
-        return _leave_waiting(workspace, challenger, f"not replayed: {error}")
+        reason = Reason(ReasonCode.REPLAY_IMPOSSIBLE, {"error": str(error)})
+        return _leave_waiting(workspace, challenger, reason)
     comparison = ReplayComparison(champion_replay, challenger_replay)
-    if not comparison.better or mode is Promotion.MANUAL:
-        return _leave_waiting(workspace, challenger, str(comparison))
-    registry.tag(challenger, replay=str(comparison))
+    if not comparison.is_as_good or mode is Promotion.MANUAL:
+        return _leave_waiting(workspace, challenger, comparison.reason)
+    _tag_replay(workspace, challenger, comparison.reason)
     outcome = promote_version(
         workspace,
         sensor,
@@ -80,11 +99,12 @@ def decide_promotion(
         who=f"{current_user()}, by gate and replay",
         now=now,
     )
-    return Outcome(**{**vars(outcome), "detail": {**outcome.detail, "replay": str(comparison)}})
+    detail = {**outcome.detail, "replay": render(comparison.reason)}
+    return Outcome(**{**vars(outcome), "detail": detail})
 
 
-def _leave_waiting(workspace: Workspace, challenger: Version, comparison_text: str) -> Outcome:
-    workspace.registry.tag(challenger, replay=comparison_text)
+def _leave_waiting(workspace: Workspace, challenger: Version, reason: Reason) -> Outcome:
+    _tag_replay(workspace, challenger, reason)
     return Outcome(
         sensor_id=challenger.sensor_id,
         kind=Kind.DETECTOR,
@@ -92,5 +112,10 @@ def _leave_waiting(workspace: Workspace, challenger: Version, comparison_text: s
         model=challenger.name,
         version=challenger.number,
         alias=CHALLENGER,
-        detail={"gate": challenger.tags["gate"], "replay": comparison_text},
+        detail={"gate": challenger.tags["gate"], "replay": render(reason)},
     )
+
+
+def _tag_replay(workspace: Workspace, challenger: Version, reason: Reason) -> None:
+    reasons = dump_reasons([reason]) or ""
+    workspace.registry.tag(challenger, replay=render(reason), replay_reasons=reasons)

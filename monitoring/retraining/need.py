@@ -1,7 +1,7 @@
-"""Retraining by need: whose models are to be learned anew tonight, and how many a night affords.
+"""Retraining by need: which models to retrain, in which order, within one night's CPU budget.
 
-Knows drift, forecast error, age and verdicts as reasons, and a budget of processor time. Learning, gate and
-aliases are `training`'s; the replay of a challenger beside the champion is `succession`'s.
+A model needs retraining because of drift, forecast error, new verdicts or age. Training, gate and aliases are
+in `training`; the replay of a challenger is in `challenger_promotion`.
 """
 
 import os
@@ -21,41 +21,46 @@ from training.errors import SafePlanError
 from training.kinds import Kind, Promotion
 from training.outcomes import FAILED, Outcome
 from training.pipeline.plan import Plan
+from training.reasons import Reason, ReasonCode
 from training.registry.model_registry import CHAMPION, Version
 from training.settings import Settings, load_settings
 from training.storage.database import labels, reading
 from training.workspace import Workspace
 
-# What each reason weighs: a model known to be wrong comes before one that is only old.
+# A model known to be wrong is retrained before one that is only old.
 DRIFT_WEIGHT, AGED_WEIGHT, LABEL_WEIGHT, AGE_WEIGHT_PER_YEAR = 10.0, 4.0, 2.0, 12.0
-ERROR_WEIGHT = 4.0  # times how far the forecast error has grown beyond what is tolerated
-PENDING_PROMOTION_TAG = (
-    "settling"  # of a registered model: a challenger is learned, and what becomes of it is not decided
-)
+ERROR_WEIGHT = 4.0  # per multiple of the training's error above the tolerated one
+PENDING_PROMOTION_TAG = "settling"  # of a registered model whose challenger is neither promoted nor refused
 
 
 class RetrainingSettings(Settings, file="monitoring", section="retraining"):
-    """What a night may cost, and who promotes."""
+    """When a model needs retraining, the CPU time of a night, and who promotes."""
 
-    max_age: timedelta = Field(timedelta(days=7), gt=timedelta(0), description="then age alone is a reason")
-    cpu_budget: timedelta = Field(timedelta(hours=4), gt=timedelta(0), description="of a night")
-    promotion: Promotion = Promotion.MANAGED
+    max_age: timedelta = Field(
+        timedelta(days=7), gt=timedelta(0), description="age above which a model is retrained"
+    )
+    cpu_budget: timedelta = Field(
+        timedelta(hours=4), gt=timedelta(0), description="CPU time of one night; the rest waits for the next"
+    )
+    promotion: Promotion = Field(
+        Promotion.MANAGED, description="managed: by gate and replay; manual: by an engineer"
+    )
     replay: timedelta = Field(
-        timedelta(days=14), gt=timedelta(0), description="past that a challenger is replayed over"
+        timedelta(days=14), gt=timedelta(0), description="length of the past that a challenger replays"
     )
     error_growth: float = Field(
-        1.5, gt=1, description="forecast error beside that of its training, from which it is a reason"
+        1.5, gt=1, description="forecast error, as a multiple of the training's, above which to retrain"
     )
 
 
 @dataclass(frozen=True)
 class RetrainingNeed:
-    """Why one model is to be learned anew; the larger the weight, the sooner."""
+    """Why one model needs retraining; the largest weight comes first."""
 
     sensor_id: str
     kind: Kind
     weight: float
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
 
 def assess_need(
@@ -70,36 +75,37 @@ def assess_need(
     error_growth: float = 1.0,
     tolerated: float = 1.5,
 ) -> RetrainingNeed | None:
-    """Why this model is to be learned anew; None where nothing speaks for it.
+    """Why this model needs retraining; None if it does not.
 
-    `error_growth` is the forecast error since training beside that of its training.
+    `error_growth` is the forecast error since training as a multiple of the training's own.
     """
     if trained_until is None:
-        return RetrainingNeed(sensor_id, kind, DRIFT_WEIGHT, ("no model serves it",))
+        return RetrainingNeed(sensor_id, kind, DRIFT_WEIGHT, (Reason(ReasonCode.RETRAIN_NO_MODEL),))
     weight, reasons = 0.0, []
     if drift is not None and drift.checked_at > trained_until:
-        # What an instrument gets wrong is nothing to learn; it is to be put right.
+        # Instrument faults must not be learned; the instrument has to be repaired.
         if drift.verdict is DriftVerdict.DRIFTED and drift.origin != DriftOrigin.INSTRUMENT:
             weight += DRIFT_WEIGHT + min(drift.cost or 0.0, DRIFT_WEIGHT)
-            reasons.append(f"drift: {drift.reason}")
+            drift_reasons = drift.reasons or (Reason(ReasonCode.TEXT, {"text": drift.reason}),)
+            reasons.append(Reason(ReasonCode.RETRAIN_DRIFT, {"reasons": drift_reasons}))
         elif drift.verdict is DriftVerdict.AGED:
             weight += AGED_WEIGHT
-            reasons.append("its window has aged")
+            reasons.append(Reason(ReasonCode.RETRAIN_AGED))
     if new_labels and kind is Kind.DETECTOR:
         weight += LABEL_WEIGHT * new_labels
-        reasons.append(f"{new_labels} new verdicts")
+        reasons.append(Reason(ReasonCode.RETRAIN_VERDICTS, {"count": new_labels}))
     if error_growth > tolerated:
         weight += ERROR_WEIGHT * (error_growth - tolerated + 1)
-        reasons.append(f"forecast error {error_growth:.1f} times that of its training")
+        reasons.append(Reason(ReasonCode.RETRAIN_ERROR, {"factor": error_growth}))
     age = now - trained_until
     if age > max_age:
         weight += AGE_WEIGHT_PER_YEAR * (age / timedelta(days=365))
-        reasons.append(f"{age.days} days old")
+        reasons.append(Reason(ReasonCode.RETRAIN_AGE, {"age": age.total_seconds()}))
     return RetrainingNeed(sensor_id, kind, weight, tuple(reasons)) if reasons else None
 
 
 def rank_needs(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[RetrainingNeed]:
-    """The queue: every model that is to be learned anew, the neediest first."""
+    """Every model that needs retraining, the largest weight first."""
     settings = load_settings(RetrainingSettings)
     checks = {(c.sensor_id, c.model_type): c for c in DriftCheckStore(workspace.engine).latest()}
     sensors_with_readings = set(workspace.readings.last_times().index)
@@ -110,7 +116,7 @@ def rank_needs(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime
         for kind in Kind:
             champion = workspace.registry.find(sensor.id, kind, CHAMPION)
             newest = next(iter(workspace.registry.versions(sensor.id, kind)), None)
-            # Where the gate refuses, a challenger as young says that there was no better to learn.
+            # A challenger that the gate refused shows that newer readings give no better model.
             newest_trained = newest or champion
             need = assess_need(
                 sensor.id,
@@ -131,12 +137,12 @@ def rank_needs(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime
 
 
 def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -> list[Outcome]:
-    """Learn anew in the order of need until the night's budget is spent; what is left waits.
+    """Retrain in the order of need until the night's CPU budget is spent; the rest waits.
 
-    A detector that is to follow a champion is replayed beside it before anything is promoted; one whose
-    replay was cut off is replayed first.
+    A detector with a champion is replayed against it before it is promoted; replays that an earlier night
+    did not finish come first.
     """
-    from training.pipeline.fleet import train_fleet  # noqa: PLC0415 (MLflow and the learners take seconds)
+    from training.pipeline.fleet import train_fleet  # noqa: PLC0415 (MLflow and scikit-learn take seconds)
 
     settings = load_settings(RetrainingSettings)
     plan = Plan.from_conf(promotion=settings.promotion)
@@ -172,7 +178,7 @@ def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -
 def _decide_pending_promotions(
     workspace: Workspace, sensors: Mapping[str, Sensor], settings: RetrainingSettings, now: datetime
 ) -> list[Outcome]:
-    """What became of challengers that were learned to follow a champion."""
+    """Decide about the challengers that still wait for their replay."""
     from monitoring.retraining.challenger_promotion import decide_promotion  # noqa: PLC0415
 
     outcomes = []
@@ -193,7 +199,7 @@ def _decide_pending_promotions(
 
 
 def _cpu_seconds_used() -> float:
-    """Seconds of processor time of this process and of the workers that ended."""
+    """CPU time of this process and of its finished workers."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
@@ -201,15 +207,17 @@ def _cpu_seconds_used() -> float:
 def _error_growth(
     workspace: Workspace, champion: Version | None, newest_trained: Version | None, now: datetime
 ) -> float:
-    """The champion's forecast error since anybody last learned, beside what it was graded with."""
+    """The champion's forecast error since the newest training, as a multiple of its own at training."""
     if champion is None or newest_trained is None or champion.kind is not Kind.FORECASTER:
         return 1.0
     trained_until = read_iso(newest_trained.tags["train_end"])
     observed = observed_forecast_error(
         workspace.engine, champion.sensor_id, champion.number, start=trained_until, end=now
     )
-    promised = 0.0 if observed is None else workspace.tracker.metrics(champion.run_id).get("mae", 0.0)
-    return observed.error / promised if observed is not None and promised > 0 else 1.0
+    if observed is None:
+        return 1.0
+    error_at_training = workspace.tracker.metrics(champion.run_id).get("mae", 0.0)
+    return observed.error / error_at_training if error_at_training > 0 else 1.0
 
 
 def _count_labels_since(workspace: Workspace, sensor_id: str, version: Version) -> int:

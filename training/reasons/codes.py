@@ -1,4 +1,4 @@
-"""Codes of all reasons. The value is what is stored; never change or reuse one.
+"""Codes of all reasons. The value of a code is stored: never change or reuse one.
 
 Each code has an English text in `english` and a translation in each catalogue of conf/locale; a test checks
 both.
@@ -138,6 +138,18 @@ class ReasonCode(StrEnum):
     # alarm budget
 
     # retraining
+    RETRAIN_NO_MODEL = "retrain_no_model"
+    RETRAIN_DRIFT = "retrain_drift"
+    RETRAIN_AGED = "retrain_aged"
+    RETRAIN_VERDICTS = "retrain_verdicts"
+    RETRAIN_ERROR = "retrain_error"
+    RETRAIN_AGE = "retrain_age"
+    REPLAY_AS_GOOD = "replay_as_good"
+    REPLAY_WORSE = "replay_worse"
+    REPLAY_ALERTS = "replay_alerts"
+    REPLAY_CONFIRMED = "replay_confirmed"
+    REPLAY_DISMISSED = "replay_dismissed"
+    REPLAY_IMPOSSIBLE = "replay_impossible"
 
     # serving
     SERVING_STORE_UNREACHABLE = "serving_store_unreachable"

@@ -213,6 +213,25 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.TEXT: "{text:text}",
     # alarm budget
     # retraining
+    ReasonCode.RETRAIN_NO_MODEL: "no model yet",
+    ReasonCode.RETRAIN_DRIFT: "drift: {reasons:reason}",
+    ReasonCode.RETRAIN_AGED: "the training window has aged",
+    ReasonCode.RETRAIN_VERDICTS: "new verdicts: {count:count}",
+    ReasonCode.RETRAIN_ERROR: "forecast error is {factor:factor} times that of the training",
+    ReasonCode.RETRAIN_AGE: "trained {age:duration} ago",
+    ReasonCode.REPLAY_AS_GOOD: "as good as the champion: {reasons:reason}",
+    ReasonCode.REPLAY_WORSE: "worse than the champion: {reasons:reason}",
+    ReasonCode.REPLAY_ALERTS: (
+        "version {challenger:text} raises {alerts:count} alerts, champion version {champion:text} "
+        "{champion_alerts:count}"
+    ),
+    ReasonCode.REPLAY_CONFIRMED: (
+        "finds {caught:count} of {confirmed:count} confirmed events, champion {champion:count}"
+    ),
+    ReasonCode.REPLAY_DISMISSED: (
+        "repeats {raised:count} of {dismissed:count} dismissed events, champion {champion:count}"
+    ),
+    ReasonCode.REPLAY_IMPOSSIBLE: "not replayed: {error:text}",
     # serving
     ReasonCode.SERVING_STORE_UNREACHABLE: "readings store unreachable",
     ReasonCode.SERVING_SCORED_FROM_MEMORY: "readings store unreachable, scored with the readings in memory",

@@ -9,6 +9,7 @@ from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from monitoring.retraining.need import assess_need, rank_needs, retrain
 from tests.support.workspaces import ingest_readings, parse_time
 from training.kinds import Kind
+from training.reasons import Reason, ReasonCode, render_all
 from training.storage.labels import Label
 
 NOW = parse_time("2026-03-01T02:00")
@@ -54,8 +55,8 @@ def test_the_neediest_comes_first():
 
     weights = [drifted.weight, missing.weight, aged.weight, judged.weight, old.weight]
     assert weights == sorted(weights, reverse=True)
-    assert drifted.reasons == ("drift: the level moved",)
-    assert old.reasons == ("31 days old",)
+    assert render_all(drifted.reasons) == "drift: the level moved"
+    assert render_all(old.reasons) == "trained 31 d ago"
 
 
 def test_what_an_instrument_gets_wrong_is_not_learned():
@@ -89,7 +90,8 @@ def test_the_night_learns_what_is_needed_and_then_rests(trained, training_stub):
     label = Label("PT-1", parse_time("2026-01-08T01:00"), parse_time("2026-01-08T02:00"), anomalous=False)
     trained.labels.add([label])
     (result,) = rank_needs(trained, trained.fleet.match(()), now=moment)
-    assert (result.sensor_id, result.kind, result.reasons) == ("PT-1", Kind.DETECTOR, ("1 new verdicts",))
+    assert (result.sensor_id, result.kind) == ("PT-1", Kind.DETECTOR)
+    assert result.reasons == (Reason(ReasonCode.RETRAIN_VERDICTS, {"count": 1}),)
 
 
 def test_what_the_nights_budget_does_not_cover_waits(trained, training_stub, monkeypatch):
@@ -98,4 +100,4 @@ def test_what_the_nights_budget_does_not_cover_waits(trained, training_stub, mon
     outcomes = retrain(trained, trained.fleet.match(()), now=parse_time("2026-01-09T08:00"))
 
     assert [outcome.status for outcome in outcomes] == ["waits for the next night"] * 4
-    assert training_stub.seen == []
+    assert training_stub.tasks == []

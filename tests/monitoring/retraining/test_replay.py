@@ -18,6 +18,7 @@ from tests.support.workspaces import ingest_readings, make_readings, parse_time
 from training.errors import ConfigurationError, DataError
 from training.kinds import Kind, Promotion
 from training.pipeline.fleet import train_fleet
+from training.reasons import ReasonCode, load_reasons, render_all
 from training.registry.audit import entries
 from training.registry.model_registry import CHALLENGER, CHAMPION
 from training.storage.labels import Label
@@ -64,7 +65,7 @@ def test_scores_are_those_that_were_stored(faulty_workspace):
 
     (result,) = told(faulty_workspace)
 
-    assert result.stored == len(stored) == 64
+    assert result.scored_live == len(stored) == 64
     assert result.max_score_difference == 0
     assert np.array_equal(result.scores["anomaly_score"], stored["anomaly_score"])
 
@@ -78,7 +79,7 @@ def test_alerts_that_would_have_been_raised_and_events_that_would_have_been_caug
     (result,) = told(faulty_workspace)
 
     assert max(alert.severity for alert in result.alerts) == 3
-    assert result.calls >= len(result.alerts) > 0
+    assert result.alert_count >= len(result.alerts) > 0
     assert [label.start for label in result.caught] == [FAULT]
     assert (result.summary()["confirmed"], result.summary()["caught"]) == (2, 1)
     assert result.as_dict()["missed"] == [{"start": quiet, "end": quiet}]
@@ -120,7 +121,8 @@ def test_a_challenger_that_is_as_good_follows_the_champion(faulty_workspace, pla
 
     champion = faulty_workspace.registry.champion("PT-1", Kind.DETECTOR)
     assert (outcome.status, champion.number) == ("promoted", 2)
-    assert champion.tags["replay"].startswith("as good: version 2 would have called ")
+    assert champion.tags["replay"].startswith("as good as the champion: version 2 raises ")
+    assert render_all(load_reasons(champion.tags["replay_reasons"])) == champion.tags["replay"]
     assert entries(faulty_workspace.engine)[0].who.endswith("by gate and replay")
     assert (
         decide_promotion(
@@ -170,7 +172,7 @@ def test_one_that_misses_what_was_confirmed_or_raises_what_was_false_waits(
     )
 
     assert outcome.status == "waiting"
-    assert outcome.detail["replay"].startswith("worse: ")
+    assert outcome.detail["replay"].startswith("worse than the champion: ")
     assert faulty_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
@@ -226,7 +228,8 @@ def test_forecasts_that_miss_by_more_than_was_promised_are_a_reason(faulty_works
     result = rank_needs(faulty_workspace, faulty_workspace.fleet.match(()), now=learned + timedelta(hours=41))
 
     (forecaster,) = (need for need in result if need.kind is Kind.FORECASTER)
-    assert forecaster.reasons == ("forecast error 3.0 times that of its training",)
+    assert [one.code for one in forecaster.reasons] == [ReasonCode.RETRAIN_ERROR]
+    assert forecaster.reasons[0].values["factor"] == pytest.approx(3)
 
 
 def test_the_worse_a_forecaster_became_the_sooner_it_is_learned():
