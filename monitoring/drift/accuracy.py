@@ -1,35 +1,35 @@
-"""How good models were after the fact: stored forecasts and what then happened, alarms and their budget.
+"""Accuracy of stored forecasts against the readings that followed, and alarms against their budget.
 
-Knows frames of predictions and readings. Decides nothing: the numbers go with each drift check.
+Pure functions of frames; the figures are stored with each drift check.
 """
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from monitoring.drift.statistics import Readings
 from training.anomaly.calibration import count_episodes
 from training.anomaly.seasonal_profile import DAY
-from training.common.arrays import Floats
+from training.common.arrays import Flags, Floats
+from training.common.times import epoch_seconds
 from training.forecasting.metrics import naive_scales
 
-# Steps ahead that are told together.
+# Steps ahead that are reported together.
 HORIZON_GROUPS = {"1": (1, 1), "2-6": (2, 6), "7-24": (7, 24), "25+": (25, 10**9)}
 
 
 def forecast_accuracy(
     forecasts: pd.DataFrame, actual: Readings, window: Readings, *, step: float
 ) -> dict[str, Any]:
-    """MAE, MASE and coverage of stored forecasts, all together and by steps ahead.
+    """MAE, MASE and coverage of stored forecasts, in total and by steps ahead.
 
     `forecasts` has the columns of `ml_predictions`. A forecast is compared with the nearest reading within
-    half a step; MASE's yardstick is the change over a day (or a step) in the training window.
+    half a step; MASE is relative to the change over a day (or a step) in the training window.
     """
     if forecasts.empty or not len(actual):
         return {"forecasts": 0}
-    at, origin = (_seconds(forecasts[name]) for name in ("timestamp", "origin"))
+    at, origin = (epoch_seconds(forecasts[name]) for name in ("timestamp", "origin"))
     actual_values = _nearest_values(at, actual, step / 2)
     matched = np.isfinite(actual_values)
     if not matched.any():
@@ -52,16 +52,16 @@ def forecast_accuracy(
 
 
 def alarm_rate(scores: pd.DataFrame, *, budget: float) -> dict[str, Any]:
-    """Alarms a day among stored scores, beside the alarms an operator accepts."""
+    """Alarms a day among stored scores, and the alarm budget."""
     if len(scores) < 2:
         return {"scored": len(scores), "alarm_budget_per_day": budget}
-    seconds = _seconds(scores["timestamp"])
+    seconds = epoch_seconds(scores["timestamp"])
     days = max(float(seconds[-1] - seconds[0]) / DAY, 1e-9)
     alarms = count_episodes(scores["is_anomaly"].fillna(False).to_numpy(np.bool_))
     return {"scored": len(scores), "alarms_per_day": alarms / days, "alarm_budget_per_day": budget}
 
 
-def _summarize_errors(errors: Floats, covered: NDArray[np.bool_], scale: float) -> dict[str, Any]:
+def _summarize_errors(errors: Floats, covered: Flags, scale: float) -> dict[str, Any]:
     mae = float(errors.mean())
     mase = {"mase": mae / scale} if scale > 0 else {}
     return {"forecasts": len(errors), "mae": mae, **mase, "coverage": float(covered.mean())}
@@ -80,7 +80,3 @@ def _naive_scale(window: Readings, step: float) -> float:
     grid = np.full(int(cells[-1]) + 1, np.nan)
     grid[cells] = window.values
     return naive_scales(grid, max(round(DAY / step), 1))[0]
-
-
-def _seconds(times: pd.Series) -> Floats:
-    return np.asarray(pd.DatetimeIndex(times).as_unit("us").asi8 / 1e6)

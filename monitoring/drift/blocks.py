@@ -1,7 +1,6 @@
-"""Blocks: the stretch that is checked, and the window cut into stretches of the same length.
+"""Blocks of time: the block that is checked, and the window divided into blocks of the same length.
 
-Knows time only: how long a block may be so that the window holds enough of them, where its cells lie, and how
-far behind the window the check is. What is measured in the cells is `drift_statistics`'.
+Handles times only; what is measured in the cells of a block is in `statistics`.
 """
 
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from training.reasons import Reason, ReasonCode, render
 
 FINE_CELLS = 8  # of a block
 COARSE_CELLS = 2
-MIN_BLOCKS = 6  # of a window; with fewer, nothing can be said about how blocks differ by themselves
-TARGET_BLOCKS = 8  # a block is made shorter than asked for to have so many
-MAX_BLOCKS = 24  # the newest; older ones say little about what is usual now, and cost time
+MIN_BLOCKS = 6  # of a window; fewer do not show how much blocks differ by themselves
+TARGET_BLOCKS = 8  # blocks are made shorter than requested until the window holds this number
+MAX_BLOCKS = 24  # the newest; older ones are less relevant and cost time
 MIN_READINGS = 12  # expected in a block
 
 
@@ -32,7 +31,7 @@ class HistoryTooShort(DataError):
 
 @dataclass(frozen=True)
 class WindowBlocks:
-    """The newest blocks of a window, and the block that is checked, in seconds of the epoch."""
+    """The newest blocks of a window and the block that is checked; times in seconds since 1970."""
 
     start: float
     length: float
@@ -42,21 +41,21 @@ class WindowBlocks:
 
     @property
     def end(self) -> float:
-        """Where the window ends."""
+        """The end of the window."""
         return self.start + self.count * self.length
 
     @property
     def checked_to(self) -> float:
-        """Where the block that is checked ends."""
+        """The end of the checked block."""
         return self.checked_from + self.length
 
     @property
     def lag_seconds(self) -> float:
-        """From the window to the block that is checked, in seconds."""
+        """Seconds from the window to the checked block."""
         return self.checked_from - self.end
 
     def week(self, per_block: int) -> float:
-        """How many of so many cells a block are a week; 0 where the window holds no two weeks."""
+        """The length of a week in cells, `per_block` a block; 0 if the window is shorter than two weeks."""
         if self.count * self.length < 2 * WEEK - self.length or self.length < WEEK / 14:
             return 0.0
         return round(WEEK / (self.length / per_block), 6)
@@ -66,11 +65,11 @@ class WindowBlocks:
         return np.floor((seconds - self.start) / (self.length / per_block) + 1e-9).astype(np.int64)
 
     def checked_cells(self, seconds: Floats, per_block: int) -> NDArray[np.int64]:
-        """The cell of each reading of the block that is checked, counted from its own start."""
+        """The cell of each reading of the checked block, counted from its start."""
         return np.floor((seconds - self.checked_from) / (self.length / per_block) + 1e-9).astype(np.int64)
 
     def checked_places(self, per_block: int) -> Floats:
-        """Where the cells of the block that is checked lie, counted as the window's cells are."""
+        """The places of the checked block's cells, counted like the window's cells."""
         first = (self.checked_from - self.start) / (self.length / per_block)
         return first + np.arange(per_block, dtype=np.float64)
 
@@ -78,14 +77,13 @@ class WindowBlocks:
 def split_into_blocks(
     window: Floats, checked: tuple[float, float], *, step: float, length: float
 ) -> WindowBlocks:
-    """Blocks of at most this length that fit the window and what came since.
+    """Blocks of about this length that fit the window and the readings since.
 
-    The length is shortened where the window would hold fewer than eight, and made longer where it would hold
-    too few readings; the newest part of `checked` (from, to) is what is judged.
+    The length is reduced until the window holds eight blocks, and increased until a block holds enough
+    readings. The newest block of `checked` (from, to) is the one that is compared.
 
     Raises:
-        TooShort: fewer than six blocks of twelve readings in the window, or fewer readings since; it says how
-            many.
+        HistoryTooShort: the window has fewer than six blocks of twelve readings, or fewer came since.
     """
     start, end = float(window[0]), float(window[-1]) + step
     check_start, check_end = max(checked[0], end), checked[1] + step

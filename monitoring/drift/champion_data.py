@@ -1,7 +1,6 @@
-"""One champion's view of its readings: the window it was trained on, what came since, its scores and errors.
+"""Load the readings of one champion: its training window and the readings since, with scores or errors.
 
-Knows where each comes from: the store, the quality rules that training goes by, the loaded model. Leaves the
-comparison to `drift_comparison`.
+Applies the same quality rules as training. The comparison is in `comparison`.
 """
 
 from dataclasses import dataclass, field
@@ -25,27 +24,26 @@ from training.quality.windows import Window, window_of
 from training.reasons import Reason, ReasonCode
 
 MAX_CURRENT_READINGS = 100_000  # newest readings since training
-SCORE_WARMUP = timedelta(days=1)  # before the first block, for a score to look back on
+SCORE_WARMUP = timedelta(days=1)  # before the first block, history for its scores
 
-
-# A window, how good the readings since are, those that are sound, and all of them.
+# The window, the quality of the readings since, the good ones and all of them.
 StoredReadings = tuple[Window, Quality, Window, pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class ChampionReadings:
-    """The readings of one champion, as it sees them."""
+    """The readings of one champion, with its scores or errors."""
 
     window: Readings
     since: Readings
-    unfiltered: Readings  # since, with what the instrument got wrong
+    unfiltered: Readings  # since, including instrument faults
     step: float
     faults: tuple[Reason, ...]  # instrument faults since
 
 
 @dataclass(frozen=True)
 class ChampionReadingsLoader:
-    """Makes views; holds what all sensors share."""
+    """Loads the readings of champions; shared by all sensors of a check."""
 
     readings: ReadingStore
     settings: DriftSettings
@@ -55,10 +53,10 @@ class ChampionReadingsLoader:
     )
 
     def of(self, sensor: Sensor, champion: ServingModel, *, until: datetime) -> ChampionReadings:
-        """What a champion was trained on and what came since, up to a moment."""
+        """The training window of a champion and the readings since, until `until`."""
         tags = champion.version.tags
         start, end = read_iso(tags["train_start"]), read_iso(tags["train_end"])
-        # As much as is judged; a forecaster's window of two years is not read whole.
+        # Only the newest blocks are compared; a forecaster's window of two years is not read whole.
         start = max(start, end - (MAX_BLOCKS + 1) * self.settings.current - SCORE_WARMUP)
         window, quality, since, stored = self._load_stored(sensor, start, end, until)
         faults = tuple(
@@ -75,7 +73,7 @@ class ChampionReadingsLoader:
         return ChampionReadings(*window_and_current, _without_scores(sent), step, faults)
 
     def _load_stored(self, sensor: Sensor, start: datetime, end: datetime, until: datetime) -> StoredReadings:
-        """The readings of a window and since; read once where both models were trained up to one moment."""
+        """The readings of a window and since; cached for the second model of the same sensor and window."""
         cache_key = (sensor.id, start, end, until)
         if cache_key not in self.last:
             resolution = timedelta.resolution

@@ -1,7 +1,7 @@
-"""One comparison of readings with a window: settings, verdict, and everything that was found.
+"""One comparison of readings with a window: settings, order of the questions, verdict and reasons.
 
-Knows in which order to ask: is there enough, does anything move at all, has it drifted, has the window aged.
-Leaves each question to its room.
+In this order: is there enough history (`blocks`), do readings change at all (`frozen_readings`), have they
+drifted, has the window aged (`judgement`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,26 +29,28 @@ from training.common.times import to_datetime, to_times
 from training.reasons import Reason, ReasonCode, render_all
 from training.settings import Settings
 
-DEFAULT_STEP_SECONDS = 3600.0  # seconds, of a window with one reading
+DEFAULT_STEP_SECONDS = 3600.0  # of a window with one reading
 
 
 class DriftSettings(Settings, file="monitoring", section="drift"):
     """When readings count as drifted from the window their model was trained on."""
 
-    false_alarm_rate: float = Field(0.01, gt=0, le=0.2, description="false alarms a check")
+    false_alarm_rate: float = Field(0.01, gt=0, le=0.2, description="false alarms per check")
     current: timedelta = Field(
-        timedelta(days=2), gt=timedelta(0), description="newest readings that are checked, since training"
+        timedelta(days=2), gt=timedelta(0), description="length of the block that is checked"
     )
-    silent_steps: float = Field(12, gt=1, description="steps without a reading that are a silence")
+    silent_steps: float = Field(12, gt=1, description="steps without a reading until a sensor has no data")
     stale_after: timedelta = Field(
-        timedelta(days=60), gt=timedelta(0), description="age from which on a model is stale"
+        timedelta(days=60), gt=timedelta(0), description="age above which a model is stale"
     )
-    reports: int = Field(20, ge=0, description="most drifted models with a report of their own in a run")
+    reports: int = Field(
+        20, ge=0, description="at most this many drifted models have their own report in a run"
+    )
 
 
 @dataclass(frozen=True)
 class DriftComparison:
-    """What came of comparing readings with a window. Times are those of the readings."""
+    """The result of comparing readings with a window. Times are those of the readings."""
 
     verdict: DriftVerdict
     reasons: tuple[Reason, ...]
@@ -66,7 +68,7 @@ class DriftComparison:
 
     @property
     def drifted(self) -> bool:
-        """Whether there is drift."""
+        """Whether the readings have drifted."""
         return self.verdict is DriftVerdict.DRIFTED
 
     @property
@@ -89,7 +91,7 @@ class DriftComparison:
         return replace(self, origin=origin, reasons=(*self.reasons, why))
 
     def channel(self, name: str) -> list[DriftFinding]:
-        """What was found under one heading: value, course, score, error, missing or step."""
+        """The findings of one channel: value, course, score, error, missing or step."""
         findings = () if self.judgement is None else self.judgement.findings
         return [finding for finding in findings if finding.statistic.channel == name]
 
@@ -105,7 +107,7 @@ class DriftComparison:
         return p, (Reason(ReasonCode.DRIFT_NONE, {"p": _round_p(p)}),)
 
     def measures(self) -> dict[str, dict[str, Any]]:
-        """Every statistic in plain numbers, by its name."""
+        """Every statistic in plain numbers, by name."""
         findings = () if self.judgement is None else self.judgement.findings
         return {
             finding.statistic.name: {
@@ -123,17 +125,16 @@ class DriftComparison:
 
 @dataclass(frozen=True)
 class DriftComparer:
-    """One comparison: what it is held to, and how its words are written."""
+    """Compares readings under given settings; `unit` is shown in the reasons."""
 
     settings: DriftSettings
     unit: str = ""
     step: timedelta | None = None
 
     def of(self, window: Readings, since: Readings, *, sent: Readings | None = None) -> DriftComparison:
-        """Judge what came since a window.
+        """Judge the readings since a window.
 
-        `sent` is all that was sent since, if `since` leaves out what the instrument got wrong; a sensor that
-        is stuck shows there.
+        `sent` holds all readings since, if `since` excludes instrument faults; a stuck sensor shows there.
         """
         sent = since if sent is None else sent
         if not len(sent):
@@ -186,16 +187,16 @@ class DriftComparer:
     ) -> DriftComparison:
         rate = self.settings.false_alarm_rate
         checked = since.between(blocks.checked_from, blocks.checked_to)
-        ruler = fit_window_scale(window, step=blocks.step)
-        judgement = judge_block(compute_series(window, checked, blocks, ruler), blocks, rate=rate)
-        fields |= {"p_value": judgement.p, "judgement": judgement, "ruler": ruler}
+        scale = fit_window_scale(window, step=blocks.step)
+        judgement = judge_block(compute_series(window, checked, blocks, scale), blocks, rate=rate)
+        fields |= {"p_value": judgement.p, "judgement": judgement, "ruler": scale}
         if judgement.drifted(rate):
-            description = describe_drift(judgement, ruler, unit=self.unit)
+            description = describe_drift(judgement, scale, unit=self.unit)
             drift_onset = fit_onset(
-                since, blocks, ruler, window, judgement.finding_for(description.statistic)
+                since, blocks, scale, window, judgement.finding_for(description.statistic)
             )
             if drift_onset.per_day is not None and description.kind in GRADUAL_KINDS:
-                description = describe_slope(description, drift_onset.per_day * ruler.robust, self.unit)
+                description = describe_slope(description, drift_onset.per_day * scale.robust, self.unit)
             return DriftComparison(
                 DriftVerdict.DRIFTED,
                 (description.reason,),
@@ -204,7 +205,7 @@ class DriftComparer:
                 since=to_datetime(drift_onset.began_at),
                 **fields,
             )
-        strongest = describe_finding(judgement.strongest, ruler, unit=self.unit)
+        strongest = describe_finding(judgement.strongest, scale, unit=self.unit)
         # Directly behind its window nothing can have aged; the block is within what the window predicts.
         if judgement.aged(rate) and blocks.lag_seconds >= blocks.length:
             values = {"duration": blocks.lag_seconds, "reason": strongest}

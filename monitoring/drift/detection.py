@@ -1,11 +1,6 @@
-"""Have the readings drifted from the window a model was trained on? A verdict that can be believed.
+"""Compare two frames of readings: has the newer one drifted, at a stated false-alarm rate?
 
-`compare` answers for two frames of readings and knows no database; `check_fleet` asks it for every champion,
-`DriftCheckStore.latest` says what came of it last. The false-alarm rate is the one number
-to set: how far blocks of readings move by themselves is learned from the window's own past, its
-autocorrelation, day, week and the distance of the check included. Reading order: `drift_comparison` (what is
-asked when), `drift_blocks`, `drift_statistics`, `drift_null`, `drift_judgement`, `drift_kinds`; for a fleet,
-`drift_fleet`, `drift_models`, `drift_quality`, `drift_neighbours`, `drift_recording`, `drift_page`.
+Needs no database; every champion is checked by `fleet`, and stored checks are read by `store`.
 """
 
 from datetime import timedelta
@@ -30,9 +25,9 @@ def compare(
 ) -> DriftComparison:
     """Compare readings with the window before them.
 
-    Frames hold `timestamp, value` and perhaps `anomaly_score` and `forecast_error`; a Series is values by
-    time. The newest stretch of `current`, at most `settings.current` long, is judged; what lies before it
-    tells since when. Rows without a finite value are left out.
+    Frames have the columns `timestamp, value` and optionally `anomaly_score` and `forecast_error`; a Series
+    holds values by time. The newest block of `current`, at most `settings.current` long, is judged; earlier
+    readings only date the onset. Rows without a finite value are left out.
 
     Raises:
         DataError: a frame lacks a column.
@@ -49,7 +44,7 @@ def compare(
 
 
 def to_readings(frame: pd.DataFrame | pd.Series) -> Readings:
-    """Readings of a frame or a Series in order of time, each time once, without those that are not finite.
+    """The finite readings of a frame or a Series in order of time, each time once.
 
     Raises:
         DataError: a column is missing.

@@ -1,8 +1,8 @@
-"""Every champion of a fleet, checked against the window it was trained on.
+"""Check every champion of a fleet against the window it was trained on.
 
-Knows the order: view, compare, look back on stored predictions, look at the neighbours, record. A sensor that
-cannot be checked never stops the rest. Leaves the comparing to `drift_comparison`, rows, run and tags to
-`drift_recording`.
+Loads the readings, compares, measures recent accuracy, consults the platform's other sensors, and records. A
+sensor that cannot be checked does not stop the others. The comparison is in `comparison`, rows, run and tags
+in `recording`.
 """
 
 import logging
@@ -52,16 +52,16 @@ def check_fleet(
     html: Path | None = None,
     watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
-    """Check every champion of these sensors; keep the checks, a run in `safeplan-drift`, tags and reports.
+    """Check every champion of these sensors and record the results.
 
-    `now` is the time of the check, naive UTC. Readings are taken up to then; a sensor counts as silent beside
-    the newest reading of the others, so that a fleet whose readings lie in the past can be checked as well.
-    With `html`, a report of each model and the fleet page are written into that folder too.
+    `now` is the time of the check, naive UTC; later readings are ignored. A sensor has no data if it lags
+    behind the newest reading of the others, so that a fleet with old readings can be checked as well. With
+    `html`, a report of each model and the fleet page are written into that folder too.
 
     Raises:
-        LeaseTaken: another process is checking; two would write the same tags at once.
+        LeaseTaken: another process is checking; both would write the same tags.
     """
-    # The matrices are small: more numeric threads than one only wait for each other, at twice the CPU.
+    # The matrices are small: several BLAS threads only wait for each other, at twice the CPU.
     with lease(workspace.engine, LEASE_NAME), threadpool_limits(1):
         return _check_fleet(workspace, sensors, now, settings or load_settings(DriftSettings), html, watch)
 
@@ -95,7 +95,7 @@ def _check_fleet(
 
 
 class FleetDriftCheck:
-    """What the checks of one run share."""
+    """The checks of one run."""
 
     def __init__(self, workspace: Workspace, settings: DriftSettings, now: datetime) -> None:
         self.settings, self.now = settings, now
@@ -112,7 +112,7 @@ class FleetDriftCheck:
         self.served_models = set(self.champions.keys_with_champion())
 
     def of(self, sensor: Sensor) -> Iterator[DriftCheckResult | Outcome]:
-        """The checks of one sensor's champions, or why there is none."""
+        """The checks of one sensor's champions, or why they failed."""
         kinds = [kind for kind in Kind if (sensor.id, kind) in self.served_models]
         if not kinds:
             yield Outcome(sensor_id=sensor.id, kind=None, status=NO_MODEL)
@@ -121,9 +121,9 @@ class FleetDriftCheck:
                 yield self._check_champion(sensor, kind)
             except SafePlanError as error:
                 yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=str(error))
-            # One sensor's trouble must not cost the others theirs; it is named here and traced in the log.
+            # An error of one sensor must not stop the others.
             except Exception as error:
-                log.exception("the drift of the %s of %s could not be checked", kind, sensor.id)
+                log.exception("drift check of the %s of %s failed", kind, sensor.id)
                 error_text = f"{type(error).__name__}: {error}"
                 yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=error_text)
 
@@ -132,8 +132,8 @@ class FleetDriftCheck:
         champion: ServingModel = find(sensor.id)
         if not champion.version.tags.get("train_start"):
             raise DataError(
-                f"{champion.version.uri} has no tag train_start, so its window is not known. "
-                f"Train it anew: safeplan train {sensor.id} --fresh"
+                f"{champion.version.uri} has no tag train_start, so its training window is unknown. "
+                f"Train it again: safeplan train {sensor.id} --fresh"
             )
         view = self.readings_loader.of(sensor, champion, until=self.now)
         check = DriftComparer(self.settings, sensor.unit, timedelta(seconds=view.step))
@@ -172,7 +172,7 @@ class FleetDriftCheck:
         return DriftCheckResult(sensor, champion, view, comparison, row)
 
     def _no_data_comparison(self, sensor: Sensor, view: ChampionReadings) -> DriftComparison | None:
-        """A sensor that the others have left behind has gone silent, whatever it sent before."""
+        """The result for a sensor that lags behind the others; None if it does not."""
         last = self.last.get(sensor.id)
         seconds_without_data = 0.0 if last is None else (self.newest - last).total_seconds()
         longest_usual_gap = 2 * float(np.diff(view.window.seconds).max(initial=0.0))

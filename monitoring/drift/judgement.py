@@ -1,7 +1,7 @@
-"""From statistics to a verdict at a stated false-alarm rate.
+"""Combine all statistics into one p-value, and judge it at a stated false-alarm rate.
 
-Knows how many statistics are looked at, how alike they are, and what the window's own past blocks say about
-each one's spread. Tells drift from a window that has merely aged. Leaves words to `drift_kinds`.
+Corrects for the number of statistics and their similarity. Describing a drift is in `kinds`; the null
+distribution of one statistic in `null_distribution`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,33 +22,33 @@ from monitoring.drift.null_distribution import (
 from monitoring.drift.statistics import Statistic, StatisticSeries
 from training.common.arrays import Floats
 
-# Statistics of one block move together: on undrifted real readings, all of them count for as many alarms as
-# this share of them would, were they independent.
+# Statistics of one block move together: on undrifted real readings they raise as many alarms as this share of
+# them would if they were independent.
 EFFECTIVE_SHARE = 0.75
 
 
 @dataclass(frozen=True)
 class DriftFinding:
-    """One statistic of the block that was checked."""
+    """One statistic of the checked block."""
 
     statistic: Statistic
     shift: StatisticShift = field(repr=False)
-    p: float  # with spreads as the window's past blocks speak for
+    p: float  # with the spreads learned from past blocks
     worst: float  # the smallest p of a past block
-    exchangeable_p: float  # p were blocks exchangeable, however far the check is from the window
-    bound: float  # the shift from which on this one alone raises the alarm
-    before: float  # the statistic over the window, and over the block
-    after: float
+    exchangeable_p: float  # p if blocks were exchangeable, whatever the distance from the window
+    bound: float  # the shift above which this statistic alone raises the alarm
+    before: float  # the statistic's mean over the window
+    after: float  # and over the block
 
     @property
     def size(self) -> float:
-        """How far it has moved, in the statistic's own unit."""
+        """How far the statistic has moved, in its own unit."""
         return self.shift.size
 
 
 @dataclass(frozen=True)
 class DriftJudgement:
-    """All statistics of a block, and what they come to together."""
+    """All statistics of a block and their combined p-values."""
 
     findings: tuple[DriftFinding, ...]
     p: float
@@ -56,34 +56,34 @@ class DriftJudgement:
 
     @property
     def strongest(self) -> DriftFinding:
-        """The one that says most."""
+        """The finding with the smallest p for its weight."""
         return strongest_finding(self.findings)
 
     def corrected_p(self, subset: Sequence[DriftFinding]) -> float:
-        """The p of some of the statistics, on the scale of all."""
+        """The p of some statistics, corrected for all."""
         total = EFFECTIVE_SHARE * sum(finding.statistic.weight for finding in self.findings)
         return _combined_p([finding.p for finding in subset], subset, total)
 
     def finding_for(self, statistic: str) -> DriftFinding:
-        """What was found of one statistic."""
+        """The finding of one statistic."""
         return next(finding for finding in self.findings if finding.statistic.name == statistic)
 
     def drifted(self, rate: float) -> bool:
-        """Whether the block has moved further than the window's own blocks do."""
+        """Whether the block has moved further than the window predicts."""
         return self.p <= rate
 
     def aged(self, rate: float) -> bool:
-        """Whether it has moved as this sensor does in so much time, but further than inside the window."""
+        """Whether it moved no further than predicted for its distance, but further than inside the window."""
         return self.p > rate and self.exchangeable_p <= rate
 
 
 def strongest_finding(findings: Sequence[DriftFinding]) -> DriftFinding:
-    """The one whose p is least for its share of the false-alarm rate."""
+    """The finding with the smallest p for its share of the false-alarm rate."""
     return min(findings, key=lambda finding: finding.p / finding.statistic.weight)
 
 
 def judge_block(series: Iterable[StatisticSeries], blocks: WindowBlocks, *, rate: float) -> DriftJudgement:
-    """Judge a block by the past of its window."""
+    """Judge a block by the history of its window."""
     all_series = list(series)
     total = EFFECTIVE_SHARE * sum(one.statistic.weight for one in all_series)
     findings = tuple(_evaluate_statistic(one, blocks, _rate_per_weight(rate, total)) for one in all_series)
@@ -122,13 +122,13 @@ def _evaluate_statistic(series: StatisticSeries, blocks: WindowBlocks, share: fl
 
 @lru_cache(maxsize=16)
 def _fit_null(series: bytes, per_block: int, week: float, floor: float, lag: int) -> tuple[NullModel, Floats]:
-    """What is learned of a window's series; both models of a sensor were trained on the same readings."""
+    """The null of a window's series, cached: both models of a sensor were trained on the same readings."""
     null = NullModel(np.frombuffer(series, np.float64), per_block=per_block, week=week, floor=floor)
     return null, null.past_shifts(lag)
 
 
 def _exchangeable_p(series: StatisticSeries, is_known: NDArray[np.bool_]) -> float:
-    """The p by the spread of the window's blocks alone, as if their order and age did not matter."""
+    """The p of a t test against the window's block means, ignoring their order and age."""
     per_block = series.statistic.per_block
     blocks_by_cell = series.window[: len(series.window) // per_block * per_block].reshape(-1, per_block)
     is_filled = np.isfinite(blocks_by_cell).sum(1) >= per_block / 2
@@ -141,7 +141,7 @@ def _exchangeable_p(series: StatisticSeries, is_known: NDArray[np.bool_]) -> flo
 
 
 def _combined_p(p: Sequence[float], findings: Sequence[DriftFinding], total: float) -> float:
-    """The p of the loudest of several that are alike."""
+    """Sidak's correction with weights, of the smallest p."""
     if not p:
         return 1.0
     smallest = min(one / finding.statistic.weight for one, finding in zip(p, findings, strict=True))
@@ -149,5 +149,5 @@ def _combined_p(p: Sequence[float], findings: Sequence[DriftFinding], total: flo
 
 
 def _rate_per_weight(rate: float, total: float) -> float:
-    """What each statistic of weight 1 may use of a false-alarm rate; the inverse of `_together`."""
+    """The part of a false-alarm rate that a statistic of weight 1 may use; the inverse of `_combined_p`."""
     return float(-np.expm1(np.log1p(-rate) / max(total, 1e-9)))

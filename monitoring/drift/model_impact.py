@@ -1,6 +1,6 @@
-"""What a drift costs the models: how good one was of late, and what is added by drift to errors and alarms.
+"""The recent accuracy of a model, and the cost of a drift in forecast errors and alarms.
 
-Knows stored predictions and what the model says of the block that was checked. Leaves measures to `accuracy`.
+Reads stored predictions and the model's output on the checked block. The measures are in `accuracy`.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ ONE_DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class RecentPerformance:
-    """Looks back on what models said."""
+    """Measures the recent performance of champions."""
 
     predictions: PredictionStore
     settings: DriftSettings
@@ -34,7 +34,7 @@ class RecentPerformance:
     def of(
         self, champion: ServingModel, comparison: DriftComparison, view: ChampionReadings, *, age: timedelta
     ) -> dict[str, Any]:
-        """The numbers of one champion: its age, and its accuracy or its alarms over the block checked."""
+        """The figures of one champion: its age, and its accuracy or its alarms over the checked block."""
         numbers: dict[str, Any] = {"age_days": age / ONE_DAY, "stale": age > self.settings.stale_after}
         if comparison.start is None or comparison.end is None:
             return numbers
@@ -56,15 +56,15 @@ class RecentPerformance:
 
 
 def mean_absolute_error(readings: Readings) -> float | None:
-    """The mean absolute forecast error, one step ahead."""
+    """The mean absolute one-step forecast error."""
     errors = np.abs(readings.errors[np.isfinite(readings.errors)])
     return float(errors.mean()) if len(errors) else None
 
 
 def compute_cost(quality: Mapping[str, Any]) -> float:
-    """What ranks a fleet: forecast error added, as a share of the window's, and alarms above the budget.
+    """The cost that ranks the drifts of a fleet: growth of the forecast error plus alarms above the budget.
 
-    One alarm a day above a budget of one weighs as much as a forecast error that doubled.
+    One alarm a day above a budget of one costs as much as a forecast error that doubled.
 
     >>> compute_cost({"error_in_window": 2.0, "error_now": 3.0})
     0.5

@@ -1,11 +1,7 @@
-"""How far a statistic moves by itself: the past of a window, told as prediction.
+"""Null distribution of one statistic: how far it moves by itself, learned from the window.
 
-Knows a statistic as a series over equal cells of time, and predicts what it should be over a later block:
-a mixture of covariances, from white noise to slow trends, with and without a week, each weighed by how well
-it tells the window itself (Gaussian process regression, its scale and mean integrated out). So
-autocorrelation, the week and the distance of the block from the window are in the null. Every past block is
-foretold in the same way by what lay before it, and how far those were off is learned from. Leaves making the
-series to `drift_statistics`.
+Gaussian process regression over a mixture of covariances, from white noise to slow trends, with and without
+a week; formulas and sources are in docs/concepts/drift.md. The series come from `statistics`.
 """
 
 from dataclasses import dataclass, field
@@ -17,40 +13,38 @@ from scipy import special
 
 from training.common.arrays import Floats
 
-# Powers of the time scales of a sum of exponential correlations: -2 is nearly white, 0 like 1/f, 2 wanders.
+# Powers of the time scales of a sum of exponential correlations: -2 is nearly white noise, 0 like 1/f, 2
+# like a random walk.
 SPECTRAL_POWERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
-DECAY_SCALES = (1.0, 4.0, 16.0)  # cells after which a plain exponential has fallen to 37 %
-TREND_SCALES = (8.0, 32.0, 128.0)  # the same for smooth courses (Matern 3/2)
-WEEKLY_VARIANCES = (0.0, 0.25, 1.0)  # variance that repeats each week, beside the rest
+DECAY_SCALES = (1.0, 4.0, 16.0)  # cells after which an exponential has fallen to 37 %
+TREND_SCALES = (8.0, 32.0, 128.0)  # the same for smooth trends (Matern 3/2)
+WEEKLY_VARIANCES = (0.0, 0.25, 1.0)  # variance that repeats each week, relative to the rest
 JITTER = 1e-5
-# Degrees of freedom of what is predicted. A hundred cells promise a hundred, but spreads change from week
-# to week: with their own number, 4.2 % of undrifted blocks alarmed at 1 % stated on series that no choice was
-# made by, with 10, 1.1 %, at nearly equal power.
+# Degrees of freedom of the predictions. A hundred cells suggest a hundred, but spreads change from week to
+# week: with the nominal number 4.2 % of undrifted blocks alarmed at 1 % stated, on series that were not used
+# to choose it; with 10 it was 1.1 %, at nearly equal power.
 TAIL_DEGREES_OF_FREEDOM = 10.0
 MIN_RELATIVE_WEIGHT = 1e-3  # covariances with less weight are left out
-# Share of the likelihood's exponent that weighs covariances: a hundred cells that are not normal, and no two
-# weeks of which are alike, say less than they would.
+# Exponent of the likelihood that weighs covariances (tempered likelihood): cells are not normal and weeks
+# differ, so they carry less evidence than the model assumes.
 LIKELIHOOD_EXPONENT = 0.5
-MIN_HISTORY_BLOCKS = (
-    4  # blocks of a window that foretell the next; the first that are not foretold themselves
-)
-# Past blocks that a spread as foretold counts for, beside those of the window.
-PRIOR_BLOCKS = 15.0
-MAX_PAST_SPREADS = 4.0  # spreads that a past block counts for at most
+MIN_HISTORY_BLOCKS = 4  # blocks that predict the next one
+PRIOR_BLOCKS = 15.0  # weight of the predicted spread, in past blocks
+MAX_PAST_SPREADS = 4.0  # past blocks further off are clipped to this
 
 
 @dataclass(frozen=True)
 class StatisticShift:
-    """How far a statistic is from what was predicted, and how rarely it is that far by itself."""
+    """How far a statistic is from its prediction, and how rarely it is that far by itself."""
 
-    size: float  # each cell weighed by what is known of it, as p is
-    mean: float  # each cell counted alike, as people would say it
+    size: float  # cells weighted by generalised least squares, as for p
+    mean: float  # plain mean of the cells, for people
     p: float
     spreads: Floats = field(repr=False)  # of the prediction, by covariance
     weights: Floats = field(repr=False)
 
     def bound(self, p: float, floor: float) -> float:
-        """The size that this p belongs to."""
+        """The size that has this p."""
         scales = np.hypot(self.spreads, floor)
         low, high = 0.0, float(-special.stdtrit(TAIL_DEGREES_OF_FREEDOM, max(p, 1e-15) / 2) * scales.max())
         for _ in range(40):
@@ -68,13 +62,13 @@ class StatisticShift:
 
 @dataclass(frozen=True)
 class CovarianceMixture:
-    """The mixture for so many cells, `week` of them a week (0: no week), with its precisions."""
+    """The covariances of a grid of cells, `week` of which are a week (0: no week)."""
 
     cells: int
     week: float
 
     def at(self, lags: Floats, models: NDArray[np.int64] | slice = slice(None)) -> Floats:
-        """Correlation at each distance in cells, one row a covariance; 1 within one cell."""
+        """Correlation at each distance in cells, one row per covariance; 1 within one cell."""
         distances, where = np.unique(np.abs(lags), return_inverse=True)
         curves, _ = _correlation_curves(distances, self.cells, self.week)
         curves = curves[models]
@@ -83,16 +77,16 @@ class CovarianceMixture:
 
     @property
     def models(self) -> int:
-        """How many covariances there are."""
+        """The number of covariances."""
         return len(_correlation_curves(np.zeros(1), self.cells, self.week)[1])
 
 
 @dataclass(frozen=True)
 class _CovarianceGrid:
-    """The covariances of a whole grid, one row each, for all sensors with such a grid."""
+    """The covariance matrices of a grid, shared by all sensors with the same grid."""
 
     matrices: Floats
-    roots: Floats  # lower triangles that make each white
+    roots: Floats  # inverse Cholesky factors
     precisions: Floats
     log_determinants: Floats
 
@@ -137,10 +131,10 @@ def _correlation_curves(distances: Floats, cells: int, week: float) -> tuple[Flo
 
 
 class NullModel:
-    """One statistic over the cells of a window, NaN where a cell is empty; judges later and past blocks.
+    """Predicts later and past blocks of one statistic from its cells in the window; NaN marks an empty cell.
 
-    `floor` is the size of a shift that is never worth a word, in the statistic's own unit. `per_block` cells
-    make a block.
+    `floor` is the size of a shift that never matters, in the statistic's own unit. A block has `per_block`
+    cells.
 
     >>> noise = np.random.default_rng(0).normal(size=112)
     >>> null = NullModel(noise, per_block=8, week=0.0, floor=0.0)
@@ -175,10 +169,10 @@ class NullModel:
         self._matrices, self._root = self._selected_matrices()
 
     def measure_shift(self, places: Floats, values: Floats, *, stretch: float = 1.0) -> StatisticShift:
-        """How far the cells at these places are from what the window foretells for them.
+        """How far the cells at these places are from the prediction of the window.
 
-        Each cell is weighed by what is known of it (generalised least squares): of a wandering statistic the
-        first cells after the window say most. `stretch` is a factor on the spreads foretold.
+        Cells are weighted by generalised least squares: of a random walk, the first cells after the window
+        count most. `stretch` is a factor on the predicted spreads.
         """
         between = self.covariances.at(places[:, None] - self.places, self.selected)
         among = self.covariances.at(places[:, None] - places, self.selected)
@@ -190,10 +184,10 @@ class NullModel:
         )
 
     def past_shifts(self, lag: int) -> Floats:
-        """How far each past block was from what all that lay `lag` blocks before it foretold, in spreads.
+        """How far each past block was from the prediction made `lag` blocks before it, in predicted spreads.
 
-        The lag is shortened to half of the blocks that can be foretold; blocks without half of their cells
-        are left out.
+        The lag is at most half of the blocks that can be predicted; blocks with fewer than half of their
+        cells are skipped.
         """
         lag = min(lag, max((self.blocks - MIN_HISTORY_BLOCKS) // 2, 0))
         past_shifts = []
@@ -212,8 +206,8 @@ class NullModel:
     def _predict_shift(
         self, history_cells: int, between: Floats, among: Floats, values: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """How far each cell of a block is from what the first known cells foretell, how far the block is, and
-        with what spread; by covariance."""
+        """Kriging from the first `history_cells` known cells: residual of each cell, shift and spread of the
+        block; one row per covariance."""
         root = self._root[:, :history_cells, :history_cells]
         whitened_between = root @ np.swapaxes(between, 1, 2)
         ones, whitened_values = root.sum(2), root @ self.values[:history_cells]
@@ -223,14 +217,14 @@ class NullModel:
         predicted = (whitened_values[:, None, :] @ whitened_between)[:, 0] + unknown * level[:, None]
         spread = among - np.swapaxes(whitened_between, 1, 2) @ whitened_between
         spread += unknown[:, :, None] * unknown[:, None, :] / total[:, None, None]
-        weighed = np.asarray(np.linalg.solve(spread, np.ones((*predicted.shape, 1)))[:, :, 0], np.float64)
-        strength = weighed.sum(1)
+        weighted = np.asarray(np.linalg.solve(spread, np.ones((*predicted.shape, 1)))[:, :, 0], np.float64)
+        strength = weighted.sum(1)
         residuals = values - predicted
-        shifts = (weighed * residuals).sum(1) / strength
+        shifts = (weighted * residuals).sum(1) / strength
         return residuals, shifts, np.sqrt(self.variances / strength)
 
     def _known_precisions(self) -> tuple[Floats, Floats]:
-        """Precision of the cells that are known, zero elsewhere: empty ones taken out of the whole grid's."""
+        """Precision of the known cells, zero elsewhere, from the whole grid's by a Schur complement."""
         whole, log_determinant = self.grid.precisions, self.grid.log_determinants
         empty = np.flatnonzero(~self.known)
         if not len(empty):
@@ -243,7 +237,7 @@ class NullModel:
         return precision, log_determinant + np.linalg.slogdet(inner)[1]
 
     def _selected_matrices(self) -> tuple[Floats, Floats]:
-        """Matrices and roots of the known cells, for the covariances that are kept."""
+        """Matrices and roots of the known cells, for the selected covariances."""
         matrices = self.grid.matrices[self.selected]
         if self.known.all():
             return matrices, self.grid.roots[self.selected]
@@ -257,7 +251,7 @@ class NullModel:
 
 
 def spread_factor(past: Floats) -> float:
-    """The factor on spreads that past blocks speak for: one where they were as far off as foretold.
+    """The factor on spreads learned from past blocks; 1 if they were as far off as predicted.
 
     >>> spread_factor(np.ones(10)), round(spread_factor(np.full(10, 2.0)), 2)
     (1.0, 1.48)

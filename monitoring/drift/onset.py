@@ -1,6 +1,6 @@
-"""Since when, and at once or slowly: the loudest statistic among all readings since the window.
+"""Find when a drift began, and whether it came at once or gradually, by fitting a step and a ramp.
 
-Knows cells of time, a step and a ramp. Whether there is drift was decided before.
+Whether there is drift is decided before, by `judgement`.
 """
 
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from monitoring.drift.statistics import Readings, WindowScale, compute_series_si
 from training.anomaly.seasonal_profile import DAY
 from training.common.arrays import Floats
 
-MAX_RAMP_RESIDUAL_SHARE = 0.7  # a ramp must leave this share of what the best step leaves, to be told as one
-MIN_RAMP_CELLS = 6  # cells, to tell a ramp from a step
-MAX_CANDIDATE_STARTS = 200  # beginnings
+MAX_RAMP_RESIDUAL_SHARE = 0.7  # of the best step's residual; a worse ramp counts as a step
+MIN_RAMP_CELLS = 6  # cells needed to distinguish a ramp from a step
+MAX_CANDIDATE_STARTS = 200
 
 
 @dataclass(frozen=True)
 class Onset:
-    """When a drift began, in seconds of the epoch; where it came slowly, by how much a day."""
+    """When a drift began (seconds since 1970) and, if it came gradually, its change per day."""
 
     began_at: float
     per_day: float | None = None
 
 
 def fit_onset(
-    since: Readings, blocks: WindowBlocks, ruler: WindowScale, window: Readings, finding: DriftFinding
+    since: Readings, blocks: WindowBlocks, scale: WindowScale, window: Readings, finding: DriftFinding
 ) -> Onset:
-    """Fit a step and a ramp, each lasting to the newest reading, to what came since the window."""
-    series, starts = compute_series_since(since, window, blocks, ruler, finding.statistic)
+    """Fit a step and a ramp, each lasting until the newest reading, to the readings since the window."""
+    series, starts = compute_series_since(since, window, blocks, scale, finding.statistic)
     known_cells = np.flatnonzero(np.isfinite(series))
     if len(known_cells) < MIN_RAMP_CELLS:
         return Onset(max(blocks.checked_from, float(since.seconds[0])))

@@ -1,6 +1,6 @@
-"""Instrument or process: what the other sensors of a platform did at the same time.
+"""Attribute a drift to instrument or process by the other sensors of its platform.
 
-Knows platforms and onsets. A sensor without neighbours is left as it was found.
+A sensor without enough neighbours keeps its undecided origin.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from monitoring.drift.result import DriftCheckResult
 from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from training.reasons import Reason, ReasonCode
 
-MIN_NEIGHBOURS = 3  # other sensors on the platform, to say that only this one moved
+MIN_NEIGHBOURS = 3  # other sensors needed to conclude that only this one moved
 COMPARABLE_VERDICTS = frozenset({DriftVerdict.STEADY, DriftVerdict.AGED, DriftVerdict.DRIFTED})
 MAX_SENSORS_NAMED = 3
-MAX_ONSET_GAP = timedelta(days=1)  # onsets that near each other have one cause
+MAX_ONSET_GAP = timedelta(days=1)  # onsets closer than this have one cause
 
 
 def attribute_origins(checked: Sequence[DriftCheckResult]) -> list[DriftCheckResult]:
-    """The same checks; where a drift may be either, its platform decides."""
+    """The same checks, with the origin of undecided drifts taken from their platform."""
     return [_attribute_origin(one, checked) for one in checked]
 
 

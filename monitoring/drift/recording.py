@@ -1,7 +1,7 @@
-"""What a drift check leaves behind: rows, a run in `safeplan-drift`, tags on versions, reports.
+"""Record a drift check: rows, a run in the experiment `safeplan-drift`, tags on versions, reports.
 
-Knows the order: the run first, so that rows can name it; then rows, tags and files; a run that was cut off is
-left unfinished and says so. Leaves pages to `drift_evidently` and `drift_page`.
+The run is opened first, so that rows can refer to it; an interrupted run stays unfinished. Pages are rendered
+by `report`.
 """
 
 import json
@@ -32,7 +32,7 @@ from training.workspace import Workspace
 
 EXPERIMENT = "safeplan-drift"
 FLEET_PAGE = "fleet.html"
-CURVE_SIZE = (760, 140)  # pixels, of a single model's readings
+CURVE_SIZE = (760, 140)  # pixels, of a model's own report
 HISTORY_LENGTH = timedelta(days=90)
 MAX_TAG_LENGTH = 250  # characters
 CHECK_COLUMNS = (
@@ -50,7 +50,7 @@ def record_checks(
     settings: DriftSettings,
     html: Path | None,
 ) -> list[DriftCheckResult]:
-    """Keep the checks everywhere they are looked for; the same checks with the run's id."""
+    """Store the checks as rows, run, tags and files; returns the checks with the run's id."""
     run = workspace.tracker.open(EXPERIMENT, f"drift {now:%Y-%m-%d %H:%M}", {"checked_at": iso(now)})
     try:
         saved = [replace(one, check=replace(one.check, run_id=run.run_id)) for one in checked]
@@ -74,7 +74,7 @@ def record_checks(
         if html is not None:
             write_files(files | {LIBRARY_FILE: read_library()}, html)
     except Exception:
-        # Nothing more comes of this run; where MLflow itself is away, it stays marked as running.
+        # If MLflow itself is unreachable, the run stays marked as running.
         with suppress(RegistryError):
             workspace.tracker.finish(run.run_id, succeeded=False)
         raise
@@ -83,7 +83,7 @@ def record_checks(
 
 
 def fleet_metrics(checked: Sequence[DriftCheckResult]) -> dict[str, float]:
-    """The fleet in numbers: how many of each verdict, and how good the models were of late."""
+    """The number of checks by verdict, and the mean recent accuracy of the models."""
     verdicts = Counter(one.check.verdict for one in checked)
     metrics = {str(verdict): float(verdicts[verdict]) for verdict in DriftVerdict}
     metrics["checked"] = float(len(checked))
@@ -96,7 +96,7 @@ def fleet_metrics(checked: Sequence[DriftCheckResult]) -> dict[str, float]:
 
 
 def checks_table(checked: Sequence[DriftCheckResult]) -> pd.DataFrame:
-    """One row a model, the same columns for each."""
+    """One row per model."""
     return pd.DataFrame(
         [[to_json_value(getattr(one.check, name)) for name in CHECK_COLUMNS] for one in checked],
         columns=list(CHECK_COLUMNS),
@@ -104,7 +104,7 @@ def checks_table(checked: Sequence[DriftCheckResult]) -> pd.DataFrame:
 
 
 def check_details(result: DriftCheckResult) -> dict[str, Any]:
-    """All that was measured of one model."""
+    """All measures of one model."""
     check = result.check
     named = {name: to_json_value(getattr(check, name)) for name in (*CHECK_COLUMNS, *INTERVAL_COLUMNS)}
     values: dict[str, Any] = to_json_value(named | {"measures": check.measures, "quality": check.quality})
@@ -118,12 +118,12 @@ def render_reports(
     *,
     now: datetime,
 ) -> dict[str, bytes]:
-    """The fleet page and a report of each model wanted, by file name."""
+    """The fleet page and the reports of the models in `reported`, by file name."""
     files: dict[str, bytes] = {}
     links: dict[tuple[str, str], str] = {}
     drawable = [one for one in reported if len(one.view.window) and len(one.view.since)]
     if drawable:
-        # Evidently takes seconds to import; a fleet without drift does without.
+        # Evidently takes seconds to import and is not needed without drift.
         from monitoring.drift.report.evidently_adapter import page_of, snapshot_of  # noqa: PLC0415
 
         for result in drawable:
@@ -141,15 +141,12 @@ def render_reports(
 
 
 def report_file_name(result: DriftCheckResult) -> str:
-    """The report of one model, in letters that every system has: its registered model's name.
-
-    Two ids with one slug have registered models of different names.
-    """
+    """The file name of one model's report, from its registered model's name, which is unique."""
     return f"{slug(result.champion.version.name)}.html"
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Put the files into a folder."""
+    """Write the files into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""One champion's check with all that its report and its row in a table need. Knows shapes only."""
+"""The result of checking one champion, with the data that reports and command output need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from training.registry.model_registry import CHAMPION
 
 @dataclass(frozen=True)
 class DriftCheckResult:
-    """One champion's check with what it rests on."""
+    """One champion's check and the data it is based on."""
 
     sensor: Sensor
     champion: ServingModel
@@ -27,7 +27,7 @@ class DriftCheckResult:
 
     @property
     def plotted_readings(self) -> Readings:
-        """What came since, for pictures: what a stuck instrument repeats is the very thing to be seen."""
+        """The readings since, for charts; of a stuck instrument, including the repeated values."""
         stuck = self.comparison.kind is DriftKind.STUCK
         return self.view.unfiltered if stuck else self.view.since
 
@@ -57,9 +57,9 @@ def to_outcome(result: DriftCheckResult) -> Outcome:
 
 
 def drift_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """What the command prints: a row a model, with what to do about it; failures are told elsewhere.
+    """The rows that `safeplan drift` prints: one per model, without failures.
 
-    The same advice on both models of a sensor is given once.
+    The same advice for both models of a sensor is shown once.
     """
     rows, shown_advice = [], set()
     for outcome in outcomes:

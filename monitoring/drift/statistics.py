@@ -1,8 +1,8 @@
-"""What is compared: a window and a later block as a few series over their cells.
+"""The statistics that are compared: readings of a window and of a later block as series over their cells.
 
-Knows readings and, where given, detector scores and forecast errors: two edges of the values; the level,
-edges, noise and spread of what deviates from the daily course; the depth of that course; the share missing
-and the step between readings. Leaves to `drift_null` how far each moves by itself.
+Level, noise, spread and edges of the deviations from the daily profile, depth of that profile, edges of the
+values, share missing, sampling step and, if given, detector scores and forecast errors. How far each moves by
+itself is in `null_distribution`.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from training.common.arrays import Floats
 
 Cells = NDArray[np.int64]
 
-MAX_DEVIATION = 5.0  # robust sd from the centre beyond which a reading says no more about the level
+MAX_DEVIATION = 5.0  # robust SDs; further readings are clipped in the level
 EDGE_QUANTILES = (0.05, 0.95)
-MAX_ONSET_CELLS = 50_000  # between a window and a check, in which the beginning of a drift is looked for
-MIN_FILL_SHARE = 0.3  # of the usual number of readings, for a cell to count
-# A course must explain readings that it was not learned from, or its slots are noise put into the deviation.
+MAX_ONSET_CELLS = 50_000  # between window and check, searched for the onset
+MIN_FILL_SHARE = 0.3  # of the usual number of readings; emptier cells do not count
+# Daily only: a profile must explain readings it was not fitted to, or its slots add noise to the deviations.
 DAILY_CYCLES = ((DAY, 24),)
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Readings in order of time; scores and errors are NaN or empty where nobody gave them."""
+    """Readings in order of time; scores and errors are NaN where there are none."""
 
     seconds: Floats
     values: Floats
@@ -39,21 +39,21 @@ class Readings:
         return len(self.seconds)
 
     def between(self, start: float, end: float) -> "Readings":
-        """Those from `start` on and before `end`."""
+        """The readings from `start` until before `end`."""
         part = slice(*np.searchsorted(self.seconds, [start, end]).tolist())
         return Readings(self.seconds[part], self.values[part], self.scores[part], self.errors[part])
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """One thing that may drift."""
+    """One statistic that may drift."""
 
     name: str
-    channel: str  # what it is told under: value, course, score, error, missing, step
-    weight: float  # of the false-alarm rate, beside the others
+    channel: str  # the heading of the report: value, course, score, error, missing, step
+    weight: float  # share of the false-alarm rate, relative to the others
     per_block: int
-    floor: float  # a shift as small is not worth a word
-    one_sided: bool = False  # only more of it is drift: smaller errors harm nobody
+    floor: float  # a shift this small never matters
+    one_sided: bool = False  # only increases are drift: smaller errors are no problem
 
 
 STATISTICS = {
@@ -77,7 +77,7 @@ STATISTICS = {
 
 @dataclass(frozen=True)
 class StatisticSeries:
-    """A statistic over the cells of the window and of the block that is checked, NaN in empty cells."""
+    """A statistic over the cells of the window and of the checked block, NaN in empty cells."""
 
     statistic: Statistic
     window: Floats
@@ -86,42 +86,42 @@ class StatisticSeries:
 
 @dataclass(frozen=True)
 class WindowScale:
-    """What a window is measured by: its daily course, centre and sizes."""
+    """The daily profile, centre and spreads of a window."""
 
-    course: SeasonalProfile | None
+    profile: SeasonalProfile | None
     centre: float
-    robust: float  # spread of what deviates from the course, as the bulk of the readings shows it
+    robust: float  # robust spread of the deviations from the profile
     spread: float  # standard deviation of the values
 
     def expected(self, seconds: Floats) -> Floats:
-        """The usual deviation from the centre at these times."""
-        return np.zeros(len(seconds)) if self.course is None else self.course.at(seconds) - self._level
+        """The profile's deviation from the centre at these times."""
+        return np.zeros(len(seconds)) if self.profile is None else self.profile.at(seconds) - self._level
 
     @property
     def _level(self) -> float:
-        assert self.course is not None
-        return float(np.mean(self.course.usual))
+        assert self.profile is not None
+        return float(np.mean(self.profile.usual))
 
 
 def fit_window_scale(window: Readings, *, step: float) -> WindowScale:
-    """Learn what is usual in a window."""
-    course = fit_seasonal_profile(window.seconds, window.values, step=step, cycles=DAILY_CYCLES)
-    usual = 0.0 if course is None else course.at(window.seconds) - float(np.mean(course.usual))
+    """Fit the scale of a window."""
+    profile = fit_seasonal_profile(window.seconds, window.values, step=step, cycles=DAILY_CYCLES)
+    usual = 0.0 if profile is None else profile.at(window.seconds) - float(np.mean(profile.usual))
     residuals = window.values - usual
     spread = float(window.values.std())
-    return WindowScale(course, float(np.median(residuals)), robust_spread(residuals) or spread, spread)
+    return WindowScale(profile, float(np.median(residuals)), robust_spread(residuals) or spread, spread)
 
 
 def compute_series(
-    window: Readings, checked: Readings, blocks: WindowBlocks, ruler: WindowScale
+    window: Readings, checked: Readings, blocks: WindowBlocks, scale: WindowScale
 ) -> Iterator[StatisticSeries]:
-    """Every statistic that both sides can tell."""
+    """Every statistic that has enough cells on both sides."""
     for per_block, measure in ((FINE_CELLS, _fine_statistics), (COARSE_CELLS, _coarse_statistics)):
         past = _CellGrid(blocks.past_cells(window.seconds, per_block), blocks.count * per_block)
         now = _CellGrid(blocks.checked_cells(checked.seconds, per_block), per_block)
-        scale = _CellScale(blocks.length / per_block / blocks.step)
-        before = measure(window, past, ruler, scale)
-        after = measure(checked, now, ruler, scale)
+        medians = _CellMedians(blocks.length / per_block / blocks.step)
+        before = measure(window, past, scale, medians)
+        after = measure(checked, now, scale, medians)
         for name, series in before.items():
             enough = max(8, 3 * per_block)
             if np.isfinite(series).sum() >= enough and name in after and np.isfinite(after[name]).any():
@@ -129,26 +129,26 @@ def compute_series(
 
 
 def compute_series_since(
-    since: Readings, window: Readings, blocks: WindowBlocks, ruler: WindowScale, statistic: Statistic
+    since: Readings, window: Readings, blocks: WindowBlocks, scale: WindowScale, statistic: Statistic
 ) -> tuple[Floats, Floats]:
-    """One statistic over the cells from the window to the end of the check, and when each cell begins."""
+    """One statistic over the cells from the window to the end of the check, and the start of each cell."""
     width = blocks.length / statistic.per_block
     count = int(np.ceil((blocks.checked_to - blocks.end) / width - 1e-9))
     count = min(max(count, statistic.per_block), MAX_ONSET_CELLS)
     begin = blocks.checked_to - count * width
-    measure, scale = (
+    measure, medians = (
         (_fine_statistics if statistic.per_block == FINE_CELLS else _coarse_statistics),
-        _CellScale(width / blocks.step),
+        _CellMedians(width / blocks.step),
     )
     past = blocks.past_cells(window.seconds, statistic.per_block)
-    measure(window, _CellGrid(past, blocks.count * statistic.per_block), ruler, scale)
+    measure(window, _CellGrid(past, blocks.count * statistic.per_block), scale, medians)
     cells = np.floor((since.seconds - begin) / width + 1e-9).astype(np.int64)
-    series = measure(since, _CellGrid(cells, count), ruler, scale)[statistic.name]
+    series = measure(since, _CellGrid(cells, count), scale, medians)[statistic.name]
     return series, np.asarray(begin + width * np.arange(count), np.float64)
 
 
 class _CellGrid:
-    """Readings by cell; those outside of the cells are left out."""
+    """Readings by cell; readings outside the cells are left out."""
 
     def __init__(self, cells: Cells, count: int) -> None:
         self.inside = (cells >= 0) & (cells < count)
@@ -164,15 +164,15 @@ class _CellGrid:
         return self.sizes >= max(least, MIN_FILL_SHARE * usual)
 
 
-class _CellScale:
-    """What the window's cells are like; learned from the first series measured, kept for the second."""
+class _CellMedians:
+    """Medians of the window's cells; computed for the window, reused for the block."""
 
     def __init__(self, expected: float) -> None:
-        self.expected = expected  # readings a cell, were none missing
+        self.expected = expected  # readings per cell if none are missing
         self._medians: dict[str, float] = {}
 
     def of(self, name: str, values: Floats) -> float:
-        """The middle of the window's positive values under this name."""
+        """The median of the window's positive values of this name."""
         if name not in self._medians:
             positive = values[np.isfinite(values) & (values > 0)]
             self._medians[name] = float(np.median(positive)) if len(positive) else 0.0
@@ -180,45 +180,45 @@ class _CellScale:
 
 
 def _fine_statistics(
-    readings: Readings, cut: _CellGrid, ruler: WindowScale, scale: _CellScale
+    readings: Readings, cut: _CellGrid, scale: WindowScale, medians: _CellMedians
 ) -> dict[str, Floats]:
     seconds, values = readings.seconds[cut.inside], readings.values[cut.inside]
-    residuals = (values - ruler.expected(seconds) - ruler.centre) / ruler.robust
+    residuals = (values - scale.expected(seconds) - scale.centre) / scale.robust
     level = cut.mean(np.clip(residuals, -MAX_DEVIATION, MAX_DEVIATION))
-    level[~cut.is_filled(scale.of("filled", cut.sizes))] = np.nan
+    level[~cut.is_filled(medians.of("filled", cut.sizes))] = np.nan
     pairs = np.flatnonzero(cut.cells[1:] == cut.cells[:-1])
     moves = np.minimum(np.abs(np.diff(residuals)[pairs]), 4 * MAX_DEVIATION)
     counts = np.bincount(cut.cells[pairs], minlength=cut.count).astype(np.float64)
     noise = _divide(_cell_sums(cut.cells[pairs], moves, cut.count), counts)
-    usual = scale.of("moves", noise)
-    noise[counts < max(1.0, MIN_FILL_SHARE * scale.of("pairs", counts))] = np.nan
+    usual = medians.of("moves", noise)
+    noise[counts < max(1.0, MIN_FILL_SHARE * medians.of("pairs", counts))] = np.nan
     return {"level": level, "noise": np.log(noise + 0.1 * usual + 1e-9)}
 
 
 def _coarse_statistics(
-    readings: Readings, cut: _CellGrid, ruler: WindowScale, scale: _CellScale
+    readings: Readings, cut: _CellGrid, scale: WindowScale, medians: _CellMedians
 ) -> dict[str, Floats]:
     seconds, values = readings.seconds[cut.inside], readings.values[cut.inside]
-    expected = ruler.expected(seconds)
-    residuals = np.clip((values - expected - ruler.centre) / ruler.robust, -8.0, 8.0)
-    empty = ~cut.is_filled(scale.of("filled", cut.sizes), least=3.0)
+    expected = scale.expected(seconds)
+    residuals = np.clip((values - expected - scale.centre) / scale.robust, -8.0, 8.0)
+    empty = ~cut.is_filled(medians.of("filled", cut.sizes), least=3.0)
     spread = np.sqrt(np.maximum(cut.mean((residuals - cut.mean(residuals)[cut.cells]) ** 2), 0.0))
-    statistics = {"spread": np.log(spread + 0.1 * scale.of("spread", spread) + 1e-6)}
+    statistics = {"spread": np.log(spread + 0.1 * medians.of("spread", spread) + 1e-6)}
     statistics |= _edge_quantiles(
-        np.clip((values - ruler.centre) / ruler.spread, -50.0, 50.0), cut, ("low", "high")
+        np.clip((values - scale.centre) / scale.spread, -50.0, 50.0), cut, ("low", "high")
     )
     statistics |= _edge_quantiles(residuals, cut, ("below", "above"))
-    if ruler.course is not None:
-        statistics["cycle"] = _cycle_depth(residuals, expected / ruler.robust, cut)
+    if scale.profile is not None:
+        statistics["cycle"] = _cycle_depth(residuals, expected / scale.robust, cut)
     if np.isfinite(readings.scores).any():
         statistics["score"] = cut.mean(readings.scores[cut.inside])
     if np.isfinite(readings.errors).any():
         errors = cut.mean(np.abs(readings.errors[cut.inside]))
-        statistics["error"] = np.log(errors + 0.1 * scale.of("error", errors) + 1e-12)
+        statistics["error"] = np.log(errors + 0.1 * medians.of("error", errors) + 1e-12)
     statistics["step"] = _log_steps(seconds, cut)
     for series in statistics.values():
         series[empty] = np.nan
-    return statistics | {"missing": 1 - np.minimum(cut.sizes / scale.expected, 1.0)}
+    return statistics | {"missing": 1 - np.minimum(cut.sizes / medians.expected, 1.0)}
 
 
 def _edge_quantiles(scaled: Floats, cut: _CellGrid, names: tuple[str, str]) -> dict[str, Floats]:
@@ -237,7 +237,7 @@ def _edge_quantiles(scaled: Floats, cut: _CellGrid, names: tuple[str, str]) -> d
 
 
 def _cycle_depth(residuals: Floats, expected: Floats, cut: _CellGrid) -> Floats:
-    """How deep the course goes in each cell, 1 where as usual: the slope of the values over the course."""
+    """The depth of the profile in each cell, 1 as usual: the slope of the values over the profile."""
     usual = expected - cut.mean(expected)[cut.cells]
     actual = residuals + expected
     actual = actual - cut.mean(actual)[cut.cells]
@@ -246,7 +246,7 @@ def _cycle_depth(residuals: Floats, expected: Floats, cut: _CellGrid) -> Floats:
 
 
 def _log_steps(seconds: Floats, cut: _CellGrid) -> Floats:
-    """The log of the middle interval of each cell."""
+    """The log of the median interval of each cell."""
     pairs = np.flatnonzero(cut.cells[1:] == cut.cells[:-1])
     intervals, cells = np.diff(seconds)[pairs], cut.cells[pairs]
     order = np.lexsort((intervals, cells))

@@ -1,6 +1,6 @@
-"""Pictures of drift as SVG inside a page: readings before and after training, and past checks.
+"""Draw drift charts as inline SVG: readings before and after training, and past checks.
 
-Knows drawing. Needs no program and no file beside the page.
+The charts need no script and no other file.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from monitoring.drift.verdict import DriftVerdict
 from training.common.downsampling import downsample_indices
 from training.common.times import to_seconds
 
-# The order of every list: what somebody must look at first.
+# The order of every list: the most urgent first.
 VERDICT_ORDER = (
     DriftVerdict.DRIFTED,
     DriftVerdict.NO_DATA,
@@ -41,9 +41,9 @@ def render_sparkline(
     begun: datetime | None = None,
     size: tuple[int, int] = SPARKLINE_SIZE,
 ) -> str:
-    """The end of the window and, shaded, what came since; a line where the drift began."""
+    """The end of the window and, shaded, the readings since; a line marks the onset."""
     if len(since) and len(window):
-        # As much of the window as came since, or a fourth of it: what changed must be seen at a glance.
+        # As much of the window as came since, or a quarter of it, so that the change is visible.
         window_seconds_shown = max(
             since.seconds[-1] - window.seconds[-1], (window.seconds[-1] - window.seconds[0]) / 4
         )
@@ -75,7 +75,7 @@ def render_sparkline(
 
 
 def render_check_history(history: Sequence[DriftCheck]) -> str:
-    """Bars of past checks, one a moment of checking: how many models of each verdict; empty below two."""
+    """Bars of past checks, one per check time: the number of models by verdict; empty below two."""
     counts: dict[datetime, Counter[DriftVerdict]] = {}
     for check in history:
         counts.setdefault(check.checked_at, Counter())[check.verdict] += 1

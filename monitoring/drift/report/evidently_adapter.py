@@ -129,9 +129,9 @@ def _register_channel_methods(comparison: DriftComparison, names: list[str]) -> 
     return methods
 
 
-def _channel_table(side: Readings, ruler: WindowScale | None) -> pd.DataFrame:
+def _channel_table(side: Readings, scale: WindowScale | None) -> pd.DataFrame:
     thin = np.unique(np.linspace(0, len(side) - 1, min(len(side), MAX_ROWS)).astype(int))
-    expected = np.zeros(len(side)) if ruler is None else ruler.expected(side.seconds) + ruler.centre
+    expected = np.zeros(len(side)) if scale is None else scale.expected(side.seconds) + scale.centre
     table = {
         CHANNEL_COLUMNS["value"]: side.values,
         CHANNEL_COLUMNS["course"]: side.values - expected,

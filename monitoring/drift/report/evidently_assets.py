@@ -1,6 +1,6 @@
-"""Evidently's program for its pages: 3.5 MB that lie once beside many small pages, not in each of them.
+"""Evidently's JavaScript: 3.5 MB that are stored once beside all pages instead of in each of them.
 
-Knows where the package keeps it, without importing the package, which takes seconds.
+Finds the file without importing Evidently, which takes seconds. Its Python API is behind `evidently_adapter`.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ LIBRARY_FILE = "evidently.js"
 
 
 def read_library() -> bytes:
-    """The program."""
+    """The content of Evidently's script."""
     spec = importlib.util.find_spec("evidently")
     assert spec is not None
     assert spec.submodule_search_locations

@@ -162,7 +162,7 @@ def test_a_version_that_does_not_tell_its_window_fails_with_what_to_do(drifted_w
     found = checked(drifted_workspace)
 
     assert found["PT-1", Kind.DETECTOR].status == "failed"
-    assert "Train it anew: safeplan train PT-1 --fresh" in found["PT-1", Kind.DETECTOR].error
+    assert "Train it again: safeplan train PT-1 --fresh" in found["PT-1", Kind.DETECTOR].error
     assert found["TT-1", Kind.DETECTOR].status == "steady"
 
 
