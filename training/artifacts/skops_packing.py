@@ -56,5 +56,5 @@ def _referenced_types(state: Any) -> Iterator[str]:
             if "function" in node:
                 yield f"{node.get('module_path')}.{node['function']}"
             stack.extend(node.values())
-        elif isinstance(node, list):
+        elif isinstance(node, (list, tuple)):  # skops puts the arguments of a constructor into tuples
             stack.extend(node)

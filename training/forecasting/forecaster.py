@@ -19,7 +19,7 @@ from training.errors import DataError, NotTrainable
 from training.forecasting import serialization
 from training.forecasting.fitted_forecaster import FittedForecaster, fit_forecaster, forecast_at
 from training.forecasting.parameters import ForecasterParameters
-from training.forecasting.prophet_model import to_prophet
+from training.forecasting.prophet_adapter import to_prophet
 from training.forecasting.structures import SeasonalityOption
 from training.forecasting.summary import forecast_components, held_out_metrics, summarize_forecast
 from training.forecasting.time_grid import TimeGrid, build_grid

@@ -1,13 +1,12 @@
-"""A fitted Prophet in plain numbers, and the genuine Prophet object it stands for.
+"""A fitted Prophet model as plain numbers: trend, changepoints and seasons.
 
-Knows how Prophet scales time and values and where it puts its changepoints. Prediction is a few products of
-arrays, without Prophet's import (2 s) or its data frames (40 ms a call); `genuine` gives the library's own
-object, which predicts the same. What is written to files is `prophet_json`'s.
+Scales times and values and places changepoints as Prophet does. A prediction is a few products of arrays,
+without Prophet's import (2 s) and its data frames (40 ms a call). The library's own object is made by
+`training.forecasting.prophet_adapter`, its file by `training.forecasting.prophet_json`.
 """
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,14 +17,11 @@ from training.forecasting.gram_fit import Columns, DesignSums, Solution, solve
 from training.forecasting.seasonality import Season, fourier_columns
 from training.forecasting.time_grid import DAY
 
-if TYPE_CHECKING:
-    from prophet import Prophet
-
 Growth = Literal["flat", "linear"]
 
 CHANGEPOINT_COUNT = 25  # Prophet's default, spread over the first four fifths of the history
 CHANGEPOINT_RANGE = 0.8
-HISTORY_ROWS = 50  # of the history; plain Prophet predicts without it, but looks that there is one
+HISTORY_ROWS = 50  # newest rows in a file; Prophet predicts without them but refuses a model that has none
 
 
 @dataclass(frozen=True)
@@ -117,55 +113,6 @@ def place_changepoints(times: Floats) -> Floats:
     rows = np.linspace(0, early - 1, count + 1).round().astype(int)[1:]
     placed: Floats = (times[rows] - times[0]) / (times[-1] - times[0])
     return placed
-
-
-def to_prophet(curve: Curve, seconds: Floats, values: Floats) -> "Prophet":
-    """The library's own object with our optimum in it; it keeps the last rows of the history only."""
-    Prophet = import_prophet()  # noqa: N806
-    model = Prophet(
-        growth=curve.priors.growth,
-        changepoints=[],  # set below: preparing from the last rows, Prophet would refuse earlier ones
-        changepoint_prior_scale=curve.priors.changepoint_scale,
-        seasonality_prior_scale=curve.priors.season_scale,
-        yearly_seasonality=False,
-        weekly_seasonality=False,
-        daily_seasonality=False,
-        uncertainty_samples=0,
-        scaling="minmax",
-    )
-    for season in curve.seasons:
-        model.add_seasonality(season.name, season.period, season.order)
-    _set_history(model, curve, seconds, values)
-    model.params = {
-        "k": np.array([[curve.fitted.k]]),
-        "m": np.array([[curve.fitted.m]]),
-        "delta": curve.fitted.delta[None, :],
-        "beta": curve.fitted.beta[None, :] if len(curve.fitted.beta) else np.zeros((1, 1)),
-        "sigma_obs": np.array([[curve.fitted.sigma]]),
-    }
-    return model
-
-
-def import_prophet() -> type["Prophet"]:
-    """The library's class, imported late and without its chatter about plotly and backends."""
-    for name in ("prophet", "cmdstanpy"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    from prophet import Prophet  # noqa: PLC0415 - 2 s of import that prediction does not need
-
-    logging.getLogger("prophet").setLevel(logging.ERROR)
-    return Prophet
-
-
-def _set_history(model: "Prophet", curve: Curve, seconds: Floats, values: Floats) -> None:
-    """Let Prophet prepare itself from the last rows, then put right what it scaled by these rows alone."""
-    recent = pd.DataFrame({"ds": to_times(seconds[-HISTORY_ROWS:]), "y": values[-HISTORY_ROWS:]})
-    model.preprocess(recent)
-    model.changepoints = pd.Series(changepoint_times(curve), name="ds")
-    model.changepoints_t = curve.changes.astype(np.float64)
-    model.start = pd.Timestamp(curve.start, unit="s")
-    model.t_scale = pd.Timedelta(seconds=curve.span)
-    model.y_min, model.y_scale = curve.floor, curve.scale
-    model.history = model.setup_dataframe(recent)
 
 
 def changepoint_times(curve: Curve) -> pd.DatetimeIndex:

@@ -98,7 +98,7 @@ def render_all(reasons: Iterable[Reason], language: Language = ENGLISH, *, unit:
     text = ""
     for reason in reasons:
         sentence = render(reason, language, unit=unit)
-        separator = " " if reason.code.name.startswith("ADVICE") else SEPARATOR
+        separator = ". " if reason.code.name.startswith("ADVICE") else SEPARATOR
         text = f"{text}{separator}{sentence}" if text else sentence
     return text
 

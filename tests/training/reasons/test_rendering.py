@@ -165,7 +165,7 @@ def test_advice_follows_as_a_sentence_of_its_own():
         Reason(ReasonCode.ADVICE_MODEL),
     ]
 
-    assert render_all(reasons, unit="bar") == "level moved by +2.5 bar (3 SDs); daily cycle lost Retrain."
+    assert render_all(reasons, unit="bar") == "level moved by +2.5 bar (3 SDs); daily cycle lost. Retrain."
 
 
 class Backwards(EnglishLanguage):
