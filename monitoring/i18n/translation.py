@@ -1,8 +1,7 @@
-"""The words of pages and reports in the reader's language: gettext catalogues, numbers and times.
+"""Translate texts and format numbers, units and times for one language and one time zone.
 
-Knows `conf/locale/<language>.po` and how a language writes a number and a moment. Code is written in English;
-a sentence that a catalogue lacks stays English. Texts that models and people wrote are data and stay as they
-are.
+Reads the gettext catalogues `conf/locale/<language>.po`; a text that a catalogue lacks stays English. The
+English texts of reasons are in `training.reasons.english`.
 """
 
 import gettext
@@ -18,21 +17,25 @@ from babel.dates import format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
+from training.common.formatting import percentage
 from training.errors import ConfigurationError
+from training.reasons.reason import Reason, load_reasons
+from training.reasons.rendering import render_all
 from training.settings import PACKAGED_CONF, Settings, conf_folder, load_settings
 
 ENGLISH = "en"
-# How a day is written in a control room; the hour is always of 24.
+# Numeric dates as a control room writes them; the clock has 24 hours in every language.
 DATETIME_PATTERNS = {"en": "yyyy-MM-dd HH:mm", "pt": "dd/MM/yyyy HH:mm"}
+UNIT_SYMBOLS = {"degC": "°C", "degF": "°F", "m3": "m³", "m3/h": "m³/h", "m3/d": "m³/d"}
 
 
 class SiteSettings(Settings, file="monitoring", section="site"):
-    """Who reads pages and reports, and by which clock they live."""
+    """Language and time zone of the dashboard, the reports and the notifications."""
 
-    language: str = ENGLISH
-    zone: str = "UTC"
+    language: str = Field(ENGLISH, description="language of the dashboard, reports and notifications")
+    zone: str = Field("UTC", description="time zone in which they show times")
 
     @field_validator("zone")
     @classmethod
@@ -40,14 +43,16 @@ class SiteSettings(Settings, file="monitoring", section="site"):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, IsADirectoryError) as error:
-            raise ValueError("no time zone has this name; one looks like America/Sao_Paulo") from error
+            raise ValueError("unknown time zone; use an IANA name such as America/Sao_Paulo") from error
         return name
 
 
 class Translator:
-    """One language and one clock, by which sentences, numbers and moments are written.
+    """Texts, numbers, units and times in one language and one time zone.
 
-    >>> _ = Words("pt")
+    It is a `training.reasons.rendering.Language`, so reasons render in the same words.
+
+    >>> _ = Translator("pt")
     >>> _("critical"), _.number(1234.5), _.moment(datetime(2026, 1, 31, 6))
     ('crítico', '1.234,5', '31/01/2026 06:00')
     """
@@ -58,94 +63,159 @@ class Translator:
         self._catalogue = load_catalogue(language)
         self._locale = Locale.parse(language)
 
-    def __call__(self, text: str, **values: object) -> str:
-        """A sentence; `{name}` in it is filled with the value of that name."""
-        return self._catalogue.gettext(text).format(**values)
+    def __call__(self, text: str, /, **values: object) -> str:
+        """A translated text; values, where there are any, replace the `{name}` of their name."""
+        translated = self._catalogue.gettext(text)
+        return translated.format(**values) if values else translated
 
     def plural(self, one: str, many: str, count: int, **values: object) -> str:
-        """A sentence about a number of things; `{count}` in it is that number.
+        """A translated text in the form that the number requires; `{count}` is replaced by the number.
 
-        >>> Words("pt").plural("{count} alert", "{count} alerts", 1200)
+        >>> Translator("pt").plural("{count} alert", "{count} alerts", 1200)
         '1.200 alertas'
         """
         return self._catalogue.ngettext(one, many, count).format(count=self.number(count), **values)
 
+    def reason_text(
+        self, reasons: tuple[Reason, ...] | str | None, text: str, *, unit: str | None = None
+    ) -> str:
+        """The reasons, or their stored JSON, as text; `text` as it is where there are none.
+
+        Rows and tags of version 0.1.0 have only the English text.
+        """
+        loaded = load_reasons(reasons) if isinstance(reasons, str) else reasons
+        # A missing JSON column of a data frame is NaN.
+        return render_all(loaded, self, unit=unit) if isinstance(loaded, tuple) and loaded else text
+
     def number(self, value: float, digits: int = 5) -> str:
-        """A number with so many significant digits, or all that are before its point."""
+        """A number with this many significant digits, and at least all digits before the decimal point."""
         rounded = float(f"{value:.{digits}g}") if abs(value) < 10**digits else round(value)
         return format_decimal(rounded, locale=self._locale, decimal_quantization=False)
+
+    def decimal(self, value: float, digits: int) -> str:
+        """A number with at most this many significant digits."""
+        return format_decimal(float(f"{value:.{digits}g}"), locale=self._locale, decimal_quantization=False)
+
+    def quantity(self, value: float, unit: str | None) -> str:
+        """A value with the symbol of its unit.
+
+        >>> Translator("pt").quantity(38.25, "degC")
+        '38,25 °C'
+        """
+        return f"{self.number(value)} {unit_symbol(unit)}" if unit else self.number(value)
+
+    def duration(self, seconds: float) -> str:
+        """A length of time in its two largest units; below two hours in minutes.
+
+        >>> Translator().duration(7740), Translator().duration(5400), Translator().duration(0.25)
+        ('2 h 9 min', '90 min', '0.25 s')
+        """
+        for size, name, part_size, part_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min")):
+            if seconds >= 2 * size or seconds == size:
+                whole, parts = divmod(round(seconds / part_size), size // part_size)
+                rest = f" {parts} {part_name}" if parts else ""
+                return f"{self.number(whole)} {name}{rest}"
+        if seconds >= 120 or seconds == 60:
+            return f"{self.decimal(seconds / 60, 3)} min"
+        return f"{self.decimal(seconds, 3)} s"
 
     def percent(self, share: float) -> str:
         """A share in [0, 1] as a whole percentage.
 
-        >>> Words().percent(0.815)
+        >>> Translator().percent(0.815)
         '82 %'
         """
         return f"{self.number(round(100 * share))} %"
 
-    def moment(self, at: datetime, pattern: str | None = None) -> str:
-        """A time (naive UTC) by the reader's clock."""
+    def share(self, share: float) -> str:
+        """A share in [0, 1] as a percentage that is 0 % or 100 % only where it is exact.
+
+        >>> Translator("pt").share(0.00001)
+        '0,001 %'
+        """
+        return f"{self.decimal(percentage(share, 1), 15)} %"
+
+    def moment(self, at: datetime, /, pattern: str | None = None) -> str:
+        """A time (naive UTC) in the time zone of the site."""
         used_pattern = pattern or DATETIME_PATTERNS.get(self.language, DATETIME_PATTERNS[ENGLISH])
         return format_datetime(
             at.replace(tzinfo=UTC).astimezone(self.zone), used_pattern, locale=self._locale
         )
 
+    def counted(self, count: int, thing: str) -> str:
+        """A number of things; `thing` is "reading" or "gap".
+
+        >>> Translator("pt").counted(1200, "reading")
+        '1.200 leituras'
+        """
+        if thing == "reading":
+            return self.plural("{count} reading", "{count} readings", count)
+        if thing == "gap":
+            return self.plural("{count} gap", "{count} gaps", count)
+        raise ValueError(f"no plural for {thing!r}; add one to Translator.counted")
+
+
+def unit_symbol(unit: str) -> str:
+    """A unit as people write it; sources use ASCII.
+
+    >>> unit_symbol("degC"), unit_symbol("bar")
+    ('°C', 'bar')
+    """
+    return UNIT_SYMBOLS.get(unit, unit)
+
 
 def load_translator(language: str | None = None, zone: str | None = None) -> Translator:
-    """The words of a language by a clock; what is not said is as conf/monitoring.yaml has it.
+    """The translator for a language and a time zone, by default those of conf/monitoring.yaml.
 
     Raises:
-        ConfigurationError: there is no such catalogue.
+        ConfigurationError: there is no catalogue for the language.
     """
     site = load_settings(SiteSettings)
     return Translator(language or site.language, zone or site.zone)
 
 
 def available_languages() -> tuple[str, ...]:
-    """Those that can be chosen, English first."""
+    """The languages that have a catalogue, English first."""
     codes = {path.stem for folder in _catalogue_folders() for path in folder.glob("*.po")}
     return (ENGLISH, *sorted(codes - {ENGLISH}))
 
 
 def load_catalogue(language: str) -> gettext.NullTranslations:
-    """One language's sentences: those shipped, over them the plant's own from its conf folder.
+    """The shipped catalogue of a language, overridden text by text by the one in the site's conf folder.
 
     Raises:
-        ConfigurationError: there is no such catalogue, or it cannot be read.
+        ConfigurationError: there is no catalogue for the language, or it cannot be read.
     """
     if language not in available_languages():
         raise ConfigurationError(
-            f"There are no words for {language!r}; there are for {', '.join(available_languages())}. "
-            "Set site.language to one of them, or write conf/locale/<language>.po."
+            f"There is no catalogue for the language {language!r}; available: "
+            f"{', '.join(available_languages())}. Set site.language to one of them, or write "
+            "conf/locale/<language>.po."
         )
     translations: gettext.NullTranslations = gettext.NullTranslations()
     for folder in _catalogue_folders():
         path = folder / f"{language}.po"
         if path.exists():
-            loaded = _load_translations(path, path.stat().st_mtime_ns)
+            loaded = gettext.GNUTranslations(io.BytesIO(_compile_catalogue(path, path.stat().st_mtime_ns)))
             loaded.add_fallback(translations)
             translations = loaded
     return translations
 
 
 def _catalogue_folders() -> tuple[Path, ...]:
-    """Where catalogues lie; the last one wins."""
+    """The folders with catalogues; the last one takes precedence."""
     site_folder = conf_folder(os.environ) / "locale"
     shipped = PACKAGED_CONF / "locale"
     return (shipped,) if site_folder.resolve() == shipped.resolve() else (shipped, site_folder)
 
 
-def _load_translations(path: Path, changed: int) -> gettext.GNUTranslations:
-    return gettext.GNUTranslations(io.BytesIO(_compile_catalogue(path, changed)))
-
-
 @lru_cache(maxsize=16)
-def _compile_catalogue(path: Path, _changed: int) -> bytes:
+def _compile_catalogue(path: Path, _modified_ns: int) -> bytes:
     try:
         with path.open("rb") as file:
-            written = read_po(file, locale=path.stem, abort_invalid=True)
+            catalogue = read_po(file, locale=path.stem, abort_invalid=True)
     except (PoFileError, OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigurationError(f"{path} is no readable gettext catalogue: {error}") from error
+        raise ConfigurationError(f"{path} is not a readable gettext catalogue: {error}") from error
     compiled = io.BytesIO()
-    write_mo(compiled, written)
+    write_mo(compiled, catalogue)
     return compiled.getvalue()

@@ -1,7 +1,7 @@
-"""Brings conf/locale/*.po up to what the program says: `make words`; a test holds the files to it.
+"""Update conf/locale/*.po from the program's texts: `make words`; a test checks that they are up to date.
 
-`_("...")` is a sentence, `_.plural("...", "...", count)` one about a number. New sentences are added without
-a translation, those no longer said are dropped; the rest stays.
+Collects `_("...")` and `_.plural("...", "...", count)` in monitoring/, and the texts of reasons. New texts
+are added without a translation, texts that no longer exist are removed, the others are not changed.
 """
 
 import ast
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
+
+from training.reasons.english import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
 LOCALE = ROOT / "conf" / "locale"
@@ -27,12 +29,14 @@ msgstr ""
 
 
 def collect_messages() -> Catalog:
-    """Every sentence that the code asks words for, inside f-strings too."""
+    """Every text that the program translates."""
     catalogue = Catalog()
     for path in sorted((ROOT / "monitoring").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and (message := _message(node)) is not None:
                 catalogue.add(message, locations=[(path.relative_to(ROOT).as_posix(), node.lineno)])
+    for text in TEMPLATES.values():
+        catalogue.add(text)
     return catalogue
 
 
@@ -46,12 +50,12 @@ def _message(call: ast.Call) -> str | tuple[str, ...] | None:
 
 
 def read_catalogue(path: Path) -> Catalog:
-    """What a catalogue holds."""
+    """The content of a catalogue file."""
     return read_po(io.BytesIO(path.read_bytes()), locale=path.stem)
 
 
 def main() -> None:
-    """Rewrite every catalogue."""
+    """Rewrite every catalogue file."""
     template = collect_messages()
     for path in sorted(LOCALE.glob("*.po")):
         catalogue = read_catalogue(path)
@@ -69,7 +73,7 @@ def main() -> None:
         header = HEADER.format(language=path.stem, forms=catalogue.plural_forms)
         path.write_bytes(header.encode() + written.getvalue())
         missing = [message.id for message in catalogue if message.id and not message.string]
-        print(f"{path.name}: {len(catalogue)} sentences, {len(missing)} without a translation")
+        print(f"{path.name}: {len(catalogue)} texts, {len(missing)} without a translation")
 
 
 if __name__ == "__main__":

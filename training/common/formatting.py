@@ -1,4 +1,4 @@
-"""Numbers as people in a plant say them.
+"""Format numbers, durations and counts as English text.
 
 Knows rounding, units and plurals. Knows no sensor.
 """
@@ -45,14 +45,23 @@ def format_count(count: int, thing: str) -> str:
 
 
 def format_percent(part: float, whole: float) -> str:
-    """A share, never rounded to all or nothing when it is neither.
+    """A share, rounded to 0 % or 100 % only where it is exactly that.
 
-    >>> percent(1, 3), percent(1, 100_000), percent(99_999, 100_000)
+    >>> format_percent(1, 3), format_percent(1, 100_000), format_percent(99_999, 100_000)
     ('33 %', '0.001 %', '99.999 %')
+    """
+    return f"{percentage(part, whole):.15g} %"
+
+
+def percentage(part: float, whole: float) -> float:
+    """A share in percent, rounded to a whole number, or to one significant digit near 0 and 100.
+
+    >>> percentage(1, 3), percentage(99_999, 100_000)
+    (33.0, 99.999)
     """
     share = 100 * part / whole if whole else 0.0
     if 0 < share < 1:
-        return f"{share:.1g} %"
+        return float(f"{share:.1g}")
     if 99 < share < 100:
-        return f"{100 - float(f'{100 - share:.1g}'):g} %"
-    return f"{share:.0f} %"
+        return 100 - float(f"{100 - share:.1g}")
+    return float(round(share))
