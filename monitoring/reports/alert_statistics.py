@@ -1,6 +1,6 @@
-"""How the control room fares: how many alerts, when too many, which sensors call most, and who was right.
+"""Alert statistics of a period: rates, floods, the sensors with most alerts, and the precision of versions.
 
-Knows counting. What the control room can stand is said in `budget_settings`.
+Counts only; the accepted rates are in `monitoring.alerts.alarm_budget_settings`.
 """
 
 from collections import Counter, defaultdict
@@ -18,14 +18,14 @@ from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.workspace import Workspace
 
-NOTIFYING_CHANGES = (AlertChange.OPENED, AlertChange.REPEATED)  # what makes somebody look up
+NOTIFYING_CHANGES = (AlertChange.OPENED, AlertChange.REPEATED)  # changes that call an operator
 MAX_WORST_SENSORS = 10
 ONE_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class AlertStatistics:
-    """A stretch of time in numbers; rates are of all operators together."""
+    """Figures of a period; rates are of all operators together."""
 
     alerts: int
     per_day: float
@@ -35,7 +35,7 @@ class AlertStatistics:
     worst: tuple[dict[str, Any], ...]
     stale: tuple[int, ...]
     chattering: tuple[int, ...]
-    precision: tuple[dict[str, Any], ...] = ()  # of all times, by sensor and version
+    precision: tuple[dict[str, Any], ...] = ()  # of the whole history, by sensor and version
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -50,7 +50,7 @@ def compute_statistics(
     start: datetime,
     end: datetime,
 ) -> AlertStatistics:
-    """What happened from start until end; `alerts` are those that lived then, `changes` what happened."""
+    """Statistics from `start` until `end`, of the alerts active then and their changes."""
     by_id = {alert.id: alert for alert in alerts if alert.topic.subject != FLOOD_SUBJECT}
     notifications = sorted(
         (event.at, alert_id)
@@ -81,10 +81,10 @@ def compute_statistics(
 
 
 def max_in_window(times: Sequence[datetime], length: timedelta) -> int:
-    """The most moments that any stretch of a length holds; the moments are in order.
+    """The largest number of times within any window of this length; the times are sorted.
 
     >>> begin = datetime.fromisoformat("2026-01-01")
-    >>> most_within([begin + timedelta(minutes=m) for m in (0, 9, 10, 11, 30)], timedelta(minutes=10))
+    >>> max_in_window([begin + timedelta(minutes=m) for m in (0, 9, 10, 11, 30)], timedelta(minutes=10))
     3
     """
     highest, first = 0, 0
@@ -96,7 +96,7 @@ def max_in_window(times: Sequence[datetime], length: timedelta) -> int:
 
 
 def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) -> AlertStatistics:
-    """The statistics of one installation's alerts."""
+    """The statistics of one installation."""
     store = AlertStore(workspace.engine)
     alerts = store.find(start=start, end=end)
     changes = store.changes(start=start, end=end)
@@ -114,7 +114,7 @@ def alert_statistics(workspace: Workspace, *, start: datetime, end: datetime) ->
 def _worst_sensors(
     notifications: Sequence[tuple[datetime, int]], by_id: dict[int | None, Alert], days: float
 ) -> list[dict[str, Any]]:
-    """The sensors that call most, with what people said of their alerts."""
+    """The sensors with most alerts, and the verdicts on them."""
     counts = Counter(by_id[alert_id].topic.sensor_id for _, alert_id in notifications)
     verdicts: dict[str, Counter[AlertVerdict]] = defaultdict(Counter)
     for alert in by_id.values():
@@ -134,7 +134,7 @@ def _worst_sensors(
 
 
 def _chattering_alerts(notifications: Sequence[tuple[datetime, int]], times: int) -> list[int]:
-    """Alerts that came back so often within an hour."""
+    """Alerts that opened or repeated at least `times` times within an hour."""
     by_alert: dict[int, list[datetime]] = defaultdict(list)
     for at, alert_id in notifications:
         by_alert[alert_id].append(at)

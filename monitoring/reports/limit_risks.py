@@ -1,7 +1,6 @@
-"""Critical limits that may be crossed within a stretch of time, by each sensor's newest forecast.
+"""Critical limits at risk of being crossed in a period, by each sensor's newest forecast.
 
-Knows stored forecasts and how probable is probable enough to be told of. What is an alert is decided by its
-rules; a risk may be smaller.
+A risk may be less probable than an alert; forecast alerts are in `monitoring.watch.forecast_conditions`.
 """
 
 from collections.abc import Sequence
@@ -18,35 +17,36 @@ from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 from training.workspace import Workspace
 
-MAX_FORECAST_AGE = timedelta(days=1)  # of a forecast that still says something of the hours to come
-MIN_PROBABILITY = 0.1  # probability from which a risk is told
+MAX_FORECAST_AGE = timedelta(days=1)  # older forecasts are ignored
+MIN_PROBABILITY = 0.1  # less probable crossings are not listed
 
 
 @dataclass(frozen=True)
 class LimitRisk:
-    """One limit that may be crossed; times are naive UTC."""
+    """One limit at risk; times are naive UTC."""
 
     sensor: Sensor
     limit: float
-    value: float | None  # the newest reading that the forecast has seen
-    at: datetime  # the first moment at which it is probable enough
-    probability: float  # the highest within the stretch
+    value: float | None  # the newest reading before the forecast
+    at: datetime  # the first time with at least MIN_PROBABILITY
+    probability: float  # the highest in the period
     forecast_at: datetime
 
 
 def find_risks(
     workspace: Workspace, sensors: Sequence[Sensor], *, start: datetime, end: datetime
 ) -> list[LimitRisk]:
-    """The limits that may be crossed after start and until end, the most probable first."""
+    """The limits at risk after `start` and until `end`, the most probable first."""
     limited = {s.id: s for s in sensors if s.critical_high is not None or s.critical_low is not None}
     start_times = {kind: dict[str, datetime]() for kind in AlertType}
     start_times[AlertType.FORECAST_WARNING] = dict.fromkeys(limited, start - MAX_FORECAST_AGE)
     width = load_settings(ForecasterSettings).interval_width
     risks = [
         risk
-        for sensor_id, news in load_new_data(workspace, start_times, now=start).items()
+        for sensor_id, new_data in load_new_data(workspace, start_times, now=start).items()
         for side in (HIGH, LOW)
-        if (risk := _find_risk(limited[sensor_id], news.forecasts[-1], side, width, start, end)) is not None
+        if (risk := _find_risk(limited[sensor_id], new_data.forecasts[-1], side, width, start, end))
+        is not None
     ]
     return sorted(risks, key=lambda risk: (-risk.probability, risk.at, risk.sensor.id))
 

@@ -1,7 +1,6 @@
-"""The shift report: one page for the hand-over, as HTML that prints to a clean PDF and as an Excel sheet.
+"""Shift report: one page for the hand-over, as HTML (prints to PDF) or as an Excel workbook.
 
-Knows what belongs on the page and how it is laid out, in the reader's language. Reads alerts and the audit;
-what plants and people wrote is shown as it is, and never run: neither as HTML nor as a formula.
+Texts are in the reader's language. Names and notes are escaped: neither HTML nor formulas in them run.
 """
 
 import html
@@ -37,7 +36,7 @@ from training.registry.audit import ALIAS_MOVES, PROMOTED, ROLLED_BACK, AuditEnt
 from training.workspace import Workspace
 
 MAX_COLUMN_WIDTH = 60  # characters, of a column in the sheet
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run cells that start so
 CSS = """
 @page { size: A4 landscape; margin: 12mm }
 body { font: 12px/1.4 sans-serif; color: #111; margin: 2em auto; max-width: 1200px }
@@ -53,17 +52,17 @@ tr { break-inside: avoid } @media print { body { margin: 0; max-width: none; fon
 
 @dataclass(frozen=True)
 class ReportSection:
-    """One table of the page."""
+    """One table of the report."""
 
     title: str
-    empty: str  # said in place of a table without rows
+    empty: str  # shown instead of a table without rows
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
 class ShiftReport:
-    """The page, in one language."""
+    """The report in one language."""
 
     title: str
     summary: str
@@ -74,7 +73,7 @@ class ShiftReport:
 def build_shift_report(
     workspace: Workspace, *, start: datetime, end: datetime, words: Translator
 ) -> ShiftReport:
-    """What the next shift must know of this one, from start until end (naive UTC)."""
+    """The report of the shift from `start` until `end` (naive UTC)."""
     _, fleet = words, workspace.fleet
     alerts = list_alerts(workspace, alive=None, start=start, end=end)
     instrument_alerts = [
@@ -99,7 +98,7 @@ def build_shift_report(
 
 
 def _summary_text(_: Translator, alerts: Sequence[Alert]) -> str:
-    """The shift in one line."""
+    """The summary line."""
     alive = [alert for alert in alerts if alert.state is AlertState.OPEN]
     unseen = sum(alert.acknowledged_at is None for alert in alive)
     open_text, unseen_text = (
@@ -110,7 +109,7 @@ def _summary_text(_: Translator, alerts: Sequence[Alert]) -> str:
 
 
 def render_html(report: ShiftReport) -> str:
-    """One page without anything from elsewhere."""
+    """One HTML page without external resources."""
     parts = [
         f"<!doctype html><html lang='{report.language}'><head><meta charset='utf-8'>",
         f"<title>{html.escape(report.title)}</title><style>{CSS}</style></head><body>",
@@ -131,7 +130,7 @@ def render_html(report: ShiftReport) -> str:
 
 
 def write_excel(report: ShiftReport, path: Path) -> None:
-    """A sheet a table."""
+    """An Excel workbook with one sheet per table."""
     book = Workbook()
     book.remove(book.active)
     for section in report.sections:
@@ -153,10 +152,10 @@ def write_excel(report: ShiftReport, path: Path) -> None:
 
 
 def write_report(report: ShiftReport, path: Path) -> None:
-    """The page in the form that the file's name asks for.
+    """Write the report in the format of the file's suffix.
 
     Raises:
-        ConfigurationError: it asks for neither .html nor .xlsx, or cannot be written there.
+        ConfigurationError: the suffix is neither .html nor .xlsx, or the file cannot be written.
     """
     try:
         if path.suffix == ".xlsx":
@@ -164,7 +163,7 @@ def write_report(report: ShiftReport, path: Path) -> None:
         elif path.suffix == ".html":
             path.write_text(render_html(report), encoding="utf-8")
         else:
-            raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; name the report one of both.")
+            raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; choose one of them.")
     except OSError as error:
         raise ConfigurationError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
@@ -172,7 +171,7 @@ def write_report(report: ShiftReport, path: Path) -> None:
 def _escape_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula.
 
-    >>> _harmless("=1+1"), _harmless("PT-1")
+    >>> _escape_formula("=1+1"), _escape_formula("PT-1")
     ("'=1+1", 'PT-1')
     """
     return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
@@ -199,15 +198,15 @@ def _alerts_section(
 
 
 def _sensor_title(fleet: Fleet, sensor_id: str) -> str:
-    """A sensor's id with what people call it."""
+    """A sensor's id and name."""
     sensor = fleet.get(sensor_id)
     return " ".join(filter(None, (sensor_id, sensor.name if sensor else "")))
 
 
 def _load_model_changes(workspace: Workspace, start: datetime, end: datetime) -> list[AuditEntry]:
-    """What happened to champions, oldest first."""
+    """Changes of champions, oldest first."""
     all_entries = entries(workspace.engine, since=start)
-    return [deed for deed in reversed(all_entries) if deed.action in ALIAS_MOVES and deed.at < end]
+    return [entry for entry in reversed(all_entries) if entry.action in ALIAS_MOVES and entry.at < end]
 
 
 def _model_changes_section(_: Translator, entries: Sequence[AuditEntry]) -> ReportSection:
@@ -215,15 +214,15 @@ def _model_changes_section(_: Translator, entries: Sequence[AuditEntry]) -> Repo
     change_names = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
     rows = [
         (
-            _.moment(deed.at),
-            deed.subject,
-            change_names.get(deed.action, _("withdrawn")),
-            "" if deed.version is None else str(deed.version),
-            str(deed.detail.get("before") or ""),
-            deed.who,
-            translate_reason(_, str(deed.detail.get("gate") or "")),
+            _.moment(entry.at),
+            entry.subject,
+            change_names.get(entry.action, _("withdrawn")),
+            "" if entry.version is None else str(entry.version),
+            str(entry.detail.get("before") or ""),
+            entry.who,
+            translate_reason(_, str(entry.detail.get("gate") or "")),
         )
-        for deed in entries
+        for entry in entries
     ]
     return ReportSection(_("Model changes"), _("No model has changed."), columns, rows)
 

@@ -1,7 +1,6 @@
-"""How wrong a version's forecasts turned out to be, by the readings that came since.
+"""The observed error of a version's stored forecasts against the readings that followed.
 
-Knows how stored forecasts meet readings. What error a version promised is on its run; what follows from the
-difference belongs to `retraining_need`.
+The error at training is on the version's run; both are compared in `need`.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.storage.database import ml_predictions, reading, sensor_readings
 
-MIN_STEPS = 24  # steps that came true; fewer say little
+MIN_STEPS = 24  # forecast steps with a reading; fewer are not enough
 
 
 @dataclass(frozen=True)
 class ObservedForecastError:
-    """The mean distance between forecast and reading, in the sensor's unit."""
+    """The mean absolute error, in the sensor's unit."""
 
     error: float
     steps: int
@@ -27,7 +26,7 @@ class ObservedForecastError:
 def observed_forecast_error(
     engine: Engine, sensor_id: str, version: int, *, start: datetime, end: datetime
 ) -> ObservedForecastError | None:
-    """How wrong one version's forecasts from after start were for times until end; None for too few."""
+    """The error of one version's forecasts made after `start`, for times until `end`; None for too few."""
     prediction, reading_column = ml_predictions.c, sensor_readings.c
     is_match = and_(
         reading_column.sensor_id == prediction.sensor_id,

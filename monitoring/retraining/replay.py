@@ -1,7 +1,7 @@
-"""The past told again by any version: what it would have said, which alerts raised, which events caught.
+"""Replay the past with any detector version: its scores, the alerts it raises, the confirmed events it finds.
 
-Knows how stored readings become scores and alerts as if they came in now, by the code that does it live.
-Nothing is kept. What is made of the comparison of two versions is `succession`'s.
+Runs the code that scores and alerts live, on stored readings, and stores nothing. Two versions are compared
+by `challenger_promotion`.
 """
 
 from collections.abc import Sequence
@@ -45,19 +45,19 @@ Interval = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class VersionReplay:
-    """What one version says of a stretch of the past."""
+    """Scores and alerts of one version over a period of the past."""
 
     version: int
     aliases: tuple[str, ...]
     scores: pd.DataFrame  # timestamp, value, anomaly_score, is_anomaly, reason
-    alerts: tuple[Alert, ...]  # of anomalies, in order of time
+    alerts: tuple[Alert, ...]  # anomaly alerts in order of time
     alert_count: int  # how often they opened or repeated
-    confirmed: tuple[Label, ...]  # what people confirmed in that time
-    caught: tuple[Label, ...]  # of these, those during which one of its alerts lived
-    dismissed: tuple[Label, ...]  # what people called false
-    raised: tuple[Label, ...]  # of these, those that it would have raised
-    scored_live: int  # readings that this version had scored live
-    max_score_difference: float | None  # how far those scores are from these, at most
+    confirmed: tuple[Label, ...]  # confirmed events of the period
+    caught: tuple[Label, ...]  # those during which one of its alerts was open
+    dismissed: tuple[Label, ...]  # dismissed events of the period
+    raised: tuple[Label, ...]  # those for which it raises an alert again
+    scored_live: int  # readings that this version scored live
+    max_score_difference: float | None  # between live and replayed scores
 
     def as_dict(self, *, scores: bool = True) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -106,24 +106,24 @@ class VersionReplay:
 def replay(
     workspace: Workspace, sensor: Sensor, versions: Sequence[Version], start: datetime, end: datetime
 ) -> list[VersionReplay]:
-    """What each version of a sensor's detector says of its readings from start until end (excluded, UTC).
+    """Replay a sensor's readings from `start` until before `end` (UTC) with each of its detector versions.
 
-    Instrument faults, maintenance and the alarm budget's thresholds as they are known now.
+    Uses the instrument faults, maintenance windows and alarm budget thresholds as they are now.
 
     Raises:
-        ConfigurationError: a version is no detector.
-        DataError: there is no good reading in that time.
+        ConfigurationError: a version is not a detector.
+        DataError: there is no good reading in the period.
     """
     past = _ReplayInput.of(workspace, sensor, start, end)
     return [past.replay_version(version) for version in versions]
 
 
 def find_versions(workspace: Workspace, sensor: Sensor, numbers: Sequence[int] = ()) -> list[Version]:
-    """A sensor's detectors by number; champion and challenger where none is named.
+    """A sensor's detector versions by number; champion and challenger if no number is given.
 
     Raises:
-        NoChampion: nothing serves it, and no number is named.
-        RegistryError: there is no such version.
+        NoChampion: no number is given and the sensor has no champion.
+        RegistryError: a version does not exist.
     """
     registry = workspace.registry
     if numbers:
@@ -135,7 +135,7 @@ def find_versions(workspace: Workspace, sensor: Sensor, numbers: Sequence[int] =
 
 @dataclass(frozen=True)
 class _ReplayInput:
-    """What is the same for every version."""
+    """The input that all versions share."""
 
     workspace: Workspace
     sensor: Sensor
@@ -151,7 +151,8 @@ class _ReplayInput:
         readings = workspace.readings.between(sensor.id, start, end)
         if not (readings["data_quality"] == GOOD_QUALITY).any():
             raise DataError(
-                f"{sensor.id} has no good reading from {start:%Y-%m-%d %H:%M} until {end:%Y-%m-%d %H:%M}."
+                f"{sensor.id} has no good reading from {start:%Y-%m-%d %H:%M} until {end:%Y-%m-%d %H:%M}. "
+                "Choose another period."
             )
         labels = tuple(
             label for label in workspace.labels.of(sensor.id) if label.start < end and label.end >= start
@@ -164,26 +165,27 @@ class _ReplayInput:
         return cls(workspace, sensor, start, end, readings, labels, thresholds, maintenance)
 
     def replay_version(self, version: Version) -> VersionReplay:
-        """What one version says of it."""
+        """Replay one version."""
         model = ModelLoader(self.workspace.registry, self.workspace.model_cache).open(version)
         if not isinstance(model, PackedDetector | AnomalyDetector):
-            raise ConfigurationError(f"{version.uri} is a {version.kind}; detectors can be replayed.")
+            raise ConfigurationError(f"{version.uri} is a {version.kind}; only detectors can be replayed.")
         good = self.readings[self.readings["data_quality"] == GOOD_QUALITY]
         scores = score_readings(self.workspace.readings, self.sensor.id, model, to_tail(good, whole=False))
         scores["threshold"] = model.threshold
         transitions = self._transitions(scores, str(version.number))
         open_intervals = [
-            stretch for chapter in transitions for stretch in _open_intervals(chapter, self.end)
+            interval for transition in transitions for interval in _open_intervals(transition, self.end)
         ]
         confirmed, dismissed = (
-            tuple(label for label in self.labels if label.anomalous is said) for said in (True, False)
+            tuple(label for label in self.labels if label.anomalous is anomalous)
+            for anomalous in (True, False)
         )
         stored, max_difference = self._compare_with_stored(scores, str(version.number))
         return VersionReplay(
             version=version.number,
             aliases=tuple(self.workspace.registry.aliases_of(version)),
             scores=scores[["timestamp", "value", "anomaly_score", "is_anomaly", "reason"]],
-            alerts=tuple(chapter.alert for chapter in transitions),
+            alerts=tuple(transition.alert for transition in transitions),
             alert_count=len(open_intervals),
             confirmed=confirmed,
             caught=tuple(label for label in confirmed if _overlaps(label, open_intervals)),
@@ -238,7 +240,7 @@ class _ReplayInput:
         return lifecycle.transitions
 
     def _compare_with_stored(self, scores: pd.DataFrame, number: str) -> tuple[int, float | None]:
-        """How many of these readings the version had scored before, and how far from now at most."""
+        """The number of readings that the version scored live, and the largest difference of the scores."""
         stored = PredictionStore(self.workspace.engine).between(
             self.sensor.id, self.start, self.end, model_type=Kind.DETECTOR.model_type
         )
@@ -250,7 +252,7 @@ class _ReplayInput:
 
 
 def _open_intervals(transition: Transition, end: datetime) -> list[Interval]:
-    """From when until when an alert was open; between two excursions it was not."""
+    """The intervals in which an alert was open; between two excursions it was not."""
     intervals: list[Interval] = []
     since: datetime | None = None
     for event in transition.events:
@@ -262,5 +264,5 @@ def _open_intervals(transition: Transition, end: datetime) -> list[Interval]:
     return intervals if since is None else [*intervals, (since, end)]
 
 
-def _overlaps(label: Label, stretches: Sequence[Interval]) -> bool:
-    return any(since <= label.end and until >= label.start for since, until in stretches)
+def _overlaps(label: Label, intervals: Sequence[Interval]) -> bool:
+    return any(since <= label.end and until >= label.start for since, until in intervals)

@@ -1,8 +1,7 @@
-"""One run of one job: claimed, done in a process of its own, ended in time, written down.
+"""Run one job in its own process: claim the due time, enforce the timeout, store the result.
 
-Knows leases, due times and processes. A job that is stuck is killed with all it started, and its place is
-free again; one whose scheduler dies ends with it. What jobs do is in `jobs`, when they are due in
-`schedule_settings`.
+A job that exceeds its timeout is killed with all its child processes, and ends if its scheduler dies. What
+jobs do is in `jobs`, when they are due in `settings`.
 """
 
 import logging
@@ -30,7 +29,7 @@ log = logging.getLogger("safeplan.schedule")
 Clock = Callable[[], datetime]
 JobFunction = Callable[[JobName, Workspace, datetime], JobResult]
 
-# Imported once by the server that forks each job's process: MLflow alone takes seconds.
+# Imported once by the fork server, which forks the job processes: MLflow alone takes seconds.
 PRELOADED_MODULES = (
     "monitoring.schedule.jobs",
     "monitoring.watch.watcher",
@@ -38,12 +37,12 @@ PRELOADED_MODULES = (
     "serving.batch",
     "training.pipeline.fleet",
 )
-GRACE_SECONDS = 5.0  # between asking a stuck job to end and ending it
+GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True)
 class CompletedRun:
-    """How a run ended."""
+    """The result of a run."""
 
     job: JobName
     due_at: datetime
@@ -53,7 +52,7 @@ class CompletedRun:
 
 
 class JobRunner:
-    """Runs jobs; one for each scheduler."""
+    """Runs jobs; one instance per scheduler."""
 
     def __init__(
         self,
@@ -73,7 +72,7 @@ class JobRunner:
         self._context.set_forkserver_preload(list(PRELOADED_MODULES))
 
     def run_due(self, job: JobName) -> CompletedRun | None:
-        """Run a job for the newest time it is due, if nobody has; earlier ones that nobody ran are missed."""
+        """Run a job for its newest due time unless another process has; earlier due times count as missed."""
         now = self.clock()
         self.runs.mark_interrupted(job, now=now)
         last_run = self.runs.last(job)
@@ -87,33 +86,33 @@ class JobRunner:
                 if not self.runs.claim(job, due[-1], missed=missed, now=now):
                     return None
                 if missed:
-                    log.warning("%s was due %d times more since %s, and nobody ran it", job, missed, due[0])
+                    log.warning("job %s missed %d due times since %s", job, missed, due[0])
                 return self._run(job, due[-1], missed)
         except LeaseTaken as error:
             log.info("%s", error)
             return None
 
     def run_once(self, job: JobName) -> CompletedRun:
-        """Run a job now, whenever it is due.
+        """Run a job now, whether it is due or not.
 
         Raises:
-            LeaseTaken: another process is at it.
+            LeaseTaken: another process is running it.
         """
         now = self.clock()
         self.runs.mark_interrupted(job, now=now)
         with self._job_lease(job):
             if not self.runs.claim(job, now, missed=0, now=now):
-                raise LeaseTaken(f"{job} was begun by another process this moment. Run this again later.")
+                raise LeaseTaken(f"Job {job} was just started by another process. Try again later.")
             return self._run(job, now, 0)
 
     def stop(self) -> None:
-        """End every process that still runs."""
+        """End every running job process."""
         for process in list(self.processes):
             _terminate(process)
 
     def _job_lease(self, job: JobName) -> AbstractContextManager[None]:
-        lasts = self.settings.rule(job).timeout + timedelta(seconds=GRACE_SECONDS + 60)
-        return lease(self.workspace.engine, f"job {job}", duration=lasts)
+        duration = self.settings.rule(job).timeout + timedelta(seconds=GRACE_SECONDS + 60)
+        return lease(self.workspace.engine, f"job {job}", duration=duration)
 
     def _run(self, job: JobName, due_at: datetime, missed: int) -> CompletedRun:
         try:
@@ -123,7 +122,7 @@ class JobRunner:
             raise
         self.runs.end(job, due_at, status, detail, now=self.clock())
         level = logging.INFO if status is RunStatus.DONE else logging.ERROR
-        log.log(level, "%s of %s: %s; %s", job, f"{due_at:%Y-%m-%d %H:%M:%S}", status, detail)
+        log.log(level, "job %s due %s: %s; %s", job, f"{due_at:%Y-%m-%d %H:%M:%S}", status, detail)
         return CompletedRun(job, due_at, status, detail, missed)
 
     def _run_in_process(self, job: JobName, timeout: timedelta) -> tuple[RunStatus, str]:
@@ -141,15 +140,18 @@ class JobRunner:
             has_answered = receiver.poll(timeout.total_seconds())
             answer = receiver.recv() if has_answered else None
         except EOFError:
-            pass  # it died; told below
+            pass  # the process died; reported below
         finally:
             _terminate(process, GRACE_SECONDS if has_answered else 0.0)
             self.processes.discard(process)
             receiver.close()
         if not has_answered:
-            return RunStatus.TIMED_OUT, f"stuck for {timeout.total_seconds():g} s; it was ended"
+            return (
+                RunStatus.TIMED_OUT,
+                f"exceeded its timeout of {timeout.total_seconds():g} s and was killed",
+            )
         if answer is None:
-            return RunStatus.FAILED, f"its process died with {process.exitcode}"
+            return RunStatus.FAILED, f"the process died with exit code {process.exitcode}"
         status, detail = answer
         return RunStatus(status), detail
 
@@ -166,34 +168,34 @@ def _run_in_child(
     now: datetime,
     connection: Connection,
 ) -> None:
-    """What a job's process does: its work, then one word about it."""
+    """Run in the job's process: do the work, then send status and detail."""
     os.setsid()
-    # The server that forks it may have been started long ago, with other settings.
+    # The fork server may have been started long ago, with other settings.
     os.environ.clear()
     os.environ.update(environ)
     reduce_gc_frequency()
     freeze_objects()
-    # With all that the job has started.
+    # Together with the job's child processes.
     end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     try:
         result = work(job, Workspace(home), now)
         message = RunStatus.SOME_FAILED if result.failed else RunStatus.DONE, result.detail
-    # Whatever a job raises is its result; the schedule goes on.
+    # An error is the result of the run; the scheduler goes on.
     except Exception as error:
-        log.exception("%s failed", job)
+        log.exception("job %s failed", job)
         message = RunStatus.FAILED, f"{type(error).__name__}: {error}"
     connection.send(message)
     connection.close()
 
 
 def _terminate(process: ForkServerProcess, patience: float = 0.0) -> None:
-    """Let a process end by itself for so many seconds, then end it, with all it started."""
+    """Wait `patience` seconds for a process to end, then kill it with its child processes."""
     process.join(patience)
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         if process.is_alive():
             _signal_group(process, signal_number)
             process.join(GRACE_SECONDS)
-    # Workers that it left behind are still of its group.
+    # Workers it left behind still belong to its process group.
     _signal_group(process, signal.SIGKILL)
 
 
@@ -202,5 +204,5 @@ def _signal_group(process: ForkServerProcess, signal_number: signal.Signals) -> 
     try:
         os.killpg(process.pid, signal_number)
     except ProcessLookupError:
-        if process.is_alive():  # not yet the head of a group
+        if process.is_alive():  # not yet a process group leader
             process.kill()

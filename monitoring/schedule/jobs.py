@@ -1,6 +1,6 @@
-"""What each scheduled job does: the same functions as the commands, for the whole fleet.
+"""The scheduled jobs: call the same functions as the commands, for the whole fleet.
 
-Knows which sensors a job is for, and how its result is summed up. When and where jobs run is `running`'s.
+When jobs are due is in `settings`; their processes are in `job_process`.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,19 +29,19 @@ class DataRetentionSettings(Settings, file="monitoring", section="retention", fo
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job came to."""
+    """The result of a job."""
 
     failed: bool
     detail: str
 
 
 def run_job(name: JobName, workspace: Workspace, *, now: datetime) -> JobResult:
-    """Do one job as of a moment (naive UTC)."""
+    """Run one job as of `now` (naive UTC)."""
     return JOB_FUNCTIONS[name](workspace, now)
 
 
 def detect(workspace: Workspace, now: datetime) -> JobResult:
-    """Score what came in since the last time, then look for alerts."""
+    """Score the readings since the last run, then update alerts."""
     from serving.batch import detect_fleet  # noqa: PLC0415 (MLflow takes seconds)
 
     outcomes = detect_fleet(workspace, _served_sensors(workspace, Kind.DETECTOR))
@@ -49,7 +49,7 @@ def detect(workspace: Workspace, now: datetime) -> JobResult:
 
 
 def forecast(workspace: Workspace, now: datetime) -> JobResult:
-    """Forecast every sensor that has readings, then look for alerts."""
+    """Forecast every sensor that has readings, then update alerts."""
     from serving.batch import forecast_fleet  # noqa: PLC0415
 
     sensors_with_readings = workspace.readings.last_times().index
@@ -58,25 +58,25 @@ def forecast(workspace: Workspace, now: datetime) -> JobResult:
 
 
 def deliver(workspace: Workspace, now: datetime) -> JobResult:
-    """Send what waits for its channel; time goes on from `now` while it is sent."""
+    """Deliver the waiting messages; `now` is the start of a running clock."""
     from monitoring.notify.delivery import deliver as deliver_all  # noqa: PLC0415
 
     started = datetime.now(UTC)
     results = deliver_all(workspace, clock=lambda: now + (datetime.now(UTC) - started))
     lines = [f"{one.channel}: {one.sent} sent, {one.failed} failed, {one.waiting} waiting" for one in results]
     lines += [f"{one.channel}: {one.error}" for one in results if one.error]
-    return JobResult(any(one.error for one in results), "; ".join(lines) or "nothing waits")
+    return JobResult(any(one.error for one in results), "; ".join(lines) or "no messages waiting")
 
 
 def allocate_alarm_budget(workspace: Workspace, now: datetime) -> JobResult:
-    """Share the alarm budget out over the fleet."""
+    """Divide the alarm budget among the sensors."""
     from monitoring.watch.thresholds import allocate_budget  # noqa: PLC0415
 
     return JobResult(False, str(allocate_budget(workspace, now=now)))
 
 
 def drift(workspace: Workspace, now: datetime) -> JobResult:
-    """Compare every champion's readings with the window it was trained on, then look for alerts."""
+    """Check every champion for drift, then update alerts."""
     from monitoring.drift.fleet import check_fleet  # noqa: PLC0415
 
     return _to_result(
@@ -85,14 +85,14 @@ def drift(workspace: Workspace, now: datetime) -> JobResult:
 
 
 def retrain(workspace: Workspace, now: datetime) -> JobResult:
-    """Learn anew what needs it most, as far as the night's budget goes."""
+    """Retrain the models that need it most, within the night's CPU budget."""
     from monitoring.retraining.need import retrain as retrain_by_need  # noqa: PLC0415
 
     return _to_result(retrain_by_need(workspace, workspace.fleet.match(()), now=now))
 
 
 def apply_retention(workspace: Workspace, now: datetime) -> JobResult:
-    """Forget what was kept long enough."""
+    """Delete rows older than the retention settings."""
     from monitoring.drift.store import DriftCheckStore  # noqa: PLC0415
     from monitoring.notify.outbox import Outbox  # noqa: PLC0415
     from monitoring.schedule.job_runs import JobRunStore  # noqa: PLC0415
@@ -106,7 +106,7 @@ def apply_retention(workspace: Workspace, now: datetime) -> JobResult:
         "drift check": DriftCheckStore(engine).delete_before(now - retention.drift_checks),
     }
     return JobResult(
-        False, "forgot " + ", ".join(format_count(count, thing) for thing, count in deleted.items())
+        False, "deleted " + ", ".join(format_count(count, thing) for thing, count in deleted.items())
     )
 
 
@@ -122,7 +122,7 @@ JOB_FUNCTIONS: dict[JobName, Callable[[Workspace, datetime], JobResult]] = {
 
 
 def _served_sensors(workspace: Workspace, *kinds: Kind) -> list[Sensor]:
-    """The sensors that a champion of such a kind serves; one that was never trained is no failure."""
+    """The sensors with a champion of one of these kinds; sensors without a model are no failure."""
     from training.registry.model_registry import CHAMPION  # noqa: PLC0415
 
     listings = workspace.registry.listings()
@@ -134,7 +134,7 @@ def _served_sensors(workspace: Workspace, *kinds: Kind) -> list[Sensor]:
 
 
 def _watch_alerts(workspace: Workspace, now: datetime) -> list[Outcome]:
-    """Look for alerts; where another job is at it, the next look sees what we have written."""
+    """Update alerts; if another job is doing so, the next update includes our rows."""
     from monitoring.watch.watcher import watch_fleet  # noqa: PLC0415
     from training.storage.leases import LeaseTaken  # noqa: PLC0415
 
@@ -148,6 +148,6 @@ def _to_result(*parts: Iterable[Outcome]) -> JobResult:
     outcomes = [outcome for part in parts for outcome in part]
     detail = ", ".join(f"{count} {status}" for status, count in summary(outcomes).items()) or "nothing to do"
     failed = [outcome for outcome in outcomes if outcome.failed]
-    # The first reasons are enough to know where to look; the commands show all.
+    # The first errors show where to look; the commands show all.
     detail += "".join(f"; {outcome.sensor_id}: {outcome.error}" for outcome in failed[:3])
     return JobResult(bool(failed), detail)

@@ -1,7 +1,7 @@
-"""The schedule: every job at its time, one at a time each, on APScheduler.
+"""Scheduler: start each job when it is due, on APScheduler, until the process is stopped.
 
-Knows threads and signals. Several schedulers may run on one database; each due time is run by one of them.
-What a run is, is `running`'s.
+Several schedulers may share one database; each due time is run by one of them. A single run is in
+`job_process`.
 """
 
 import logging
@@ -20,22 +20,22 @@ log = logging.getLogger("safeplan.schedule")
 
 
 class JobScheduler:
-    """All enabled jobs of one installation; `told` hears of every run."""
+    """Schedules the enabled jobs of one installation; `on_run` is called after each run."""
 
     def __init__(
         self,
         runner: JobRunner,
         settings: ScheduleSettings,
         *,
-        told: Callable[[CompletedRun], None] = lambda _: None,
+        on_run: Callable[[CompletedRun], None] = lambda _: None,
     ) -> None:
         self.runner = runner
-        self.on_run = told
+        self.on_run = on_run
         self.stopped = threading.Event()
         self.scheduler = BackgroundScheduler(
-            # A thread a job: none waits for another's.
+            # One thread per job, so that no job waits for another.
             executors={"default": ThreadPoolExecutor(len(JobName))},
-            # A time that passed while the last run went on, or while we slept, is counted by the next run.
+            # Due times that pass during a run or a standby are counted as missed by the next run.
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=site_zone(),
         )
@@ -45,7 +45,7 @@ class JobScheduler:
                 self.scheduler.add_job(self._run_due, parse_cron(rule.cron, site_zone()), [job], id=job.value)
 
     def run(self) -> None:
-        """Run until somebody asks us to stop."""
+        """Run until SIGINT or SIGTERM."""
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signal_number, self._on_signal)
         self.start()
@@ -53,26 +53,26 @@ class JobScheduler:
         self.stop()
 
     def start(self) -> None:
-        """Begin; what was missed meanwhile is counted by each job's first run."""
+        """Start; each job's first run counts the due times missed before."""
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self.scheduler.start()
 
     def stop(self) -> None:
-        """End what runs, and begin nothing more."""
+        """Kill running jobs and start no more."""
         self.scheduler.pause()
         self.runner.stop()
         self.scheduler.shutdown(wait=True)
 
     def _run_due(self, job: JobName) -> None:
-        # What goes wrong with one run must not take the job out of the schedule.
+        # An error in one run must not remove the job from the schedule.
         try:
             completed = self.runner.run_due(job)
         except Exception:
-            log.exception("%s could not be run", job)
+            log.exception("job %s could not be run", job)
             return
         if completed is not None:
             self.on_run(completed)
 
     def _on_signal(self, signal_number: int, _: FrameType | None) -> None:
-        log.info("asked to stop by %s", signal.Signals(signal_number).name)
+        log.info("stopping on %s", signal.Signals(signal_number).name)
         self.stopped.set()

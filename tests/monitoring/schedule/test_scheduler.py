@@ -115,7 +115,7 @@ def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
 
     assert late.missed == 29
     assert JobRunStore(workspace.engine).missed_since(NOON)["detect"] == 29
-    assert "was due 29 times more" in caplog.text
+    assert "job detect missed 29 due times" in caplog.text
 
 
 def test_a_stuck_job_is_ended_with_all_it_started_and_its_place_is_free(runner, workspace):
@@ -140,7 +140,7 @@ def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
     [
         (fails, RunStatus.SOME_FAILED, "1 failed"),
         (raises, RunStatus.FAILED, "ZeroDivisionError: no step"),
-        (dies, RunStatus.FAILED, "its process died with 9"),
+        (dies, RunStatus.FAILED, "the process died with exit code 9"),
     ],
 )
 def test_how_a_job_failed_is_written_down(runner, workspace, work, status, says):
@@ -176,7 +176,7 @@ def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
         if len(result) == 2:
             twice.set()
 
-    schedule = JobScheduler(made, settings, told=reported)
+    schedule = JobScheduler(made, settings, on_run=reported)
     schedule.start()
     assert twice.wait(60)
     schedule.stop()
@@ -219,7 +219,7 @@ def test_once_runs_a_job_and_says_how_it_ended(workspace, cli):
 
     assert code == 0
     assert json.loads(out)["status"] == "done"
-    assert json.loads(out)["detail"].startswith("forgot 0 predictions")
+    assert json.loads(out)["detail"].startswith("deleted 0 predictions")
     rows = {row["job"]: row for row in json.loads(cli("--status", "--json")[1])["jobs"]}
     assert (rows["retention"]["status"], rows["detect"]["status"]) == ("done", None)
 
