@@ -286,4 +286,4 @@ def test_a_back_up_is_written_and_put_back(trained, cli, tmp_path, tmp_path_fact
 def test_a_back_up_that_is_none_is_one_line_and_exit_1(cli, tmp_path):
     code, _, err = cli("restore", str(tmp_path / "nothing.zip"))
 
-    assert (code, err) == (1, f"safeplan: There is no file {tmp_path / 'nothing.zip'}.\n")
+    assert (code, err) == (1, f"safeplan: {tmp_path / 'nothing.zip'} does not exist.\n")

@@ -60,7 +60,7 @@ def load_history(sensor_id: str, hours: float | None, newest: datetime) -> Readi
     readings = shared_state().workspace.readings.between(sensor_id, start)
     good = readings[readings["data_quality"] == GOOD_QUALITY].reset_index(drop=True)
     bad = readings[readings["data_quality"] != GOOD_QUALITY].reset_index(drop=True)
-    return ReadingHistory(downsample(good), downsample(bad, stretches=100), len(readings))
+    return ReadingHistory(downsample(good), downsample(bad, buckets=100), len(readings))
 
 
 @st.cache_data(ttl=CACHE_TTL, max_entries=2_000, show_spinner=False)

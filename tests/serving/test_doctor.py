@@ -66,7 +66,7 @@ def test_an_altered_model_is_found(healthy_workspace, tmp_path):
     result = problems(healthy_workspace)
 
     assert set(result) == {"forecaster of PT-1"}
-    assert "altered or cut short" in result["forecaster of PT-1"]["found"]
+    assert "altered or truncated" in result["forecaster of PT-1"]["found"]
 
 
 def test_a_half_registered_version_is_found(healthy_workspace):

@@ -1,6 +1,6 @@
-"""An archive: a ZIP whose members are hashed on their way in and held to their hashes on the way out.
+"""ZIP archives whose members are hashed when they are written and checked when they are read.
 
-Knows bytes and names. Knows nothing of what the members mean.
+Does not know what the members mean; that is `training.operations.backup`.
 """
 
 import hashlib
@@ -16,15 +16,13 @@ from typing import Any
 from training.errors import BadArchive
 
 CHUNK_BYTES = 1 << 20
-# What reading a damaged archive raises; an altered header may even claim encryption or another compression.
+# Raised by a damaged archive; an altered header may claim encryption or another compression.
 DAMAGE_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
-COMPRESSED_SUFFIXES = frozenset(
-    {".parquet", ".skops", ".png", ".gz", ".zip"}
-)  # deflating these again gains nothing
+COMPRESSED_SUFFIXES = frozenset({".parquet", ".skops", ".png", ".gz", ".zip"})  # not deflated again
 
 
 class ArchiveWriter:
-    """Writes members, remembering the SHA-256 of each in `digests`."""
+    """Writes members and collects the SHA-256 of each in `digests`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,16 +36,16 @@ class ArchiveWriter:
         self.close()
 
     def close(self) -> None:
-        """Write the table of contents; nothing can be added afterwards."""
+        """Write the table of contents; no member can be added afterwards."""
         self._zip.close()
 
     def add(self, name: str, source: Path) -> None:
-        """A file's bytes under a name."""
+        """Add a file under a name."""
         with source.open("rb") as file:
             self._write(name, iter(lambda: file.read(CHUNK_BYTES), b""))
 
     def add_text(self, name: str, content: str) -> None:
-        """A text under a name."""
+        """Add a text under a name."""
         self._write(name, iter([content.encode()]))
 
     def _write(self, name: str, chunks: Iterator[bytes]) -> None:
@@ -63,10 +61,10 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """Reads members that are what they were.
+    """Reads members and checks that they are unchanged.
 
     Raises:
-        BadArchive: the file is no ZIP, was cut short, or a member is not what was written.
+        BadArchive: the file is not a ZIP archive, is truncated, or a member was altered.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,9 +72,9 @@ class ArchiveReader:
         try:
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
-            raise BadArchive(f"There is no file {path}.") from None
+            raise BadArchive(f"{path} does not exist.") from None
         except DAMAGE_ERRORS as error:
-            raise BadArchive(f"{path} is no archive of safeplan, or was cut short: {error}.") from error
+            raise BadArchive(f"{path} is not a SafePlan archive, or is truncated: {error}.") from error
 
     def __enter__(self) -> "ArchiveReader":
         return self
@@ -85,39 +83,39 @@ class ArchiveReader:
         self._zip.close()
 
     def json(self, name: str) -> dict[str, Any]:
-        """A member that holds one JSON object."""
+        """The JSON object that a member contains."""
         try:
             content = json.loads(self._zip.read(name))
         except (KeyError, ValueError, *DAMAGE_ERRORS) as error:
-            # Cut short behind a model's file, which is a ZIP itself, it may look like a whole one.
+            # Truncated after the file of a model, which is a ZIP archive itself, it may look complete.
             raise BadArchive(
-                f"{self.path} is no archive of safeplan, or was cut short: {name}: {error}."
+                f"{self.path} is not a SafePlan archive, or is truncated: {name}: {error}."
             ) from error
         if not isinstance(content, dict):
-            raise BadArchive(f"{self.path} is no archive of safeplan: {name} holds no object.")
+            raise BadArchive(f"{self.path} is not a SafePlan archive: {name} does not contain a JSON object.")
         return content
 
     def verify(self, digests: Mapping[str, str]) -> None:
-        """Hold every member to its SHA-256, and the names to those that were written."""
+        """Check the names of the members, and the SHA-256 of each."""
         extra = set(self._zip.namelist()) - set(digests) - {"manifest.json"}
         missing = set(digests) - set(self._zip.namelist())
         if extra or missing:
             raise BadArchive(
-                f"{self.path} was altered: {len(extra)} members too many, {len(missing)} missing "
-                f"({', '.join(sorted(extra | missing)[:3])}). Take another archive."
+                f"{self.path} was altered: {len(extra)} unexpected members, {len(missing)} missing "
+                f"({', '.join(sorted(extra | missing)[:3])}). Use another archive."
             )
         for name, expected in digests.items():
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise BadArchive(
-                    f"{self.path} holds {name!r}, a name that leads outside. Take another archive."
+                    f"{self.path} contains {name!r}, which leads outside the archive. Use another archive."
                 )
             if self._digest(name) != expected:
                 raise BadArchive(
-                    f"{self.path} was altered: {name} is not what was written. Take another archive."
+                    f"{self.path} was altered: {name} does not match its SHA-256. Use another archive."
                 )
 
     def extract(self, prefix: str, folder: Path) -> None:
-        """Write the members below a prefix into a folder, under their own names."""
+        """Write the members whose names start with a prefix into a folder, under their names."""
         for name in self._zip.namelist():
             if name.startswith(prefix):
                 target = folder / name
@@ -125,7 +123,7 @@ class ArchiveReader:
                 self.extract_one(name, target)
 
     def extract_one(self, name: str, target: Path) -> None:
-        """Write one member's bytes into a file."""
+        """Write one member into a file."""
         with self._zip.open(name) as member, target.open("wb") as file:
             shutil.copyfileobj(member, file, CHUNK_BYTES)
 
@@ -136,5 +134,5 @@ class ArchiveReader:
                 while chunk := member.read(CHUNK_BYTES):
                     digest.update(chunk)
         except DAMAGE_ERRORS as error:
-            raise BadArchive(f"{self.path} is damaged: {name}: {error}. Take another archive.") from error
+            raise BadArchive(f"{self.path} is damaged: {name}: {error}. Use another archive.") from error
         return digest.hexdigest()

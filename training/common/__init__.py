@@ -1,4 +1,4 @@
-"""Small helpers without a domain: arrays, times, number formatting, the user's name, garbage collection.
+"""Helpers without a domain: arrays, times, sampling, number formatting, the user's name, garbage collection.
 
-Start with `formatting`.
+Reading order: `arrays`, `times`, `sampling`, `formatting`, `downsampling`.
 """

@@ -1,15 +1,15 @@
-"""Format numbers, durations and counts as English text.
+"""Format numbers for people: values with units, durations, counts, percentages.
 
-Knows rounding, units and plurals. Knows no sensor.
+English only; other languages are `monitoring.i18n.translation`.
 """
 
 from datetime import timedelta
 
 
 def format_value(value: float, unit: str | None = None) -> str:
-    """A value with its unit, without digits nobody reads.
+    """A value with its unit, to five significant digits or whole numbers from 10,000.
 
-    >>> amount(38596800.0, "Pa"), amount(0.1, "degC"), amount(12.0)
+    >>> format_value(38596800.0, "Pa"), format_value(0.1, "degC"), format_value(12.0)
     ('38,596,800 Pa', '0.1 degC', '12')
     """
     size = abs(value)
@@ -23,10 +23,10 @@ def format_value(value: float, unit: str | None = None) -> str:
 
 
 def format_duration(time: timedelta) -> str:
-    """A length of time in its largest fitting unit.
+    """A duration in the largest unit that fits.
 
-    >>> lasting(timedelta(minutes=90)), lasting(timedelta(days=12)), lasting(timedelta(seconds=1))
-    ('90 min', '12 d', '1 s')
+    >>> [format_duration(timedelta(minutes=minutes)) for minutes in (90, 17_280, 1 / 60)]
+    ['90 min', '12 d', '1 s']
     """
     seconds = time.total_seconds()
     for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
@@ -36,9 +36,9 @@ def format_duration(time: timedelta) -> str:
 
 
 def format_count(count: int, thing: str) -> str:
-    """A number of things.
+    """A number of things, with the English plural.
 
-    >>> counted(1, "gap"), counted(20868, "reading")
+    >>> format_count(1, "gap"), format_count(20868, "reading")
     ('1 gap', '20,868 readings')
     """
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

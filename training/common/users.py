@@ -1,6 +1,6 @@
-"""Who works: the name that stands beside every change.
+"""The name of the person or account that runs this process, recorded with every change.
 
-Knows the environment and the system's accounts. What is done under that name is told in `audit`.
+Reads the environment and the system's accounts. Changes are recorded by `training.registry.audit`.
 """
 
 import getpass
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 
 def current_user(environ: Mapping[str, str] | None = None) -> str:
-    """Who runs this process: `SAFEPLAN_USER`, or the name of the system's account."""
+    """`SAFEPLAN_USER`, or else the name of the system account."""
     environ = os.environ if environ is None else environ
     if named := environ.get("SAFEPLAN_USER", "").strip():
         return named
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return f"user {os.getuid()}"  # a container's number without a name
+        return f"user {os.getuid()}"  # in a container, a user id without an account

@@ -86,6 +86,6 @@ def test_an_altered_version_is_never_loaded(champions, workspace, tmp_path):
     for stored in (tmp_path / "mlartifacts").rglob("model/detector.json"):
         stored.write_text(stored.read_text() + " ")
 
-    with pytest.raises(UntrustedModel, match="altered or cut short"):
+    with pytest.raises(UntrustedModel, match="altered or truncated"):
         champions.detector("PT-1")
     assert champions.forecaster("PT-1").version.number == 1

@@ -189,7 +189,7 @@ def test_one_altered_byte_in_the_store_is_refused(registry, add_version, tmp_pat
     for stored in (tmp_path / "mlartifacts").rglob("model.json"):
         stored.write_text('{"content": 8}')
 
-    with pytest.raises(UntrustedModel, match="altered or cut short"):
+    with pytest.raises(UntrustedModel, match="altered or truncated"):
         registry.fetch(version, tmp_path / "cache")
 
     assert not any((tmp_path / "cache").rglob("model.json"))
