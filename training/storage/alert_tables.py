@@ -38,6 +38,7 @@ alerts = Table(
     Column("crosses_at", UtcTime),
     Column("probability", Double),
     Column("reason", Text, nullable=False),
+    Column("reason_data", Text),
     Column("model_version", Text, nullable=False),
     Column("verdict", Text),  # confirm, false or maintenance
     Column("verdict_at", UtcTime),
@@ -136,6 +137,7 @@ alert_thresholds = Table(
     Column("threshold", Double, nullable=False),
     Column("per_day", Double, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("reason_data", Text),
     Column("made_at", UtcTime, nullable=False),
 )
 

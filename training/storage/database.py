@@ -94,6 +94,7 @@ ml_predictions = Table(
     Column("threshold", Double),
     Column("severity", Text),
     Column("reason", Text),
+    Column("reason_data", Text),
     Column("historical_average", Double),
     Column("historical_std", Double),
     sqlite_with_rowid=False,
@@ -140,6 +141,7 @@ drift_checks = Table(
     Column("false_alarm_rate", Double, nullable=False),  # what the verdict was held to
     Column("cost", Double),  # what it costs the models; ranks the fleet
     Column("reason", Text, nullable=False),
+    Column("reason_data", Text),  # the reasons as JSON; none in rows of 0.1.0
     Column("advice", Text),
     Column("measures", JSON, nullable=False),  # by what was compared: distances, thresholds, words
     Column("quality", JSON, nullable=False),  # stored predictions against what then happened

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from training.errors import StoreError
 
-CURRENT_REVISION = "0006"
+CURRENT_REVISION = "0007"
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number that other programs on the same PostgreSQL server are unlikely to lock: "safeplan" in ASCII.
 SCHEMA_LOCK = 0x73616665706C616E
