@@ -1,13 +1,15 @@
-"""Scoring and forecasting what is stored, for many sensors: what the commands and the scheduler run.
+"""Score and forecast stored readings of many sensors, for the commands and the scheduler.
 
-Knows which readings are new, how much of the past a score looks back on, and where the results are kept.
-Leaves verdicts to `judging` and forecasts to `outlook`, as the endpoint does, and rows to `predictions`.
+Finds the new readings and stores the results. Like the endpoint, it scores by
+`serving.vectorized.batch_scoring` and forecasts by `serving.scoring.forecasts`; predictions are stored by
+`serving.predictions.store`.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import pandas as pd
@@ -20,7 +22,7 @@ from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
-from training.common.times import read_iso, to_times
+from training.common.times import read_iso, to_times, utc_now
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError
@@ -33,12 +35,19 @@ from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.serving")
 
-# The furthest that a detector or a forecaster looks back; both bound themselves to less.
-MAX_CONTEXT_READINGS = 4096
-SCORING_BATCH = 50_000  # readings scored in one go
-LATE_CHECK_READINGS = (
-    200  # readings before the newest score that are looked through for some that came after it
-)
+MAX_CONTEXT_READINGS = 4096  # history of a score or a forecast; detectors and forecasters use less
+SCORING_BATCH = 50_000  # readings scored at once
+LATE_CHECK_READINGS = 200  # readings before the newest score among which late ones are searched
+
+
+class BatchStatus(StrEnum):
+    """The status of an outcome of batch scoring; a failed one has `training.outcomes.FAILED`."""
+
+    SCORED = "scored"
+    NOTHING_NEW = "nothing new"
+    FORECAST = "forecast"
+    NAIVE_FORECAST = "naive forecast"
+
 
 OutcomeCallback = Callable[[Outcome], None]
 
@@ -50,11 +59,11 @@ def detect_fleet(
     since: datetime | None = None,
     watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
-    """Score each sensor's good readings since the last scoring, and keep the scores.
+    """Score each sensor's good readings since its newest score, and store the scores.
 
-    Those that came late, or that a score kept by the endpoint overtook, are scored too, among the newest 200
-    before. Without a scoring before, since the end of its detector's training; at least the newest reading is
-    scored. `since` (naive UTC) goes back further or less far. Scoring again changes nothing.
+    Readings without a score among the 200 before that one are scored too: they arrived late, or the endpoint
+    stored a newer score first. A sensor without scores is scored from the end of its detector's training on,
+    at least its newest reading. `since` (naive UTC) replaces the start. Scoring again changes nothing.
     """
     service = BatchService(workspace)
     scored = service.predictions.last_scored()
@@ -73,9 +82,9 @@ def forecast_fleet(
     horizon: int | None = None,
     watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
-    """Forecast each sensor from its newest good readings, and keep the forecasts.
+    """Forecast each sensor from its newest good readings, and store the forecasts.
 
-    A sensor whose forecaster was not worth promoting gets the naive forecast, under that name.
+    A sensor without a forecaster champion gets the naive forecast, under its name.
     """
     service = BatchService(workspace)
     steps = horizon or load_settings(ForecasterSettings).horizon_steps
@@ -84,21 +93,21 @@ def forecast_fleet(
 
 @dataclass(frozen=True)
 class SensorForecast:
-    """One sensor's forecast, with what it was made from."""
+    """One sensor's forecast, with the readings and the model it was made from."""
 
-    frame: pd.DataFrame  # the forecasters' columns; a naive forecast has no `trend`
+    frame: pd.DataFrame  # a forecaster's columns; a naive forecast has no `trend`
     recent: pd.Series  # the newest readings, by time
     model_version: str  # the champion's version, or the name of the naive forecast
     champion: ServingForecaster | None
 
     @property
     def method(self) -> str:
-        """What speaks: Prophet, or a naive forecast by its name."""
+        """The method: Prophet, or the name of a naive forecast."""
         return self.model_version if self.champion is None else self.champion.model.method
 
 
 class BatchService:
-    """What both commands share while they run."""
+    """Scores and forecasts single sensors; opened once per command."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.readings = workspace.readings
@@ -106,10 +115,10 @@ class BatchService:
         self.predictions = PredictionStore(workspace.engine)
 
     def detect(self, sensor: Sensor, *, since: datetime | None, scored: datetime | None) -> Outcome:
-        """Score one sensor's new readings.
+        """Score one sensor's new readings and store the scores.
 
         Raises:
-            NoChampion: no detector serves it.
+            NoChampion: it has no detector champion.
             DataError: it has no good reading.
         """
         champion = self.champions.detector(sensor.id)
@@ -129,16 +138,16 @@ class BatchService:
             for first in range(0, len(new_readings.seconds), SCORING_BATCH)
         ]
         if not scores:
-            return self._outcome(sensor, Kind.DETECTOR, "nothing new", champion.version.number)
+            return self._outcome(sensor, Kind.DETECTOR, BatchStatus.NOTHING_NEW, champion.version.number)
         scored_frame = pd.concat(scores, ignore_index=True)
         scored_frame["threshold"] = champion.model.threshold
         scored_frame["model_version"] = str(champion.version.number)
-        self.predictions.save_scores(scored_frame, made_at=_now())
+        self.predictions.save_scores(scored_frame, made_at=utc_now())
         last = scored_frame.iloc[-1]
         return self._outcome(
             sensor,
             Kind.DETECTOR,
-            "scored",
+            BatchStatus.SCORED,
             champion.version.number,
             metrics={
                 "readings": len(scored_frame),
@@ -160,7 +169,7 @@ class BatchService:
         )
 
     def compute_forecast(self, sensor: Sensor, steps: int) -> "SensorForecast":
-        """What comes after one sensor's newest reading; nothing is kept.
+        """The forecast from one sensor's newest reading, without storing it.
 
         Raises:
             DataError: it has no good reading.
@@ -178,7 +187,7 @@ class BatchService:
         return SensorForecast(frame.iloc[:steps], recent.series, model_version, champion)
 
     def forecast(self, sensor: Sensor, steps: int) -> Outcome:
-        """Forecast one sensor from its newest reading, and keep the forecast.
+        """Forecast one sensor from its newest reading, and store the forecast.
 
         Raises:
             DataError: it has no good reading.
@@ -187,13 +196,13 @@ class BatchService:
         frame = prediction.frame.assign(
             sensor_id=sensor.id, origin=prediction.recent.index[-1], model_version=prediction.model_version
         )
-        self.predictions.save_forecasts(frame, made_at=_now())
+        self.predictions.save_forecasts(frame, made_at=utc_now())
         first, last = frame.iloc[0], frame.iloc[-1]
         version = None if prediction.champion is None else prediction.champion.version.number
         return self._outcome(
             sensor,
             Kind.FORECASTER,
-            "forecast" if version else "naive forecast",
+            BatchStatus.FORECAST if version else BatchStatus.NAIVE_FORECAST,
             version,
             metrics={
                 "steps": len(frame),
@@ -207,7 +216,7 @@ class BatchService:
     def _score_late_readings(
         self, sensor: Sensor, champion: ServingDetector, scored: datetime | None
     ) -> list[pd.DataFrame]:
-        """Scores of the readings before the newest score that have none, in one frame or none."""
+        """Scores of readings before the newest score that have none, as a list of at most one frame."""
         if scored is None:
             return []
         before = self.readings.latest(sensor.id, LATE_CHECK_READINGS, end=scored, quality=GOOD_QUALITY)
@@ -217,7 +226,7 @@ class BatchService:
         late = self.predictions.without_score(sensor.id, before["timestamp"], trained_until=train_end)
         if late.empty:
             return []
-        # All from the first of them on, for each is scored in the light of those before it.
+        # Score all from the first late one on, because each score depends on the readings before it.
         readings = to_tail(before[before["timestamp"] >= late.iloc[0]], whole=False)
         scored_frame = score_readings(self.readings, sensor.id, champion.model, readings)
         return [scored_frame[scored_frame["timestamp"].isin(late)]]
@@ -232,7 +241,7 @@ class BatchService:
         self,
         sensor: Sensor,
         kind: Kind,
-        status: str,
+        status: BatchStatus,
         version: int | None,
         metrics: dict[str, Any] | None = None,
         detail: dict[str, Any] | None = None,
@@ -252,7 +261,7 @@ class BatchService:
 def score_readings(
     readings: ReadingStore, sensor_id: str, model: PackedDetector | AnomalyDetector, scored: Tail
 ) -> pd.DataFrame:
-    """One sensor's readings scored by one model in the light of what is stored before them; nothing is kept.
+    """One sensor's readings scored by one model, with the stored readings before them as history.
 
     Raises:
         DataError: they cannot be scored.
@@ -288,7 +297,7 @@ def _run_for_each(
             outcome = work(sensor)
         except SafePlanError as error:
             outcome = Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=str(error))
-        # One sensor's trouble must not cost the others theirs; it is named in the outcome and traced here.
+        # Any error of one sensor: the others must be processed.
         except Exception as error:
             log.exception("%s of %s failed", kind, sensor.id)
             message = f"{type(error).__name__}: {error}"
@@ -296,7 +305,3 @@ def _run_for_each(
         outcomes.append(outcome)
         watch(outcome)
     return outcomes
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

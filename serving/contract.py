@@ -1,7 +1,8 @@
-"""What the endpoint takes and gives: columns in, columns out, one signature, one example.
+"""The endpoint's contract: columns of requests and answers, their limits, one signature, one example.
 
-Knows names and types, and the two ways to say no: `BadRequest` for a whole request, a row's `error` for a
-row. Leaves bodies to `bodies`, what a row means to `rows`, and answers to `scoring`.
+A request is refused as a whole with `BadRequest`, a single row with its `error`. Bodies are read by
+`serving.http.request_bodies`, rows by `serving.scoring.request_rows`, answers are made by
+`serving.scoring.fleet_scoring`.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from pydantic import Field
 
 from training.errors import DataError
+from training.reasons import Reason
 from training.settings import Settings
 
 TEXT, NUMBER, FLAG = DataType.string, DataType.double, DataType.boolean
@@ -53,28 +55,28 @@ EXAMPLE = [
 
 
 class Limits(Settings, file="serving", section="limits"):
-    """How much one request may ask for."""
+    """Limits of one request and of the requests in one process."""
 
-    rows: int = Field(10_000, ge=1, le=1_000_000, description="rows posted in one request")
-    horizon: int = Field(1_000, ge=0, le=50_000, description="steps ahead")
-    answer_rows: int = Field(100_000, ge=1, description="rows posted plus steps ahead of all sensors named")
-    body_bytes: int = Field(8 * 2**20, ge=1_000)
-    seconds: float = Field(30.0, gt=0, description="until an answer is given up")
-    at_once: int = Field(4, ge=1, description="requests scored at the same time in one process")
+    rows: int = Field(10_000, ge=1, le=1_000_000, description="rows in one request")
+    horizon: int = Field(1_000, ge=0, le=50_000, description="steps ahead in one request")
+    answer_rows: int = Field(100_000, ge=1, description="rows of one answer: request rows plus steps ahead")
+    body_bytes: int = Field(8 * 2**20, ge=1_000, description="bytes of a request's body")
+    seconds: float = Field(30.0, gt=0, description="seconds after which a request is answered with 503")
+    at_once: int = Field(4, ge=1, description="requests processed at the same time in one process")
     waiting: int = Field(64, ge=0, description="requests that may wait for their turn in one process")
 
 
 class BadRequest(DataError):
-    """A request that cannot be answered as a whole, with the HTTP status that says so."""
+    """A request that is refused as a whole, with its HTTP status."""
 
-    def __init__(self, sentence: str, status: int = 400) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
         self.status = status
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """A request as it was posted: one entry a row in each column, None where a row does not say."""
+    """The rows of a request: one entry per row in each column, None for a missing value."""
 
     sensor_ids: Sequence[Any]
     timestamps: Sequence[Any]
@@ -87,15 +89,16 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class PredictionResponse:
-    """One list a column, one entry a row asked for, then one a step ahead; and what was out of reach."""
+    """The answer: one list per column, with one entry per request row, then one per step ahead."""
 
     columns: dict[str, list[Any]]
-    seconds: list[float]  # the time of each row, in seconds of the epoch
-    origins: dict[str, float]  # by sensor, the newest reading its forecast has seen
-    notes: tuple[str, ...] = ()
+    seconds: list[float]  # the time of each row, in seconds since 1970; NaN where it has none
+    reasons: list[tuple[Reason, ...]]  # of each row, what its column `reason` shows as text
+    origins: dict[str, float]  # by sensor, the time of the newest reading its forecast has used
+    notes: tuple[Reason, ...] = ()  # what was unreachable
 
     def records(self) -> list[dict[str, Any]]:
-        """One object a row."""
+        """One object per row."""
         names = tuple(self.columns)
         return [dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
 
@@ -103,10 +106,10 @@ class PredictionResponse:
 def request_from_frame(
     frame: pd.DataFrame, params: dict[str, Any] | None, limits: Limits
 ) -> PredictionRequest:
-    """A request as MLflow's own scoring server hands it over.
+    """A request from a frame and parameters, as MLflow's scoring server passes them.
 
     Raises:
-        BadRequest: it asks for too much, or for what does not exist.
+        BadRequest: a limit is exceeded, or the horizon is invalid.
     """
     columns = {
         name: [None if is_missing(entry) else entry for entry in frame[name].tolist()]
@@ -123,36 +126,38 @@ def request_from_frame(
 
 
 def is_missing(entry: Any) -> bool:
-    """Whether a frame says nothing here: pandas writes that as None, NaN, NaT or NA."""
+    """Whether an entry of a frame is missing: None, NaN, NaT or NA."""
     return entry is None or entry is pd.NA or bool(entry != entry)  # noqa: PLR0124
 
 
 def validate_horizon(value: Any, limits: Limits) -> int:
-    """The number of steps ahead that a request asks for.
+    """The requested number of steps ahead.
 
     Raises:
-        BadRequest: it is no whole number, negative or above the limit.
+        BadRequest: it is not a whole number, negative or above the limit.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # to JSON, 24.0 is a whole number
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRequest(f"params.horizon is {abbreviate(value)}; it is a whole number of steps, such as 24.")
+        raise BadRequest(
+            f"params.horizon is {abbreviate(value)}; expected a whole number of steps, such as 24."
+        )
     if value < 0:
-        raise BadRequest(f"params.horizon is {value}; the fewest steps ahead are 0.")
+        raise BadRequest(f"params.horizon is {value}; the minimum is 0.")
     if value > limits.horizon:
-        raise BadRequest(f"params.horizon is {value}; the furthest is {limits.horizon} steps ahead.")
+        raise BadRequest(f"params.horizon is {value}; the maximum is {limits.horizon} steps.")
     return value
 
 
 def check_size(request: PredictionRequest, limits: Limits) -> None:
-    """Refuse what would take too long or too much.
+    """Refuse a request or an answer of too many rows.
 
     Raises:
-        BadRequest: more rows, or more rows of answer, than one request may have.
+        BadRequest: with status 413.
     """
     if len(request) > limits.rows:
         raise BadRequest(
-            f"The request has {len(request):,} rows; at most {limits.rows:,} are answered at once. Split it.",
+            f"The request has {len(request):,} rows; the maximum is {limits.rows:,}. Split the request.",
             413,
         )
     if request.horizon:
@@ -161,15 +166,15 @@ def check_size(request: PredictionRequest, limits: Limits) -> None:
         if rows > limits.answer_rows:
             raise BadRequest(
                 f"The answer would have {rows:,} rows ({request.horizon} steps ahead of {sensors} sensors); "
-                f"at most {limits.answer_rows:,} are given at once. Split the request.",
+                f"the maximum is {limits.answer_rows:,}. Split the request.",
                 413,
             )
 
 
 def abbreviate(value: Any) -> str:
-    """Something posted, short enough for a sentence.
+    """A value of a request, short enough for an error message.
 
-    >>> shown("x" * 99)
+    >>> abbreviate("x" * 99)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'"
     """
     text = repr(value[:60]) if isinstance(value, str) else repr(value)

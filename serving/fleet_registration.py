@@ -1,7 +1,7 @@
-"""`safeplan-fleet` in the registry: the servable model that carries the code, a version for each state of it.
+"""Register `safeplan-fleet`, the servable model that contains the serving code.
 
-Knows how MLflow logs a models-from-code file with just the modules it imports. The sensors' models are not
-in it: they are found through the registry when it runs.
+Each state of the code is one version. MLflow logs a models-from-code file with exactly the modules that it
+imports. The sensors' models are not included; they are loaded from the registry when it runs.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ REQUIRED_PACKAGES = (
 
 
 def register_fleet_model(workspace: Workspace) -> Version | None:
-    """Register the code that is running as the fleet's champion; None where it is that already.
+    """Register the running code as the fleet's champion; None where the champion has the same code.
 
     Raises:
-        RegistryError: the registry refused, or is away.
+        RegistryError: the registry cannot be reached, or refused.
     """
     digest = code_digest()
     current = workspace.registry.find_alias(FLEET_MODEL_NAME, CHAMPION)
@@ -46,7 +46,10 @@ def register_fleet_model(workspace: Workspace) -> Version | None:
         if not client.search_registered_models(f"name = '{FLEET_MODEL_NAME}'"):
             client.create_registered_model(
                 FLEET_MODEL_NAME,
-                description=f"All sensors behind one model: mlflow models serve -m models:/{FLEET_MODEL_NAME}@{CHAMPION}",
+                description=(
+                    "All sensors behind one model: "
+                    f"mlflow models serve -m models:/{FLEET_MODEL_NAME}@{CHAMPION}"
+                ),
             )
         logged = _log_model(workspace, run_id)
         created = client.create_model_version(
@@ -63,7 +66,7 @@ def register_fleet_model(workspace: Workspace) -> Version | None:
 
 
 def code_digest() -> str:
-    """Equal for equal code of the floors that serve, with equal libraries below it."""
+    """A hash of the serving code and of the versions of the libraries it needs."""
     total = hashlib.sha256()
     for path in sorted(path for floor in CODE_PACKAGES for path in (ROOT / floor).rglob("*.py")):
         total.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -72,7 +75,7 @@ def code_digest() -> str:
 
 
 def requirements() -> list[str]:
-    """What the fleet needs where it runs, pinned to what is running now."""
+    """The packages that the fleet's model needs, pinned to the installed versions."""
     return [f"{package}=={installed(package)}" for package in REQUIRED_PACKAGES]
 
 
@@ -80,7 +83,7 @@ def _log_model(workspace: Workspace, run_id: str) -> ModelInfo:
     experiment = workspace.mlflow.get_run(run_id).info.experiment_id
     model = workspace.mlflow.create_logged_model(experiment, name=FLEET_MODEL_NAME, source_run_id=run_id)
     with _isolated_code_folder(workspace), warnings.catch_warnings():
-        # MLflow would put an example to a whole service; the signature is ours, not inferred from one.
+        # The signature is ours; MLflow would run the whole service on an example to infer one.
         warnings.filterwarnings("ignore", message=".*input example was not provided")
         logged: ModelInfo = Model.log(
             artifact_path=None,
@@ -97,10 +100,10 @@ def _log_model(workspace: Workspace, run_id: str) -> ModelInfo:
 
 @contextlib.contextmanager
 def _isolated_code_folder(workspace: Workspace) -> Iterator[None]:
-    """A working folder that holds our floors and nothing else: MLflow copies what is imported from there.
+    """A working folder with our packages only: MLflow copies from it what the model imports.
 
-    From an installed package's folder it would copy every library beside it. MLflow loads the model once, in
-    a process of its own, to see what it imports; that process must find this workspace.
+    From an installed package's folder it would copy every library beside it. MLflow loads the model once in
+    another process to record its imports; the environment variables lead that process to this workspace.
     """
     with tempfile.TemporaryDirectory(prefix="safeplan-code-") as folder:
         for floor in CODE_PACKAGES:

@@ -1,8 +1,8 @@
-"""The newest readings of each sensor, close at hand: what a score looks back on and a forecast starts from.
+"""Cache of each sensor's newest readings: the history that a score uses and a forecast starts from.
 
-Knows the readings store and what to do while it is away: go on with what is in memory, and say so. At most
-one query a request asks which sensors have newer readings; a reading that arrives late, behind newer ones, is
-seen when a sensor's readings are read anew, once a minute, not while a request waits.
+One query per request finds the sensors with newer readings. A late reading, older than the newest one, is
+seen when a poller reads the sensor again, once a minute. While the store is unreachable, the readings in
+memory are used and the answer has a note. Scores and forecasts are made in `serving.scoring`.
 """
 
 import json
@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import PoolProxiedConnection
 
 from training.common.arrays import Floats
-from training.common.times import to_times
+from training.common.times import epoch_seconds, to_times
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.errors import DataError
 from training.settings import Settings
@@ -35,47 +35,45 @@ log = logging.getLogger("safeplan.serving")
 
 T = TypeVar("T")
 
-INTEREST_SECONDS = 600.0  # seconds for which a sensor's readings are renewed after it was last asked for
-RELOAD_PAUSE_SECONDS = 0.005  # seconds between two sensors read anew: requests go first
-MAX_READINGS_BETWEEN = (
-    100_000  # stored readings looked at between the first and the last one posted of a sensor
-)
-MAX_BATCH_SPREAD = timedelta(
-    days=1
-)  # sensors whose readings end that near each other are read on by one query
+INTEREST_SECONDS = 600.0  # after the last request for a sensor, for which its readings are kept up to date
+RELOAD_PAUSE_SECONDS = 0.005  # between two sensors that are read again: requests go first
+MAX_READINGS_BETWEEN = 100_000  # stored readings between the first and the last posted one of a sensor
+MAX_BATCH_SPREAD = timedelta(days=1)  # sensors whose newest times differ by less are updated by one query
 
 
 class RecentSettings(Settings, file="serving", section="readings"):
-    """How the endpoint uses the readings store."""
+    """The endpoint's cache of readings."""
 
-    context: int = Field(4096, ge=64, description="newest good readings of a sensor kept in memory")
+    context: int = Field(4096, ge=64, description="newest good readings of a sensor in memory")
     sensors: int = Field(2_000, ge=1, description="sensors whose readings stay in memory")
-    again_after: float = Field(60.0, gt=0, description="seconds until all of a sensor's are read anew")
+    again_after: float = Field(60.0, gt=0, description="seconds until a sensor's readings are read again")
     patience: float = Field(2.0, gt=0, description="seconds a request waits for the database")
-    retry_after: float = Field(3.0, gt=0, description="seconds until a database that was away is asked again")
+    retry_after: float = Field(
+        3.0, gt=0, description="seconds before an unreachable database is queried again"
+    )
 
 
 class Tail(NamedTuple):
-    """One sensor's newest good readings, in seconds of the epoch; `whole` where there are no older ones.
+    """One sensor's newest good readings, times in seconds since 1970; `whole` where there are no older ones.
 
-    A tuple, as all that is made for each sensor of a request: it is made in a third of a dataclass's time.
+    A tuple, because it is created in a third of a dataclass's time, several times per sensor of a request.
     """
 
     seconds: Floats
     values: Floats
     whole: bool = True
 
-    def before(self, moment: float) -> "Tail":
-        """The readings before a moment."""
-        end = int(np.searchsorted(self.seconds, moment))
+    def before(self, time: float) -> "Tail":
+        """The readings before a time."""
+        end = int(np.searchsorted(self.seconds, time))
         return self if end == len(self.seconds) else Tail(self.seconds[:end], self.values[:end], self.whole)
 
     def part(self, first: int, last: int) -> "Tail":
-        """The readings from one place to another, which is excluded."""
+        """The readings from one position up to another, exclusive."""
         return Tail(self.seconds[first:last], self.values[first:last], whole=False)
 
     def merged(self, seconds: Floats, values: Floats) -> "Tail":
-        """With further readings, which win over stored ones of the same time."""
+        """With further readings, which replace those of the same time."""
         if not len(seconds):
             return self
         if not len(self.seconds) or seconds[0] > self.seconds[-1]:
@@ -88,7 +86,7 @@ class Tail(NamedTuple):
         return Tail(combined[order], np.concatenate([self.values[unreplaced], values])[order], self.whole)
 
     def newest(self, readings: int) -> "Tail":
-        """At most so many of the newest."""
+        """The newest readings, at most this many."""
         if len(self.seconds) <= readings:
             return self
         return Tail(self.seconds[-readings:], self.values[-readings:], whole=False)
@@ -104,7 +102,7 @@ EMPTY_TAIL = Tail(np.empty(0), np.empty(0))
 
 @dataclass(frozen=True)
 class TailLookup:
-    """What is known of some sensors' pasts, and whether the store could be asked."""
+    """The tails of some sensors, and whether the store could be reached."""
 
     tails: Mapping[str, Tail]
     reached: bool
@@ -112,7 +110,7 @@ class TailLookup:
 
 @dataclass(frozen=True)
 class CachedTail:
-    """A tail in memory: the newest time of any quality in the store, and when it was read."""
+    """A tail in memory, the newest time of any quality in the store, and when it was read (monotonic)."""
 
     tail: Tail
     newest: datetime | None
@@ -120,25 +118,25 @@ class CachedTail:
 
 
 class RecentReadings:
-    """The tails of all sensors that were asked about; safe to use from several threads."""
+    """The tails of all requested sensors; safe for several threads."""
 
     def __init__(self, store: Callable[[], ReadingStore], settings: RecentSettings | None = None) -> None:
-        self.open_store = store  # asked only from our own threads: a database may be away from the start
+        self.open_store = store  # called in own threads only: the database may be unreachable at the start
         self.settings = settings or RecentSettings()
-        self.unreachable_reason: str | None = None  # why the store cannot be reached
+        self.unreachable_reason: str | None = None  # the error while the store cannot be reached
         self._cache: dict[str, CachedTail] = {}
-        self._requested_at: dict[str, float] = {}  # when, of those asked for lately
+        self._requested_at: dict[str, float] = {}  # monotonic time of each sensor's last request
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="readings")
         self._hanging_query: Future[Any] | None = None
         self._write_counter = WriteCounter()
-        self._fresh_sensors: set[str] = set()  # sensors renewed since the database was last written to
-        self._fresh_write_count: int | None = None  # the count of writings that is true of
+        self._fresh_sensors: set[str] = set()  # sensors updated since the last write to the database
+        self._fresh_write_count: int | None = None  # the write count at which they were updated
         self._away_until = 0.0
         self._progress = 0.0
 
     def get_tails(self, sensor_ids: Sequence[str]) -> TailLookup:
-        """The tails of these sensors, renewed where the store has newer readings and can be reached."""
+        """The tails of these sensors, updated where the store has newer readings and can be reached."""
         reached = self._query(self._refresh, sensor_ids) is not None
         with self._lock:
             self._requested_at.update(dict.fromkeys(sensor_ids, time.monotonic()))
@@ -146,24 +144,26 @@ class RecentReadings:
         return TailLookup({name: cache[name].tail for name in sensor_ids if name in cache}, reached)
 
     def read_older(self, sensor_id: str, start: float, end: float) -> Tail | None:
-        """Readings older than those in memory: those until `end` with the context before `start`.
+        """Readings older than those in memory: up to `end`, with the context before `start`.
+
+        None where the store cannot be reached.
 
         Raises:
-            DataError: there are too many to be looked at for one request.
+            DataError: there are too many between `start` and `end`.
         """
         tail = self._query(self._read_older, sensor_id, start, end)
         if tail is not None and len(tail.seconds) > self.settings.context + MAX_READINGS_BETWEEN:
             raise DataError(
-                f"between the readings posted more than {MAX_READINGS_BETWEEN:,} are stored. "
-                "Post them in shorter stretches of time."
+                f"more than {MAX_READINGS_BETWEEN:,} readings are stored between the first and the last "
+                "posted one. Send requests over shorter periods."
             )
         return tail
 
     def reread_stale(self) -> None:
-        """Read anew what was read some time ago and is still asked for, sensor by sensor.
+        """Read tails again that are older than `again_after` and still requested, sensor by sensor.
 
         Raises:
-            StoreError: the store is away; it is the next look that goes on.
+            StoreError: the store cannot be reached; the next poll continues.
         """
         now = time.monotonic()
         with self._lock:
@@ -171,7 +171,7 @@ class RecentReadings:
                 name: at for name, at in self._requested_at.items() if now - at < INTEREST_SECONDS
             }
             cached = {name: self._cache[name] for name in self._requested_at if name in self._cache}
-        stale = [name for name, one in cached.items() if now - one.read_at > self.settings.again_after]
+        stale = [name for name, tail in cached.items() if now - tail.read_at > self.settings.again_after]
         if not stale or now < self._away_until:
             return
         store = self.open_store()
@@ -181,12 +181,12 @@ class RecentReadings:
             time.sleep(RELOAD_PAUSE_SECONDS)
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop querying."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._write_counter.close()
 
     def _query(self, query: Callable[..., T], *arguments: Any) -> T | None:
-        """The store's answer, or None where it is away; a request never waits long to learn that."""
+        """The result of a query, or None where the store cannot be reached within `patience`."""
         hangs = self._hanging_query is not None and not self._hanging_query.done()
         if hangs or time.monotonic() < self._away_until:
             return None
@@ -194,13 +194,13 @@ class RecentReadings:
         future = self._executor.submit(query, *arguments)
         try:
             answer = self._wait_for_result(future)
-        # A driver's own error counts as well: whatever keeps the store from answering, requests go on.
+        # Drivers raise errors of their own too: whatever the cause, requests are answered from memory.
         except Exception as error:  # noqa: BLE001
             self._hanging_query = future
             self._record_unreachable(error)
             return None
         if self.unreachable_reason is not None:
-            log.info("the readings store is back")
+            log.info("the readings store is reachable again")
             self.unreachable_reason = None
         return answer
 
@@ -209,14 +209,14 @@ class RecentReadings:
             try:
                 return future.result(self.settings.patience)
             except TooSlow:
-                # Many sensors at once take their time; a database that answers is not away.
+                # Many sensors take longer; a database that makes progress is reachable.
                 if future.done() or time.monotonic() - self._progress > self.settings.patience:
                     raise
 
     def _record_unreachable(self, error: Exception) -> None:
         message = str(error) or f"no answer within {self.settings.patience:g} s"
         if self.unreachable_reason is None:
-            log.warning("the readings store is out of reach: %s", message)
+            log.warning("the readings store is unreachable: %s", message)
         self.unreachable_reason, self._away_until = message, time.monotonic() + self.settings.retry_after
 
     def _refresh(self, sensor_ids: Sequence[str]) -> bool:
@@ -232,7 +232,7 @@ class RecentReadings:
         outdated: dict[str, CachedTail] = {}
         for name in sensor_ids:
             cached, last = self._cache.get(name), newest.get(name)
-            # Those asked for lately are read anew meanwhile, by `read_again`.
+            # Recently requested sensors are read again by `reread_stale`.
             if cached is None or _was_truncated(cached, last) or now - cached.read_at > INTEREST_SECONDS:
                 self._reload(store, name, last, now)
             elif cached.newest != last:
@@ -248,7 +248,7 @@ class RecentReadings:
         context = self.settings.context
         frame = store.latest(sensor_id, context, quality=GOOD_QUALITY) if newest else None
         if frame is None and sensor_id not in self._cache:
-            return  # a name that somebody made up must not stay in memory
+            return  # an unknown name must not stay in memory
         tail = EMPTY_TAIL if frame is None else to_tail(frame, whole=len(frame) < context)
         with self._lock:
             while len(self._cache) >= self.settings.sensors and sensor_id not in self._cache:
@@ -259,10 +259,10 @@ class RecentReadings:
     def _read_new(
         self, store: ReadingStore, outdated: Mapping[str, CachedTail], newest: Mapping[str, datetime]
     ) -> None:
-        """Read what came since, of many sensors by one query; one that was long silent costs only itself."""
+        """Read newer readings by one query; a sensor far behind the others gets a query of its own."""
         if not outdated:
             return
-        since = {name: kept.newest for name, kept in outdated.items() if kept.newest}
+        since = {name: cached.newest for name, cached in outdated.items() if cached.newest}
         latest = max(since.values())
         batched = [name for name, start in since.items() if latest - start < MAX_BATCH_SPREAD]
         frames = store.many(batched, min(since[name] for name in batched), quality=GOOD_QUALITY)
@@ -280,7 +280,7 @@ class RecentReadings:
 
     def _read_older(self, sensor_id: str, start: float, end: float) -> Tail:
         store = self.open_store()
-        first, last = (to_times(np.array([moment]))[0].to_pydatetime() for moment in (start, end))
+        first, last = (to_times(np.array([seconds]))[0].to_pydatetime() for seconds in (start, end))
         earlier = to_tail(
             store.latest(sensor_id, self.settings.context, end=first, quality=GOOD_QUALITY), whole=True
         )
@@ -291,9 +291,9 @@ class RecentReadings:
 
 
 class WriteCounter:
-    """Counts what is written to an SQLite file, by a connection that only looks; no other database can tell.
+    """Detects writes to an SQLite file through a reading connection; other databases offer no such count.
 
-    Asking each sensor's newest time takes 3 ms for 500 sensors; this takes none where nothing was written.
+    Querying the newest times of 500 sensors takes 3 ms; this avoids it where nothing was written.
     """
 
     def __init__(self) -> None:
@@ -302,7 +302,7 @@ class WriteCounter:
         self._lock = threading.Lock()
 
     def count(self, engine: Engine) -> int | None:
-        """A number that changes with every writing; None where that cannot be known."""
+        """A number that changes with every write; None for databases other than SQLite."""
         if engine.dialect.name != "sqlite":
             return None
         with self._lock, store_errors(engine.url):
@@ -317,7 +317,7 @@ class WriteCounter:
         return count
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -325,7 +325,7 @@ class WriteCounter:
 
 
 def newest_times(engine: Engine, sensor_ids: Sequence[str]) -> dict[str, datetime]:
-    """The time of the newest reading of each of these sensors, of any quality, by one query of seeks."""
+    """The time of each sensor's newest reading of any quality, by one query of index seeks."""
     columns = sensor_readings.c
     with reading(engine) as connection:
         if len(sensor_ids) == 1:
@@ -343,7 +343,7 @@ def newest_times(engine: Engine, sensor_ids: Sequence[str]) -> dict[str, datetim
 
 
 def _text_table(connection: Connection, texts: Sequence[str]) -> TableValuedAlias:
-    """Texts as a table: one parameter however many there are."""
+    """Texts as a table, passed as one parameter."""
     if connection.dialect.name == "postgresql":
         return func.json_array_elements_text(cast(json.dumps(texts), postgresql.JSON)).table_valued("value")
     return func.json_each(json.dumps(texts)).table_valued("value")
@@ -351,12 +351,9 @@ def _text_table(connection: Connection, texts: Sequence[str]) -> TableValuedAlia
 
 def to_tail(frame: pd.DataFrame, *, whole: bool) -> Tail:
     """A frame of readings as a tail."""
-    seconds = frame["timestamp"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
-    return Tail(seconds, frame["value"].to_numpy(np.float64), whole)
-
-
+    return Tail(epoch_seconds(frame["timestamp"]), frame["value"].to_numpy(np.float64), whole)
 
 
 def _was_truncated(cached: CachedTail, newest: datetime | None) -> bool:
-    """Whether readings were deleted, or there were none: nothing to go on from."""
+    """Whether readings were deleted, or there were none: the tail must be read again."""
     return cached.newest != newest and (cached.newest is None or newest is None or newest < cached.newest)

@@ -18,9 +18,9 @@ from streamlit import config
 from monitoring.dashboard.dashboard_state import PageSettings
 from monitoring.dashboard.theme import THEME_OPTIONS
 from monitoring.dashboard.url_state import shared_state
+from serving.http.process_tuning import limit_registry_waits
 from serving.http.server_process import ServerSettings, check_address, log_to_stderr
 from serving.http.tokens import Tokens
-from serving.scoring.fleet_service import MLFLOW_CLIENT_ENVIRONMENT
 from training.settings import load_settings
 
 SCRIPT = Path(__file__).with_name("app.py")
@@ -70,8 +70,7 @@ class SecurityHeaders:
 
 def create_dashboard_app() -> st.App:
     """The page as an app; what all readers share is fetched while it starts."""
-    for name, value in MLFLOW_CLIENT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    limit_registry_waits()
     for name, value in STREAMLIT_OPTIONS.items():
         config.set_option(name, value)
     return st.App(SCRIPT, lifespan=_lifespan, middleware=[Middleware(SecurityHeaders)])

@@ -1,8 +1,7 @@
-"""MLEngine: the original system's Python API, on top of all this.
+"""MLEngine: the Python API of the original system, for scripts written against it.
 
-Knows the original's methods and what each gave back: scripts written for it run here with another import.
-What it kept in memory is in the registry and the database now, and everything is done by the functions that
-the commands call. Leaves the shapes of answers to `engine_shapes`, what is stored to `engine_records`.
+Every method runs the functions that the commands run; state is in the registry and the database. Results are
+converted by `engine_shapes`, stored data is read by `engine_records`.
 """
 
 import logging
@@ -16,6 +15,7 @@ from serving.batch import BatchService
 from serving.compat.engine_records import Records, SensorId, parse_model_type
 from serving.compat.engine_shapes import detection_result, forecast_result, retraining_result, status_result
 from serving.models.alias_poller import PollSettings
+from training.common.times import to_naive_utc
 from training.data.sensors import Fleet, Sensor
 from training.errors import NoChampion, RegistryError, SafePlanError
 from training.kinds import Kind
@@ -31,10 +31,10 @@ ResultDict = dict[str, Any]
 
 
 class MLEngine:
-    """Training, detection and forecasts by sensor; what cannot be done is said under `error`.
+    """Training, detection and forecasts by sensor; results of failed calls have the key `error`.
 
     Ids may be the original's integers. Times are naive UTC. Hours are counted back from a sensor's newest
-    reading. Promotions made elsewhere are followed.
+    reading. Promotions by other processes take effect within seconds.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class MLEngine:
     def get_sensor_history(
         self, sensor_id: SensorId, hours: float = 72
     ) -> tuple[list[datetime], list[float]]:
-        """The times and values of the good readings in a sensor's newest hours, the oldest first."""
+        """The times and values of the good readings in a sensor's newest hours, oldest first."""
         readings = self.records.readings(sensor_id, hours)
         return readings["timestamp"].dt.to_pydatetime().tolist(), readings["value"].tolist()
 
     def train_anomaly_detector(
         self, sensor_id: SensorId, hours: float = 168, contamination: float = 0.1
     ) -> bool:
-        """Tune, fit, grade and register a detector from a sensor's newest hours; whether there is one.
+        """Tune, fit, evaluate and register a detector from a sensor's newest hours; True on success.
 
-        The gate decides whether it serves. `contamination` moves the labels of each voice alone, not scores.
+        The gate decides whether it serves. `contamination` changes the labels of the base detectors only.
         """
         plan = self.plan()
         detector = plan.detector.model_validate(
@@ -71,14 +71,14 @@ class MLEngine:
         return self._train_from_hours(sensor_id, Kind.DETECTOR, replace(plan, detector=detector), hours)
 
     def train_forecaster(self, sensor_id: SensorId, hours: float = 72) -> bool:
-        """Tune, fit, grade and register a forecaster from a sensor's newest hours; whether there is one."""
+        """Tune, fit, evaluate and register a forecaster from a sensor's newest hours; True on success."""
         return self._train_from_hours(sensor_id, Kind.FORECASTER, self.plan(), hours)
 
     def detect_anomalies(self, sensor_id: SensorId) -> ResultDict:
-        """Score what came since the last scoring, keep the scores, and say what the newest reading is.
+        """Score the readings since the last score, store the scores, and return the newest reading's.
 
-        `is_anomaly, anomaly_score, value, historical_average, historical_std, timestamp`, with the reason. A
-        sensor without a detector gets one first.
+        `is_anomaly, anomaly_score, value, historical_average, historical_std, timestamp, reason` and others.
+        A sensor without a registered detector is trained first.
         """
         try:
             sensor = self._sensor(sensor_id)
@@ -92,9 +92,10 @@ class MLEngine:
         return detection_result(outcome, self.records.newest(sensor.id, 10))
 
     def forecast_sensor(self, sensor_id: SensorId, periods: int = 24) -> ResultDict:
-        """The next steps after a sensor's newest reading: `forecast, metrics, summary`; nothing is kept.
+        """The next steps after a sensor's newest reading: `forecast, metrics, summary`; stores nothing.
 
-        A sensor without a forecaster gets one first, and the naive forecast where the gate refuses it.
+        A sensor without a registered forecaster is trained first; if the gate refuses, the naive forecast is
+        returned.
         """
         try:
             sensor = self._sensor(sensor_id)
@@ -118,12 +119,12 @@ class MLEngine:
         anomaly_score: float | None = None,
         is_anomaly: bool | None = None,
     ) -> int:
-        """Keep one prediction as the serving version's; its number.
+        """Store one prediction under the serving version and return its number.
 
-        Of a prediction that is kept already, what is not said here stays.
+        Values of an already stored prediction that are None here stay.
 
         Raises:
-            DataError: there is no such type of model.
+            DataError: the model type is unknown.
         """
         kind = parse_model_type(model_type)
         version = self._refreshed_batch().champions.champion_versions().get((str(sensor_id), kind))
@@ -145,14 +146,14 @@ class MLEngine:
     def get_predictions(
         self, sensor_id: SensorId, model_type: str | None = "FORECASTER", limit: int | None = 100
     ) -> list[ResultDict]:
-        """A sensor's predictions of one kind, the newest first."""
+        """A sensor's predictions of one kind, newest first."""
         return self.records.predictions_of(sensor_id, model_type, limit)
 
     def retrain_all_models(self, *, jobs: int = 1) -> ResultDict:
-        """Train every enabled sensor as `safeplan train` does; what has not changed is not trained again.
+        """Train every enabled sensor as `safeplan train` does, skipping sensors whose data has not changed.
 
-        With more than one job, or 0 for one a core, workers are started anew: the script that calls this must
-        do so under `if __name__ == "__main__":`.
+        With several jobs (0 for one per core) worker processes are spawned: the calling script must guard the
+        call by `if __name__ == "__main__":`.
         """
         try:
             sensors = self._current_fleet().match()
@@ -163,7 +164,7 @@ class MLEngine:
         return retraining_result(outcomes, len(sensors), now=self._now())
 
     def get_ml_status(self) -> ResultDict:
-        """How many enabled sensors have a detector and a forecaster that serve."""
+        """The numbers of enabled sensors with a serving detector and forecaster."""
         enabled = {sensor_id for sensor_id, sensor in self._current_fleet().items() if sensor.enabled}
         serving = [key for key in self._refreshed_batch().champions.keys_with_champion() if key[0] in enabled]
         return status_result(serving, len(enabled), now=self._now())
@@ -173,7 +174,7 @@ class MLEngine:
         return BatchService(self.workspace)
 
     def _refreshed_batch(self) -> BatchService:
-        """The batch service with the aliases and sensors as they were a moment ago."""
+        """The batch service with aliases and sensors read within the poll interval."""
         champions = self._batch.champions
         last_contact = champions.last_contact
         if (
@@ -184,7 +185,7 @@ class MLEngine:
             try:
                 champions.refresh()
             except RegistryError as error:
-                log.warning("what served before goes on serving: %s", error)
+                log.warning("the loaded models keep serving: %s", error)
         return self._batch
 
     def _current_fleet(self) -> Fleet:
@@ -194,7 +195,7 @@ class MLEngine:
 
     def _sensor(self, sensor_id: SensorId) -> Sensor:
         sensor = self._current_fleet().get(str(sensor_id))
-        # One that was loaded this moment is not unknown.
+        # A sensor loaded a moment ago is not in the cached fleet yet.
         return sensor or Fleet.of(self.workspace.engine).sensor(str(sensor_id))
 
     def _last_scored(self, sensor: Sensor) -> datetime | None:
@@ -202,10 +203,10 @@ class MLEngine:
         return None if newest is None else newest["timestamp"]
 
     def _train_if_new(self, sensor: Sensor, kind: Kind) -> None:
-        """Give a sensor that no version was ever registered for its first one.
+        """Train a sensor that has no registered version of this kind.
 
         Raises:
-            NoChampion: it cannot be trained, with the reason.
+            NoChampion: training failed.
         """
         if self._batch.champions.name(sensor.id, kind) is None:
             outcome = self._train(sensor, kind, self.plan())
@@ -230,11 +231,11 @@ class MLEngine:
         return outcome
 
     def _now(self) -> datetime:
-        return self.clock().astimezone(UTC).replace(tzinfo=None)
+        return to_naive_utc(self.clock())
 
 
 def create_ml_engine() -> MLEngine:
-    """The engine of the installation that `SAFEPLAN_HOME` or the working folder names."""
+    """The engine of the installation in `SAFEPLAN_HOME` or the working folder."""
     return MLEngine(Workspace.here())
 
 

@@ -1,16 +1,17 @@
-"""What is stored, asked in the original's way: readings, predictions and trainable sensors.
+"""Read and write readings, predictions and trainable sensors as the original system did.
 
-Knows hours counted back from a sensor's newest reading and the original's keys. Leaves SQL to the stores.
+Hours are counted back from a sensor's newest reading. SQL is in the stores.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
 from serving.predictions.store import PredictionStore
+from training.common.times import to_naive_utc
 from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import DataError
@@ -24,7 +25,7 @@ SensorId = str | int
 ResultDict = dict[str, Any]
 
 HOUR = timedelta(hours=1)
-MAX_PREDICTION_NUMBER = 2**53  # of predictions; what a JSON reader keeps exactly
+MAX_PREDICTION_NUMBER = 2**53  # the largest integer that every JSON parser reads exactly
 
 
 class Records:
@@ -36,18 +37,18 @@ class Records:
 
     @property
     def store(self) -> PredictionStore:
-        """The predictions."""
+        """The store of predictions."""
         return PredictionStore(self.workspace.engine)
 
     def readings(
         self, sensor_id: SensorId, hours: float | None = 72, *, quality: int | None = GOOD_QUALITY
     ) -> pd.DataFrame:
-        """`timestamp, value, data_quality` of a sensor's newest hours; `quality` None for those of any."""
+        """`timestamp, value, data_quality` of a sensor's newest hours; `quality` None includes bad ones."""
         start = self._start(str(sensor_id), hours)
         return self.workspace.readings.between(str(sensor_id), start, quality=quality)
 
     def reading_statistics(self, sensor_id: SensorId, hours: float | None = 72) -> ResultDict:
-        """A sensor's newest hours in numbers, of good readings; `error` where there is none."""
+        """Statistics of a sensor's good readings in its newest hours; `error` where there are none."""
         sensor_id = str(sensor_id)
         statistics = self.workspace.readings.statistics(sensor_id, self._start(sensor_id, hours))
         if not statistics.good:
@@ -81,37 +82,36 @@ class Records:
     def save(
         self, sensor_id: str, kind: Kind, timestamp: datetime, values: Mapping[str, Any], *, version: str
     ) -> int:
-        """Keep one prediction and answer its number; what is known of it already and not said here stays."""
-        moment = pd.Timestamp(timestamp)
-        moment = moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
-        row: ResultDict = {"sensor_id": sensor_id, "timestamp": moment, "model_version": version}
+        """Store one prediction and return its number; stored values that are None here stay."""
+        time = pd.Timestamp(to_naive_utc(timestamp))
+        row: ResultDict = {"sensor_id": sensor_id, "timestamp": time, "model_version": version}
         if kind is Kind.FORECASTER:
-            row["origin"] = self._origin(sensor_id, moment.to_pydatetime())
+            row["origin"] = self._origin(sensor_id, time.to_pydatetime())
         merged = (
             self._stored_prediction(kind, row)
             | row
-            | {name: one for name, one in values.items() if one is not None}
+            | {name: value for name, value in values.items() if value is not None}
         )
         save = self.store.save_scores if kind is Kind.DETECTOR else self.store.save_forecasts
         save(pd.DataFrame([merged]), made_at=self.clock())
-        return prediction_number(sensor_id, kind.model_type, moment, row.get("origin", moment), version)
+        return prediction_number(sensor_id, kind.model_type, time, row.get("origin", time), version)
 
     def predictions_of(
         self, sensor_id: SensorId, model_type: str | None = None, limit: int | None = 100
     ) -> list[ResultDict]:
-        """A sensor's predictions, the newest first."""
+        """A sensor's predictions, newest first."""
         return to_original_records(self.store.by_sensor(str(sensor_id), model_type, limit))
 
     def recent_predictions(
         self, sensor_id: SensorId, model_type: str | None = None, hours: float = 24
     ) -> list[ResultDict]:
-        """A sensor's predictions for the time from so many hours before its newest reading on."""
+        """A sensor's predictions from `hours` before its newest reading on, newest first."""
         start = self._start(str(sensor_id), hours)
         predictions = self.store.between(str(sensor_id), start, model_type=model_type)
         return to_original_records(predictions.iloc[::-1])
 
     def anomalies(self, sensor_id: SensorId | None = None, limit: int | None = 50) -> list[ResultDict]:
-        """The readings called anomalous, of one sensor or of all, the newest first."""
+        """The anomalous readings of one sensor or of all, newest first."""
         selected_id = None if sensor_id is None else str(sensor_id)
         return to_original_records(self.store.anomalies(sensor_id=selected_id, limit=limit))
 
@@ -120,7 +120,7 @@ class Records:
         return next(iter(self.predictions_of(sensor_id, model_type, 1)), None)
 
     def prediction_statistics(self, sensor_id: SensorId) -> ResultDict:
-        """How many forecasts and anomalies of a sensor are kept, and how many anomalies in its last day."""
+        """The numbers of a sensor's stored forecasts and anomalies, and of anomalies in its last 24 hours."""
         sensor_id = str(sensor_id)
         statistics = self.store.statistics(sensor_id).set_index("model_type")
         counts = statistics.reindex([kind.model_type for kind in Kind], fill_value=0)
@@ -133,22 +133,22 @@ class Records:
         }
 
     def delete_old_predictions(self, days: float = 30) -> int:
-        """Forget the predictions for times more than so many days ago; how many they were."""
-        return self.store.delete_before(self.clock().astimezone(UTC).replace(tzinfo=None) - days * 24 * HOUR)
+        """Delete the predictions for times more than `days` ago; returns their number."""
+        return self.store.delete_before(to_naive_utc(self.clock()) - days * 24 * HOUR)
 
     def _start(self, sensor_id: str, hours: float | None) -> datetime | None:
         last = self.workspace.readings.last_time(sensor_id)
         return None if hours is None or last is None else last - hours * HOUR
 
-    def _origin(self, sensor_id: str, moment: datetime) -> datetime:
-        """The newest reading before the time forecast; the time itself where there is none."""
-        before = self.workspace.readings.latest(sensor_id, 1, end=moment, quality=GOOD_QUALITY)
-        return moment if before.empty else before["timestamp"].iloc[0].to_pydatetime()
+    def _origin(self, sensor_id: str, time: datetime) -> datetime:
+        """The time of the newest reading before the forecast time; that time where there is none."""
+        before = self.workspace.readings.latest(sensor_id, 1, end=time, quality=GOOD_QUALITY)
+        return time if before.empty else before["timestamp"].iloc[0].to_pydatetime()
 
     def _stored_prediction(self, kind: Kind, row: ResultDict) -> ResultDict:
-        moment = row["timestamp"].to_pydatetime()
+        time = row["timestamp"].to_pydatetime()
         stored = self.store.between(
-            row["sensor_id"], moment, moment + timedelta.resolution, model_type=kind.model_type
+            row["sensor_id"], time, time + timedelta.resolution, model_type=kind.model_type
         )
         same = stored[stored["model_version"] == row["model_version"]]
         if "origin" in row:
@@ -158,20 +158,20 @@ class Records:
 
 
 def parse_model_type(model_type: str) -> Kind:
-    """The kind that a table's word names.
+    """The kind with this `model_type` in the table.
 
-    >>> kind_of("FORECASTER")
+    >>> parse_model_type("FORECASTER")
     <Kind.FORECASTER: 'forecaster'>
     """
     for kind in Kind:
         if kind.model_type == model_type:
             return kind
     type_names = " or ".join(kind.model_type for kind in Kind)
-    raise DataError(f"{model_type!r} is no type of model; say {type_names}.")
+    raise DataError(f"model type {model_type!r} is invalid: expected {type_names}.")
 
 
 def to_original_records(frame: pd.DataFrame) -> list[ResultDict]:
-    """Predictions under the original's keys; what was not said is None."""
+    """Predictions under the original's keys; missing values are None."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [
         {
@@ -197,7 +197,7 @@ def to_original_records(frame: pd.DataFrame) -> list[ResultDict]:
 def prediction_number(
     sensor_id: str, model_type: str, timestamp: datetime, origin: datetime, model_version: str
 ) -> int:
-    """A prediction's number: the same whenever and wherever it is asked for, as the table has none."""
+    """A number computed from the prediction's key, because the table has none."""
     key = "\0".join(
         [sensor_id, model_type, *(pd.Timestamp(t).isoformat() for t in (timestamp, origin)), model_version]
     )

@@ -1,6 +1,6 @@
-"""What MLEngine gives back: outcomes and frames in the original's dictionaries.
+"""Convert outcomes and frames to the dictionaries that the original MLEngine returned.
 
-Knows the original's keys and units. Decides nothing and looks nothing up.
+Contains the original's keys and units. Reads nothing from database or registry; that is `engine`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from serving.batch import SensorForecast
+from serving.scoring.naive_fallback import MAX_SLOTS_PER_READING
 from training.data.sensors import Sensor
 from training.forecasting.summary import summarize_forecast
 from training.forecasting.time_grid import build_grid
@@ -20,8 +21,7 @@ ResultDict = dict[str, Any]
 
 FORECAST_COLUMNS = ("forecasted_values", "lower_bound", "upper_bound", "trend")
 METRIC_NAMES = ("mape", "rmse", "mae", "mase", "coverage", "skill")
-MAX_SLOTS_PER_READING = 4  # of the grid, at most, however long the gaps
-# What the original called parts of the summary.
+# The original's names of entries of the summary.
 SUMMARY_NAMES = {
     "trend_direction": "direction",
     "last_historical_value": "current_value",
@@ -32,7 +32,7 @@ SUMMARY_NAMES = {
 
 
 def detection_result(outcome: Outcome, newest: pd.Series) -> ResultDict:
-    """A detection: what the newest reading is, and what was usual before it."""
+    """A detection: the newest reading, its score and its history."""
     detail = outcome.detail
     mean = float(newest.mean())
     return {
@@ -54,9 +54,9 @@ def detection_result(outcome: Outcome, newest: pd.Series) -> ResultDict:
 def forecast_result(
     sensor: Sensor, forecast: SensorForecast, metrics: Mapping[str, float], *, now: datetime
 ) -> ResultDict:
-    """A forecast: lists of equal length, how good its forecaster was on held-out readings, and a summary.
+    """A forecast: lists of equal length, the forecaster's holdout metrics, and a summary.
 
-    MAPE is in percent. A naive forecast has no grades: its measures are None.
+    MAPE is in percent. The metrics of a naive forecast are None.
     """
     measured = {name: metrics.get(name) for name in METRIC_NAMES}
     return {
@@ -70,19 +70,19 @@ def forecast_result(
 
 
 def forecast_lists(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """A forecast's columns as lists; a naive forecast's trend is the forecast itself."""
-    whole = frame if "trend" in frame else frame.assign(trend=frame["forecasted_values"])
-    times = whole["timestamps"].dt.to_pydatetime().tolist()
-    return {"timestamps": times, **{name: whole[name].tolist() for name in FORECAST_COLUMNS}}
+    """A forecast's columns as lists."""
+    complete = _with_trend(frame)
+    times = complete["timestamps"].dt.to_pydatetime().tolist()
+    return {"timestamps": times, **{name: complete[name].tolist() for name in FORECAST_COLUMNS}}
+
+
+def _with_trend(frame: pd.DataFrame) -> pd.DataFrame:
+    """A forecast with its trend; that of a naive forecast is the forecast itself."""
+    return frame if "trend" in frame else frame.assign(trend=frame["forecasted_values"])
 
 
 def summary_result(sensor: Sensor, forecast: SensorForecast) -> ResultDict:
     """Direction, volatility, extremes and change of a forecast, under our names and the original's."""
-    frame = (
-        forecast.frame
-        if "trend" in forecast.frame
-        else forecast.frame.assign(trend=forecast.frame["forecasted_values"])
-    )
     state = build_grid(
         pd.DatetimeIndex(forecast.recent.index),
         forecast.recent.to_numpy(),
@@ -90,16 +90,16 @@ def summary_result(sensor: Sensor, forecast: SensorForecast) -> ResultDict:
         slots=max(2, MAX_SLOTS_PER_READING * len(forecast.recent)),
     )
     skill = 0.0 if forecast.champion is None else forecast.champion.model.skill
-    described = summarize_forecast(frame, state, method=forecast.method, skill=skill)
-    return described | {theirs: described[ours] for theirs, ours in SUMMARY_NAMES.items()}
+    summary = summarize_forecast(_with_trend(forecast.frame), state, method=forecast.method, skill=skill)
+    return summary | {theirs: summary[ours] for theirs, ours in SUMMARY_NAMES.items()}
 
 
 def retraining_result(outcomes: Sequence[Outcome], sensors: int, *, now: datetime) -> ResultDict:
-    """A retraining: how many sensors have a new or an unchanged version, and why others have none."""
-    good = [outcome for outcome in outcomes if not outcome.failed]
+    """A retraining: the numbers of sensors with a new or unchanged version, and the errors of the others."""
+    succeeded = [outcome.kind for outcome in outcomes if not outcome.failed]
     return {
-        "anomaly_trained": sum(outcome.kind is Kind.DETECTOR for outcome in good),
-        "forecaster_trained": sum(outcome.kind is Kind.FORECASTER for outcome in good),
+        "anomaly_trained": succeeded.count(Kind.DETECTOR),
+        "forecaster_trained": succeeded.count(Kind.FORECASTER),
         "total_sensors": sensors,
         "timestamp": now,
         "failed": [f"{o.sensor_id} {o.kind}: {o.error}" for o in outcomes if o.failed],
@@ -107,7 +107,7 @@ def retraining_result(outcomes: Sequence[Outcome], sensors: int, *, now: datetim
 
 
 def status_result(serving: Iterable[tuple[str, Kind]], sensors: int, *, now: datetime) -> ResultDict:
-    """How many sensors are served by how many models."""
+    """The numbers of sensors and of champions of each kind."""
     kinds = [kind for _, kind in serving]
     detectors, forecasters = kinds.count(Kind.DETECTOR), kinds.count(Kind.FORECASTER)
     return {

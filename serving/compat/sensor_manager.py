@@ -1,6 +1,6 @@
-"""The sensors under the names that scripts for the original system call them by.
+"""Sensors in the form that scripts for the original system expect.
 
-Knows the original's manager and its fields. What is known of a sensor belongs to `training.data.sensors`.
+Converts to the original's field names. Sensors are defined in `training.data.sensors`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from training.workspace import Workspace
 
 @dataclass(frozen=True)
 class NamedSensor:
-    """One sensor as the original had it."""
+    """A sensor with the original's field names."""
 
     sensor_id: str
     display_name: str
@@ -24,7 +24,7 @@ class NamedSensor:
 
     @classmethod
     def of(cls, sensor: Sensor) -> "NamedSensor":
-        """A sensor of ours."""
+        """The sensor with the original's field names."""
         return cls(
             sensor_id=sensor.id,
             display_name=sensor.title,
@@ -38,7 +38,7 @@ class NamedSensor:
 
 
 class SensorManager:
-    """Looks sensors up as they are known at each call."""
+    """Reads the sensors at each call."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -48,14 +48,14 @@ class SensorManager:
         return [NamedSensor.of(sensor) for sensor in self._fleet().values()]
 
     def get_enabled_sensors(self) -> list[NamedSensor]:
-        """Those that are not switched off."""
+        """The enabled sensors."""
         return [sensor for sensor in self.get_all_sensors() if sensor.enabled]
 
     def get_sensor(self, sensor_id: str | int) -> NamedSensor:
         """One sensor.
 
         Raises:
-            UnknownSensor: there is none of this id.
+            UnknownSensor: no sensor has this id.
         """
         return NamedSensor.of(self._fleet().sensor(str(sensor_id)))
 
@@ -64,5 +64,5 @@ class SensorManager:
 
 
 def create_sensor_manager() -> SensorManager:
-    """The manager of the installation that `SAFEPLAN_HOME` or the working folder names."""
+    """The manager of the installation in `SAFEPLAN_HOME` or the working folder."""
     return SensorManager(Workspace.here())

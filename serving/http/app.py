@@ -1,13 +1,14 @@
-"""`POST /invocations` and its neighbours: the HTTP app around the fleet's service.
+"""The HTTP app around the fleet's service: `POST /invocations` and the paths for health, models and metrics.
 
-Knows paths, limits of time and size, and turns. Leaves tokens and the log to `guard`, what a body means to
-`bodies`, answers to `scoring`, processes and addresses to `running`.
+Limits the size, time and number of concurrent requests. Tokens and logging are in `auth_middleware`, bodies
+in `request_bodies`, answers in `serving.scoring.fleet_scoring`, processes and addresses in `server_process`.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -22,6 +23,7 @@ from serving.http.openapi import (
     HEALTH_RESPONSES,
     METRICS_RESPONSES,
     MODELS_RESPONSES,
+    NOTE_HEADER,
     READY_RESPONSES,
     SECURITY_SCHEMES,
     TOKEN_SECURITY,
@@ -32,13 +34,21 @@ from serving.http.request_bodies import check_content_type, parse_body, to_json
 from serving.http.tokens import Tokens
 from serving.predictions.write_queue import PredictionQueue
 from serving.scoring.fleet_service import FleetService
+from training.reasons import render_all
 
-GAUGE_UPDATE_SECONDS = 5.0  # between two looks at what the gauges show
-BODY_TIMEOUT_SECONDS = 10.0  # a body that takes longer to arrive is given up
+GAUGE_UPDATE_SECONDS = 5.0  # between two updates of the gauges
+BODY_TIMEOUT_SECONDS = 10.0  # for a body to arrive
+
+
+class HealthState(StrEnum):
+    """The status that `/health` reports."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
 
 
 class RequestHandler:
-    """Takes requests in, hands them to threads, and counts what becomes of them."""
+    """Reads requests, has threads answer them, and counts rows."""
 
     def __init__(
         self,
@@ -60,24 +70,24 @@ class RequestHandler:
         check_content_type(request.headers.get("content-type"))
         body = await self._read_body(request)
         answer, content = await self._run_limited(self._score_body, body)
-        rows, wrong = self.metrics.count_rows(answer)
-        request.state.told.update(rows=rows, row_errors=wrong)
-        headers = {"SafePlan-Note": "; ".join(answer.notes)} if answer.notes else {}
+        rows, row_errors = self.metrics.count_rows(answer)
+        request.state.log_fields.update(rows=rows, row_errors=row_errors)
+        headers = {NOTE_HEADER: render_all(answer.notes)} if answer.notes else {}
         return Response(content, media_type="application/json", headers=headers)
 
     def render_metrics(self) -> bytes:
-        """All metrics, as they are now."""
+        """All metrics with current gauges."""
         self._update_metrics()
         return self.metrics.text()
 
     async def update_metrics_forever(self) -> None:
-        """Look now and then: of several workers one is asked for metrics, which are those of all."""
+        """Update the gauges regularly: a scrape reaches one of several workers and returns those of all."""
         while True:
             await asyncio.to_thread(self._update_metrics)
             await asyncio.sleep(GAUGE_UPDATE_SECONDS)
 
     def close(self) -> None:
-        """Finish what was taken in."""
+        """Finish the requests in progress, then close queue, service and metrics."""
         self._threads.shutdown(wait=True)
         if self.prediction_queue is not None:
             self.prediction_queue.close()
@@ -116,7 +126,7 @@ class RequestHandler:
     async def _run_limited(self, work: Callable[[bytes], Any], body: bytes) -> Any:
         if self._open_requests >= self.limits.at_once + self.limits.waiting:
             raise BadRequest(
-                f"{self._open_requests} requests are being answered or waiting. Try again soon.", 503
+                f"{self._open_requests} requests are in progress or waiting. Try again later.", 503
             )
         self._open_requests += 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work, body)
@@ -125,19 +135,19 @@ class RequestHandler:
             return await asyncio.wait_for(asyncio.shield(future), self.limits.seconds)
         except TimeoutError as error:
             raise BadRequest(
-                f"There was no answer within {self.limits.seconds:g} s. Ask for less.", 503
+                f"No answer within {self.limits.seconds:g} s. Send fewer rows or steps.", 503
             ) from error
 
     def _release(self, future: "asyncio.Future[Any]") -> None:
         self._open_requests -= 1
         if not future.cancelled():
-            future.exception()  # looked at: where the request has given up, nobody else does
+            future.exception()  # marks it as retrieved: after a timeout nobody else reads it
 
 
 def create_app(
     service: FleetService, tokens: Tokens, prediction_queue: PredictionQueue | None = None
 ) -> FastAPI:
-    """The app around a service that was started; closing it finishes what was taken in."""
+    """The app around a started service; its shutdown finishes the requests in progress."""
     handler = RequestHandler(service, tokens, Metrics(), prediction_queue)
 
     @asynccontextmanager
@@ -155,7 +165,6 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.desk = handler
     app.exception_handler(BadRequest)(handle_bad_request)
     app.exception_handler(HTTPException)(handle_http_exception)
     _add_routes(app, handler, TOKEN_SECURITY if tokens else {})
@@ -174,28 +183,28 @@ def _add_routes(app: FastAPI, handler: RequestHandler, secured: dict[str, Any]) 
         responses=error_responses(400, 401, 408, 413, 415, 500, 503),
     )
     async def invocations(request: Request) -> Response:
-        """Score the rows that have a value, forecast the others, and look `horizon` steps ahead."""
+        """Score the rows that have a value, forecast the others, and append the next `horizon` steps."""
         return await handler.invoke(request)
 
     @app.get("/models", openapi_extra=secured, responses=MODELS_RESPONSES | error_responses(401))
     async def models() -> Response:
-        """Which version serves each sensor in memory, since when, and which were refused and why."""
+        """The version that serves each sensor in memory, and the refused versions with their errors."""
         return Response(to_json(describe_serving(service)), media_type="application/json")
 
     @app.get("/metrics", openapi_extra=secured, responses=METRICS_RESPONSES | error_responses(401))
     async def metrics() -> Response:
-        """What Prometheus reads."""
+        """Metrics in Prometheus' text format."""
         return Response(
             await asyncio.to_thread(handler.render_metrics), media_type="text/plain; version=0.0.4"
         )
 
     @app.get("/health", responses=HEALTH_RESPONSES)
     async def health(request: Request) -> Response:
-        """Alive; with a token also what is out of reach, and why."""
-        troubles = service.unreachable_parts()
-        content: dict[str, Any] = {"status": "degraded" if troubles else "ok"}
+        """Liveness; with a token also which dependencies are unreachable, and their errors."""
+        unreachable = service.unreachable_parts()
+        content: dict[str, Any] = {"status": HealthState.DEGRADED if unreachable else HealthState.OK}
         if handler.tokens.is_allowed(request.headers.get("authorization")):
-            content["out_of_reach"] = troubles
+            content["out_of_reach"] = unreachable
             content["predictions"] = handler.prediction_queue.counts if handler.prediction_queue else None
         return Response(to_json(content), media_type="application/json")
 
@@ -208,24 +217,24 @@ def _add_routes(app: FastAPI, handler: RequestHandler, secured: dict[str, Any]) 
 
     @app.get("/ping", include_in_schema=False)
     async def ping() -> Response:
-        """What MLflow's own server answers to the same."""
+        """The same answer as MLflow's own server."""
         return Response("\n", media_type="application/json")
 
 
 def describe_serving(service: FleetService) -> dict[str, Any]:
-    """The models in memory and those refused, as plain values."""
+    """The models in memory and the refused versions, as plain values."""
     loaded = [
         {
-            "sensor_id": one.version.sensor_id,
-            "kind": one.version.kind.value,
-            "model": one.version.name,
-            "version": one.version.number,
-            "since": one.since.isoformat(timespec="seconds"),
-            "trained_until": one.version.tags.get("train_end"),
+            "sensor_id": serving.version.sensor_id,
+            "kind": serving.version.kind.value,
+            "model": serving.version.name,
+            "version": serving.version.number,
+            "since": serving.since.isoformat(timespec="seconds"),
+            "trained_until": serving.version.tags.get("train_end"),
         }
-        for one in service.champions.loaded().values()
+        for serving in service.champions.loaded().values()
     ]
     refused = [
-        {"model": uri, "why": why} for uri, why in sorted(service.champions.event_counts.refused.items())
+        {"model": uri, "why": error} for uri, error in sorted(service.champions.event_counts.refused.items())
     ]
-    return {"models": sorted(loaded, key=lambda one: (one["sensor_id"], one["kind"])), "refused": refused}
+    return {"models": sorted(loaded, key=lambda row: (row["sensor_id"], row["kind"])), "refused": refused}

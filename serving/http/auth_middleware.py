@@ -1,7 +1,6 @@
-"""Every request's way in and out: who may ask, what a refusal looks like, what is counted and logged of it.
+"""Middleware around every request: checks the token, formats errors, counts and logs.
 
-Knows tokens, statuses and the one line a request leaves in the log: never its rows, never its token. Leaves
-answers to `server`.
+A request is logged in one line, without its rows and its token. Requests are answered by `app`.
 """
 
 import logging
@@ -23,23 +22,25 @@ log = logging.getLogger("safeplan.requests")
 
 PUBLIC_PATHS = frozenset({"/health", "/ready", "/ping", "/openapi.json"})
 ERROR_TEXTS = {
-    404: "There is no {path}. There are /invocations, /models, /metrics, /health, /ready and /openapi.json.",
-    405: "{path} does not take {method}.",
+    404: (
+        "There is no path {path}. The paths are /invocations, /models, /metrics, /health, /ready and "
+        "/openapi.json."
+    ),
+    405: "{path} does not accept {method}.",
 }
 
-
-# Who sends a body without end is not listened to any longer.
+# A client that sends too much or too slowly is disconnected.
 ERROR_HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
     408: {"Connection": "close"},
     413: {"Connection": "close"},
     503: {"Retry-After": "1"},
 }
-CLIENT_CLOSED_REQUEST = 499  # what the log and the metrics say of a client that did not wait for its answer
+CLIENT_CLOSED_REQUEST = 499  # logged and counted where the client disconnected before its answer
 
 
 class AuthMiddleware:
-    """Stands before the app; in plain ASGI, as the usual middleware costs each answer half a millisecond."""
+    """Wraps the app in plain ASGI: Starlette's middleware class costs half a millisecond per answer."""
 
     def __init__(self, app: ASGIApp, *, tokens: Tokens, metrics: Metrics, paths: frozenset[str]) -> None:
         self.app = app
@@ -48,13 +49,13 @@ class AuthMiddleware:
         self.paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or say why not; count and log it."""
+        """Pass a request on or refuse it; count and log it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started, number, status = time.perf_counter(), uuid.uuid4().hex[:16], 0
         log_fields: dict[str, Any] = {}
-        scope.setdefault("state", {})["told"] = log_fields
+        scope.setdefault("state", {})["log_fields"] = log_fields
         path = scope["path"] if scope["path"] in self.paths else "other"
 
         async def send_numbered(message: Message) -> None:
@@ -69,11 +70,11 @@ class AuthMiddleware:
             await app(scope, receive, send_numbered)
         except ClientDisconnect:
             status = status or CLIENT_CLOSED_REQUEST
-        # Whatever is wrong with us, the client gets an answer and the log the trace.
+        # Any fault of ours: the client still gets an answer, the log gets the trace.
         except Exception:
             log.exception("request failed")
             if not status:
-                failed = error_response("This failed on our side; the log of the server says more.", 500)
+                failed = error_response("Internal error; see the server log for details.", 500)
                 await failed(scope, receive, send_numbered)
         finally:
             self._log_request(
@@ -96,26 +97,26 @@ class AuthMiddleware:
         log.info("request", extra=line)
 
 
-def error_response(sentence: str, status: int) -> Response:
-    """An error as every error of this app looks."""
-    return Response(to_json({"error": sentence}), status, ERROR_HEADERS.get(status), "application/json")
+def error_response(message: str, status: int) -> Response:
+    """An error in the form that all errors of this app have."""
+    return Response(to_json({"error": message}), status, ERROR_HEADERS.get(status), "application/json")
 
 
 async def handle_bad_request(_: Request, error: Exception) -> Response:
-    """A request that cannot be meant."""
+    """The answer to an invalid request."""
     assert isinstance(error, BadRequest)
     return error_response(str(error), error.status)
 
 
 async def handle_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework refuses, in our words."""
+    """The answer to a request that the framework refuses."""
     assert isinstance(error, HTTPException)
-    sentence = ERROR_TEXTS.get(error.status_code, str(error.detail))
+    message = ERROR_TEXTS.get(error.status_code, str(error.detail))
     response = error_response(
-        sentence.format(path=request.url.path[:80], method=request.method), error.status_code
+        message.format(path=request.url.path[:80], method=request.method), error.status_code
     )
     response.headers.update(error.headers or {})
     return response
 
 
-MISSING_TOKEN_RESPONSE = error_response("This needs a token. Send: Authorization: Bearer TOKEN", 401)
+MISSING_TOKEN_RESPONSE = error_response("This path needs a token. Send: Authorization: Bearer TOKEN", 401)

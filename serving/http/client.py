@@ -1,6 +1,6 @@
-"""A client of the endpoint: readings out, predictions in, a refusal as an error.
+"""Client of the endpoint: sends readings and returns predictions; a refused request raises `Refused`.
 
-Knows URLs and JSON, and needs nothing but Python. What is asked and answered is `contract`'s.
+Needs the standard library only. Columns and limits are in `serving.contract`.
 """
 
 import json
@@ -17,16 +17,16 @@ Row = tuple[str, datetime | str, float | None]  # sensor, time, and the value to
 
 
 class Refused(SafePlanError):
-    """The endpoint did not answer; `status` is that of HTTP, or None where it could not be reached."""
+    """The endpoint refused; `status` is the HTTP status, or None where the endpoint is unreachable."""
 
-    def __init__(self, sentence: str, status: int | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
         self.status = status
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row of answer; what it does not say is None."""
+    """One row of an answer; missing values are None."""
 
     sensor_id: str | None
     timestamp: str | None
@@ -47,7 +47,7 @@ class Prediction:
 
 
 class FleetClient:
-    """Asks one endpoint; safe for several threads."""
+    """Sends requests to one endpoint; safe for several threads."""
 
     def __init__(
         self, url: str = "http://127.0.0.1:8080", *, token: str | None = None, seconds: float = 60.0
@@ -59,27 +59,27 @@ class FleetClient:
             self._headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, rows: Iterable[Row], *, horizon: int = 0) -> list[Prediction]:
-        """One prediction for each row, in order, then the next `horizon` steps of each sensor named.
+        """One prediction per row, in order, then the next `horizon` steps of each sensor in the request.
 
-        A time without a zone is taken to be in the zone of the endpoint's conf.
+        A time without a zone is read in the zone of the endpoint's settings.
 
         Raises:
-            Refused: with the endpoint's own sentence.
+            Refused: with the endpoint's message.
         """
         records = [
-            {"sensor_id": sensor_id, "timestamp": _format_time(moment), "value": value}
-            for sensor_id, moment, value in rows
+            {"sensor_id": sensor_id, "timestamp": _format_time(time), "value": value}
+            for sensor_id, time, value in rows
         ]
         body = {"dataframe_records": records, "params": {"horizon": horizon}}
         return [Prediction(**row) for row in self._answer("/invocations", body)["predictions"]]
 
     def models(self) -> list[dict[str, Any]]:
-        """Which version serves each sensor in memory, since when."""
+        """The version that serves each sensor in memory, and since when."""
         return list(self._answer("/models")["models"])
 
     def _answer(self, path: str, body: Any = None) -> Any:
         content = None if body is None else json.dumps(body).encode()
-        request = Request(self.url + path, content, self._headers)  # noqa: S310 - the address is the caller's
+        request = Request(self.url + path, content, self._headers)  # noqa: S310 - the URL is the caller's
         try:
             with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
                 return json.loads(answer.read())
@@ -90,8 +90,8 @@ class FleetClient:
             raise Refused(f"{self.url} does not answer: {reason}. Is safeplan serve running?") from error
 
 
-def _format_time(moment: datetime | str) -> str:
-    return moment if isinstance(moment, str) else moment.isoformat()
+def _format_time(time: datetime | str) -> str:
+    return time if isinstance(time, str) else time.isoformat()
 
 
 def _error_text(content: bytes) -> str:

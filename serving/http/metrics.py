@@ -1,6 +1,6 @@
-"""What the endpoint tells Prometheus.
+"""Prometheus metrics of the endpoint: their names, their values, and how several workers combine.
 
-Knows names, units and how several workers add up. Counts what it is told and looks at the service when asked.
+Requests are counted by `auth_middleware`, rows by `app`; gauges are read from the service.
 """
 
 import os
@@ -30,7 +30,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """All metrics of one process; where several serve, they meet in a shared folder."""
+    """All metrics of one process; several workers combine theirs through a shared folder."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -39,31 +39,33 @@ class Metrics:
             "safeplan_requests", "Requests by path and status.", ["path", "status"], **options
         )
         self.refusals = Counter(
-            "safeplan_request_errors", "Requests that were refused or failed, by kind.", ["kind"], **options
+            "safeplan_request_errors", "Requests refused or failed, by HTTP status.", ["kind"], **options
         )
-        self.rows = Counter("safeplan_rows", "Rows answered, by what was said of them.", ["said"], **options)
+        self.rows = Counter("safeplan_rows", "Rows answered, by result.", ["said"], **options)  # quoted
         self.seconds = Histogram(
             "safeplan_request_seconds", "Time to answer /invocations.", buckets=LATENCY_BUCKETS, **options
         )
         self.models = self._gauge("models_loaded", "Models in memory.", ["kind"], "livemin")
         self.oldest_model_age = self._gauge(
-            "oldest_model_age_seconds", "Since the oldest champion was made.", ["kind"], "livemax"
+            "oldest_model_age_seconds", "Age of the oldest champion in memory.", ["kind"], "livemax"
         )
         self.last_contact = self._gauge(
             "registry_last_contact_timestamp_seconds", "When the registry last answered.", [], "livemin"
         )
-        self.up = self._gauge("up", "Whether what we lean on can be reached.", ["what"], "livemin")
-        self.events = self._gauge("model_events", "Since the start of each worker.", ["event"], "livesum")
-        self.refused = self._gauge(
-            "refused_versions", "Champions that do not serve, with a reason.", [], "livemax"
+        self.up = self._gauge("up", "Whether a dependency can be reached.", ["what"], "livemin")
+        self.events = self._gauge(
+            "model_events", "Model events since the start of each worker.", ["event"], "livesum"
         )
-        self.predictions = self._gauge("predictions", "Predictions to keep, by state.", ["state"], "livesum")
+        self.refused = self._gauge(
+            "refused_versions", "Champions refused by the acceptance checks.", [], "livemax"
+        )
+        self.predictions = self._gauge("predictions", "Predictions to store, by state.", ["state"], "livesum")
 
     def _gauge(self, name: str, text: str, labels: list[str], mode: Any) -> Gauge:
         return Gauge(f"safeplan_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def count_rows(self, response: PredictionResponse) -> tuple[int, int]:
-        """Count an answer's rows; how many they were, and how many got an error."""
+        """Count an answer's rows; returns the number of rows and of rows with an error."""
         columns = response.columns
         rows = len(columns["sensor_id"])
         wrong = rows - columns["error"].count(None)
@@ -74,7 +76,7 @@ class Metrics:
         return rows, wrong
 
     def update_gauges(self, service: FleetService, queue_counts: Mapping[str, int]) -> None:
-        """Take the gauges' values from the service as it is now."""
+        """Set the gauges from the service's state."""
         loaded = service.champions.loaded().values()
         now = datetime.now(UTC)
         for kind in Kind:
@@ -85,18 +87,18 @@ class Metrics:
             )
         if service.champions.last_contact is not None:
             self.last_contact.set(service.champions.last_contact.timestamp())
-        troubles = service.unreachable_parts()
+        unreachable = service.unreachable_parts()
         for part in ("registry", "readings"):
-            self.up.labels(part).set(part not in troubles)
-        tally = service.champions.event_counts
+            self.up.labels(part).set(part not in unreachable)
+        counts = service.champions.event_counts
         for event in ("loads", "takeovers", "refusals", "evictions"):
-            self.events.labels(event).set(getattr(tally, event))
-        self.refused.set(len(tally.refused))
+            self.events.labels(event).set(getattr(counts, event))
+        self.refused.set(len(counts.refused))
         for state, count in queue_counts.items():
             self.predictions.labels(state).set(count)
 
     def text(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         if MULTIPROCESS_DIR_VARIABLE not in os.environ:
             return generate_latest(self.registry)
         _remove_dead_workers(Path(os.environ[MULTIPROCESS_DIR_VARIABLE]))
@@ -105,13 +107,13 @@ class Metrics:
         return generate_latest(combined)
 
     def close(self) -> None:
-        """Take this worker's gauges away; its counts stay."""
+        """Remove this worker's gauges; its counters stay."""
         if MULTIPROCESS_DIR_VARIABLE in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
 def _remove_dead_workers(folder: Path) -> None:
-    """Take away the gauges of workers that were killed and could not do it themselves."""
+    """Remove the gauges of workers that were killed and could not do it themselves."""
     for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*_*.db")}:
         try:
             os.kill(pid, 0)

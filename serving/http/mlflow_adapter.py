@@ -1,40 +1,62 @@
-"""MLflow's scoring server, made to read requests as `safeplan serve` reads them.
+"""Adapter to MLflow's scoring server: makes it read requests as `safeplan serve` does.
 
-By itself it drops unknown columns and parameters without a word, and answers a request without a Content-Type
-with 500. Knows the one function of that server through which every request goes. Leaves bodies to `bodies`,
-and CSV and Parquet to MLflow, which reads them into frames.
+By default that server drops unknown columns and parameters silently, and answers 500 to a request without a
+Content-Type. This is the only module that uses its internals: the function `invocations` that every request
+passes through. CSV and Parquet stay with MLflow. Bodies are read by `request_bodies`.
 """
 
+import inspect
 import sys
 from typing import Any
+
+from mlflow import __version__ as mlflow_version
+from mlflow.exceptions import MlflowException
 
 from serving.contract import BadRequest
 from serving.http.request_bodies import check_content_type, parse_body, to_json
 from serving.scoring.fleet_service import FleetService
+from training.errors import ConfigurationError
 
 SCORING_SERVER_MODULE = "mlflow.pyfunc.scoring_server"
-FRAME_CONTENT_TYPES = ("text/csv", "application/vnd.apache.parquet")  # what MLflow reads, and we do not
+SERVER_PARAMETERS = ["data", "content_type", "model", "input_schema"]
+FRAME_CONTENT_TYPES = ("text/csv", "application/vnd.apache.parquet")  # read by MLflow, not by us
 
 
 def install_adapter(our_model: object, service: FleetService) -> bool:
-    """Read the requests to our model ourselves, where MLflow's server is what serves it; whether it is."""
+    """Read the requests to our model where MLflow's server runs in this process; False where it does not.
+
+    Raises:
+        ConfigurationError: this version of MLflow has another scoring server.
+    """
     server: Any = sys.modules.get(SCORING_SERVER_MODULE)
-    original = getattr(server, "invocations", None)
-    if original is None:
+    if server is None:
         return False
+    original = getattr(server, "invocations", None)
+    if original is None or list(inspect.signature(original).parameters) != SERVER_PARAMETERS:
+        raise ConfigurationError(
+            f"The scoring server of MLflow {mlflow_version} has changed and cannot serve this model. Install "
+            "the MLflow version that the model requires, or use safeplan serve."
+        )
 
     def invocations(data: bytes, content_type: str | None, model: Any, input_schema: Any) -> Any:
-        served = getattr(getattr(model, "_model_impl", None), "python_model", None)
-        if (
-            served is not our_model
-            or (content_type or "").partition(";")[0].strip().lower() in FRAME_CONTENT_TYPES
-        ):
+        if not _is_model(model, our_model) or _is_frame(content_type):
             return original(data, content_type, model, input_schema)
         content, status = handle_invocation(data, content_type, service)
         return server.InvocationsResponse(content.decode(), status, "application/json")
 
     server.invocations = invocations
     return True
+
+
+def _is_model(served: Any, our_model: object) -> bool:
+    try:
+        return served.unwrap_python_model() is our_model
+    except MlflowException:
+        return False  # a model of another flavor
+
+
+def _is_frame(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() in FRAME_CONTENT_TYPES
 
 
 def handle_invocation(body: bytes, content_type: str | None, service: FleetService) -> tuple[bytes, int]:

@@ -1,6 +1,6 @@
-"""What the app says of itself in `/openapi.json`; fuzzed against the app by a test.
+"""The OpenAPI description of the app, derived from the contract's columns and limits.
 
-Knows schemas, derived from the contract's columns and the limits. Knows no behaviour.
+A test fuzzes the app against it. The behaviour is in `app`.
 """
 
 from typing import Any
@@ -11,11 +11,10 @@ from training.kinds import Kind
 NOTE_HEADER = "SafePlan-Note"
 JSON_TYPES = {TEXT: "string", NUMBER: "number", FLAG: "boolean"}
 DESCRIPTION = (
-    "Is this reading odd, and what comes next, for any sensor. A row with a value is scored, a row without "
-    "one is forecast at its timestamp; `params.horizon` appends the next steps of each sensor named. A row "
+    "Anomaly scores and forecasts for any sensor. A row with a value is scored, a row without a value is "
+    "forecast at its timestamp; `params.horizon` appends the next steps of each sensor in the request. A row "
     "that cannot be answered gets an `error`; the others are answered."
 )
-
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -32,7 +31,10 @@ ROW_SCHEMA = {
     "required": ["sensor_id", "timestamp"],
     "properties": {
         "sensor_id": {"type": "string", "minLength": 1, "maxLength": 200},
-        "timestamp": {"type": "string", "description": "ISO 8601, any zone; without one, the zone of conf"},
+        "timestamp": {
+            "type": "string",
+            "description": "ISO 8601; without a zone, read in the configured zone",
+        },
         "value": _nullable("number"),
     },
 }
@@ -52,15 +54,15 @@ RESPONSE_SCHEMA = {
     },
 }
 ERROR_DESCRIPTIONS = {
-    400: "The request cannot be meant; the sentence says why",
+    400: "Invalid request; the error states why",
     401: "No valid token",
-    404: "There is no such path",
-    405: "The path does not take this method",
+    404: "Unknown path",
+    405: "The path does not accept this method",
     408: "The body did not arrive in time",
     413: "Too many rows, steps or bytes",
     415: "Not JSON in UTF-8",
-    500: "Our fault; the log of the server says more",
-    503: "Too busy, too slow, or nothing to serve",
+    500: "Internal error; see the server log",
+    503: "Too many requests, too slow, or no champion to serve",
 }
 
 
@@ -77,7 +79,7 @@ def _json_content(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def error_responses(*statuses: int) -> Responses:
-    """The errors an operation may answer with."""
+    """The errors that an operation may return."""
     return {
         status: {
             "description": ERROR_DESCRIPTIONS[status],
@@ -88,7 +90,7 @@ def error_responses(*statuses: int) -> Responses:
 
 
 def invocations_spec(limits: Limits) -> dict[str, Any]:
-    """What `POST /invocations` takes and gives, within these limits."""
+    """The request and response of `POST /invocations` within these limits."""
     horizon = {"type": "integer", "minimum": 0, "maximum": limits.horizon, "default": PARAMS["horizon"]}
     rows = {"type": "array", "minItems": 1, "maxItems": limits.rows, "items": ROW_SCHEMA}
     params = {"type": "object", "additionalProperties": False, "properties": {"horizon": horizon}}
@@ -102,16 +104,16 @@ def invocations_spec(limits: Limits) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "description": (
-                f"At most {limits.body_bytes:,} bytes, and {limits.answer_rows:,} rows of answer: those "
-                "posted, and the steps ahead of each sensor named. MLflow's layouts dataframe_split, "
-                "instances and inputs are understood as well."
+                f"At most {limits.body_bytes:,} bytes, and {limits.answer_rows:,} answer rows: the request's "
+                "rows plus the steps ahead of each sensor. MLflow's layouts dataframe_split, instances and "
+                "inputs are accepted as well."
             ),
             **_json_content(body, example={"dataframe_records": EXAMPLE, "params": {"horizon": 24}}),
         },
         "responses": {
             "200": {
-                "description": "One object a row, in the order asked, then one a step ahead",
-                "headers": {NOTE_HEADER: {"description": "What was out of reach", "schema": STRING_SCHEMA}},
+                "description": "One object per request row, in that order, then one per step ahead",
+                "headers": {NOTE_HEADER: {"description": "What was unreachable", "schema": STRING_SCHEMA}},
                 **_json_content(RESPONSE_SCHEMA),
             }
         },
@@ -120,7 +122,6 @@ def invocations_spec(limits: Limits) -> dict[str, Any]:
 
 TOKEN_SECURITY: dict[str, Any] = {"security": [{"token": []}]}
 SECURITY_SCHEMES = {"token": {"type": "http", "scheme": "bearer"}}
-
 
 LOADED_MODELS_SCHEMA = _array_schema(
     sensor_id=STRING_SCHEMA,
@@ -132,7 +133,7 @@ LOADED_MODELS_SCHEMA = _array_schema(
 )
 MODELS_RESPONSES: Responses = {
     200: {
-        "description": "What is in memory, and which champions were refused",
+        "description": "The models in memory, and the champions that were refused",
         **_json_content(
             _object_schema(
                 models=LOADED_MODELS_SCHEMA, refused=_array_schema(model=STRING_SCHEMA, why=STRING_SCHEMA)
@@ -142,13 +143,13 @@ MODELS_RESPONSES: Responses = {
 }
 HEALTH_RESPONSES: Responses = {
     200: {
-        "description": "ok or degraded; with a token also what is out of reach, and why",
+        "description": "ok or degraded; with a token also what is unreachable, and the errors",
         **_json_content(_object_schema(status={"type": "string", "enum": ["ok", "degraded"]})),
     }
 }
 READY_RESPONSES: Responses = {
     200: {
-        "description": "There are champions; warm once all of them were loaded",
+        "description": "There are champions; warm once all of them have been loaded",
         **_json_content(_object_schema(status={"const": "ready"}, warm={"type": "boolean"})),
     }
 }

@@ -1,7 +1,7 @@
-"""JSON bodies of `POST /invocations` as requests, with a sentence for each way to get one wrong.
+"""Parse JSON bodies of `POST /invocations` in MLflow's four layouts, with an error message for each mistake.
 
-Knows JSON, both ways, and the four layouts of rows that MLflow knows. A body that cannot be meant is refused
-whole; a row that cannot be answered is left in, and gets its own `error` later.
+An invalid body is refused as a whole. Invalid rows stay in the request; `serving.scoring.request_rows` gives
+them an `error` of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ EXAMPLE_BODY = (
 
 
 def to_json(content: Any) -> bytes:
-    """JSON as it is answered: numbers that are not finite are null."""
+    """Content as JSON; numbers that are not finite become null."""
     return pydantic_core.to_json(content, inf_nan_mode="null")
 
 
 def check_content_type(header: str | None) -> None:
-    """Refuse bodies that do not say that they are JSON.
+    """Refuse a body that is not declared as JSON in UTF-8.
 
     Raises:
         BadRequest: with status 415.
@@ -42,27 +42,27 @@ def check_content_type(header: str | None) -> None:
         raise BadRequest("The request has no Content-Type. Send: Content-Type: application/json", 415)
     kind, _, parameters = header.partition(";")
     if kind.strip().lower() != "application/json":
-        raise BadRequest(f"The Content-Type is {abbreviate(header)}; only application/json is read.", 415)
+        raise BadRequest(f"The Content-Type is {abbreviate(header)}; only application/json is accepted.", 415)
     for parameter in filter(None, map(str.strip, parameters.split(";"))):
         name, _, value = parameter.partition("=")
         if name.strip().lower() != "charset" or value.strip().strip('"').lower() not in ("utf-8", "utf8"):
             raise BadRequest(
-                f"The Content-Type says {abbreviate(parameter)}; only charset=utf-8 is read.", 415
+                f"The Content-Type has {abbreviate(parameter)}; only charset=utf-8 is accepted.", 415
             )
 
 
 def parse_body(body: bytes, limits: Limits) -> PredictionRequest:
-    """What a JSON body asks for.
+    """The request in a JSON body.
 
     Raises:
-        BadRequest: it is no JSON, or not laid out as rows of ours; 413 where it asks for too much.
+        BadRequest: it is not JSON or has another layout; with status 413 where a limit is exceeded.
     """
     content = _parse_json(body)
     if not isinstance(content, dict):
         raise BadRequest(f"The body is a JSON {_json_type(content)}, not an object. Send: {EXAMPLE_BODY}")
     if unknown := [key for key in content if key not in (*LAYOUTS, "params")]:
         raise BadRequest(
-            f"The body has the unknown key {abbreviate(unknown[0])}; it may have params and one of "
+            f"The body has the unknown key {abbreviate(unknown[0])}; expected params and one of "
             f"{', '.join(LAYOUTS)}."
         )
     layouts = [key for key in content if key in LAYOUTS]
@@ -84,7 +84,7 @@ def _parse_json(body: bytes) -> Any:
     except ValueError as error:
         message = str(error).removeprefix("Input should be ")
         raise BadRequest(
-            f"The body is no JSON: {message}. Where there is no value, write null: JSON knows no NaN."
+            f"The body is not valid JSON: {message}. Write null for a missing value: JSON has no NaN."
         ) from error
 
 
@@ -122,12 +122,14 @@ def _parse_split(content: Any) -> dict[str, Sequence[Any]]:
         "data",
         "index",
     }:
-        raise BadRequest('dataframe_split must be an object with "columns" and "data", and perhaps "index".')
+        raise BadRequest(
+            'dataframe_split must be an object with "columns" and "data", and optionally "index".'
+        )
     names, rows = content["columns"], content["data"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadRequest(f"dataframe_split.columns must be a list of names: {COLUMN_NAMES}.")
     if len(set(names)) < len(names):
-        raise BadRequest("dataframe_split.columns names a column twice.")
+        raise BadRequest("dataframe_split.columns contains a column twice.")
     _refuse_columns(dict.fromkeys(names), "dataframe_split.columns has")
     for name in ("sensor_id", "timestamp"):
         if name not in names:
@@ -138,7 +140,7 @@ def _parse_split(content: Any) -> dict[str, Sequence[Any]]:
         if not isinstance(row, list) or len(row) != len(names):
             description = f"{len(row)} entries" if isinstance(row, list) else f"a JSON {_json_type(row)}"
             raise BadRequest(
-                f"Row {number} of dataframe_split.data is {description}; {len(names)} columns are named."
+                f"Row {number} of dataframe_split.data is {description}; there are {len(names)} columns."
             )
     by_name = dict(zip(names, zip(*rows, strict=True), strict=True))
     return {name: by_name.get(name, (None,) * len(rows)) for name in COLUMNS_IN}
@@ -152,7 +154,7 @@ def _parse_inputs(content: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
     for name, column in content.items():
         if not isinstance(column, list) or not column:
             raise BadRequest(
-                f"inputs.{name} is a JSON {_json_type(column)}; a column is a list with an entry a row."
+                f"inputs.{name} is a JSON {_json_type(column)}; a column is a list with one entry per row."
             )
     lengths = {name: len(column) for name, column in content.items()}
     if len(set(lengths.values())) > 1:
@@ -164,9 +166,13 @@ def _parse_inputs(content: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
 
 def _parse_horizon(params: Any, limits: Limits) -> int:
     if not isinstance(params, dict):
-        raise BadRequest(f'params is a JSON {_json_type(params)}; it is an object such as {{"horizon": 24}}.')
+        raise BadRequest(
+            f'params is a JSON {_json_type(params)}; expected an object such as {{"horizon": 24}}.'
+        )
     if unknown := [name for name in params if name not in PARAMS]:
-        raise BadRequest(f"There is no parameter {abbreviate(unknown[0])}; known are: {', '.join(PARAMS)}.")
+        raise BadRequest(
+            f"There is no parameter {abbreviate(unknown[0])}; the parameters are: {', '.join(PARAMS)}."
+        )
     return validate_horizon(params.get("horizon", PARAMS["horizon"]), limits)
 
 

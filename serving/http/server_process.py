@@ -1,6 +1,6 @@
-"""`safeplan serve` as processes: where it listens, what it refuses to do unasked, how it logs.
+"""Run `safeplan serve`: check the address, start the worker processes and set up logging.
 
-Knows addresses, workers and the environment they inherit. Leaves the app to `server`.
+Workers read their settings from the environment that they inherit. The app is in `app`.
 """
 
 import ipaddress
@@ -20,6 +20,7 @@ from pydantic import Field
 
 from serving.http.app import create_app
 from serving.http.metrics import MULTIPROCESS_DIR_VARIABLE
+from serving.http.process_tuning import exclude_models_from_gc, tune_server_process
 from serving.http.tokens import Tokens
 from serving.predictions.store import PredictionStore
 from serving.predictions.write_queue import PredictionQueue, PredictionQueueSettings
@@ -28,22 +29,22 @@ from training.errors import ConfigurationError
 from training.settings import Settings, load_settings
 from training.workspace import Workspace
 
-SHUTDOWN_SECONDS = 30  # for what was taken in when the end was asked for
+SHUTDOWN_SECONDS = 30  # for the requests in progress
 
 
 class ServerSettings(Settings, file="serving", section="server"):
-    """Where the endpoint listens, and to whom."""
+    """Address, processes and access of the endpoint."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65_535)
-    workers: int = Field(1, ge=1, le=64, description="processes; each holds its own copy of the models")
-    tokens: Path | None = Field(None, description="a file of bearer tokens, one a line")
-    allow_everyone: bool = Field(False, description="listen beyond this machine without any token")
+    host: str = Field("127.0.0.1", description="address; another than this machine's needs a token")
+    port: int = Field(8080, ge=0, le=65_535, description="TCP port; 0 for any free one")
+    workers: int = Field(1, ge=1, le=64, description="processes; each has its own copy of the models")
+    tokens: Path | None = Field(None, description="file of bearer tokens, one per line")
+    allow_everyone: bool = Field(False, description="accept requests from other machines without a token")
     warm_up: bool = Field(True, description="load all champions at the start, while answering")
 
 
 class JsonLogFormatter(logging.Formatter):
-    """One JSON object a line; what a request carried is never among its fields."""
+    """Formats one JSON object per line; no field holds content of a request."""
 
     FIELDS = ("request", "method", "path", "status", "ms", "rows", "row_errors")
 
@@ -53,7 +54,7 @@ class JsonLogFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "from": record.name,
-            "said": record.getMessage(),
+            "said": record.getMessage(),  # quoted
             **{name: getattr(record, name) for name in self.FIELDS if hasattr(record, name)},
         }
         if record.exc_info:
@@ -62,10 +63,10 @@ class JsonLogFormatter(logging.Formatter):
 
 
 def serve(settings: ServerSettings) -> None:
-    """Serve until asked to end; then finish what was taken in.
+    """Serve until a signal ends it; then finish the requests in progress.
 
     Raises:
-        ConfigurationError: it would listen to everyone without a token, and was not told so in plain words.
+        ConfigurationError: other machines could reach it without a token, and `allow_everyone` is not set.
     """
     check_address(settings, Tokens.from_environment(settings.tokens))
     os.environ["SAFEPLAN_SERVER_TOKENS"] = "" if settings.tokens is None else str(settings.tokens.absolute())
@@ -86,7 +87,7 @@ def serve(settings: ServerSettings) -> None:
 
 @contextmanager
 def _shared_metrics(workers: int) -> Iterator[None]:
-    """A folder in which several processes add up their metrics; one alone keeps them in memory."""
+    """A folder through which several workers combine their metrics; a single one needs none."""
     if workers == 1:
         yield
         return
@@ -96,21 +97,22 @@ def _shared_metrics(workers: int) -> Iterator[None]:
 
 
 def check_address(settings: ServerSettings, tokens: Tokens) -> None:
-    """Refuse to listen beyond this machine without a token, unless told so.
+    """Refuse an address that other machines reach without a token, unless `allow_everyone` is set.
 
     Raises:
-        ConfigurationError: with what to do.
+        ConfigurationError: the address is refused.
     """
     if tokens or settings.allow_everyone or is_loopback(settings.host):
         return
     raise ConfigurationError(
-        f"Without a token the endpoint listens on this machine only, not on {settings.host}. Give it tokens "
-        "(--tokens FILE or SAFEPLAN_TOKENS), or say --allow-everyone if anyone who can reach it may use it."
+        f"Without a token the endpoint listens on this machine only, not on {settings.host}. Configure "
+        "tokens (--tokens FILE or SAFEPLAN_TOKENS), or pass --allow-everyone if anyone who can reach it may "
+        "use it."
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address.
+    """Whether an address can only be reached from this machine.
 
     >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -124,8 +126,9 @@ def is_loopback(host: str) -> bool:
 
 
 def app_of_environment() -> FastAPI:
-    """The app of one worker process, as settings and environment describe it."""
+    """The app of one worker process, from its settings and environment."""
     log_to_stderr()
+    tune_server_process()
     settings, workspace = load_settings(ServerSettings), Workspace.here()
     service = FleetService(workspace)
     queue = None
@@ -133,12 +136,12 @@ def app_of_environment() -> FastAPI:
         leftover = workspace.home / ".safeplan" / "predictions"
         queue = PredictionQueue(lambda: PredictionStore(workspace.engine), queue_settings, leftover=leftover)
         queue.start()
-    service.start(warm_up=settings.warm_up)
+    service.start(warm_up=settings.warm_up, when_warm=exclude_models_from_gc)
     return create_app(service, Tokens.from_environment(settings.tokens), queue)
 
 
 def log_to_stderr() -> None:
-    """Structured lines on stderr, from uvicorn too."""
+    """Log JSON lines to stderr, those of uvicorn included."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLogFormatter())
     for name in ("safeplan", "uvicorn"):

@@ -1,9 +1,8 @@
-"""Who may do what: bearer tokens from a file or the environment, several at once for rotation.
+"""Authenticate callers by bearer tokens from a file or the environment; several are valid during a rotation.
 
-Knows how tokens are read and compared, and whose they are. Tells nobody which ones there are.
-
-A line is `TOKEN`, or `NAME:ROLE:TOKEN` with a role of `read`, `operate` or `promote`; each may do what those
-before it may. A token without a role may do everything, and its bearer is called `token`.
+A line is `TOKEN`, or `NAME:ROLE:TOKEN` with a role of `read`, `operate` or `promote`; each role includes
+those before it. A token without a role has the role `promote`, and its caller is named `token`. No message
+contains a token. Requests are checked by `auth_middleware`.
 """
 
 import hashlib
@@ -17,27 +16,27 @@ from pathlib import Path
 
 from training.errors import ConfigurationError
 
-MIN_TOKEN_LENGTH = 16  # characters; less can be guessed
+MIN_TOKEN_LENGTH = 16  # characters; shorter ones can be guessed
 TOKENS_VARIABLE = "SAFEPLAN_TOKENS"
 
 
 class Role(IntEnum):
-    """What a bearer may do: each may also do what those before it may."""
+    """A caller's permissions; each role includes those before it."""
 
-    READ = 1  # score, forecast, look
+    READ = 1  # score, forecast, view
     OPERATE = 2  # acknowledge, shelve, give verdicts, train
     PROMOTE = 3  # move aliases
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose token it is, as the audit names them."""
+    """The owner of a token, as the audit log names them."""
 
     name: str
     role: Role
 
     def has_role(self, role: Role) -> bool:
-        """Whether the bearer has this role, or a higher one."""
+        """Whether the caller has this role or a higher one."""
         return self.role >= role
 
 
@@ -48,7 +47,7 @@ class _Entry:
 
 
 class Tokens:
-    """The tokens that are valid now; a changed file counts from the next request on."""
+    """The valid tokens; a changed file takes effect with the next request."""
 
     def __init__(self, *, file: Path | None = None, given: str = "") -> None:
         self.file = file
@@ -60,7 +59,7 @@ class Tokens:
 
     @classmethod
     def from_environment(cls, file: Path | None, environ: Mapping[str, str] | None = None) -> "Tokens":
-        """The tokens of a file, and those of `SAFEPLAN_TOKENS`, apart by blanks, commas or lines."""
+        """The tokens of a file and of `SAFEPLAN_TOKENS`, separated by spaces, commas or newlines."""
         environ = os.environ if environ is None else environ
         return cls(file=file, given=environ.get(TOKENS_VARIABLE, "").replace(" ", "\n"))
 
@@ -68,16 +67,16 @@ class Tokens:
         return self.file is not None or bool(self._environment_entries)
 
     def is_allowed(self, authorization: str | None) -> bool:
-        """Whether an Authorization header carries a valid token; where there are none, everyone may."""
+        """Whether an Authorization header holds a valid token; always, where no tokens are configured."""
         return not self or self.caller(authorization) is not None
 
     def caller(self, authorization: str | None) -> Caller | None:
-        """Whose token an Authorization header carries, found in the same time whichever it is."""
+        """The caller whose token an Authorization header holds, or None."""
         if self.file is not None:
             self._reload(self.file)
         scheme, _, token = (authorization or "").partition(" ")
         offered = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        # All are compared, always: the time taken says nothing of which one came near.
+        # Always compare with every token: the response time must not show which one matched.
         entries = (*self._environment_entries, *self._file_entries)
         matches = [one.caller for one in entries if hmac.compare_digest(offered, one.digest)]
         return matches[0] if matches and scheme.lower() == "bearer" else None
@@ -89,15 +88,15 @@ class Tokens:
             if file_state == self._file_state:
                 return
             if stat.S_IMODE(status.st_mode) & stat.S_IROTH:
-                raise ConfigurationError(f"{file} can be read by everybody. Run: chmod o-r {file}")
+                raise ConfigurationError(f"{file} is readable by everyone. Run: chmod o-r {file}")
             entries = _parse_entries(file.read_text(encoding="utf-8"), str(file))
         except OSError as error:
             if self._file_state is None:
                 raise ConfigurationError(f"The tokens in {file} cannot be read: {error.strerror}.") from error
-            return  # being replaced: those read before still count
+            return  # the file is being replaced: keep the tokens read before
         if not entries:
             raise ConfigurationError(
-                f"{file} holds no token. Write one a line, such as: openssl rand -hex 32"
+                f"{file} contains no token. Write one per line, for example from: openssl rand -hex 32"
             )
         self._file_entries, self._file_state = entries, file_state
 
@@ -112,13 +111,14 @@ def _parse_entry(line: str, origin: str) -> _Entry:
     if line.count(":") >= 2:
         name, role, token = line.split(":", 2)
     if role.upper() not in Role.__members__ or not name:
-        # What was taken for a role may be a part of the token.
+        # The message must not show the role: it may be a part of a token.
         raise ConfigurationError(
-            f"{origin} has a line that cannot be meant. A line is TOKEN, or NAME:ROLE:TOKEN with one of the "
-            "roles read, operate and promote."
+            f"{origin} has an invalid line. A line is TOKEN, or NAME:ROLE:TOKEN with one of the roles read, "
+            "operate and promote."
         )
     if len(token) < MIN_TOKEN_LENGTH:
         raise ConfigurationError(
-            f"{origin} holds a token of less than {MIN_TOKEN_LENGTH} characters. Make one with: openssl rand -hex 32"
+            f"{origin} contains a token of less than {MIN_TOKEN_LENGTH} characters. Create one with: "
+            "openssl rand -hex 32"
         )
     return _Entry(hashlib.sha256(token.encode()).digest(), Caller(name, Role[role.upper()]))

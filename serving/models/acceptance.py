@@ -1,7 +1,7 @@
-"""What a version must show before it may serve: its own files, its own kind, and an answer that makes sense.
+"""Load registered versions and check them before they serve: tags, signature, files and a smoke prediction.
 
-Knows the checks, from a version's tags to a smoke prediction. Leaves hashes and allow-lists to `registry` and
-`model_files`, which hold them, and what happens to a version that fails to `champions`.
+Hashes are checked by `training.registry.model_registry`, allowed types by `training.artifacts.model_files`.
+`champions` handles a version that fails.
 """
 
 import hashlib
@@ -40,25 +40,22 @@ log = logging.getLogger("safeplan.serving")
 
 Model = PackedDetector | AnomalyDetector | Forecaster
 
-RECENT_COPY_SECONDS = 3600.0  # seconds
-MAX_SCORE_DIFFERENCE = 1e-6  # how far a packed detector's scores may be from the detector's own; 1e-9 is seen
+RECENT_COPY_SECONDS = 3600.0
+MAX_SCORE_DIFFERENCE = 1e-6  # between a detector's scores and those of its packed form; 1e-9 occurs
 
 
 @dataclass(frozen=True)
 class ModelLoader:
-    """Registered versions as models, and their checked copies on disk, which outlive a restart.
-
-    `folder` may be deleted at any time.
-    """
+    """Loads registered versions, and caches checked copies in `folder`, which may be deleted at any time."""
 
     registry: Registry
     folder: Path
 
     def open(self, version: Version) -> Model:
-        """Load a version that has shown what it must.
+        """Load a version after the checks.
 
         Raises:
-            UntrustedModel: it failed, with the reason.
+            UntrustedModel: a check failed.
             RegistryError: its files could not be fetched.
         """
         note = self._read_note(version.name, version.number)
@@ -67,7 +64,7 @@ class ModelLoader:
             try:
                 return PackedDetector.of(packed_files.load_packed(self._packed_path(version), note["packed"]))
             except UntrustedModel as error:
-                log.warning("%s is packed anew: %s", version.uri, error)
+                log.warning("%s is packed again: %s", version.uri, error)
         if not is_checked:
             check_tags(version)
         files = self.registry.fetch(version, self.folder)
@@ -85,7 +82,7 @@ class ModelLoader:
         return PackedDetector.of(packing)
 
     def load_metadata(self, name: str, number: int) -> Version | None:
-        """A version as it was when it was last opened, for when the registry cannot be asked."""
+        """A version's metadata when it was last loaded, for when the registry is unreachable."""
         try:
             content = self._read_note(name, number)["version"]
             kind, created = Kind(content["kind"]), datetime.fromisoformat(content["created"])
@@ -94,16 +91,16 @@ class ModelLoader:
             return None
 
     def prune(self, name: str, numbers: Collection[int], *, now: float) -> None:
-        """Remove the copies of all versions of a model but these: the folder would grow with each promotion.
+        """Remove the copies of all other versions of a model, which would accumulate with each promotion.
 
-        Those of the last hour stay: another worker, a few seconds ahead, may be opening one of them.
+        Copies of the last hour stay: another worker may be loading one of them.
         """
         folder = self.folder / name
         for path in folder.iterdir() if folder.is_dir() else ():
             number = re.match(r"\d+", path.name)
             if number is None or int(number.group()) in numbers:
                 continue
-            with suppress(FileNotFoundError):  # another worker was faster
+            with suppress(FileNotFoundError):  # another worker removed it first
                 if path.stat().st_mtime > now - RECENT_COPY_SECONDS:
                     continue
                 if path.is_dir():
@@ -133,7 +130,7 @@ class ModelLoader:
 
 
 def check_tags(version: Version) -> None:
-    """Refuse a version whose tags do not say what `safeplan train` writes."""
+    """Refuse a version without the tags that `safeplan train` writes."""
     for tag in ("sensor_id", "kind", "model_sha256", "train_end"):
         if not version.tags.get(tag):
             raise UntrustedModel(
@@ -142,9 +139,9 @@ def check_tags(version: Version) -> None:
 
 
 def check_signature(version: Version, description: Path) -> None:
-    """Refuse a version whose `MLmodel` file says that it takes or gives other columns than its kind."""
+    """Refuse a version whose `MLmodel` file declares other columns than those of its kind."""
     if not description.is_file():
-        raise UntrustedModel(f"{version.uri} says nowhere which columns it takes. Roll back.")
+        raise UntrustedModel(f"{version.uri} has no MLmodel file that declares its columns. Roll back.")
     with _wrap_load_errors(version):
         signature = Description.from_dict(yaml.safe_load(description.read_text(encoding="utf-8"))).signature
     expected = SIGNATURES[version.kind]
@@ -153,7 +150,7 @@ def check_signature(version: Version, description: Path) -> None:
 
 
 def load_detector(version: Version, files: Path) -> AnomalyDetector:
-    """Load a detector; an absurd reading must be odder to it than an ordinary one."""
+    """Load a detector; it must score an absurd reading at least as high as an ordinary one."""
     with _wrap_load_errors(version):
         detector = AnomalyDetector.load(files)
         profile = detector.profile
@@ -167,13 +164,13 @@ def load_detector(version: Version, files: Path) -> AnomalyDetector:
 
 
 def load_forecaster(version: Version, files: Path) -> Forecaster:
-    """Load a forecaster; two steps ahead must be numbers inside their own band."""
+    """Load a forecaster; its next two steps must be finite and inside their interval."""
     with _wrap_load_errors(version):
         forecaster = Forecaster.load(files)
         ahead = forecaster.forecast(2)
     numbers = ahead[["lower_bound", "forecasted_values", "upper_bound"]].to_numpy()
     if not np.isfinite(numbers).all() or (np.diff(numbers, axis=1) < 0).any():
-        raise UntrustedModel(f"{version.uri} forecasts no numbers inside a band. Roll back.")
+        raise UntrustedModel(f"{version.uri} forecasts values outside their interval. Roll back.")
     return forecaster
 
 
@@ -183,29 +180,29 @@ def _wrap_load_errors(version: Version) -> Iterator[None]:
         yield
     except UntrustedModel as error:
         raise UntrustedModel(f"{version.uri}: {error}") from error
-    # The files are those registered, but nobody has said that who registered them was careful.
+    # The files match their hash, but anybody with access may have registered them.
     except Exception as error:
         raise UntrustedModel(f"{version.uri} cannot be used: {type(error).__name__}: {error}") from error
 
 
 def verified_packing(version: Version, detector: AnomalyDetector) -> DetectorArrays | None:
-    """The detector packed, if that scores as the detector itself does; it serves unpacked where not."""
+    """The packed detector if its scores equal the detector's; None, with a warning, where they do not."""
     try:
         packing = DetectorArrays.of(detector)
         difference = max_score_difference(detector, PackedDetector.of(packing))
     except (UntrustedModel, ValueError, IndexError) as error:
-        log.warning("%s serves unpacked, and slower: %s", version.uri, error)
+        log.warning("%s serves unpacked, which is slower: %s", version.uri, error)
         return None
     if difference > MAX_SCORE_DIFFERENCE:
         log.warning(
-            "%s serves unpacked, and slower: packed, its scores are %g apart", version.uri, difference
+            "%s serves unpacked, which is slower: its packed scores differ by %g", version.uri, difference
         )
         return None
     return packing
 
 
 def max_score_difference(detector: AnomalyDetector, packed: PackedDetector) -> float:
-    """The largest difference between a detector's scores and those of its packing, on made-up readings."""
+    """The largest difference between a detector's scores and its packed form's, on generated readings."""
     profile = detector.profile
     steps = np.arange(2.0 * profile.window + 4)
     seconds = profile.last + profile.step * (steps + 1)
@@ -220,9 +217,9 @@ def max_score_difference(detector: AnomalyDetector, packed: PackedDetector) -> f
 
 @cache
 def program_digest() -> str:
-    """Equal for equal code of the floors that pack and score, with equal libraries below it."""
+    """A hash of the code that packs and scores, and of the versions of the libraries it uses."""
     total = hashlib.sha256("".join(f"{name}{installed(name)}" for name in ("numpy", "scipy")).encode())
-    for floor in (Path(training.__file__).parent, Path(serving.__file__).parent):
-        for path in sorted(floor.rglob("*.py")):
-            total.update(path.relative_to(floor).as_posix().encode() + b"\0" + path.read_bytes())
+    for package in (Path(training.__file__).parent, Path(serving.__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]

@@ -1,6 +1,7 @@
-"""A thread that looks at something every few seconds, such as the aliases; no two workers at the same moment.
+"""Call a function, such as `Champions.refresh`, every few seconds in a thread.
 
-Knows time and chance. Leaves what is seen, such as a moved alias, to whoever looks.
+The intervals vary at random, so that several workers poll at different times. The effect of a moved alias is
+in `champions`.
 """
 
 import logging
@@ -16,18 +17,18 @@ from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
 
-MIN_PAUSE_SHARE = 0.2  # of the time from look to look, the least between one's end and the next
+MIN_PAUSE_SHARE = 0.2  # shortest pause between two polls, as a share of the interval
 
 
 class PollSettings(Settings, file="serving", section="follow"):
-    """How soon a promotion is live."""
+    """How often the aliases are read: how soon a promotion is live."""
 
-    every: float = Field(4.0, gt=0, le=60, description="seconds from one look at the aliases to the next")
-    jitter: float = Field(0.25, ge=0, lt=1, description="share by which that varies, each time")
+    every: float = Field(4.0, gt=0, le=60, description="seconds between two reads of the aliases")
+    jitter: float = Field(0.25, ge=0, lt=1, description="random share by which each interval varies")
 
 
 class Poller:
-    """Looks again and again until it is closed; whatever a look raises, the next one happens."""
+    """Polls until it is closed; an error does not end it."""
 
     def __init__(
         self, poll: Callable[[], object], settings: PollSettings, *, rng: random.Random | None = None
@@ -36,18 +37,18 @@ class Poller:
         self.settings = settings
         self.rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start polling."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; a look that is under way is not waited for."""
+        """Stop, without waiting for a poll in progress."""
         self._closed.set()
 
     def pause(self, spent: float = 0.0) -> float:
-        """Seconds until the next look, after one that took so long; never none, or a slow one never ended."""
+        """Seconds until the next poll, after one of `spent` seconds; never 0, even after a slow one."""
         spread = self.settings.jitter * (2 * self.rng.random() - 1)
         return self.settings.every * max(1 + spread - spent / self.settings.every, MIN_PAUSE_SHARE)
 
@@ -58,8 +59,8 @@ class Poller:
             try:
                 self.poll()
             except SafePlanError as error:
-                log.debug("a look failed: %s", error)
-            # Whatever else goes wrong, the next look must happen, or promotions are never seen again.
+                log.debug("polling failed: %s", error)
+            # Any other error: without the next poll no promotion would ever be noticed.
             except Exception:
-                log.exception("a look failed")
+                log.exception("polling failed")
             spent = time.monotonic() - started

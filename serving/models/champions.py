@@ -1,8 +1,8 @@
-"""Champions: the loaded model that serves each sensor, as the aliases say.
+"""Champions: the loaded model that serves each sensor, following the registry's aliases.
 
-Knows which versions carry the alias, loads them when first asked for, opens a new one beside the old, and
-lets it take over only when it has shown what it must. A version that fails is refused: the old one stays, the
-reason becomes a tag. Leaves the checks to `acceptance`, polling to `follower`, scoring to `scoring`.
+Loads a champion at its first use. When an alias moves, the new version is loaded beside the old one and takes
+over once it passes the checks; a version that fails is refused: the old one keeps serving and the error
+becomes a tag. The checks are in `acceptance`, polling in `alias_poller`, scoring in `serving.scoring`.
 """
 
 import logging
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
@@ -31,22 +32,29 @@ log = logging.getLogger("safeplan.serving")
 
 ModelKey = tuple[str, Kind]
 
-MAX_TAG_LENGTH = 500  # characters of a reason that are kept on a version
-OPENING_THREADS = 3  # versions that aliases have moved to
+MAX_TAG_LENGTH = 500  # characters of the tag `serving`
+LOADING_THREADS = 3
+
+
+class ServingStatus(StrEnum):
+    """The beginning of a version's tag `serving`; a refusal is followed by the error."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
 
 
 class CacheSettings(Settings, file="serving", section="cache"):
-    """How many models stay in memory."""
+    """The models in memory."""
 
-    sensors: int = Field(1_000, ge=1, description="sensors whose models stay loaded, the latest asked for")
+    sensors: int = Field(1_000, ge=1, description="sensors whose models stay in memory, most recently used")
     retry_after: float = Field(
-        30.0, gt=0, description="seconds until a model that did not load is tried anew"
+        30.0, gt=0, description="seconds before a model that failed to load is tried again"
     )
 
 
 @dataclass(frozen=True)
 class ServingDetector:
-    """A sensor's detector, ready to score."""
+    """A sensor's detector in memory, serving since `since` (UTC)."""
 
     version: Version
     model: PackedDetector | AnomalyDetector
@@ -55,7 +63,7 @@ class ServingDetector:
 
 @dataclass(frozen=True)
 class ServingForecaster:
-    """A sensor's forecaster, ready to forecast."""
+    """A sensor's forecaster in memory, serving since `since` (UTC)."""
 
     version: Version
     model: Forecaster
@@ -67,26 +75,27 @@ ServingModel = ServingDetector | ServingForecaster
 
 @dataclass
 class ModelEventCounts:
-    """What has happened since the start, for metrics."""
+    """Events since the start, for metrics."""
 
     loads: int = 0
     takeovers: int = 0
     refusals: int = 0
     evictions: int = 0
-    refused: dict[str, str] = field(default_factory=dict)  # uri: reason, of versions whose alias still stands
+    refused: dict[str, str] = field(default_factory=dict)  # URI: error, of current champions only
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, event: str) -> None:
-        """One more; safe for several threads."""
+        """Add one; safe for several threads."""
         with self._lock:
             setattr(self, event, getattr(self, event) + 1)
 
 
 class Champions:
-    """Loads champions when first asked for, and again when an alias has moved; safe for several threads.
+    """Loads champions at their first use, and again when an alias has moved; safe for several threads.
 
-    `cache` is a folder of checked copies of registered files; it may be deleted at any time. With a `record`,
-    a sensor whose new version is refused, or whose registry is away at the start, keeps what served last.
+    `cache` is a folder of checked copies of registered files; it may be deleted at any time. With a
+    `serving_state`, the last serving version survives a restart while the registry is unreachable or the new
+    version is refused.
     """
 
     def __init__(
@@ -94,62 +103,63 @@ class Champions:
         registry: Registry,
         cache: Path,
         *,
-        record: ServingState | None = None,
+        serving_state: ServingState | None = None,
         settings: CacheSettings | None = None,
     ) -> None:
         self.registry = registry
-        self.library = ModelLoader(registry, cache)
-        self.serving_state = record
+        self.loader = ModelLoader(registry, cache)
+        self.serving_state = serving_state
         self.settings = settings or CacheSettings()
         self.event_counts = ModelEventCounts()
-        self.unreachable_reason: str | None = None  # why the registry cannot be reached
+        self.unreachable_reason: str | None = None  # the error while the registry cannot be reached
         self.last_contact: datetime | None = None
         self._listings: Mapping[ModelKey, Listing] = {}
         self._loaded: OrderedDict[ModelKey, ServingModel] = OrderedDict()
         self._failed: dict[tuple[str, int], tuple[datetime, SafePlanError]] = {}
-        self._fetch_failures: set[tuple[str, int]] = (
-            set()
-        )  # could not be fetched once; that may be the network's fault
+        # Versions that could not be fetched once: possibly a fault of the network.
+        self._fetch_failures: set[tuple[str, int]] = set()
         self._locks: dict[ModelKey, threading.Lock] = {}
         self._lock = threading.Lock()
         self._load_initial_listings()
 
     def refresh(self) -> None:
-        """Ask the registry, by one query, where every alias points now, and let what has moved take over.
+        """Read all aliases by one query and switch the sensors whose champion has changed.
 
         Raises:
-            RegistryError: it is away; everything goes on as before.
+            RegistryError: the registry is unreachable; the current models keep serving.
         """
         try:
             self._listings = self.registry.listings()
         except RegistryError as error:
             if self.unreachable_reason is None:
-                log.warning("the registry is out of reach: %s", error)
+                log.warning("the registry is unreachable: %s", error)
             self.unreachable_reason = str(error)
             raise
         if self.unreachable_reason is not None:
-            log.info("the registry is back")
-            # What it could not say while it was away it can be asked again at once.
+            log.info("the registry is reachable again")
+            # Errors of the outage need no pause before the next try.
             self._failed = {
                 key: failed for key, failed in self._failed.items() if isinstance(failed[1], UntrustedModel)
             }
-        self.unreachable_reason, self.last_contact = None, _now()
+        self.unreachable_reason, self.last_contact = None, datetime.now(UTC)
         moved = [key for key in list(self._loaded) if self._has_moved(key)]
-        # Several at once, since most of it is waiting for the registry; in no order, since of several workers
-        # that open the same versions each so finds many packed already.
+        # In parallel, because loading mostly waits for the registry; in random order, so that workers that
+        # load the same versions find many already packed by the others.
         random.shuffle(moved)
         if moved:
-            with ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="opening") as pool:
+            with ThreadPoolExecutor(LOADING_THREADS, thread_name_prefix="loading") as pool:
                 list(pool.map(self._switch_version, moved))
-        current_uris = {f"models:/{one.name}/{one.aliases.get(CHAMPION)}" for one in self._listings.values()}
+        current_uris = {
+            f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}" for listing in self._listings.values()
+        }
         self.event_counts.refused = {
-            uri: why for uri, why in self.event_counts.refused.items() if uri in current_uris
+            uri: error for uri, error in self.event_counts.refused.items() if uri in current_uris
         }
         if self.serving_state is not None:
             self.serving_state.save(self._listings, self.loaded().values())
 
     def name(self, sensor_id: str, kind: Kind) -> str | None:
-        """The registered model of a sensor and kind, or None where there is none."""
+        """The name of a sensor's registered model of a kind, or None."""
         listing = self._listings.get((sensor_id, kind))
         return None if listing is None else listing.name
 
@@ -157,8 +167,8 @@ class Champions:
         """The detector that serves a sensor.
 
         Raises:
-            NoChampion: no version carries the alias.
-            UntrustedModel: its files are not those that were registered.
+            NoChampion: no version has the alias.
+            UntrustedModel: the version was refused.
         """
         serving = self._get_serving((sensor_id, Kind.DETECTOR))
         assert isinstance(serving, ServingDetector)
@@ -168,30 +178,34 @@ class Champions:
         """The forecaster that serves a sensor.
 
         Raises:
-            NoChampion: no version carries the alias.
-            UntrustedModel: its files are not those that were registered.
+            NoChampion: no version has the alias.
+            UntrustedModel: the version was refused.
         """
         serving = self._get_serving((sensor_id, Kind.FORECASTER))
         assert isinstance(serving, ServingForecaster)
         return serving
 
     def loaded(self) -> dict[ModelKey, ServingModel]:
-        """What is in memory now."""
+        """The models in memory."""
         with self._lock:
             return dict(self._loaded)
 
     def keys_with_champion(self) -> list[ModelKey]:
-        """Every sensor and kind that a version carries the alias of."""
+        """Every sensor and kind with a champion."""
         return list(self.champion_versions())
 
     @property
     def listings(self) -> Mapping[ModelKey, Listing]:
-        """Where every alias pointed when the registry was last asked."""
+        """The aliases as last read from the registry."""
         return self._listings
 
     def champion_versions(self) -> dict[ModelKey, int]:
-        """The version that each alias of a champion names, by sensor and kind."""
-        return {key: one.aliases[CHAMPION] for key, one in self._listings.items() if CHAMPION in one.aliases}
+        """The champions' version numbers, by sensor and kind."""
+        return {
+            key: listing.aliases[CHAMPION]
+            for key, listing in self._listings.items()
+            if CHAMPION in listing.aliases
+        }
 
     def _load_initial_listings(self) -> None:
         try:
@@ -212,25 +226,25 @@ class Champions:
         number = self._champion_number(key)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
-        # Of many requests for a sensor that is not loaded one loads it; those for others do not wait.
+        # One of several requests for an unloaded sensor loads it; requests for other sensors do not wait.
         with lock:
-            return self._loaded.get(key) or self._take_over(key, self._open_current_or_last(key, number))
+            return self._loaded.get(key) or self._take_over(key, self._load_current_or_last(key, number))
 
-    def _open_current_or_last(self, key: ModelKey, number: int) -> ServingModel:
-        """The version the alias names, or the one that served last where that one cannot."""
+    def _load_current_or_last(self, key: ModelKey, number: int) -> ServingModel:
+        """The champion, or the version that served last where the champion does not load."""
         try:
-            return self._open_version(key, number)
+            return self._load_version(key, number)
         except RegistryError:
             last = None if self.serving_state is None else self.serving_state.last_served(key)
             if last is None or last == number:
                 raise
-            return self._open_version(key, last)
+            return self._load_version(key, last)
 
     def _has_moved(self, key: ModelKey) -> bool:
-        """Whether the alias names something else than what serves."""
+        """Whether the alias names another version than the serving one."""
         listing, current = self._listings.get(key), self._loaded.get(key)
-        named = None if listing is None else f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}"
-        return current is not None and current.version.uri != named
+        champion_uri = None if listing is None else f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}"
+        return current is not None and current.version.uri != champion_uri
 
     def _switch_version(self, key: ModelKey) -> None:
         listing = self._listings.get(key)
@@ -240,83 +254,83 @@ class Champions:
                 self._loaded.pop(key, None)
             return
         try:
-            self._take_over(key, self._open_version(key, number))
+            self._take_over(key, self._load_version(key, number))
         except SafePlanError as error:
-            log.debug("%s of %s stays: %s", key[1], key[0], error)
+            log.debug("the %s of %s keeps serving: %s", key[1], key[0], error)
         else:
             self.event_counts.count("takeovers")
 
-    def _open_version(self, key: ModelKey, number: int) -> ServingModel:
+    def _load_version(self, key: ModelKey, number: int) -> ServingModel:
         name = self._listings[key].name
         failed = self._failed.get((name, number))
-        if failed is not None and (_now() - failed[0]).total_seconds() < self.settings.retry_after:
+        if failed is not None and (datetime.now(UTC) - failed[0]).total_seconds() < self.settings.retry_after:
             raise failed[1]
         try:
-            serving = self._load_version(key, name, number)
+            serving = self._checked_version(key, name, number)
         except SafePlanError as error:
             self._record_failure(name, number, error)
             raise
-        # Whatever one version's files set off, the others must be followed; the log has the trace.
+        # Any error of one version's files: the other aliases must be followed.
         except Exception as error:
-            log.exception("models:/%s/%d could not be opened", name, number)
+            log.exception("models:/%s/%d could not be loaded", name, number)
             wrapped = RegistryError(
-                f"models:/{name}/{number} cannot be opened: {type(error).__name__}: {error}"
+                f"models:/{name}/{number} cannot be loaded: {type(error).__name__}: {error}"
             )
             self._record_failure(name, number, wrapped)
             raise wrapped from error
         self._fetch_failures.discard((name, number))
         if self._failed.pop((name, number), None) is not None:
-            self._tag(name, number, "accepted")
+            self._tag(name, number, ServingStatus.ACCEPTED)
         self.event_counts.count("loads")
         return serving
 
-    def _load_version(self, key: ModelKey, name: str, number: int) -> ServingModel:
+    def _checked_version(self, key: ModelKey, name: str, number: int) -> ServingModel:
         version = self._version(name, number)
         sensor_id, kind = key
         if (version.sensor_id, version.kind) != key:
             raise UntrustedModel(
-                f"{version.uri} says it is the {version.kind} of {version.sensor_id or 'nobody'}, "
-                f"not the {kind} of {sensor_id}. Roll back."
+                f"{version.uri} is tagged as the {version.kind} of {version.sensor_id or 'no sensor'}, "
+                f"not as the {kind} of {sensor_id}. Roll back."
             )
-        return new_serving_model(version, self.library.open(version))
+        return new_serving_model(version, self.loader.open(version))
 
     def _version(self, name: str, number: int) -> Version:
-        stored = None if self.unreachable_reason is None else self.library.load_metadata(name, number)
+        stored = None if self.unreachable_reason is None else self.loader.load_metadata(name, number)
         return stored or self.registry.version(name, number)
 
     def _take_over(self, key: ModelKey, serving: ServingModel) -> ServingModel:
         with self._lock:
             self._loaded[key] = serving
             self._loaded.move_to_end(key)
-            # Two kinds a sensor.
+            # Two kinds per sensor.
             while len(self._loaded) > 2 * self.settings.sensors:
                 self._loaded.popitem(last=False)
                 self.event_counts.count("evictions")
         listing = self._listings.get(key)
         if listing is not None:
             needed = {serving.version.number, *listing.aliases.values()}
-            self.library.prune(listing.name, needed, now=_now().timestamp())
+            self.loader.prune(listing.name, needed, now=datetime.now(UTC).timestamp())
         return serving
 
     def _record_failure(self, name: str, number: int, error: SafePlanError) -> None:
-        """Say why a version does not serve: in the log, in the metrics and on the version itself.
+        """Report why a version does not serve: in the log, in the metrics and in the version's tag.
 
-        One that could not be fetched is tried again at the next look before anything is said of it.
+        A version whose files could not be fetched is tried once more before it is reported.
         """
         fetch_failed = self.unreachable_reason is None and not isinstance(error, UntrustedModel)
         if fetch_failed and (name, number) not in self._fetch_failures:
             self._fetch_failures.add((name, number))
-            log.warning("models:/%s/%d could not be opened, and is tried again: %s", name, number, error)
+            log.warning("models:/%s/%d could not be loaded, and is tried again: %s", name, number, error)
             return
         previous = self._failed.get((name, number))
-        self._failed[name, number] = (_now(), error)
+        self._failed[name, number] = (datetime.now(UTC), error)
         if self.unreachable_reason is not None or (previous is not None and str(previous[1]) == str(error)):
             return
         uri = f"models:/{name}/{number}"
         self.event_counts.count("refusals")
         self.event_counts.refused[uri] = str(error)
         log.error("%s does not serve: %s", uri, error)
-        self._tag(name, number, f"refused: {error}"[:MAX_TAG_LENGTH])
+        self._tag(name, number, f"{ServingStatus.REFUSED}: {error}"[:MAX_TAG_LENGTH])
 
     def _tag(self, name: str, number: int, status: str) -> None:
         try:
@@ -335,11 +349,7 @@ class Champions:
 
 
 def new_serving_model(version: Version, model: Model) -> ServingModel:
-    """A version and its model, from now on."""
+    """A version with its loaded model, serving from now on."""
     if isinstance(model, Forecaster):
-        return ServingForecaster(version, model, _now())
-    return ServingDetector(version, model, _now())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+        return ServingForecaster(version, model, datetime.now(UTC))
+    return ServingDetector(version, model, datetime.now(UTC))

@@ -1,6 +1,6 @@
-"""What served last, on disk: so that a restart while the registry is away changes nothing.
+"""The last serving versions in a JSON file, for a restart while the registry is unreachable.
 
-Knows one small JSON file. Decides nothing.
+Reads and writes the file. `champions` decides when a version from it serves.
 """
 
 import json
@@ -19,44 +19,46 @@ ModelKey = tuple[str, Kind]
 
 
 class HasVersion(Protocol):
-    """What is serving."""
+    """A model in memory."""
 
     @property
     def version(self) -> Version:
-        """As registered."""
+        """The registered version."""
 
 
 class ServingState:
-    """Where the aliases pointed, and which versions served; several workers may write the same file."""
+    """The last known aliases and serving versions; several workers may write the same file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written: dict[str, Any] = self._read()
 
     def listings(self) -> dict[ModelKey, Listing]:
-        """Where the aliases pointed when the registry was last reached."""
+        """The aliases as last read from the registry."""
         return {
-            (one["sensor_id"], Kind(one["kind"])): Listing(**one | {"kind": Kind(one["kind"])})
-            for one in self._written["listings"]
+            (row["sensor_id"], Kind(row["kind"])): Listing(**row | {"kind": Kind(row["kind"])})
+            for row in self._written["listings"]
         }
 
     def last_served(self, key: ModelKey) -> int | None:
-        """The number of the version that served a sensor last."""
+        """The number of the version that last served a sensor."""
         number = self._written["served"].get(f"{key[1]} {key[0]}")
         return None if number is None else int(number)
 
     def save(self, listings: Mapping[ModelKey, Listing], serving: Iterable[HasVersion]) -> None:
-        """Write down how things are, if they have changed."""
-        served = {f"{one.version.kind} {one.version.sensor_id}": one.version.number for one in serving}
+        """Write aliases and serving versions to the file, if they have changed."""
+        served = {
+            f"{model.version.kind} {model.version.sensor_id}": model.version.number for model in serving
+        }
         content = {
             "listings": [
                 {
-                    "sensor_id": one.sensor_id,
-                    "kind": one.kind.value,
-                    "name": one.name,
-                    "aliases": dict(one.aliases),
+                    "sensor_id": listing.sensor_id,
+                    "kind": listing.kind.value,
+                    "name": listing.name,
+                    "aliases": dict(listing.aliases),
                 }
-                for one in listings.values()
+                for listing in listings.values()
             ],
             "served": self._written["served"] | served,
         }
@@ -69,7 +71,7 @@ class ServingState:
             part.write_text(json.dumps(content), encoding="utf-8")
             part.replace(self.path)
         except OSError as error:
-            log.warning("what serves could not be written down in %s: %s", self.path, error)
+            log.warning("the serving versions could not be written to %s: %s", self.path, error)
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -1,7 +1,7 @@
-"""The predictions store: what models said of readings and of times to come, once.
+"""Store of predictions: scores of readings and forecasts, once per reading and model version.
 
-Knows `ml_predictions` and SQL. Knows no model; how frames become rows is `prediction_rows`'. A stretch from
-`start` to `end` holds the predictions for `start` but not those for `end`.
+Contains the SQL on `ml_predictions`; frames are converted to rows by `rows`. A range from `start` to `end`
+includes `start` and excludes `end`.
 """
 
 from collections.abc import Iterator
@@ -36,37 +36,37 @@ ROW_BATCH = 10_000
 
 
 class PredictionStore:
-    """The predictions of all sensors, in the database their readings are kept in.
+    """The predictions of all sensors, in the database of their readings.
 
-    Frames come back with the columns of the table, times in naive UTC, and what was not said empty.
+    Returned frames have the columns of the table, with times in naive UTC.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def save_scores(self, scores: pd.DataFrame, *, made_at: datetime) -> int:
-        """Keep scored readings: `sensor_id, timestamp` and as many of the table's other columns as there are.
+        """Store scored readings: `sensor_id, timestamp` and any other columns of the table.
 
-        Returns how many rows are new or different: scoring the same readings again changes nothing.
+        Returns the number of new and changed rows: storing the same scores again changes nothing.
 
         Raises:
-            DataError: a row has no sensor or time, or the table has no such column.
-            StoreError: the database is away, locked or full; then nothing was kept.
+            DataError: a row has no sensor or time, or a column is unknown.
+            StoreError: the database is unreachable, locked or full; then nothing was stored.
         """
         return self._save(scores, Kind.DETECTOR, made_at)
 
     def save_forecasts(self, forecasts: pd.DataFrame, *, made_at: datetime) -> int:
-        """Keep forecasts: `sensor_id, timestamp, origin` (the newest reading a model had seen) and the rest.
+        """Store forecasts: `sensor_id, timestamp, origin` (the newest reading used) and any other columns.
 
-        The forecasters' own names, `timestamps` and `forecasted_values`, are understood. Otherwise as with
-        scores.
+        The forecasters' column names `timestamps` and `forecasted_values` are accepted. Otherwise as
+        `save_scores`.
         """
         return self._save(forecasts, Kind.FORECASTER, made_at)
 
     def by_sensor(
         self, sensor_id: str, model_type: str | None = None, limit: int | None = 100
     ) -> pd.DataFrame:
-        """One sensor's predictions, the newest first."""
+        """One sensor's predictions, newest first."""
         return self._newest(limit, PREDICTION_COLUMNS.sensor_id == sensor_id, *_type_conditions(model_type))
 
     def between(
@@ -77,7 +77,7 @@ class PredictionStore:
         *,
         model_type: str | None = None,
     ) -> pd.DataFrame:
-        """One sensor's predictions for a stretch of time, the oldest first."""
+        """One sensor's predictions in a time range, oldest first."""
         query = select(ml_predictions).where(
             PREDICTION_COLUMNS.sensor_id == sensor_id, *_type_conditions(model_type)
         )
@@ -92,9 +92,9 @@ class PredictionStore:
         )
 
     def scores(self, sensor_id: str, start: datetime, end: datetime | None = None) -> pd.DataFrame:
-        """One sensor's scored readings in order of time, what was said last of each; quick for years.
+        """One sensor's scored readings in order of time, with the last score of each; fast over years.
 
-        `timestamp, value, anomaly_score, is_anomaly, threshold`.
+        Columns: `timestamp, value, anomaly_score, is_anomaly, threshold`.
         """
         anomaly_flag = case((PREDICTION_COLUMNS.is_anomaly, 1), else_=0).label("is_anomaly")
         columns = [
@@ -114,14 +114,14 @@ class PredictionStore:
         return last.astype({"is_anomaly": bool})
 
     def recent(self, since: datetime, *, limit: int | None = None) -> pd.DataFrame:
-        """The predictions for the time from `since` on, of all sensors, the newest first."""
+        """All sensors' predictions for times from `since` on, newest first."""
         return self._newest(limit, PREDICTION_COLUMNS.timestamp >= since)
 
     def anomalies(
         self, since: datetime | None = None, sensor_id: str | None = None, *, limit: int | None = None
     ) -> pd.DataFrame:
-        """The readings called anomalous, the newest first."""
-        # Word for word the condition of the partial index: SQLite uses it for no other.
+        """The anomalous readings, newest first."""
+        # Exactly the condition of the partial index: SQLite uses the index for no other text.
         conditions: list[ColumnElement[bool]] = [text("is_anomaly")]  # type: ignore[list-item]
         if since is not None:
             conditions.append(PREDICTION_COLUMNS.timestamp >= since)
@@ -154,9 +154,9 @@ class PredictionStore:
         return frame.astype(times | counts | dict.fromkeys(("mean_score", "max_score"), "float64"))
 
     def without_score(self, sensor_id: str, times: pd.Series, *, trained_until: datetime) -> pd.Series:
-        """Those of one sensor's times (in order) that no score was ever kept for.
+        """The times of one sensor (sorted) that have no score.
 
-        What lies before its first score and was `learned` from (naive UTC) needs none.
+        Times before its first score and up to `trained_until` (naive UTC) need none.
         """
         detector = (
             PREDICTION_COLUMNS.sensor_id == sensor_id,
@@ -174,14 +174,14 @@ class PredictionStore:
         return times[needed & ~times.isin(scored)]
 
     def last_scored(self) -> dict[str, datetime]:
-        """The newest scored reading of each sensor; quick however many predictions there are."""
+        """The time of each sensor's newest scored reading, by index seeks."""
         ids = _distinct_ids()
         with reading(self.engine) as connection:
             rows = connection.execute(select(ids.c.sensor_id, _newest_score(ids))).all()
         return {sensor_id: last for sensor_id, last in rows if last is not None}
 
     def newest_scores(self) -> pd.DataFrame:
-        """What was said last of each sensor's newest scored reading, by one query; a row a sensor."""
+        """The last score of each sensor's newest scored reading, by one query; a row per sensor."""
         ids = _distinct_ids()
         scored = and_(
             PREDICTION_COLUMNS.sensor_id == ids.c.sensor_id,
@@ -192,7 +192,7 @@ class PredictionStore:
         return result.sort_values(["sensor_id", "made_at"]).drop_duplicates("sensor_id", keep="last")
 
     def latest_forecast(self, sensor_id: str) -> pd.DataFrame:
-        """The forecast from the newest origin, of the version that spoke last; empty where there is none."""
+        """The forecast from the newest origin, of the version stored last; empty where there is none."""
         forecasts = (
             PREDICTION_COLUMNS.sensor_id == sensor_id,
             PREDICTION_COLUMNS.model_type == Kind.FORECASTER.model_type,
@@ -215,11 +215,11 @@ class PredictionStore:
         )
         return self._fetch(query.where(*forecasts).order_by(PREDICTION_COLUMNS.timestamp))
 
-    def delete_before(self, moment: datetime) -> int:
-        """Forget the predictions for times before a moment; how many they were."""
+    def delete_before(self, time: datetime) -> int:
+        """Delete the predictions for times before a time; returns their number."""
         with writing(self.engine) as connection:
             return connection.execute(
-                delete(ml_predictions).where(PREDICTION_COLUMNS.timestamp < moment)
+                delete(ml_predictions).where(PREDICTION_COLUMNS.timestamp < time)
             ).rowcount
 
     def _save(self, frame: pd.DataFrame, kind: Kind, made_at: datetime) -> int:

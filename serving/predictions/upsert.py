@@ -1,6 +1,6 @@
-"""Writing predictions so that the same ones again change nothing, each database in its quick way.
+"""Insert or update predictions; writing the same ones again changes nothing.
 
-Knows INSERT ... ON CONFLICT on SQLite and PostgreSQL. Which rows, and when, is `predictions`'.
+Uses INSERT ... ON CONFLICT on SQLite and PostgreSQL. Rows come from `rows`, transactions from `store`.
 """
 
 import json
@@ -15,7 +15,7 @@ from training.storage.database import ml_predictions
 
 
 def upsert(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Keep rows of different keys; how many were new, or said something else than what was there."""
+    """Write rows with different keys; returns the number of new and changed rows."""
     counted = connection.execution_options(preserve_rowcount=True)
     if connection.dialect.name == "sqlite":
         return counted.execute(update_if_changed(sqlite.insert(ml_predictions)), rows).rowcount
@@ -24,7 +24,7 @@ def upsert(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def update_if_changed(insert: Any) -> Any:
-    """The insert, updating a row that is there already where anything but its `made_at` differs."""
+    """The insert, updating an existing row where anything but its `made_at` differs."""
     incoming = insert.excluded
     return insert.on_conflict_do_update(
         index_elements=list(KEY_COLUMNS),
@@ -34,7 +34,7 @@ def update_if_changed(insert: Any) -> Any:
 
 
 def json_recordset(rows: Sequence[dict[str, Any]]) -> Select[Any]:
-    """The rows as one query: 100,000 take 4 s, a statement for each or an array for each column 8 s."""
+    """The rows as one query: 100,000 take 4 s; a statement per row or an array per column takes 8 s."""
     written = cast(literal(json.dumps(rows, default=str, allow_nan=False)), postgresql.JSON)
     record = func.json_populate_recordset(literal_column("NULL::ml_predictions"), written)
     columns: list[Any] = [column(name) for name in COLUMNS]

@@ -1,7 +1,7 @@
-"""Predictions that the endpoint keeps: queued while it answers, written a moment later.
+"""Store the endpoint's answers: queued while it answers, written a second later by a thread.
 
-Knows a bounded queue and a database that may be away for a while: what could not be written waits, in memory
-up to a limit and over a restart in a file. Leaves rows and SQL to `predictions`.
+While the database is unreachable, rows wait in memory up to a limit, and in a file across a restart. The
+table is written by `store`.
 """
 
 import json
@@ -20,8 +20,10 @@ from pydantic import Field
 from sqlalchemy.exc import DataError as DataRefused
 
 from serving.contract import PredictionResponse
+from serving.predictions.rows import COLUMNS
 from serving.predictions.store import PredictionStore
 from training.errors import DataError, StoreError
+from training.reasons import dump_reasons
 from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
@@ -33,11 +35,11 @@ SCORE_COLUMNS = (
 
 
 class PredictionQueueSettings(Settings, file="serving", section="predictions"):
-    """Whether and how the endpoint keeps what it answers."""
+    """Storage of the endpoint's answers."""
 
-    keep: bool = Field(False, description="write answers to ml_predictions")
-    most_waiting: int = Field(200_000, ge=1, description="rows in memory while the database is away")
-    every: float = Field(1.0, gt=0, description="seconds between two writings")
+    keep: bool = Field(False, description="store answers in ml_predictions")
+    most_waiting: int = Field(200_000, ge=1, description="rows in memory while the database is unreachable")
+    every: float = Field(1.0, gt=0, description="seconds between two writes")
     at_once: int = Field(10_000, ge=1, description="rows in one transaction")
 
 
@@ -62,34 +64,34 @@ class PredictionQueue:
         self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
 
     def start(self) -> None:
-        """Begin to write, what was left over from the last run too."""
+        """Start writing, including the rows left over from the last run."""
         self._thread.start()
 
     def take(self, response: PredictionResponse) -> None:
-        """Queue an answer's rows; quick, and never waits for the database."""
+        """Queue an answer's rows without waiting for the database."""
         self.add(response_rows(response, datetime.now(UTC)))
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Queue rows; beyond the limit the newest are lost, and counted."""
+        """Queue rows; those beyond the limit are lost and counted."""
         with self._lock:
             room = max(self.settings.most_waiting - len(self._waiting), 0)
             self._waiting.extend(rows[:room])
             if len(rows) > room:
                 if not self.lost:
-                    log.error("predictions are lost: %d wait already for the database", len(self._waiting))
+                    log.error("predictions are lost: %d already wait for the database", len(self._waiting))
                 self.lost += len(rows) - room
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows wait, were kept and were lost."""
+        """The numbers of rows that wait, that were stored and that were lost."""
         return {"waiting": len(self._waiting), "kept": self.saved, "lost": self.lost}
 
     def close(self, *, patience: float = 5.0) -> None:
-        """Write what waits; what cannot be written in time goes into a file for the next start."""
+        """Write the waiting rows; those not written within `patience` seconds go into a file."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(patience)
-        # A writing that still goes on may keep some of these as well; the next start finds them there.
+        # A write in progress may store some of these as well; writing them twice changes nothing.
         rows = self._dequeue(len(self._waiting))
         if rows:
             path = self.leftover_path.with_name(f"{self.leftover_path.name}-{time.time_ns()}.jsonl")
@@ -97,7 +99,7 @@ class PredictionQueue:
             part = path.with_suffix(".part")
             part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
             part.replace(path)
-            log.warning("%d predictions wait in %s for the next start", len(rows), path)
+            log.warning("%d predictions were saved in %s for the next start", len(rows), path)
 
     def _run(self) -> None:
         while not self._closing.wait(self.settings.every):
@@ -116,12 +118,12 @@ class PredictionQueue:
             if not self._store_unreachable:
                 log.warning("predictions wait for the database: %s", error)
             self._store_unreachable = True
-        # Whatever else goes wrong, the rows stay and the next look must happen.
+        # Any other error: the rows stay queued for the next attempt.
         except Exception:
             log.exception("predictions could not be written")
 
     def _write_leftovers(self, store: PredictionStore) -> None:
-        """Those of the last run; another worker may do the same, which changes nothing."""
+        """Write the rows of the last run; another worker may do the same, which changes nothing."""
         for path in sorted(self.leftover_path.parent.glob(f"{self.leftover_path.name}-*.jsonl")):
             try:
                 lines = path.read_text(encoding="utf-8").splitlines()
@@ -133,10 +135,10 @@ class PredictionQueue:
             path.unlink(missing_ok=True)
 
     def _write(self, store: PredictionStore, rows: list[dict[str, Any]]) -> None:
-        """Keep rows; one that no table takes is lost alone, and does not stand in the way of the others.
+        """Write rows; a row that the table cannot hold is lost, the others are written.
 
         Raises:
-            StoreError: the database is away, locked or full.
+            StoreError: the database is unreachable, locked or full.
         """
         try:
             write_predictions(store, rows)
@@ -144,7 +146,7 @@ class PredictionQueue:
             if not isinstance(error.__cause__, DataRefused):
                 raise
             refusal: Exception = error
-        # Such as a time after the year 9999.
+        # For example a time after the year 9999.
         except (DataError, ValueError, TypeError, OverflowError) as error:
             refusal = error
         else:
@@ -156,7 +158,7 @@ class PredictionQueue:
             self._write(store, rows[middle:])
         else:
             self.lost += 1
-            log.error("a prediction cannot be kept: %s", refusal)
+            log.error("a prediction cannot be stored: %s", refusal)
 
     def _next_batch(self) -> list[dict[str, Any]]:
         with self._lock:
@@ -168,44 +170,46 @@ class PredictionQueue:
 
 
 def response_rows(response: PredictionResponse, made_at: datetime) -> list[dict[str, Any]]:
-    """An answer's scores and forecasts as plain rows; rows with an error are nobody's prediction."""
+    """An answer's scores and forecasts as plain rows, without the rows that have an error."""
     columns, rows = response.columns, []
-    # To the second: one transaction holds the rows of all requests of a second.
-    moment = int(made_at.timestamp())
-    for place, second in enumerate(response.seconds):
-        if columns["error"][place] is not None:
+    # To the second: one transaction writes the rows of all requests of a second.
+    made_second = int(made_at.timestamp())
+    for position, seconds in enumerate(response.seconds):
+        if columns["error"][position] is not None:
             continue
-        row = {"timestamp": second, "made_at": moment}
-        if columns["anomaly_score"][place] is not None:
-            row |= {name: columns[name][place] for name in SCORE_COLUMNS}
-            row["model_version"] = columns["detector_version"][place]
+        row = {"timestamp": seconds, "made_at": made_second}
+        if columns["anomaly_score"][position] is not None:
+            row |= {name: columns[name][position] for name in SCORE_COLUMNS}
+            row["model_version"] = columns["detector_version"][position]
+            if "reason_data" in COLUMNS:
+                row["reason_data"] = dump_reasons(response.reasons[position])
         else:
-            sensor_id = columns["sensor_id"][place]
+            sensor_id = columns["sensor_id"][position]
             row |= {
                 "sensor_id": sensor_id,
-                "origin": response.origins.get(sensor_id, second),
-                "predicted_value": columns["expected"][place],
-                "lower_bound": columns["lower"][place],
-                "upper_bound": columns["upper"][place],
-                "model_version": columns["forecaster_version"][place],
+                "origin": response.origins.get(sensor_id, seconds),
+                "predicted_value": columns["expected"][position],
+                "lower_bound": columns["lower"][position],
+                "upper_bound": columns["upper"][position],
+                "model_version": columns["forecaster_version"][position],
             }
         rows.append(row)
     return rows
 
 
 def write_predictions(store: PredictionStore, rows: list[dict[str, Any]]) -> None:
-    """Write rows of both kinds; those there already change nothing."""
+    """Write rows of both kinds; existing ones change nothing."""
     for made_at in dict.fromkeys(row["made_at"] for row in rows):
-        moment = datetime.fromtimestamp(made_at, UTC)
+        made_time = datetime.fromtimestamp(made_at, UTC)
         same_time = [
             {k: v for k, v in row.items() if k != "made_at"} for row in rows if row["made_at"] == made_at
         ]
         scores = [row for row in same_time if "anomaly_score" in row]
         forecasts = [row for row in same_time if "anomaly_score" not in row]
         if scores:
-            store.save_scores(_to_frame(scores), made_at=moment)
+            store.save_scores(_to_frame(scores), made_at=made_time)
         if forecasts:
-            store.save_forecasts(_to_frame(forecasts), made_at=moment)
+            store.save_forecasts(_to_frame(forecasts), made_at=made_time)
 
 
 def _to_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

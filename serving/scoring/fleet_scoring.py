@@ -1,8 +1,9 @@
-"""Answers to requests: any mix of sensors, readings to score, times to forecast and steps ahead.
+"""Answer requests: any mix of sensors, readings to score, times to forecast and steps ahead.
 
-Knows how rows become cases and outlooks, sensor by sensor, and how results go back into the order asked.
-Everything a request uses of a sensor is taken once, so that no answer mixes two of its versions. Leaves
-models to `champions`, pasts to `recent`, verdicts to `judging`, forecasts to `outlook`, columns to `answers`.
+Groups the rows by sensor, scores and forecasts each sensor, and returns the results in the order of the
+request. Each sensor's models and readings are taken once per request, so that no answer mixes two versions.
+Rows are parsed by `request_rows`, scored by `serving.vectorized.batch_scoring`, forecast by `forecasts`, and
+written into columns by `response`.
 """
 
 import logging
@@ -17,11 +18,10 @@ from serving.recent_readings import EMPTY_TAIL, RecentReadings, Tail
 from serving.scoring.forecasts import ForecastCache
 from serving.scoring.request_rows import PostedReadings, RequestRows, group_posted, parse_rows
 from serving.scoring.response import (
-    Columns,
     SensorScores,
     append_error,
     append_steps_ahead,
-    new_columns,
+    new_response,
     write_errors,
     write_forecasts,
     write_scores,
@@ -33,15 +33,18 @@ from training.common.arrays import Ints
 from training.data.sensors import Sensor
 from training.errors import NoChampion, SafePlanError
 from training.ingest.row_validation import IngestSettings
+from training.reasons import Reason, ReasonCode, render
 
 log = logging.getLogger("safeplan.serving")
 
-
-STORE_UNREACHABLE_NOTE = "readings store out of reach"
+STORE_UNREACHABLE = Reason(ReasonCode.SERVING_STORE_UNREACHABLE)
+SCORED_FROM_MEMORY = Reason(ReasonCode.SERVING_SCORED_FROM_MEMORY)
+SCORED_FROM_REQUEST = Reason(ReasonCode.SERVING_SCORED_FROM_REQUEST)
+FORECAST_FROM_MEMORY = Reason(ReasonCode.SERVING_FORECAST_FROM_MEMORY)
 
 
 class SensorRequest(NamedTuple):
-    """One sensor's rows in a request, with what serves them."""
+    """One sensor's rows in a request, with the models that serve them."""
 
     sensor_id: str
     scored_rows: list[int]
@@ -70,19 +73,16 @@ class RequestScorer:
         self.forecasts = ForecastCache()
 
     def answer(self, request: PredictionRequest) -> PredictionResponse:
-        """One row of answer for each row asked, in that order, then the steps ahead of each sensor named."""
+        """One answer row per request row, in that order, then the steps ahead of each sensor."""
         rows = parse_rows(request, self.ingest)
-        columns = new_columns(request, rows)
         groups = self._group_rows(rows, request.horizon)
-        recall = self.recent.get_tails([group.sensor_id for group in groups])
-        note = "" if recall.reached else STORE_UNREACHABLE_NOTE
-        self._score(groups, recall.tails, columns, note)
-        response = PredictionResponse(columns, rows.seconds.tolist(), {}, (note,) if note else ())
+        lookup = self.recent.get_tails([group.sensor_id for group in groups])
+        response = new_response(request, rows, () if lookup.reached else (STORE_UNREACHABLE,))
+        self._score(groups, lookup.tails, response)
         for group in groups:
             if group.forecast_rows or request.horizon:
-                self._forecast(
-                    group, rows, recall.tails.get(group.sensor_id, EMPTY_TAIL), response, request.horizon
-                )
+                tail = lookup.tails.get(group.sensor_id, EMPTY_TAIL)
+                self._forecast(group, rows, tail, response, request.horizon)
         return response
 
     def _group_rows(self, rows: RequestRows, horizon: int) -> list[SensorRequest]:
@@ -102,54 +102,55 @@ class RequestScorer:
         *,
         ahead: bool,
     ) -> SensorRequest:
-        detector, forecaster, refusal = None, None, ""
+        detector, forecaster, detector_error = None, None, ""
         if scored:
             try:
                 detector = self.champions.detector(sensor_id)
             except SafePlanError as error:
-                refusal = str(error)
+                detector_error = str(error)
         if forecast_rows or ahead:
             try:
                 forecaster = self.champions.forecaster(sensor_id)
             except NoChampion:
-                pass  # the naive forecast speaks, under its own name
+                pass  # the naive forecast answers, under its own name
             except SafePlanError as error:
-                log.warning("%s is forecast naively: %s", sensor_id, error)
-        return SensorRequest(sensor_id, scored, forecast_rows, readings, detector, forecaster, refusal)
+                log.warning("%s gets the naive forecast: %s", sensor_id, error)
+        return SensorRequest(sensor_id, scored, forecast_rows, readings, detector, forecaster, detector_error)
 
     def _score(
-        self, groups: list[SensorRequest], tails: Mapping[str, Tail], columns: Columns, note: str
+        self, groups: list[SensorRequest], tails: Mapping[str, Tail], response: PredictionResponse
     ) -> None:
         prepared: list[tuple[SensorRequest, ServingDetector, ScoringCase, Ints]] = []
         for group in groups:
             if group.detector is None:
-                write_errors(columns, group.scored_rows, group.detector_error)
+                write_errors(response, group.scored_rows, group.detector_error)
                 continue
             try:
                 case, places = self._build_case(
                     group, group.detector.model, tails.get(group.sensor_id, EMPTY_TAIL)
                 )
             except SafePlanError as error:
-                write_errors(columns, group.scored_rows, str(error))
+                write_errors(response, group.scored_rows, str(error))
             else:
                 prepared.append((group, group.detector, case, places))
         scored_sensors = []
-        verdicts = score_cases([case for _, _, case, _ in prepared])
-        for (group, detector, case, places), result in zip(prepared, verdicts, strict=True):
+        results = score_cases([case for _, _, case, _ in prepared])
+        for (group, detector, case, places), result in zip(prepared, results, strict=True):
             if isinstance(result, ScoringFailure):
-                write_errors(columns, group.scored_rows, result.reason)
+                write_errors(response, group.scored_rows, result.reason)
                 continue
-            basis = "what was read before" if len(case.before.seconds) else "the rows posted"
-            sensor_note = note and f"{note}, judged by {basis}"
+            note = None
+            if response.notes:
+                note = SCORED_FROM_MEMORY if len(case.before.seconds) else SCORED_FROM_REQUEST
             scored_sensors.append(
-                SensorScores(group.scored_rows, places, result, str(detector.version.number), sensor_note)
+                SensorScores(group.scored_rows, places, result, str(detector.version.number), note)
             )
-        write_scores(columns, scored_sensors)
+        write_scores(response, scored_sensors)
 
     def _build_case(
         self, group: SensorRequest, model: PackedDetector | AnomalyDetector, tail: Tail
     ) -> tuple[ScoringCase, Ints]:
-        """The readings posted, with those stored between them, and where each posted one stands."""
+        """The posted readings with the stored ones between them, and the position of each posted one."""
         posted = group.posted
         context = model.context if isinstance(model, PackedDetector) else model.profile.context
         first, last = float(posted.seconds[0]), float(posted.seconds[-1])
@@ -182,22 +183,22 @@ class RequestScorer:
         except SafePlanError as error:
             self._write_forecast_error(group, response, horizon, str(error))
             return
-        # Whatever one sensor's model or past set off, the others must be answered; the log has the trace.
+        # Any error of one sensor's model or readings: the other sensors must be answered.
         except Exception as error:
             log.exception("%s could not be forecast", group.sensor_id)
-            why = f"it could not be forecast ({type(error).__name__}); the server's log says more."
-            self._write_forecast_error(group, response, horizon, why)
+            failure = Reason(ReasonCode.SERVING_FORECAST_FAILED, {"error": type(error).__name__})
+            self._write_forecast_error(group, response, horizon, render(failure))
             return
         response.origins[group.sensor_id] = forecast.path.origin
-        note = response.notes[0] + ", forecast from what was read before" if response.notes else ""
-        write_forecasts(response.columns, group.forecast_rows, forecast, note)
+        note = FORECAST_FROM_MEMORY if response.notes else None
+        write_forecasts(response, group.forecast_rows, forecast, note)
         if horizon:
             append_steps_ahead(response, group.sensor_id, forecast, horizon, note)
 
     @staticmethod
     def _write_forecast_error(
-        group: SensorRequest, response: PredictionResponse, horizon: int, why: str
+        group: SensorRequest, response: PredictionResponse, horizon: int, error: str
     ) -> None:
-        write_errors(response.columns, group.forecast_rows, why)
+        write_errors(response, group.forecast_rows, error)
         if horizon:
-            append_error(response, group.sensor_id, why)
+            append_error(response, group.sensor_id, error)

@@ -1,16 +1,11 @@
-"""The fleet's service: everything that one process needs to answer, opened once.
+"""Everything that one process needs to answer requests, opened once: models, readings, sensors and pollers.
 
-Knows how the parts are put together from a workspace, and how they start, warm up and end. `fleet_model` and
-`server` are two doors to it; batch scoring uses the same parts.
+`serving.fleet_model` and `serving.http.server_process` build it. Requests are answered by `fleet_scoring`.
 """
 
-import gc
 import logging
-import os
-import sys
 import threading
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 
 from serving.contract import Limits
 from serving.models.alias_poller import Poller, PollSettings
@@ -27,24 +22,9 @@ from training.workspace import Workspace
 
 log = logging.getLogger("safeplan.serving")
 
-# MLflow's client otherwise waits 120 s for an answer and asks seven times: a registry that was away for 15 s
-# would stay unheard for minutes.
-MLFLOW_CLIENT_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-}
-
-# Seconds until a thread that computes hands the GIL on. Opening a version waits for the network or the disk
-# thirty times; under load it would wait for the GIL after each, for Python's usual 5 ms.
-SWITCH_INTERVAL_SECONDS = 0.001
-
-# Made until the newest are looked through for garbage; a large answer makes ten times Python's usual 700.
-GC_THRESHOLD = 20_000
-
 
 class SensorCache:
-    """What is known about the sensors, renewed now and then; as it was where that fails."""
+    """The sensors' descriptions, refreshed by a poller; the last ones stay where a refresh fails."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -52,7 +32,7 @@ class SensorCache:
         try:
             self.refresh()
         except StoreError as error:
-            log.warning("of the sensors only what conf/sensors.yaml says is known yet: %s", error)
+            log.warning("only the sensors of conf/sensors.yaml are known so far: %s", error)
             self.sensors = Fleet.from_yaml()
 
     def refresh(self) -> None:
@@ -65,17 +45,12 @@ class FleetService:
     """Answers requests for all sensors until it is closed."""
 
     def __init__(self, workspace: Workspace) -> None:
-        for name, value in MLFLOW_CLIENT_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-        gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
-        self.started = datetime.now(UTC)
         self.workspace = workspace
         self.limits = load_settings(Limits)
         self.champions = Champions(
             workspace.registry,
             workspace.model_cache,
-            record=ServingState(workspace.model_cache / "served.json"),
+            serving_state=ServingState(workspace.model_cache / "served.json"),
             settings=load_settings(CacheSettings),
         )
         self.recent = RecentReadings(lambda: workspace.readings, load_settings(RecentSettings))
@@ -86,48 +61,44 @@ class FleetService:
             sensors=lambda: self.sensor_cache.sensors,
             ingest=load_settings(IngestSettings),
         )
-        # Three threads: a database that hangs must not keep promotions waiting.
-        looks = (self.champions.refresh, self.sensor_cache.refresh, self.recent.reread_stale)
-        self.pollers = [Poller(look, load_settings(PollSettings)) for look in looks]
+        # Three threads: a database that hangs must not delay promotions.
+        polls = (self.champions.refresh, self.sensor_cache.refresh, self.recent.reread_stale)
+        self.pollers = [Poller(poll, load_settings(PollSettings)) for poll in polls]
         self.warm = False
         self._closing = threading.Event()
 
-    def start(self, *, warm_up: bool = True) -> None:
-        """Begin to follow the aliases; load all champions meanwhile, if wanted."""
-        for follower in self.pollers:
-            follower.start()
+    def start(self, *, warm_up: bool = True, when_warm: Callable[[], object] = lambda: None) -> None:
+        """Start the pollers; with `warm_up`, load all champions in the background, then call `when_warm`."""
+        for poller in self.pollers:
+            poller.start()
         if warm_up:
-            threading.Thread(target=self.warm_up, name="warm-up", daemon=True).start()
+            threading.Thread(target=self.warm_up, args=(when_warm,), name="warm-up", daemon=True).start()
 
-    def warm_up(self) -> None:
+    def warm_up(self, when_warm: Callable[[], object] = lambda: None) -> None:
         """Load every champion that fits into memory; requests are answered meanwhile."""
         keys = self.champions.keys_with_champion()
         sensors = sorted({sensor_id for sensor_id, _ in keys})[: self.champions.settings.sensors]
+        loads = {Kind.DETECTOR: self.champions.detector, Kind.FORECASTER: self.champions.forecaster}
         for sensor_id in sensors:
-            for kind, load_it in (
-                (Kind.DETECTOR, self.champions.detector),
-                (Kind.FORECASTER, self.champions.forecaster),
-            ):
+            for kind, load in loads.items():
                 if self._closing.is_set():
                     return
                 if (sensor_id, kind) in keys:
                     try:
-                        load_it(sensor_id)
+                        load(sensor_id)
                     except SafePlanError as error:
-                        log.warning("%s of %s could not be warmed up: %s", kind, sensor_id, error)
-        # Looking through a fleet of models for garbage takes 0.2 s, during which nobody is answered.
-        gc.collect()
-        gc.freeze()
+                        log.warning("the %s of %s was not loaded at the start: %s", kind, sensor_id, error)
+        when_warm()
         self.warm = True
 
     def unreachable_parts(self) -> dict[str, str]:
-        """What is out of reach, by name, with the reason."""
-        reasons = {"registry": self.champions.unreachable_reason, "readings": self.recent.unreachable_reason}
-        return {name: why for name, why in reasons.items() if why is not None}
+        """The parts that cannot be reached now, each with its error."""
+        errors = {"registry": self.champions.unreachable_reason, "readings": self.recent.unreachable_reason}
+        return {name: error for name, error in errors.items() if error is not None}
 
     def close(self) -> None:
-        """Stop following and asking; what is being answered is answered."""
+        """Stop polling and reading; requests in progress are still answered."""
         self._closing.set()
-        for follower in self.pollers:
-            follower.close()
+        for poller in self.pollers:
+            poller.close()
         self.recent.close()

@@ -1,8 +1,8 @@
-"""What comes next for one sensor: its forecaster's word from its newest reading, or the best naive one's.
+"""Forecast one sensor from its newest reading, by its forecaster or by the best naive forecast.
 
-Knows steps ahead and moments between them, that no instrument shows what is outside its physical range, and
-keeps each sensor's last path until a newer reading or version comes. Leaves forecasting to `Forecaster` and
-`naive_service`.
+Handles steps ahead and times between them, limits forecasts to the instrument's physical range, and caches
+each sensor's last path until a newer reading or version arrives. The forecasts themselves come from
+`training.forecasting.forecaster` and `naive_fallback`.
 """
 
 import threading
@@ -16,23 +16,23 @@ from serving.models.champions import ServingForecaster
 from serving.recent_readings import Tail
 from serving.scoring.naive_fallback import naive_forecast
 from training.common.arrays import Floats
-from training.common.times import to_times
+from training.common.times import epoch_seconds, to_times
 from training.data.sensors import Sensor
 from training.errors import DataError
 from training.forecasting.fitted_forecaster import MAX_STEPS_AHEAD
+from training.reasons import Reason, ReasonCode
 
-MIN_PATH_STEPS = 48  # steps a kept path reaches
+MIN_PATH_STEPS = 48  # steps of a cached path
 FORECAST_COLUMNS = ("forecasted_values", "lower_bound", "upper_bound")
 MAX_CACHED_PATHS = 4_096
-BEFORE_NEWEST_READING = "it is before the newest reading, and no forecaster serves this sensor."
-TOO_FAR_AHEAD = "it is {steps} steps ahead; the furthest forecast is {most} steps."
+FORECAST_PAST = Reason(ReasonCode.SERVING_FORECAST_PAST)
 
 
 @dataclass(frozen=True)
 class ForecastPath:
-    """One sensor's forecast, a row a step: expected, lower, upper; `origin` is the newest reading seen."""
+    """One sensor's forecast, a row per step: expected, lower, upper; times in seconds since 1970."""
 
-    origin: float
+    origin: float  # the newest reading used
     first: float
     step: float
     steps: Floats
@@ -46,16 +46,16 @@ class ForecastPath:
 
 @dataclass(frozen=True)
 class RequestedForecast:
-    """Forecasts at the moments asked about, and for the steps ahead."""
+    """Forecasts at the requested times, and for the steps ahead."""
 
-    at: Floats  # a row a moment: expected, lower, upper; NaN where there is none
-    reasons: tuple[str, ...]  # for each moment, why there is none
+    at: Floats  # a row per time: expected, lower, upper; NaN where there is none
+    errors: tuple[Reason, ...]  # for each time, the reason where there is none
     path: ForecastPath
     version: str
 
 
 class ForecastCache:
-    """Forecasts of all sensors; safe for several threads."""
+    """The last forecast path of each sensor; safe for several threads."""
 
     def __init__(self) -> None:
         self._paths: OrderedDict[str, tuple[object, ForecastPath]] = OrderedDict()
@@ -66,33 +66,31 @@ class ForecastCache:
         sensor_id: str,
         forecaster: ServingForecaster | None,
         tail: Tail,
-        moments: Floats,
+        times: Floats,
         *,
         horizon: int = 0,
         sensor: Sensor | None = None,
     ) -> RequestedForecast:
-        """What is expected at these moments, and in the next `horizon` steps.
+        """Forecasts at these times (seconds since 1970) and for the next `horizon` steps.
 
         Raises:
-            DataError: nothing is known to forecast from.
+            DataError: there is neither a forecaster nor a reading.
         """
         path = self._path(sensor_id, forecaster, tail, MIN_PATH_STEPS, sensor)
-        positions = (moments - path.first) / path.step
+        positions = (times - path.first) / path.step
         in_reach = positions < MAX_STEPS_AHEAD - 1
         needed = int(np.ceil(positions[in_reach].max(initial=-1.0))) + 1
         if max(needed, horizon) > len(path.steps):
             path = self._path(sensor_id, forecaster, tail, max(needed, horizon), sensor)
-        forecasts = np.full((len(moments), len(FORECAST_COLUMNS)), np.nan)
+        forecasts = np.full((len(times), len(FORECAST_COLUMNS)), np.nan)
         forecasts[in_reach] = clip_to_range(
-            _forecast_at(path, positions[in_reach], forecaster, tail, moments[in_reach]), sensor
+            _forecast_at(path, positions[in_reach], forecaster, tail, times[in_reach]), sensor
         )
-        reasons = tuple(
-            BEFORE_NEWEST_READING
-            if close
-            else TOO_FAR_AHEAD.format(steps=int(place) + 1, most=MAX_STEPS_AHEAD)
-            for close, place in zip(in_reach.tolist(), positions.tolist(), strict=True)
+        errors = tuple(
+            FORECAST_PAST if close else _too_far(int(position) + 1)
+            for close, position in zip(in_reach.tolist(), positions.tolist(), strict=True)
         )
-        return RequestedForecast(forecasts, reasons, path, path.version)
+        return RequestedForecast(forecasts, errors, path, path.version)
 
     def _path(
         self,
@@ -123,16 +121,20 @@ class ForecastCache:
         return path
 
 
+def _too_far(steps: int) -> Reason:
+    return Reason(ReasonCode.SERVING_FORECAST_TOO_FAR, {"steps": steps, "limit": MAX_STEPS_AHEAD})
+
+
 def compute_path(
     forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
 ) -> ForecastPath:
     """The next steps after the newest reading.
 
     Raises:
-        DataError: there is no forecaster, and no reading to go on from.
+        DataError: there is neither a forecaster nor a reading.
     """
     frame, version = forecast_frame(forecaster, tail, steps, sensor=sensor)
-    seconds = frame["timestamps"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    seconds = epoch_seconds(frame["timestamps"])
     width = float(seconds[1] - seconds[0])
     origin = float(tail.seconds[-1]) if len(tail.seconds) else float(seconds[0]) - width
     return ForecastPath(
@@ -143,12 +145,12 @@ def compute_path(
 def forecast_frame(
     forecaster: ServingForecaster | None, tail: Tail, steps: int, *, sensor: Sensor | None = None
 ) -> tuple[pd.DataFrame, str]:
-    """The next steps as a forecaster's frame, and the version (or the naive forecast) that says so.
+    """The next steps as a forecaster's frame, and its version or the name of the naive forecast.
 
-    What the sensor's instrument cannot show is neither forecast nor inside the band.
+    Forecasts and bounds are limited to the instrument's physical range.
 
     Raises:
-        DataError: there is no forecaster, and no reading to go on from.
+        DataError: there is neither a forecaster nor a reading.
     """
     steps = max(steps, 2)
     if forecaster is not None:
@@ -158,23 +160,25 @@ def forecast_frame(
         frame = naive_forecast(tail.series, steps, step=sensor.step if sensor else None)
         model_version = str(frame.pop("method").iloc[0])
     else:
-        raise DataError("no forecaster serves it, and there is no good reading to go on from.")
+        raise DataError(
+            "no forecaster champion, and no good reading to forecast from. Run: safeplan load FILE"
+        )
     frame[list(FORECAST_COLUMNS)] = clip_to_range(frame[list(FORECAST_COLUMNS)].to_numpy(np.float64), sensor)
     return frame, model_version
 
 
 def clip_to_range(steps: Floats, sensor: Sensor | None) -> Floats:
-    """Forecasts and their bands cut off where the instrument's physical range ends."""
+    """Forecasts and bounds, clipped to the instrument's physical range."""
     if sensor is None or (sensor.low is None and sensor.high is None):
         return steps
     return np.clip(steps, sensor.low, sensor.high)
 
 
 def _forecast_at(
-    path: ForecastPath, positions: Floats, forecaster: ServingForecaster | None, tail: Tail, moments: Floats
+    path: ForecastPath, positions: Floats, forecaster: ServingForecaster | None, tail: Tail, times: Floats
 ) -> Floats:
-    """A row a moment: read off the path at its steps, computed anew between and before them."""
-    forecasts = np.full((len(moments), 3), np.nan)
+    """A row per time: taken from the path at its steps, computed between and before them."""
+    forecasts = np.full((len(times), 3), np.nan)
     nearest = np.rint(positions)
     on_step = (np.abs(positions - nearest) < 1e-6) & (nearest >= 0)
     forecasts[on_step] = path.steps[nearest[on_step].astype(np.int64)]
@@ -189,6 +193,6 @@ def _forecast_at(
             )
         return forecasts
     history = tail.series if len(tail.seconds) else None
-    frame = forecaster.model.predict(to_times(moments[rest]), history=history)
+    frame = forecaster.model.predict(to_times(times[rest]), history=history)
     forecasts[rest] = frame[list(FORECAST_COLUMNS)].to_numpy(np.float64)
     return forecasts

@@ -1,7 +1,7 @@
-"""The forecast of a sensor that no forecaster serves: the best naive one, with intervals it has earned.
+"""Forecast a sensor that has no forecaster champion by the best naive forecast.
 
-Knows how to choose among the naive forecasts by what they would have missed, in milliseconds and without a
-model. Leaves their arithmetic to `training.forecasting.naive_forecasts`.
+Chooses among the naive forecasts by the errors they would have made, and derives the intervals from these, in
+milliseconds. The naive forecasts are in `training.forecasting.naive_forecasts`.
 """
 
 from datetime import timedelta
@@ -15,16 +15,16 @@ from training.forecasting.rolling_origin import RollingBacktest
 from training.forecasting.structures import TrainingHistory
 from training.forecasting.time_grid import build_grid
 
-MAX_SLOTS_PER_READING = 4  # of a gappy history, at most so many slots of the grid for each reading
+MAX_SLOTS_PER_READING = 4  # limits the grid of a history with long gaps
 
 
 def naive_forecast(
     recent: pd.Series, steps: int, *, step: timedelta | None = None, width: float = 0.95
 ) -> pd.DataFrame:
-    """The next `steps` after the newest reading, in the columns of a forecaster, and `method`, its name.
+    """The next `steps` after the newest reading: a forecaster's columns, and `method`, the forecast's name.
 
     Raises:
-        NotTrainable: fewer than two readings, whose step cannot be known.
+        NotTrainable: there are fewer than two readings and no `step`.
     """
     grid = build_grid(
         pd.DatetimeIndex(recent.index),
@@ -32,13 +32,13 @@ def naive_forecast(
         step=step,
         slots=len(recent) * MAX_SLOTS_PER_READING,
     )
-    rehearsal = RollingBacktest(TrainingHistory(grid, {}, {}), max(1, min(steps, len(recent) // 4)))
-    name, _ = rehearsal.best_naive()
-    best = rehearsal.naives[name]
+    backtest = RollingBacktest(TrainingHistory(grid, {}, {}), max(1, min(steps, len(recent) // 4)))
+    name, _ = backtest.best_naive()
+    best = backtest.naives[name]
     bands = fit_bands(
-        rehearsal.truth - rehearsal.forecast_naive(name),
-        age=rehearsal.age,
-        independent=rehearsal.independent,
+        backtest.truth - backtest.forecast_naive(name),
+        age=backtest.age,
+        independent=backtest.independent,
         spread=float(np.nanstd(grid.values)),
     )
     ahead = np.arange(1, steps + 1)

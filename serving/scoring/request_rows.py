@@ -1,6 +1,7 @@
-"""What each row of a request means: its sensor, its time in UTC, its value, or why it cannot be answered.
+"""Parse the rows of a request: sensor, time in UTC and value of each, or its error.
 
-Knows what a row may hold and which rows contradict each other. Knows no model and no database.
+Also finds rows that contradict each other. Uses no model and no database; rows are answered by
+`fleet_scoring`.
 """
 
 import math
@@ -20,18 +21,20 @@ from training.ingest.load_report import REASON_CODES, RowReason
 from training.ingest.row_validation import IngestSettings
 from training.ingest.timestamp_parsing import parse_timestamps
 
-TIMESTAMP_HINT = "Write it like 2026-01-31T23:00:00Z."
-MAX_TIMESTAMP = np.datetime64("2300-01-01")  # a forecast from there on is still a date that others can read
+TIMESTAMP_HINT = "Use ISO 8601, for example 2026-01-31T23:00:00Z."
+MAX_TIMESTAMP = np.datetime64("2300-01-01")  # forecasts from there on are still dates that clients can parse
 TIMESTAMP_ERRORS = {
-    REASON_CODES[RowReason.UNREADABLE_STAMP]: f"the timestamp {{}} cannot be read. {TIMESTAMP_HINT}",
-    REASON_CODES[RowReason.SKIPPED_HOUR]: f"the clocks skip the timestamp {{}}. {TIMESTAMP_HINT}",
-    REASON_CODES[RowReason.REPEATED_HOUR]: f"the timestamp {{}} comes twice that day. {TIMESTAMP_HINT}",
+    REASON_CODES[RowReason.UNREADABLE_STAMP]: f"timestamp {{}} is invalid. {TIMESTAMP_HINT}",
+    REASON_CODES[RowReason.SKIPPED_HOUR]: f"timestamp {{}} is in a skipped hour. {TIMESTAMP_HINT}",
+    REASON_CODES[RowReason.REPEATED_HOUR]: (
+        f"timestamp {{}} is ambiguous: this hour is repeated. {TIMESTAMP_HINT}"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class RequestRows:
-    """One entry a row: times in seconds of the epoch, NaN values where a forecast is asked for."""
+    """One entry per row: times in seconds since 1970, NaN values where a forecast is requested."""
 
     sensor_ids: Sequence[Any]
     seconds: Floats
@@ -39,7 +42,7 @@ class RequestRows:
     errors: list[str | None]
 
     def rows_by_sensor(self) -> dict[str, list[int]]:
-        """The rows of each sensor that can be answered, sensors in the order they are first named."""
+        """The valid rows of each sensor, sensors in the order of their first row."""
         by_sensor: dict[str, list[int]] = {}
         for row, (sensor_id, error) in enumerate(zip(self.sensor_ids, self.errors, strict=True)):
             if error is None:
@@ -48,7 +51,7 @@ class RequestRows:
 
 
 class PostedReadings(NamedTuple):
-    """One sensor's posted readings in order of time, each once, and which of them each of its rows is."""
+    """One sensor's posted readings in order of time without duplicates, and each row's position in them."""
 
     seconds: Floats
     values: Floats
@@ -56,10 +59,10 @@ class PostedReadings(NamedTuple):
 
 
 def group_posted(rows: RequestRows, of_sensors: Sequence[list[int]]) -> list[PostedReadings]:
-    """The readings of each sensor, from the numbers of its rows that have a value; all sensors at once."""
+    """The readings of each sensor, given the numbers of its rows that have a value."""
     if not of_sensors:
         return []
-    lengths = [len(some) for some in of_sensors]
+    lengths = [len(rows_of_sensor) for rows_of_sensor in of_sensors]
     flat = np.fromiter(chain.from_iterable(of_sensors), np.int64, sum(lengths))
     sensor = np.repeat(np.arange(len(lengths)), lengths)
     order = np.lexsort((rows.seconds[flat], sensor))
@@ -80,7 +83,7 @@ def group_posted(rows: RequestRows, of_sensors: Sequence[list[int]]) -> list[Pos
 
 
 def parse_rows(request: PredictionRequest, settings: IngestSettings) -> RequestRows:
-    """Read every row; one that cannot be meant gets its error and costs the others nothing."""
+    """Parse every row; an invalid one gets an error and does not affect the others."""
     errors: list[str | None] = [None] * len(request)
     values = np.full(len(request), np.nan)
     sentinels = frozenset(settings.sentinels)
@@ -103,10 +106,13 @@ def parse_rows(request: PredictionRequest, settings: IngestSettings) -> RequestR
 
 def _sensor_id_error(value: Any) -> str:
     if value is None:
-        return "no sensor_id"
+        return "sensor_id is missing"
     if not isinstance(value, str):
-        return f"the sensor_id {abbreviate(value)} is no text; write it in quotes."
-    return f"the sensor_id {abbreviate(value)} is none: 1 to {MAX_ID_LENGTH} printable characters, no blanks around."
+        return f"sensor_id {abbreviate(value)} is not a string; write it in quotes."
+    return (
+        f"sensor_id {abbreviate(value)} is invalid: expected 1 to {MAX_ID_LENGTH} printable characters "
+        "without leading or trailing spaces."
+    )
 
 
 def _to_number(value: Any) -> float:
@@ -120,12 +126,12 @@ def _to_number(value: Any) -> float:
 
 def _value_error(value: Any, number: float, sentinels: frozenset[float], largest: float) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"the value {abbreviate(value)} is no number; write null to ask for a forecast."
+        return f"value {abbreviate(value)} is not a number; write null to request a forecast."
     if number in sentinels:
-        return f"the value {abbreviate(value)} stands for no value; write null to ask for a forecast."
+        return f"value {abbreviate(value)} marks a missing value; write null to request a forecast."
     # Written so that NaN is refused too.
     if not abs(number) <= largest:
-        return f"the value {abbreviate(value)} is not a number up to {largest:g}."
+        return f"value {abbreviate(value)} is out of range: expected at most {largest:g}."
     return None
 
 
@@ -143,17 +149,17 @@ def _parse_seconds(stamps: Sequence[Any], errors: list[str | None], settings: In
 
 def _timestamp_error(value: Any, reason: int, read: np.datetime64, settings: IngestSettings) -> str:
     if value is None:
-        return "no timestamp"
+        return "timestamp is missing"
     if not isinstance(value, str):
-        return f"the timestamp {abbreviate(value)} is no text. {TIMESTAMP_HINT}"
+        return f"timestamp {abbreviate(value)} is not a string. {TIMESTAMP_HINT}"
     if reason in TIMESTAMP_ERRORS:
         return TIMESTAMP_ERRORS[reason].format(abbreviate(value))
     bound = "in 2300 or later" if read >= MAX_TIMESTAMP else f"before {settings.earliest:%Y}"
-    return f"the timestamp {abbreviate(value)} is {bound}, when no reading can be. {TIMESTAMP_HINT}"
+    return f"timestamp {abbreviate(value)} is out of range: {bound}. {TIMESTAMP_HINT}"
 
 
 def _reject_contradictions(rows: RequestRows) -> None:
-    """Two values for one sensor and time: which is meant is not ours to guess."""
+    """Give an error to rows with another value than an earlier row of the same sensor and time."""
     scored = [row for row in np.flatnonzero(~np.isnan(rows.values)).tolist() if rows.errors[row] is None]
     seconds = rows.seconds.tolist()
     keys = [(rows.sensor_ids[row], seconds[row]) for row in scored]
@@ -164,6 +170,6 @@ def _reject_contradictions(rows: RequestRows) -> None:
         before = first.setdefault(key, row)
         if rows.values[before] != rows.values[row]:
             rows.errors[row] = (
-                f"the value {rows.values[row]:g} contradicts row {before}, "
-                f"which has {rows.values[before]:g} for the same sensor and time."
+                f"value {rows.values[row]:g} contradicts row {before}, which has "
+                f"{rows.values[before]:g} for the same sensor and time."
             )

@@ -87,7 +87,7 @@ def test_from_raw_readings_to_champions_and_back(installation):
     assert (again["status"], again["metrics"]["readings"]) == ("scored", 30)
     assert installation.run("detect", "PT-1").statuses == {("PT-1", "detector"): "nothing new"}
     healthy = installation.run("doctor").document["doctor"]
-    assert {finding["what"] for finding in healthy if finding["state"] != "ok"} == {"silent sensors"}
+    assert {finding["what"] for finding in healthy if finding["state"] != "ok"} == {"sensors without data"}
 
 
 def test_of_two_trainings_at_once_one_does_it_and_the_other_says_so(empty_installation):

@@ -1,4 +1,4 @@
-"""A small fleet behind an endpoint: real models, real registry, in the test's own folder."""
+"""A small fleet behind an endpoint: real models and a real registry in the test's own folder."""
 
 import json
 import shutil
@@ -15,9 +15,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from serving.http.app import create_app
+from serving.http.process_tuning import MLFLOW_CLIENT_ENVIRONMENT
 from serving.http.tokens import Tokens
 from serving.models.champions import Champions
-from serving.scoring.fleet_service import MLFLOW_CLIENT_ENVIRONMENT, FleetService
+from serving.scoring.fleet_service import FleetService
 from tests.support.workspaces import TrainingStub, ingest_readings, with_lenient_gate
 from training.data.sensors import Fleet
 from training.kinds import Kind
@@ -30,7 +31,7 @@ from training.workspace import Workspace
 
 @contextmanager
 def isolated_workspace(folder: Path) -> Iterator[Workspace]:
-    """An installation in a folder that the environment names, whatever else it names."""
+    """An installation in a folder, isolated from the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.delenv(name, raising=False)
@@ -46,7 +47,7 @@ def isolated_workspace(folder: Path) -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def trained_home(fitted_models, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sensors with champions of both kinds, PT-1 with a second version, and one with readings only."""
-    folder = tmp_path_factory.mktemp("grown")
+    folder = tmp_path_factory.mktemp("trained")
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     with isolated_workspace(folder) as workspace, pytest.MonkeyPatch.context() as patch:
         stub = TrainingStub(fitted_models)
@@ -67,7 +68,7 @@ def trained_home(fitted_models, empty_mlflow: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def trained_workspace(trained_home: Path, tmp_path: Path) -> Iterator[Workspace]:
-    """That plant, for one test to do with as it likes."""
+    """A copy of the trained installation that one test may change."""
     home = tmp_path / "home"
     home.mkdir()
     for name in ("mlflow.db", "safeplan.db"):
@@ -78,7 +79,7 @@ def trained_workspace(trained_home: Path, tmp_path: Path) -> Iterator[Workspace]
 
 @pytest.fixture
 def service(trained_workspace: Workspace) -> Iterator[FleetService]:
-    """The service of that plant; it looks at the aliases when a test says so."""
+    """The service of that installation; it polls only when a test calls `refresh`."""
     created = FleetService(trained_workspace)
     yield created
     created.close()
@@ -86,7 +87,7 @@ def service(trained_workspace: Workspace) -> Iterator[FleetService]:
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
-    """The address of an app that is really served, by a thread, until the block ends."""
+    """The URL of an app served by a thread until the block ends."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=10))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -110,7 +111,7 @@ def client(service: FleetService) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def shared_client(trained_home: Path) -> Iterator[httpx.Client]:
-    """One endpoint for all tests of a module: for those that change nothing."""
+    """One endpoint for all tests of a module that change nothing."""
     with isolated_workspace(trained_home) as workspace:
         app = create_app(FleetService(workspace), Tokens())
         with listening(app) as url, httpx.Client(base_url=url, timeout=60) as created:
@@ -119,7 +120,7 @@ def shared_client(trained_home: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def ask(client: httpx.Client) -> Callable[..., list[dict]]:
-    """Post rows of (sensor, timestamp, value); the rows of the answer."""
+    """Post rows of (sensor, timestamp, value) and return the rows of the answer."""
 
     def post(*rows, **params) -> list[dict]:
         records = [dict(zip(("sensor_id", "timestamp", "value"), row, strict=True)) for row in rows]
@@ -133,7 +134,7 @@ def ask(client: httpx.Client) -> Callable[..., list[dict]]:
 
 @pytest.fixture(scope="module")
 def shared_service(trained_home: Path) -> Iterator[FleetService]:
-    """One service for all tests of a module: for those that change nothing."""
+    """One service for all tests of a module that change nothing."""
     with isolated_workspace(trained_home) as workspace:
         created = FleetService(workspace)
         yield created

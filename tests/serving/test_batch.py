@@ -1,4 +1,4 @@
-"""Scoring and forecasting what is stored: once, since the last time, and one bad sensor costs no other."""
+"""Batch scoring and forecasting: new readings once, and one failing sensor does not affect the others."""
 
 from datetime import timedelta
 
@@ -26,26 +26,26 @@ def trained_workspace(workspace, plan, training_stub):
     return workspace
 
 
-def detect(plant, *names, **how):
-    return {o.sensor_id: o for o in detect_fleet(plant, Fleet.of(plant.engine).match(names), **how)}
+def detect(workspace, *names, **how):
+    return {o.sensor_id: o for o in detect_fleet(workspace, Fleet.of(workspace.engine).match(names), **how)}
 
 
-def forecast(plant, *names, **how):
-    return {o.sensor_id: o for o in forecast_fleet(plant, Fleet.of(plant.engine).match(names), **how)}
+def forecast(workspace, *names, **how):
+    return {o.sensor_id: o for o in forecast_fleet(workspace, Fleet.of(workspace.engine).match(names), **how)}
 
 
-def kept(plant, sensor="PT-1", kind=Kind.DETECTOR):
-    return PredictionStore(plant.engine).between(sensor, model_type=kind.model_type)
+def stored(workspace, sensor="PT-1", kind=Kind.DETECTOR):
+    return PredictionStore(workspace.engine).between(sensor, model_type=kind.model_type)
 
 
-def test_the_newest_reading_is_scored_even_where_nothing_came_since_training(trained_workspace):
+def test_without_new_readings_since_training_the_newest_one_is_scored(trained_workspace):
     outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert (outcome.status, outcome.metrics["readings"]) == ("scored", 1)
-    assert kept(trained_workspace)["timestamp"].tolist() == [TRAINED_UNTIL]
+    assert stored(trained_workspace)["timestamp"].tolist() == [TRAINED_UNTIL]
 
 
-def test_what_came_since_the_last_scoring_is_scored_and_nothing_twice(trained_workspace):
+def test_readings_since_the_last_score_are_scored_once(trained_workspace):
     ingest_readings(trained_workspace, "PT-1", 205)
 
     first = detect(trained_workspace, "PT-1")["PT-1"]
@@ -55,25 +55,25 @@ def test_what_came_since_the_last_scoring_is_scored_and_nothing_twice(trained_wo
 
     assert [o.metrics.get("readings") for o in (first, again, more)] == [5, None, 1]
     assert again.status == "nothing new"
-    assert len(kept(trained_workspace)) == 6
+    assert len(stored(trained_workspace)) == 6
 
 
 def test_scoring_the_past_again_changes_nothing(trained_workspace):
     since = TRAINED_UNTIL - timedelta(hours=49)
 
     detect(trained_workspace, "PT-1", since=since)
-    before = kept(trained_workspace)
+    before = stored(trained_workspace)
     outcome = detect(trained_workspace, "PT-1", since=since)["PT-1"]
 
     assert outcome.metrics["readings"] == len(before) == 50
-    assert kept(trained_workspace).drop(columns="made_at").equals(before.drop(columns="made_at"))
+    assert stored(trained_workspace).drop(columns="made_at").equals(before.drop(columns="made_at"))
 
 
 def test_a_score_is_the_same_alone_or_in_a_batch(trained_workspace):
-    """Both look back on the same past."""
+    """Both use the same history."""
     ingest_readings(trained_workspace, "PT-1", 203)
     detect(trained_workspace, "PT-1", since=TRAINED_UNTIL - timedelta(days=2))
-    batch = kept(trained_workspace).set_index("timestamp")["anomaly_score"]
+    batch = stored(trained_workspace).set_index("timestamp")["anomaly_score"]
 
     alone = detect(trained_workspace, "PT-1", since=parse_time("2026-01-09T10:00"))["PT-1"]
 
@@ -106,10 +106,10 @@ def test_a_reading_marked_bad_is_not_scored(trained_workspace):
     outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert outcome.detail["timestamp"] == TRAINED_UNTIL
-    assert 900.0 not in kept(trained_workspace)["value"].tolist()
+    assert 900.0 not in stored(trained_workspace)["value"].tolist()
 
 
-def test_one_sensor_without_a_model_or_a_reading_costs_no_other(trained_workspace):
+def test_sensors_without_a_model_or_readings_do_not_affect_the_others(trained_workspace):
     outcomes = detect(trained_workspace)
 
     assert {name: o.status for name, o in outcomes.items()} == {
@@ -120,7 +120,7 @@ def test_one_sensor_without_a_model_or_a_reading_costs_no_other(trained_workspac
     assert "safeplan train 'NEW' --kind detector" in outcomes["NEW"].error
 
 
-def test_whatever_one_sensor_raises_is_its_outcome(trained_workspace, monkeypatch):
+def test_an_unexpected_error_becomes_the_outcome_of_its_sensor(trained_workspace, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("oops")
 
@@ -137,7 +137,7 @@ def test_a_forecast_starts_after_the_newest_reading_not_after_training(trained_w
 
     outcome = forecast(trained_workspace, "PT-1", horizon=6)["PT-1"]
 
-    rows = kept(trained_workspace, kind=Kind.FORECASTER)
+    rows = stored(trained_workspace, kind=Kind.FORECASTER)
     assert (outcome.status, outcome.version, outcome.metrics["steps"]) == ("forecast", 1, 6)
     assert outcome.detail["from"] == parse_time("2026-01-09T18:00")
     assert rows["timestamp"].tolist() == [parse_time(f"2026-01-09T{hour}:00") for hour in range(18, 24)]
@@ -145,14 +145,14 @@ def test_a_forecast_starts_after_the_newest_reading_not_after_training(trained_w
     assert (rows["lower_bound"] <= rows["predicted_value"]).all()
 
 
-def test_forecasting_again_from_the_same_origin_keeps_one_forecast(trained_workspace):
+def test_forecasting_again_from_the_same_origin_stores_one_forecast(trained_workspace):
     forecast(trained_workspace, "PT-1")
     forecast(trained_workspace, "PT-1")
 
-    assert len(kept(trained_workspace, kind=Kind.FORECASTER)) == 24
+    assert len(stored(trained_workspace, kind=Kind.FORECASTER)) == 24
 
 
-def test_a_sensor_without_a_forecaster_gets_the_naive_forecast_under_that_name(trained_workspace):
+def test_a_sensor_without_a_forecaster_gets_the_naive_forecast_under_its_name(trained_workspace):
     outcome = forecast(trained_workspace, "NEW")["NEW"]
 
     assert (outcome.status, outcome.model, outcome.version, outcome.alias) == (
@@ -162,14 +162,16 @@ def test_a_sensor_without_a_forecaster_gets_the_naive_forecast_under_that_name(t
         None,
     )
     assert outcome.detail["method"] != "prophet"
-    assert set(kept(trained_workspace, "NEW", Kind.FORECASTER)["model_version"]) == {outcome.detail["method"]}
+    assert set(stored(trained_workspace, "NEW", Kind.FORECASTER)["model_version"]) == {
+        outcome.detail["method"]
+    }
 
 
 def test_a_sensor_without_a_reading_cannot_be_forecast(trained_workspace):
     assert "safeplan load" in forecast(trained_workspace, "EMPTY")["EMPTY"].error
 
 
-def test_the_watcher_sees_every_outcome(trained_workspace):
+def test_the_callback_receives_every_outcome(trained_workspace):
     seen = []
 
     outcomes = detect(trained_workspace, watch=seen.append)
@@ -177,8 +179,8 @@ def test_the_watcher_sees_every_outcome(trained_workspace):
     assert {o.sensor_id for o in seen} == set(outcomes)
 
 
-def test_a_reading_that_came_late_is_scored_in_its_place(trained_workspace):
-    """A clock's network was away: one hour's reading arrives after two newer ones were scored."""
+def test_a_late_reading_is_scored_at_its_time(trained_workspace):
+    """One hour's reading arrives after two newer ones were scored."""
     newest = make_readings("PT-1", 204).tail(4)
     trained_workspace.readings.ingest(newest.drop(newest.index[1]))
     detect(trained_workspace, "PT-1")
@@ -188,12 +190,12 @@ def test_a_reading_that_came_late_is_scored_in_its_place(trained_workspace):
     again = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert (late.status, late.metrics["readings"], again.status) == ("scored", 1, "nothing new")
-    assert kept(trained_workspace)["timestamp"].tolist() == [
+    assert stored(trained_workspace)["timestamp"].tolist() == [
         TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)
     ]
 
 
-def test_readings_that_a_kept_score_of_the_endpoint_overtook_are_scored(trained_workspace):
+def test_readings_before_a_newer_score_of_the_endpoint_are_scored(trained_workspace):
     ingest_readings(trained_workspace, "PT-1", 203)
     posted = {
         "sensor_id": "PT-1",
@@ -208,6 +210,6 @@ def test_readings_that_a_kept_score_of_the_endpoint_overtook_are_scored(trained_
     outcome = detect(trained_workspace, "PT-1")["PT-1"]
 
     assert outcome.metrics["readings"] == 3
-    assert kept(trained_workspace)["timestamp"].tolist() == [
+    assert stored(trained_workspace)["timestamp"].tolist() == [
         TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)
     ]

@@ -1,4 +1,4 @@
-"""`safeplan-fleet`: registered with the code it needs and no more, and served by MLflow's own server."""
+"""`safeplan-fleet` is registered with exactly the code it needs, and MLflow's own server serves it."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from training.registry.model_registry import CHAMPION
 pytestmark = pytest.mark.slow
 
 STAMP = "2026-01-09T08:00:00Z"
-# A module more or less here is a change of what others download and run.
+# The modules that others download and run.
 CODE = {
     *(
         "__init__",
@@ -25,6 +25,7 @@ CODE = {
         "recent_readings",
         "http/__init__",
         "http/mlflow_adapter",
+        "http/process_tuning",
         "http/request_bodies",
     ),
     *(f"models/{name}" for name in ("__init__", "acceptance", "alias_poller", "champions", "serving_state")),
@@ -48,7 +49,7 @@ ROW = {"sensor_id": "PT-1", "timestamp": STAMP, "value": 20.0}
 
 @pytest.fixture(scope="module")
 def registered(trained_home, tmp_path_factory):
-    """A plant of this module's own, with the fleet's model in its registry."""
+    """An installation of this module, with the fleet's model in its registry."""
     home = tmp_path_factory.mktemp("registered")
     for name in ("mlflow.db", "safeplan.db"):
         (home / name).write_bytes((trained_home / name).read_bytes())
@@ -67,7 +68,7 @@ def artifacts(registered, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(registered):
-    """MLflow's server with the fleet's model."""
+    """The URL of MLflow's server with the fleet's model."""
     port = free_port()
     installation = Installation(
         registered.home, {"MLFLOW_TRACKING_URI": f"sqlite:///{registered.home / 'mlflow.db'}"}
@@ -92,7 +93,7 @@ def test_the_same_code_is_registered_once(registered):
     assert register_fleet_model(registered) is None
 
 
-def test_its_code_is_what_serving_needs_and_nothing_else(artifacts):
+def test_it_contains_the_serving_code_and_nothing_else(artifacts):
     code = artifacts / "code"
     modules = {path.relative_to(code).as_posix() for path in code.rglob("*.py")}
 
@@ -102,14 +103,14 @@ def test_its_code_is_what_serving_needs_and_nothing_else(artifacts):
     assert ours == CODE
     assert {path.split("/")[0] for path in modules} == {"serving", "training"}
     assert (artifacts / "fleet_model.py").exists()
-    # What only training runs.
+    # Modules that only training uses.
     assert not modules & {
         f"training/{name}.py"
         for name in ("pipeline/fleet", "tuning/study", "pipeline/recording", "evaluation/gate")
     }
 
 
-def test_it_holds_no_pickle(artifacts):
+def test_it_contains_no_pickle(artifacts):
     described = (artifacts / "MLmodel").read_text(encoding="utf-8")
 
     assert "model_code_path" in described
@@ -137,7 +138,7 @@ def test_mlflows_server_scores_and_forecasts(address):
     ],
     ids=["no content type", "unknown parameter", "unknown column", "too many rows"],
 )
-def test_mlflows_server_refuses_as_ours_does(address, headers, body, status):
+def test_mlflows_server_refuses_the_same_requests(address, headers, body, status):
     request = urllib.request.Request(
         f"{address}/invocations", json.dumps(body).encode(), headers, method="POST"
     )

@@ -1,4 +1,4 @@
-"""The newest readings at hand: seen as soon as they are written, and not asked for where nothing was."""
+"""The cache of newest readings sees every write and does not query where nothing was written."""
 
 import pytest
 
@@ -11,14 +11,14 @@ from training.storage.database import open_database
 
 @pytest.fixture
 def queries(monkeypatch):
-    """How many sensors' newest times were asked for, a query each entry."""
+    """The number of sensors in each query for newest times."""
     queries, real = [], recent_readings.newest_times
 
-    def monitored_fleet(engine, sensor_ids):
+    def count_and_query(engine, sensor_ids):
         queries.append(len(sensor_ids))
         return real(engine, sensor_ids)
 
-    monkeypatch.setattr(recent_readings, "newest_times", monitored_fleet)
+    monkeypatch.setattr(recent_readings, "newest_times", count_and_query)
     return queries
 
 
@@ -36,7 +36,7 @@ def lengths(tails, *names):
     return {name: len(result[name].seconds) for name in names if name in result}
 
 
-def test_nothing_is_asked_again_where_nothing_was_written(tails, queries):
+def test_nothing_is_queried_again_where_nothing_was_written(tails, queries):
     both = lengths(tails, "PT-1", "PT-2")
 
     assert both == lengths(tails, "PT-1", "PT-2") == {"PT-1": 50, "PT-2": 50}
@@ -44,7 +44,7 @@ def test_nothing_is_asked_again_where_nothing_was_written(tails, queries):
     assert queries == [2]
 
 
-def test_what_another_writes_is_seen_at_the_next_request(workspace, tails, queries):
+def test_writes_of_another_process_are_seen_by_the_next_request(workspace, tails, queries):
     lengths(tails, "PT-1", "PT-2")
     other = ReadingStore(open_database(workspace.engine.url.render_as_string(hide_password=False)))
     other.ingest(make_readings("PT-1", 60))
@@ -54,19 +54,19 @@ def test_what_another_writes_is_seen_at_the_next_request(workspace, tails, queri
     other.engine.dispose()
 
 
-def test_what_this_process_writes_is_seen_as_well(workspace, tails):
+def test_writes_of_this_process_are_seen_by_the_next_request(workspace, tails):
     lengths(tails, "PT-1")
     ingest_readings(workspace, "PT-1", 70)
 
     assert lengths(tails, "PT-1") == {"PT-1": 70}
 
 
-def test_a_sensor_that_had_to_leave_memory_is_read_again(workspace, tails):
+def test_an_evicted_sensor_is_read_again(workspace, tails):
     ingest_readings(workspace, "PT-3", 30)
     for names in (("PT-1", "PT-2"), ("PT-3",), ("PT-1", "PT-2")):
         assert set(lengths(tails, *names)) == set(names)
 
 
-def test_a_name_that_nobody_knows_is_not_remembered(tails, queries):
+def test_an_unknown_name_is_not_cached(tails, queries):
     assert lengths(tails, "NOBODY") == lengths(tails, "NOBODY") == {}
     assert queries == [1, 1]

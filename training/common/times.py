@@ -47,7 +47,8 @@ def epoch_seconds(times: Any) -> Floats:
     index = pd.DatetimeIndex(times)
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
-    seconds = index.to_numpy("datetime64[ns]").view(np.int64) / 1e9
+    # Microseconds since 1970 fit into a float without rounding, nanoseconds do not: equal times stay equal.
+    seconds = index.to_numpy("datetime64[us]").view(np.int64) / 1e6
     seconds[index.isna()] = np.nan
     return seconds
 

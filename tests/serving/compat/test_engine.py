@@ -1,4 +1,4 @@
-"""The original's Python API: its methods, what they give back, and that nothing is lost on the way."""
+"""The original's Python API: its methods, their results, and that nothing stored is lost."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -29,11 +29,11 @@ def engine(trained_workspace):
 
 @pytest.fixture
 def new_engine(workspace, training_stub):
-    """An installation where nothing was trained yet."""
+    """An installation without any model."""
     return MLEngine(workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=2)), clock=lambda: NOW)
 
 
-def odd_reading(workspace, sensor_id="PT-1", value=900.0, when=NEWEST + timedelta(hours=1), quality=0):
+def add_reading(workspace, sensor_id="PT-1", value=900.0, when=NEWEST + timedelta(hours=1), quality=0):
     row = {"sensor_id": [sensor_id], "timestamp": [when], "value": [value], "data_quality": [quality]}
     workspace.readings.ingest(pd.DataFrame(row))
 
@@ -45,18 +45,18 @@ def test_the_history_is_two_lists_counted_back_from_the_newest_reading(engine):
     assert all(isinstance(value, float) for value in values)
 
 
-def test_a_history_leaves_out_what_the_instrument_marked_bad(engine):
-    odd_reading(engine.workspace, quality=1)
+def test_a_history_excludes_readings_marked_bad(engine):
+    add_reading(engine.workspace, quality=1)
 
     assert 900.0 not in engine.get_sensor_history("PT-1", hours=5)[1]
 
 
-def test_a_sensor_that_nobody_knows_has_an_empty_history(engine):
+def test_an_unknown_sensor_has_an_empty_history(engine):
     assert engine.get_sensor_history("PT-9") == ([], [])
 
 
 def test_a_detection_has_the_fields_of_the_original(engine):
-    found = engine.detect_anomalies("PT-1")
+    result = engine.detect_anomalies("PT-1")
 
     assert {
         "is_anomaly",
@@ -65,33 +65,33 @@ def test_a_detection_has_the_fields_of_the_original(engine):
         "historical_average",
         "historical_std",
         "timestamp",
-    } <= set(found)
-    assert found["timestamp"] == NEWEST
-    assert found["is_anomaly"] is False
-    assert 0 <= found["anomaly_score"] <= 1
-    assert found["historical_average"] == pytest.approx(20, abs=6)
-    assert found["historical_std"] > 0
-    assert found["recent_trend"] in {"increasing", "decreasing"}
+    } <= set(result)
+    assert result["timestamp"] == NEWEST
+    assert result["is_anomaly"] is False
+    assert 0 <= result["anomaly_score"] <= 1
+    assert result["historical_average"] == pytest.approx(20, abs=6)
+    assert result["historical_std"] > 0
+    assert result["recent_trend"] in {"increasing", "decreasing"}
 
 
 def test_an_absurd_reading_is_an_anomaly_with_a_reason(engine):
-    odd_reading(engine.workspace)
+    add_reading(engine.workspace)
 
-    found = engine.detect_anomalies("PT-1")
+    result = engine.detect_anomalies("PT-1")
 
-    assert found["is_anomaly"]
-    assert found["value"] == 900.0
-    assert found["reason"]
-    assert found["recent_trend"] == "increasing"
+    assert result["is_anomaly"]
+    assert result["value"] == 900.0
+    assert result["reason"]
+    assert result["recent_trend"] == "increasing"
 
 
-def test_detecting_again_says_the_same_of_the_same_reading(engine):
+def test_detecting_again_returns_the_same_result(engine):
     first = engine.detect_anomalies("PT-1")
 
     assert engine.detect_anomalies("PT-1") == first
 
 
-def test_detecting_scores_everything_since_the_last_time_not_only_the_newest(engine):
+def test_detecting_scores_every_reading_since_the_last_score(engine):
     engine.detect_anomalies("PT-1")
     ingest_readings(engine.workspace, "PT-1", 205)
 
@@ -100,7 +100,7 @@ def test_detecting_scores_everything_since_the_last_time_not_only_the_newest(eng
     assert len(PredictionStore(engine.workspace.engine).by_sensor("PT-1", "ANOMALY_DETECTOR")) == 6
 
 
-def test_the_originals_integer_ids_are_understood(new_engine):
+def test_integer_ids_are_accepted(new_engine):
     ingest_readings(new_engine.workspace, "7")
 
     assert new_engine.train_anomaly_detector(7)
@@ -108,16 +108,16 @@ def test_the_originals_integer_ids_are_understood(new_engine):
     assert new_engine.forecast_sensor(7, periods=3)["forecast"]["forecasted_values"]
 
 
-def test_a_sensor_without_a_detector_gets_one_first(new_engine):
+def test_a_sensor_without_a_detector_is_trained_first(new_engine):
     ingest_readings(new_engine.workspace, "PT-1")
 
-    found = new_engine.detect_anomalies("PT-1")
+    result = new_engine.detect_anomalies("PT-1")
 
-    assert found["model_version"] == 1
+    assert result["model_version"] == 1
     assert new_engine.workspace.registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
-def test_what_cannot_be_done_is_said_not_raised(new_engine):
+def test_a_failed_call_returns_an_error_instead_of_raising(new_engine):
     ingest_readings(new_engine.workspace, "PT-1", 12)
 
     assert "12 good readings" in new_engine.detect_anomalies("PT-1")["error"]
@@ -128,19 +128,19 @@ def test_what_cannot_be_done_is_said_not_raised(new_engine):
     assert not new_engine.train_forecaster("PT-9")
 
 
-def test_a_detector_is_trained_from_the_hours_asked_for(new_engine, training_stub):
+def test_a_detector_is_trained_from_the_requested_hours(new_engine, training_stub):
     ingest_readings(new_engine.workspace, "PT-1")
 
     assert new_engine.train_anomaly_detector("PT-1", hours=48, contamination=0.05)
 
-    [assignment] = training_stub.seen
-    assert assignment.plan.window.detector_days == 2
-    assert assignment.plan.detector.contamination == 0.05
-    assert assignment.readings["timestamp"].min() == NEWEST - timedelta(hours=48)
+    [task] = training_stub.tasks
+    assert task.plan.window.detector_days == 2
+    assert task.plan.detector.contamination == 0.05
+    assert task.readings["timestamp"].min() == NEWEST - timedelta(hours=48)
 
 
 def test_contamination_reaches_the_registered_detector(workspace):
-    """Really learned, and read back from its files."""
+    """Trained for real and read back from the run."""
     ingest_readings(workspace, "PT-1", 60)
     engine = MLEngine(workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=1)))
 
@@ -151,18 +151,18 @@ def test_contamination_reaches_the_registered_detector(workspace):
     assert params["contamination"] == "0.02"
 
 
-def test_a_share_that_cannot_be_is_refused_without_training(new_engine, training_stub):
+def test_an_invalid_contamination_is_refused_without_training(new_engine, training_stub):
     ingest_readings(new_engine.workspace, "PT-1")
 
     with pytest.raises(ValueError, match="contamination"):
         new_engine.train_anomaly_detector("PT-1", contamination=2)
-    assert not training_stub.seen
+    assert not training_stub.tasks
 
 
 def test_a_forecast_has_the_fields_of_the_original(engine):
-    found = engine.forecast_sensor("PT-1", periods=6)
+    result = engine.forecast_sensor("PT-1", periods=6)
 
-    lists = found["forecast"]
+    lists = result["forecast"]
     assert set(lists) == {"timestamps", "forecasted_values", "lower_bound", "upper_bound", "trend"}
     assert {len(values) for values in lists.values()} == {6}
     assert lists["timestamps"][0] == NEWEST + timedelta(hours=1)
@@ -172,34 +172,34 @@ def test_a_forecast_has_the_fields_of_the_original(engine):
             lists["lower_bound"], lists["forecasted_values"], lists["upper_bound"], strict=True
         )
     )
-    assert found["metrics"]["mape"] > 0
-    assert found["metrics"]["rmse"] >= found["metrics"]["mae"] > 0
-    summary = found["summary"]
+    assert result["metrics"]["mape"] > 0
+    assert result["metrics"]["rmse"] >= result["metrics"]["mae"] > 0
+    summary = result["summary"]
     assert summary["trend_direction"] in {"rising", "falling", "stable"}
     assert summary["min_forecast"] <= summary["average_forecast"] <= summary["max_forecast"]
     assert summary["volatility"] > 0
 
 
-def test_a_forecast_keeps_nothing(engine):
+def test_a_forecast_stores_nothing(engine):
     engine.forecast_sensor("PT-1")
 
     assert engine.get_predictions("PT-1") == []
 
 
-def test_a_forecaster_the_gate_refused_leaves_the_naive_forecast_under_its_name(new_engine, monkeypatch):
+def test_a_forecaster_refused_by_the_gate_is_replaced_by_the_naive_forecast(new_engine, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "0.999")
     new_engine.plan = lambda: Plan.from_conf(trials=2)
     ingest_readings(new_engine.workspace, "PT-1")
 
-    found = new_engine.forecast_sensor("PT-1", periods=4)
+    result = new_engine.forecast_sensor("PT-1", periods=4)
 
-    assert found["model_version"] == found["summary"]["method"]
-    assert "naive" in found["model_version"] or found["model_version"] == "last value"
-    assert found["metrics"]["mape"] is None
-    assert found["forecast"]["trend"] == found["forecast"]["forecasted_values"]
+    assert result["model_version"] == result["summary"]["method"]
+    assert "naive" in result["model_version"] or result["model_version"] == "last value"
+    assert result["metrics"]["mape"] is None
+    assert result["forecast"]["trend"] == result["forecast"]["forecasted_values"]
 
 
-def test_a_promotion_elsewhere_is_followed(engine):
+def test_a_promotion_by_another_process_takes_effect(engine):
     clock = [NOW]
     engine.clock = lambda: clock[0]
     assert engine.detect_anomalies("PT-1")["model_version"] == 1
@@ -220,39 +220,43 @@ def test_a_saved_prediction_comes_back(engine):
         confidence_high=23.0,
     )
 
-    [kept] = engine.get_predictions("PT-1", "FORECASTER", limit=10)
-    assert kept["prediction_id"] == number
-    assert kept["timestamp"] == NEWEST + timedelta(hours=3)
-    assert (kept["forecasted_value"], kept["confidence_low"], kept["confidence_high"]) == (21.5, 20.0, 23.0)
-    assert (kept["anomaly_score"], kept["is_anomaly"]) == (None, None)
-    assert kept["created_at"] == NOW.replace(tzinfo=None)
+    [stored] = engine.get_predictions("PT-1", "FORECASTER", limit=10)
+    assert stored["prediction_id"] == number
+    assert stored["timestamp"] == NEWEST + timedelta(hours=3)
+    assert (stored["forecasted_value"], stored["confidence_low"], stored["confidence_high"]) == (
+        21.5,
+        20.0,
+        23.0,
+    )
+    assert (stored["anomaly_score"], stored["is_anomaly"]) == (None, None)
+    assert stored["created_at"] == NOW.replace(tzinfo=None)
 
 
-def test_saving_a_detection_again_keeps_it_once_and_loses_nothing_of_it(engine):
-    """The original's scripts detect, then save what was detected; here detecting has saved it already."""
-    odd_reading(engine.workspace)
-    found = engine.detect_anomalies("PT-1")
+def test_saving_a_detection_again_stores_it_once(engine):
+    """The original's scripts detect and then save; here detecting has saved the result already."""
+    add_reading(engine.workspace)
+    result = engine.detect_anomalies("PT-1")
 
     for _ in range(2):
         engine.save_prediction(
             "PT-1",
             "ANOMALY_DETECTOR",
-            found["timestamp"],
-            anomaly_score=found["anomaly_score"],
+            result["timestamp"],
+            anomaly_score=result["anomaly_score"],
             is_anomaly=True,
         )
 
-    [kept] = engine.records.anomalies("PT-1")
-    assert kept["reason"] == found["reason"]
-    assert kept["anomaly_score"] == found["anomaly_score"]
+    [stored] = engine.records.anomalies("PT-1")
+    assert stored["reason"] == result["reason"]
+    assert stored["anomaly_score"] == result["anomaly_score"]
 
 
-def test_a_type_of_model_that_is_none_is_refused(engine):
+def test_an_unknown_model_type_is_refused(engine):
     with pytest.raises(DataError, match="FORECASTER"):
         engine.save_prediction("PT-1", "ORACLE", NEWEST)
 
 
-def test_retraining_counts_what_was_trained_and_says_what_was_not(new_engine, training_stub):
+def test_retraining_returns_counts_and_the_failed_models(new_engine, training_stub):
     ingest_readings(new_engine.workspace, "PT-1")
     ingest_readings(new_engine.workspace, "NEW-1", 35)
 
@@ -263,11 +267,11 @@ def test_retraining_counts_what_was_trained_and_says_what_was_not(new_engine, tr
     assert any(line.startswith("NEW-1 forecaster: ") for line in result["failed"])
 
 
-def test_an_empty_installation_cannot_be_retrained_and_says_so(new_engine):
+def test_retraining_an_empty_installation_returns_an_error(new_engine):
     assert "no sensors yet" in new_engine.retrain_all_models()["error"]
 
 
-def test_the_status_counts_who_is_served(engine):
+def test_the_status_counts_the_served_sensors(engine):
     status = engine.get_ml_status()
 
     assert (status["anomaly_detectors_trained"], status["forecasters_trained"]) == (2, 2)
@@ -279,8 +283,8 @@ def test_the_status_of_an_empty_installation_is_zero(new_engine):
     assert new_engine.get_ml_status()["coverage_forecaster"] == "0%"
 
 
-def test_predictions_can_be_asked_for_by_sensor_time_and_kind(engine):
-    odd_reading(engine.workspace)
+def test_predictions_are_found_by_sensor_time_and_kind(engine):
+    add_reading(engine.workspace)
     engine.detect_anomalies("PT-1")
     engine.save_prediction("PT-1", "FORECASTER", NEWEST - timedelta(days=3), 1.0)
     engine.save_prediction("PT-1", "FORECASTER", NEWEST, 2.0)
@@ -300,7 +304,7 @@ def test_predictions_can_be_asked_for_by_sensor_time_and_kind(engine):
     }
 
 
-def test_old_predictions_are_cleared_up(engine):
+def test_old_predictions_are_deleted(engine):
     engine.save_prediction("PT-1", "FORECASTER", NEWEST - timedelta(days=40), 1.0)
     engine.save_prediction("PT-1", "FORECASTER", NEWEST, 2.0)
 
@@ -308,8 +312,8 @@ def test_old_predictions_are_cleared_up(engine):
     assert [row["forecasted_value"] for row in engine.get_predictions("PT-1")] == [2.0]
 
 
-def test_readings_come_with_statistics_and_by_quality(engine):
-    odd_reading(engine.workspace, quality=1)
+def test_readings_have_statistics_and_are_found_by_quality(engine):
+    add_reading(engine.workspace, quality=1)
     records = engine.records
 
     assert len(records.readings("PT-1", 10)) == 10
@@ -322,7 +326,7 @@ def test_readings_come_with_statistics_and_by_quality(engine):
     assert "no good readings" in records.reading_statistics("PT-9")["error"]
 
 
-def test_sensors_that_can_be_trained(new_engine):
+def test_trainable_sensors_have_enough_good_readings(new_engine):
     ingest_readings(new_engine.workspace, "PT-1")
     ingest_readings(new_engine.workspace, "FEW-1", 35)
     ingest_readings(new_engine.workspace, "NEW-1", 5)
@@ -332,7 +336,7 @@ def test_sensors_that_can_be_trained(new_engine):
     assert {sensor.id for sensor in records.trainable_sensors(Kind.DETECTOR)} == {"PT-1", "FEW-1"}
 
 
-def test_an_engine_and_a_manager_are_made_for_this_installation(trained_workspace):
+def test_engine_and_manager_use_this_installation(trained_workspace):
     engine, manager = create_ml_engine(), create_sensor_manager()
 
     try:
@@ -346,13 +350,13 @@ def test_an_engine_and_a_manager_are_made_for_this_installation(trained_workspac
         manager.workspace.engine.dispose()
 
 
-def test_the_manager_has_names_limits_and_who_is_switched_off(trained_workspace, tmp_path, monkeypatch):
+def test_the_manager_returns_names_limits_and_enabled_sensors(trained_workspace, tmp_path, monkeypatch):
     (tmp_path / "conf").mkdir()
-    dashboard_workspace = {
+    described = {
         "PT-1": {"name": "Wellhead", "platform": "P-48", "critical_high": 310},
         "TT-1": {"enabled": False},
     }
-    (tmp_path / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": dashboard_workspace}))
+    (tmp_path / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": described}))
     monkeypatch.setenv("SAFEPLAN_CONF", str(tmp_path / "conf"))
     manager = create_sensor_manager()
 

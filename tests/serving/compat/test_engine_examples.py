@@ -1,4 +1,4 @@
-"""The four things that scripts for the original system do, done with the same calls."""
+"""The four typical scripts for the original system run with the same calls."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def alert_engine(trained_workspace):
 
 
 def test_watching_all_sensors_in_a_loop(trained_workspace, ml_engine):
-    """Each minute every sensor is looked at, and what is odd is printed and saved."""
+    """Each minute every sensor is checked, and anomalies are printed and saved."""
     row = {"sensor_id": ["PT-1"], "timestamp": [NEWEST + timedelta(hours=1)], "value": [900.0]}
     trained_workspace.readings.ingest(pd.DataFrame(row))
     manager = create_sensor_manager()
@@ -53,14 +53,14 @@ def test_watching_all_sensors_in_a_loop(trained_workspace, ml_engine):
                 )
     manager.workspace.engine.dispose()
 
-    said = [line for line in printed if line.startswith("PT-1")]
-    assert len(said) == 2
-    assert said[0].startswith("PT-1: 0.9")
-    [kept] = [row for row in ml_engine.get_predictions("PT-1", "ANOMALY_DETECTOR") if row["is_anomaly"]]
-    assert kept["timestamp"] == NEWEST + timedelta(hours=1)
+    lines = [line for line in printed if line.startswith("PT-1")]
+    assert len(lines) == 2
+    assert lines[0].startswith("PT-1: 0.9")
+    [stored] = [row for row in ml_engine.get_predictions("PT-1", "ANOMALY_DETECTOR") if row["is_anomaly"]]
+    assert stored["timestamp"] == NEWEST + timedelta(hours=1)
 
 
-def test_a_forecast_that_passes_a_limit_raises_a_warning(ml_engine, alert_engine):
+def test_a_forecast_above_a_limit_raises_a_warning(ml_engine, alert_engine):
     for threshold in (22.0, 100.0):
         result = ml_engine.forecast_sensor(sensor_id="PT-1", periods=24)
         highest = max(result["forecast"]["forecasted_values"])
@@ -75,7 +75,7 @@ def test_a_forecast_that_passes_a_limit_raises_a_warning(ml_engine, alert_engine
 
 
 def test_retraining_every_night_at_two(workspace, training_stub):
-    """The job that is scheduled is run once, by the scheduler, in its own thread."""
+    """The scheduled job runs once, in the scheduler's thread."""
     ingest_readings(workspace, "PT-1")
     engine = MLEngine(workspace, plan=lambda: with_lenient_gate(Plan.from_conf(trials=2)))
     results = []
@@ -99,7 +99,7 @@ def test_retraining_every_night_at_two(workspace, training_stub):
 
 
 def test_alerts_from_anomalies_and_forecasts(trained_workspace, ml_engine, alert_engine):
-    """A score above 0.8 is a danger; a forecast above the critical limit is critical before it happens."""
+    """A score above 0.8 is a danger; a forecast above the critical limit is critical."""
     row = {"sensor_id": ["PT-1"], "timestamp": [NEWEST + timedelta(hours=1)], "value": [900.0]}
     trained_workspace.readings.ingest(pd.DataFrame(row))
     upper_critical_limit = 22.0
@@ -121,20 +121,18 @@ def test_alerts_from_anomalies_and_forecasts(trained_workspace, ml_engine, alert
         )
 
     raised = alert_engine.get_active_alerts()
-    assert [(one.sensor_id, one.severity_level, one.alert_type) for one in raised] == [
+    assert [(alert.sensor_id, alert.severity_level, alert.alert_type) for alert in raised] == [
         ("TT-1", 4, "FORECAST_WARNING"),
         ("PT-1", 3, "ANOMALY"),
     ]
 
 
-def test_the_example_of_the_documentation_runs_as_it_is_printed(
-    trained_workspace, ml_engine, monkeypatch, capsys
-):
+def test_the_example_of_the_documentation_runs_as_printed(trained_workspace, ml_engine, monkeypatch, capsys):
     text = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    monkeypatch.setattr("serving.compat.engine.create_ml_engine", lambda: ml_engine)
+    monkeypatch.setattr("serving.engine.create_ml_engine", lambda: ml_engine)
 
     exec(compile(example, "docs/engine.md", "exec"), {})
 
-    *_odd, ahead = capsys.readouterr().out.splitlines()
+    *_anomalies, ahead = capsys.readouterr().out.splitlines()
     assert ahead.split()[0] in {"rising", "falling", "stable"}

@@ -1,4 +1,4 @@
-"""The app around the service: who may ask, how much, what it tells of itself, and how it ends."""
+"""The app around the service: access, limits, metrics, log, description and shutdown."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ def bearer(token):
     ],
     ids=["none", "wrong", "no scheme", "basic", "empty"],
 )
-def test_without_a_valid_token_nothing_is_told(token_client, path, headers):
+def test_a_request_without_a_valid_token_is_refused(token_client, path, headers):
     answer = token_client.request("POST" if path == "/invocations" else "GET", path, headers=headers)
 
     assert answer.status_code == 401
@@ -65,7 +65,7 @@ def test_without_a_valid_token_nothing_is_told(token_client, path, headers):
     assert "needs a token" in answer.json()["error"]
 
 
-def test_with_a_token_it_answers(token_client):
+def test_a_request_with_a_token_is_answered(token_client):
     assert token_client.post("/invocations", json=ROWS, headers=bearer(SECRET)).status_code == 200
     assert token_client.get("/models", headers=bearer(SECRET)).status_code == 200
 
@@ -81,7 +81,7 @@ def test_tokens_are_rotated_without_a_restart(token_client, token_file):
     assert token_client.get("/models", headers=bearer(SECRET)).status_code == 401
 
 
-def test_liveness_needs_no_token_but_tells_strangers_nothing(token_client):
+def test_liveness_needs_no_token_but_shows_details_only_with_one(token_client):
     assert token_client.get("/health").json() == {"status": "ok"}
     assert token_client.get("/ready").json() == {"status": "ready", "warm": False}
     assert "out_of_reach" in token_client.get("/health", headers=bearer(SECRET)).json()
@@ -98,11 +98,11 @@ def test_several_tokens_come_from_the_environment():
     ("content", "mode", "piece"),
     [
         ("short\n", 0o600, "less than 16"),
-        ("# none\n", 0o600, "holds no token"),
+        ("# none\n", 0o600, "contains no token"),
         (f"{SECRET}\n", 0o644, "chmod o-r"),
     ],
 )
-def test_a_file_of_tokens_that_guards_nothing_is_refused(tmp_path, content, mode, piece):
+def test_a_token_file_that_protects_nothing_is_refused(tmp_path, content, mode, piece):
     path = tmp_path / "tokens"
     path.write_text(content)
     path.chmod(mode)
@@ -125,7 +125,7 @@ def test_this_machine_needs_no_token(host):
     check_address(ServerSettings(host=host), Tokens())
 
 
-def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
+def test_an_endless_body_without_a_length_is_refused_at_the_limit(client):
     def endless():
         while True:
             yield b" " * 65_536
@@ -137,7 +137,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
         ).raise_for_status()
 
 
-def test_models_say_which_version_serves_since_when(client):
+def test_models_lists_the_serving_version_and_since_when(client):
     client.post("/invocations", json=ROWS)
 
     reported = client.get("/models").json()
@@ -161,8 +161,8 @@ def test_metrics_count_requests_rows_errors_and_models(client):
         'safeplan_requests_total{path="/invocations",status="200"} 1.0',
         'safeplan_requests_total{path="/invocations",status="400"} 1.0',
         'safeplan_request_errors_total{kind="400"} 1.0',
-        'safeplan_rows_total{said="scored"} 1.0',
-        'safeplan_rows_total{said="error"} 1.0',
+        'safeplan_rows_total{said="scored"} 1.0',  # quoted
+        'safeplan_rows_total{said="error"} 1.0',  # quoted
         "safeplan_request_seconds_count 2.0",
         'safeplan_models_loaded{kind="detector"} 1.0',
         'safeplan_up{what="registry"} 1.0',
@@ -171,18 +171,18 @@ def test_metrics_count_requests_rows_errors_and_models(client):
     assert any(line.startswith("safeplan_registry_last_contact_timestamp_seconds 1") for line in lines)
 
 
-def test_the_log_tells_of_requests_but_not_what_they_carried(token_client, caplog, monkeypatch):
-    # MLflow, when it makes its tables in this process, silences every logger there is.
+def test_the_log_has_requests_without_their_content(token_client, caplog, monkeypatch):
+    # MLflow disables existing loggers when it creates its tables in this process.
     monkeypatch.setattr(logging.getLogger("safeplan.requests"), "disabled", False)
     monkeypatch.setattr(logging.getLogger("safeplan"), "propagate", True)
     caplog.set_level(logging.INFO, "safeplan")
-    odd = {"dataframe_records": [{"sensor_id": "SECRET-TAG", "timestamp": STAMP, "value": 123.456}]}
+    body = {"dataframe_records": [{"sensor_id": "SECRET-TAG", "timestamp": STAMP, "value": 123.456}]}
 
-    token_client.post("/invocations?key=hidden", json=odd, headers=bearer(SECRET))
+    token_client.post("/invocations?key=hidden", json=body, headers=bearer(SECRET))
 
     until = time.monotonic() + 10
-    # The line is written once the answer is on its way.
-    while not (reported := [one for one in caplog.records if one.name == "safeplan.requests"]):
+    # The line is written after the answer was sent.
+    while not (reported := [record for record in caplog.records if record.name == "safeplan.requests"]):
         assert time.monotonic() < until, "no line in the log"
         time.sleep(0.01)
     written = [JsonLogFormatter().format(record) for record in reported]
@@ -191,7 +191,7 @@ def test_the_log_tells_of_requests_but_not_what_they_carried(token_client, caplo
     assert not any(word in "".join(written) for word in ("SECRET-TAG", "123.456", SECRET, "hidden"))
 
 
-def test_what_takes_too_long_is_given_up_with_a_sentence(service, monkeypatch):
+def test_a_request_that_takes_too_long_is_answered_with_503(service, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(service.scorer, "answer", lambda _: release.wait(20))
     service.limits = service.limits.model_copy(update={"seconds": 0.2})
@@ -200,10 +200,10 @@ def test_what_takes_too_long_is_given_up_with_a_sentence(service, monkeypatch):
         release.set()
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert "no answer within 0.2 s" in answer.json()["error"]
+    assert "No answer within 0.2 s" in answer.json()["error"]
 
 
-def test_when_too_many_wait_the_next_is_told_to_come_again(service, monkeypatch):
+def test_requests_beyond_the_queue_limit_are_answered_with_503(service, monkeypatch):
     release, usual = threading.Event(), service.scorer.answer
     monkeypatch.setattr(service.scorer, "answer", lambda ask: (release.wait(20), usual(ask))[1])
     service.limits = service.limits.model_copy(update={"at_once": 1, "waiting": 1})
@@ -217,7 +217,7 @@ def test_when_too_many_wait_the_next_is_told_to_come_again(service, monkeypatch)
     assert statuses == [200, 200, 503, 503, 503, 503]
 
 
-def test_the_end_finishes_what_was_taken_in(service, monkeypatch):
+def test_the_shutdown_finishes_requests_in_progress(service, monkeypatch):
     begun, usual = threading.Event(), service.scorer.answer
 
     def slowly(ask):
@@ -235,7 +235,7 @@ def test_the_end_finishes_what_was_taken_in(service, monkeypatch):
     assert answer.status_code == 200
 
 
-def test_a_fault_of_ours_is_a_sentence_and_a_trace_in_the_log(client, service, monkeypatch, caplog):
+def test_an_internal_error_is_a_500_and_a_trace_in_the_log(client, service, monkeypatch, caplog):
     monkeypatch.setattr(service.scorer, "answer", lambda _: 1 / 0)
 
     answer = client.post("/invocations", json=ROWS)
@@ -244,33 +244,33 @@ def test_a_fault_of_ours_is_a_sentence_and_a_trace_in_the_log(client, service, m
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_answers_that_lean_on_memory_say_so_in_a_header(client, service, monkeypatch):
+def test_an_answer_from_memory_has_a_note_in_a_header(client, service, monkeypatch):
     monkeypatch.setattr(service.recent, "_away_until", time.monotonic() + 60)
     monkeypatch.setattr(service.recent, "unreachable_reason", "connection refused")
 
     answer = client.post("/invocations", json=ROWS)
 
-    assert answer.headers["safeplan-note"] == "readings store out of reach"
+    assert answer.headers["safeplan-note"] == "readings store unreachable"
     assert client.get("/health").json()["status"] == "degraded"
 
 
-def test_predictions_are_kept_when_asked_for(trained_workspace, service, tmp_path):
+def test_answers_are_stored_when_configured(trained_workspace, service, tmp_path):
     store = PredictionStore(trained_workspace.engine)
-    keeper = PredictionQueue(
+    queue = PredictionQueue(
         lambda: store, PredictionQueueSettings(keep=True, every=0.05), leftover=tmp_path / "left"
     )
-    keeper.start()
-    with listening(create_app(service, Tokens(), keeper)) as url:
+    queue.start()
+    with listening(create_app(service, Tokens(), queue)) as url:
         httpx.post(f"{url}/invocations", json=ROWS | {"params": {"horizon": 3}}).raise_for_status()
 
     kept = store.by_sensor("PT-1")
     assert kept["model_type"].value_counts().to_dict() == {"FORECASTER": 3, "ANOMALY_DETECTOR": 1}
-    assert keeper.counts == {"waiting": 0, "kept": 4, "lost": 0}
+    assert queue.counts == {"waiting": 0, "kept": 4, "lost": 0}
 
 
 @pytest.fixture(scope="module")
 def openapi_schema(trained_home):
-    """Every operation of the description, of an app that is served."""
+    """Every operation of the description of a running app."""
     with isolated_workspace(trained_home) as workspace:
         app = create_app(FleetService(workspace), Tokens(given=SECRET))
         with listening(app) as url:
@@ -285,13 +285,13 @@ def test_every_path_is_described(openapi_schema):
     assert list(openapi_schema) == PATHS
 
 
-def test_what_fits_the_description_is_answered_as_described(openapi_schema):
+def test_valid_requests_are_answered_as_described(openapi_schema):
     for path in PATHS:
         _fuzz(openapi_schema[path].as_strategy(), examples=50 if path == "/invocations" else 3)
 
 
-def test_what_does_not_fit_it_is_answered_as_described_too(openapi_schema):
-    """A row of a wrong kind has an error of its own: not all that does not fit is refused."""
+def test_invalid_requests_are_answered_as_described(openapi_schema):
+    """An invalid row has an error of its own, so not every invalid request is refused."""
     broken = openapi_schema["/invocations"].as_strategy(generation_mode=GenerationMode.NEGATIVE)
     _fuzz(
         broken, examples=50, excluded_checks=[schemathesis.checks.CHECKS.get_one("negative_data_rejection")]

@@ -1,4 +1,4 @@
-"""Every way to ask wrongly: its status and its sentence, and never a 500."""
+"""Every invalid request: its status and its message, and never a 500."""
 
 import json
 
@@ -23,7 +23,7 @@ def split(columns, data):
 
 IN, OUT = list(GOOD), [list(GOOD.values())]
 
-# What it is, its headers, its body, the status, and a piece of the sentence.
+# Name, headers, body, status, and a part of the message.
 REFUSED = [
     ("no content type", {}, records(GOOD), 415, "no Content-Type"),
     ("csv", {"Content-Type": "text/csv"}, "sensor_id\nPT-1", 415, "only application/json"),
@@ -31,18 +31,24 @@ REFUSED = [
     ("plain text", {"Content-Type": "text/plain"}, records(GOOD), 415, "'text/plain'"),
     ("parquet", {"Content-Type": "application/vnd.apache.parquet"}, b"PAR1", 415, "only application/json"),
     ("latin-1", {"Content-Type": "application/json; charset=latin-1"}, records(GOOD), 415, "charset=utf-8"),
-    ("odd parameter", {"Content-Type": "application/json; version=2"}, records(GOOD), 415, "version=2"),
+    (
+        "type with a version",
+        {"Content-Type": "application/json; version=2"},
+        records(GOOD),
+        415,
+        "version=2",
+    ),
     ("empty", JSON, "", 400, "body is empty"),
     ("blank", JSON, "  \n", 400, "body is empty"),
-    ("cut short", JSON, records(GOOD)[:-9], 400, "no JSON"),
-    ("single quotes", JSON, "{'dataframe_records': []}", 400, "no JSON"),
-    ("trailing comma", JSON, '{"dataframe_records": [],}', 400, "no JSON"),
-    ("two documents", JSON, records(GOOD) * 2, 400, "no JSON"),
-    ("NaN", JSON, records(GOOD).replace("20.0", "NaN"), 400, "JSON knows no NaN"),
-    ("Infinity", JSON, records(GOOD).replace("20.0", "-Infinity"), 400, "JSON knows no NaN"),
-    ("bytes that are no text", JSON, b'{"dataframe_records": "\xff\xfe"}', 400, "no JSON"),
-    ("bytes of UTF-16", JSON, records(GOOD).encode("utf-16"), 400, "no JSON"),
-    ("deeply nested", JSON, "[" * 100_000, 400, "no JSON"),
+    ("cut short", JSON, records(GOOD)[:-9], 400, "not valid JSON"),
+    ("single quotes", JSON, "{'dataframe_records': []}", 400, "not valid JSON"),
+    ("trailing comma", JSON, '{"dataframe_records": [],}', 400, "not valid JSON"),
+    ("two documents", JSON, records(GOOD) * 2, 400, "not valid JSON"),
+    ("NaN", JSON, records(GOOD).replace("20.0", "NaN"), 400, "JSON has no NaN"),
+    ("Infinity", JSON, records(GOOD).replace("20.0", "-Infinity"), 400, "JSON has no NaN"),
+    ("bytes that are no text", JSON, b'{"dataframe_records": "\xff\xfe"}', 400, "not valid JSON"),
+    ("bytes of UTF-16", JSON, records(GOOD).encode("utf-16"), 400, "not valid JSON"),
+    ("deeply nested", JSON, "[" * 100_000, 400, "not valid JSON"),
     ("a list", JSON, json.dumps([GOOD]), 400, "JSON array, not an object"),
     ("a text", JSON, '"rows"', 400, "JSON string, not an object"),
     ("a number", JSON, "1", 400, "JSON number, not an object"),
@@ -69,9 +75,9 @@ REFUSED = [
     ("horizon is a fraction", JSON, records(GOOD, params={"horizon": 1.5}), 400, "whole number"),
     ("horizon is true", JSON, records(GOOD, params={"horizon": True}), 400, "whole number"),
     ("horizon is null", JSON, records(GOOD, params={"horizon": None}), 400, "whole number"),
-    ("horizon below zero", JSON, records(GOOD, params={"horizon": -1}), 400, "fewest steps ahead are 0"),
-    ("horizon too far", JSON, records(GOOD, params={"horizon": 1001}), 400, "furthest is 1000"),
-    ("horizon beyond numbers", JSON, records(GOOD, params={"horizon": 10**30}), 400, "furthest is 1000"),
+    ("horizon below zero", JSON, records(GOOD, params={"horizon": -1}), 400, "the minimum is 0"),
+    ("horizon too far", JSON, records(GOOD, params={"horizon": 1001}), 400, "maximum is 1000"),
+    ("horizon beyond numbers", JSON, records(GOOD, params={"horizon": 10**30}), 400, "maximum is 1000"),
     ("split is a list", JSON, json.dumps({"dataframe_split": [GOOD]}), 400, '"columns" and "data"'),
     (
         "split without data",
@@ -85,8 +91,8 @@ REFUSED = [
     ("split with another column", JSON, split([*IN, "unit"], [[*OUT[0], "bar"]]), 400, "column 'unit'"),
     ("split without times", JSON, split(["sensor_id"], [["PT-1"]]), 400, "timestamp is missing"),
     ("split without rows", JSON, split(IN, []), 400, "at least one row"),
-    ("split with a short row", JSON, split(IN, [["PT-1", STAMP]]), 400, "2 entries; 3 columns"),
-    ("split with a row of another kind", JSON, split(IN, [GOOD]), 400, "JSON object; 3 columns"),
+    ("split with a short row", JSON, split(IN, [["PT-1", STAMP]]), 400, "2 entries; there are 3 columns"),
+    ("split with a row of another kind", JSON, split(IN, [GOOD]), 400, "JSON object; there are 3 columns"),
     ("inputs is a number", JSON, json.dumps({"inputs": 3}), 400, "must be a list of rows"),
     (
         "inputs in columns of two lengths",
@@ -113,42 +119,40 @@ REFUSED = [
     ("too many bytes", JSON, b" " * (8 * 2**20 + 1), 413, "8,388,608 bytes"),
 ]
 
-# What is wrong with one row only: the row, and a piece of its error.
+# Invalid rows: the changed values, and a part of the row's error.
 WRONG_ROWS = [
-    ({"sensor_id": None}, "no sensor_id"),
-    ({"sensor_id": 1001}, "1001 is no text"),
-    ({"sensor_id": ""}, "is none"),
-    ({"sensor_id": " PT-1"}, "no blanks around"),
+    ({"sensor_id": None}, "sensor_id is missing"),
+    ({"sensor_id": 1001}, "1001 is not a string"),
+    ({"sensor_id": ""}, "is invalid"),
+    ({"sensor_id": " PT-1"}, "without leading or trailing spaces"),
     ({"sensor_id": "PT\n1"}, "printable"),
     ({"sensor_id": "x" * 201}, "1 to 200"),
-    ({"sensor_id": ["PT-1"]}, "is no text"),
+    ({"sensor_id": ["PT-1"]}, "is not a string"),
     ({"sensor_id": "'; DROP TABLE sensors; --"}, "no detector champion"),
     ({"sensor_id": "../../etc/passwd"}, "no detector champion"),
     ({"sensor_id": "\U0001f525"}, "no detector champion"),
-    ({"timestamp": None}, "no timestamp"),
-    ({"timestamp": ""}, "cannot be read"),
-    ({"timestamp": "yesterday"}, "cannot be read"),
-    ({"timestamp": "2026-02-30T00:00:00Z"}, "cannot be read"),
-    ({"timestamp": "03/04/2026 10:00"}, "cannot be read"),
-    ({"timestamp": 1767945600}, "is no text"),
-    ({"timestamp": {"$date": 1}}, "is no text"),
+    ({"timestamp": None}, "timestamp is missing"),
+    ({"timestamp": ""}, "timestamp '' is invalid"),
+    ({"timestamp": "yesterday"}, "timestamp 'yesterday' is invalid"),
+    ({"timestamp": "2026-02-30T00:00:00Z"}, "is invalid"),
+    ({"timestamp": "03/04/2026 10:00"}, "is invalid"),
+    ({"timestamp": 1767945600}, "is not a string"),
+    ({"timestamp": {"$date": 1}}, "is not a string"),
     ({"timestamp": "1066-10-14T09:00:00Z"}, "before 1971"),
-    ({"value": "20.0"}, "is no number"),
-    ({"value": "Bad Input"}, "is no number"),
-    ({"value": True}, "is no number"),
-    ({"value": [20.0]}, "is no number"),
-    ({"value": 1e300}, "not a number up to"),
-    ({"value": 10**400}, "not a number up to"),
-    ({"value": -9999}, "stands for no value"),
+    ({"value": "20.0"}, "is not a number"),
+    ({"value": "Bad Input"}, "is not a number"),
+    ({"value": True}, "is not a number"),
+    ({"value": [20.0]}, "is not a number"),
+    ({"value": 1e300}, "out of range: expected at most"),
+    ({"value": 10**400}, "out of range: expected at most"),
+    ({"value": -9999}, "marks a missing value"),
 ]
 
 
 @pytest.mark.parametrize(
     ("headers", "body", "status", "piece"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_a_request_that_cannot_be_meant_is_refused_with_a_sentence(
-    shared_client, headers, body, status, piece
-):
+def test_an_invalid_request_is_refused_with_a_message(shared_client, headers, body, status, piece):
     answer = shared_client.post("/invocations", content=body, headers=headers)
 
     assert answer.status_code == status, answer.text
@@ -160,7 +164,7 @@ def test_a_request_that_cannot_be_meant_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     ("changes", "piece"), WRONG_ROWS, ids=[json.dumps(case[0])[:40] for case in WRONG_ROWS]
 )
-def test_a_row_that_cannot_be_answered_gets_an_error_of_its_own(shared_client, changes, piece):
+def test_an_invalid_row_gets_an_error_and_the_others_are_answered(shared_client, changes, piece):
     answer = shared_client.post("/invocations", content=records(GOOD, GOOD | changes, GOOD), headers=JSON)
 
     assert answer.status_code == 200, answer.text
@@ -182,7 +186,7 @@ def test_a_row_that_cannot_be_answered_gets_an_error_of_its_own(shared_client, c
     ],
     ids=["records", "instances", "inputs", "inputs in columns", "split", "split with index"],
 )
-def test_every_layout_that_mlflow_knows_is_understood(shared_client, body):
+def test_every_layout_of_mlflow_is_accepted(shared_client, body):
     answer = shared_client.post("/invocations", json=body)
 
     assert [row["value"] for row in answer.json()["predictions"]] == [20.0]
@@ -191,14 +195,14 @@ def test_every_layout_that_mlflow_knows_is_understood(shared_client, body):
 @pytest.mark.parametrize(
     ("method", "path", "status", "piece"),
     [
-        ("GET", "/invocations", 405, "does not take GET"),
-        ("DELETE", "/models", 405, "does not take DELETE"),
+        ("GET", "/invocations", 405, "does not accept GET"),
+        ("DELETE", "/models", 405, "does not accept DELETE"),
         ("GET", "/", 404, "/invocations"),
-        ("POST", "/predict", 404, "There is no /predict"),
+        ("POST", "/predict", 404, "There is no path /predict"),
         ("GET", "/models/../../etc/passwd", 404, "There is no"),
     ],
 )
-def test_paths_and_methods_that_do_not_exist_say_what_does(shared_client, method, path, status, piece):
+def test_an_unknown_path_or_method_gets_an_error_with_advice(shared_client, method, path, status, piece):
     answer = shared_client.request(method, path)
 
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
@@ -223,7 +227,7 @@ HARMFUL = [
     "SQL, paths, headers, log lines, formulas and scripts as a sensor's id", "an unknown sensor, as any other"
 )
 @pytest.mark.parametrize("name", HARMFUL)
-def test_an_id_that_means_harm_is_just_an_unknown_sensor(shared_client, caplog, name):
+def test_a_harmful_id_is_treated_as_an_unknown_sensor(shared_client, caplog, name):
     caplog.set_level("DEBUG")
 
     answer = shared_client.post(

@@ -1,4 +1,4 @@
-"""Every example of docs/http.md is run, and answers with the keys that the page shows."""
+"""Every example of docs/http.md runs and returns the keys that the page shows."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 SECRET = "correct-horse-battery-staple"
 BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAMES = {"PT-1001": "PT-1", "PT-1002": "TT-1"}
-# What is run with whole processes, in tests/serving/test_fleet_registration.py and test_running.py.
+# These run as processes in tests/serving/test_fleet_registration.py and test_server_process.py.
 ELSEWHERE = ("safeplan serve", "mlflow models serve")
 
 
@@ -28,7 +28,7 @@ def commands(block):
     """Each command of a console block with the output shown below it."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
-        # A command goes on to the line that closes its last quote.
+        # A command continues to the line that closes its last quote.
         end = next(n for n in range(1, len(lines) + 1) if "\n".join(lines[:n]).count("'") % 2 == 0)
         yield "\n".join(lines[:end]), "\n".join(lines[end:])
 
@@ -80,11 +80,11 @@ def test_the_page_has_examples():
 
 @pytest.mark.parametrize(("command", "shown"), CONSOLE, ids=range(len(CONSOLE)))
 def test_a_command_answers_as_shown(address, command, shown):
-    said = run(["bash", "-c"], command, address)
+    output = run(["bash", "-c"], command, address)
 
-    assert said.strip()
+    assert output.strip()
     if shown.strip():
-        assert shape(json.loads(said)) == shape(json.loads(shown))
+        assert shape(json.loads(output)) == shape(json.loads(shown))
 
 
 @pytest.mark.parametrize("program", PYTHON, ids=range(len(PYTHON)))

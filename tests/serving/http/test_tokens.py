@@ -1,4 +1,4 @@
-"""Whose token it is and what its bearer may do; a bad file is named without showing a token."""
+"""Tokens: their callers, roles and files; no error message shows a token."""
 
 import os
 
@@ -24,7 +24,7 @@ def file(tmp_path):
     return write
 
 
-def test_a_bearer_has_the_name_and_the_role_of_its_line(file):
+def test_a_caller_has_the_name_and_role_of_its_line(file):
     tokens = Tokens(file=file(f"night-shift:operate:{OLD}\nscada:read:{NEW}\n"))
 
     caller = tokens.caller(f"Bearer {OLD}")
@@ -34,20 +34,20 @@ def test_a_bearer_has_the_name_and_the_role_of_its_line(file):
 
 
 @pytest.mark.parametrize(
-    ("role", "may"),
+    ("role", "permitted"),
     [("read", [Role.READ]), ("operate", [Role.READ, Role.OPERATE]), ("promote", list(Role))],
 )
-def test_a_role_may_do_what_those_before_it_may(file, role, may):
+def test_a_role_includes_those_before_it(file, role, permitted):
     caller = Tokens(file=file(f"someone:{role}:{OLD}")).caller(f"Bearer {OLD}")
 
-    assert [one for one in Role if caller.has_role(one)] == may
+    assert [role for role in Role if caller.has_role(role)] == permitted
 
 
-def test_a_token_without_a_role_may_do_everything():
+def test_a_token_without_a_role_has_every_permission():
     assert Tokens(given=OLD).caller(f"Bearer {OLD}").has_role(Role.PROMOTE)
 
 
-def test_the_environment_names_roles_too():
+def test_the_environment_may_contain_roles():
     tokens = Tokens.from_environment(None, {"SAFEPLAN_TOKENS": f"a:read:{OLD} b:promote:{NEW}"})
 
     assert tokens.caller(f"Bearer {NEW}").name == "b"
@@ -57,18 +57,18 @@ def test_the_environment_names_roles_too():
     "header", [None, "", OLD, f"Basic {OLD}", "Bearer", f"Bearer {OLD[:-1]}", "Bearer \udcff"]
 )
 @pytest.mark.attack("requests with a wrong, cut or foreign token", "refused, in the same time")
-def test_anything_else_is_nobody(header):
+def test_any_other_header_is_refused(header):
     tokens = Tokens(given=OLD)
 
     assert tokens.caller(header) is None
     assert not tokens.is_allowed(header)
 
 
-def test_where_there_are_no_tokens_everyone_may():
+def test_without_tokens_every_request_is_allowed():
     assert Tokens().is_allowed(None)
 
 
-def test_a_new_token_counts_at_once_and_a_removed_one_no_more(file):
+def test_a_changed_file_takes_effect_with_the_next_request(file):
     tokens = Tokens(file=file(f"{OLD}\n{NEW}\n"))
     assert tokens.is_allowed(f"Bearer {OLD}")
 
@@ -77,7 +77,7 @@ def test_a_new_token_counts_at_once_and_a_removed_one_no_more(file):
     assert (tokens.is_allowed(f"Bearer {OLD}"), tokens.is_allowed(f"Bearer {NEW}")) == (False, True)
 
 
-def test_while_the_file_is_being_replaced_those_read_before_still_count(file):
+def test_a_missing_file_keeps_the_tokens_read_before(file):
     path = file(OLD)
     tokens = Tokens(file=path)
 
@@ -93,17 +93,17 @@ def test_while_the_file_is_being_replaced_those_read_before_still_count(file):
         ("a:read:short", "less than 16 characters"),
         (f"a:root:{OLD}", "roles read, operate and promote"),
         (f":read:{OLD}", "roles read, operate and promote"),
-        ("# only a comment", "holds no token"),
+        ("# only a comment", "contains no token"),
     ],
 )
-def test_a_line_that_cannot_be_meant_is_refused_without_showing_it(file, text, match):
+def test_an_invalid_line_is_refused_without_showing_it(file, text, match):
     with pytest.raises(ConfigurationError, match=match) as caught:
         Tokens(file=file(text))
 
     assert OLD not in str(caught.value)
 
 
-def test_a_file_that_everybody_can_read_is_refused(file):
+def test_a_file_readable_by_everyone_is_refused(file):
     path = file(OLD)
     path.chmod(0o644)
 
@@ -111,6 +111,6 @@ def test_a_file_that_everybody_can_read_is_refused(file):
         Tokens(file=path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named_in_the_error(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere cannot be read"):
         Tokens(file=tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Champions as batch commands use them: loaded once, again when an alias moves, never when altered."""
+"""Champions in batch commands: loaded once, loaded again when an alias moves, refused when altered."""
 
 import shutil
 import tempfile
@@ -45,14 +45,14 @@ def test_a_moved_alias_takes_effect_at_the_next_refresh(champions, workspace):
     assert (before, not_yet, champions.forecaster("PT-1").version.number) == (1, 1, 2)
 
 
-def test_a_sensor_without_a_champion_says_what_to_run(champions):
+def test_a_sensor_without_a_champion_raises_with_advice(champions):
     with pytest.raises(NoChampion, match="safeplan train 'PT-9'"):
         champions.detector("PT-9")
     assert champions.name("PT-9", Kind.DETECTOR) is None
 
 
-def test_looking_at_versions_leaves_no_temporary_file(champions, workspace, tmp_path, monkeypatch):
-    """An endpoint follows promotions for months."""
+def test_loading_versions_leaves_no_temporary_file(champions, workspace, tmp_path, monkeypatch):
+    """An endpoint runs for months."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
@@ -71,10 +71,10 @@ def test_without_its_cache_everything_is_fetched_again(champions, workspace):
     assert again.detector("PT-1").version.number == 1
 
 
-def test_a_copy_in_the_cache_that_was_altered_is_fetched_anew(champions, workspace):
+def test_an_altered_copy_in_the_cache_is_fetched_again(champions, workspace):
     champions.forecaster("PT-1")
-    (kept,) = workspace.model_cache.glob("pt-1-forecaster/*/forecaster.json")
-    kept.write_text("{}")
+    (cached,) = workspace.model_cache.glob("pt-1-forecaster/*/forecaster.json")
+    cached.write_text("{}")
 
     again = Champions(workspace.registry, workspace.model_cache)
 

@@ -1,6 +1,6 @@
-"""Model files as somebody who means harm would write them: refused in a sentence, or as good as honest ones.
+"""Model files as an attacker would write them are refused, or behave like valid ones.
 
-`SAFEPLAN_FUZZ_EXAMPLES` sets how many files each law makes up; thousands before a release.
+`SAFEPLAN_FUZZ_EXAMPLES` sets the number of files that each test generates; thousands before a release.
 """
 
 import copy
@@ -29,7 +29,7 @@ from training.kinds import Kind
 from training.registry.model_registry import Version
 
 EXAMPLES = int(os.environ.get("SAFEPLAN_FUZZ_EXAMPLES", "40"))
-# What overflows on the way to a score of 1 is told by numpy, and no fault.
+# Overflows on the way to a score of 1 make numpy warn; they are no fault.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 law = settings(
     max_examples=EXAMPLES,
@@ -62,7 +62,7 @@ def detector_folder(tmp_path_factory):
 
 
 def leaves(result: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value inside, lists and objects among them."""
+    """The path to every value inside, including lists and objects."""
     if path:
         yield path
     inside = (
@@ -73,14 +73,14 @@ def leaves(result: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def put(result: Any, path: tuple[Any, ...], value: Any) -> None:
-    """Put something else in the place of a value."""
+    """Replace the value at a path."""
     for key in path[:-1]:
         result = result[key]
     result[path[-1]] = value
 
 
 def spoil(written: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
-    """One to three values of a JSON file are others; the longest lists do not take all the turns."""
+    """A JSON file with one to three replaced values; long lists are not preferred."""
     spoilt = copy.deepcopy(written)
     by_key: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for path in leaves(written):
@@ -91,7 +91,7 @@ def spoil(written: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
         try:
             put(spoilt, path, data.draw(st.sampled_from(NASTY) | st.floats() | st.integers()))
         except (KeyError, IndexError, TypeError):
-            continue  # an earlier one took its place away
+            continue  # an earlier replacement removed the path
     return spoilt
 
 
@@ -101,7 +101,7 @@ def copied(folder: Path, tmp_path: Path) -> Path:
 
 
 def numbers_or_refusal(use: Callable[[], Any]) -> bool:
-    """Whether the numbers came; a refusal is the only other end there is."""
+    """Whether finite numbers were returned; the only alternative is a refusal."""
     try:
         numbers = np.asarray(use(), dtype=np.float64)
     except UntrustedModel:
@@ -175,7 +175,7 @@ def test_any_values_in_a_skops_file(detector_folder, tmp_path, data):
 
 
 def altered(array: bytes, data: st.DataObject) -> bytes:
-    """A few bytes anywhere in an array's file, its head among them."""
+    """An array's file with a few changed bytes, its header included."""
     result = bytearray(array)
     for _ in range(data.draw(st.integers(1, 8))):
         result[data.draw(st.integers(0, len(result) - 1))] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
@@ -197,7 +197,7 @@ def rewrite(path: Path, content: dict[str, bytes]) -> None:
     "refused before a reading is scored",
 )
 def test_a_planted_tree_is_refused(detector_folder, tmp_path, field, value):
-    """Scikit-learn follows such indices without looking, into whatever memory lies there."""
+    """scikit-learn would follow such indices unchecked, into arbitrary memory."""
     folder = copied(detector_folder, tmp_path)
     path = next(folder.glob("forest*.skops"))
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Promotions are live without a restart; what is broken never serves; what is away is done without."""
+"""Promotions are live without a restart, broken versions never serve, and outages are survived."""
 
 import pickle
 import threading
@@ -23,6 +23,7 @@ from training.artifacts.model_files import digest_folder
 from training.errors import NoChampion, RegistryError, StoreError
 from training.kinds import Kind
 from training.operations.promotion import promote_version, roll_back
+from training.reasons import Reason, ReasonCode
 from training.registry.model_registry import CHAMPION
 
 STAMP = "2026-01-20T08:00:00Z"
@@ -40,7 +41,7 @@ def promote(workspace, number):
 
 
 def another(workspace, *, source=None, **tags):
-    """A further version of PT-1's detector, from the files of its first one, with other tags."""
+    """Another version of PT-1's detector: the files of the first one, with other tags."""
     registry = workspace.registry
     first = registry.version(registry.name("PT-1", KIND), 1)
     source = source or workspace.mlflow.get_model_version(first.name, "1").source
@@ -49,7 +50,7 @@ def another(workspace, *, source=None, **tags):
     )
 
 
-def test_a_promotion_is_live_at_the_next_look(trained_workspace, service):
+def test_a_promotion_is_live_after_the_next_refresh(trained_workspace, service):
     assert version_of(service) == "1"
     promote(trained_workspace, 2)
 
@@ -59,7 +60,7 @@ def test_a_promotion_is_live_at_the_next_look(trained_workspace, service):
     assert service.champions.event_counts.takeovers == 1
 
 
-def test_a_roll_back_is_live_at_the_next_look(trained_workspace, service):
+def test_a_roll_back_is_live_after_the_next_refresh(trained_workspace, service):
     promote(trained_workspace, 2)
     service.champions.refresh()
     assert version_of(service) == "2"
@@ -70,7 +71,7 @@ def test_a_roll_back_is_live_at_the_next_look(trained_workspace, service):
     assert version_of(service) == "1"
 
 
-def test_an_alias_moved_in_the_mlflow_ui_counts_the_same(trained_workspace, service):
+def test_an_alias_moved_in_the_mlflow_ui_has_the_same_effect(trained_workspace, service):
     version_of(service)
     trained_workspace.mlflow.set_registered_model_alias("pt-1-detector", CHAMPION, "2")
 
@@ -79,36 +80,36 @@ def test_an_alias_moved_in_the_mlflow_ui_counts_the_same(trained_workspace, serv
     assert version_of(service) == "2"
 
 
-def test_the_follower_looks_by_itself(trained_workspace, service):
+def test_a_poller_refreshes_by_itself(trained_workspace, service):
     version_of(service)
     seen = threading.Event()
 
-    def look():
+    def poll():
         service.champions.refresh()
         seen.set()
 
-    follower = Poller(look, PollSettings(every=0.05))
+    poller = Poller(poll, PollSettings(every=0.05))
     promote(trained_workspace, 2)
 
-    follower.start()
+    poller.start()
 
     assert seen.wait(20)
-    follower.close()
+    poller.close()
     assert version_of(service) == "2"
 
 
-def test_looks_are_spread_and_never_further_apart_than_ten_plants():
+def test_pauses_vary_but_are_never_longer_than_five_seconds():
     pauses = [Poller(None, PollSettings(), rng=Random(seed)).pause() for seed in range(200)]
 
     assert min(pauses) < 3.2
     assert 4.8 < max(pauses) <= 5.0
 
 
-def test_a_slow_look_is_not_waited_for_again():
-    follower = Poller(None, PollSettings(every=4.0, jitter=0.0))
+def test_the_duration_of_a_poll_shortens_the_next_pause():
+    poller = Poller(None, PollSettings(every=4.0, jitter=0.0))
 
-    assert follower.pause(spent=1.0) == pytest.approx(3.0)
-    assert follower.pause(spent=60.0) > 0
+    assert poller.pause(spent=1.0) == pytest.approx(3.0)
+    assert poller.pause(spent=60.0) > 0
 
 
 BROKEN = {
@@ -161,9 +162,7 @@ def with_nonsense(files):
 @pytest.mark.parametrize(
     "spoil", [cut_short, with_a_foreign_type, with_a_pickle, without_a_file, with_nonsense]
 )
-def test_files_that_are_as_registered_but_no_model_of_ours_never_serve(
-    trained_workspace, service, tmp_path, spoil
-):
+def test_registered_files_that_are_no_valid_model_never_serve(trained_workspace, service, tmp_path, spoil):
     assert version_of(service) == "1"
     copy = Path(
         mlflow.artifacts.download_artifacts("models:/pt-1-detector/1", dst_path=str(tmp_path / "copy"))
@@ -179,7 +178,7 @@ def test_files_that_are_as_registered_but_no_model_of_ours_never_serve(
 
 
 def fetch_failing(registry, times):
-    """As if the network were cut in the middle of so many downloads."""
+    """As if the network failed during the next downloads."""
     fetch, left = registry.fetch, [times]
 
     def fetched(version, cache):
@@ -191,7 +190,7 @@ def fetch_failing(registry, times):
     return fetched
 
 
-def test_a_good_version_that_could_not_be_fetched_once_is_not_refused(
+def test_a_good_version_that_failed_to_download_once_is_not_refused(
     trained_workspace, service, monkeypatch, caplog
 ):
     version_of(service)
@@ -209,7 +208,9 @@ def test_a_good_version_that_could_not_be_fetched_once_is_not_refused(
     assert "is tried again" in caplog.text
 
 
-def test_a_version_whose_files_stay_away_is_refused_with_the_reason(trained_workspace, service, monkeypatch):
+def test_a_version_whose_files_cannot_be_fetched_is_refused_with_the_error(
+    trained_workspace, service, monkeypatch
+):
     version_of(service)
     monkeypatch.setattr(trained_workspace.registry, "fetch", fetch_failing(trained_workspace.registry, 9))
     lost = another(trained_workspace)
@@ -225,7 +226,7 @@ def test_a_version_whose_files_stay_away_is_refused_with_the_reason(trained_work
     )
 
 
-def test_a_refusal_is_over_when_the_alias_moves_back(trained_workspace, service):
+def test_a_refusal_ends_when_the_alias_moves_back(trained_workspace, service):
     version_of(service)
     broken = another(trained_workspace, **BROKEN["altered"])
     trained_workspace.mlflow.set_registered_model_alias(broken.name, CHAMPION, str(broken.number))
@@ -238,7 +239,7 @@ def test_a_refusal_is_over_when_the_alias_moves_back(trained_workspace, service)
     assert version_of(service) == "1"
 
 
-def test_a_champion_taken_away_serves_no_longer(trained_workspace, service):
+def test_a_removed_champion_no_longer_serves(trained_workspace, service):
     version_of(service)
     trained_workspace.mlflow.delete_registered_model_alias("pt-1-detector", CHAMPION)
 
@@ -248,7 +249,7 @@ def test_a_champion_taken_away_serves_no_longer(trained_workspace, service):
         service.champions.detector("PT-1")
 
 
-def test_after_a_restart_a_broken_champion_gives_way_to_what_served_last(trained_workspace, service):
+def test_after_a_restart_the_last_serving_version_replaces_a_broken_champion(trained_workspace, service):
     version_of(service)
     service.champions.refresh()
     broken = another(trained_workspace, **BROKEN["altered"])
@@ -261,22 +262,24 @@ def test_after_a_restart_a_broken_champion_gives_way_to_what_served_last(trained
 
 
 @pytest.fixture
-def registry_away(monkeypatch):
-    """From when it is called, every question to the registry fails."""
+def break_registry(monkeypatch):
+    """Once it is called, every registry call fails."""
 
-    def leave(workspace):
+    def fail_all_calls(workspace):
         def refuse(*_, **__):
             raise RegistryError("cannot list the registered models: connection refused")
 
         for name in ("listings", "version", "fetch", "tag"):
             monkeypatch.setattr(workspace.registry, name, refuse)
 
-    return leave
+    return fail_all_calls
 
 
-def test_with_the_registry_away_answers_go_on_and_health_says_so(trained_workspace, service, registry_away):
+def test_an_unreachable_registry_is_reported_while_answers_continue(
+    trained_workspace, service, break_registry
+):
     version_of(service)
-    registry_away(trained_workspace)
+    break_registry(trained_workspace)
 
     with pytest.raises(RegistryError):
         service.champions.refresh()
@@ -285,26 +288,30 @@ def test_with_the_registry_away_answers_go_on_and_health_says_so(trained_workspa
     assert "connection refused" in service.unreachable_parts()["registry"]
 
 
-def test_a_restart_while_the_registry_is_away_serves_what_served(trained_workspace, service, registry_away):
+def test_a_restart_while_the_registry_is_unreachable_serves_the_last_versions(
+    trained_workspace, service, break_registry
+):
     for sensor_id in ("PT-1", "TT-1"):
         version_of(service, sensor_id)
     service.champions.refresh()
-    registry_away(trained_workspace)
+    break_registry(trained_workspace)
 
     with pytest.raises(RegistryError):
         Champions(
             trained_workspace.registry, trained_workspace.model_cache
-        )  # without a record there is nothing to go on with
+        )  # without a stored state nothing can serve
     restarted = Champions(
         trained_workspace.registry,
         trained_workspace.model_cache,
-        record=ServingState(trained_workspace.model_cache / "served.json"),
+        serving_state=ServingState(trained_workspace.model_cache / "served.json"),
     )
 
     assert restarted.detector("TT-1").version.number == 1
 
 
-def test_with_the_database_away_memory_serves_and_the_answer_says_so(trained_workspace, service, monkeypatch):
+def test_answers_from_memory_have_a_note_while_the_database_is_unreachable(
+    trained_workspace, service, monkeypatch
+):
     usual = service.scorer.answer(PredictionRequest(["PT-1"], [STAMP], [21.0]))
 
     def refuse(*_):
@@ -314,14 +321,18 @@ def test_with_the_database_away_memory_serves_and_the_answer_says_so(trained_wor
     alone = service.scorer.answer(PredictionRequest(["PT-1", "TT-1"], [STAMP] * 2, [21.0] * 2))
 
     assert usual.notes == ()
-    assert alone.notes == ("readings store out of reach",)
+    assert alone.notes == (Reason(ReasonCode.SERVING_STORE_UNREACHABLE),)
     assert alone.columns["anomaly_score"][0] == usual.columns["anomaly_score"][0]
-    assert "judged by what was read before" in alone.columns["reason"][0]
-    assert "judged by the rows posted" in alone.columns["reason"][1]
+    assert "scored with the readings in memory" in alone.columns["reason"][0]
+    assert "scored with the posted readings only" in alone.columns["reason"][1]
+    assert [reasons[-1].code for reasons in alone.reasons] == [
+        ReasonCode.SERVING_SCORED_FROM_MEMORY,
+        ReasonCode.SERVING_SCORED_FROM_REQUEST,
+    ]
     assert "connection refused" in service.unreachable_parts()["readings"]
 
 
-def test_a_database_that_hangs_keeps_nobody_waiting_twice(trained_workspace, service, monkeypatch):
+def test_a_hanging_database_delays_one_request_only(trained_workspace, service, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(
         service.recent, "settings", service.recent.settings.model_copy(update={"patience": 0.2})
@@ -337,7 +348,7 @@ def test_a_database_that_hangs_keeps_nobody_waiting_twice(trained_workspace, ser
 
 
 def test_no_answer_mixes_two_versions_of_one_sensor(trained_workspace, service):
-    """Eight threads ask for forty rows of one sensor while its alias moves to and fro."""
+    """Eight threads request forty rows of one sensor while its alias moves back and forth."""
     version_of(service)
     stop = threading.Event()
     ask = PredictionRequest(
@@ -368,7 +379,7 @@ def test_no_answer_mixes_two_versions_of_one_sensor(trained_workspace, service):
     assert set().union(*(one.result() for one in workers)) == {"1", "2"}
 
 
-def test_memory_holds_the_sensors_asked_for_last(trained_workspace):
+def test_memory_holds_the_most_recently_requested_sensors(trained_workspace):
     champions = Champions(
         trained_workspace.registry, trained_workspace.model_cache, settings=CacheSettings(sensors=1)
     )
@@ -381,7 +392,7 @@ def test_memory_holds_the_sensors_asked_for_last(trained_workspace):
     assert champions.detector("PT-1").version.number == 1
 
 
-def test_a_restart_opens_checked_copies_and_an_altered_copy_is_made_anew(trained_workspace, service, caplog):
+def test_a_restart_loads_checked_copies_and_packs_an_altered_one_again(trained_workspace, service, caplog):
     before = version_of(service)
     [copy] = (trained_workspace.model_cache / "pt-1-detector").glob("*.npz")
     content = bytearray(copy.read_bytes())
@@ -391,12 +402,12 @@ def test_a_restart_opens_checked_copies_and_an_altered_copy_is_made_anew(trained
     restarted = FleetService(trained_workspace)
 
     assert version_of(restarted) == before
-    assert "packed anew" in caplog.text
+    assert "packed again" in caplog.text
     assert isinstance(restarted.champions.detector("PT-1").model, PackedDetector)
     restarted.close()
 
 
-def test_new_readings_are_seen_by_the_next_request(trained_workspace, service):
+def test_new_readings_are_used_by_the_next_request(trained_workspace, service):
     ask = PredictionRequest(["PT-1"], ["2026-01-20T09:00:00Z"], [20.0])
     before = service.scorer.answer(ask).columns["historical_average"]
     times = pd.date_range("2026-01-20", periods=9, freq="h")

@@ -1,4 +1,4 @@
-"""What the predictions store promises, on SQLite and on PostgreSQL."""
+"""The store of predictions, on SQLite and on PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +15,7 @@ from training.errors import DataError
 from training.kinds import Kind
 from training.storage.database import open_database
 
-NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 -- naive is UTC inside the house
+NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 -- naive is UTC
 NIGHT = NOON + timedelta(hours=12)
 HOUR = timedelta(hours=1)
 
@@ -26,7 +26,7 @@ def predictions(engine) -> PredictionStore:
 
 
 def scores(*values: float, sensor="PT-1001", start=NOON, version="1") -> pd.DataFrame:
-    """Scored readings an hour apart; from 0.5 on they are anomalies."""
+    """Hourly scored readings; anomalous from 0.5 on."""
     return pd.DataFrame(
         {
             "sensor_id": sensor,
@@ -58,14 +58,14 @@ def forecast(*values: float, sensor="PT-1001", origin=NOON, version="1") -> pd.D
     )
 
 
-def test_what_was_said_comes_back_and_the_rest_is_empty(predictions):
-    said = scores(0.1, 0.9)
-    predictions.save_scores(said, made_at=NIGHT)
+def test_stored_columns_come_back_and_the_others_are_empty(predictions):
+    stored = scores(0.1, 0.9)
+    predictions.save_scores(stored, made_at=NIGHT)
 
     result = predictions.between("PT-1001")
 
     pd.testing.assert_frame_equal(
-        result[list(said.columns)], said, check_dtype=False, check_column_type=False
+        result[list(stored.columns)], stored, check_dtype=False, check_column_type=False
     )
     assert result["origin"].tolist() == result["timestamp"].tolist()
     assert result["made_at"].tolist() == [NIGHT, NIGHT]
@@ -98,7 +98,7 @@ def test_a_corrected_reading_replaces_only_its_own_score(predictions):
     assert result["made_at"].tolist() == [NOON, NIGHT]
 
 
-def test_another_version_and_another_origin_are_opinions_of_their_own(predictions):
+def test_another_version_or_origin_is_another_prediction(predictions):
     predictions.save_scores(scores(0.1, version="1"), made_at=NOON)
     predictions.save_scores(scores(0.7, version="2"), made_at=NOON)
     predictions.save_forecasts(forecast(5, 6, origin=NOON), made_at=NOON)
@@ -108,13 +108,13 @@ def test_another_version_and_another_origin_are_opinions_of_their_own(prediction
     assert predictions.by_sensor("PT-1001", "FORECASTER")["predicted_value"].tolist() == [8, 7, 6, 5]
 
 
-def test_of_two_rows_with_one_key_in_a_batch_the_last_stays(predictions):
+def test_the_last_of_two_rows_with_the_same_key_is_stored(predictions):
     predictions.save_scores(pd.concat([scores(0.1), scores(0.6)]), made_at=NOON)
 
     assert predictions.between("PT-1001")["anomaly_score"].tolist() == [0.6]
 
 
-def test_the_newest_come_first_up_to_the_limit(predictions):
+def test_the_newest_predictions_come_first_up_to_the_limit(predictions):
     predictions.save_scores(scores(*np.linspace(0, 0.4, 30)), made_at=NOON)
     predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
 
@@ -123,7 +123,7 @@ def test_the_newest_come_first_up_to_the_limit(predictions):
     assert result["timestamp"].tolist() == [NOON + 29 * HOUR, NOON + 28 * HOUR, NOON + 27 * HOUR]
 
 
-def test_a_stretch_holds_its_start_and_not_its_end(predictions):
+def test_a_range_includes_its_start_and_excludes_its_end(predictions):
     predictions.save_scores(scores(*np.linspace(0, 0.4, 10)), made_at=NOON)
 
     result = predictions.between("PT-1001", NOON + 2 * HOUR, NOON + 4 * HOUR)
@@ -131,7 +131,7 @@ def test_a_stretch_holds_its_start_and_not_its_end(predictions):
     assert result["timestamp"].tolist() == [NOON + 2 * HOUR, NOON + 3 * HOUR]
 
 
-def test_recent_is_of_all_sensors_from_a_time_on(predictions):
+def test_recent_returns_all_sensors_from_a_time_on(predictions):
     predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
     predictions.save_scores(scores(0.3, 0.4, sensor="TT-1"), made_at=NOON)
 
@@ -140,7 +140,7 @@ def test_recent_is_of_all_sensors_from_a_time_on(predictions):
     assert result["anomaly_score"].tolist() == [0.2, 0.4]
 
 
-def test_anomalies_are_those_called_so(predictions):
+def test_anomalies_returns_the_anomalous_readings(predictions):
     predictions.save_scores(scores(0.1, 0.9, 0.7), made_at=NOON)
     predictions.save_scores(scores(0.8, sensor="TT-1"), made_at=NOON)
     predictions.save_forecasts(forecast(5), made_at=NOON)
@@ -165,7 +165,7 @@ def test_statistics_are_by_sensor_and_model_type(predictions):
     assert len(predictions.statistics("TT-1")) == 1
 
 
-def test_last_scored_knows_each_sensor_and_no_forecast(predictions):
+def test_last_scored_has_each_sensor_and_ignores_forecasts(predictions):
     predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
     predictions.save_scores(scores(0.1, sensor="TT-1"), made_at=NOON)
     predictions.save_forecasts(forecast(1, 2, 3, sensor="FT-9"), made_at=NOON)
@@ -174,7 +174,7 @@ def test_last_scored_knows_each_sensor_and_no_forecast(predictions):
     assert predictions.last_scored() == {"PT-1001": NOON + HOUR, "TT-1": NOON}
 
 
-def test_the_newest_score_of_each_sensor_is_what_was_said_of_it_last(predictions):
+def test_the_newest_score_of_each_sensor_is_the_one_stored_last(predictions):
     predictions.save_scores(scores(0.1, 0.2), made_at=NOON)
     predictions.save_scores(scores(0.1, 0.7, version="2"), made_at=NIGHT)
     predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
@@ -187,7 +187,7 @@ def test_the_newest_score_of_each_sensor_is_what_was_said_of_it_last(predictions
     assert newest.loc["PT-1001", "model_version"] == "2"
 
 
-def test_a_long_stretch_of_scores_is_what_was_said_last_of_each_reading(predictions):
+def test_scores_returns_the_last_score_of_each_reading(predictions):
     predictions.save_scores(scores(0.1, 0.2, 0.3), made_at=NOON)
     predictions.save_scores(scores(0.9, start=NOON + HOUR, version="2"), made_at=NIGHT)
     predictions.save_scores(scores(0.3, sensor="TT-1"), made_at=NOON)
@@ -213,7 +213,7 @@ def test_the_latest_forecast_is_the_one_from_the_newest_origin(predictions):
     assert result["timestamp"].tolist() == [NOON + HOUR, NOON + 2 * HOUR]
 
 
-def test_nothing_stored_is_an_empty_answer(predictions):
+def test_an_empty_store_returns_empty_results(predictions):
     assert predictions.save_scores(scores(), made_at=NOON) == 0
     assert predictions.last_scored() == {}
     for frame in (
@@ -228,40 +228,40 @@ def test_nothing_stored_is_an_empty_answer(predictions):
     assert predictions.delete_before(NIGHT) == 0
 
 
-def test_clean_up_forgets_what_is_older_and_counts_it(predictions):
+def test_delete_before_returns_the_number_of_deleted_predictions(predictions):
     predictions.save_scores(scores(0.1, 0.2, 0.3), made_at=NOON)
 
-    forgotten = predictions.delete_before(NOON + 2 * HOUR)
+    deleted = predictions.delete_before(NOON + 2 * HOUR)
 
-    assert forgotten == 2
+    assert deleted == 2
     assert predictions.between("PT-1001")["anomaly_score"].tolist() == [0.3]
 
 
-def test_times_with_a_zone_are_kept_in_utc(predictions):
+def test_times_with_a_zone_are_stored_in_utc(predictions):
     rio = timezone(timedelta(hours=-3))
-    said = scores(0.1).assign(timestamp=pd.DatetimeIndex([NOON]).tz_localize(UTC).tz_convert(rio))
+    stored = scores(0.1).assign(timestamp=pd.DatetimeIndex([NOON]).tz_localize(UTC).tz_convert(rio))
 
-    predictions.save_scores(said, made_at=NOON.replace(tzinfo=UTC).astimezone(rio))
+    predictions.save_scores(stored, made_at=NOON.replace(tzinfo=UTC).astimezone(rio))
 
     result = predictions.between("PT-1001")
     assert (result["timestamp"].tolist(), result["made_at"].tolist()) == ([NOON], [NOON])
 
 
 @pytest.mark.parametrize(
-    ("frame", "said"),
+    ("frame", "message"),
     [
         (scores(0.1).drop(columns="timestamp"), "need timestamp"),
         (scores(0.1).assign(sensor_id=None), "need sensor_id"),
         (forecast(1.0).drop(columns="origin"), "need origin"),
         (scores(0.1).assign(anomaly_scroe=1), "no column anomaly_scroe"),
     ],
-    ids=["no time", "no sensor", "no origin", "a typing error"],
+    ids=["no time", "no sensor", "no origin", "unknown column"],
 )
-def test_predictions_that_cannot_be_placed_are_refused_whole(sqlite_engine, frame, said):
+def test_a_batch_without_keys_or_with_unknown_columns_is_refused_as_a_whole(sqlite_engine, frame, message):
     predictions = PredictionStore(sqlite_engine)
     save = predictions.save_forecasts if "timestamps" in frame else predictions.save_scores
 
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         save(pd.concat([frame, frame]), made_at=NOON)
 
     assert len(predictions.recent(NOON - 1000 * HOUR)) == 0
@@ -272,38 +272,38 @@ NUMBERS = st.floats(allow_infinity=False) | st.just(0.1 + 0.2) | st.just(5e-324)
 
 @given(values=st.lists(NUMBERS, min_size=1, max_size=8), seed=st.integers(0, 9))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_number_comes_back_to_the_last_bit_in_any_order_of_rows(predictions, values, seed):
+def test_every_number_comes_back_exactly_in_any_order_of_rows(predictions, values, seed):
     predictions.delete_before(NIGHT + 1000 * HOUR)
-    said = scores(*np.zeros(len(values))).assign(value=values)
+    stored = scores(*np.zeros(len(values))).assign(value=values)
 
-    predictions.save_scores(said.sample(frac=1, random_state=seed), made_at=NOON)
+    predictions.save_scores(stored.sample(frac=1, random_state=seed), made_at=NOON)
 
     np.testing.assert_array_equal(predictions.between("PT-1001")["value"], values)
-    assert predictions.save_scores(said, made_at=NIGHT) == 0
+    assert predictions.save_scores(stored, made_at=NIGHT) == 0
 
 
-def test_rows_are_written_in_one_order_whatever_order_they_come_in():
-    """Two writers that lock the same rows in different orders would wait for each other for ever."""
-    said = pd.concat([scores(*np.zeros(5), sensor="TT-1"), scores(*np.zeros(5))])
+def test_rows_are_written_in_the_same_order_for_any_order_of_input():
+    """Writers that lock the same rows in different orders would deadlock."""
+    stored = pd.concat([scores(*np.zeros(5), sensor="TT-1"), scores(*np.zeros(5))])
 
     keys = [
         [(row["sensor_id"], row["timestamp"]) for row in to_rows(frame, Kind.DETECTOR, NOON)]
-        for frame in (said, said.iloc[::-1])
+        for frame in (stored, stored.iloc[::-1])
     ]
 
     assert keys[0] == keys[1] == sorted(keys[0])
 
 
-def test_writers_at_once_lose_nothing(database_url):
-    """The same rows, in opposite orders, from four connections."""
-    said = scores(*np.linspace(0, 0.9, 4_000))
+def test_concurrent_writers_lose_nothing(database_url):
+    """The same rows in opposite orders from four connections."""
+    stored = scores(*np.linspace(0, 0.9, 4_000))
     engines = [open_database(database_url) for _ in range(4)]
 
     with ThreadPoolExecutor(4) as pool:
         changed = list(
             pool.map(
                 lambda turn: PredictionStore(engines[turn]).save_scores(
-                    said.iloc[:: 1 if turn % 2 else -1], made_at=NOON
+                    stored.iloc[:: 1 if turn % 2 else -1], made_at=NOON
                 ),
                 range(4),
             )

@@ -1,4 +1,4 @@
-"""Forecasts as they are served: never outside what the instrument shows, nor in the way of other sensors."""
+"""Served forecasts stay inside the instrument's range, and one that fails does not affect other sensors."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ LOW, HIGH = 18.0, 21.0  # the readings go from 14 to 26
 
 @pytest.fixture
 def narrow_range_service(trained_workspace, service):
-    """PT-1's instrument shows little of what its readings say."""
+    """PT-1's instrument range is narrower than its readings."""
     with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(low=LOW, high=HIGH))
     vars(trained_workspace).pop("fleet", None)
@@ -32,7 +32,7 @@ def band(service, horizon, *stamps):
     return np.array([[row[name] for name in ("lower", "expected", "upper")] for row in rows])
 
 
-def test_forecasts_reach_beyond_a_range_that_nobody_wrote_down(service):
+def test_forecasts_of_a_sensor_without_a_range_are_not_clipped(service):
     result = band(service, 24, NEXT)
 
     assert result.min() < LOW
@@ -40,7 +40,7 @@ def test_forecasts_reach_beyond_a_range_that_nobody_wrote_down(service):
 
 
 @pytest.mark.parametrize("stamp", [NEXT, "2026-01-09T08:30:00Z", "2026-01-05T08:00:00Z"])
-def test_a_forecast_and_its_band_end_where_the_instrument_does(narrow_range_service, stamp):
+def test_a_forecast_and_its_interval_are_clipped_to_the_range(narrow_range_service, stamp):
     result = band(narrow_range_service, 24, stamp)
 
     assert result.min() == LOW
@@ -48,7 +48,7 @@ def test_a_forecast_and_its_band_end_where_the_instrument_does(narrow_range_serv
     assert (np.diff(result, axis=1) >= 0).all()
 
 
-def test_a_naive_forecast_ends_there_too(narrow_range_service, monkeypatch):
+def test_a_naive_forecast_is_clipped_to_the_range(narrow_range_service, monkeypatch):
     monkeypatch.setattr(narrow_range_service.scorer.champions, "forecaster", missing)
 
     result = band(narrow_range_service, 24, NEXT)
@@ -61,17 +61,17 @@ def missing(sensor_id):
     raise NoChampion(sensor_id)
 
 
-def test_batch_forecasts_end_there_too(narrow_range_service, trained_workspace):
+def test_batch_forecasts_are_clipped_to_the_range(narrow_range_service, trained_workspace):
     forecast_fleet(trained_workspace, trained_workspace.fleet.match(["PT-1"]), horizon=24)
 
-    kept = PredictionStore(trained_workspace.engine).latest_forecast("PT-1")
+    stored = PredictionStore(trained_workspace.engine).latest_forecast("PT-1")
 
-    assert kept["lower_bound"].min() == LOW
-    assert kept["upper_bound"].max() == HIGH
+    assert stored["lower_bound"].min() == LOW
+    assert stored["upper_bound"].max() == HIGH
 
 
-def test_a_range_written_down_later_counts_at_once(service, trained_workspace):
-    """The path of the last answer is kept, but not beyond what it was made for."""
+def test_a_changed_range_takes_effect_at_once(service, trained_workspace):
+    """The cached path of the last answer is not reused for another range."""
     assert band(service, 24, NEXT).max() > HIGH
     with writing(trained_workspace.engine) as connection:
         connection.execute(update(sensors).where(sensors.c.id == "PT-1").values(high=HIGH))
@@ -80,7 +80,7 @@ def test_a_range_written_down_later_counts_at_once(service, trained_workspace):
     assert band(service, 24, NEXT).max() == HIGH
 
 
-def test_one_sensor_that_cannot_be_forecast_costs_the_others_nothing(service, monkeypatch, caplog):
+def test_a_failing_forecast_does_not_affect_other_sensors(service, monkeypatch, caplog):
     usual = service.scorer.forecasts.of
 
     def fail_for_one(sensor_id, *about, **more):
