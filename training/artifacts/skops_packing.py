@@ -1,8 +1,8 @@
 """Write skops files in half the time of `skops.io.dumps`, with the same schema and arrays.
 
-The only module that uses private functions of skops; its test compares the result with what skops writes. It is
-faster because the schema is not indented (`json` does that in pure Python) and is compressed less. The types
-that may be read back are checked by `training.artifacts.model_files`.
+The only module that uses private functions of skops; its test compares the result with what skops writes. The
+schema is not indented (`json` does that in pure Python) and less compressed. The types that may be read back
+are checked by `training.artifacts.model_files`.
 """
 
 import io

@@ -1,6 +1,5 @@
-"""The forecaster: Prophet fitted from its Gram matrix, autoregression on its residuals, intervals, naive
-forecasts.
+"""The forecaster: Prophet fitted from its Gram matrix, autoregression on its residuals, intervals.
 
-Reading order: `forecaster`, `fitted_forecaster`, `structures`, `gram_fit`, `intervals`, `metrics`,
-`serialization`.
+Reading order: `forecaster`, `fitted_forecaster`, `structures`, `prophet_model`, `gram_fit`, `rolling_origin`,
+`intervals`, `metrics`, `serialization`.
 """

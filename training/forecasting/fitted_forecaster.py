@@ -1,7 +1,7 @@
-"""A fitted forecaster in plain numbers: how it is learned from a grid of readings, and what it forecasts.
+"""A fitted forecaster as plain numbers: how it is fitted to a grid of readings, and what it forecasts.
 
-Knows rehearsing, the choice between Prophet and naive, and moments off the grid. Leaves readings as they come
-to `forecaster`, files to `forecaster_files`.
+Judges Prophet and the naive forecasts over rolling origins and decides the share of each. Irregular
+readings are handled by `training.forecasting.forecaster`, files by `training.forecasting.serialization`.
 """
 
 from collections.abc import Mapping
@@ -19,45 +19,45 @@ from training.forecasting.rolling_origin import RollingBacktest, blend
 from training.forecasting.structures import Member, SeasonalityOption, TrainingHistory
 from training.forecasting.time_grid import TimeGrid
 
-MIN_STATE_SLOTS = 2_000  # slots of readings that stay with the forecaster, more where its lags reach further
-MAX_STEPS_AHEAD = 50_000  # steps ahead
-SPARE_SLOTS = 64  # slots beyond a lag's reach, so that a gap at its end can be bridged
-RANGE_MARGIN = 0.5  # of the readings' range, by which a forecast may leave it
+MIN_STATE_SLOTS = 2_000  # slots of readings kept in the forecaster; more where its lags need them
+MAX_STEPS_AHEAD = 50_000
+SPARE_SLOTS = 64  # slots before the longest lag, to bridge a gap there
+RANGE_MARGIN = 0.5  # share of the readings' range by which a forecast may leave it
 
 
 @dataclass(frozen=True)
 class FittedForecaster:
-    """All that a forecast needs, and all that is kept in files."""
+    """Everything that a forecast needs and that is stored in files."""
 
-    state: TimeGrid  # the latest readings of the training
+    state: TimeGrid  # the newest training readings
     members: tuple[Member, ...]  # at least one
     naives: tuple[Naive, ...]
-    shares: tuple[float, ...]  # of each member, then each naive, in the forecast
-    lowest: float  # no forecast goes below
-    highest: float  # or above
+    shares: tuple[float, ...]  # in the forecast, of each member, then of each naive forecast
+    lowest: float  # bounds of every forecast
+    highest: float
     bands: Bands
-    skill: float  # 1 - mean absolute error / that of the naive to beat, over the rehearsal
-    rows: int  # readings learned from
+    skill: float  # 1 - mean absolute error / that of the reference naive forecast, over the rolling origins
+    rows: int  # readings fitted to
 
     @property
     def method(self) -> str:
-        """What is served: "prophet", or the name of the one naive that is."""
+        """ "prophet", or the name of the naive forecast that is served instead."""
         return "prophet" if any(self.shares[: len(self.members)]) else self.naives[0].name
 
     @property
     def active_parts(self) -> list[tuple[float, Member | Naive]]:
-        """What has a share in the forecast, with its share."""
+        """Members and naive forecasts with a share above 0, each with its share."""
         parts: tuple[Member | Naive, ...] = (*self.members, *self.naives)
         return [(share, part) for share, part in zip(self.shares, parts, strict=True) if share > 0]
 
     @property
     def required_slots(self) -> int:
-        """Slots of readings that a forecast and its intervals look at."""
+        """Slots of readings that a forecast and its intervals depend on."""
         return SPARE_SLOTS + self.lookback + max(part.memory for _, part in self.active_parts)
 
     @property
     def lookback(self) -> int:
-        """Steps up to the newest reading whose errors tell how wide the next intervals are."""
+        """Newest steps whose errors decide how wide the next intervals are."""
         return lookback_steps(len(self.bands.sizes))
 
     @property
@@ -79,25 +79,23 @@ class FittedForecaster:
 
     @property
     def member_shares(self) -> list[float]:
-        """The members' shares among themselves; equal where a naive is served."""
+        """The members' shares, scaled to a sum of 1; equal where a naive forecast is served."""
         member_part = self.shares[: len(self.members)]
-        return (
-            [share / sum(member_part) for share in member_part]
-            if any(member_part)
-            else [1 / len(member_part)] * len(member_part)
-        )
+        if not any(member_part):
+            return [1 / len(member_part)] * len(member_part)
+        return [share / sum(member_part) for share in member_part]
 
     def paths(self, state: TimeGrid, origins: Ints, horizon: int) -> Floats:
-        """The served forecasts after each origin slot: one row an origin, one column a step."""
+        """Forecasts after each origin slot: one row per origin, one column per step."""
         shares, parts = zip(*self.active_parts, strict=True)
         forecasts = blend(shares, [part.forecast(state, origins, horizon) for part in parts])
-        # Newer readings may have left the range of the training for good.
+        # Readings after the training may have left its range for good.
         lowest = np.minimum(self.lowest, np.fmin.accumulate(state.values)[origins])
         highest = np.maximum(self.highest, np.fmax.accumulate(state.values)[origins])
         return np.minimum(np.maximum(forecasts, lowest[:, None]), highest[:, None])
 
     def stretch(self, state: TimeGrid) -> float:
-        """How much wider than usual the next intervals are to be, by what went wrong of late."""
+        """Factor by which the next intervals are widened or narrowed, from the errors of the newest steps."""
         recent = state.tail(self.required_slots)
         origin = len(recent) - 1 - self.lookback
         if origin < 0:
@@ -109,7 +107,7 @@ class FittedForecaster:
 def fit_forecaster(
     grid: TimeGrid, parameters: ForecasterParameters, seasonality: Mapping[str, SeasonalityOption]
 ) -> FittedForecaster:
-    """Rehearse over rolling origins, choose what to serve, learn its intervals, then fit to everything."""
+    """Backtest over rolling origins, choose the shares, fit the intervals, then fit to all readings."""
     history = TrainingHistory.for_structures(grid, parameters.structures, seasonality)
     backtest = RollingBacktest(history, parameters.horizon_for(grid))
     structures, names, shares = parameters.counted(backtest.naives)
@@ -118,12 +116,12 @@ def fit_forecaster(
     lowest, highest = allowed_range(grid.values)
     fits = [backtest.fit_folds(structure) for structure in structures]
     paths = [*map(backtest.forecast_parts, fits), *map(backtest.forecast_naive, names)]
-    trust = forecaster_share(
+    share = forecaster_share(
         backtest, np.clip(blend(shares, paths), lowest, highest), backtest.forecast_naive(reference)
     )
-    names, shares = (*names, reference), (*(trust * share for share in shares), 1 - trust)
+    names, shares = (*names, reference), (*(share * part for part in shares), 1 - share)
     served = np.clip(blend(shares, [*paths, backtest.forecast_naive(reference)]), lowest, highest)
-    # A naive that never errs cannot be beaten, and without any rehearsal nothing was shown to beat it.
+    # Nothing beats a naive forecast without errors, and without an origin nothing is known to beat it.
     skill = 1 - backtest.error(served) / naive_error if 0 < naive_error < np.inf else 0.0
     if skill <= 0:
         names, shares, served = (naive,), (*[0.0] * len(structures), 1.0), backtest.forecast_naive(naive)
@@ -146,7 +144,7 @@ def fit_forecaster(
             backtest.truth - served,
             recent_errors=backtest.recent_truth(back=lookback)
             - np.clip(blend(shares, recent), lowest, highest),
-            age=backtest.age,
+            weights=backtest.weights,
             independent=backtest.independent,
             spread=float(np.nanstd(grid.values)),
         ),
@@ -157,18 +155,20 @@ def fit_forecaster(
 
 
 def lookback_steps(horizon: int) -> int:
-    """Half a horizon: what was forecast then has come, and is still fresh."""
+    """Half a horizon: old enough to have errors, new enough to be relevant."""
     return max(1, horizon // 2)
 
 
 def forecast_at(fitted: FittedForecaster, state: TimeGrid, seconds: Floats) -> Floats:
-    """The served forecast at each moment: from the newest reading, inside the readings from a step before."""
+    """The forecast for each time; for times up to the newest reading, the forecast one step earlier.
+
+    Raises:
+        DataError: a time is more than 50,000 steps ahead.
+    """
     steps = (seconds - state.last) / state.step
     farthest = float(steps.max(initial=1.0))
     if farthest > MAX_STEPS_AHEAD:
-        raise DataError(
-            f"A forecast {farthest:.0f} steps ahead was asked for; the farthest is {MAX_STEPS_AHEAD}."
-        )
+        raise DataError(f"cannot forecast {farthest:.0f} steps ahead: the limit is {MAX_STEPS_AHEAD:,}")
     values = np.empty(len(seconds))
     ahead = steps > 0
     if ahead.any():
@@ -180,7 +180,7 @@ def forecast_at(fitted: FittedForecaster, state: TimeGrid, seconds: Floats) -> F
 
 
 def allowed_range(values: Floats) -> tuple[float, float]:
-    """How low and how high a forecast may go: a guard against runaway trends and lags, no more."""
+    """Bounds of a forecast, wide enough to stop only runaway trends and lags."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     return low - RANGE_MARGIN * (high - low), high + RANGE_MARGIN * (high - low)
 

@@ -1,8 +1,8 @@
-"""The forecaster of one sensor: Prophet, an autoregression behind it, and intervals that cover what they say.
+"""The forecaster of one sensor: fit to readings, forecast, update with newer readings, save and load.
 
-Knows how to learn from readings, renew its state by newer ones, forecast and be kept in files. Where its own
-rehearsal finds nothing better than a naive forecast it serves that one, under that one's name (`method`).
-Leaves the choice of its parameters to `forecaster_tuning` and the judging to `backtest`.
+Where the backtest finds nothing better than a naive forecast, that one is served under its own name
+(`method`). Parameters are chosen by `training.tuning.forecaster_search`, accuracy is measured by
+`training.evaluation.backtest`.
 """
 
 from datetime import timedelta
@@ -27,12 +27,12 @@ from training.forecasting.time_grid import TimeGrid, build_grid
 if TYPE_CHECKING:
     from prophet import Prophet
 
-MIN_READINGS = 10  # readings below which nothing can be rehearsed; the platform itself asks for 50
-MAX_SLOTS = 20_000  # slots learned from: two years of hours, ten weeks of 5 minutes
+MIN_READINGS = 10  # fewer cannot be backtested; the platform requires 50
+MAX_SLOTS = 20_000  # slots fitted to: two years of hours, ten weeks of 5 minutes
 
 
 class Forecaster:
-    """Forecasts of one sensor, from irregular and gappy readings as they come.
+    """Forecasts of one sensor, from irregular readings with gaps.
 
     >>> times = pd.date_range("2026-01-01", periods=240, freq="h")
     >>> values = 20 + np.sin(2 * np.pi * times.hour.to_numpy() / 24)
@@ -53,7 +53,7 @@ class Forecaster:
     ) -> None:
         if not 0 < interval_width < 1:
             raise DataError(
-                f"interval_width is {interval_width}; it is a share between 0 and 1, such as 0.95."
+                f"interval_width {interval_width} is invalid: expected a share between 0 and 1, such as 0.95"
             )
         self.parameters = parameters or ForecasterParameters()
         self.interval_width = interval_width
@@ -63,11 +63,11 @@ class Forecaster:
             "daily": daily_seasonality,
         }
         self.step = step
-        self.seed = seed  # nothing here is drawn by chance; kept so that both kinds are made alike
+        self.seed = seed  # not used: fitting is deterministic; accepted because detectors take one
         self._fitted: FittedForecaster | None = None
 
     def fit(self, timestamps: Any, values: ArrayLike) -> "Forecaster":
-        """Learn from readings in any order; those that are no finite number are gaps.
+        """Fit to readings in any order; values that are not finite are gaps.
 
         Raises:
             NotTrainable: fewer than 10 readings, or all at one time.
@@ -76,56 +76,59 @@ class Forecaster:
         grid = build_grid(times, numbers, step=self.step, slots=MAX_SLOTS)
         if (usable := int(grid.known.sum())) < MIN_READINGS:
             raise NotTrainable(
-                f"{usable} usable readings in the last {len(grid)} steps of {grid.step:g} s; "
-                f"a forecaster needs at least {MIN_READINGS}, better 50."
+                f"{usable} usable readings in the last {len(grid)} steps of {grid.step:g} s: "
+                f"a forecaster needs at least {MIN_READINGS}, better 50"
             )
         self._fitted = fit_forecaster(grid, self.parameters, self.seasonalities)
         return self
 
     @property
     def fitted(self) -> FittedForecaster:
-        """What was learned.
+        """The fitted forecaster.
 
         Raises:
-            NotTrainable: nothing yet.
+            NotTrainable: `fit` was not called yet.
         """
         if self._fitted is None:
-            raise NotTrainable("This forecaster has learned nothing yet; call fit(timestamps, values) first.")
+            raise NotTrainable("this forecaster is not fitted: call fit(timestamps, values) first")
         return self._fitted
 
     @property
     def method(self) -> str:
-        """What is served: "prophet", or the name of the naive forecast that nothing beat."""
+        """ "prophet", or the name of the naive forecast that is served because nothing beat it."""
         return self.fitted.method
 
     @property
     def skill(self) -> float:
-        """1 - error / error of the best naive, over rolling origins; not above 0 where a naive is served."""
+        """1 - error / error of the naive reference over rolling origins; at most 0 where that is served."""
         return self.fitted.skill
 
     @property
     def step_seconds(self) -> float:
-        """The distance between two forecasts."""
+        """Seconds between two forecasts."""
         return self.fitted.state.step
 
     def forecast(self, periods: int, *, history: pd.Series | None = None) -> pd.DataFrame:
-        """The next `periods` steps after the newest reading known, be it of the training or of `history`."""
+        """The next `periods` steps after the newest reading, in the training or in `history`."""
         state = self._state(history)
         steps = np.arange(1, periods + 1, dtype=np.float64)
         return self._frame(state, state.last + state.step * steps)
 
     def predict(self, times: pd.DatetimeIndex, *, history: pd.Series | None = None) -> pd.DataFrame:
-        """Forecasts at any times, in the order asked.
+        """Forecasts for any times, in their order.
 
-        A time up to the newest reading gets what was forecast one step before it; a time before the readings
-        that are kept gets Prophet's course.
+        A time up to the newest reading gets the forecast made one step before it; a time before the readings
+        that are kept gets Prophet's trend and seasons.
+
+        Raises:
+            DataError: a time is more than 50,000 steps ahead.
         """
         return self._frame(self._state(history), epoch_seconds(pd.DatetimeIndex(times)))
 
     def forecast_with_history(self, periods: int) -> pd.DataFrame:
-        """The readings kept, each with what was forecast one step before it, then the next `periods` steps.
+        """The readings kept, each with its one-step forecast, then the next `periods` steps.
 
-        The column `actual_values` holds the readings; it is empty in gaps and in the future.
+        The column `actual_values` contains the readings; NaN in gaps and in the future.
         """
         state = self._state(None)
         slots = np.arange(len(state) + periods)
@@ -134,7 +137,7 @@ class Forecaster:
         return frame
 
     def forecast_summary(self, periods: int = 24) -> dict[str, Any]:
-        """Direction, change, volatility, least and greatest of the next `periods` steps."""
+        """Direction, change, volatility and extremes of the next `periods` steps."""
         return summarize_forecast(
             self.forecast(periods), self.fitted.state, method=self.method, skill=self.skill
         )
@@ -146,11 +149,11 @@ class Forecaster:
         )
 
     def get_components(self) -> dict[str, pd.DataFrame]:
-        """Prophet's parts: the trend over the readings kept, and one turn of each season it has."""
+        """Prophet's components: the trend over the readings kept, and one cycle of each season."""
         return forecast_components(self.fitted)
 
     def prophet(self) -> "Prophet":
-        """The library's own object of the first structure, for its plots and tools."""
+        """Prophet's own object of the first structure, for its plots and tools."""
         state = self.fitted.state
         seconds = state.start + state.step * np.flatnonzero(state.known)
         return to_prophet(self.fitted.members[0].curve, seconds, state.values[state.known])
@@ -168,10 +171,10 @@ class Forecaster:
 
     @classmethod
     def load(cls, folder: Path) -> "Forecaster":
-        """Read what `save` wrote.
+        """Load a folder that `save` wrote.
 
         Raises:
-            UntrustedModel: a file is missing, cut short or not ours.
+            UntrustedModel: a file is missing, truncated or not written by `save`.
         """
         settings, fitted = serialization.read(folder)
         forecaster = cls(
@@ -218,7 +221,7 @@ def create_forecaster(
     weekly_seasonality: SeasonalityOption = "auto",
     daily_seasonality: SeasonalityOption = "auto",
 ) -> Forecaster:
-    """A forecaster at its defaults, as the original system made one."""
+    """A forecaster with default parameters, with the signature of the original system."""
     return Forecaster(
         interval_width=interval_width,
         yearly_seasonality=yearly_seasonality,
@@ -228,12 +231,14 @@ def create_forecaster(
 
 
 def finite_readings(timestamps: Any, values: ArrayLike) -> tuple[pd.DatetimeIndex, Floats]:
-    """Naive UTC times and finite values, each with its other, in the order given."""
+    """Naive UTC times and values of the finite readings, in their order."""
     times = pd.DatetimeIndex(timestamps)
     if times.tz is not None:
         times = times.tz_convert("UTC").tz_localize(None)
     numbers = np.asarray(values, dtype=np.float64)
     if len(times) != len(numbers):
-        raise DataError(f"{len(times)} timestamps came with {len(numbers)} values; each value needs its own.")
+        raise DataError(
+            f"{len(times)} timestamps with {len(numbers)} values: each value needs its own timestamp"
+        )
     keep = np.isfinite(numbers) & times.notna()
     return times[keep], numbers[keep]

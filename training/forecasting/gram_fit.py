@@ -1,9 +1,9 @@
-"""Prophet's maximum a posteriori fit, from the Gram matrix of its design.
+"""Prophet's maximum a posteriori fit, from the Gram matrix of its design (docs/concepts/prophet-gram.md).
 
-With a linear or flat trend and additive seasons Prophet's objective sees the readings only through the
-products of its columns: time, one, the changepoints' ramps and the Fourier terms. `DesignSums` keeps running
-sums of those products, so that any stretch of the history costs a few look-ups and any setting of the priors
-a few solves of a matrix as wide as the design. Knows Prophet's objective; leaves the rest to `prophet_model`.
+With a linear or flat trend and additive seasons, Prophet's objective depends on the readings only through
+the products of its columns: time, one, the changepoints' ramps and the Fourier terms. `DesignSums` keeps
+running sums of those products, so that any part of the history costs a few look-ups, and any setting of the
+priors a few solves of a matrix as wide as the design. Scaling is `training.forecasting.prophet_model`.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from scipy.linalg.lapack import dposv
 
 from training.common.arrays import Floats
 
-Columns = NDArray[np.intp]  # which of a design's columns
+Columns = NDArray[np.intp]  # positions of columns in a design
 
-CHUNK_ROWS = 128  # rows between two kept Gram matrices
-MIN_SIGMA = 1e-9  # what Prophet itself writes for a constant series
+CHUNK_ROWS = 128  # rows between two stored Gram matrices
+MIN_SIGMA = 1e-9  # Prophet's own value for a constant series
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Solution:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fit's sufficient statistics; the columns are k, m, the ramps of delta, the seasons of beta."""
+    """Sufficient statistics of one fit; the columns are k, the ramps of delta, m, the seasons of beta."""
 
     gram: Floats
-    moments: Floats  # the columns' products with y
+    moments: Floats  # products of the columns with y
     power: float  # the sum of y squared
     rows: int
     ramps: int
@@ -46,9 +46,9 @@ class Problem:
 
 
 class DesignSums:
-    """Running sums over the rows of one design; rows are readings in order of time.
+    """Running sums over the rows of one design; a row is a reading, oldest first.
 
-    `t` is any increasing time, `seasons` the Fourier columns at those times.
+    `t` are increasing times in any unit, `seasons` the Fourier columns at those times.
     """
 
     def __init__(self, t: Floats, seasons: Floats) -> None:
@@ -61,9 +61,9 @@ class DesignSums:
     def problem(
         self, y: Floats, first: int, last: int, *, changes: Floats | None, columns: Columns
     ) -> Problem:
-        """The statistics of rows `first` to `last` (excluded) with y (of those rows) as Prophet scales it.
+        """The statistics of rows `first` to `last` (excluded); y are their values on Prophet's scale.
 
-        `changes` are the changepoints on the stretch's own time from 0 to 1, or None for a flat trend.
+        `changes` are the changepoints on the time from 0 to 1 between those rows, or None for a flat trend.
         """
         origin = self.t[first]
         span = self.t[last - 1] - origin
@@ -109,9 +109,10 @@ class DesignSums:
 
 
 def solve(problem: Problem, *, changepoint_scale: float, season_scales: Floats) -> Solution:
-    """Prophet's optimum under these priors, by reweighted least squares.
+    """Prophet's optimum under these priors, by iteratively reweighted least squares.
 
-    The Laplace prior on delta becomes a ridge, reweighted by the last delta; the noise has a closed form.
+    The Laplace prior on delta is a ridge penalty reweighted by the previous delta; the noise has a closed
+    form.
     """
     ramps = problem.ramps
     trend = 2 + ramps if problem.linear else 1
@@ -149,24 +150,24 @@ def _ridge_fit(problem: Problem, sigma2: float, ridge: Floats) -> Floats:
     system = problem.gram.copy()
     diagonal = system.reshape(-1)[:: len(ridge) + 1]
     diagonal += sigma2 * ridge
-    # A trace more on the diagonal keeps like columns (a day's harmonic among the week's) solvable.
+    # A slightly larger diagonal keeps equal columns (a daily harmonic among the weekly ones) solvable.
     diagonal *= 1 + 1e-12
     _, solved, failed = dposv(system, problem.moments, overwrite_a=True)
     if failed:
-        raise LinAlgError(f"the design's products are not positive definite at column {failed}")
+        raise LinAlgError(f"the Gram matrix is not positive definite at column {failed}")
     fitted: Floats = solved
     return fitted
 
 
 def _start_sigma2(problem: Problem) -> float:
-    """A tenth of the readings' variance about their mean: any start converges, a near one sooner."""
+    """A tenth of the variance of y: every start converges, one near the solution sooner."""
     constant = 1 + problem.ramps if problem.linear else 0
     mean = problem.moments[constant] / problem.rows
     return max(0.1 * float(problem.power / problem.rows - mean**2), MIN_SIGMA**2)
 
 
 def _noise(residual_power: float, rows: int) -> float:
-    """The variance that minimises rows log s + left / 2 s^2 + 2 s^2, the last being the half-normal prior."""
+    """The variance s^2 that minimises rows log s + residual_power / (2 s^2) + 2 s^2, the prior on s."""
     residual_power = max(residual_power, 0.0)
     return max(float(2 * residual_power / (rows + np.sqrt(rows**2 + 16 * residual_power))), MIN_SIGMA**2)
 
@@ -174,7 +175,7 @@ def _noise(residual_power: float, rows: int) -> float:
 def _ramp_products(
     time: Floats, y: Floats, starts: Floats, first_rows: NDArray[np.intp]
 ) -> tuple[Floats, Floats]:
-    """Products of the ramps (time - start, from `begins` on) with each other and with y."""
+    """Products of the ramps (time - start, from `first_rows` on) with each other and with y."""
     ones, times, squares = _suffix(np.ones_like(time)), _suffix(time), _suffix(time**2)
     later = np.maximum.outer(first_rows, first_rows)
     both = starts[:, None] + starts[None, :]
@@ -187,12 +188,12 @@ def _ramp_sums(time: Floats, starts: Floats, first_rows: NDArray[np.intp]) -> Fl
 
 
 def _suffix(values: Floats) -> Floats:
-    """Sums from each row to the end, and a zero after the last."""
+    """Sums from each row to the end, then a zero."""
     return np.concatenate((np.cumsum(values[::-1])[::-1], [0.0]))
 
 
 def _running(values: Floats) -> Floats:
-    """Sums of all rows before each row, the total last."""
+    """Sums of all rows before each row, then the total."""
     sums = np.zeros((len(values) + 1, *values.shape[1:]))
     np.cumsum(values, axis=0, out=sums[1:])
     return sums

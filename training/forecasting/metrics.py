@@ -1,6 +1,6 @@
-"""How good forecasts were: the measures that mean the same on every sensor.
+"""Forecast accuracy: errors, scaled errors and interval scores that can be compared between sensors.
 
-Knows truths and forecasts. Does not know how they came about.
+Functions of readings and forecasts. Forecasts to measure are made by `training.evaluation.backtest`.
 """
 
 from typing import Any
@@ -9,15 +9,15 @@ import numpy as np
 
 from training.common.arrays import Floats
 
-NEAR_ZERO_SHARE = 0.05  # of the mean absolute truth; below, a percentage says nothing
+NEAR_ZERO_SHARE = 0.05  # of the mean absolute reading; below it a percentage error has no meaning
 
 
 def point_measures(
     truth: Floats, forecast: Floats, *, absolute_scale: float, square_scale: float
 ) -> dict[str, float]:
-    """MAE and RMSE in the readings' unit, MAPE in percent, MASE and RMSSE as shares of the scales given.
+    """MAE and RMSE in the readings' unit, MAPE in percent, MASE and RMSSE relative to the given scales.
 
-    MAPE leaves out truths near zero; `mape_share_used` is the share it rests on. NaN where it cannot be said.
+    MAPE leaves out readings near zero; `mape_share_used` is the share that it uses. NaN where undefined.
     """
     known = ~np.isnan(truth) & ~np.isnan(forecast)
     truth, errors = truth[known], (forecast - truth)[known]
@@ -37,13 +37,13 @@ def point_measures(
 
 
 def interval_measures(truth: Floats, lower: Floats, upper: Floats, *, width: float) -> dict[str, float]:
-    """Coverage (share of truths inside) and the mean Winkler score (width plus the price of misses)."""
+    """Coverage (share of readings inside) and mean Winkler score (width plus a penalty for those outside)."""
     known = ~np.isnan(truth) & ~np.isnan(lower) & ~np.isnan(upper)
     truth, lower, upper = truth[known], lower[known], upper[known]
     if not len(truth):
         return {"coverage": float("nan"), "winkler": float("nan")}
     below, above = np.maximum(lower - truth, 0), np.maximum(truth - upper, 0)
-    # Bounds of a constant series are its value give or take rounding.
+    # The bounds of a constant series are its value, except for rounding.
     slack = 1e-9 * np.maximum(np.abs(truth), np.abs(upper - lower))
     return {
         "coverage": float(((below <= slack) & (above <= slack)).mean()),
@@ -52,9 +52,9 @@ def interval_measures(truth: Floats, lower: Floats, upper: Floats, *, width: flo
 
 
 def naive_scales(values: Floats, season: int) -> tuple[float, float]:
-    """Mean absolute and mean square change over one season, the yardsticks of MASE and RMSSE.
+    """Mean absolute and mean square change over one season: the scales of MASE and RMSSE.
 
-    Where the readings never meet themselves a season ago, over one step.
+    Over one step where no two readings lie one season apart.
     """
     for lag in (season, 1):
         changes = values[lag:] - values[:-lag] if lag < len(values) else np.zeros(0)
@@ -65,19 +65,17 @@ def naive_scales(values: Floats, season: int) -> tuple[float, float]:
 
 
 def mape_note(measures: dict[str, Any]) -> str:
-    """What was done about truths near zero, in a sentence.
+    """A sentence on the readings near zero that MAPE leaves out.
 
     >>> mape_note({"mape_share_used": 0.75})
-    'MAPE rests on 75% of the readings: those below 5% of the mean absolute value are left out.'
+    'MAPE uses 75% of the readings; those below 5% of the mean absolute value are left out.'
     """
     share = measures["mape_share_used"]
     if np.isnan(share) or share == 0:
-        return "MAPE cannot be said: no reading is far enough from zero."
+        return "MAPE is undefined: all readings are too close to zero."
     if share == 1:
-        return "MAPE rests on all readings."
-    return (
-        f"MAPE rests on {share:.0%} of the readings: those below 5% of the mean absolute value are left out."
-    )
+        return "MAPE uses all readings."
+    return f"MAPE uses {share:.0%} of the readings; those below 5% of the mean absolute value are left out."
 
 
 def _share(part: float, whole: float) -> float:

@@ -1,6 +1,6 @@
-"""The forecasts anyone can make without a model: the last reading, or the reading one season ago.
+"""Naive forecasts: the last reading, or the reading one season earlier.
 
-Knows slots and gaps. They are candidates beside Prophet, and the yardstick of its skill.
+Candidates beside Prophet, and the reference of its skill (`training.forecasting.naive_shrinkage`).
 """
 
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ SEASON_SECONDS = {"daily": DAY, "weekly": 7 * DAY}  # seconds
 
 @dataclass(frozen=True)
 class Naive:
-    """Repeat the last reading (`season` 1), or the last season of so many slots."""
+    """Repeats the last reading (`season` 1), or the last season (`season` slots)."""
 
     name: str
     season: int
 
     @property
     def memory(self) -> int:
-        """How many slots of readings a forecast looks at; some to spare for gaps."""
+        """Slots of readings that a forecast depends on, with a margin for gaps."""
         return 3 * self.season + 64
 
     def forecast(self, grid: TimeGrid, origins: Ints, horizon: int) -> Floats:
-        """The next values after each origin slot: one row an origin, one column a step.
+        """The next values after each origin slot: one row per origin, one column per step.
 
-        A slot that is missing one season ago is taken from the season before, else from the last reading.
+        Where the slot one season earlier is empty, the season before that is used, else the last reading.
         """
         last = _carry_forward(grid.values)[origins]
         if self.season == 1:
@@ -43,18 +43,18 @@ class Naive:
 
 
 def supported_naives(grid: TimeGrid) -> dict[str, Naive]:
-    """The naive forecasts that a history supports, by name: a season must have come round twice."""
+    """The naive forecasts that a history supports, by name: it must span two seasons."""
     slots_by_season = {name: round(length / grid.step) for name, length in SEASON_SECONDS.items()}
-    seasonal = {
-        f"seasonal naive ({name})": turn
-        for name, turn in slots_by_season.items()
-        if 2 <= turn <= len(grid) / 2
-    }
-    return {name: Naive(name, turn) for name, turn in {LAST_VALUE: 1, **seasonal}.items()}
+    seasonal = [
+        Naive(f"seasonal naive ({name})", slots)
+        for name, slots in slots_by_season.items()
+        if 2 <= slots <= len(grid) / 2
+    ]
+    return {naive.name: naive for naive in (Naive(LAST_VALUE, 1), *seasonal)}
 
 
 def _carry_forward(values: Floats) -> Floats:
-    """Each slot's latest reading; before the first, the first."""
+    """The latest reading at each slot; before the first reading, the first."""
     known = ~np.isnan(values)
     first = int(np.argmax(known))
     latest = np.maximum.accumulate(np.where(known, np.arange(len(values)), first))
@@ -63,7 +63,7 @@ def _carry_forward(values: Floats) -> Floats:
 
 
 def _carry_forward_by_season(values: Floats, season: int) -> Floats:
-    """Each slot's latest reading at the same place of the season; NaN where there was none."""
+    """The latest reading at the same position in the season; NaN where there is none."""
     cycles = -(-len(values) // season)
     padded = np.full(cycles * season, np.nan)
     padded[: len(values)] = values

@@ -1,7 +1,7 @@
-"""A curve as the JSON that Prophet itself writes and reads, without Prophet.
+"""A fitted curve as the JSON that Prophet writes and reads, without importing Prophet.
 
-Knows what `prophet.serialize.model_to_json` says of a model, field by field. Preparing a genuine object to
-have it said takes 20 ms a model, after 2 s of import.
+Writes the same fields as `prophet.serialize.model_to_json`; a test compares them. Creating Prophet's own
+object to write them would take 20 ms per model, after 2 s of import.
 """
 
 import json
@@ -19,7 +19,7 @@ from training.forecasting.gram_fit import Solution
 from training.forecasting.prophet_model import HISTORY_ROWS, Curve, Priors, changepoint_times
 from training.forecasting.seasonality import PERIOD_DAYS, Season
 
-# What we never set, as Prophet has it then.
+# Prophet's values of the fields that we do not set.
 PROPHET_DEFAULTS = {
     "n_changepoints": 0,
     "specified_changepoints": True,
@@ -45,7 +45,7 @@ NUMBER_COLUMNS = ("y", "floor", "t", "y_scaled")  # columns of the history
 
 
 def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
-    """What `prophet.serialize.model_from_json` loads; it holds the last rows of the history only."""
+    """JSON for `prophet.serialize.model_from_json`, with the last rows of the history only."""
     recent, times = values[-HISTORY_ROWS:], to_times(seconds[-HISTORY_ROWS:])
     names = [season.name for season in curve.seasons]
     fitted = curve.fitted
@@ -85,15 +85,15 @@ def curve_to_json(curve: Curve, seconds: Floats, values: Floats) -> str:
 
 
 def curve_from_json(content: dict[str, Any]) -> Curve:
-    """Read a Prophet's JSON without Prophet; whether its numbers make sense is `forecaster_soundness`'s.
+    """Read the JSON of a Prophet; its numbers are checked by `training.forecasting.file_validation`.
 
     Raises:
-        UntrustedModel: it is no Prophet of ours.
+        UntrustedModel: it was not written by `curve_to_json`.
     """
     try:
         return _parse_curve(content)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise UntrustedModel(f"This is no Prophet that we wrote: {error!r}. Retrain this sensor.") from error
+        raise UntrustedModel(f"not a Prophet file of SafePlan: {error!r}. Retrain this sensor.") from error
 
 
 def _parse_curve(content: dict[str, Any]) -> Curve:
@@ -157,7 +157,7 @@ def _history(curve: Curve, times: pd.DatetimeIndex, values: Floats) -> str:
 
 
 def _components(seasons: tuple[Season, ...]) -> str:
-    """Which column of the design belongs to which component; one of zeros where there is no season."""
+    """Which column of the design belongs to which component; a row of zeros where there is no season."""
     names = sorted(season.name for season in seasons)
     fields = dict.fromkeys(("additive_terms", *names, "multiplicative_terms"), "integer")
     rows = [

@@ -26,7 +26,7 @@ HISTORY_ROWS = 50  # newest rows in a file; Prophet predicts without them but re
 
 @dataclass(frozen=True)
 class Priors:
-    """What Prophet is told before it sees a reading."""
+    """Prophet's settings: the growth of the trend and the scales of its priors."""
 
     growth: Growth = "flat"
     changepoint_scale: float = 0.05
@@ -35,15 +35,15 @@ class Priors:
 
 @dataclass(frozen=True)
 class Curve:
-    """Trend and seasons of one fitted Prophet; scaling is "minmax", so neither unit nor offset matters."""
+    """Trend and seasons of one fitted Prophet with "minmax" scaling: unit and offset do not matter."""
 
     priors: Priors
     seasons: tuple[Season, ...]
-    start: float  # seconds of the epoch
+    start: float  # seconds since 1970
     span: float  # seconds from the first to the last reading
     floor: float  # the smallest reading
-    scale: float  # from the smallest to the largest
-    changes: Floats  # changepoints on the time from 0 to 1
+    scale: float  # difference between the largest and the smallest
+    changes: Floats  # changepoints, on the time from 0 to 1
     fitted: Solution
 
     def trend(self, seconds: Floats) -> Floats:
@@ -55,7 +55,7 @@ class Curve:
         return (self.fitted.k * time + self.fitted.m + bends) * self.scale + self.floor
 
     def season(self, seconds: Floats, name: str | None = None) -> Floats:
-        """One season by its name, or all together, in the readings' unit."""
+        """One season by name, or the sum of all, in the readings' unit."""
         total = np.zeros(len(seconds))
         first = 0
         for season in self.seasons:
@@ -80,9 +80,9 @@ def fit_curve(
     seasons: tuple[Season, ...],
     columns: Columns,
 ) -> Curve:
-    """Fit Prophet to rows `first` to `last` (excluded); `sums.t` is in days of the epoch.
+    """Fit Prophet to rows `first` to `last` (excluded); `sums.t` is in days since 1970.
 
-    `columns` are those of the seasons among the sums' columns.
+    `columns` are the positions of the seasons' columns in `sums`.
     """
     rows = values[first:last]
     floor = float(rows.min())
@@ -107,7 +107,7 @@ def fit_curve(
 
 
 def place_changepoints(times: Floats) -> Floats:
-    """Prophet's changepoints on the time from 0 to 1: evenly over the first four fifths of the readings."""
+    """Prophet's changepoints, on the time from 0 to 1: evenly over the first four fifths of the readings."""
     early = int(np.floor(len(times) * CHANGEPOINT_RANGE))
     count = min(CHANGEPOINT_COUNT, early - 1)
     rows = np.linspace(0, early - 1, count + 1).round().astype(int)[1:]
@@ -116,11 +116,11 @@ def place_changepoints(times: Floats) -> Floats:
 
 
 def changepoint_times(curve: Curve) -> pd.DatetimeIndex:
-    """Where the trend may bend; nowhere where it is flat."""
+    """Times at which the trend may change; none where it is flat."""
     linear = curve.priors.growth == "linear"
     return to_times(curve.start + curve.changes * curve.span if linear else np.zeros(0))
 
 
 def _with_dummy_changepoint(changes: Floats) -> Floats:
-    """Prophet writes one changepoint at the start, without effect, where it has none."""
+    """Where Prophet has no changepoint, it writes one at the start, without effect."""
     return changes if len(changes) else np.zeros(1)

@@ -1,6 +1,7 @@
-"""An autoregression on what Prophet leaves: how long today's departure from the usual course lasts.
+"""Autoregression on the residuals of Prophet: how long a departure from trend and seasons lasts.
 
-Knows lags, gaps and stability. Does not know whose residuals these are.
+Chooses lags, bridges gaps and keeps forecasts stable. The residuals come from
+`training.forecasting.structures`.
 """
 
 from collections.abc import Sequence
@@ -12,12 +13,12 @@ from scipy.signal import lfilter
 
 from training.common.arrays import Floats, Ints
 
-MAX_ROWS = 4000  # the latest residuals suffice for fifty weights
+MAX_ROWS = 4000  # the newest residuals, enough for fifty weights
 
 
 @dataclass(frozen=True)
 class Autoregression:
-    """The next residual as a weighted sum of earlier ones; `carry` is what a gap leaves of one per slot."""
+    """The next residual as a weighted sum of earlier ones; `carry` is the decay per slot across a gap."""
 
     lags: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
@@ -25,11 +26,11 @@ class Autoregression:
 
     @property
     def memory(self) -> int:
-        """How many earlier residuals a forecast looks at."""
+        """Number of earlier residuals that a forecast depends on."""
         return max(self.lags, default=1)
 
     def fill(self, residuals: Floats) -> Floats:
-        """Gaps filled with the last residual before them, fading; the start with zeros. Looks back only."""
+        """Gaps filled with the decaying last residual, zeros before the first. Looks back only."""
         known = ~np.isnan(residuals)
         slots = np.arange(len(residuals))
         latest = np.maximum.accumulate(np.where(known, slots, -1))
@@ -37,7 +38,7 @@ class Autoregression:
         return np.where(latest >= 0, faded, 0.0)
 
     def forecast(self, residuals: Floats, origins: Ints, horizon: int) -> Floats:
-        """The next residuals after each origin slot: one row an origin, one column a step."""
+        """The next residuals after each origin slot: one row per origin, one column per step."""
         memory = self.memory
         filled = np.concatenate((np.zeros(memory), self.fill(residuals)))
         paths = np.zeros((memory + horizon, len(origins)))
@@ -52,9 +53,9 @@ class Autoregression:
 
 
 def fit_autoregression(residuals: Floats, *, max_lags: int, seasonal: Sequence[int] = ()) -> Autoregression:
-    """Choose the order by BIC, up to `most`; `seasonal` lags join with their neighbours where BIC wants them.
+    """Choose the order by BIC, up to `max_lags`, with `seasonal` lags and their neighbours where BIC prefers.
 
-    With too few residuals for their number the lags are cut; without any the answer is no autoregression.
+    Few residuals allow fewer lags; without any, the result has none.
     """
     known = ~np.isnan(residuals[-MAX_ROWS:])
     max_lags = min(max_lags, int(known.sum()) // 8)
@@ -65,8 +66,8 @@ def fit_autoregression(residuals: Floats, *, max_lags: int, seasonal: Sequence[i
     if carry == 0.0:
         return Autoregression()
     filled = Autoregression(carry=carry).fill(residuals)
-    joined = [lag for season in seasonal for lag in (season - 1, season, season + 1) if lag > max_lags]
-    lags = np.array([*range(1, max_lags + 1), *[lag for lag in joined if lag < 0.6 * len(residuals)]])
+    candidates = [lag for season in seasonal for lag in (season - 1, season, season + 1) if lag > max_lags]
+    lags = np.array([*range(1, max_lags + 1), *[lag for lag in candidates if lag < 0.6 * len(residuals)]])
     rows = np.flatnonzero(known[1:] & known[:-1]) + 1
     rows = rows[rows >= min(lags.max(), len(residuals) // 2)]
     if len(rows) < 4 * len(lags):
@@ -82,7 +83,7 @@ def fit_autoregression(residuals: Floats, *, max_lags: int, seasonal: Sequence[i
 
 
 def _by_bic(design: Floats, target: Floats, *, max_lags: int) -> Floats:
-    """Weights of the best leading columns, with or without those from `most` on; zero elsewhere."""
+    """Weights of the best leading columns, with or without those from `max_lags` on; zero elsewhere."""
     rows, width = design.shape
     gram = design.T @ design
     gram.flat[:: width + 1] += 1e-6 * np.trace(gram) / width + 1e-300
@@ -119,20 +120,20 @@ def _place_weights(weights: Floats, columns: Ints, width: int) -> Floats:
 
 
 def _clip_spikes(residuals: Floats) -> Floats:
-    """Spikes cut to half again the range of all but one in a hundred.
+    """Residuals clipped to twice the range of the central 99 %.
 
-    Two readings of 600 among 4,000 near 210 gave weights of 1.2, -1.3, 1.3, -1.3 and a forecast that swung
-    by 250.
+    Two readings of 600 among 4,000 near 210 gave weights of 1.2, -1.3, 1.3, -1.3 and a forecast that swung by
+    250.
     """
     ordered = np.sort(residuals[~np.isnan(residuals)])
-    # As np.quantile has it, in half the time that its generality takes.
+    # Equal to np.quantile, in half the time.
     low, high = np.interp(np.array([0.005, 0.995]) * (len(ordered) - 1), np.arange(len(ordered)), ordered)
     margin = 0.5 * (high - low)
     return np.clip(residuals, low - margin, high + margin)
 
 
 def _lag_one_correlation(residuals: Floats) -> float:
-    """The residuals' correlation with the one before, in [0, 0.999]."""
+    """Correlation of the residuals with the one before, in [0, 0.999]."""
     pairs = ~np.isnan(residuals[1:]) & ~np.isnan(residuals[:-1])
     before, after = residuals[:-1][pairs], residuals[1:][pairs]
     power = float(before @ before)
@@ -140,19 +141,19 @@ def _lag_one_correlation(residuals: Floats) -> float:
 
 
 def _stabilise(lags: Ints, weights: Floats) -> Floats:
-    """Pull the weights in until an impulse fades instead of growing."""
+    """Shrink the weights until an impulse decays."""
     longest = int(lags.max())
     impulse = np.zeros(4 * longest + 400)
     impulse[0] = 1.0
     quarter = len(impulse) // 4
-    # A weight of 1.0005 on one lag is a random walk that was measured so, and must stay near one.
-    pull = 1 - min(0.002, 0.5 / longest)
+    # A weight of 1.0005 on one lag is a measured random walk; it must stay near 1.
+    shrinkage = 1 - min(0.002, 0.5 / longest)
     for _ in range(100):
         recursion = np.zeros(longest + 1)
         recursion[0] = 1.0
         recursion[lags] = -weights
-        echo = np.abs(lfilter([1.0], recursion, impulse))
-        if echo[-quarter:].max() <= echo[quarter : 2 * quarter].max():
+        response = np.abs(lfilter([1.0], recursion, impulse))
+        if response[-quarter:].max() <= response[quarter : 2 * quarter].max():
             break
-        weights = weights * pull**lags
+        weights = weights * shrinkage**lags
     return weights

@@ -1,6 +1,6 @@
 """Prophet's seasons: which of them a history supports, and their Fourier columns.
 
-Knows periods and harmonics. Leaves what the columns weigh to `gram`.
+The weights of the columns are fitted by `training.forecasting.gram_fit`.
 """
 
 from collections.abc import Sequence
@@ -11,29 +11,29 @@ import numpy as np
 from training.common.arrays import Floats
 from training.forecasting.time_grid import DAY
 
-PERIOD_DAYS = {"daily": 1.0, "weekly": 7.0, "yearly": 365.25}  # days, as Prophet has them
+PERIOD_DAYS = {"daily": 1.0, "weekly": 7.0, "yearly": 365.25}  # Prophet's periods
 
 
 @dataclass(frozen=True)
 class Season:
-    """One of Prophet's seasons: so many harmonics of a period in days."""
+    """One of Prophet's seasons: `order` harmonics of a period."""
 
     name: str
     order: int
 
     @property
     def period(self) -> float:
-        """Days."""
+        """The period in days."""
         return PERIOD_DAYS[self.name]
 
 
 def is_supported(name: str, days: Floats, *, step: float) -> bool:
-    """Whether readings at these times (days, ascending) show a season: each quarter of a turn twice at least.
+    """Whether readings at these times (days, ascending) cover each quarter of a season at least twice.
 
-    A step (seconds) that takes fewer than four readings a turn shows none.
+    A step (seconds) with fewer than four readings per season supports none.
 
-    >>> supported("daily", np.arange(48) / 24, step=3600), supported("daily", np.arange(40) / 24, step=3600)
-    (True, False)
+    >>> [is_supported("daily", np.arange(hours) / 24, step=3600) for hours in (48, 40)]
+    [True, False]
     """
     period = PERIOD_DAYS[name]
     quarters = np.floor(4 * days / period).astype(np.int64)
@@ -42,23 +42,23 @@ def is_supported(name: str, days: Floats, *, step: float) -> bool:
 
 
 def highest_order(name: str, *, step: float) -> int:
-    """The fastest harmonic that this step (seconds) can tell from a slower one."""
+    """The highest harmonic that this step (seconds) can represent."""
     return max(1, int(PERIOD_DAYS[name] * DAY / step / 2 - 0.5))
 
 
 def fourier_columns(days: Floats, seasons: Sequence[Season]) -> Floats:
-    """Sine and cosine of each harmonic in turn, the seasons side by side, as Prophet orders them."""
+    """Sine and cosine of each harmonic, season after season, in Prophet's order."""
     blocks = [_harmonics(days, season) for season in seasons]
     return np.hstack(blocks) if blocks else np.zeros((len(days), 0))
 
 
 def _harmonics(days: Floats, season: Season) -> Floats:
-    # One sine and cosine a row; each further harmonic is a product. Angles of 20,000 days are themselves
-    # exact to 1e-11 only, so the 1e-14 that this loses is not missed.
+    # Each further harmonic is a product. Angles of 20,000 days are exact to 1e-11 only, so the 1e-14 lost
+    # here does not matter.
     first = np.exp(2j * np.pi / season.period * days)
     columns = np.empty((2 * season.order, len(days)))
-    turning = first
+    power = first
     for harmonic in range(season.order):
-        columns[2 * harmonic], columns[2 * harmonic + 1] = turning.imag, turning.real
-        turning = turning * first
+        columns[2 * harmonic], columns[2 * harmonic + 1] = power.imag, power.real
+        power = power * first
     return columns.T

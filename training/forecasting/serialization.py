@@ -1,7 +1,7 @@
-"""A forecaster's folder: genuine Prophets as Prophet writes them, and one plain JSON for the rest.
+"""Write and read a forecaster's folder: Prophets in Prophet's JSON, everything else in one plain JSON file.
 
-Knows the files' names and what must be in them. Every number that is read is checked to be one; nothing is
-unpickled and Prophet itself is not needed to read.
+Every number that is read is checked by `training.forecasting.file_validation`. Nothing is unpickled, and
+reading does not need Prophet.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import numpy as np
 
 from training.artifacts.model_files import check_layout, read_json, write_json
 from training.errors import UntrustedModel
-from training.forecasting.file_validation import check_sound
+from training.forecasting.file_validation import check_fitted
 from training.forecasting.fitted_forecaster import FittedForecaster
 from training.forecasting.intervals import Bands
 from training.forecasting.naive_forecasts import Naive
@@ -23,19 +23,19 @@ from training.forecasting.residual_autoregression import Autoregression
 from training.forecasting.structures import Member
 from training.forecasting.time_grid import TimeGrid
 
-LAYOUT_VERSION = 1  # of the layout
+LAYOUT_VERSION = 1
 FORECASTER_FILE = "forecaster.json"
 
 
 @dataclass(frozen=True)
 class ForecasterConfig:
-    """How a forecaster was made."""
+    """The arguments a forecaster was created with."""
 
     parameters: ForecasterParameters
     interval_width: float
     seasonalities: Mapping[str, Any]
     seed: int
-    step: float | None  # seconds, where it was given
+    step: float | None  # seconds; None: inferred
 
 
 def write(settings: ForecasterConfig, fitted: FittedForecaster, folder: Path) -> None:
@@ -68,19 +68,19 @@ def write(settings: ForecasterConfig, fitted: FittedForecaster, folder: Path) ->
 
 
 def read(folder: Path) -> tuple[ForecasterConfig, FittedForecaster]:
-    """Read what `write` wrote.
+    """Read a folder that `write` wrote.
 
     Raises:
-        UntrustedModel: a file is missing, cut short or not ours.
+        UntrustedModel: a file is missing, truncated or not written by `write`.
     """
     content = read_json(folder / FORECASTER_FILE)
     check_layout(content.get("version"), LAYOUT_VERSION, name=FORECASTER_FILE)
     try:
         settings, fitted = _settings(content), _fitted(content, folder)
-        check_sound(fitted)
+        check_fitted(fitted)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UntrustedModel(
-            f"{FORECASTER_FILE} is no forecaster of ours: {error!r}. Retrain this sensor."
+            f"{FORECASTER_FILE} is not a forecaster of SafePlan: {error!r}. Retrain this sensor."
         ) from error
     return settings, fitted
 
@@ -94,8 +94,8 @@ def _fitted(content: Mapping[str, Any], folder: Path) -> FittedForecaster:
     state = content["state"]
     values = np.array([np.nan if v is None else v for v in state["values"]], dtype=np.float64)
     members = tuple(
-        Member(curve_from_json(read_json(folder / _prophet_name(number))), _autoregression(written))
-        for number, written in enumerate(content["autoregressions"], start=1)
+        Member(curve_from_json(read_json(folder / _prophet_name(number))), _autoregression(stored))
+        for number, stored in enumerate(content["autoregressions"], start=1)
     )
     return FittedForecaster(
         state=TimeGrid(float(state["start"]), float(state["step"]), values),

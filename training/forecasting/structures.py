@@ -1,7 +1,7 @@
-"""What a forecaster is made of: Prophets with an autoregression on their residuals.
+"""The parts of a forecaster: a Prophet with an autoregression on its residuals, and how to fit it.
 
-Knows one structure's settings and how to fit it to any stretch of a history, cheaply for many stretches and
-many structures (`History` keeps the running sums they share). Leaves choosing among them to others.
+`TrainingHistory` keeps the running sums that make fits of many structures to many parts of a history cheap.
+The choice among structures is made by `training.tuning.forecaster_search`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,26 +20,24 @@ from training.forecasting.residual_autoregression import MAX_ROWS, Autoregressio
 from training.forecasting.seasonality import PERIOD_DAYS, Season, fourier_columns, highest_order, is_supported
 from training.forecasting.time_grid import TimeGrid
 
-MIN_HALVED_READINGS = 30  # readings that a halved history keeps
+MIN_HALVED_READINGS = 30  # smallest number of readings that `halvings` leaves
 
 SeasonalityOption = Literal["auto"] | bool
 
 
 @dataclass(frozen=True)
 class Structure:
-    """One Prophet's settings and those of the autoregression behind it."""
+    """Settings of a Prophet and of the autoregression on its residuals."""
 
     growth: Literal["flat", "linear"] = "flat"
     changepoint_scale: float = 0.05
     season_scale: float = 1.0
-    halvings: int = (
-        0  # it learns from the latest half, quarter, eighth, ... of the readings; 0 means from all
-    )
-    daily: int = 6  # harmonics; fewer where the step cannot show them, none where the history cannot
+    halvings: int = 0  # fitted to the newest half, quarter, eighth, ... of the readings; 0: to all
+    daily: int = 6  # harmonics; fewer where the step, none where the history does not support them
     weekly: int = 6
     yearly: int = 4
-    lags: int = 48  # the most that BIC may choose; 0 means no autoregression
-    seasonal_lags: bool = True  # yesterday's and last week's residuals too, where BIC wants them
+    lags: int = 48  # largest order that BIC may choose; 0: no autoregression
+    seasonal_lags: bool = True  # also the residuals of yesterday and last week, where BIC prefers it
 
     def orders(self) -> dict[str, int]:
         """Harmonics by season."""
@@ -55,25 +53,25 @@ class Member:
 
     @property
     def memory(self) -> int:
-        """How many slots of readings a forecast looks at."""
+        """Slots of readings that a forecast depends on."""
         return self.autoregression.memory
 
     def forecast(self, grid: TimeGrid, origins: Ints, horizon: int) -> Floats:
-        """The next values after each origin slot: one row an origin, one column a step."""
+        """The next values after each origin slot: one row per origin, one column per step."""
         if not len(origins):
             return np.zeros((0, horizon))
         begin, end = self._first_needed_slot(grid, int(origins.min())), int(origins.max()) + 1
-        course = self.curve.at(grid.start + grid.step * np.arange(begin, end + horizon))
+        curve_values = self.curve.at(grid.start + grid.step * np.arange(begin, end + horizon))
         ahead = np.arange(1, horizon + 1)
-        residuals = grid.values[begin:end] - course[: end - begin]
+        residuals = grid.values[begin:end] - curve_values[: end - begin]
         residual_forecasts = self.autoregression.forecast(residuals, origins - begin, horizon)
-        paths: Floats = course[(origins - begin)[:, None] + ahead] + residual_forecasts
+        paths: Floats = curve_values[(origins - begin)[:, None] + ahead] + residual_forecasts
         return paths
 
     def _first_needed_slot(self, grid: TimeGrid, origin: int) -> int:
-        """The slot from which on all is known that a forecast from this origin, or a later one, looks at.
+        """The first slot that a forecast from this origin, or a later one, depends on.
 
-        Where memory begins with a gap, the reading before the gap still counts.
+        Where its memory starts in a gap, the reading before the gap still counts.
         """
         first = max(0, origin - self.memory + 1)
         known = np.flatnonzero(grid.known[: first + 1])
@@ -82,13 +80,14 @@ class Member:
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """One sensor's readings with the sums that every fit on them shares.
+    """One sensor's readings, with the running sums that all fits to them share.
 
-    `wanted` says per season whether it is taken always, never, or where a stretch is long enough for it.
+    `seasonality` states per season whether it is always, never or (auto) included where the readings
+    support it.
     """
 
     grid: TimeGrid
-    max_orders: Mapping[str, int]  # harmonics to prepare for, by season
+    max_orders: Mapping[str, int]  # largest number of harmonics of any fit, by season
     seasonality: Mapping[str, SeasonalityOption] = field(default_factory=dict)
     _support_cache: dict[tuple[str, int, int], bool] = field(default_factory=dict, repr=False)
 
@@ -96,18 +95,18 @@ class TrainingHistory:
     def for_structures(
         cls, grid: TimeGrid, structures: Sequence[Structure], seasonality: Mapping[str, SeasonalityOption]
     ) -> "TrainingHistory":
-        """Prepare for just these structures."""
+        """A history with the harmonics that these structures need."""
         max_orders = {name: max((s.orders()[name] for s in structures), default=0) for name in PERIOD_DAYS}
         return cls(grid, max_orders, seasonality)
 
     @cached_property
     def rows(self) -> Ints:
-        """The slots that hold a reading."""
+        """The slots that have a reading."""
         return np.flatnonzero(self.grid.known)
 
     @cached_property
     def available_seasons(self) -> tuple[Season, ...]:
-        """Every season some stretch could take, at its highest order."""
+        """Every season that some part of the history supports, at its highest order."""
         days = self.grid.days[self.rows]
         return tuple(
             Season(name, min(self.max_orders[name], highest_order(name, step=self.grid.step)))
@@ -117,7 +116,7 @@ class TrainingHistory:
 
     @cached_property
     def sums(self) -> DesignSums:
-        """Running sums over the readings, in order of time."""
+        """Running sums over the readings, oldest first."""
         days = self.grid.days[self.rows]
         return DesignSums(days, fourier_columns(days, self.available_seasons))
 
@@ -125,7 +124,7 @@ class TrainingHistory:
         """Fit a structure to the readings before slot `end`."""
         last = int(np.searchsorted(self.rows, end))
         if last < 3:
-            raise NotTrainable(f"{last} readings are not enough to fit; a forecaster needs 50.")
+            raise NotTrainable(f"{last} readings are too few for a fit: a forecaster needs 50")
         first = max(0, last - max(len(self.rows) >> structure.halvings, MIN_HALVED_READINGS))
         seasons, columns = self._seasons(structure, first, last)
         priors = Priors(structure.growth, structure.changepoint_scale, structure.season_scale)
@@ -157,10 +156,10 @@ class TrainingHistory:
         return tuple(included), np.concatenate(columns) if columns else np.zeros(0, dtype=np.intp)
 
     def _is_included_between(self, name: str, first: int, last: int) -> bool:
-        stretch = (name, first, last)
-        if stretch not in self._support_cache:
-            self._support_cache[stretch] = self._is_included(name, self.sums.t[first:last])
-        return self._support_cache[stretch]
+        key = (name, first, last)
+        if key not in self._support_cache:
+            self._support_cache[key] = self._is_included(name, self.sums.t[first:last])
+        return self._support_cache[key]
 
     def _is_included(self, name: str, days: Floats) -> bool:
         option = self.seasonality.get(name, "auto")

@@ -1,6 +1,6 @@
-"""What a forecaster tells people: a forecast in words, its parts, its errors on held-out readings.
+"""Summaries of a forecaster: a forecast in figures, its components, its errors on held-out readings.
 
-Knows frames and sentences. Leaves the numbers in them to `fitted_forecaster` and `measures`.
+The forecasts themselves are made by `training.forecasting.fitted_forecaster`.
 """
 
 from collections.abc import Mapping
@@ -18,28 +18,30 @@ from training.forecasting.seasonality import PERIOD_DAYS
 from training.forecasting.structures import SeasonalityOption
 from training.forecasting.time_grid import DAY, TimeGrid
 
-SEASON_POINTS = {"daily": 96, "weekly": 7 * 24, "yearly": 366}  # of a season's one turn
+SEASON_POINTS = {"daily": 96, "weekly": 7 * 24, "yearly": 366}  # points in one cycle of a season
 FIRST_MONDAY = 4 * DAY  # 1970-01-05
 
 
 def summarize_forecast(
     forecast: pd.DataFrame, state: TimeGrid, *, method: str, skill: float
 ) -> dict[str, Any]:
-    """One forecast's direction, change, volatility and extremes.
+    """Direction, change, volatility and extremes of one forecast.
 
-    The direction is "stable" where the change is smaller than the usual change from reading to reading times
-    the square root of the steps: nothing that wandering alone would not do.
+    The direction is "stable" where the change is at most that of a random walk: the usual change between two
+    readings times the square root of the steps.
     """
     values = forecast["forecasted_values"].to_numpy()
     known = state.values[state.known]
     latest = float(known[-1])
     change = float(values[-1] - latest)
-    wander = float(np.abs(np.diff(known[-500:])).mean()) * np.sqrt(len(values)) if len(known) > 1 else 0.0
+    random_walk = (
+        float(np.abs(np.diff(known[-500:])).mean()) * np.sqrt(len(values)) if len(known) > 1 else 0.0
+    )
     return {
         "periods": len(values),
         "start": forecast["timestamps"].iloc[0],
         "end": forecast["timestamps"].iloc[-1],
-        "direction": "stable" if abs(change) <= wander else ("rising" if change > 0 else "falling"),
+        "direction": "stable" if abs(change) <= random_walk else ("rising" if change > 0 else "falling"),
         "current_value": latest,
         "final_value": float(values[-1]),
         "change": change,
@@ -58,9 +60,9 @@ def summarize_forecast(
 
 
 def forecast_components(fitted: FittedForecaster) -> dict[str, pd.DataFrame]:
-    """The trend over the readings kept, and one turn of each season found: columns `timestamps` and `value`.
+    """The trend over the readings kept, and one cycle of each season: columns `timestamps` and `value`.
 
-    A day begins at midnight, a week on Monday, a year on 1 January, all of UTC.
+    A day starts at midnight UTC, a week on Monday, a year on 1 January.
     """
     state = fitted.state
     seconds = state.start + state.step * np.arange(len(state))
@@ -68,9 +70,9 @@ def forecast_components(fitted: FittedForecaster) -> dict[str, pd.DataFrame]:
     season_names = {season.name for member in fitted.members for season in member.curve.seasons}
     for name in ("weekly", "daily", "yearly"):
         if name in season_names:
-            turn = np.arange(SEASON_POINTS[name]) * PERIOD_DAYS[name] * DAY / SEASON_POINTS[name]
-            turn = turn + FIRST_MONDAY if name == "weekly" else turn
-            parts[name] = _frame(turn, fitted.season(turn, name))
+            cycle = np.arange(SEASON_POINTS[name]) * PERIOD_DAYS[name] * DAY / SEASON_POINTS[name]
+            cycle = cycle + FIRST_MONDAY if name == "weekly" else cycle
+            parts[name] = _frame(cycle, fitted.season(cycle, name))
     return parts
 
 
@@ -81,9 +83,9 @@ def held_out_metrics(
     *,
     interval_width: float,
 ) -> dict[str, Any]:
-    """Errors on the last tenth of the readings, one forecast over all of it, fitted without it.
+    """Errors of one forecast over the last tenth of the readings, fitted without them.
 
-    A sentence beside MAPE (`mape_note`) says what was done about truths near zero.
+    `mape_note` is a sentence on the readings near zero that MAPE leaves out.
     """
     rows = np.flatnonzero(state.known)
     split_slot = int(rows[-max(1, len(rows) // 10)])

@@ -1,6 +1,6 @@
-"""Readings on a regular grid, which is where forecasts live.
+"""Readings on a regular grid, one value per step.
 
-Knows steps, slots and gaps. Knows nothing of models: a gap stays a gap (NaN) until a model says otherwise.
+A gap stays NaN; filling it is up to the model that forecasts.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DAY = 86_400.0  # seconds
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """One value a slot; `start` is the first slot and `step` the width, both in seconds of the epoch."""
+    """One value per slot; `start` (seconds since 1970) is the time of the first, `step` is in seconds."""
 
     start: float
     step: float
@@ -30,32 +30,32 @@ class TimeGrid:
 
     @property
     def days(self) -> Floats:
-        """The time of every slot in days of the epoch, the unit Prophet's seasons are in."""
+        """The time of each slot in days since 1970, the unit of Prophet's seasons."""
         return (self.start + self.step * np.arange(len(self))) / DAY
 
     @property
     def known(self) -> Flags:
-        """Which slots hold a reading."""
+        """Which slots have a reading."""
         return ~np.isnan(self.values)
 
     @property
     def last(self) -> float:
-        """The time of the last slot, in seconds of the epoch."""
+        """The time of the last slot in seconds since 1970."""
         return self.start + self.step * (len(self) - 1)
 
     def tail(self, slots: int) -> "TimeGrid":
-        """The last slots, or all of them."""
+        """The last `slots` slots, or all where there are fewer."""
         first = max(0, len(self) - slots)
         return TimeGrid(self.start + self.step * first, self.step, self.values[first:])
 
     def slots_of(self, seconds: Floats) -> Floats:
-        """How many steps after `start` each moment lies; fractions are kept."""
+        """Steps from `start` to each time, with fractions."""
         return (seconds - self.start) / self.step
 
     def extended(self, seconds: Floats, values: Floats, *, slots: int) -> "TimeGrid":
-        """This grid continued by newer readings, cut to its last `slots`; a newer reading wins its slot.
+        """This grid with newer readings, cut to its last `slots`; they replace the values of their slots.
 
-        Readings before `start` are left out. With no reading at all the grid stays as it is.
+        Readings before `start` are left out.
         """
         where = np.rint(self.slots_of(seconds)).astype(np.int64)
         usable = (where >= 0) & np.isfinite(values)
@@ -79,23 +79,25 @@ class TimeGrid:
 def build_grid(
     times: pd.DatetimeIndex, values: Floats, *, step: timedelta | None = None, slots: int
 ) -> TimeGrid:
-    """Lay readings on a grid that ends at the newest one; at most the last `slots` of it.
+    """Place readings on a grid that ends at the newest one, with at most `slots` slots.
 
-    Several readings in a slot become their mean; readings that are no finite number are left out.
+    Several readings in one slot become their mean; values that are not finite are left out. The step is
+    inferred where it is not given.
+
+    Raises:
+        NotTrainable: fewer than two readings, or all at one time.
 
     >>> times = pd.DatetimeIndex(["2026-01-01 00:00", "2026-01-01 01:00", "2026-01-01 03:00"])
-    >>> grid_of(times, np.array([1.0, 2.0, 4.0]), step=timedelta(hours=1), slots=100).values
+    >>> build_grid(times, np.array([1.0, 2.0, 4.0]), step=timedelta(hours=1), slots=100).values
     array([ 1.,  2., nan,  4.])
     """
     finite = np.isfinite(values)
     seconds, values = epoch_seconds(times)[finite], values[finite]
     if len(seconds) < 2:
-        raise NotTrainable(
-            f"{len(seconds)} finite readings are not enough to tell a step; a forecaster needs 50."
-        )
+        raise NotTrainable(f"{len(seconds)} finite readings have no step: a forecaster needs 50 readings")
     step = step or infer_step(to_times(seconds))
     if step is None:
-        raise NotTrainable("All readings carry the same time; a forecaster needs readings over time.")
+        raise NotTrainable("all readings have the same time: a forecaster needs readings over time")
     width = step.total_seconds()
     newest = float(seconds.max())
     back = np.rint((newest - seconds) / width).astype(np.int64)

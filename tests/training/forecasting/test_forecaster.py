@@ -1,4 +1,4 @@
-"""What the forecaster of one sensor promises."""
+"""The forecaster of one sensor: accuracy, intervals, updates by newer readings, errors, files."""
 
 import json
 from datetime import timedelta
@@ -20,12 +20,12 @@ COLUMNS = ["timestamps", "forecasted_values", "lower_bound", "upper_bound", "tre
 def readings(
     rows: int, *, step: str = "h", seed: int = 0, noise: float = 0.3, wander: float = 0.05
 ) -> pd.Series:
-    """A daily course, slow wandering and noise around 50."""
+    """A daily cycle, a slow random walk and noise around 50."""
     rng = np.random.default_rng(seed)
     times = pd.date_range("2026-01-01", periods=rows, freq=step)
-    turn = 2 * np.pi * (times - times[0]).total_seconds().to_numpy() / 86_400
+    angle = 2 * np.pi * (times - times[0]).total_seconds().to_numpy() / 86_400
     level = 50 + np.cumsum(rng.normal(0, wander, rows))
-    return pd.Series(level + 3 * np.sin(turn) + rng.normal(0, noise, rows), index=times)
+    return pd.Series(level + 3 * np.sin(angle) + rng.normal(0, noise, rows), index=times)
 
 
 def fitted(series: pd.Series, **settings) -> Forecaster:
@@ -37,7 +37,7 @@ def month_of_readings() -> pd.Series:
     return readings(30 * 24)
 
 
-def test_a_forecast_follows_the_daily_course(month_of_readings):
+def test_a_forecast_follows_the_daily_cycle(month_of_readings):
     forecaster = fitted(month_of_readings[:-24])
 
     forecast = forecaster.forecast(24)
@@ -50,8 +50,8 @@ def test_a_forecast_follows_the_daily_course(month_of_readings):
 
 
 @pytest.mark.parametrize("width", [0.5, 0.8, 0.95])
-def test_the_interval_covers_what_it_says_out_of_sample(width):
-    """Over 40 sensors, two days each that were not seen."""
+def test_the_interval_has_its_coverage_out_of_sample(width):
+    """Over 40 sensors, two days each after the training."""
     inside = []
     for seed in range(40):
         series = readings(20 * 24, seed=seed)
@@ -61,14 +61,14 @@ def test_the_interval_covers_what_it_says_out_of_sample(width):
     assert abs(np.mean(inside) - width) < 0.1
 
 
-def test_a_wider_interval_holds_the_narrower(month_of_readings):
+def test_a_wider_interval_contains_the_narrower(month_of_readings):
     narrow, wide = (fitted(month_of_readings, interval_width=width).forecast(48) for width in (0.6, 0.99))
 
     assert (wide["lower_bound"] < narrow["lower_bound"]).all()
     assert (wide["upper_bound"] > narrow["upper_bound"]).all()
 
 
-def test_intervals_stretch_while_a_sensor_is_hard_to_forecast(month_of_readings):
+def test_intervals_widen_while_a_sensor_is_hard_to_forecast(month_of_readings):
     forecaster = fitted(month_of_readings)
     rng = np.random.default_rng(1)
     later = pd.date_range(month_of_readings.index[-1], periods=25, freq="h")[1:]
@@ -83,8 +83,8 @@ def test_intervals_stretch_while_a_sensor_is_hard_to_forecast(month_of_readings)
     assert (widths[1] > 1.3 * widths[0]).all()
 
 
-def test_newer_readings_move_the_forecast_without_training(month_of_readings):
-    """After a jump of 20 the next hour is expected up there, not at the level of the training."""
+def test_newer_readings_move_the_forecast_without_a_training(month_of_readings):
+    """After a jump of 20 the next hour is expected at the new level, not at that of the training."""
     forecaster = fitted(month_of_readings[:-48])
     jumped = month_of_readings[-48:-24] + 20
 
@@ -94,7 +94,7 @@ def test_newer_readings_move_the_forecast_without_training(month_of_readings):
     assert forecast["forecasted_values"].iloc[0] == pytest.approx(jumped.iloc[-1], abs=4)
 
 
-def test_history_that_was_known_already_changes_nothing(month_of_readings):
+def test_history_from_the_training_changes_nothing(month_of_readings):
     forecaster = fitted(month_of_readings)
 
     pd.testing.assert_frame_equal(
@@ -102,7 +102,7 @@ def test_history_that_was_known_already_changes_nothing(month_of_readings):
     )
 
 
-def test_a_time_inside_the_readings_gets_what_was_forecast_before_it(month_of_readings):
+def test_a_time_inside_the_readings_gets_the_forecast_one_step_before_it(month_of_readings):
     forecaster = fitted(month_of_readings)
     earlier = Forecaster.forecast(forecaster, 1)["timestamps"].iloc[0] - pd.Timedelta(hours=11)
     later_changed = month_of_readings[-24:].copy()
@@ -115,23 +115,23 @@ def test_a_time_inside_the_readings_gets_what_was_forecast_before_it(month_of_re
     assert after["forecasted_values"].iloc[0] == before["forecasted_values"].iloc[0]
 
 
-def test_times_may_be_asked_in_any_order_and_off_the_grid(month_of_readings):
+def test_times_may_be_in_any_order_and_off_the_grid(month_of_readings):
     forecaster = fitted(month_of_readings)
     last = month_of_readings.index[-1]
-    asked = pd.DatetimeIndex(
+    times = pd.DatetimeIndex(
         [last + pd.Timedelta(hours=5), last + pd.Timedelta(minutes=90), month_of_readings.index[0]]
     )
 
-    answered = forecaster.predict(asked)
+    predicted = forecaster.predict(times)
 
     whole = forecaster.forecast(5)["forecasted_values"].to_numpy()
-    assert list(answered["timestamps"]) == list(asked)
-    assert answered["forecasted_values"].iloc[0] == pytest.approx(whole[4])
-    assert answered["forecasted_values"].iloc[1] == pytest.approx((whole[0] + whole[1]) / 2)
+    assert list(predicted["timestamps"]) == list(times)
+    assert predicted["forecasted_values"].iloc[0] == pytest.approx(whole[4])
+    assert predicted["forecasted_values"].iloc[1] == pytest.approx((whole[0] + whole[1]) / 2)
 
 
-def test_pure_chance_is_served_as_what_it_is():
-    """Nothing beats the last value on a random walk, and the forecaster says so."""
+def test_a_random_walk_is_forecast_by_its_last_value():
+    """Nothing beats the last value on a random walk; `method` names it."""
     rng = np.random.default_rng(3)
     times = pd.date_range("2026-01-01", periods=600, freq="h")
     walk = np.cumsum(rng.normal(size=600))
@@ -145,7 +145,7 @@ def test_pure_chance_is_served_as_what_it_is():
     assert len(forecaster.get_components()["trend"]) == 600
 
 
-def test_a_constant_stays():
+def test_a_constant_series_stays_constant():
     times = pd.date_range("2026-01-01", periods=200, freq="5min")
 
     forecast = Forecaster().fit(times, np.full(200, 12.5)).forecast(24)
@@ -155,7 +155,7 @@ def test_a_constant_stays():
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
-def test_huge_and_tiny_values_are_forecast_alike(month_of_readings, factor):
+def test_the_scale_of_the_values_does_not_matter(month_of_readings, factor):
     plain = fitted(month_of_readings).forecast(24)
 
     scaled = fitted(month_of_readings * factor).forecast(24)
@@ -164,7 +164,7 @@ def test_huge_and_tiny_values_are_forecast_alike(month_of_readings, factor):
 
 
 @pytest.mark.parametrize("step", ["s", "1min", "15min", "90min", "D"])
-def test_the_step_is_the_sensors(step):
+def test_the_step_is_inferred_from_the_readings(step):
     series = readings(300, step=step)
 
     forecaster = fitted(series)
@@ -175,13 +175,13 @@ def test_the_step_is_the_sensors(step):
     )
 
 
-def test_a_given_step_is_kept(month_of_readings):
+def test_a_given_step_is_used(month_of_readings):
     forecaster = fitted(month_of_readings, step=timedelta(hours=2))
 
     assert forecaster.forecast(1)["timestamps"].iloc[0] == month_of_readings.index[-1] + pd.Timedelta(hours=2)
 
 
-def test_gaps_jitter_and_disorder_are_survived(month_of_readings):
+def test_gaps_jitter_and_disorder_do_not_break_the_forecast(month_of_readings):
     rng = np.random.default_rng(1)
     gappy = month_of_readings.drop(month_of_readings.index[100:200]).sample(frac=0.7, random_state=1)
     gappy.index = gappy.index + pd.to_timedelta(rng.integers(-120, 120, len(gappy)), unit="s")
@@ -201,34 +201,34 @@ def test_fifty_readings_suffice_and_nine_do_not():
         fitted(series[:9])
 
 
-def test_one_moment_is_no_history():
+def test_readings_at_one_time_are_refused():
     times = pd.DatetimeIndex(["2026-01-01"] * 60)
 
     with pytest.raises(NotTrainable, match="same time"):
         Forecaster().fit(times, np.arange(60.0))
 
 
-def test_an_unfitted_forecaster_says_what_to_do():
+def test_an_unfitted_forecaster_asks_for_a_fit():
     with pytest.raises(NotTrainable, match=r"call fit"):
         create_forecaster().forecast(3)
 
 
-def test_nonsense_is_refused(month_of_readings):
+def test_invalid_arguments_are_refused(month_of_readings):
     with pytest.raises(DataError, match="interval_width"):
         create_forecaster(interval_width=95)
     with pytest.raises(DataError, match="each value needs its own"):
         Forecaster().fit(month_of_readings.index, [1.0])
-    with pytest.raises(DataError, match="farthest"):
+    with pytest.raises(DataError, match=r"cannot forecast \d+ steps ahead: the limit is 50,000"):
         fitted(month_of_readings).predict(pd.DatetimeIndex(["2099-01-01"]))
 
 
-def test_zones_are_turned_into_utc(month_of_readings):
+def test_time_zones_are_converted_to_utc(month_of_readings):
     paris = month_of_readings.tz_localize("UTC").tz_convert("Europe/Paris")
 
     pd.testing.assert_frame_equal(fitted(paris).forecast(5), fitted(month_of_readings).forecast(5))
 
 
-def test_seasons_are_taken_where_the_history_supports_them(month_of_readings):
+def test_seasons_are_included_where_the_history_supports_them(month_of_readings):
     assert set(fitted(month_of_readings).get_components()) == {"trend", "weekly", "daily"}
     assert set(fitted(month_of_readings[:80]).get_components()) == {"trend", "daily"}
     assert set(fitted(month_of_readings, weekly_seasonality=False).get_components()) == {"trend", "daily"}
@@ -239,7 +239,7 @@ def test_seasons_are_taken_where_the_history_supports_them(month_of_readings):
     }
 
 
-def test_the_daily_component_is_the_daily_course(month_of_readings):
+def test_the_daily_component_is_the_daily_cycle(month_of_readings):
     daily = fitted(month_of_readings).get_components()["daily"]
 
     peak = daily["timestamps"][daily["value"].idxmax()]
@@ -247,24 +247,24 @@ def test_the_daily_component_is_the_daily_course(month_of_readings):
     assert daily["value"].max() == pytest.approx(3.0, abs=0.3)
 
 
-def test_metrics_are_of_readings_it_was_fitted_without(month_of_readings):
-    """The last tenth is noise of another size; only a fit without it errs by that much."""
-    loud = month_of_readings.copy()
-    loud[-72:] += np.random.default_rng(0).normal(0, 10, 72)
+def test_metrics_are_measured_on_held_out_readings(month_of_readings):
+    """The last tenth has noise of another size; only a fit without it has errors of that size."""
+    noisy = month_of_readings.copy()
+    noisy[-72:] += np.random.default_rng(0).normal(0, 10, 72)
 
-    quiet_metrics, loud_metrics = (
+    quiet_metrics, noisy_metrics = (
         fitted(month_of_readings).calculate_metrics(),
-        fitted(loud).calculate_metrics(),
+        fitted(noisy).calculate_metrics(),
     )
 
     assert set(quiet_metrics) >= {"mape", "rmse", "mae", "mase", "coverage", "mape_note", "mape_share_used"}
     assert quiet_metrics["held_out"] == 72
     assert quiet_metrics["mase"] < 1.5
-    assert loud_metrics["mae"] > 5
-    assert loud_metrics["coverage"] < 0.5
+    assert noisy_metrics["mae"] > 5
+    assert noisy_metrics["coverage"] < 0.5
 
 
-def test_mape_says_that_it_left_out_zeros():
+def test_mape_leaves_out_zeros_and_states_it():
     series = readings(400)
     off = (np.arange(400) % 4) == 0
     series[off] = 0.0
@@ -276,7 +276,7 @@ def test_mape_says_that_it_left_out_zeros():
     assert metrics["mape"] < 100
 
 
-def test_the_summary_speaks_of_the_forecast():
+def test_the_summary_describes_the_forecast():
     times = pd.date_range("2026-01-01", periods=400, freq="h")
     rising = Forecaster(ForecasterParameters((Structure(growth="linear"),)))
     rising.fit(times, np.arange(400) + np.random.default_rng(0).normal(0, 0.1, 400))
@@ -289,7 +289,7 @@ def test_the_summary_speaks_of_the_forecast():
     assert summary["min"] < summary["mean"] < summary["max"]
 
 
-def test_history_and_forecast_come_in_one_frame(month_of_readings):
+def test_history_and_forecast_are_in_one_frame(month_of_readings):
     frame = fitted(month_of_readings).forecast_with_history(24)
 
     assert len(frame) == len(month_of_readings) + 24
@@ -319,7 +319,7 @@ def test_plain_prophet_serves_the_saved_file(tmp_path):
     forecaster = fitted(rising, parameters=ForecasterParameters((structure,)))
     forecaster.save(tmp_path)
     ours = forecaster.forecast(24)
-    assert forecaster.fitted.shares == (1.0, 0.0), "believed wholly"
+    assert forecaster.fitted.shares == (1.0, 0.0), "the naive forecast has no share"
 
     plain = model_from_json((tmp_path / "prophet.json").read_text())
 
@@ -328,11 +328,11 @@ def test_plain_prophet_serves_the_saved_file(tmp_path):
     np.testing.assert_allclose(theirs["trend"], ours["trend"], rtol=1e-9)
 
 
-def test_the_prophet_inside_is_the_librarys_own(month_of_readings):
+def test_prophet_gives_the_librarys_own_object(month_of_readings):
     assert isinstance(fitted(month_of_readings).prophet(), Prophet)
 
 
-def test_files_stay_small_however_long_the_history(tmp_path):
+def test_files_stay_small_for_a_long_history(tmp_path):
     fitted(readings(15_000, step="5min")).save(tmp_path)
 
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) < 200_000
@@ -342,7 +342,7 @@ def _without(name):
     return lambda folder: (folder / name).unlink()
 
 
-def _cut(name):
+def _truncate(name):
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:500])
 
 
@@ -355,12 +355,12 @@ def _edit(name, **changes):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         _without("prophet.json"),
         _without("forecaster.json"),
-        _cut("prophet.json"),
-        _cut("forecaster.json"),
+        _truncate("prophet.json"),
+        _truncate("forecaster.json"),
         _edit("forecaster.json", version=99),
         _edit("forecaster.json", shares=["a"]),
         _edit("forecaster.json", bands={}),
@@ -369,9 +369,9 @@ def _edit(name, **changes):
         _edit("prophet.json", growth="logistic"),
     ],
 )
-def test_a_spoilt_file_is_refused(month_of_readings, tmp_path, spoil):
+def test_a_damaged_file_is_refused(month_of_readings, tmp_path, damage):
     fitted(month_of_readings[-100:]).save(tmp_path)
-    spoil(tmp_path)
+    damage(tmp_path)
 
     with pytest.raises(UntrustedModel):
         Forecaster.load(tmp_path)

@@ -1,4 +1,4 @@
-"""What every forecaster must obey, whatever it is made of."""
+"""Properties that every forecaster has, whatever its structures."""
 
 import numpy as np
 import pandas as pd
@@ -27,17 +27,17 @@ law = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck
 every_forecaster = pytest.mark.parametrize("make", MAKERS, ids=["default", "linear", "bare", "average"])
 
 
-def course(seed: int) -> np.ndarray:
+def daily_series(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    wander = np.cumsum(rng.normal(0, 0.1, HOURS))
-    return 5 * np.sin(2 * np.pi * np.arange(HOURS) / 24) + wander + rng.normal(0, 0.5, HOURS)
+    random_walk = np.cumsum(rng.normal(0, 0.1, HOURS))
+    return 5 * np.sin(2 * np.pi * np.arange(HOURS) / 24) + random_walk + rng.normal(0, 0.5, HOURS)
 
 
 @every_forecaster
 @law
 @given(seed=st.integers(0, 50), shuffle=st.integers(0, 1000))
 def test_the_order_of_rows_does_not_matter(make, seed, shuffle):
-    values = course(seed)
+    values = daily_series(seed)
     order = np.random.default_rng(shuffle).permutation(HOURS)
 
     sorted_rows = make().fit(TIMES, values).forecast(12)
@@ -50,8 +50,8 @@ def test_the_order_of_rows_does_not_matter(make, seed, shuffle):
 @law
 @given(seed=st.integers(0, 50), factor=st.floats(0.01, 100), offset=st.floats(-1000, 1000))
 def test_unit_and_offset_do_not_matter(make, seed, factor, offset):
-    """Celsius or Fahrenheit, tomorrow is as warm."""
-    values = course(seed)
+    """In Celsius or Fahrenheit, the forecast is the same."""
+    values = daily_series(seed)
 
     plain = make().fit(TIMES, values).forecast(12)
     other = make().fit(TIMES, values * factor + offset).forecast(12)
@@ -62,21 +62,21 @@ def test_unit_and_offset_do_not_matter(make, seed, factor, offset):
 @every_forecaster
 @law
 @given(seed=st.integers(0, 50), at=st.integers(1, HOURS - 1))
-def test_nothing_looks_into_the_future(make, seed, at):
-    """What is said of a moment does not change with what came at or after it."""
-    values = course(seed)
+def test_a_forecast_does_not_depend_on_later_readings(make, seed, at):
+    """The forecast for a time does not change with readings at or after it."""
+    values = daily_series(seed)
     forecaster = make().fit(TIMES, values)
-    lie = pd.Series(values[at:] + 1000.0, index=TIMES[at:])
+    changed = pd.Series(values[at:] + 1000.0, index=TIMES[at:])
 
-    truthful = forecaster.predict(TIMES[: at + 1])
-    deceived = forecaster.predict(TIMES[: at + 1], history=lie)
+    original = forecaster.predict(TIMES[: at + 1])
+    other = forecaster.predict(TIMES[: at + 1], history=changed)
 
-    np.testing.assert_array_equal(truthful["forecasted_values"], deceived["forecasted_values"])
+    np.testing.assert_array_equal(original["forecasted_values"], other["forecasted_values"])
 
 
 @every_forecaster
 def test_equal_readings_give_equal_forecasts(make):
-    first, second = (make().fit(TIMES, course(7)).forecast(48) for _ in range(2))
+    first, second = (make().fit(TIMES, daily_series(7)).forecast(48) for _ in range(2))
 
     pd.testing.assert_frame_equal(first, second)
 
@@ -87,7 +87,7 @@ def test_equal_readings_give_equal_forecasts(make):
 def test_bounds_enclose_the_forecast_and_are_numbers(make, seed, keep):
     kept = np.random.default_rng(seed).random(HOURS) < keep
 
-    forecast = make().fit(TIMES[kept], course(seed)[kept]).forecast(200)
+    forecast = make().fit(TIMES[kept], daily_series(seed)[kept]).forecast(200)
 
     assert np.isfinite(forecast[NUMBERS].to_numpy()).all()
     assert (forecast["lower_bound"] <= forecast["forecasted_values"]).all()
@@ -96,7 +96,7 @@ def test_bounds_enclose_the_forecast_and_are_numbers(make, seed, keep):
 
 @every_forecaster
 def test_saving_and_loading_changes_nothing(make, tmp_path):
-    forecaster = make().fit(TIMES, course(3))
+    forecaster = make().fit(TIMES, daily_series(3))
     forecaster.save(tmp_path)
 
     pd.testing.assert_frame_equal(Forecaster.load(tmp_path).forecast(48), forecaster.forecast(48))

@@ -35,23 +35,23 @@ def empty_prophet(priors: Priors):
 
 
 def objective(model, *, k: float, m: float, delta: NDArray, beta: NDArray, sigma: float) -> float:
-    """Prophet's Stan model, written out: minus its log density without constants."""
+    """Prophet's Stan model written out: minus its log density without constants."""
     history = model.history
     features, scales, _, _ = model.make_all_seasonality_features(history)
     t = history["t"].to_numpy()
     linear = model.growth == "linear"
     trend = model.piecewise_linear(t, delta, k, m, model.changepoints_t) if linear else model.flat_trend(t, m)
-    left = history["y_scaled"].to_numpy() - trend - features.to_numpy() @ beta
+    residuals = history["y_scaled"].to_numpy() - trend - features.to_numpy() @ beta
     priors = (k**2 + m**2) / 50 + np.abs(delta).sum() / model.changepoint_prior_scale
     priors += 2 * sigma**2 + (beta**2 / np.square(scales)).sum() / 2
-    return float(len(t) * np.log(sigma) + left @ left / (2 * sigma**2) + priors)
+    return float(len(t) * np.log(sigma) + residuals @ residuals / (2 * sigma**2) + priors)
 
 
 @pytest.mark.parametrize("growth", ["flat", "linear"])
 @pytest.mark.parametrize("scale", [0.005, 0.5])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_our_optimum_is_never_worse_than_cmdstans(case, scale, growth):
-    """In Prophet's own objective, to a millionth of it."""
+    """By Prophet's own objective, to one millionth."""
     priors = Priors(growth, scale, 10.0)
     theirs = empty_prophet(priors).fit(case.frame())
     result = {name: np.asarray(value).ravel() for name, value in theirs.params.items()}
@@ -74,7 +74,7 @@ def test_our_optimum_is_never_worse_than_cmdstans(case, scale, growth):
 @pytest.mark.parametrize("growth", ["flat", "linear"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_forecasts_agree_with_cmdstans(case, growth):
-    """A day ahead, to a quarter of the noise where the trend may bend, to a thousandth where it is flat."""
+    """One day ahead, to a quarter of the noise with a linear trend, to a thousandth with a flat one."""
     priors = Priors(growth, 0.05, 10.0)
     frame = case.frame()
     theirs = empty_prophet(priors).fit(frame)
@@ -88,7 +88,7 @@ def test_forecasts_agree_with_cmdstans(case, growth):
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 500), (17, 300), (120, 140), (128, 384)])
-def test_running_sums_give_any_stretch_its_own_gram_matrix(first, last):
+def test_running_sums_give_the_gram_matrix_of_any_rows(first, last):
     frame = CASES[2].frame()
     days = epoch_seconds(pd.DatetimeIndex(frame["ds"])) / DAY
     seasons = fourier_columns(days, SEASONS)
@@ -105,7 +105,7 @@ def test_running_sums_give_any_stretch_its_own_gram_matrix(first, last):
     np.testing.assert_allclose(problem.moments, design.T @ y, rtol=1e-9)
 
 
-def test_a_constant_is_its_own_forecast():
+def test_a_constant_series_is_fitted_exactly():
     frame = CASES[0].frame().assign(y=7.5)
 
     curve = fit_ours(frame, Priors("linear"))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.forecasting.intervals import WIDTHS, Bands, fit_bands, interval_stretch
+from training.forecasting.rolling_origin import ERROR_HALF_LIFE
 
 HORIZON = 24
 STEPS = np.arange(1.0, HORIZON + 1)
@@ -18,8 +19,8 @@ def errors_of(origins: int, *, scale: float = 1.0, growing: bool = False, seed: 
 
 
 def bands_of(errors: np.ndarray, *, independent: float = 1e6, recent: np.ndarray | None = None) -> Bands:
-    ages = np.linspace(1, 0, len(errors))
-    return fit_bands(errors, age=ages, independent=independent, spread=1.0, recent_errors=recent)
+    weights = 0.5 ** (np.linspace(1, 0, len(errors)) / ERROR_HALF_LIFE)
+    return fit_bands(errors, weights=weights, independent=independent, spread=1.0, recent_errors=recent)
 
 
 def interval_width(bands: Bands, width: float, steps: np.ndarray = STEPS) -> np.ndarray:

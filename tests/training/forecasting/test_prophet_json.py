@@ -26,11 +26,11 @@ def test_plain_prophet_loads_the_json_and_predicts_the_same(growth, seasons):
 
     plain = model_from_json(curve_to_json(curve, seconds, frame["y"].to_numpy())).predict(times)
 
-    asked = epoch_seconds(pd.DatetimeIndex(times["ds"]))
-    np.testing.assert_allclose(plain["yhat"], curve.at(asked), rtol=1e-9)
-    np.testing.assert_allclose(plain["trend"], curve.trend(asked), rtol=1e-9)
+    seconds_ahead = epoch_seconds(pd.DatetimeIndex(times["ds"]))
+    np.testing.assert_allclose(plain["yhat"], curve.at(seconds_ahead), rtol=1e-9)
+    np.testing.assert_allclose(plain["trend"], curve.trend(seconds_ahead), rtol=1e-9)
     for season in seasons:
-        np.testing.assert_allclose(plain[season.name], curve.season(asked, season.name), atol=1e-8)
+        np.testing.assert_allclose(plain[season.name], curve.season(seconds_ahead, season.name), atol=1e-8)
 
 
 @pytest.mark.parametrize("growth", ["flat", "linear"])
@@ -38,23 +38,23 @@ def test_plain_prophet_loads_the_json_and_predicts_the_same(growth, seasons):
     "seasons", [(), SEASONS, (Season("daily", 1),), (*SEASONS, Season("yearly", 2))], ids=str
 )
 @pytest.mark.parametrize(("rows", "offset"), [(90, 0.0), (40, 0.1234567)])
-def test_the_json_says_what_prophet_itself_says(growth, seasons, rows, offset):
-    """Field by field; tables inside as tables. Prophet writes ten digits of its history, we write all."""
+def test_the_json_equals_the_one_that_prophet_writes(growth, seasons, rows, offset):
+    """Field by field, and tables cell by cell. Prophet writes ten digits of its history, we write all."""
     frame = FitCase(rows, 1).frame()
     frame["ds"] += pd.Timedelta(seconds=offset)
     curve = fit_ours(frame, Priors(growth, 0.5, 3.0), seasons)
     seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
 
-    ours = unfolded(curve_to_json(curve, seconds, frame["y"].to_numpy()))
+    ours = parsed(curve_to_json(curve, seconds, frame["y"].to_numpy()))
 
-    theirs = unfolded(model_to_json(to_prophet(curve, seconds, frame["y"].to_numpy())))
+    theirs = parsed(model_to_json(to_prophet(curve, seconds, frame["y"].to_numpy())))
     assert ours.keys() == theirs.keys()
-    for name, said in theirs.items():
-        assert_alike(ours[name], said, name)
+    for name, value in theirs.items():
+        assert_alike(ours[name], value, name)
 
 
-def unfolded(text: str) -> dict:
-    """A model's JSON with the JSON inside it read too."""
+def parsed(text: str) -> dict:
+    """A model's JSON with the JSON strings inside it parsed as well."""
     content = json.loads(text)
     for name in ("changepoints", "history_dates", "history", "train_component_cols"):
         content[name] = json.loads(content[name])
@@ -62,7 +62,7 @@ def unfolded(text: str) -> dict:
 
 
 def assert_alike(ours, theirs, where):
-    """Equal in kind and order, numbers to ten digits."""
+    """Equal in type and order, numbers to ten digits."""
     assert type(ours) is type(theirs), where
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs), where
@@ -78,7 +78,7 @@ def assert_alike(ours, theirs, where):
         assert ours == theirs, where
 
 
-def test_the_json_without_prophet_gives_back_the_curve():
+def test_the_curve_is_read_back_without_prophet():
     frame = CASES[1].frame()
     curve = fit_ours(frame, Priors("linear", 0.5, 10.0))
     seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
@@ -99,7 +99,7 @@ def test_the_json_without_prophet_gives_back_the_curve():
     ],
     ids=str,
 )
-def test_a_prophet_that_we_do_not_write_is_refused(changes):
+def test_a_prophet_that_we_did_not_write_is_refused(changes):
     frame = CASES[0].frame()
     seconds = epoch_seconds(pd.DatetimeIndex(frame["ds"]))
     content = json.loads(curve_to_json(fit_ours(frame, Priors()), seconds, frame["y"].to_numpy()))

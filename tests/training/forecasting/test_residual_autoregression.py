@@ -1,4 +1,4 @@
-"""An autoregression finds the memory of a series, and neither gaps nor spikes make it run away."""
+"""The autoregression finds how long residuals last, and stays stable with gaps and spikes."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from training.forecasting.structures import Structure, TrainingHistory
 from training.forecasting.time_grid import build_grid
 
 
-def fading(weight: float, rows: int = 2000, seed: int = 0) -> np.ndarray:
-    """Each value is the last times `weight`, plus noise."""
+def decaying(weight: float, rows: int = 2000, seed: int = 0) -> np.ndarray:
+    """Each value is the last one times `weight`, plus noise."""
     rng = np.random.default_rng(seed)
     values = np.zeros(rows)
     for row in range(1, rows):
@@ -26,28 +26,28 @@ def after_last(autoregression: Autoregression, residuals: np.ndarray, horizon: i
 
 @pytest.mark.parametrize("weight", [0.5, 0.9, 0.99])
 def test_the_weight_is_found(weight):
-    result = fit_autoregression(fading(weight), max_lags=24)
+    result = fit_autoregression(decaying(weight), max_lags=24)
 
     assert result.lags == (1,)
     assert result.weights[0] == pytest.approx(weight, abs=0.05)
 
 
-def test_a_random_walk_stays_one():
-    """Its weight may be measured above 1; pulled in, it must stay near."""
-    weights = [fit_autoregression(fading(1.0, seed=seed), max_lags=1).weights[0] for seed in range(20)]
+def test_the_weight_of_a_random_walk_stays_near_one():
+    """Its weight may be measured above 1; after shrinking it must stay near 1."""
+    weights = [fit_autoregression(decaying(1.0, seed=seed), max_lags=1).weights[0] for seed in range(20)]
 
     assert min(weights) > 0.97
     assert max(weights) <= 1.0
 
 
-def test_noise_is_forecast_as_nothing():
+def test_noise_is_forecast_as_zero():
     noise = np.random.default_rng(0).normal(size=2000)
 
     assert np.abs(after_last(fit_autoregression(noise, max_lags=24), noise, 10)).max() < 0.2
 
 
-def test_two_spikes_do_not_spoil_the_weights():
-    residuals = fading(0.9)
+def test_two_spikes_do_not_distort_the_weights():
+    residuals = decaying(0.9)
     residuals[[-11, -10]] = 200.0
 
     result = fit_autoregression(residuals, max_lags=24)
@@ -56,8 +56,8 @@ def test_two_spikes_do_not_spoil_the_weights():
     assert sum(map(abs, result.weights)) < 1.3
 
 
-def test_gaps_are_bridged_by_what_came_before():
-    residuals = fading(0.9)
+def test_gaps_are_bridged_by_the_residual_before_them():
+    residuals = decaying(0.9)
     residuals[-5:] = np.nan
     bridging = fit_autoregression(residuals, max_lags=24)
 
@@ -65,8 +65,8 @@ def test_gaps_are_bridged_by_what_came_before():
     assert after_last(bridging, residuals, 1)[0] == pytest.approx(expected, rel=0.3)
 
 
-def test_yesterday_joins_where_it_matters():
-    """Noise that comes back after a day of 24 slots, out of reach of the 6 lags asked for."""
+def test_the_lag_of_yesterday_is_chosen_where_it_matters():
+    """Noise that returns after a day of 24 slots, beyond the 6 lags."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=24 * 60)
     for row in range(24, len(values)):
@@ -78,7 +78,7 @@ def test_yesterday_joins_where_it_matters():
     assert max(without.lags) <= 6
 
 
-def test_a_growing_series_does_not_explode():
+def test_the_forecast_of_a_growing_series_stays_bounded():
     growing = 1.02 ** np.arange(400)
 
     path = after_last(fit_autoregression(growing, max_lags=3), growing, 2000)
@@ -100,9 +100,9 @@ def test_too_few_residuals_give_no_autoregression():
     gaps=st.lists(st.tuples(st.integers(0, 399), st.integers(1, 80)), max_size=4),
     origins=st.lists(st.integers(0, 399), min_size=1, max_size=5, unique=True),
 )
-def test_a_forecast_looks_no_further_back_than_it_must(seed, growth, gaps, origins):
-    """And says what it would say if it looked at everything."""
-    values = np.sin(np.arange(400) / 4) + fading(0.8, rows=400, seed=seed)
+def test_a_forecast_depends_on_its_memory_only(seed, growth, gaps, origins):
+    """The forecast from the last slots equals the one from all slots."""
+    values = np.sin(np.arange(400) / 4) + decaying(0.8, rows=400, seed=seed)
     for first, length in gaps:
         values[max(first, 1) : first + length] = np.nan
     values[-1] = 0.0
@@ -110,10 +110,10 @@ def test_a_forecast_looks_no_further_back_than_it_must(seed, growth, gaps, origi
     history = TrainingHistory(grid, {"daily": 6, "weekly": 6, "yearly": 0}, {})
     member = history.fit(Structure(growth=growth), 400)
     whole = member.curve.at(grid.start + grid.step * np.arange(424))
-    asked = np.array(sorted(origins))
+    chosen = np.array(sorted(origins))
 
-    left = member.autoregression.forecast(grid.values - whole[:400], asked, 24)
+    residuals = member.autoregression.forecast(grid.values - whole[:400], chosen, 24)
 
-    expected = whole[asked[:, None] + np.arange(1, 25)] + left
-    np.testing.assert_allclose(member.forecast(grid, asked, 24), expected, rtol=1e-9, atol=1e-9)
-    assert member.forecast(grid, asked[:0], 24).shape == (0, 24)
+    expected = whole[chosen[:, None] + np.arange(1, 25)] + residuals
+    np.testing.assert_allclose(member.forecast(grid, chosen, 24), expected, rtol=1e-9, atol=1e-9)
+    assert member.forecast(grid, chosen[:0], 24).shape == (0, 24)
