@@ -20,7 +20,6 @@ from pydantic import Field
 from sqlalchemy.exc import DataError as DataRefused
 
 from serving.contract import PredictionResponse
-from serving.predictions.rows import COLUMNS
 from serving.predictions.store import PredictionStore
 from training.errors import DataError, StoreError
 from training.reasons import dump_reasons
@@ -177,12 +176,11 @@ def response_rows(response: PredictionResponse, made_at: datetime) -> list[dict[
     for position, seconds in enumerate(response.seconds):
         if columns["error"][position] is not None:
             continue
-        row = {"timestamp": seconds, "made_at": made_second}
+        row: dict[str, Any] = {"timestamp": seconds, "made_at": made_second}
         if columns["anomaly_score"][position] is not None:
             row |= {name: columns[name][position] for name in SCORE_COLUMNS}
             row["model_version"] = columns["detector_version"][position]
-            if "reason_data" in COLUMNS:
-                row["reason_data"] = dump_reasons(response.reasons[position])
+            row["reason_data"] = dump_reasons(response.reasons[position])
         else:
             sensor_id = columns["sensor_id"][position]
             row |= {

@@ -37,7 +37,7 @@ def naive_forecast(
     best = backtest.naives[name]
     bands = fit_bands(
         backtest.truth - backtest.forecast_naive(name),
-        age=backtest.age,
+        weights=backtest.weights,
         independent=backtest.independent,
         spread=float(np.nanstd(grid.values)),
     )
