@@ -15,7 +15,7 @@ from monitoring.drift.statistics import Readings
 from serving.models.champions import ServingDetector, ServingModel
 from serving.recent_readings import Tail
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
-from training.common.times import read_iso
+from training.common.times import epoch_seconds, read_iso
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.quality.assessment import Quality
@@ -101,28 +101,24 @@ class ChampionReadingsLoader:
         elif len(both):
             predicted = champion.model.predict(pd.DatetimeIndex(both.index), history=both)
             errors = both.to_numpy() - predicted["forecasted_values"].to_numpy()
-        seconds = _index_seconds(both)
+        seconds = epoch_seconds(both.index)
         all_readings = Readings(seconds, both.to_numpy(np.float64), scores, errors)
         split = len(window)
         return _slice(all_readings, slice(None, split)), _slice(all_readings, slice(split, None))
 
 
 def _compute_scores(champion: ServingDetector, readings: pd.Series) -> np.ndarray:
-    tail = Tail(_index_seconds(readings), readings.to_numpy(np.float64), whole=False)
+    tail = Tail(epoch_seconds(readings.index), readings.to_numpy(np.float64), whole=False)
     [judged] = score_cases([ScoringCase(champion.model, tail)]) if len(readings) else [ScoringFailure("")]
     return np.full(len(readings), np.nan) if isinstance(judged, ScoringFailure) else judged.scores
 
 
 def _without_scores(readings: pd.Series) -> Readings:
     nothing = np.full(len(readings), np.nan)
-    return Readings(_index_seconds(readings), readings.to_numpy(np.float64), nothing, nothing)
+    return Readings(epoch_seconds(readings.index), readings.to_numpy(np.float64), nothing, nothing)
 
 
 def _slice(readings: Readings, rows: slice) -> Readings:
     return Readings(
         readings.seconds[rows], readings.values[rows], readings.scores[rows], readings.errors[rows]
     )
-
-
-def _index_seconds(readings: pd.Series) -> np.ndarray:
-    return np.asarray(pd.DatetimeIndex(readings.index).as_unit("us").asi8 / 1e6)

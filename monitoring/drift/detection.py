@@ -10,6 +10,8 @@ import pandas as pd
 
 from monitoring.drift.comparison import DriftComparer, DriftComparison, DriftSettings
 from monitoring.drift.statistics import Readings
+from training.common.arrays import Floats
+from training.common.times import epoch_seconds
 from training.errors import DataError
 
 __all__ = ["DriftComparer", "DriftComparison", "DriftSettings", "compare", "to_readings"]
@@ -53,15 +55,12 @@ def to_readings(frame: pd.DataFrame | pd.Series) -> Readings:
         frame = pd.DataFrame({"timestamp": frame.index, "value": frame.to_numpy()})
     if missing_columns := {"timestamp", "value"} - set(frame.columns):
         raise DataError(
-            f"Readings to compare need the columns timestamp and value; {missing_columns} is missing."
+            "Readings to compare need the columns timestamp and value; missing: "
+            f"{', '.join(sorted(missing_columns))}."
         )
-    times = pd.DatetimeIndex(frame["timestamp"])
-    if times.tz is not None:
-        times = times.tz_convert("UTC").tz_localize(None)
-    values = _to_floats(frame["value"])
-    valid = np.flatnonzero(np.isfinite(values) & times.notna())
-    seconds = times[valid].as_unit("us").asi8 / 1e6
-    unique_seconds, first = np.unique(seconds, return_index=True)
+    seconds, values = epoch_seconds(frame["timestamp"]), _to_floats(frame["value"])
+    valid = np.flatnonzero(np.isfinite(values) & np.isfinite(seconds))
+    unique_seconds, first = np.unique(seconds[valid], return_index=True)
     rows = valid[first]
     scores, errors = (
         _to_floats(frame[name])[rows] if name in frame else np.full(len(rows), np.nan)
@@ -70,5 +69,5 @@ def to_readings(frame: pd.DataFrame | pd.Series) -> Readings:
     return Readings(unique_seconds, values[rows], scores, errors)
 
 
-def _to_floats(column: pd.Series) -> np.ndarray:
+def _to_floats(column: pd.Series) -> Floats:
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))

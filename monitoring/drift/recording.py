@@ -17,12 +17,12 @@ import pandas as pd
 
 from monitoring.drift.comparison import DriftSettings
 from monitoring.drift.report.charts import render_sparkline
-from monitoring.drift.report.evidently_assets import LIBRARY_FILE, read_library
-from monitoring.drift.report.html_page import render_fleet_page, render_measures
+from monitoring.drift.report.html_page import render_fleet_page
+from monitoring.drift.report.wording import render_measures, report_title, summary_lines
 from monitoring.drift.result import DriftCheckResult
 from monitoring.drift.store import DriftCheckStore
 from monitoring.drift.verdict import DriftVerdict
-from training.common.formatting import format_count
+from monitoring.i18n.translation import load_translator
 from training.common.times import iso
 from training.errors import RegistryError
 from training.operations.console import to_json_value
@@ -62,7 +62,10 @@ def record_checks(
         reported = saved if html else _costliest(saved, settings.reports)
         files = render_reports(reported, saved, store, now=now)
         publisher = Publisher(workspace.mlflow)
-        if set(files) - {FLEET_PAGE}:
+        if html is not None or set(files) - {FLEET_PAGE}:
+            # Evidently takes seconds to import and is not needed without model reports.
+            from monitoring.drift.report.evidently_adapter import LIBRARY_FILE, read_library  # noqa: PLC0415
+
             publisher.upload_shared(run, LIBRARY_FILE, read_library)
         content = RunContent(
             params={"false_alarm_rate": settings.false_alarm_rate, "current": settings.current},
@@ -118,7 +121,8 @@ def render_reports(
     *,
     now: datetime,
 ) -> dict[str, bytes]:
-    """The fleet page and the reports of the models in `reported`, by file name."""
+    """The fleet page and the reports of the models in `reported`, in the site's language, by file name."""
+    words = load_translator()
     files: dict[str, bytes] = {}
     links: dict[tuple[str, str], str] = {}
     drawable = [one for one in reported if len(one.view.window) and len(one.view.since)]
@@ -132,11 +136,13 @@ def render_reports(
             curve = render_sparkline(
                 result.view.window, result.plotted_readings, begun=result.check.since, size=CURVE_SIZE
             )
-            extra_html = curve + render_measures(result.check.measures)
-            files[name] = page_of(_report_title(result), _report_lines(result), snapshot, shown=extra_html)
+            extra_html = curve + render_measures(words, result.check.measures)
+            files[name] = page_of(
+                report_title(words, result), summary_lines(words, result), snapshot, shown=extra_html
+            )
             links[result.check.sensor_id, result.check.model_type] = name
     history = store.history(since=now - HISTORY_LENGTH)
-    files[FLEET_PAGE] = render_fleet_page(results, history, links, now=now)
+    files[FLEET_PAGE] = render_fleet_page(results, history, links, now=now, words=words)
     return files
 
 
@@ -155,25 +161,3 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
 def _costliest(checked: Sequence[DriftCheckResult], limit: int) -> list[DriftCheckResult]:
     drifted = [one for one in checked if one.comparison.drifted]
     return sorted(drifted, key=lambda one: -(one.check.cost or 0.0))[:limit]
-
-
-def _report_title(result: DriftCheckResult) -> str:
-    return f"{result.sensor.title}: {result.champion.version.kind} version {result.check.model_version}"
-
-
-def _report_lines(result: DriftCheckResult) -> dict[str, str]:
-    check = result.check
-    lines = {
-        "verdict": f"{check.verdict}: {check.reason}",
-        "since": f"{check.since:%Y-%m-%d %H:%M} UTC" if check.since else "",
-        "likely": str(check.origin or ""),
-        "what to do": check.advice or "",
-        "checked": f"{_interval_text(check.start, check.end)}, {format_count(check.readings, 'reading')}",
-        "trained on": _interval_text(check.train_start, check.train_end),
-        "false-alarm rate": f"{check.false_alarm_rate:.2%} a check",
-    }
-    return {key: text for key, text in lines.items() if text}
-
-
-def _interval_text(start: datetime | None, end: datetime | None) -> str:
-    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC" if start and end else ""

@@ -132,14 +132,13 @@ COLUMN_NAMES = tuple(one.name for one in fields(DriftCheck) if one.name != "reas
 
 def _to_row(check: DriftCheck) -> dict[str, Any]:
     values = {name: getattr(check, name) for name in COLUMN_NAMES}
-    values["verdict"] = check.verdict.value
-    return values | ({"reason_data": dump_reasons(check.reasons)} if "reason_data" in COLUMNS else {})
+    return values | {"verdict": check.verdict.value, "reason_data": dump_reasons(check.reasons)}
 
 
 def _to_check(row: Row[Any]) -> DriftCheck:
     values = {name: getattr(row, name) for name in COLUMN_NAMES}
     values |= {
         "verdict": DriftVerdict(row.verdict),
-        "reasons": load_reasons(getattr(row, "reason_data", None)),
+        "reasons": load_reasons(row.reason_data),
     }
     return DriftCheck(**values)

@@ -25,7 +25,6 @@ from monitoring.alerts.kinds import (
     verdict_name,
 )
 from monitoring.alerts.store import FLOOD_SUBJECT
-from monitoring.i18n.retelling import translate_reason
 from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name
 from monitoring.reports.limit_risks import LimitRisk, find_risks
@@ -190,11 +189,16 @@ def _alerts_section(
             state_name(_, alert.state),
             verdict_name(_, alert.verdict) if alert.verdict else "",
             alert.verdict_by or alert.acknowledged_by or "",
-            " · ".join(filter(None, (translate_reason(_, alert.evidence.reason), alert.note))),
+            " · ".join(filter(None, (_reason_text(_, fleet, alert), alert.note))),
         )
         for alert in alerts
     ]
     return ReportSection(title, empty, columns, rows)
+
+
+def _reason_text(_: Translator, fleet: Fleet, alert: Alert) -> str:
+    sensor = fleet.get(alert.topic.sensor_id)
+    return _.reason_text(alert.evidence.reasons, alert.evidence.reason, unit=sensor.unit if sensor else None)
 
 
 def _sensor_title(fleet: Fleet, sensor_id: str) -> str:
@@ -220,7 +224,7 @@ def _model_changes_section(_: Translator, entries: Sequence[AuditEntry]) -> Repo
             "" if entry.version is None else str(entry.version),
             str(entry.detail.get("before") or ""),
             entry.who,
-            translate_reason(_, str(entry.detail.get("gate") or "")),
+            _.reason_text(entry.detail.get("gate_reasons"), str(entry.detail.get("gate") or "")),
         )
         for entry in entries
     ]

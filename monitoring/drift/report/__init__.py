@@ -1,4 +1,4 @@
-"""Drift reports as HTML: our own fleet page and Evidently's.
+"""Drift reports as HTML: the fleet page, and a report of each model with Evidently's charts.
 
-Reading order: `html_page`, `evidently_adapter`.
+Reading order: `html_page`, `wording`, `charts`, `evidently_adapter`.
 """

@@ -9,9 +9,11 @@ from datetime import datetime
 
 import numpy as np
 
+from monitoring.drift.report.wording import verdict_name
 from monitoring.drift.statistics import Readings
 from monitoring.drift.store import DriftCheck
 from monitoring.drift.verdict import DriftVerdict
+from monitoring.i18n.translation import Translator
 from training.common.downsampling import downsample_indices
 from training.common.times import to_seconds
 
@@ -74,7 +76,7 @@ def render_sparkline(
     )
 
 
-def render_check_history(history: Sequence[DriftCheck]) -> str:
+def render_check_history(history: Sequence[DriftCheck], words: Translator) -> str:
     """Bars of past checks, one per check time: the number of models by verdict; empty below two."""
     counts: dict[datetime, Counter[DriftVerdict]] = {}
     for check in history:
@@ -91,13 +93,14 @@ def render_check_history(history: Sequence[DriftCheck]) -> str:
             bar_height = counts[moment][verdict] / tallest * height
             top -= bar_height
             if bar_height:
-                tooltip = f"{moment:%Y-%m-%d %H:%M}: {counts[moment][verdict]} {verdict}"
+                tooltip = f"{words.moment(moment)}: {counts[moment][verdict]} {verdict_name(words, verdict)}"
                 rectangles.append(
                     f'<rect x="{index * bar + 1:.1f}" y="{top:.1f}" width="{max(bar - 2, 1):.1f}" '
                     f'height="{bar_height:.1f}" fill="{VERDICT_COLOURS[verdict]}">'
                     f"<title>{tooltip}</title></rect>"
                 )
+    period = words("{start} to {end}", start=words.moment(moments[0]), end=words.moment(moments[-1]))
     return (
         f'<svg width="{bar * len(moments):.0f}" height="{height}" role="img">{"".join(rectangles)}</svg>'
-        f'<p class="sub">{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}, a bar a check</p>'
+        f'<p class="sub">{period}</p>'
     )

@@ -1,15 +1,18 @@
-"""Evidently as the reporter: our verdict as its drift method, and its HTML small enough to keep.
+"""Adapter for Evidently: our verdict as its drift method, and small HTML reports with its charts.
 
-Knows Evidently's registry of methods and its template. Its own page carries 3.6 MB of program whatever the
-data; here that lies once beside all pages of a folder, or beside all runs of the experiment, as
-`evidently.js`, and a summary that needs no program stands on top of each page.
+The only module that imports Evidently, including private interfaces (`evidently.legacy`, `_widgets` and its
+JavaScript); a test fails if an upgrade changes them. Evidently's own pages embed 3.6 MB of JavaScript; ours
+load it from one `evidently.js` beside all pages of a folder or all runs of the experiment. Importing
+Evidently takes seconds, so callers import this module only when they need a report.
 """
 
 import html
 import json
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 
+import evidently
 import numpy as np
 import pandas as pd
 from evidently import Report
@@ -23,19 +26,19 @@ from evidently.metrics import ValueDrift
 
 from monitoring.drift.comparison import DriftComparison, DriftSettings
 from monitoring.drift.detection import compare
-from monitoring.drift.report.evidently_assets import LIBRARY_FILE
 from monitoring.drift.statistics import Readings, WindowScale
 from training.common.times import to_times
 from training.reasons import render_all
 
+LIBRARY_FILE = "evidently.js"
 METHOD_NAME = "safeplan"
 CHANNEL_COLUMNS = {
     "value": "value",
-    "course": "deviation from the usual course",
+    "course": "deviation from the daily profile",
     "score": "anomaly score",
     "error": "forecast error",
 }
-# Evidently's program sets the body's font and margins; what stands above its widgets has its own.
+# Evidently's script sets the body's font and margins; the part above its widgets has its own style.
 CSS = """
 body{font-family:system-ui,sans-serif}
 main{font:15px/1.45 system-ui,sans-serif;margin:1.5rem 2rem;max-width:60rem}
@@ -44,14 +47,15 @@ main dt{color:#777}main dd{margin:0}main table{border-collapse:collapse;margin-t
 main td,main th{padding:.2rem 1rem .2rem 0;border-bottom:1px solid #8884;text-align:left}
 main .num{text-align:right}.since{fill:#c0392b;opacity:.12}.begun{stroke:#c0392b}.note{margin:0 2rem}
 """
-MAX_ROWS = 1_500  # of either side that a page shows
+MAX_ROWS = 1_500  # shown on a page, of either side
 
 
 def register(settings: DriftSettings | None = None) -> str:
-    """Make the calibrated verdict a method of Evidently, for columns indexed by time; its name.
+    """Register the calibrated verdict as a drift method of Evidently; returns the method's name.
 
-    `Report([ValueDrift(column="value", method=register())]).run(current, reference)` then says what `compare`
-    says, with the p-value as drift score and the false-alarm rate as threshold.
+    `Report([ValueDrift(column="value", method=register())]).run(current, reference)` then reports the verdict
+    of `compare`, with the p-value as drift score and the false-alarm rate as threshold. Columns must be
+    indexed by time.
     """
     chosen = settings or DriftSettings()
 
@@ -66,7 +70,7 @@ def register(settings: DriftSettings | None = None) -> str:
 
 
 def snapshot_of(comparison: DriftComparison, window: Readings, since: Readings) -> Snapshot:
-    """Evidently's report of a comparison already made: one column a channel, with our verdict on each."""
+    """Evidently's report of a comparison: one column per channel, with our verdict on each."""
     tables = [_channel_table(side, comparison.ruler) for side in (window, since)]
     names = [
         name
@@ -80,9 +84,9 @@ def snapshot_of(comparison: DriftComparison, window: Readings, since: Readings) 
 
 
 def page_of(title: str, lines: Mapping[str, str], snapshot: Snapshot, *, shown: str = "") -> bytes:
-    """A page of some 80 KB: what was found, then Evidently's own widgets, drawn by the file beside it.
+    """A page of about 80 KB: the summary lines, then Evidently's widgets, drawn by the script beside it.
 
-    `shown` is HTML below the lines, taken as it is: pictures and tables that need no program.
+    `shown` is HTML below the lines that needs no script; it is not escaped.
     """
     widgets = [group_widget(title="", widgets=snapshot._widgets)]
     graphs = {
@@ -112,8 +116,13 @@ if (window.drawDashboard) window.drawDashboard(info, new Map(Object.entries(grap
     return content.encode()
 
 
+def read_library() -> bytes:
+    """The content of Evidently's script, 3.5 MB."""
+    return (Path(evidently.__file__).parent / "nbextension" / "static" / "index.js").read_bytes()
+
+
 def _register_channel_methods(comparison: DriftComparison, names: list[str]) -> dict[str, str]:
-    """One method a channel, which says what was found there; by the channel's name."""
+    """One drift method per channel that reports our verdict on it, by channel."""
     methods = {}
     for name in names:
         p, reasons = comparison.channel_verdict(name)
@@ -142,5 +151,5 @@ def _channel_table(side: Readings, scale: WindowScale | None) -> pd.DataFrame:
 
 
 def _to_script_json(value: object) -> str:
-    """JSON that no text in it can break out of."""
+    """JSON that no text in it can escape from a script element."""
     return json.dumps(value, cls=NumpyEncoder).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Stored forecasts are held against what then happened, alarms against their budget."""
+"""Accuracy of stored forecasts against later readings, and alarms against their budget."""
 
 import numpy as np
 import pandas as pd
@@ -31,31 +31,31 @@ def forecasts(series, *, error=0.0, steps=30, band=1.0):
     )
 
 
-def told(series, frame):
+def accuracy(series, frame):
     window, actual = to_readings(series[:ORIGIN]), to_readings(series[ORIGIN:])
     return forecast_accuracy(frame, actual, window, step=STEP)
 
 
 def test_the_mean_error_is_in_the_unit_of_the_readings(series):
-    assert told(series, forecasts(series, error=2.0))["mae"] == pytest.approx(2.0)
+    assert accuracy(series, forecasts(series, error=2.0))["mae"] == pytest.approx(2.0)
 
 
-def test_mase_is_the_error_beside_the_change_over_a_day(series):
+def test_mase_is_the_error_relative_to_the_change_over_a_day(series):
     values = series[:ORIGIN].to_numpy()
     daily = np.abs(values[24:] - values[:-24]).mean()
 
-    assert told(series, forecasts(series, error=2.0))["mase"] == pytest.approx(2.0 / daily)
+    assert accuracy(series, forecasts(series, error=2.0))["mase"] == pytest.approx(2.0 / daily)
 
 
-def test_coverage_is_the_share_of_truths_in_the_band(series):
+def test_coverage_is_the_share_of_readings_inside_the_interval(series):
     frame = forecasts(series, steps=10)
     frame.loc[:3, "lower_bound"] = 1e6
 
-    assert told(series, frame)["coverage"] == pytest.approx(0.6)
+    assert accuracy(series, frame)["coverage"] == pytest.approx(0.6)
 
 
-def test_steps_ahead_are_told_apart(series):
-    result = told(series, forecasts(series))["by_horizon"]
+def test_accuracy_is_reported_by_steps_ahead(series):
+    result = accuracy(series, forecasts(series))["by_horizon"]
 
     assert {name: part["forecasts"] for name, part in result.items()} == {
         "1": 1,
@@ -66,33 +66,33 @@ def test_steps_ahead_are_told_apart(series):
 
 
 def test_forecasts_of_times_without_a_reading_do_not_count(series):
-    result = told(series.drop(series.index[-60:-54]), forecasts(series, steps=90))
+    result = accuracy(series.drop(series.index[-60:-54]), forecasts(series, steps=90))
 
     assert result["forecasts"] < 90
 
 
 def test_without_forecasts_there_is_no_accuracy(series):
-    assert told(series, forecasts(series)[:0]) == {"forecasts": 0}
+    assert accuracy(series, forecasts(series)[:0]) == {"forecasts": 0}
 
 
-def test_forecasts_of_the_future_have_not_met_anything(series):
+def test_forecasts_of_the_future_do_not_count(series):
     frame = forecasts(series)
     frame["timestamp"] += pd.Timedelta(days=30)
 
-    assert told(series, frame) == {"forecasts": 0}
+    assert accuracy(series, frame) == {"forecasts": 0}
 
 
 def test_alarms_are_episodes_a_day():
     times = pd.date_range("2026-01-01", periods=97, freq="h")
-    odd = np.zeros(97, bool)
-    odd[[10, 11, 12, 60]] = True
+    anomalous = np.zeros(97, bool)
+    anomalous[[10, 11, 12, 60]] = True
 
-    result = alarm_rate(pd.DataFrame({"timestamp": times, "is_anomaly": odd}), budget=0.5)
+    result = alarm_rate(pd.DataFrame({"timestamp": times, "is_anomaly": anomalous}), budget=0.5)
 
     assert result == {"scored": 97, "alarms_per_day": pytest.approx(0.5), "alarm_budget_per_day": 0.5}
 
 
-def test_a_single_score_tells_no_rate():
+def test_a_single_score_gives_no_rate():
     frame = pd.DataFrame({"timestamp": [pd.Timestamp("2026-01-01")], "is_anomaly": [True]})
 
     assert "alarms_per_day" not in alarm_rate(frame, budget=1.0)

@@ -1,4 +1,4 @@
-"""A drift is found, named and dated; what does not drift is left in peace; what cannot be said is not."""
+"""Comparison of readings with a window: verdict, kind, reason, onset and origin."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ def rest():
     return split_window()[1]
 
 
-def test_readings_as_usual_are_steady(window, rest):
+def test_undrifted_readings_are_steady(window, rest):
     result = compare(window, rest)
 
     assert result.verdict is DriftVerdict.STEADY
@@ -32,7 +32,7 @@ def test_readings_as_usual_are_steady(window, rest):
     assert result.advice == ""
 
 
-def test_a_level_that_moved_is_told_in_its_unit(window, rest):
+def test_a_level_shift_is_reported_in_the_unit_of_the_readings(window, rest):
     result = compare(window, rest + 3, unit="bar")
 
     assert result.kind is DriftKind.LEVEL
@@ -54,16 +54,16 @@ def test_the_advice_follows_from_the_origin(window, rest):
     assert compare(window, rest).advice_reasons == ()
 
 
-def test_a_drift_is_dated_among_all_readings_since_the_window():
+def test_the_onset_is_found_among_all_readings_since_the_window():
     window, rest = split_window(40)
-    begun = rest.index[120]
+    onset = rest.index[120]
 
-    result = compare(window, rest + np.where(rest.index >= begun, 3.0, 0.0))
+    result = compare(window, rest + np.where(rest.index >= onset, 3.0, 0.0))
 
-    assert abs(result.since - begun) <= timedelta(hours=12)
+    assert abs(result.since - onset) <= timedelta(hours=12)
 
 
-def test_a_slow_slope_is_told_by_the_day():
+def test_a_gradual_level_shift_is_reported_per_day():
     window, rest = split_window(40)
     days = np.arange(len(rest)) / 24
 
@@ -73,22 +73,22 @@ def test_a_slow_slope_is_told_by_the_day():
     assert result.reason.endswith("bar a day")
 
 
-def test_a_cycle_that_is_gone_is_lost(window, rest):
-    chance = np.random.default_rng(7).normal(20, 0.8, len(rest))
+def test_a_missing_daily_cycle_is_reported_as_lost(window, rest):
+    noise = np.random.default_rng(7).normal(20, 0.8, len(rest))
 
-    result = compare(window, pd.Series(chance, rest.index))
+    result = compare(window, pd.Series(noise, rest.index))
 
     assert result.reason == "daily cycle lost"
     assert result.origin is DriftOrigin.PROCESS
 
 
-def test_readings_that_scatter_more_are_told_as_such(window, rest):
+def test_additional_scatter_is_a_kind_of_noise(window, rest):
     noisier = rest + np.random.default_rng(7).normal(0, 3, len(rest))
 
     assert compare(window, noisier).kind in {DriftKind.SPREAD, DriftKind.NOISE, DriftKind.RANGE}
 
 
-def test_a_sensor_that_stopped_moving_is_stuck(window, rest):
+def test_a_sensor_that_stops_changing_is_stuck(window, rest):
     held = rest.where(rest.index < rest.index[-40], 21.5)
 
     result = compare(window, held, unit="bar")
@@ -98,8 +98,8 @@ def test_a_sensor_that_stopped_moving_is_stuck(window, rest):
     assert result.origin is DriftOrigin.INSTRUMENT
 
 
-def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
-    """Held for 26 h, where 12 h were held in the window: rare, but not so rare as one check in a hundred."""
+def test_a_plateau_similar_to_one_in_the_window_is_not_stuck():
+    """26 h, where the window has a plateau of 12 h: rare, but more frequent than one check in a hundred."""
     window, rest = split_window()
     paused = window.where((window.index < window.index[300]) | (window.index >= window.index[312]), 21.5)
     held = rest.where(rest.index < rest.index[-26], 21.5)
@@ -108,76 +108,76 @@ def test_a_pause_as_long_as_the_window_has_known_is_not_stuck():
     assert compare(window, held).kind is DriftKind.STUCK
 
 
-def test_half_of_the_sampling_is_no_gap(window, rest):
+def test_half_the_sampling_rate_is_a_step_change_and_not_missing_readings(window, rest):
     result = compare(window, rest.iloc[::2])
 
     assert result.kind is DriftKind.STEP
     assert result.reason == "sampling changed: a reading every 2 h instead of 1 h"
 
 
-def test_a_silence_in_the_block_is_missing_readings(window, rest):
+def test_a_gap_in_the_block_is_missing_readings(window, rest):
     result = compare(window, pd.concat([rest.iloc[:10], rest.iloc[-10:]]))
 
     assert result.kind is DriftKind.MISSING
     assert "58 % of the readings missing, 0 % in the window" in result.reason
 
 
-def test_nothing_since_the_window_is_silence(window, rest):
+def test_no_readings_since_the_window_is_no_data(window, rest):
     assert compare(window, rest[:0]).verdict is DriftVerdict.NO_DATA
 
 
-def test_a_short_window_withholds_the_verdict(window, rest):
+def test_a_short_window_gives_no_verdict(window, rest):
     result = compare(window[:40], rest)
 
     assert result.verdict is DriftVerdict.WITHHELD
     assert "window too short to calibrate: 3 blocks" in result.reason
 
 
-def test_too_little_since_the_window_withholds_the_verdict(window, rest):
+def test_too_few_readings_since_the_window_give_no_verdict(window, rest):
     result = compare(window, rest[:5])
 
     assert result.verdict is DriftVerdict.WITHHELD
     assert result.reason.startswith("5 h since the window")
 
 
-def test_an_empty_window_withholds_the_verdict(window, rest):
+def test_an_empty_window_gives_no_verdict(window, rest):
     assert compare(window[:0], rest).verdict is DriftVerdict.WITHHELD
 
 
-def test_a_window_full_of_holes_withholds_the_verdict(window, rest):
+def test_a_window_with_few_readings_gives_no_verdict(window, rest):
     result = compare(window.iloc[[0, *range(-20, 0)]], rest)
 
     assert result.verdict is DriftVerdict.WITHHELD
 
 
-def test_a_constant_sensor_that_stays_so_is_steady(window, rest):
+def test_a_sensor_that_stays_constant_is_steady(window, rest):
     assert compare(window * 0 + 3, rest * 0 + 3).verdict is DriftVerdict.STEADY
 
 
-def test_a_constant_sensor_that_comes_alive_has_drifted(window, rest):
+def test_a_constant_sensor_that_starts_to_move_has_drifted(window, rest):
     result = compare(window * 0 + 3, rest)
 
     assert result.kind is DriftKind.STARTED_MOVING
     assert result.reason.startswith("constant at 3 for ")
 
 
-def test_an_old_window_of_wandering_sensors_has_aged():
-    """Random walks, 16 days after their window: far from it, and yet no news."""
+def test_an_old_window_of_a_random_walk_has_aged():
+    """Random walks, 16 days after their window: far from it, as expected of a random walk."""
     times = pd.date_range("2026-01-01", periods=24 * 42, freq="h")
     result = []
     for seed in range(30):
         walk = pd.Series(np.random.default_rng(seed).normal(0, 1, len(times)).cumsum(), times)
         result.append(compare(walk[: 24 * 24], walk[24 * 40 :]))
 
-    said = [one.verdict for one in result]
+    verdicts = [one.verdict for one in result]
     aged = next(one for one in result if one.verdict is DriftVerdict.AGED)
-    assert said.count(DriftVerdict.AGED) > said.count(DriftVerdict.DRIFTED)
+    assert verdicts.count(DriftVerdict.AGED) > verdicts.count(DriftVerdict.DRIFTED)
     assert aged.reason.startswith("the window has aged: in 16 d this sensor moves as far by itself")
     assert aged.advice == "Retrain on newer readings."
 
 
 def test_a_window_right_before_the_check_has_not_aged():
-    """Random walks that go on where their window ends."""
+    """Random walks that continue where their window ends."""
     times = pd.date_range("2026-01-01", periods=24 * 26, freq="h")
     result = []
     for seed in range(30):
@@ -189,15 +189,15 @@ def test_a_window_right_before_the_check_has_not_aged():
     assert any(one.judgement.aged(one.false_alarm_rate) for one in result)
 
 
-def test_errors_that_grew_are_drift_of_the_model_and_smaller_ones_are_not(window, rest):
+def test_larger_errors_are_drift_of_the_model_and_smaller_ones_are_not(window, rest):
     rng = np.random.default_rng(5)
     frame, later = window.rename("value").reset_index(), rest.rename("value").reset_index()
     frame["forecast_error"] = rng.normal(0, 1, len(frame))
 
-    trained_home = compare(frame, later.assign(forecast_error=rng.normal(0, 9, len(later))))
+    grown = compare(frame, later.assign(forecast_error=rng.normal(0, 9, len(later))))
     shrunk = compare(frame, later.assign(forecast_error=rng.normal(0, 0.1, len(later))))
 
-    assert (trained_home.kind, trained_home.origin) == (DriftKind.ERROR, DriftOrigin.MODEL)
+    assert (grown.kind, grown.origin) == (DriftKind.ERROR, DriftOrigin.MODEL)
     assert shrunk.verdict is DriftVerdict.STEADY
 
 
@@ -209,7 +209,7 @@ def test_scores_that_rose_are_drift(window, rest):
     assert result.kind is DriftKind.SCORE
 
 
-def test_the_order_of_rows_and_repeats_do_not_matter(window, rest):
+def test_row_order_and_duplicates_do_not_matter(window, rest):
     frame = window.rename("value").reset_index()
     mixed = pd.concat([frame, frame[:50]]).sample(frac=1, random_state=1)
 
@@ -229,15 +229,17 @@ def test_a_stricter_rate_needs_a_larger_shift(window, rest):
         compare(window, rest, settings=DriftSettings(false_alarm_rate=rate)) for rate in (0.1, 0.001)
     )
 
-    assert all(strict.measures()[name]["bound"] > told["bound"] for name, told in lenient.measures().items())
+    assert all(
+        strict.measures()[name]["bound"] > measure["bound"] for name, measure in lenient.measures().items()
+    )
 
 
-def test_times_with_a_zone_are_taken_in_utc():
+def test_times_with_a_zone_are_converted_to_utc():
     series = hourly_series(1)
-    there = series.copy()
-    there.index = there.index.tz_localize("UTC").tz_convert("America/Sao_Paulo")
+    local = series.copy()
+    local.index = local.index.tz_localize("UTC").tz_convert("America/Sao_Paulo")
 
-    assert to_readings(there).seconds.tolist() == to_readings(series).seconds.tolist()
+    assert to_readings(local).seconds.tolist() == to_readings(series).seconds.tolist()
 
 
 def test_values_that_are_not_finite_are_left_out():

@@ -1,4 +1,4 @@
-"""Every champion is checked: rows, a run, tags and pages; one sensor's trouble costs the others nothing."""
+"""The check of all champions: rows, run, tags and pages; errors of one sensor do not affect others."""
 
 import json
 from datetime import timedelta
@@ -26,12 +26,12 @@ from training.kinds import Kind
 from training.storage.leases import LeaseTaken, lease
 
 NOW = pd.Timestamp("2026-02-01").to_pydatetime()
-LENGTH = 200  # hours that the plant has sent
+LENGTH = 200  # hours of readings before
 
 
 @pytest.fixture
 def drifted_workspace(trained_workspace):  # noqa: F811
-    """The plant, 48 hours later: TT-1 as ever, PT-1 thirty higher."""
+    """48 hours later: TT-1 unchanged, PT-1 higher by 30."""
     for name, seed, shift in (("PT-1", 0, 30.0), ("TT-1", 1, 0.0)):
         later = make_readings(name, LENGTH + 48, seed=seed)[LENGTH:]
         trained_workspace.readings.ingest(later.assign(value=later["value"] + shift))
@@ -44,28 +44,28 @@ def checked(workspace, *names, **how):
     return {(outcome.sensor_id, outcome.kind): outcome for outcome in outcomes}
 
 
-def test_what_drifted_is_found_and_what_did_not_is_steady(drifted_workspace):
-    found = checked(drifted_workspace)
+def test_a_shifted_sensor_has_drifted_and_the_other_is_steady(drifted_workspace):
+    by_model = checked(drifted_workspace)
 
-    assert {found["PT-1", kind].status for kind in Kind} == {"drifted"}
-    assert {found["TT-1", kind].status for kind in Kind} == {"steady"}
+    assert {by_model["PT-1", kind].status for kind in Kind} == {"drifted"}
+    assert {by_model["TT-1", kind].status for kind in Kind} == {"steady"}
 
 
-def test_the_same_advice_is_given_once_a_sensor(drifted_workspace):
+def test_the_same_advice_is_shown_once_per_sensor(drifted_workspace):
     rows = drift_rows(check_fleet(drifted_workspace, drifted_workspace.fleet.match(["PT-1"]), now=NOW))
 
     assert [row["verdict"] for row in rows] == ["drifted", "drifted"]
     assert [len(row["advice"]) for row in rows] == [1, 0]
 
 
-def test_each_check_is_a_row(drifted_workspace):
-    found = checked(drifted_workspace)
+def test_each_check_is_stored_as_a_row(drifted_workspace):
+    by_model = checked(drifted_workspace)
 
     rows = {
         (row.sensor_id, row.model_type): row for row in DriftCheckStore(drifted_workspace.engine).latest()
     }
     row = rows["PT-1", Kind.DETECTOR.model_type]
-    assert len(rows) == len(found) == 4
+    assert len(rows) == len(by_model) == 4
     assert row.verdict is DriftVerdict.DRIFTED
     assert row.reason.startswith("level moved by +")
     assert row.checked_at == NOW
@@ -73,10 +73,10 @@ def test_each_check_is_a_row(drifted_workspace):
     assert {"level", "low", "high", "score"} <= set(row.measures)
 
 
-def test_the_run_holds_the_numbers_and_the_files(drifted_workspace, tmp_path):
-    found = checked(drifted_workspace)
+def test_the_run_has_metrics_and_files(drifted_workspace, tmp_path):
+    by_model = checked(drifted_workspace)
 
-    run_id = found["PT-1", Kind.DETECTOR].detail["run_id"]
+    run_id = by_model["PT-1", Kind.DETECTOR].detail["run_id"]
     run = drifted_workspace.mlflow.get_run(run_id)
     assert drifted_workspace.mlflow.get_experiment(run.info.experiment_id).name == EXPERIMENT
     assert run.info.status == "FINISHED"
@@ -89,21 +89,21 @@ def test_the_run_holds_the_numbers_and_the_files(drifted_workspace, tmp_path):
     assert "tt-1-detector.html" not in names
 
 
-def test_evidently_s_program_is_kept_once_for_all_checks(drifted_workspace):
+def test_the_script_of_evidently_is_stored_once_for_all_runs(drifted_workspace):
     runs = {
         outcome.detail["run_id"]
         for moment in (NOW, NOW + timedelta(days=1))
         for outcome in check_fleet(drifted_workspace, drifted_workspace.fleet.match(["PT-1"]), now=moment)
     }
 
-    found = list((drifted_workspace.home / "mlartifacts").rglob("evidently.js"))
+    scripts = list((drifted_workspace.home / "mlartifacts").rglob("evidently.js"))
     pages = list((drifted_workspace.home / "mlartifacts").rglob("pt-1-detector.html"))
     assert len(runs) == len(pages) == 2
-    assert {(page.parent / "../../evidently.js").resolve() for page in pages} == set(found)
+    assert {(page.parent / "../../evidently.js").resolve() for page in pages} == set(scripts)
     assert all(b'src="../../evidently.js"' in page.read_bytes() for page in pages)
 
 
-def test_the_versions_say_so(drifted_workspace):
+def test_versions_are_tagged_with_verdict_and_reason(drifted_workspace):
     checked(drifted_workspace)
 
     tags = drifted_workspace.registry.champion("PT-1", Kind.DETECTOR).tags
@@ -111,7 +111,7 @@ def test_the_versions_say_so(drifted_workspace):
     assert tags["drift_checked_at"] == "2026-02-01T00:00:00Z"
 
 
-def test_html_on_demand_is_written_for_every_model(drifted_workspace, tmp_path):
+def test_html_is_written_for_every_model_on_demand(drifted_workspace, tmp_path):
     checked(drifted_workspace, html=tmp_path / "pages")
 
     pages = {path.name for path in (tmp_path / "pages").iterdir()}
@@ -130,13 +130,13 @@ def test_the_costliest_comes_first(drifted_workspace):
     assert costs[0] > 0
 
 
-def test_a_sensor_that_the_others_left_behind_is_silent(drifted_workspace):
+def test_a_sensor_that_lags_behind_the_others_has_no_data(drifted_workspace):
     later = make_readings("TT-1", LENGTH + 90, seed=1)[LENGTH + 48 :]
     drifted_workspace.readings.ingest(later)
 
-    found = checked(drifted_workspace)
+    by_model = checked(drifted_workspace)
 
-    outcome = found["PT-1", Kind.DETECTOR]
+    outcome = by_model["PT-1", Kind.DETECTOR]
     assert outcome.status == "silent"
     assert outcome.detail["reason"].startswith("no data for 42 h: the last reading is from ")
 
@@ -145,28 +145,28 @@ def test_a_sensor_without_a_champion_has_no_model(drifted_workspace):
     assert checked(drifted_workspace, "NEW-1")["NEW-1", None].status == "no model"
 
 
-def test_what_cannot_be_loaded_fails_alone(drifted_workspace):
+def test_a_sensor_that_cannot_be_loaded_does_not_affect_the_others(drifted_workspace):
     champion = drifted_workspace.registry.champion("PT-1", Kind.DETECTOR)
     drifted_workspace.registry.tag(champion, train_start="the day before yesterday")
 
-    found = checked(drifted_workspace)
+    by_model = checked(drifted_workspace)
 
-    assert found["PT-1", Kind.DETECTOR].status == "failed"
-    assert found["TT-1", Kind.DETECTOR].status == "steady"
+    assert by_model["PT-1", Kind.DETECTOR].status == "failed"
+    assert by_model["TT-1", Kind.DETECTOR].status == "steady"
 
 
-def test_a_version_that_does_not_tell_its_window_fails_with_what_to_do(drifted_workspace):
+def test_a_version_without_a_training_window_fails_with_an_advice(drifted_workspace):
     version = drifted_workspace.registry.champion("PT-1", Kind.DETECTOR)
     drifted_workspace.mlflow.delete_model_version_tag(version.name, str(version.number), "train_start")
 
-    found = checked(drifted_workspace)
+    by_model = checked(drifted_workspace)
 
-    assert found["PT-1", Kind.DETECTOR].status == "failed"
-    assert "Train it again: safeplan train PT-1 --fresh" in found["PT-1", Kind.DETECTOR].error
-    assert found["TT-1", Kind.DETECTOR].status == "steady"
+    assert by_model["PT-1", Kind.DETECTOR].status == "failed"
+    assert "Train it again: safeplan train PT-1 --fresh" in by_model["PT-1", Kind.DETECTOR].error
+    assert by_model["TT-1", Kind.DETECTOR].status == "steady"
 
 
-def test_a_database_that_goes_away_leaves_no_run_that_seems_to_have_succeeded(drifted_workspace, monkeypatch):
+def test_the_run_fails_if_the_database_fails(drifted_workspace, monkeypatch):
     def gone(*_):
         raise StoreError("the database is away")
 
@@ -179,7 +179,7 @@ def test_a_database_that_goes_away_leaves_no_run_that_seems_to_have_succeeded(dr
     assert run.info.status == "FAILED"
 
 
-def test_of_two_checks_at_once_the_second_is_told_so_and_nothing_is_half_kept(drifted_workspace):
+def test_a_second_check_at_the_same_time_is_refused_and_stores_nothing(drifted_workspace):
     with (
         lease(drifted_workspace.engine, LEASE_NAME),
         pytest.raises(LeaseTaken, match="drift check is being done"),
@@ -190,26 +190,26 @@ def test_of_two_checks_at_once_the_second_is_told_so_and_nothing_is_half_kept(dr
     assert len(checked(drifted_workspace)) == 4
 
 
-def test_nothing_since_training_is_withheld_or_silent_never_steady(trained_workspace):  # noqa: F811
-    found = checked(trained_workspace)
+def test_no_readings_since_training_are_never_steady(trained_workspace):  # noqa: F811
+    by_model = checked(trained_workspace)
 
-    assert {outcome.status for outcome in found.values()} <= {"silent", "withheld"}
+    assert {outcome.status for outcome in by_model.values()} <= {"silent", "withheld"}
 
 
-def test_stored_predictions_are_held_against_what_happened(drifted_workspace):
+def test_stored_predictions_are_compared_with_later_readings(drifted_workspace):
     sensors = drifted_workspace.fleet.match(["TT-1"])
     detect_fleet(drifted_workspace, sensors)
     forecast_fleet(drifted_workspace, sensors, horizon=6)
     later = make_readings("TT-1", LENGTH + 60, seed=1)[LENGTH + 48 :]
     drifted_workspace.readings.ingest(later)
 
-    found = checked(drifted_workspace, "TT-1")
+    by_model = checked(drifted_workspace, "TT-1")
 
-    accuracy = found["TT-1", Kind.FORECASTER].metrics
+    accuracy = by_model["TT-1", Kind.FORECASTER].metrics
     assert accuracy["forecasts"] == 6
     assert accuracy["mae"] < 5
     assert set(accuracy["by_horizon"]) == {"1", "2-6"}
-    assert found["TT-1", Kind.DETECTOR].metrics["alarm_budget_per_day"] == 1.0
+    assert by_model["TT-1", Kind.DETECTOR].metrics["alarm_budget_per_day"] == 1.0
 
 
 def test_an_old_model_is_stale(drifted_workspace):
@@ -218,7 +218,7 @@ def test_an_old_model_is_stale(drifted_workspace):
     assert checked(drifted_workspace, settings=settings)["TT-1", Kind.DETECTOR].metrics["stale"]
 
 
-def test_neighbours_that_moved_as_well_tell_of_the_process(drifted_workspace, monkeypatch):
+def test_a_drift_together_with_neighbours_is_attributed_to_the_process(drifted_workspace, monkeypatch):
     sensors = [Sensor(id=name, platform="P-48") for name in ("PT-1", "TT-1")]
     later = make_readings("TT-1", LENGTH + 48, seed=1)[LENGTH:]
     drifted_workspace.readings.ingest(later.assign(value=later["value"] + 30.0), replace=True)
@@ -230,14 +230,14 @@ def test_neighbours_that_moved_as_well_tell_of_the_process(drifted_workspace, mo
     assert reported["PT-1"]["reason"].endswith("; TT-1 of P-48 moved as well")
 
 
-def test_checking_again_at_the_same_moment_keeps_one_row(drifted_workspace):
+def test_checking_again_at_the_same_time_keeps_one_row(drifted_workspace):
     checked(drifted_workspace)
     checked(drifted_workspace)
 
     assert len(DriftCheckStore(drifted_workspace.engine).history()) == 4
 
 
-def test_the_daily_job_checks_what_is_served_and_raises_an_alert(drifted_workspace):
+def test_the_daily_job_checks_every_champion_and_raises_an_alert(drifted_workspace):
     result = run_job(JobName.DRIFT, drifted_workspace, now=NOW)
 
     assert not result.failed

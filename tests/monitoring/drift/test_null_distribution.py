@@ -1,4 +1,4 @@
-"""What moves by itself is foretold: noise, wandering, weeks, and how much less is known later."""
+"""Null distribution: noise, random walks, weeks, and less certainty with distance."""
 
 import numpy as np
 import pytest
@@ -13,19 +13,19 @@ def null(series, *, week=0.0, floor=0.0):
     return NullModel(np.asarray(series, float), per_block=BLOCK, week=week, floor=floor)
 
 
-def wandering(cells=CELLS, seed=0):
+def random_walk(cells=CELLS, seed=0):
     return np.cumsum(np.random.default_rng(seed).normal(size=cells))
 
 
-def test_noise_is_expected_to_stay_where_it_was():
+def test_noise_is_expected_to_keep_its_level():
     learned = null(np.random.default_rng(0).normal(5, 1, CELLS))
 
     assert learned.measure_shift(AFTER, np.full(BLOCK, 5.0)).p > 0.5
     assert learned.measure_shift(AFTER, np.full(BLOCK, 8.0)).p < 0.001
 
 
-def test_a_wandering_sensor_may_be_farther_away_the_later_it_is_asked():
-    learned = null(wandering())
+def test_a_random_walk_may_be_further_away_after_more_time():
+    learned = null(random_walk())
     far = np.full(BLOCK, learned.values[-1] + learned.mean + 12)
 
     soon, late = (learned.measure_shift(AFTER + lag, far).p for lag in (0, 64))
@@ -33,8 +33,8 @@ def test_a_wandering_sensor_may_be_farther_away_the_later_it_is_asked():
     assert late > 3 * soon
 
 
-def test_a_week_is_part_of_what_is_expected():
-    """Weekends a hundred below: the next one is no news, a weekend in the middle of the week is."""
+def test_a_weekly_pattern_is_predicted():
+    """Weekends are lower by 100: the next weekend is as predicted, the same level midweek is not."""
     cells = np.arange(CELLS + 28)
     weekly = np.where(cells % 28 >= 20, -100.0, 0.0) + np.random.default_rng(1).normal(0, 5, len(cells))
     learned = null(weekly[:CELLS], week=28.0)
@@ -46,19 +46,19 @@ def test_a_week_is_part_of_what_is_expected():
     assert midweek.p < 0.01
 
 
-def test_empty_cells_are_as_if_the_grid_had_none():
-    series = wandering()
+def test_leading_empty_cells_are_equivalent_to_a_shorter_grid():
+    series = random_walk()
     series[:16] = np.nan
     shorter = NullModel(series[16:], per_block=BLOCK, week=0.0, floor=0.0)
     values = np.full(BLOCK, np.nanmax(series))
 
-    # The scales of the mixture follow the length of the grid, hence not to the last digit.
+    # The scales of the mixture depend on the grid's length, so the result is not exactly equal.
     assert null(series).measure_shift(AFTER, values).p == pytest.approx(
         shorter.measure_shift(AFTER - 16, values).p, rel=0.2
     )
 
 
-def test_a_past_block_that_was_odd_stands_out():
+def test_an_unusual_past_block_has_the_largest_shift():
     series = np.random.default_rng(2).normal(size=CELLS)
     series[64:72] += 6
 
@@ -69,37 +69,37 @@ def test_a_past_block_that_was_odd_stands_out():
     assert past[8 - MIN_HISTORY_BLOCKS] > 3
 
 
-def test_a_past_block_without_readings_is_not_judged():
-    series = wandering()
+def test_a_past_block_without_readings_is_skipped():
+    series = random_walk()
     series[64:72] = np.nan
 
     assert len(null(series).past_shifts(0)) == 9
 
 
-def test_past_blocks_are_foretold_from_as_far_as_the_check_is():
-    learned = null(wandering())
+def test_past_blocks_are_predicted_over_the_same_lag_as_the_check():
+    learned = null(random_walk())
 
     assert [len(learned.past_shifts(lag)) for lag in (0, 3, 5, 90)] == [10, 7, 5, 5]
 
 
-def test_a_window_that_surprised_asks_for_a_larger_shift():
+def test_a_window_with_large_past_shifts_needs_a_larger_shift():
     learned = null(np.random.default_rng(0).normal(size=CELLS))
     ordinary, stretched = (
-        learned.measure_shift(AFTER, np.full(BLOCK, 2.0), stretch=spread_factor(np.full(10, odd)))
-        for odd in (1.0, 3.0)
+        learned.measure_shift(AFTER, np.full(BLOCK, 2.0), stretch=spread_factor(np.full(10, shift)))
+        for shift in (1.0, 3.0)
     )
 
     assert stretched.p > 2 * ordinary.p
     assert stretched.size == ordinary.size
 
 
-def test_a_shift_below_the_floor_is_never_rare():
+def test_a_shift_below_the_floor_is_never_significant():
     learned = null(np.random.default_rng(0).normal(0, 1e-9, CELLS), floor=0.1)
 
     assert learned.measure_shift(AFTER, np.full(BLOCK, 0.05)).p > 0.5
 
 
-def test_the_bound_is_where_the_p_is():
+def test_the_bound_has_the_requested_p():
     learned = null(np.random.default_rng(0).normal(size=CELLS))
     bound = learned.measure_shift(AFTER, np.zeros(BLOCK)).bound(0.01, 0.0)
 
@@ -107,8 +107,8 @@ def test_the_bound_is_where_the_p_is():
     assert learned.measure_shift(AFTER, np.full(BLOCK, bound - centre)).p == pytest.approx(0.01, rel=0.05)
 
 
-def test_one_false_alarm_in_twenty_is_never_two():
-    """On white noise and on random walks, 400 windows each; on noise it is fewer, for it might wander yet."""
+def test_the_false_alarm_rate_holds_on_noise_and_random_walks():
+    """400 windows each; noise raises fewer alarms than stated, because it might still be a random walk."""
     alarms = {}
     for name, make in (
         ("noise", lambda rng, n: rng.normal(size=n)),

@@ -1,4 +1,4 @@
-"""Checks are kept once, the newest is found quickly, and what was said comes back as it was."""
+"""The store of drift checks: one row per model and time, the latest of each model, round trip."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -43,7 +43,7 @@ def checks(engine):
     return DriftCheckStore(engine)
 
 
-def test_what_was_kept_comes_back_whole(checks):
+def test_a_check_is_read_as_it_was_saved(checks):
     checks.save([CHECK])
 
     assert checks.latest() == [CHECK]
@@ -57,14 +57,14 @@ def test_a_row_of_0_1_0_has_its_text_and_no_reasons(checks):
     assert (check.reason, check.reasons) == (CHECK.reason, ())
 
 
-def test_the_same_check_again_replaces_the_first(checks):
+def test_a_check_of_the_same_time_replaces_the_first(checks):
     checks.save([CHECK])
     checks.save([replace(CHECK, verdict=DriftVerdict.STEADY, kind=None)])
 
     assert [check.verdict for check in checks.history()] == [DriftVerdict.STEADY]
 
 
-def test_the_latest_is_one_for_each_model(checks):
+def test_the_latest_is_one_check_per_model(checks):
     older, forecaster = (
         replace(CHECK, checked_at=NOON - DAY),
         replace(CHECK, model_type=Kind.FORECASTER.model_type),
@@ -75,13 +75,13 @@ def test_the_latest_is_one_for_each_model(checks):
     assert checks.latest() == [CHECK, forecaster, other]
 
 
-def test_the_latest_of_some_sensors_leaves_out_the_others(checks):
+def test_the_latest_can_be_limited_to_sensors(checks):
     checks.save([CHECK, replace(CHECK, sensor_id="PT-2")])
 
     assert [check.sensor_id for check in checks.latest(["PT-2", "PT-9"])] == ["PT-2"]
 
 
-def test_history_is_newest_first_and_can_be_narrowed(checks):
+def test_history_is_newest_first_and_can_be_filtered(checks):
     made = [replace(CHECK, checked_at=NOON - days * DAY) for days in range(4)]
     checks.save([*made, replace(CHECK, sensor_id="PT-2"), replace(CHECK, model_type="FORECASTER")])
 
@@ -90,7 +90,7 @@ def test_history_is_newest_first_and_can_be_narrowed(checks):
     assert checks.history("PT-1", Kind.DETECTOR, limit=1) == made[:1]
 
 
-def test_a_thousand_checks_are_kept_at_once(checks):
+def test_a_thousand_checks_are_saved_at_once(checks):
     made = [replace(CHECK, sensor_id=f"PT-{number}") for number in range(1_001)]
 
     assert checks.save(made) == 1_001
@@ -98,11 +98,11 @@ def test_a_thousand_checks_are_kept_at_once(checks):
     assert len(checks.latest()) == 1_001
 
 
-def test_no_checks_are_nothing_to_keep(checks):
+def test_saving_no_checks_saves_nothing(checks):
     assert checks.save([]) == 0
 
 
-def test_old_checks_can_be_forgotten(checks):
+def test_old_checks_can_be_deleted(checks):
     checks.save([CHECK, replace(CHECK, checked_at=NOON - 9 * DAY)])
 
     assert checks.delete_before(NOON - DAY) == 1

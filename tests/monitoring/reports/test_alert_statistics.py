@@ -1,4 +1,4 @@
-"""Statistics: what the control room is asked to look at, counted over a stretch that is known by heart."""
+"""Alert statistics: counts and rates of a known period."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 
 @pytest.fixture
 def busy_fleet(monitored_fleet):
-    """PT-1 calls four times within an hour, PT-2 once; TT-1 stops speaking."""
+    """PT-1 alerts four times within an hour, PT-2 once; TT-1 stops sending."""
     for name in ("PT-1", "PT-2"):
         monitored_fleet.read(name, 0, noisy_values(120, seed=7))
     monitored_fleet.score("PT-1", 0, (([0.7] * 7 + [0.1] * 8) * 8)[:60] + [0.1] * 60)
@@ -22,7 +22,7 @@ def busy_fleet(monitored_fleet):
     return monitored_fleet
 
 
-def test_calls_rates_and_the_worst_sensors(busy_fleet):
+def test_counts_rates_and_the_sensors_with_most_alerts(busy_fleet):
     (alert,) = busy_fleet.alerts("PT-1")
     set_verdict(busy_fleet.workspace, alert.id, AlertVerdict.FALSE, by="Ana", now=minutes_after_noon(120))
 
@@ -51,7 +51,7 @@ def test_an_alert_that_stays_open_for_more_than_a_day_is_stale(busy_fleet):
     assert set(result.stale) == {a.id for a in busy_fleet.alerts() if a.topic.sensor_id != "PT-1"}
 
 
-def test_a_stretch_without_alerts_is_nothing_to_worry_about(busy_fleet):
+def test_a_period_without_alerts_has_zero_counts(busy_fleet):
     result = alert_statistics(
         busy_fleet.workspace, start=minutes_after_noon(-1440), end=minutes_after_noon(0)
     )

@@ -1,4 +1,4 @@
-"""The shift report: what the next shift must know, in its language, and nothing that runs."""
+"""Shift report: its tables, languages and formats; names and notes are escaped."""
 
 import sys
 
@@ -18,7 +18,7 @@ from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_en
 
 @pytest.fixture
 def shift_fleet(monitored_fleet):
-    """An anomaly judged, a limit ahead, a silent instrument; one note means harm."""
+    """A confirmed anomaly, a limit at risk, an instrument without data; one note is an attack."""
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     monitored_fleet.read("PT-2", 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-2", 0, [0.9] * 60)
@@ -42,7 +42,7 @@ def page(shift, language="en"):
     )
 
 
-def test_each_table_holds_what_belongs_to_it(shift_fleet):
+def test_alerts_risks_and_instruments_have_a_table_each(shift_fleet):
     alerts, ahead, instruments, _ = page(shift_fleet).sections
 
     assert [row[:3] for row in alerts.rows] == [
@@ -55,8 +55,8 @@ def test_each_table_holds_what_belongs_to_it(shift_fleet):
     assert [row[1:3] for row in instruments.rows] == [("Instrument (silent)", "TT-1")]
 
 
-def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(monitored_fleet):
-    """The limit is 30; the band is one to each side, so that 29 is one in forty."""
+def test_risks_are_of_the_next_shift_by_the_newest_forecast(monitored_fleet):
+    """The limit is 30 and the interval one unit to each side, so 29 crosses it with 1 in 40."""
     monitored_fleet.forecast("PT-1", 0, [40.0] * 3)
     monitored_fleet.forecast("PT-1", 60, [20.0, 29.4, 29.0, 40.0])
 
@@ -72,7 +72,7 @@ def test_what_is_at_risk_is_of_the_next_shift_and_by_the_newest_forecast(monitor
     assert risk.forecast_at == minutes_after_noon(60)
 
 
-def test_what_became_of_models_is_told_to_the_next_shift(shift_fleet):
+def test_model_changes_of_the_shift_are_listed(shift_fleet):
     for minutes, action, version in (
         (-90, PROMOTED, 1),
         (10, PROMOTED, 2),
@@ -80,10 +80,10 @@ def test_what_became_of_models_is_told_to_the_next_shift(shift_fleet):
         (70, PROMOTED, 3),
     ):
         detail = {"before": version - 1, "gate": "passed: finds 90 %"}
-        deed = AuditEntry(
+        entry = AuditEntry(
             minutes_after_noon(minutes), "Ana", action, "PT-1", "pt-1-detector", version, detail
         )
-        record_entry(shift_fleet.workspace.engine, deed)
+        record_entry(shift_fleet.workspace.engine, entry)
 
     changes = page(shift_fleet).sections[-1]
 
@@ -92,7 +92,7 @@ def test_what_became_of_models_is_told_to_the_next_shift(shift_fleet):
     assert "revertido" in render_html(page(shift_fleet, "pt"))
 
 
-def test_the_page_speaks_portuguese(shift_fleet):
+def test_the_page_is_available_in_portuguese(shift_fleet):
     reported = render_html(page(shift_fleet, "pt"))
 
     assert "Relatório de turno de 01/03/2026 11:00" in reported
@@ -102,7 +102,7 @@ def test_the_page_speaks_portuguese(shift_fleet):
 
 
 @pytest.mark.attack("a script and a formula in a name and a note of the shift report", "shown as letters")
-def test_what_people_wrote_is_shown_and_not_run(shift_fleet, tmp_path):
+def test_names_and_notes_are_shown_and_not_run(shift_fleet, tmp_path):
     reported = render_html(page(shift_fleet))
     write_report(page(shift_fleet), tmp_path / "shift.xlsx")
 
@@ -114,14 +114,14 @@ def test_what_people_wrote_is_shown_and_not_run(shift_fleet, tmp_path):
     assert "'=cmd()" in [cell.value for cell in cells]
 
 
-def test_a_quiet_shift_says_so(monitored_fleet):
+def test_a_shift_without_alerts_has_no_tables(monitored_fleet):
     reported = render_html(page(monitored_fleet))
 
     assert "No alerts." in reported
     assert "<table>" not in reported
 
 
-def test_the_command_writes_the_form_that_is_asked_for(shift_fleet, tmp_path, monkeypatch):
+def test_the_command_writes_the_format_of_the_suffix(shift_fleet, tmp_path, monkeypatch):
     line = ["safeplan", "alerts", "report", str(tmp_path / "shift.html"), "--as-of", "2026-03-01T13:01"]
     monkeypatch.setattr(sys, "argv", line)
     with pytest.raises(SystemExit) as end:
@@ -134,6 +134,6 @@ def test_the_command_writes_the_form_that_is_asked_for(shift_fleet, tmp_path, mo
 
 
 @pytest.mark.parametrize("name", ["shift.html", "shift.xlsx"])
-def test_a_report_for_a_folder_that_is_not_there_says_so(shift_fleet, tmp_path, name):
+def test_a_report_in_a_missing_folder_is_refused(shift_fleet, tmp_path, name):
     with pytest.raises(ConfigurationError, match=r"cannot be written to .*nowhere.*No such file"):
         write_report(page(shift_fleet), tmp_path / "nowhere" / name)

@@ -1,4 +1,4 @@
-"""Retraining by need: what drifted comes before what is old, and what nobody needs is left alone."""
+"""Retraining by need: order by weight, reasons, and the CPU budget of a night."""
 
 from datetime import timedelta
 
@@ -40,13 +40,13 @@ def need(days_old=1, *, drift=None, labels=0, kind=Kind.DETECTOR):
     )
 
 
-def test_a_young_model_without_drift_or_verdicts_needs_nothing():
+def test_a_recent_model_without_drift_or_verdicts_needs_no_retraining():
     assert need() is None
     assert need(drift=check(DriftVerdict.STEADY)) is None
     assert need(labels=3, kind=Kind.FORECASTER) is None
 
 
-def test_the_neediest_comes_first():
+def test_the_largest_need_comes_first():
     missing = need(None)
     drifted = need(10, drift=check(DriftVerdict.DRIFTED, cost=5.0))
     aged = need(10, drift=check(DriftVerdict.AGED))
@@ -59,12 +59,12 @@ def test_the_neediest_comes_first():
     assert render_all(old.reasons) == "trained 31 d ago"
 
 
-def test_what_an_instrument_gets_wrong_is_not_learned():
+def test_drift_of_an_instrument_is_no_reason_to_retrain():
     assert need(10, drift=check(DriftVerdict.DRIFTED, origin=DriftOrigin.INSTRUMENT)) is None
     assert need(10, drift=check(DriftVerdict.DRIFTED, origin=DriftOrigin.PROCESS)) is not None
 
 
-def test_drift_that_a_newer_version_has_seen_is_none():
+def test_drift_before_the_newest_training_is_ignored():
     assert need(10, drift=check(DriftVerdict.DRIFTED, days_ago=11)) is None
 
 
@@ -79,7 +79,7 @@ def trained(workspace, training_stub, monkeypatch):
     return workspace
 
 
-def test_the_night_learns_what_is_needed_and_then_rests(trained, training_stub):
+def test_a_night_retrains_what_is_needed_and_no_more(trained, training_stub):
     moment = parse_time("2026-01-09T08:00")
     outcomes = retrain(trained, trained.fleet.match(()), now=moment)
 
@@ -94,7 +94,7 @@ def test_the_night_learns_what_is_needed_and_then_rests(trained, training_stub):
     assert result.reasons == (Reason(ReasonCode.RETRAIN_VERDICTS, {"count": 1}),)
 
 
-def test_what_the_nights_budget_does_not_cover_waits(trained, training_stub, monkeypatch):
+def test_models_beyond_the_budget_of_the_night_wait(trained, training_stub, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_RETRAINING_CPU_BUDGET", "PT0.000001S")
 
     outcomes = retrain(trained, trained.fleet.match(()), now=parse_time("2026-01-09T08:00"))

@@ -1,4 +1,4 @@
-"""The past told again: the same scores to the last digit, the alerts, and the events each had caught."""
+"""Replay of the past: identical scores, alerts, confirmed events found; promotion after a replay."""
 
 import json
 from dataclasses import replace
@@ -29,13 +29,13 @@ NOW = END
 
 @pytest.fixture
 def faulty_workspace(workspace, plan, training_stub):
-    """PT-1, trained until START, with thirty units too much for eight hours of what came since."""
+    """PT-1, trained until START, with readings 30 too high for eight hours since."""
     ingest_readings(workspace)
     train_fleet(workspace, workspace.fleet.match(), [Kind.DETECTOR], plan, jobs=1)
-    came = make_readings(rows=64, start=START, seed=5)
+    later = make_readings(rows=64, start=START, seed=5)
     first = int((FAULT - START) / timedelta(hours=1))
-    came.loc[first : first + 7, "value"] += 30
-    workspace.readings.ingest(came)
+    later.loc[first : first + 7, "value"] += 30
+    workspace.readings.ingest(later)
     return workspace
 
 
@@ -43,7 +43,7 @@ def sensor(workspace):
     return workspace.fleet.sensor("PT-1")
 
 
-def told(workspace, start=START, end=END):
+def replayed(workspace, start=START, end=END):
     return replay(workspace, sensor(workspace), find_versions(workspace, sensor(workspace)), start, end)
 
 
@@ -59,24 +59,24 @@ def second(workspace, plan):
     return outcome
 
 
-def test_scores_are_those_that_were_stored(faulty_workspace):
+def test_replayed_scores_are_identical_to_stored_ones(faulty_workspace):
     detect_fleet(faulty_workspace, faulty_workspace.fleet.match(), since=START)
     stored = PredictionStore(faulty_workspace.engine).scores("PT-1", START, END)
 
-    (result,) = told(faulty_workspace)
+    (result,) = replayed(faulty_workspace)
 
     assert result.scored_live == len(stored) == 64
     assert result.max_score_difference == 0
     assert np.array_equal(result.scores["anomaly_score"], stored["anomaly_score"])
 
 
-def test_alerts_that_would_have_been_raised_and_events_that_would_have_been_caught(faulty_workspace):
-    (plain,) = told(faulty_workspace)
+def test_a_replay_has_the_alerts_and_the_confirmed_events_they_find(faulty_workspace):
+    (plain,) = replayed(faulty_workspace)
     quiet = plain.scores.set_index("timestamp")["anomaly_score"][:FAULT].idxmin().to_pydatetime()
     confirm(faulty_workspace)
     confirm(faulty_workspace, first=quiet, hours=0)
 
-    (result,) = told(faulty_workspace)
+    (result,) = replayed(faulty_workspace)
 
     assert max(alert.severity for alert in result.alerts) == 3
     assert result.alert_count >= len(result.alerts) > 0
@@ -85,18 +85,18 @@ def test_alerts_that_would_have_been_raised_and_events_that_would_have_been_caug
     assert result.as_dict()["missed"] == [{"start": quiet, "end": quiet}]
 
 
-def test_nothing_is_kept_of_a_replay(faulty_workspace):
-    told(faulty_workspace)
+def test_a_replay_stores_nothing(faulty_workspace):
+    replayed(faulty_workspace)
 
     assert PredictionStore(faulty_workspace.engine).by_sensor("PT-1").empty
 
 
-def test_a_stretch_without_readings_and_a_forecaster_are_refused(faulty_workspace, plan, training_stub):
+def test_a_period_without_readings_and_a_forecaster_are_refused(faulty_workspace, plan, training_stub):
     with pytest.raises(DataError, match="no good reading from 2027-01-01"):
-        told(faulty_workspace, parse_time("2027-01-01"), parse_time("2027-01-02"))
+        replayed(faulty_workspace, parse_time("2027-01-01"), parse_time("2027-01-02"))
     train_fleet(faulty_workspace, faulty_workspace.fleet.match(), [Kind.FORECASTER], plan, jobs=1)
     forecaster = faulty_workspace.registry.champion("PT-1", Kind.FORECASTER)
-    with pytest.raises(ConfigurationError, match="is a forecaster"):
+    with pytest.raises(ConfigurationError, match="is a forecaster; only detectors can be replayed"):
         replay(faulty_workspace, sensor(faulty_workspace), [forecaster], START, END)
 
 
@@ -112,7 +112,7 @@ def test_the_command_prints_every_version(faulty_workspace, plan, capsys):
     assert "champion" in capsys.readouterr().out
 
 
-def test_a_challenger_that_is_as_good_follows_the_champion(faulty_workspace, plan):
+def test_a_challenger_that_is_as_good_is_promoted(faulty_workspace, plan):
     second(faulty_workspace, plan)
 
     outcome = decide_promotion(
@@ -136,7 +136,7 @@ def test_a_challenger_that_is_as_good_follows_the_champion(faulty_workspace, pla
     )
 
 
-def test_in_manual_mode_it_waits_with_what_the_replay_said(faulty_workspace, plan):
+def test_in_manual_mode_the_challenger_waits_with_its_replay(faulty_workspace, plan):
     second(faulty_workspace, plan)
 
     outcome = decide_promotion(
@@ -148,25 +148,25 @@ def test_in_manual_mode_it_waits_with_what_the_replay_said(faulty_workspace, pla
 
 
 @pytest.mark.parametrize("anomalous", [True, False])
-def test_one_that_misses_what_was_confirmed_or_raises_what_was_false_waits(
+def test_a_challenger_that_misses_a_confirmed_or_repeats_a_dismissed_event_waits(
     faulty_workspace, plan, monkeypatch, anomalous
 ):
-    """The deaf version is the champion where the alarm was false, the challenger where it was right."""
+    """The version without alerts is the challenger if the event was confirmed, else the champion."""
     second(faulty_workspace, plan)
     confirm(faulty_workspace, anomalous=anomalous)
-    deaf = "2" if anomalous else "1"
+    muted = "2" if anomalous else "1"
     real = challenger_promotion.replay
 
-    def half_deaf(workspace, sensor, versions, start, end):
+    def without_alerts(workspace, sensor, versions, start, end):
         result = real(workspace, sensor, versions, start, end)
         return [
             one
-            if str(one.version) != deaf
+            if str(one.version) != muted
             else one.__class__(**{**vars(one), "alerts": (), "caught": (), "raised": ()})
             for one in result
         ]
 
-    monkeypatch.setattr(challenger_promotion, "replay", half_deaf)
+    monkeypatch.setattr(challenger_promotion, "replay", without_alerts)
     outcome = decide_promotion(
         faulty_workspace, sensor(faulty_workspace), mode=Promotion.MANAGED, past=timedelta(days=3), now=NOW
     )
@@ -178,7 +178,7 @@ def test_one_that_misses_what_was_confirmed_or_raises_what_was_false_waits(
 
 @pytest.fixture
 def nightly_workspace(faulty_workspace, monkeypatch):
-    """The same, with a gate that lets all pass and learning in this process."""
+    """The same, with a gate that passes everything and training in this process."""
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setattr("monitoring.retraining.need.os.cpu_count", lambda: 1)
@@ -186,7 +186,7 @@ def nightly_workspace(faulty_workspace, monkeypatch):
 
 
 @pytest.mark.usefixtures("nightly_workspace")
-def test_the_night_replays_before_it_promotes(faulty_workspace):
+def test_retraining_replays_before_it_promotes(faulty_workspace):
     confirm(faulty_workspace)
 
     outcomes = {one.kind: one for one in retrain(faulty_workspace, faulty_workspace.fleet.match(()), now=NOW)}
@@ -198,7 +198,7 @@ def test_the_night_replays_before_it_promotes(faulty_workspace):
 
 
 @pytest.mark.usefixtures("nightly_workspace")
-def test_a_replay_that_was_cut_off_is_done_the_next_night(faulty_workspace, monkeypatch):
+def test_an_interrupted_replay_is_done_the_next_night(faulty_workspace, monkeypatch):
     confirm(faulty_workspace)
     monkeypatch.setattr(challenger_promotion, "replay", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -211,28 +211,30 @@ def test_a_replay_that_was_cut_off_is_done_the_next_night(faulty_workspace, monk
     assert faulty_workspace.registry.champion("PT-1", Kind.DETECTOR).number == 2
 
 
-def test_forecasts_that_miss_by_more_than_was_promised_are_a_reason(faulty_workspace, plan, training_stub):
+def test_forecast_errors_above_those_of_the_training_are_a_reason(faulty_workspace, plan, training_stub):
     train_fleet(faulty_workspace, faulty_workspace.fleet.match(), [Kind.FORECASTER], plan, jobs=1)
     champion = faulty_workspace.registry.champion("PT-1", Kind.FORECASTER)
-    promised = faulty_workspace.tracker.metrics(champion.run_id)["mae"]
-    learned = parse_time(champion.tags["train_end"].removesuffix("Z"))
-    came = make_readings(rows=40, start=learned + timedelta(hours=1), seed=6)
-    faulty_workspace.readings.ingest(came)
-    frame = came.assign(
-        origin=learned + timedelta(minutes=1),
-        predicted_value=came["value"] + 3 * promised,
+    error = faulty_workspace.tracker.metrics(champion.run_id)["mae"]
+    trained_until = parse_time(champion.tags["train_end"].removesuffix("Z"))
+    later = make_readings(rows=40, start=trained_until + timedelta(hours=1), seed=6)
+    faulty_workspace.readings.ingest(later)
+    frame = later.assign(
+        origin=trained_until + timedelta(minutes=1),
+        predicted_value=later["value"] + 3 * error,
         model_version=str(champion.number),
     ).drop(columns="value")
-    PredictionStore(faulty_workspace.engine).save_forecasts(frame, made_at=learned)
+    PredictionStore(faulty_workspace.engine).save_forecasts(frame, made_at=trained_until)
 
-    result = rank_needs(faulty_workspace, faulty_workspace.fleet.match(()), now=learned + timedelta(hours=41))
+    result = rank_needs(
+        faulty_workspace, faulty_workspace.fleet.match(()), now=trained_until + timedelta(hours=41)
+    )
 
     (forecaster,) = (need for need in result if need.kind is Kind.FORECASTER)
     assert [one.code for one in forecaster.reasons] == [ReasonCode.RETRAIN_ERROR]
     assert forecaster.reasons[0].values["factor"] == pytest.approx(3)
 
 
-def test_the_worse_a_forecaster_became_the_sooner_it_is_learned():
+def test_a_larger_error_growth_has_a_larger_weight():
     weights = [
         assess_need(
             "PT-1",

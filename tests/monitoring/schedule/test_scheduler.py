@@ -1,4 +1,4 @@
-"""The schedule: each due time is run once, a stuck job frees its place, what was missed is counted."""
+"""Scheduler: each due time runs once, a stuck job is killed, missed due times are counted."""
 
 import json
 import os
@@ -36,13 +36,13 @@ NOON = parse_time("2026-03-01T12:00")
 
 
 def counts(job, workspace, now):
-    """Write down that it ran."""
+    """Append a line per run."""
     with (workspace.home / "ran.txt").open("a") as file:
         file.write(f"{job} {now:%H:%M}\n")
     return JobResult(False, "counted")
 
 
-def says_its_mark(job, workspace, now):
+def returns_its_mark(job, workspace, now):
     return JobResult(False, os.environ["SAFEPLAN_MARK"])
 
 
@@ -59,7 +59,7 @@ def dies(job, workspace, now):
 
 
 def hangs(job, workspace, now):
-    """With a child of its own, as a training has."""
+    """With a child process, as a training has."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (workspace.home / "child.txt").write_text(str(child.pid))
     time.sleep(600)
@@ -67,7 +67,7 @@ def hangs(job, workspace, now):
 
 @pytest.fixture
 def runner(workspace):
-    """A runner whose clock stands at noon."""
+    """Make a runner whose clock shows noon plus `minutes`."""
 
     def make(work=counts, minutes=0.0, timeout=60.0):
         rule = JobRule(cron="* * * * *", timeout=timedelta(seconds=timeout))
@@ -84,7 +84,7 @@ def ran(workspace):
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
-def test_a_job_is_run_for_the_time_it_is_due_and_not_again(runner, workspace):
+def test_a_due_time_is_run_once(runner, workspace):
     first = runner().run_due(JobName.DETECT)
     again = runner(minutes=0.5).run_due(JobName.DETECT)
     following = runner(minutes=1).run_due(JobName.DETECT)
@@ -95,7 +95,7 @@ def test_a_job_is_run_for_the_time_it_is_due_and_not_again(runner, workspace):
     assert ran(workspace) == ["detect 12:00", "detect 12:01"]
 
 
-def test_two_schedulers_on_one_database_run_a_due_time_once(runner, workspace):
+def test_several_schedulers_on_one_database_run_a_due_time_once(runner, workspace):
     made = [runner(), runner(), runner()]
     result = []
     threads = [threading.Thread(target=lambda r=r: result.append(r.run_due(JobName.DETECT))) for r in made]
@@ -108,7 +108,7 @@ def test_two_schedulers_on_one_database_run_a_due_time_once(runner, workspace):
     assert len([one for one in result if one is not None]) == 1
 
 
-def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
+def test_missed_due_times_are_counted_and_logged(runner, workspace, caplog):
     runner().run_due(JobName.DETECT)
 
     late = runner(minutes=30).run_due(JobName.DETECT)
@@ -118,7 +118,7 @@ def test_times_that_nobody_ran_are_counted_and_said(runner, workspace, caplog):
     assert "job detect missed 29 due times" in caplog.text
 
 
-def test_a_stuck_job_is_ended_with_all_it_started_and_its_place_is_free(runner, workspace):
+def test_a_stuck_job_is_killed_with_its_children_and_can_run_again(runner, workspace):
     stuck = runner(hangs, timeout=6).run_due(JobName.DETECT)
     child = int((workspace.home / "child.txt").read_text())
     freed = runner(minutes=1).run_due(JobName.DETECT)
@@ -128,30 +128,30 @@ def test_a_stuck_job_is_ended_with_all_it_started_and_its_place_is_free(runner, 
     assert freed.status is RunStatus.DONE
 
 
-def test_a_job_knows_the_settings_as_they_are_now(runner, monkeypatch):
+def test_a_job_sees_the_current_environment(runner, monkeypatch):
     for minutes, mark in enumerate(("first", "second")):
         monkeypatch.setenv("SAFEPLAN_MARK", mark)
 
-        assert runner(says_its_mark, minutes=minutes).run_once(JobName.DETECT).detail == mark
+        assert runner(returns_its_mark, minutes=minutes).run_once(JobName.DETECT).detail == mark
 
 
 @pytest.mark.parametrize(
-    ("work", "status", "says"),
+    ("work", "status", "detail"),
     [
         (fails, RunStatus.SOME_FAILED, "1 failed"),
         (raises, RunStatus.FAILED, "ZeroDivisionError: no step"),
         (dies, RunStatus.FAILED, "the process died with exit code 9"),
     ],
 )
-def test_how_a_job_failed_is_written_down(runner, workspace, work, status, says):
+def test_the_failure_of_a_job_is_stored(runner, workspace, work, status, detail):
     result = runner(work).run_due(JobName.DETECT)
 
-    kept = JobRunStore(workspace.engine).last(JobName.DETECT)
-    assert (result.status, kept.status, kept.detail) == (status, status, says)
-    assert kept.ended_at == NOON
+    stored = JobRunStore(workspace.engine).last(JobName.DETECT)
+    assert (result.status, stored.status, stored.detail) == (status, status, detail)
+    assert stored.ended_at == NOON
 
 
-def test_a_job_that_another_process_does_is_left_to_it(runner, workspace):
+def test_a_job_that_another_process_runs_is_skipped(runner, workspace):
     with lease(workspace.engine, "job detect"):
         assert runner().run_due(JobName.DETECT) is None
         with pytest.raises(LeaseTaken):
@@ -161,7 +161,7 @@ def test_a_job_that_another_process_does_is_left_to_it(runner, workspace):
     assert ran(workspace) == ["retention 12:00"]
 
 
-def test_the_scheduler_fires_jobs_by_itself_until_it_is_stopped(workspace):
+def test_the_scheduler_starts_enabled_jobs_until_it_is_stopped(workspace):
     every = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60))
     off = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60), enabled=False)
     settings = ScheduleSettings(
@@ -189,7 +189,7 @@ def now():
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def test_the_last_due_time_is_found_and_those_since():
+def test_due_times_are_the_last_one_or_all_since_a_time():
     trigger = parse_cron("0 2 * * *", UTC)
 
     assert due_times(trigger, None, NOON) == [parse_time("2026-03-01T02:00")]
@@ -214,7 +214,7 @@ def cli(workspace, monkeypatch, capsys):
     return run
 
 
-def test_once_runs_a_job_and_says_how_it_ended(workspace, cli):
+def test_once_runs_a_job_and_prints_its_result(workspace, cli):
     code, out, _ = cli("--once", "retention", "--json")
 
     assert code == 0
@@ -224,18 +224,18 @@ def test_once_runs_a_job_and_says_how_it_ended(workspace, cli):
     assert (rows["retention"]["status"], rows["detect"]["status"]) == ("done", None)
 
 
-def test_once_ends_in_4_where_another_process_is_at_it(workspace, cli):
+def test_once_exits_with_4_if_another_process_runs_the_job(workspace, cli):
     with lease(workspace.engine, "job retention"):
         assert cli("--once", "retention")[0] == 4
 
 
-def test_once_ends_in_5_where_the_job_was_stuck(workspace, cli, monkeypatch):
+def test_once_exits_with_5_if_the_job_timed_out(workspace, cli, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_SCHEDULE_RETENTION", '{cron: "* * * * *", timeout: PT0.01S}')
 
     assert cli("--once", "retention")[0] == 5
 
 
-def test_a_job_that_does_not_exist_ends_in_2(workspace, cli):
+def test_an_unknown_job_exits_with_2(workspace, cli):
     code, _, err = cli("--once", "nothing")
 
     assert code == 2
@@ -288,7 +288,7 @@ def test_the_former_section_of_the_retention_settings_is_read_with_a_notice(tmp_
 
 
 @pytest.mark.parametrize("line", ["* * *", "61 * * * *", "whenever"])
-def test_a_line_of_cron_that_cannot_be_meant_is_refused(cli, monkeypatch, line):
+def test_an_invalid_cron_expression_is_refused(cli, monkeypatch, line):
     monkeypatch.setenv("SAFEPLAN_SCHEDULE_RETENTION", f'{{cron: "{line}", timeout: PT1M}}')
 
     code, _, err = cli("--status")

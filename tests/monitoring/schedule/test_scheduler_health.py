@@ -1,4 +1,4 @@
-"""The doctor on the loop: jobs that fail, messages that do not leave, a clock behind its readings."""
+"""Health checks of the running platform: failed jobs, stuck messages, clock, sensors, instruments."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from monitoring.schedule.settings import JobName
 from serving.doctor import HealthStatus
 from tests.support.monitored_fleet import noisy_values
 from tests.support.workspaces import ingest_readings, parse_time
-from training.data.sensor_sources import save_sensors
+from training.data.sensor_store import save_sensors
 from training.data.sensors import Sensor
 from training.storage.alert_tables import outbox
 from training.storage.database import writing
@@ -19,7 +19,7 @@ from training.storage.database import writing
 NOW = parse_time("2026-01-09T08:00")
 
 
-def bad(workspace):
+def problems(workspace):
     return {
         check.subject: check.as_dict() for check in check_scheduler(workspace, now=NOW) if check.is_problem
     }
@@ -37,7 +37,7 @@ def run(workspace, job, status, *, hours_ago=1, detail=""):
         runs.end(job, due, status, detail, now=due + timedelta(minutes=1))
 
 
-def letter(workspace, *, minutes_old, given_up=False):
+def add_message(workspace, *, minutes_old, given_up=False):
     made = NOW - timedelta(minutes=minutes_old)
     with writing(workspace.engine) as connection:
         row = {
@@ -54,20 +54,20 @@ def letter(workspace, *, minutes_old, given_up=False):
         connection.execute(insert(outbox).values(**row))
 
 
-def test_a_loop_that_goes_well_has_nothing_wrong(workspace):
+def test_a_healthy_platform_has_no_problems(workspace):
     ingest_readings(workspace)
     run(workspace, JobName.DETECT, RunStatus.FAILED, hours_ago=3)
     run(workspace, JobName.DETECT, RunStatus.DONE)
-    letter(workspace, minutes_old=2)
+    add_message(workspace, minutes_old=2)
 
-    assert bad(workspace) == {}
+    assert problems(workspace) == {}
 
 
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.INTERRUPTED])
-def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
+def test_a_failed_job_is_a_problem_with_its_error(workspace, status):
     run(workspace, JobName.RETRAIN, status, detail="the registry was away")
 
-    result = bad(workspace)["job retrain"]
+    result = problems(workspace)["job retrain"]
 
     assert status.value in result["found"]
     assert "the registry was away" in result["found"]
@@ -75,25 +75,25 @@ def test_a_job_that_went_wrong_is_found_with_its_reason(workspace, status):
 
 
 @pytest.mark.parametrize(
-    ("age", "given_up", "said"),
+    ("age", "given_up", "text"),
     [(90, False, "1 waiting, the oldest since 2026-01-09 06:30 UTC"), (2, True, "0 waiting, 1 given up")],
 )
-def test_messages_that_do_not_leave_are_found(workspace, age, given_up, said):
-    letter(workspace, minutes_old=age, given_up=given_up)
+def test_messages_that_are_not_delivered_are_a_problem(workspace, age, given_up, text):
+    add_message(workspace, minutes_old=age, given_up=given_up)
 
-    result = bad(workspace)["messages to control-room"]
+    result = problems(workspace)["messages to control-room"]
 
-    assert said in result["found"]
+    assert text in result["found"]
     assert "safeplan alerts deliver" in result["what to do"]
 
 
-def test_a_clock_behind_its_readings_is_found(workspace):
+def test_a_clock_behind_the_readings_is_a_problem(workspace):
     ingest_readings(workspace, rows=204)  # to 11 o'clock
 
-    assert "the newest reading is from 2026-01-09 11:00" in bad(workspace)["clock"]["found"]
+    assert "the newest reading is from 2026-01-09 11:00" in problems(workspace)["clock"]["found"]
 
 
-def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
+def test_sensors_that_stopped_while_others_went_on_need_attention(workspace):
     ingest_readings(workspace, "PT-1", rows=24, start="2026-01-08T08:00")
     ingest_readings(workspace, "PT-2", rows=24, start="2026-01-02T00:00")
     ingest_readings(workspace, "PT-3", rows=24, start="2026-01-01T00:00")
@@ -105,7 +105,7 @@ def test_sensors_that_fell_silent_while_others_went_on_are_found(workspace):
     assert result["found"].startswith("1 sent nothing for a day while others did: PT-2 since 2026-01-0")
 
 
-def test_a_frozen_instrument_is_found_by_its_alert(monitored_fleet):
+def test_an_open_instrument_alert_needs_attention(monitored_fleet):
     monitored_fleet.read("PT-1", 0, [*noisy_values(10, seed=7), *[9.87] * 50])
     monitored_fleet.watch_each(1, 60)
 
