@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.fleet_readings import SensorSeries
-from training.data.sensor_sources import save_sensors
+from training.data.sensor_store import save_sensors
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import FAILED

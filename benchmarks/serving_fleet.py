@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.data.sensor_sources import add_missing_sensors
+from training.data.sensor_store import add_missing_sensors
 from training.data.sensors import Sensor
 from training.evaluation.gate import GateSettings
 from training.kinds import Kind

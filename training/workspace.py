@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from training.data.readings import ReadingStore
+from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet
 from training.settings import home
 from training.storage.database import open_database
@@ -54,7 +55,7 @@ class Workspace:
     @cached_property
     def fleet(self) -> Fleet:
         """All sensors known to the file and the table."""
-        return Fleet.of(self.engine)
+        return load_fleet(self.engine)
 
     @cached_property
     def mlflow(self) -> "MlflowClient":

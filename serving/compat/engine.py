@@ -16,6 +16,7 @@ from serving.compat.engine_records import Records, SensorId, parse_model_type
 from serving.compat.engine_shapes import detection_result, forecast_result, retraining_result, status_result
 from serving.models.alias_poller import PollSettings
 from training.common.times import to_naive_utc
+from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet, Sensor
 from training.errors import NoChampion, RegistryError, SafePlanError
 from training.kinds import Kind
@@ -181,7 +182,7 @@ class MLEngine:
             last_contact is None
             or (self.clock() - last_contact).total_seconds() >= load_settings(PollSettings).every
         ):
-            self._fleet = Fleet.of(self.workspace.engine)
+            self._fleet = load_fleet(self.workspace.engine)
             try:
                 champions.refresh()
             except RegistryError as error:
@@ -190,13 +191,13 @@ class MLEngine:
 
     def _current_fleet(self) -> Fleet:
         self._refreshed_batch()
-        self._fleet = self._fleet or Fleet.of(self.workspace.engine)
+        self._fleet = self._fleet or load_fleet(self.workspace.engine)
         return self._fleet
 
     def _sensor(self, sensor_id: SensorId) -> Sensor:
         sensor = self._current_fleet().get(str(sensor_id))
         # A sensor loaded a moment ago is not in the cached fleet yet.
-        return sensor or Fleet.of(self.workspace.engine).sensor(str(sensor_id))
+        return sensor or load_fleet(self.workspace.engine).sensor(str(sensor_id))
 
     def _last_scored(self, sensor: Sensor) -> datetime | None:
         newest = self.records.latest_prediction(sensor.id, Kind.DETECTOR.model_type)

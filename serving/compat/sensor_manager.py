@@ -5,6 +5,7 @@ Converts to the original's field names. Sensors are defined in `training.data.se
 
 from dataclasses import dataclass
 
+from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet, Sensor
 from training.workspace import Workspace
 
@@ -60,7 +61,7 @@ class SensorManager:
         return NamedSensor.of(self._fleet().sensor(str(sensor_id)))
 
     def _fleet(self) -> Fleet:
-        return Fleet.of(self.workspace.engine)
+        return load_fleet(self.workspace.engine)
 
 
 def create_sensor_manager() -> SensorManager:

@@ -15,8 +15,7 @@ from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet, forecast_fleet
 from tests.support.browser import PageReader, chromium
 from tests.support.workspaces import make_readings, parse_time
-from training.data.sensor_sources import add_missing_sensors
-from training.data.sensors import Fleet
+from training.data.sensor_store import add_missing_sensors, load_fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 
@@ -37,7 +36,7 @@ def hostile_sensor(workspace, plan, training_stub):
     sent = make_readings(HOSTILE_ID, LENGTH)
     workspace.readings.ingest(sent[:200])
     add_missing_sensors(workspace.engine, [HOSTILE_ID])
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
     later = sent[200:]
     workspace.readings.ingest(later.assign(value=later["value"] + 30))
     sensors = workspace.fleet.match(())

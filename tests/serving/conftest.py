@@ -20,7 +20,7 @@ from serving.http.tokens import Tokens
 from serving.models.champions import Champions
 from serving.scoring.fleet_service import FleetService
 from tests.support.workspaces import TrainingStub, ingest_readings, with_lenient_gate
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.kinds import Kind
 from training.operations.promotion import roll_back
 from training.pipeline import fit_detector, fit_forecaster
@@ -57,7 +57,7 @@ def trained_home(fitted_models, empty_mlflow: Path, tmp_path_factory: pytest.Tem
             ingest_readings(workspace, name, seed=seed)
         plan = with_lenient_gate(Plan.from_conf(trials=2))
         for names in (["PT-1", "TT-1"], ["PT-1"]):
-            sensors = Fleet.of(workspace.engine).match(names)
+            sensors = load_fleet(workspace.engine).match(names)
             for outcome in train_fleet(workspace, sensors, list(Kind), plan, jobs=1, fresh=True):
                 assert not outcome.failed, outcome.error
         for kind in Kind:

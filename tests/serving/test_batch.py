@@ -8,8 +8,7 @@ import pytest
 from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions.store import PredictionStore
 from tests.support.workspaces import ingest_readings, make_readings, parse_time
-from training.data.sensor_sources import add_missing_sensors
-from training.data.sensors import Fleet
+from training.data.sensor_store import add_missing_sensors, load_fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 
@@ -20,18 +19,18 @@ TRAINED_UNTIL = parse_time("2026-01-09T07:00")  # 200 hours from the first of Ja
 def trained_workspace(workspace, plan, training_stub):
     """PT-1 with champions; NEW with readings only; EMPTY with nothing."""
     ingest_readings(workspace, "PT-1")
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
     ingest_readings(workspace, "NEW", 30)
     add_missing_sensors(workspace.engine, ["EMPTY"])
     return workspace
 
 
 def detect(workspace, *names, **how):
-    return {o.sensor_id: o for o in detect_fleet(workspace, Fleet.of(workspace.engine).match(names), **how)}
+    return {o.sensor_id: o for o in detect_fleet(workspace, load_fleet(workspace.engine).match(names), **how)}
 
 
 def forecast(workspace, *names, **how):
-    return {o.sensor_id: o for o in forecast_fleet(workspace, Fleet.of(workspace.engine).match(names), **how)}
+    return {o.sensor_id: o for o in forecast_fleet(workspace, load_fleet(workspace.engine).match(names), **how)}
 
 
 def stored(workspace, sensor="PT-1", kind=Kind.DETECTOR):

@@ -10,7 +10,7 @@ from serving import doctor
 from serving.doctor import HealthStatus, run_checks
 from tests.support.installation import free_port
 from tests.support.workspaces import ingest_readings
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 from training.reasons import dump_reasons, load_reasons, render_all
@@ -23,7 +23,7 @@ from training.workspace import Workspace
 def healthy_workspace(workspace, plan, training_stub):
     """PT-1 with two champions."""
     ingest_readings(workspace, "PT-1")
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
     return workspace
 
 

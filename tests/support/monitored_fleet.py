@@ -18,7 +18,7 @@ from monitoring.watch.operator_actions import alert_history, list_alerts
 from monitoring.watch.watcher import watch_fleet
 from serving.predictions.store import PredictionStore
 from tests.support.workspaces import parse_time
-from training.data.sensor_sources import add_missing_sensors
+from training.data.sensor_store import add_missing_sensors
 from training.outcomes import Outcome
 from training.workspace import Workspace
 

@@ -1,4 +1,4 @@
-"""Sensors and their readings: what is known of each sensor, and every value it sent, stored once.
+"""Sensors and their readings: the properties of each sensor, and every value it sent, stored once.
 
-Reading order: `sensors`, `sensor_sources`, `readings`, `merging`.
+Reading order: `sensors`, `sensors_file`, `sensor_store`, `readings`, `merging`, `maintenance_filter`.
 """

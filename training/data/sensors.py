@@ -1,7 +1,7 @@
-"""Sensors: what is known about each instrument, and finding the ones that are meant.
+"""Sensors: the properties of each instrument, and how a fleet finds sensors by id or glob.
 
-Knows ids, units, ranges and globs. What is written comes from `conf/sensors.yaml`, the table `sensors`, or
-both (`sensor_sources` reads them); what a sensor sent belongs to `readings`.
+Needs no database: the table of sensors is in `training.data.sensor_store`, what sensors sent in
+`training.data.readings`.
 """
 
 import difflib
@@ -15,9 +15,8 @@ from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
-from sqlalchemy import Engine
 
-from training.data import sensor_sources
+from training.data.sensors_file import Fields, SensorsFile, read_sensors_file
 from training.errors import ConfigurationError, UnknownSensor
 
 MAX_ID_LENGTH = 200
@@ -34,7 +33,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Sensor(BaseModel):
-    """One instrument. Limits are in its own unit; a limit that is not known is None.
+    """One instrument. Limits are in the unit of the sensor; an unknown limit is None.
 
     >>> Sensor(id=1001, step="5 min", low=0, high=250).step
     datetime.timedelta(seconds=300)
@@ -47,47 +46,49 @@ class Sensor(BaseModel):
     platform: str = ""
     type: str = ""
     unit: str = ""
-    step: timedelta | None = None  # between two readings; None: inferred from them
-    low: float | None = None  # physical range: what the instrument can read at all
+    step: timedelta | None = None  # between readings; None: inferred from them
+    low: float | None = None  # physical range: all that the instrument can read
     high: float | None = None
-    critical_low: float | None = None  # operating limits: what the plant must not reach
+    critical_low: float | None = None  # operating limits: values that the plant must not reach
     critical_high: float | None = None
-    sentinels: tuple[float, ...] = ()  # numbers this sensor sends for "no value"
+    sentinels: tuple[float, ...] = ()  # numbers that this sensor sends for "no value"
     enabled: bool = True
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The name shown to people."""
         return self.name or self.id
 
     @field_validator("id")
     @classmethod
-    def _id_is_a_name(cls, value: str) -> str:
+    def _check_id(cls, value: str) -> str:
         if not is_sensor_id(value):
-            raise ValueError(f"an id has 1 to {MAX_ID_LENGTH} printable characters, no blanks around them")
+            raise ValueError(
+                f"an id has 1 to {MAX_ID_LENGTH} printable characters, without blanks around them"
+            )
         return value
 
     @field_validator("step", mode="before")
     @classmethod
-    def _step_may_be_words(cls, value: Any) -> Any:
+    def _parse_step(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         try:
             return pd.Timedelta(value).to_pytimedelta()
         except ValueError as error:
-            raise ValueError("a step is seconds, or a text like 10s, 5 min or 1 h") from error
+            raise ValueError("expected seconds, or a text like 10s, 5 min or 1 h") from error
 
     @model_validator(mode="after")
-    def _limits_make_sense(self) -> "Sensor":
+    def _check_limits(self) -> "Sensor":
         if self.step is not None and self.step <= timedelta(0):
-            raise ValueError(f"step {self.step} is not above zero")
+            raise ValueError(f"step {self.step} is invalid: it must be above zero")
         for name in ("low", "high", "critical_low", "critical_high"):
             limit = getattr(self, name)
             if limit is not None and not math.isfinite(limit):
-                raise ValueError(f"{name} = {limit} is not finite")
-        for below, above, may_touch in LIMIT_ORDER:
+                raise ValueError(f"{name} = {limit} is invalid: it must be finite")
+        for below, above, may_be_equal in LIMIT_ORDER:
             least, most = getattr(self, below), getattr(self, above)
-            if least is None or most is None or least < most or (may_touch and least == most):
+            if least is None or most is None or least < most or (may_be_equal and least == most):
                 continue
             raise ValueError(f"{below} = {least:g} must be below {above} = {most:g}")
         return self
@@ -103,7 +104,7 @@ def is_sensor_id(text: str) -> bool:
 
 
 class Fleet(Mapping[str, Sensor]):
-    """All sensors by id, in the order they were written.
+    """Sensors by id, in the order of their sources.
 
     >>> fleet = Fleet([Sensor(id="PT-1"), Sensor(id="PT-2"), Sensor(id="TT-1", enabled=False)])
     >>> [sensor.id for sensor in fleet.match(["PT-*"])]
@@ -124,48 +125,46 @@ class Fleet(Mapping[str, Sensor]):
 
     @classmethod
     def from_yaml(cls, path: Path | None = None) -> "Fleet":
-        """The sensors written in a file; by default in `sensors.yaml` of the conf folder.
+        """The sensors of a file; by default of `sensors.yaml` in the conf folder.
 
         Raises:
-            ConfigurationError: a sensor that cannot be meant, with its name and what is wrong.
+            ConfigurationError: a sensor is invalid; the message names it and what is wrong.
         """
-        return cls(_merge_sources(sensor_sources.read_sensors_file(path), {}))
+        return cls.merge(read_sensors_file(path), {})
 
     @classmethod
-    def of(cls, engine: Engine, path: Path | None = None) -> "Fleet":
-        """The sensors of the file and of the table; field by field the file wins where it says something.
+    def merge(cls, file: SensorsFile, table: Mapping[str, Fields]) -> "Fleet":
+        """The sensors of both sources; a field set in the file wins over the table's, that over its type's.
 
         Raises:
-            ConfigurationError: a sensor that cannot be meant, with its name and what is wrong.
+            ConfigurationError: a sensor is invalid; the message names it and what is wrong.
         """
-        return cls(
-            _merge_sources(sensor_sources.read_sensors_file(path), sensor_sources.read_sensors_table(engine))
-        )
+        return cls(_merged(file, sensor_id, table) for sensor_id in {**file.sensors, **table})
 
     def sensor(self, sensor_id: str) -> Sensor:
         """The sensor of this id.
 
         Raises:
-            UnknownSensor: there is none; the message names those that are spelt alike.
+            UnknownSensor: there is none; the message names similar ids.
         """
         if sensor := self._sensors.get(sensor_id):
             return sensor
         raise UnknownSensor(self._unknown(sensor_id))
 
     def match(self, globs: Iterable[str] = ()) -> list[Sensor]:
-        """The enabled sensors that any of the globs names, in the fleet's order; without globs, all of them.
+        """The enabled sensors that match any of the globs, in the fleet's order; all of them without globs.
 
-        A sensor named by its full id is meant even when it is disabled.
+        A full id matches a disabled sensor too.
 
         Raises:
-            UnknownSensor: a glob that names no sensor; the message names those that are spelt alike.
+            UnknownSensor: a glob matches no sensor; the message names similar ids.
         """
         patterns = list(globs) or ["*"]
-        chosen = {one for glob in patterns for one in self._match_glob(glob)}
+        chosen = {sensor_id for glob in patterns for sensor_id in self._match_glob(glob)}
         return [sensor for sensor in self._sensors.values() if sensor.id in chosen]
 
     def with_sensors(self, sensors: Iterable[Sensor]) -> "Fleet":
-        """The fleet with these added; one of the same id takes the other's place."""
+        """The fleet with these sensors added; they replace sensors of the same id."""
         return Fleet([*self._sensors.values(), *sensors])
 
     def _match_glob(self, glob: str) -> list[str]:
@@ -180,24 +179,24 @@ class Fleet(Mapping[str, Sensor]):
     def _unknown(self, requested: str) -> str:
         if not self._sensors:
             return "There are no sensors yet: load readings (safeplan load FILE) or write conf/sensors.yaml."
-        if near := difflib.get_close_matches(requested, self._sensors, n=5, cutoff=0.5):
-            return f"No sensor is called {requested}; near it are {', '.join(near)}."
+        if similar := difflib.get_close_matches(requested, self._sensors, n=5, cutoff=0.5):
+            return f"There is no sensor {requested}; similar ids: {', '.join(similar)}."
         examples = ", ".join(list(self._sensors)[:5])
-        return f"No sensor is called {requested}; there are {len(self)}, such as {examples}. See: safeplan sensors"
+        return (
+            f"There is no sensor {requested}; there are {len(self)}, such as {examples}. "
+            "List them: safeplan sensors"
+        )
 
 
-def _merge_sources(
-    file: sensor_sources.SensorsFile, table: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Sensor]:
-    for sensor_id in {**file.sensors, **table}:
-        in_file, in_table = file.sensors.get(sensor_id, {}), table.get(sensor_id, {})
-        kind = in_file.get("type") or in_table.get("type") or ""
-        of_type = file.types.get(str(kind), {})
-        try:
-            yield Sensor(**{**of_type, **in_table, **in_file, "id": sensor_id})
-        except ValidationError as error:
-            origin = file.path if sensor_id in file.sensors else "the table sensors"
-            raise ConfigurationError(f"Sensor {sensor_id} of {origin}: {_explain(error)}") from error
+def _merged(file: SensorsFile, sensor_id: str, table: Mapping[str, Fields]) -> Sensor:
+    in_file, in_table = file.sensors.get(sensor_id, {}), table.get(sensor_id, {})
+    kind = in_file.get("type") or in_table.get("type") or ""
+    of_type = file.types.get(str(kind), {})
+    try:
+        return Sensor(**{**of_type, **in_table, **in_file, "id": sensor_id})
+    except ValidationError as error:
+        origin = file.path if sensor_id in file.sensors else "the table sensors"
+        raise ConfigurationError(f"Sensor {sensor_id} of {origin}: {_explain(error)}") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from training.data.readings import ReadingStore
+from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet
 from training.errors import ConfigurationError, UnreadableFile
 from training.ingest.layouts import Layout
@@ -51,7 +52,7 @@ def load_files(
         raise ConfigurationError(f"Refused rows would overwrite {refused_to}, which is to be loaded.")
     settings = settings or load_settings(IngestSettings)
     layout = layout or Layout()
-    fleet = Fleet.of(store.engine) if fleet is None else fleet
+    fleet = load_fleet(store.engine) if fleet is None else fleet
     zone = _parse_zone(layout.zone or settings.zone)
     validator = RowValidator(settings, fleet, now, zone, pattern=layout.stamps, strict=strict)
     started = time.perf_counter()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from training.data.merging import MergeOutcome
 from training.data.readings import ReadingStore
-from training.data.sensor_sources import add_missing_sensors
+from training.data.sensor_store import add_missing_sensors
 from training.errors import UnreadableFile
 from training.ingest.layouts import ColumnMap, FileChunk, Layout, RawRows
 from training.ingest.load_report import REASON_CODES, REASONS, LoadTally, RowExample, RowReason, RowStatus

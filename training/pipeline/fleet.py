@@ -18,6 +18,7 @@ import pandas as pd
 
 from training.common.times import read_iso
 from training.common.users import current_user
+from training.data.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.data.sensors import Sensor
 from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
 from training.kinds import Engine, Kind
@@ -29,7 +30,6 @@ from training.pipeline.plan import Plan
 from training.pipeline.ray_cluster import fit_on_cluster
 from training.pipeline.recording import Recorder, unchanged_outcome
 from training.pipeline.worker_pool import run_all
-from training.quality.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.registry.audit import PROMOTED, AuditEntry, record_entry
 from training.registry.model_registry import ValidationStatus, Version
 from training.registry.registry_snapshot import ModelKey, ModelSnapshot, RegistrySnapshot

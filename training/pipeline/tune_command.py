@@ -6,6 +6,7 @@ Knows which run a study is written to. The search itself is `fit`'s, whose model
 import tempfile
 from pathlib import Path
 
+from training.data.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.data.sensors import Sensor
 from training.errors import NotTrainable
 from training.kinds import Kind
@@ -13,7 +14,6 @@ from training.outcomes import Outcome
 from training.pipeline.fit import Candidate, TrainingTask, run_training_task
 from training.pipeline.plan import Plan
 from training.pipeline.recording import sensor_tags, window_tags
-from training.quality.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.registry.publishing import Publisher, RunContent
 from training.workspace import Workspace
 

@@ -14,7 +14,7 @@ from monitoring.drift.store import DriftCheck, DriftCheckStore
 from monitoring.drift.verdict import DriftVerdict
 from serving.batch import detect_fleet
 from tests.support.dashboard_app import NEWEST, PATIENCE, SECRET, button, ingest_anomalous_reading, page_text
-from training.data.sensor_sources import add_missing_sensors
+from training.data.sensor_store import add_missing_sensors
 from training.errors import RegistryError
 from training.kinds import Kind
 from training.outcomes import Outcome

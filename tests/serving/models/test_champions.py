@@ -8,7 +8,7 @@ import pytest
 
 from serving.models.champions import Champions
 from tests.support.workspaces import ingest_readings
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.errors import NoChampion, UntrustedModel
 from training.kinds import Kind, Promotion
 from training.pipeline.fleet import train_fleet
@@ -18,7 +18,7 @@ from training.pipeline.fleet import train_fleet
 def champions(workspace, plan, training_stub):
     """PT-1 has two versions of both kinds; the first ones serve."""
     ingest_readings(workspace, "PT-1")
-    sensors = Fleet.of(workspace.engine).match()
+    sensors = load_fleet(workspace.engine).match()
     train_fleet(workspace, sensors, list(Kind), plan, jobs=1)
     manual = replace(plan, promotion=Promotion.MANUAL)
     train_fleet(workspace, sensors, list(Kind), manual, jobs=1, fresh=True)

@@ -1,25 +1,28 @@
-"""Sensors come from a file, a table or both, make sense, and are found by name."""
+"""Sensors: read from the file, the table or both, validated, and found by id or glob."""
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from training.data import sensor_sources
+from training.data import sensor_store
+from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError, UnknownSensor
 from training.settings import PACKAGED_CONF
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_sensors(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "sensors.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_a_sensor_is_read_from_the_file(tmp_path):
-    path = written(
+    path = write_sensors(
         tmp_path, "sensors:\n  PT-1: {name: Wellhead, unit: bar, step: 5 min, low: 0, sentinels: [-200]}"
     )
 
@@ -29,19 +32,19 @@ def test_a_sensor_is_read_from_the_file(tmp_path):
 
 
 def test_ids_may_be_whole_numbers(tmp_path):
-    assert list(Fleet.from_yaml(written(tmp_path, "sensors:\n  1001: {}"))) == ["1001"]
+    assert list(Fleet.from_yaml(write_sensors(tmp_path, "sensors:\n  1001: {}"))) == ["1001"]
 
 
 def test_without_a_file_there_are_no_sensors(tmp_path):
     assert len(Fleet.from_yaml(tmp_path / "none.yaml")) == 0
 
 
-def test_the_file_we_ship_is_readable():
+def test_the_packaged_file_is_readable():
     assert len(Fleet.from_yaml(PACKAGED_CONF / "sensors.yaml")) == 0
 
 
-def test_what_a_type_shares_yields_to_what_a_sensor_says(tmp_path):
-    path = written(
+def test_the_field_of_a_sensor_wins_over_that_of_its_type(tmp_path):
+    path = write_sensors(
         tmp_path,
         "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {type: pressure, high: 100}",
     )
@@ -66,31 +69,31 @@ def test_the_table_keeps_every_field(engine, tmp_path):
         sentinels=(-200, 9999),
         enabled=False,
     )
-    sensor_sources.save_sensors(engine, [Sensor(id="PT-1", name="old"), Sensor(id="PT-2")])
-    sensor_sources.save_sensors(engine, [sensor])
+    sensor_store.save_sensors(engine, [Sensor(id="PT-1", name="old"), Sensor(id="PT-2")])
+    sensor_store.save_sensors(engine, [sensor])
 
-    fleet = Fleet.of(engine, tmp_path / "none.yaml")
+    fleet = load_fleet(engine, tmp_path / "none.yaml")
 
     assert dict(fleet) == {"PT-1": sensor, "PT-2": Sensor(id="PT-2")}
 
 
-def test_field_by_field_the_file_wins_over_the_table_and_the_table_over_the_type(engine, tmp_path):
-    path = written(
+def test_each_field_is_taken_from_the_file_then_the_table_then_the_type(engine, tmp_path):
+    path = write_sensors(
         tmp_path, "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {name: Wellhead}"
     )
-    sensor_sources.save_sensors(engine, [Sensor(id="PT-1", name="other", type="pressure", high=100)])
+    sensor_store.save_sensors(engine, [Sensor(id="PT-1", name="other", type="pressure", high=100)])
 
-    sensor = Fleet.of(engine, path)["PT-1"]
+    sensor = load_fleet(engine, path)["PT-1"]
 
     assert (sensor.name, sensor.unit, sensor.low, sensor.high) == ("Wellhead", "bar", 0, 100)
 
 
-def test_adding_what_is_missing_leaves_the_others_as_they_are(engine, tmp_path):
-    sensor_sources.save_sensors(engine, [Sensor(id="PT-1", unit="bar")])
+def test_adding_missing_sensors_leaves_the_others_unchanged(engine, tmp_path):
+    sensor_store.save_sensors(engine, [Sensor(id="PT-1", unit="bar")])
 
-    assert sensor_sources.add_missing_sensors(engine, ["PT-2", "PT-1", "PT-2"]) == ["PT-2"]
+    assert sensor_store.add_missing_sensors(engine, ["PT-2", "PT-1", "PT-2"]) == ["PT-2"]
 
-    fleet = Fleet.of(engine, tmp_path / "none.yaml")
+    fleet = load_fleet(engine, tmp_path / "none.yaml")
     assert {sensor.id: sensor.unit for sensor in fleet.values()} == {"PT-1": "bar", "PT-2": ""}
 
 
@@ -102,7 +105,7 @@ def test_adding_what_is_missing_leaves_the_others_as_they_are(engine, tmp_path):
             "sensors:\n  PT-1: {high: 10, critical_high: 11}",
             "PT-1.*critical_high = 11 must be below high = 10",
         ),
-        ("sensors:\n  PT-1: {low: .inf}", "PT-1.*not finite"),
+        ("sensors:\n  PT-1: {low: .inf}", "PT-1.*must be finite"),
         ("sensors:\n  PT-1: {step: soon}", "PT-1.*5 min"),
         ("sensors:\n  PT-1: {step: 0}", "PT-1.*above zero"),
         ("sensors:\n  PT-1: {hihg: 3}", "PT-1.*hihg.*Known fields"),
@@ -112,23 +115,23 @@ def test_adding_what_is_missing_leaves_the_others_as_they_are(engine, tmp_path):
         ("sensors:\n  NO: {}", "in quotes"),
         ("sensors:\n  ' PT': {}", "printable"),
         ("sensors: [PT-1]", "fields by name"),
-        ("sensors:\n  PT-1: 5", "PT-1 must hold fields"),
-        ("sensor:\n  PT-1: {}", "sections types and sensors"),
+        ("sensors:\n  PT-1: 5", "PT-1 must contain fields"),
+        ("sensor:\n  PT-1: {}", "only the sections types and sensors"),
         ("sensors: {", "not readable YAML"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_name(tmp_path, text, words):
+def test_an_invalid_sensor_is_refused_by_name(tmp_path, text, words):
     with pytest.raises(ConfigurationError, match=f"(?s){words}"):
-        Fleet.from_yaml(written(tmp_path, text))
+        Fleet.from_yaml(write_sensors(tmp_path, text))
 
 
 @pytest.mark.parametrize("bad", ["", " PT", "PT\n1", "x" * 201])
-def test_an_id_is_a_name(bad):
+def test_an_invalid_id_is_refused(bad):
     with pytest.raises(ValidationError, match="printable"):
         Sensor(id=bad)
 
 
-def test_a_limit_may_lie_on_the_edge_of_the_range():
+def test_an_operating_limit_may_equal_the_end_of_the_range():
     assert Sensor(id="LT-1", low=0, critical_low=0, critical_high=100, high=100).critical_low == 0
 
 
@@ -152,31 +155,41 @@ FLEET = Fleet(
         (["a[1]"], ["a[1]"]),
     ],
 )
-def test_globs_name_enabled_sensors_and_ids_name_any(globs, ids):
+def test_globs_match_enabled_sensors_and_ids_match_any(globs, ids):
     assert [sensor.id for sensor in FLEET.match(globs)] == ids
 
 
-def test_a_glob_that_names_none_is_answered_with_those_spelt_alike():
-    with pytest.raises(UnknownSensor, match="PT-10001; near it are PT-1001"):
+def test_the_error_of_a_glob_without_match_names_similar_ids():
+    with pytest.raises(UnknownSensor, match="PT-10001; similar ids: PT-1001"):
         FLEET.match(["TT-*", "PT-10001"])
 
 
-def test_a_glob_like_no_other_is_answered_with_some():
+def test_the_error_of_an_unknown_id_without_similar_ones_names_some():
     with pytest.raises(UnknownSensor, match="there are 4, such as PT-1001"):
         FLEET.sensor("zzz")
 
 
-def test_an_empty_fleet_says_what_to_do():
+def test_the_error_of_an_empty_fleet_names_the_command_to_run():
     with pytest.raises(UnknownSensor, match="safeplan load"):
         Fleet().match()
 
 
-def test_a_sensor_is_called_by_its_name_or_else_its_id():
+def test_the_title_of_a_sensor_is_its_name_or_else_its_id():
     assert [sensor.title for sensor in FLEET.match(["PT-1001", "a[1]"])] == ["PT-1001", "A"]
 
 
-def test_one_more_sensor_takes_the_place_of_its_namesake():
+def test_an_added_sensor_replaces_the_one_of_the_same_id():
     fleet = FLEET.with_sensors([Sensor(id="PT-1001", unit="bar"), Sensor(id="new")])
 
     assert fleet.sensor("PT-1001").unit == "bar"
     assert len(fleet) == 5
+
+
+@pytest.mark.parametrize("module", ["training.data.sensors", "training.pipeline.worker_preload"])
+def test_what_a_worker_imports_loads_no_sqlalchemy(module):
+    """A worker gets readings and returns a model; it opens no database."""
+    program = f"import sys, {module}; print('sqlalchemy' in sys.modules)"
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert result.stdout == "False\n"

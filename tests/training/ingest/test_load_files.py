@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
 
-from training.data import sensor_sources
+from training.data import sensor_store
 from training.data.readings import ReadingStore
 from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError
@@ -65,7 +65,7 @@ def test_rows_of_a_long_file_are_stored(load, readings):
     assert counts(report) == (2, 0, 0, 0)
     assert stored(readings) == {("PT-1", "2026-03-01 12:00:00"): 1.5, ("PT-2", "2026-03-01 12:00:00"): 2.5}
     assert report.sensors_created == ("PT-1", "PT-2")
-    assert list(sensor_sources.read_sensors_table(readings.engine)) == ["PT-1", "PT-2"]
+    assert list(sensor_store.read_sensors_table(readings.engine)) == ["PT-1", "PT-2"]
 
 
 def test_cells_of_a_wide_file_are_stored(load, readings):
@@ -472,7 +472,7 @@ def test_whole_numbers_are_ids_as_whole_numbers(readings, tmp_path):
 
 def test_without_being_told_the_fleet_is_that_of_the_table(readings, tmp_path, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))
-    sensor_sources.save_sensors(readings.engine, [Sensor(id="A", high=10)])
+    sensor_store.save_sensors(readings.engine, [Sensor(id="A", high=10)])
     (tmp_path / "file.csv").write_text(HEADER + "A,2026-03-01,11\n")
 
     report = load_files([tmp_path / "file.csv"], readings, now=NOW)

@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, text
 from serving.batch import detect_fleet
 from tests.support.workspaces import ingest_readings, parse_time
 from training.artifacts.archive import ArchiveReader, ArchiveWriter
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.errors import BadArchive, ConfigurationError, SafePlanError, StoreError
 from training.kinds import Kind
 from training.operations.backup import back_up, restore
@@ -31,7 +31,7 @@ def trained_workspace(workspace, plan, training_stub):
     """Two sensors, one of them trained, with predictions and a label."""
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "PT-2", 40)
-    pt_1 = Fleet.of(workspace.engine).match(["PT-1"])
+    pt_1 = load_fleet(workspace.engine).match(["PT-1"])
     train_fleet(workspace, pt_1, list(Kind), plan, jobs=1)
     detect_fleet(workspace, pt_1)
     with writing(workspace.engine) as connection:
@@ -78,7 +78,7 @@ def test_a_restored_installation_has_every_row_and_scores_with_the_same_versions
     assert contents(other_workspace.engine) == before
     assert other_workspace.registry.listings() == champions
     (outcome,) = detect_fleet(
-        other_workspace, Fleet.of(other_workspace.engine).match(["PT-1"]), since=parse_time("2026-01-05")
+        other_workspace, load_fleet(other_workspace.engine).match(["PT-1"]), since=parse_time("2026-01-05")
     )
     assert (outcome.status, outcome.version, outcome.error) == ("scored", 1, None)
 

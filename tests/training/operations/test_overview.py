@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.workspaces import ingest_readings, parse_time
-from training.data.sensor_sources import add_missing_sensors
-from training.data.sensors import Fleet
+from training.data.sensor_store import add_missing_sensors, load_fleet
 from training.kinds import Kind, Promotion
 from training.operations.overview import describe_models, describe_sensors
 from training.pipeline.fleet import train_fleet
@@ -20,7 +19,7 @@ def sensors(workspace):
     """Describe all sensors, by id."""
 
     def describe():
-        return {r["sensor_id"]: r for r in describe_sensors(workspace, Fleet.of(workspace.engine).match())}
+        return {r["sensor_id"]: r for r in describe_sensors(workspace, load_fleet(workspace.engine).match())}
 
     return describe
 
@@ -30,7 +29,7 @@ def models(workspace):
     """Describe all models, by sensor and kind."""
 
     def describe():
-        result = describe_models(workspace, Fleet.of(workspace.engine).match(), now=NOW)
+        result = describe_models(workspace, load_fleet(workspace.engine).match(), now=NOW)
         return {(outcome.sensor_id, outcome.kind): outcome for outcome in result}
 
     return describe
@@ -66,7 +65,7 @@ def test_a_sensor_without_a_model_is_listed_all_the_same(workspace, models):
 
 def test_the_champion_is_shown_with_its_age_and_its_grades(workspace, models, plan, training_stub):
     ingest_readings(workspace, "PT-1")
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), [Kind.FORECASTER], plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), [Kind.FORECASTER], plan, jobs=1)
 
     result = models()["PT-1", Kind.FORECASTER]
 
@@ -80,7 +79,7 @@ def test_the_champion_is_shown_with_its_age_and_its_grades(workspace, models, pl
 def test_a_challenger_without_a_champion_waits(workspace, models, plan, training_stub):
     ingest_readings(workspace, "PT-1")
     manual = replace(plan, promotion=Promotion.MANUAL)
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), [Kind.DETECTOR], manual, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), [Kind.DETECTOR], manual, jobs=1)
 
     result = models()["PT-1", Kind.DETECTOR]
 
@@ -90,7 +89,7 @@ def test_a_challenger_without_a_champion_waits(workspace, models, plan, training
 
 def test_a_model_that_lost_every_alias_is_none(workspace, models, plan, training_stub):
     ingest_readings(workspace, "PT-1")
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), [Kind.DETECTOR], plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), [Kind.DETECTOR], plan, jobs=1)
     workspace.mlflow.delete_registered_model_alias("pt-1-detector", CHAMPION)
 
     assert models()["PT-1", Kind.DETECTOR].status == "no model"

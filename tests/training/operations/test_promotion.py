@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.workspaces import ingest_readings
-from training.data.sensors import Fleet, Sensor
+from training.data.sensor_store import load_fleet
+from training.data.sensors import Sensor
 from training.errors import GateRefused, NoChampion, RegistryError
 from training.kinds import Kind, Promotion
 from training.operations.promotion import promote_version, roll_back
@@ -23,7 +24,7 @@ def add(workspace, plan, training_stub):
     def train(*, good=True, promotion=Promotion.MANAGED):
         training_stub.grades = {"skill": 0.5 if good else -99.0}
         chosen = replace(plan, promotion=promotion)
-        sensors = Fleet.of(workspace.engine).match()
+        sensors = load_fleet(workspace.engine).match()
         (outcome,) = train_fleet(workspace, sensors, [Kind.FORECASTER], chosen, jobs=1, fresh=True)
         return outcome
 

@@ -13,7 +13,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy import insert, select
 
 from tests.support.workspaces import START, ingest_readings, parse_time
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.errors import NotTrainable, RegistryError
 from training.kinds import Kind, Promotion
 from training.pipeline import fleet, parent_run
@@ -32,7 +32,7 @@ def train(workspace, plan, training_stub):
     def run(*names, kinds=BOTH, promotion=Promotion.MANAGED, jobs=1, **options):
         outcomes = train_fleet(
             workspace,
-            Fleet.of(workspace.engine).match(names),
+            load_fleet(workspace.engine).match(names),
             kinds,
             replace(plan, promotion=promotion),
             jobs=jobs,
@@ -294,7 +294,7 @@ def test_old_versions_go_and_those_with_an_alias_stay(train, workspace, plan):
 
     for _ in range(4):
         train_fleet(
-            workspace, Fleet.of(workspace.engine).match(), [Kind.FORECASTER], keep_two, jobs=1, fresh=True
+            workspace, load_fleet(workspace.engine).match(), [Kind.FORECASTER], keep_two, jobs=1, fresh=True
         )
 
     assert [v.number for v in workspace.registry.versions("PT-1", Kind.FORECASTER)] == [4, 3]
@@ -431,7 +431,7 @@ def test_the_watcher_is_called_once_for_each_outcome(workspace, plan, training_s
     seen = []
 
     outcomes = train_fleet(
-        workspace, Fleet.of(workspace.engine).match(), BOTH, plan, jobs=1, watch=seen.append
+        workspace, load_fleet(workspace.engine).match(), BOTH, plan, jobs=1, watch=seen.append
     )
 
     assert seen == outcomes

@@ -19,8 +19,7 @@ from tests.support.workspaces import ingest_readings, make_readings, parse_time
 from training.anomaly.detector import AnomalyDetector
 from training.artifacts.model_files import read_json, write_json
 from training.data.readings import ReadingStore
-from training.data.sensor_sources import add_missing_sensors
-from training.data.sensors import Fleet
+from training.data.sensor_store import add_missing_sensors, load_fleet
 from training.errors import RegistryError, StoreError, UntrustedModel
 from training.forecasting.forecaster import Forecaster
 from training.ingest.load_files import load_files
@@ -39,12 +38,12 @@ def champions(workspace, plan, training_stub):
     """PT-1 and PT-2, each with two champions."""
     for name in ("PT-1", "PT-2"):
         ingest_readings(workspace, name)
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
     return workspace
 
 
 def score(workspace):
-    chosen = Fleet.of(workspace.engine).match()
+    chosen = load_fleet(workspace.engine).match()
     return {one.sensor_id: one for one in detect_fleet(workspace, chosen)}
 
 
@@ -101,7 +100,7 @@ def connection_of(engine, question):
 )
 def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, record_losses):
     """Twenty pages are enough for some of one sensor's scores, and not for all."""
-    chosen = Fleet.of(champions.engine).match()
+    chosen = load_fleet(champions.engine).match()
     for name in ("PT-1", "PT-2"):
         champions.readings.ingest(make_readings(name, 500, start="2026-01-09T08:00"))
 
@@ -266,7 +265,7 @@ def test_an_odd_sensor_is_scored_and_spoils_no_other(champions, what, tmp_path):
 
     report = load_files([path], champions.readings, now=parse_time("2028-01-01"))
     outcomes = score(champions)
-    foreseen = {one.sensor_id: one for one in forecast_fleet(champions, Fleet.of(champions.engine).match())}
+    foreseen = {one.sensor_id: one for one in forecast_fleet(champions, load_fleet(champions.engine).match())}
 
     assert report.rows == len(what)
     assert outcomes["PT-1"].status == "scored", outcomes["PT-1"].error
@@ -290,7 +289,7 @@ def test_a_new_name_changes_what_people_read_and_nothing_else(champions, tmp_pat
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "sensors.yaml").write_text("sensors: {PT-1: {name: Wellhead <b>pressure</b>}}\n")
 
-    (sensor,) = Fleet.of(champions.engine).match(["PT-1"])
+    (sensor,) = load_fleet(champions.engine).match(["PT-1"])
     (outcome,) = detect_fleet(champions, [sensor])
 
     assert sensor.name == "Wellhead <b>pressure</b>"
@@ -301,7 +300,7 @@ def test_a_new_name_changes_what_people_read_and_nothing_else(champions, tmp_pat
     "a clock that steps back", "ages are never negative; a lease of the future blocks nobody for ever"
 )
 def test_a_clock_that_steps_back_makes_no_negative_age(champions):
-    chosen = Fleet.of(champions.engine).match()
+    chosen = load_fleet(champions.engine).match()
 
     outcomes = describe_models(champions, chosen, now=parse_time("2025-01-01"))
 
@@ -315,7 +314,7 @@ def test_five_thousand_sensors_are_listed(champions):
     many = pd.concat([few.assign(sensor_id=name) for name in names])
     champions.readings.ingest(many)
     add_missing_sensors(champions.engine, names)
-    chosen = Fleet.of(champions.engine).match()
+    chosen = load_fleet(champions.engine).match()
 
     described = describe_sensors(champions, chosen)
     models = describe_models(champions, chosen, now=NOW)
@@ -344,7 +343,7 @@ def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, train
             text(TEN_MILLION), {"newest": int(parse_time("2026-01-09T07:00+00:00").timestamp())}
         )
     add_missing_sensors(workspace.engine, ["PT-1"])
-    chosen = Fleet.of(workspace.engine).match()
+    chosen = load_fleet(workspace.engine).match()
 
     tracemalloc.start()
     (described,) = describe_sensors(workspace, chosen)

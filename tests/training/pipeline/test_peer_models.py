@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.workspaces import ingest_readings, make_readings, make_task
 from training.artifacts.model_files import read_json, write_json
-from training.data.sensor_sources import save_sensors
-from training.data.sensors import Fleet, Sensor
+from training.data.sensor_store import load_fleet, save_sensors
+from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.pipeline.fit import Incumbent, PeerModel, run_training_task
 from training.pipeline.fleet import train_fleet
@@ -89,21 +89,21 @@ def trained_workspace(workspace, plan, training_stub):
     for number, sensor in enumerate(dashboard_workspace):
         if sensor.id != "PT-3":
             ingest_readings(workspace, sensor.id, seed=number)
-    fleet = Fleet.of(workspace.engine)
+    fleet = load_fleet(workspace.engine)
     train_fleet(workspace, fleet.match(["PT-0", "PT-1", "PT-2", "TT-1"]), BOTH, plan, jobs=1)
     return workspace
 
 
 def siblings_in(house):
     standings = RegistrySnapshot.take(house.registry, house.tracker)
-    return PeerModels(standings, Fleet.of(house.engine).match(), house.model_cache)
+    return PeerModels(standings, load_fleet(house.engine).match(), house.model_cache)
 
 
 def test_siblings_are_champions_of_the_same_type_and_not_oneself(trained_workspace):
     result = siblings_in(trained_workspace)
 
     for asked, expected in (("PT-0", {"PT-1", "PT-2"}), ("PT-3", {"PT-0", "PT-1", "PT-2"}), ("TT-1", set())):
-        sensor = Fleet.of(trained_workspace.engine).sensor(asked)
+        sensor = load_fleet(trained_workspace.engine).sensor(asked)
         assert {sibling.sensor_id for sibling in result.of(sensor, Kind.DETECTOR)} == expected
     assert result.of(Sensor(id="X"), Kind.DETECTOR) == ()
 
@@ -145,7 +145,7 @@ def test_who_borrowed_is_marked_on_run_and_version(trained_workspace, plan, trai
     ingest_readings(trained_workspace, "PT-3", 60)
 
     (outcome,) = train_fleet(
-        trained_workspace, Fleet.of(trained_workspace.engine).match(["PT-3"]), [Kind.DETECTOR], plan, jobs=1
+        trained_workspace, load_fleet(trained_workspace.engine).match(["PT-3"]), [Kind.DETECTOR], plan, jobs=1
     )
 
     version = trained_workspace.registry.champion("PT-3", Kind.DETECTOR)

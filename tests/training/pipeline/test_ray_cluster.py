@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.workspaces import ingest_readings, make_task
 from training.artifacts.model_files import digest_folder
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.errors import ConfigurationError, NotTrainable
 from training.kinds import Engine, Kind
 from training.pipeline.fit import Candidate, Incumbent, Unchanged, run_training_task
@@ -99,7 +99,7 @@ def test_of_two_nodes_one_is_killed_and_every_sensor_is_registered_once(workspac
 
     outcomes = train_fleet(
         workspace,
-        Fleet.of(workspace.engine).match(),
+        load_fleet(workspace.engine).match(),
         [Kind.FORECASTER],
         plan,
         engine=Engine.RAY,

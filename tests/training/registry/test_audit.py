@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.workspaces import ingest_readings, parse_time
 from training.common.users import current_user
-from training.data.sensors import Fleet, Sensor
+from training.data.sensor_store import load_fleet
+from training.data.sensors import Sensor
 from training.kinds import Kind, Promotion
 from training.operations.promotion import promote_version, roll_back
 from training.pipeline.fleet import train_fleet
@@ -32,7 +33,7 @@ def train(workspace, plan, training_stub):
     ingest_readings(workspace, "PT-1")
 
     def once(promotion=Promotion.MANAGED):
-        sensors = Fleet.of(workspace.engine).match()
+        sensors = load_fleet(workspace.engine).match()
         chosen = replace(plan, promotion=promotion)
         return train_fleet(workspace, sensors, [Kind.FORECASTER], chosen, jobs=1, fresh=True)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.workspaces import ingest_readings
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
 from training.registry.model_registry import ValidationStatus
@@ -15,7 +15,7 @@ def trained(workspace, plan, training_stub):
     """Two sensors with a version of each kind."""
     for name in ("PT-1", "PT-2"):
         ingest_readings(workspace, name)
-    train_fleet(workspace, Fleet.of(workspace.engine).match(), list(Kind), plan, jobs=1)
+    train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
     return workspace
 
 

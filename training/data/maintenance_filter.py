@@ -1,6 +1,7 @@
-"""Readings that no model learns from: those that came while somebody worked on the sensor or its platform.
+"""Exclude the readings that came during maintenance: no model learns from them.
 
-Knows the table of maintenance. Who plans work, and that no alert begins then, is `monitoring`'s.
+Reads the table of maintenance windows. Planning them, and raising no alert in them, is
+`monitoring.alerts.maintenance`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ TimeInterval = tuple[datetime, datetime]  # from, until (excluded), naive UTC
 
 
 def maintenance_intervals(engine: Engine, sensor: Sensor) -> list[TimeInterval]:
-    """When somebody worked, or will work, on a sensor or its platform."""
+    """The maintenance windows of a sensor and of its platform, in order of their start."""
     columns = maintenance.c
     affects_sensor = or_(columns.sensor_id == sensor.id, columns.platform == (sensor.platform or None))
     query = select(columns.start, columns.end).where(affects_sensor).order_by(columns.start)
@@ -27,11 +28,11 @@ def maintenance_intervals(engine: Engine, sensor: Sensor) -> list[TimeInterval]:
 
 
 def exclude_intervals(readings: pd.DataFrame, intervals: Sequence[TimeInterval]) -> pd.DataFrame:
-    """The rows whose `timestamp` lies in none of the stretches.
+    """The rows whose `timestamp` lies in none of the intervals.
 
     >>> day = pd.DataFrame({"timestamp": pd.date_range("2026-01-01", periods=4, freq="h")})
-    >>> one = datetime(2026, 1, 1, 1)
-    >>> without(day, [(one, datetime(2026, 1, 1, 3))])["timestamp"].dt.hour.tolist()
+    >>> interval = (datetime(2026, 1, 1, 1), datetime(2026, 1, 1, 3))
+    >>> exclude_intervals(day, [interval])["timestamp"].dt.hour.tolist()
     [0, 3]
     """
     times = pd.DatetimeIndex(readings["timestamp"])
