@@ -54,7 +54,7 @@ def format_percent(part: float, whole: float) -> str:
 
 
 def percentage(part: float, whole: float) -> float:
-    """A share in percent, rounded to a whole number, or to one significant digit near 0 and 100.
+    """A share in percent, rounded to a whole number, or to one significant digit near 0 and 100; NaN stays NaN.
 
     >>> percentage(1, 3), percentage(99_999, 100_000)
     (33.0, 99.999)
@@ -64,4 +64,4 @@ def percentage(part: float, whole: float) -> float:
         return float(f"{share:.1g}")
     if 99 < share < 100:
         return 100 - float(f"{100 - share:.1g}")
-    return float(round(share))
+    return round(share, 0)

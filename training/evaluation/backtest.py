@@ -1,7 +1,6 @@
-"""How a forecaster would have done: rolling origins, and measures that mean the same on every sensor.
+"""Measure a forecaster's accuracy over rolling origins, with figures that can be compared between sensors.
 
-Knows origins in readings as they came, gaps and all, and the naive forecasts to beat. Leaves learning to
-`forecaster` and the formulas to `measures`.
+Forecasts are made by `training.forecasting.forecaster`, the formulas are in `training.forecasting.metrics`.
 """
 
 from datetime import timedelta
@@ -18,7 +17,7 @@ from training.forecasting.naive_forecasts import supported_naives
 from training.forecasting.parameters import ForecasterParameters
 from training.forecasting.time_grid import DAY, TimeGrid, build_grid
 
-MAX_SLOTS = 100_000  # slots
+MAX_SLOTS = 100_000
 MIN_ORIGIN_READINGS = 10  # readings before an origin
 
 
@@ -32,12 +31,12 @@ def grade_forecaster(
     since: pd.Timestamp | None = None,
     interval_width: float = 0.95,
 ) -> dict[str, float]:
-    """Forecast from `origins` moments spread over the readings after `since` (default: the last fifth).
+    """Forecast from `origins` times spread over the readings after `since` (default: the last fifth).
 
-    A fitted forecaster stays as it is and gets the readings before each origin as its history, so `since`
-    should be the end of its training; parameters are fitted anew before each origin. Every sensor gets these
-    names: mae, rmse, mape, mape_share_used, mase, rmsse, coverage, winkler, naive_mae, naive_mase, skill,
-    origins. The naive is the one that did best over these very origins: skill is 1 - mae / naive_mae.
+    A fitted forecaster is not fitted again; it gets the readings before each origin as history, so `since`
+    should be the end of its training. Parameters are fitted before each origin. Returns mae, rmse, mape,
+    mape_share_used, mase, rmsse, coverage, winkler, naive_mae, naive_mase, skill and origins. The naive
+    forecast is the best one over the same origins: skill is 1 - mae / naive_mae.
 
     Raises:
         NotTrainable: no origin has ten readings before it and a reading within the horizon after it.
@@ -62,18 +61,19 @@ def grade_forecaster(
 
 
 def choose_origins(grid: TimeGrid, *, horizon: int, origins: int, begin: float | None = None) -> Ints:
-    """Slots from `begin` on, evenly apart, that hold a reading and have one within the horizon after them."""
+    """Evenly spaced slots from `begin` on that have a reading and another within the horizon."""
     rows = np.flatnonzero(grid.known)
     first = rows[int(0.8 * len(rows))] if begin is None else begin
     candidates, following = rows[MIN_ORIGIN_READINGS - 1 : -1], rows[MIN_ORIGIN_READINGS:]
     usable = candidates[(candidates >= first - 1) & (following - candidates <= horizon)]
-    # The last origins would have most of their horizon after the last reading.
+    # Most of the horizon of the last origins lies after the last reading.
     whole = usable[usable + horizon < len(grid)]
     usable = whole if len(whole) else usable
     if not len(usable):
         raise NotTrainable(
-            f"None of {len(rows)} readings is an origin to forecast {horizon} steps from: {MIN_ORIGIN_READINGS} must come "
-            "before it and one within the horizon after it. Give more readings or a shorter horizon."
+            f"none of {len(rows)} readings is an origin to forecast {horizon} steps from: it needs "
+            f"{MIN_ORIGIN_READINGS} readings before it and one within the horizon after it. "
+            "Use more readings or a shorter horizon."
         )
     chosen = usable[np.unique(np.linspace(0, len(usable) - 1, origins).astype(int))]
     placed: Ints = chosen.astype(np.int64)

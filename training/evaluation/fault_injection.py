@@ -1,7 +1,7 @@
-"""Known faults put into copies of ordinary readings, and how many of them a detector finds.
+"""Inject known faults into copies of ordinary readings, and count how many a detector finds.
 
-Knows six kinds of instrument and process fault, sized by the sensor's own noise, so that a grade means the
-same on a pump and on a river. Leaves the tuning that uses the grade to `detector_tuning`.
+Six kinds of instrument and process fault, sized by the sensor's own noise, so that grades of different
+sensors can be compared. The search that uses the grade is `training.tuning.detector_search`.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,18 @@ from numpy.typing import ArrayLike
 from training.anomaly.calibration import count_episodes
 from training.anomaly.robust_statistics import robust_spread
 from training.anomaly.seasonal_profile import fit_seasonal_profile
-
-# Also asked for here: an alarm is an episode wherever alarms are counted.
 from training.common.arrays import Flags, Floats
 from training.common.times import epoch_seconds
 
 FAULT_KINDS = ("spike", "level_shift", "slow_ramp", "freezing", "extra_noise", "lost_cycle")
-FAULTS_PER_KIND = 8  # of each fault, in a copy of its own
-FAULT_READINGS = 48  # readings a fault lasts; a spike lasts one
-SPIKE_DELAY = 2  # readings within which a spike must be found; the others, while they last
-FAULT_SIZES = (3.0, 12.0)  # sensor noises: the smallest and the largest fault
+FAULTS_PER_KIND = 8  # in one copy for each kind
+FAULT_READINGS = 48  # length of a fault; a spike has one reading
+SPIKE_DELAY = 2  # readings within which a spike must be found; other faults while they last
+FAULT_SIZES = (3.0, 12.0)  # smallest and largest fault, in units of the sensor's noise
 
 
 class AnomalyScorer(Protocol):
-    """What can be graded: the detector, and the naive one it must not fall behind."""
+    """A detector that can be graded: `AnomalyDetector` or `NaiveDetector`."""
 
     @property
     def threshold(self) -> float: ...  # noqa: D102
@@ -40,44 +38,44 @@ class AnomalyScorer(Protocol):
 
 @dataclass(frozen=True)
 class SignalNoise:
-    """The sensor's own noise: what one step brings, and how far readings stray from their course."""
+    """The sensor's own noise: from one reading to the next, and around the seasonal profile."""
 
     noise: float
     spread: float
 
     @property
     def shift_unit(self) -> float:
-        """One unit of a lasting fault: on a slow signal, noise alone would be lost in its wandering."""
+        """The unit of a lasting fault; on a slow signal the noise alone would be too small to see."""
         return float(np.sqrt(self.noise * max(self.spread, self.noise)))
 
 
 @dataclass(frozen=True)
 class InjectedFaults:
-    """A copy of clean readings with one kind of fault at several places."""
+    """A copy of clean readings with several faults of one kind."""
 
     kind: str
     values: Floats
-    stretches: tuple[slice, ...]  # where an alarm counts as finding the fault
+    spans: tuple[slice, ...]  # where an alarm counts as finding the fault
 
     def detected(self, alarmed: Flags, usual_alarms: Flags) -> list[bool]:
         """Whether each fault raised an alarm that the untouched copy did not."""
         fresh = alarmed & ~usual_alarms
-        return [bool(fresh[stretch].any()) for stretch in self.stretches]
+        return [bool(fresh[span].any()) for span in self.spans]
 
 
 def measure_noise(values: Floats, seconds: Floats | None) -> SignalNoise:
-    """Measure noise and stray on finite readings in order of time; without times there is no course."""
+    """Measure the noise of finite readings, oldest first; without times there is no seasonal profile."""
     step = float(np.median(np.diff(seconds))) if seconds is not None and seconds.size > 1 else 0.0
     seasonal = fit_seasonal_profile(seconds, values, step=step) if seconds is not None and step > 0 else None
     residuals = values - seasonal.at(seconds) if seasonal and seconds is not None else values
     centre = float(np.median(values)) if values.size else 0.0
-    stray = robust_spread(residuals) or 1e-3 * abs(centre) or 1.0
-    noise = robust_spread(np.diff(residuals)) / np.sqrt(2) or 0.05 * stray
-    return SignalNoise(noise=noise, spread=stray)
+    spread = robust_spread(residuals) or 1e-3 * abs(centre) or 1.0
+    noise = robust_spread(np.diff(residuals)) / np.sqrt(2) or 0.05 * spread
+    return SignalNoise(noise=noise, spread=spread)
 
 
 def inject_faults(values: Floats, noise_scale: SignalNoise, *, seed: int) -> list[InjectedFaults]:
-    """One copy for each kind of fault, at random places that leave room between each other."""
+    """One copy for each kind of fault, at random positions with room between them."""
     rng = np.random.default_rng(seed)
     return [_inject_kind(kind, values, noise_scale, rng) for kind in FAULT_KINDS]
 
@@ -85,9 +83,9 @@ def inject_faults(values: Floats, noise_scale: SignalNoise, *, seed: int) -> lis
 def grade_detector(
     detector: AnomalyScorer, clean: pd.Series, *, history: ArrayLike | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """How many injected faults a detector finds in readings it was not fitted to, and what it raises there.
+    """Recall of injected faults, and false alarms, on readings that the detector was not fitted to.
 
-    `clean` are ordinary readings after the training window; the metric names are the same for each sensor.
+    `clean` are ordinary readings after the training window. The metric names are the same for every sensor.
     """
     clean = clean[np.isfinite(clean.to_numpy(np.float64))].sort_index()
     values = clean.to_numpy(np.float64)
@@ -117,20 +115,20 @@ def _inject_kind(
     length = 1 if kind == "spike" else min(FAULT_READINGS, max(values.size // 4, 1))
     watched = SPIKE_DELAY if kind == "spike" else length
     fault_count = min(FAULTS_PER_KIND, values.size // (2 * watched)) if values.size > 2 * watched else 0
-    stretches = []
+    spans = []
     for room in np.array_split(np.arange(values.size), fault_count) if fault_count else []:
         start = int(rng.integers(room[0], max(room[-1] + 2 - watched, room[0] + 1)))
         size = float(rng.uniform(*FAULT_SIZES) * rng.choice([-1.0, 1.0]))
         faulty = slice(start, start + length)
         copy[faulty] = _apply_fault(kind, values[faulty], noise_scale, size, rng)
-        stretches.append(slice(start, start + watched))
-    return InjectedFaults(kind, copy, tuple(stretches))
+        spans.append(slice(start, start + watched))
+    return InjectedFaults(kind, copy, tuple(spans))
 
 
 def _apply_fault(
     kind: str, usual: Floats, noise_scale: SignalNoise, size: float, rng: np.random.Generator
 ) -> Floats:
-    """One stretch of readings with one fault; `size` is signed, in units of the sensor's noise."""
+    """Readings with one fault; `size` is signed, in units of the sensor's noise."""
     match kind:
         case "spike":
             faulty = usual + 1.5 * size * noise_scale.noise
@@ -142,6 +140,6 @@ def _apply_fault(
             faulty = np.full_like(usual, usual[0])
         case "extra_noise":
             faulty = usual + 0.5 * size * noise_scale.noise * rng.standard_normal(usual.size)
-        case _:  # lost_cycle: the sensor reports its recent mean and noise, and follows the process no more
+        case _:  # lost_cycle: the sensor reports its recent mean and noise, and no longer follows the process
             faulty = usual.mean() + noise_scale.noise * rng.standard_normal(usual.size)
     return np.asarray(faulty)

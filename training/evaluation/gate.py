@@ -18,7 +18,7 @@ from training.settings import Settings
 
 Metrics = Mapping[str, float]
 
-MIN_ALLOWED_ALARMS = 3  # in a backtest of any length; fewer say nothing about the rate
+MIN_ALLOWED_ALARMS = 3  # in a backtest of any length, because a rate cannot be measured from fewer
 SECONDS_PER_DAY = 86_400
 
 

@@ -1,7 +1,7 @@
-"""What people said about alarms, heeded: what was confirmed is not learned, what was false is learned well.
+"""Use labels of alarms in training: leave out confirmed anomalies, give weight to dismissed ones, grade both.
 
-Knows labelled stretches. Leaves the search, which labels steer as well, to `detector_tuning`, and what the
-grades lead to, to `gate`.
+Labels also steer the search (`training.tuning.detector_search`); the grades count in
+`training.evaluation.gate`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from training.common.arrays import Flags
 
 
 class LabelledInterval(Protocol):
-    """What somebody said of a stretch: start and end (both included), and whether it was an anomaly."""
+    """A labelled interval: start and end (both included), and whether it was an anomaly."""
 
     @property
     def start(self) -> datetime: ...  # noqa: D102
@@ -29,7 +29,7 @@ class LabelledInterval(Protocol):
 
 
 def exclude_confirmed_anomalies(values: pd.Series, labels: Iterable[LabelledInterval]) -> pd.Series:
-    """The readings without those of confirmed anomalies."""
+    """The readings outside confirmed anomalies."""
     anomalous = _row_mask(values, labelled_slices(values, labels, anomalous=True))
     return values[~anomalous] if anomalous.any() else values
 
@@ -37,9 +37,7 @@ def exclude_confirmed_anomalies(values: pd.Series, labels: Iterable[LabelledInte
 def fit_with_feedback(
     detector: AnomalyDetector, values: pd.Series, labels: Sequence[LabelledInterval]
 ) -> AnomalyDetector:
-    """Fit a detector to readings as people spoke of them: what was confirmed is left out, what was called
-    false counts several times.
-    """
+    """Fit a detector without confirmed anomalies; readings of dismissed alarms count several times."""
     training_values = exclude_confirmed_anomalies(values, labels)
     dismissed = labelled_slices(training_values, labels, anomalous=False)
     return detector.fit(
@@ -50,16 +48,18 @@ def fit_with_feedback(
 def grade_label_feedback(
     detector: AnomalyDetector, values: pd.Series, labels: Sequence[LabelledInterval]
 ) -> dict[str, float]:
-    """How a detector stands to what people said: the same stretches for challenger and champion.
+    """How many confirmed anomalies a detector finds, and how many dismissed alarms it repeats.
 
-    Empty where nobody said anything of these readings.
+    Empty where no label overlaps the readings.
     """
-    confirmed, dismissed = (labelled_slices(values, labels, anomalous=said) for said in (True, False))
+    confirmed, dismissed = (
+        labelled_slices(values, labels, anomalous=anomalous) for anomalous in (True, False)
+    )
     if not confirmed and not dismissed:
         return {}
     alarmed = detector.score(values) >= detector.threshold
     caught, raised = (
-        sum(bool(alarmed[stretch].any()) for stretch in stretches) for stretches in (confirmed, dismissed)
+        sum(bool(alarmed[rows].any()) for rows in intervals) for intervals in (confirmed, dismissed)
     )
     grades: dict[str, float] = {
         "verdicts_confirmed": len(confirmed),
@@ -73,7 +73,7 @@ def grade_label_feedback(
 
 
 def labelled_slices(values: pd.Series, labels: Iterable[LabelledInterval], *, anomalous: bool) -> list[slice]:
-    """The rows of each labelled stretch that holds any."""
+    """The rows of each labelled interval that has any."""
     times = pd.DatetimeIndex(values.index)
     slices = []
     for label in labels:
@@ -85,8 +85,8 @@ def labelled_slices(values: pd.Series, labels: Iterable[LabelledInterval], *, an
     return slices
 
 
-def _row_mask(values: pd.Series, stretches: Iterable[slice]) -> Flags:
+def _row_mask(values: pd.Series, slices: Iterable[slice]) -> Flags:
     flags = np.zeros(len(values), dtype=np.bool_)
-    for stretch in stretches:
-        flags[stretch] = True
+    for rows in slices:
+        flags[rows] = True
     return flags

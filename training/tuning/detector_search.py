@@ -1,8 +1,8 @@
-"""The search for one sensor's detector: missed faults, under a ceiling on false alarms.
+"""Search the parameters of one sensor's detector: fewest missed faults within the alarm budget.
 
-Knows what a good trial is and how cautiously its winner is believed. The newest part of the readings is
-held out; known faults are put into copies of it, and labelled windows count as well. Leaves the arithmetic
-that trials share to `workbench`, and the study to `tuning`.
+Holds out the newest readings, injects faults into copies of them and adds labelled intervals. Features,
+forests and neighbours that trials share are in `training.tuning.trial_cache`, the study in
+`training.tuning.study`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from training.anomaly.detector import MAX_TRAINING_ROWS, MIN_READINGS
 from training.anomaly.ensemble import allowed_alarm_rate
 from training.anomaly.features import Design, compute_features, fit_profile
 from training.anomaly.sequence import to_sequence
-from training.common.arrays import Flags, Floats
+from training.common.arrays import Flags, Floats, true_runs
 from training.common.times import epoch_seconds
 from training.errors import NotTrainable
 from training.evaluation.fault_injection import inject_faults, measure_noise
@@ -29,43 +29,43 @@ from training.tuning.trial_cache import NEIGHBOUR_SIZES, TREE_SIZES, TrialCache
 
 LabelTuple = tuple[datetime, datetime, bool]  # start, end (both included), whether it was an anomaly
 
-HOLDOUT_SHARE = 0.3  # newest share of the readings, judged and not learned from
-MIN_TUNING_READINGS = 200  # readings from which a search says more than its chance
-MIN_IMPROVEMENT = 0.1  # how much less must be missed than by the defaults for a winner to be believed
-# How far a believed winner moves the defaults' weights: on labelled readings, further was worse.
-WINNER_WEIGHT = 0.3
+HOLDOUT_SHARE = 0.3  # share of the readings, the newest, that is held out
+MIN_TUNING_READINGS = 200  # with fewer readings the best trial is best by chance
+MIN_IMPROVEMENT = 0.1  # by which the best loss must be below that of the defaults
+# Share of the best trial in the result, the rest is the default; more was worse on labelled readings.
+BEST_TRIAL_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
 class TrialFault:
-    """One thing to be found among the judged rows."""
+    """A fault among the held-out rows."""
 
     kind: str
     rows: slice
-    clean_rows: slice | None  # the same readings without it: an alarm there as well finds nothing
+    clean_rows: slice | None  # the same readings without it; an alarm there too does not count
 
     def is_detected(self, alarmed: Flags) -> bool:
-        """Whether it raised an alarm of its own."""
+        """Whether an alarm was raised that the untouched readings do not raise."""
         alarms = alarmed[self.rows]
         return bool((alarms if self.clean_rows is None else alarms & ~alarmed[self.clean_rows]).any())
 
 
 @dataclass(frozen=True)
 class DetectorTrials:
-    """What every trial is judged on."""
+    """The data that all trials are compared on."""
 
     cache: TrialCache
     step: float
-    clean: slice  # rows of the bench's judged part: the untouched copy
-    dismissed: Flags  # rows of the untouched copy whose alarms people have called false
+    clean: slice  # rows of the untouched copy among the held-out rows
+    dismissed: Flags  # rows of the untouched copy in intervals labelled as normal
     faults: tuple[TrialFault, ...]
     alarms_per_day: float | None
 
     def loss(self, parameters: DetectorParameters) -> tuple[float, dict[str, float]]:
-        """Share of faults missed, mean over kinds, plus what false alarms beyond the budget cost."""
-        learned, judged = self.cache.surprise(parameters)
-        scale = fit_scale(learned, episodes_per_reading=allowed_alarm_rate(parameters, self.step))
-        alarmed = scale.of(judged) >= 0.5
+        """Share of faults missed, averaged over kinds, plus a penalty for false alarms beyond the budget."""
+        training, holdout = self.cache.surprise(parameters)
+        scale = fit_scale(training, episodes_per_reading=allowed_alarm_rate(parameters, self.step))
+        alarmed = scale.of(holdout) >= 0.5
         usual = alarmed[self.clean]
         detected_by_kind: dict[str, list[bool]] = {}
         for fault in self.faults:
@@ -83,7 +83,7 @@ class DetectorTrials:
         }
 
     def _excess(self, usual: Flags) -> float:
-        """0 within the budget; counts are few, so two standard deviations more are forgiven."""
+        """Penalty for false alarms: 0 up to two standard deviations above the budget, as counts are small."""
         readings = usual.size
         rate = 1e-3 if self.alarms_per_day is None else self.alarms_per_day * self.step / 86_400.0
         allowed = rate * readings
@@ -102,9 +102,9 @@ def tune_detector(
     labels: Sequence[LabelTuple] | None = None,
     first: Sequence[Mapping[str, Any]] = (),
 ) -> TuningResult[DetectorParameters]:
-    """Search the ensemble's weights and sizes for one sensor; the defaults win unless clearly beaten.
+    """Search the ensemble's weights and sizes for one sensor; the defaults stay unless clearly beaten.
 
-    `first` are parameters known to be good elsewhere (the sensor's last best, its siblings').
+    `first` are known good parameters (those of the champion, or of similar sensors).
 
     Raises:
         NotTrainable: fewer than 30 finite readings.
@@ -134,7 +134,7 @@ def tune_detector(
 
 
 def suggest_parameters(trial: optuna.Trial) -> dict[str, Any]:
-    """The search space: how loud each voice is, and how large the models are."""
+    """The search space: the weight of each base detector, and the sizes of the models."""
     weights = ("forest_weight", "density_weight", "deviation_weight")
     return {name: trial.suggest_float(name, 0.25, 4.0, log=True) for name in weights} | {
         "windows_share": trial.suggest_float("windows_share", 0.1, 0.9),
@@ -144,7 +144,7 @@ def suggest_parameters(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def to_trial_params(parameters: DetectorParameters) -> dict[str, Any]:
-    """The parameters that a trial sets, as it would have to suggest them."""
+    """The parameters that a trial sets, moved to the nearest values of the search space."""
     nearest = {
         "trees": min(TREE_SIZES, key=lambda size: abs(size - parameters.trees)),
         "neighbours": min(NEIGHBOUR_SIZES, key=lambda size: abs(size - parameters.neighbours)),
@@ -154,31 +154,39 @@ def to_trial_params(parameters: DetectorParameters) -> dict[str, Any]:
     return nearest | {name: float(np.clip(getattr(parameters, name), 0.25, 4.0)) for name in weights}
 
 
-def shrink_to_default(default: DetectorParameters, winner: DetectorParameters) -> DetectorParameters:
-    """The defaults moved towards the winner: injected faults are not the faults to come."""
+def shrink_to_default(default: DetectorParameters, best: DetectorParameters) -> DetectorParameters:
+    """The defaults moved towards the best trial, because injected faults are not real ones."""
     weights = ("forest_weight", "density_weight", "deviation_weight")
     moved = {
-        name: float(getattr(default, name) ** (1 - WINNER_WEIGHT) * getattr(winner, name) ** WINNER_WEIGHT)
+        name: float(
+            getattr(default, name) ** (1 - BEST_TRIAL_WEIGHT) * getattr(best, name) ** BEST_TRIAL_WEIGHT
+        )
         for name in weights
     }
-    share = (1 - WINNER_WEIGHT) * default.windows_share + WINNER_WEIGHT * winner.windows_share
-    sizes = {"trees": winner.trees, "neighbours": winner.neighbours}
+    share = (1 - BEST_TRIAL_WEIGHT) * default.windows_share + BEST_TRIAL_WEIGHT * best.windows_share
+    sizes = {"trees": best.trees, "neighbours": best.neighbours}
     return default.model_copy(update=moved | sizes | {"windows_share": share})
 
 
 def prepare_trials(
     readings: pd.Series, *, alarms_per_day: float | None, labels: Sequence[LabelTuple], seed: int
 ) -> DetectorTrials:
-    """Hold out the newest readings, put faults into copies of them, and compute what trials share."""
+    """Hold out the newest readings, inject faults into copies of them, and compute what trials share.
+
+    Raises:
+        NotTrainable: fewer than 30 finite readings, in all or before the held-out ones.
+    """
     sequence = to_sequence(readings).finite()
     seconds, values = sequence.seconds, sequence.values
     if values.size < MIN_READINGS:
-        raise NotTrainable(f"{values.size} finite readings; a detector needs {MIN_READINGS}. Collect more.")
+        raise NotTrainable(f"{values.size} finite readings: a detector needs {MIN_READINGS}. Collect more.")
     anomalous, dismissed = (_label_mask(seconds, labels, anomalous=verdict) for verdict in (True, False))
     newest = np.arange(values.size) >= int((1 - HOLDOUT_SHARE) * values.size)
     learn, clean = np.flatnonzero(~newest & ~anomalous), np.flatnonzero(newest & ~anomalous)
     if learn.size < MIN_READINGS:
-        raise NotTrainable(f"{learn.size} readings are left to learn from; a detector needs {MIN_READINGS}.")
+        raise NotTrainable(
+            f"{learn.size} readings are left for training: a detector needs {MIN_READINGS}. Collect more."
+        )
     profile = fit_profile(seconds[learn], values[learn], clocked=sequence.clocked)
     whole = compute_features(profile, seconds, values)
     designs, faults, rows = [whole.select(clean)], [], clean.size
@@ -187,15 +195,16 @@ def prepare_trials(
         copy = values.copy()
         copy[clean] = injection.values
         faulty = compute_features(profile, seconds, copy)
-        for fault_slice in injection.stretches:
+        for fault_slice in injection.spans:
             designs.append(faulty.select(clean[fault_slice]))
             length = designs[-1].run.size
             faults.append(TrialFault(injection.kind, slice(rows, rows + length), fault_slice))
             rows += length
-    for first, last in _true_runs(anomalous):
-        designs.append(whole.select(np.arange(first, last)))
-        faults.append(TrialFault("labelled", slice(rows, rows + last - first), None))
-        rows += last - first
+    for labelled in true_runs(anomalous).slices():
+        designs.append(whole.select(labelled))
+        length = designs[-1].run.size
+        faults.append(TrialFault("labelled", slice(rows, rows + length), None))
+        rows += length
     return DetectorTrials(
         cache=TrialCache.build(
             whole.select(learn[-MAX_TRAINING_ROWS:]), Design.concat(designs), profile, seed=seed
@@ -215,8 +224,3 @@ def _label_mask(seconds: Floats, labels: Sequence[LabelTuple], *, anomalous: boo
             first, last = epoch_seconds(pd.DatetimeIndex([start, end]))
             mask |= (seconds >= first) & (seconds <= last)
     return mask
-
-
-def _true_runs(flags: Flags) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
-    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]

@@ -1,7 +1,7 @@
-"""The search for one sensor's forecaster: structures tried by Optuna, the best few averaged.
+"""Search the structures of one sensor's forecaster, then average the best few.
 
-Knows the search space and where to start. Every trial is rehearsed over the same rolling origins, so that the
-trials' forecasts can be averaged and judged together. Leaves samplers and storage to `tuning`.
+All trials are backtested over the same rolling origins, so that their forecasts can be averaged and compared.
+Sampler and storage are in `training.tuning.study`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from training.forecasting.structures import SeasonalityOption, Structure, Traini
 from training.forecasting.time_grid import build_grid
 from training.tuning.study import StudyPlan, TuningResult, run_study, trials_table
 
-MAX_SLOTS = 20_000  # slots rehearsed on
-ENSEMBLE_SIZE = 10  # forecasts averaged; one that is picked twice counts twice
-PRUNE_PERCENTILE = 75.0  # percent of the trials, the best, whose error so far is worth going on for
+MAX_SLOTS = 20_000  # slots that are backtested
+ENSEMBLE_SIZE = 10  # forecasts in the average; one that is picked twice counts twice
+PRUNE_PERCENTILE = 75.0  # trials worse than this percentile of the trials so far are stopped
 MAX_DAILY_HARMONICS, MAX_WEEKLY_HARMONICS = 12, 28
 
-# Each was the best of its kind on some series; none is good on all.
+# Each was the best on some series; none is good on all.
 STARTING_STRUCTURES = (
     Structure(),
     Structure(growth="linear", changepoint_scale=0.005),
@@ -50,10 +50,10 @@ def tune_forecaster(
     first: Sequence[Mapping[str, Any]] = (),
     seasonality: Mapping[str, SeasonalityOption] | None = None,
 ) -> TuningResult[ForecasterParameters]:
-    """Find the structures whose average errs least over rolling origins `horizon` steps ahead.
+    """Find the structures whose average has the smallest error over rolling origins, `horizon` steps ahead.
 
-    `first` are trials of an earlier or a sibling's study (`starting_points` makes them of parameters), tried
-    before the usual starts. The loss is the error as a share of the best naive's.
+    `first` are parameters of earlier trials (see `starting_points`), tried before the default starting
+    points. The loss is the error relative to that of the best naive forecast.
     """
     grid = build_grid(
         pd.DatetimeIndex(values.index), values.to_numpy(dtype=np.float64), step=step, slots=MAX_SLOTS
@@ -84,10 +84,10 @@ def tune_forecaster(
         return backtest.error(forecasts[structure]) / unit
 
     starts = [*first, *[asdict(structure) for structure in STARTING_STRUCTURES]]
-    # Nothing is stopped before there is enough to compare with; then what is among the worst so far.
+    # No trial is stopped before the starting points are finished.
     pruner = optuna.pruners.PercentilePruner(PRUNE_PERCENTILE, n_startup_trials=len(STARTING_STRUCTURES))
     study = run_study(loss, plan, first=[to_trial_params(start) for start in starts], pruner=pruner)
-    # A resumed study brings trials that were rehearsed in another process.
+    # Trials of a resumed study were backtested in another process.
     done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
     structures = [structure_of(trial.params) for trial in done]
     for structure in structures:
@@ -113,25 +113,25 @@ def suggest_structure(trial: optuna.Trial) -> Structure:
 
 
 def structure_of(trial: Mapping[str, Any]) -> Structure:
-    """The structure that a trial's parameters describe."""
+    """The structure with a trial's parameters."""
     return Structure(**trial)
 
 
 def to_trial_params(start: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a start the search varies."""
+    """The parameters of a starting point that the search varies."""
     names = {field.name for field in fields(Structure)} - {"yearly"}
     return {name: value for name, value in start.items() if name in names}
 
 
 def starting_points(parameters: ForecasterParameters) -> list[dict[str, Any]]:
-    """Trials to start another study from: each structure once."""
+    """Starting points for another study: each structure once."""
     return [to_trial_params(asdict(structure)) for structure in dict.fromkeys(parameters.structures)]
 
 
 def select_ensemble(
     backtest: RollingBacktest, forecasts: Mapping[Structure, Floats], *, horizon: int
 ) -> tuple[ForecasterParameters, float]:
-    """Average a few: the best structure, then whatever, naives too, makes the average err least."""
+    """Average the best structure and, one after another, the forecasts that reduce the error most."""
     best = min(forecasts, key=lambda structure: backtest.error(forecasts[structure]))
     candidates: list[tuple[Structure | str, Floats]] = [
         *forecasts.items(),

@@ -1,7 +1,7 @@
-"""The Optuna study that both kinds of model are tuned by.
+"""The Optuna study that both searches use: sampler, seed, storage, resuming and the table of trials.
 
-Knows samplers, seeds, storage, resuming and the table of trials. What is searched and what a good trial
-is belongs to `detector_tuning` and `forecaster_tuning`.
+The only module that configures Optuna. Search spaces and objectives are in
+`training.tuning.detector_search` and `training.tuning.forecaster_search`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,20 +18,20 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """How long and from where to search."""
+    """How long to search, and where the study is stored."""
 
     trials: int = 40
     seed: int = 0
     budget_seconds: float | None = None
     storage: str | None = None  # an Optuna storage URL; None keeps the study in memory
-    name: str = "study"  # names the study in the storage; the same name resumes it
+    name: str = "study"  # key of the study in the storage; the same name resumes it
 
 
 @dataclass(frozen=True)
 class TuningResult(Generic[P]):
-    """The best parameters found, with everything that was tried.
+    """The best parameters, their loss, and all trials.
 
-    `trials` has one row a trial: `trial, state, loss, seconds`, one column a parameter and one a note.
+    `trials` has one row per trial: `trial, state, loss, seconds`, then its parameters and notes.
     """
 
     parameters: P
@@ -46,16 +46,16 @@ def run_study(
     first: Sequence[Mapping[str, Any]] = (),
     pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
-    """Minimise the objective; `first` are known good settings, tried before anything is sampled.
+    """Minimise the objective; `first` are known good settings, tried before any are sampled.
 
-    A study found in the storage is continued: only the missing trials are run.
+    A study that is in the storage is continued with the missing trials only.
     """
     study = optuna.create_study(
         storage=plan.storage,
         study_name=plan.name,
         load_if_exists=True,
         direction="minimize",
-        # Every choice is written out, because Optuna 5.0 changed TPE's defaults and may again.
+        # Every option is set, because Optuna 5.0 changed TPE's defaults.
         sampler=optuna.samplers.TPESampler(
             seed=plan.seed, n_startup_trials=10, n_ei_candidates=24, multivariate=True, group=False
         ),
@@ -72,7 +72,7 @@ def run_study(
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """One row a trial that was made: number, state, loss, seconds, its parameters and its notes."""
+    """One row per finished trial: number, state, loss, seconds, parameters and notes."""
     return pd.DataFrame(
         {
             "trial": trial.number,

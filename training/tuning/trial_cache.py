@@ -1,8 +1,7 @@
-"""Everything a detector's trials share, computed once: features, one forest, one neighbour search.
+"""Share work between the trials of a detector search: features, one forest, one neighbour search.
 
-Knows that the first trees of a large forest are a smaller forest, and that neighbours sorted by distance
-serve any smaller k; so weights, thresholds, trees and neighbours cost no refit. Leaves what a good trial
-is to `detector_tuning`.
+The first trees of a large forest are a smaller forest, and neighbours sorted by distance serve any smaller
+number of neighbours, so no trial fits a model. The objective is in `training.tuning.detector_search`.
 """
 
 from dataclasses import dataclass, field
@@ -43,19 +42,19 @@ NEIGHBOUR_SIZES = (10, 20, 40)
 
 @dataclass(frozen=True)
 class TrialCache:
-    """What each voice says at each size it may have, on training rows (held out) and on rows to judge."""
+    """Scores of each base detector at each size, on the training rows (held out) and on the holdout rows."""
 
     training_scores: dict[tuple[str, int], Floats]
     holdout_scores: dict[tuple[str, int], Floats]
-    row_counts: dict[str, int]  # rows: learned, judged
+    row_counts: tuple[int, int]  # training and holdout rows
     _rarities: dict[tuple[str, int], tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def build(cls, design: Design, judged: Design, profile: Profile, *, seed: int) -> "TrialCache":
-        """Grow the largest forest, search the most neighbours, and read all smaller ones off them."""
-        cache = cls({}, {}, {"learned": len(design.points), "judged": len(judged.points)})
+    def build(cls, design: Design, holdout: Design, profile: Profile, *, seed: int) -> "TrialCache":
+        """Fit the largest forest, search the most neighbours, and derive all smaller sizes from them."""
+        cache = cls({}, {}, (len(design.points), len(holdout.points)))
         for name in BASE_DETECTORS[:-1]:
-            (usable, rows), (usable_queries, queries) = input_rows(design, name), input_rows(judged, name)
+            (usable, rows), (usable_queries, queries) = input_rows(design, name), input_rows(holdout, name)
             if skip_reason(rows, name, profile) is None:
                 if family_of(name) == "forest":
                     measured = _measure_forest(rows, queries, seed)
@@ -65,27 +64,25 @@ class TrialCache:
                     cache.training_scores[name, size] = _scatter_rows(held_out, usable)
                     cache.holdout_scores[name, size] = _scatter_rows(query_scores, usable_queries)
         cache.training_scores["deviation", 0] = design.deviation
-        cache.holdout_scores["deviation", 0] = judged.deviation
+        cache.holdout_scores["deviation", 0] = holdout.deviation
         return cache
 
     def surprise(self, parameters: DetectorParameters) -> tuple[Floats, Floats]:
-        """The ensemble's surprise at the training rows and at the rows to judge; no voice is asked again."""
+        """The ensemble's surprise at the training rows and at the holdout rows, from the stored scores."""
         chosen = {"forest": parameters.trees, "density": parameters.neighbours, "deviation": 0}
-        sized = {voice: (voice, chosen[family_of(voice)]) for voice in BASE_DETECTORS}
+        keys = {name: (name, chosen[family_of(name)]) for name in BASE_DETECTORS}
         rarities = {
-            voice: self._fit_rarities(key) for voice, key in sized.items() if key in self.training_scores
+            name: self._fit_rarities(key) for name, key in keys.items() if key in self.training_scores
         }
         weights = detector_weights(parameters)
         training_surprise, holdout_surprise = (
-            weighted_mean_rarity(
-                {voice: parts[place] for voice, parts in rarities.items()}, weights, rows=rows
-            )
-            for place, rows in enumerate(self.row_counts.values())
+            weighted_mean_rarity({name: parts[part] for name, parts in rarities.items()}, weights, rows=rows)
+            for part, rows in enumerate(self.row_counts)
         )
         return training_surprise, holdout_surprise
 
     def _fit_rarities(self, key: tuple[str, int]) -> tuple[Floats, Floats]:
-        """How rare it is what one voice says, learned once for all trials that give it this size."""
+        """Rarity of one base detector's scores, fitted once for all trials that give it this size."""
         if key not in self._rarities:
             raw_scores = self.training_scores[key]
             rarity = fit_detector_rarity(key[0], raw_scores[np.isfinite(raw_scores)])

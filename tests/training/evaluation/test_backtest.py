@@ -1,4 +1,4 @@
-"""A forecaster is graded on what it had not seen, beside the naive forecasts."""
+"""The accuracy of a forecaster is measured on readings after its training, beside naive forecasts."""
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,15 @@ NAMES = {
 }  # fmt: skip
 
 
-def course(days: int, *, noise: float = 0.5, seed: int = 0) -> pd.Series:
+def daily_series(days: int, *, noise: float = 0.5, seed: int = 0) -> pd.Series:
     times = pd.date_range("2026-01-01", periods=days * 24, freq="h")
     daily = 3 * np.sin(2 * np.pi * np.arange(len(times)) / 24)
     return pd.Series(20 + daily + np.random.default_rng(seed).normal(0, noise, len(times)), index=times)
 
 
-def test_every_sensor_gets_the_same_measures():
-    noisy = grade_forecaster(ForecasterParameters(), course(20), horizon=24, origins=3)
-    constant = grade_forecaster(ForecasterParameters(), course(20) * 0 + 7, horizon=24, origins=3)
+def test_every_sensor_gets_the_same_metrics():
+    noisy = grade_forecaster(ForecasterParameters(), daily_series(20), horizon=24, origins=3)
+    constant = grade_forecaster(ForecasterParameters(), daily_series(20) * 0 + 7, horizon=24, origins=3)
 
     assert set(noisy) == set(constant) == NAMES
     assert constant["mae"] == 0
@@ -35,17 +35,17 @@ def test_every_sensor_gets_the_same_measures():
 
 
 def test_a_good_forecaster_has_skill():
-    """Independent noise: repeating yesterday errs by the noise of two days, a model by that of one."""
-    grade = grade_forecaster(ForecasterParameters(), course(30), horizon=24, origins=5)
+    """Independent noise: yesterday's value has the noise of two days as its error, a model that of one."""
+    grade = grade_forecaster(ForecasterParameters(), daily_series(30), horizon=24, origins=5)
 
     assert 0.15 < grade["skill"] < 0.4
     assert grade["skill"] == pytest.approx(1 - grade["mae"] / grade["naive_mae"])
     assert grade["mase"] < grade["naive_mase"]
 
 
-def test_a_fitted_forecaster_is_graded_as_it_is():
-    """Without an autoregression nothing tells it of a jump after its training; parameters are fitted anew."""
-    values = course(30)
+def test_a_fitted_forecaster_is_not_fitted_again():
+    """Without an autoregression it does not follow a jump after its training; parameters are fitted again."""
+    values = daily_series(30)
     values[-240:] += 15
     parameters = ForecasterParameters((Structure(lags=0, halvings=3),))
     frozen = Forecaster(parameters).fit(values.index[:-240], values[:-240])
@@ -55,12 +55,12 @@ def test_a_fitted_forecaster_is_graded_as_it_is():
         for graded in (frozen, parameters)
     )
 
-    # The share that yesterday's readings keep knows of the jump; Prophet does not.
+    # The naive share of the forecast follows the jump; Prophet's share does not.
     assert of_frozen["mae"] > 6
     assert of_parameters["mae"] < 5
 
 
-def test_origins_lie_after_since_and_before_a_reading():
+def test_origins_are_after_since_and_before_a_reading():
     values = np.arange(100.0)
     values[40:60] = np.nan
     grid = TimeGrid(0.0, 60.0, values)
@@ -81,7 +81,7 @@ def test_readings_without_an_origin_are_refused():
         )
 
 
-def test_measures_by_hand():
+def test_point_measures_by_hand():
     truth, forecast = np.array([10.0, 0.0, -10.0, np.nan]), np.array([11.0, 2.0, -13.0, 5.0])
 
     measured = point_measures(truth, forecast, absolute_scale=4.0, square_scale=9.0)
@@ -94,12 +94,12 @@ def test_measures_by_hand():
     assert measured["rmsse"] == pytest.approx(np.sqrt(14 / 3) / 3)
 
 
-def test_winkler_is_the_width_and_the_price_of_misses():
+def test_the_winkler_score_is_the_width_plus_a_penalty_for_misses():
     measured = interval_measures(np.array([0.0, 5.0]), np.array([-1.0, 1.0]), np.array([1.0, 3.0]), width=0.9)
 
     assert measured["coverage"] == 0.5
     assert measured["winkler"] == pytest.approx((2 + 2 + 20 * 2) / 2)
 
 
-def test_scales_fall_back_to_one_step():
+def test_naive_scales_fall_back_to_one_step():
     assert naive_scales(np.array([1.0, 2.0, 4.0]), season=24) == (1.5, 2.5)

@@ -1,4 +1,4 @@
-"""The measures of the detection benchmark, on cases that can be worked out by hand."""
+"""The metrics of the detection benchmark, on cases that can be calculated by hand."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ LABELS = np.zeros(40, bool)
 LABELS[20:30] = True
 
 
-def slowly(scores: np.ndarray, labels: np.ndarray, buffer: int) -> float:
-    """The definition, threshold by threshold, without cumulative sums."""
+def by_definition(scores: np.ndarray, labels: np.ndarray, buffer: int) -> float:
+    """The definition: threshold by threshold, without cumulative sums."""
     events = [(20, 29)]
     soft = soften_labels(labels, events, buffer)
     extended = np.flatnonzero(soft > 0)
@@ -40,10 +40,10 @@ def test_a_perfect_score_has_the_whole_area_without_a_buffer():
 
 @pytest.mark.parametrize("buffer", [0, 1, 2, 5, 10])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_fast_area_is_the_definition(seed, buffer):
+def test_the_fast_area_equals_the_definition(seed, buffer):
     scores = np.random.default_rng(seed).normal(size=40) + LABELS
     fast = range_auc_pr(scores, LABELS, np.array([buffer]))[0]
-    assert fast == pytest.approx(slowly(scores, LABELS, buffer))
+    assert fast == pytest.approx(by_definition(scores, LABELS, buffer))
 
 
 def test_labels_soften_over_half_a_buffer_on_both_sides():
@@ -55,19 +55,19 @@ def test_labels_soften_over_half_a_buffer_on_both_sides():
     assert (soft[20:30] == 1).all()
 
 
-def test_a_late_alarm_is_worth_more_with_a_buffer_than_without():
+def test_a_late_alarm_counts_more_with_a_buffer():
     late = np.zeros(40)
     late[30:33] = 1.0
     assert vus_pr(late, LABELS, longest_buffer=10) > range_auc_pr(late, LABELS, np.array([0]))[0]
 
 
-def test_noise_has_about_the_share_of_anomalies_as_its_area():
+def test_noise_has_the_share_of_anomalies_as_its_area():
     labels = np.tile(LABELS, 100)
     scores = np.random.default_rng(0).normal(size=labels.size)
     assert auc_pr(scores, labels) == pytest.approx(0.25, abs=0.03)
 
 
-def test_average_precision_takes_ties_together():
+def test_average_precision_treats_ties_as_one():
     assert auc_pr(np.zeros(40), LABELS) == pytest.approx(0.25)
     assert auc_pr(LABELS.astype(float), LABELS) == 1.0
 

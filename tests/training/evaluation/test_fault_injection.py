@@ -1,14 +1,14 @@
-"""Faults put into copies, and the grade that counts them."""
+"""Faults injected into copies of readings, and the grade that counts how many are found."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
 from training.evaluation.fault_injection import (
     FAULT_KINDS,
     SignalNoise,
-    count_episodes,
     grade_detector,
     inject_faults,
     measure_noise,
@@ -25,16 +25,16 @@ LATER = noise(800, seed=1, start="2026-01-07 22:40")
 DETECTOR = AnomalyDetector().fit(HISTORY)
 
 
-def test_every_kind_changes_its_own_copy_only_where_it_says():
+def test_every_kind_changes_its_copy_only_inside_its_spans():
     clean = LATER.to_numpy()
     for injection in inject_faults(clean, SignalNoise(noise=0.5, spread=0.5), seed=0):
         touched = injection.values != clean
         expected = np.zeros(clean.size, bool)
-        for stretch in injection.stretches:
-            expected[stretch] = True
-            assert touched[stretch].any()
+        for span in injection.spans:
+            expected[span] = True
+            assert touched[span].any()
         assert not touched[~expected].any()
-        assert len(injection.stretches) == 8
+        assert len(injection.spans) == 8
 
 
 def test_faults_are_sized_by_the_sensors_own_noise():
@@ -46,16 +46,16 @@ def test_faults_are_sized_by_the_sensors_own_noise():
     assert large == pytest.approx(100 * small)
 
 
-def test_the_character_does_not_count_the_daily_course_as_noise():
+def test_the_daily_cycle_is_not_counted_as_noise():
     index = pd.date_range("2026-01-01", periods=1440, freq="10min")
     daily = 10 * np.sin(2 * np.pi * np.arange(1440) / 144)
     values = daily + np.random.default_rng(0).normal(0, 0.5, 1440)
-    character = measure_noise(values, index.to_numpy("datetime64[s]").astype(float))
-    assert character.noise == pytest.approx(0.5, rel=0.2)
-    assert character.spread == pytest.approx(0.5, rel=0.3)
+    measured = measure_noise(values, index.to_numpy("datetime64[s]").astype(float))
+    assert measured.noise == pytest.approx(0.5, rel=0.2)
+    assert measured.spread == pytest.approx(0.5, rel=0.3)
 
 
-def test_equal_seeds_put_equal_faults():
+def test_equal_seeds_inject_equal_faults():
     first, second, other = (
         inject_faults(LATER.to_numpy(), SignalNoise(0.5, 0.5), seed=seed)[1].values for seed in (1, 1, 2)
     )
@@ -63,7 +63,7 @@ def test_equal_seeds_put_equal_faults():
     assert not np.array_equal(first, other)
 
 
-def test_an_alarm_that_the_untouched_copy_raises_as_well_finds_nothing():
+def test_an_alarm_that_the_untouched_copy_raises_too_finds_nothing():
     injection = inject_faults(LATER.to_numpy(), SignalNoise(0.5, 0.5), seed=0)[0]
     always = np.ones(len(LATER), bool)
     assert not any(injection.detected(always, always))
@@ -88,13 +88,15 @@ def test_a_detector_finds_most_faults_and_raises_few_alarms():
     assert grade["false_alarms_per_day"] < 1.5
 
 
-def test_a_deaf_detector_gets_a_worse_grade():
-    deaf = AnomalyDetector(threshold=0.8).fit(np.random.default_rng(0).normal(20, 50, 1000), HISTORY.index)
-    grade = grade_detector(deaf, LATER, history=HISTORY)
+def test_an_insensitive_detector_gets_a_worse_grade():
+    insensitive = AnomalyDetector(threshold=0.8).fit(
+        np.random.default_rng(0).normal(20, 50, 1000), HISTORY.index
+    )
+    grade = grade_detector(insensitive, LATER, history=HISTORY)
     assert grade["recall_mean"] < grade_detector(DETECTOR, LATER, history=HISTORY)["recall_mean"]
 
 
-def test_an_alarm_lasts_until_it_has_been_quiet():
+def test_alarms_with_short_pauses_are_one_episode():
     alarmed = np.zeros(100, bool)
     alarmed[[10, 11, 20, 36, 60]] = True
     assert count_episodes(alarmed) == 2

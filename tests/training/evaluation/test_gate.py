@@ -1,4 +1,4 @@
-"""The gate: what a challenger must show, one condition a row."""
+"""The gate: what a challenger must achieve, one condition per row."""
 
 import pytest
 

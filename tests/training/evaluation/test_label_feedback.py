@@ -1,4 +1,4 @@
-"""What people said about alarms moves the next training, and in the right direction."""
+"""Labels of alarms change the next training in the right direction."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -27,10 +27,10 @@ from training.storage.labels import Label
 
 HOURS = pd.date_range("2026-01-01", periods=1000, freq="h")
 LATER = pd.date_range(HOURS[-1] + pd.Timedelta("1h"), periods=200, freq="h")
-BUMPS, NEXT = (700, 950), 100  # where three units more than usual last for six hours
+BUMPS, NEXT = (700, 950), 100  # six hours at three units above normal each
 
 
-def course(times, bumps, *, seed):
+def readings_with_bumps(times, bumps, *, seed):
     noise = np.random.default_rng(seed).normal(0, 0.5, len(times))
     values = 20 + 5 * np.sin(2 * np.pi * times.hour.to_numpy() / 24) + noise
     for first in bumps:
@@ -38,7 +38,7 @@ def course(times, bumps, *, seed):
     return pd.Series(values.round(2), index=times)
 
 
-PAST, FUTURE = course(HOURS, BUMPS, seed=0), course(LATER, (NEXT,), seed=9)
+PAST, FUTURE = readings_with_bumps(HOURS, BUMPS, seed=0), readings_with_bumps(LATER, (NEXT,), seed=9)
 
 
 def labels(*, anomalous, which=BUMPS):
@@ -50,63 +50,63 @@ def labels(*, anomalous, which=BUMPS):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What a training comes to, by what people had said of the two bumps."""
-    said = {
+    """Trained candidates by the labels on the two bumps."""
+    cases = {
         "nothing": (),
         "one false": labels(anomalous=False, which=BUMPS[1:]),
         "false": labels(anomalous=False),
         "confirmed": labels(anomalous=True),
     }
     frame = pd.DataFrame({"timestamp": HOURS, "value": PAST.to_numpy(), "data_quality": 0})
-    folder = tmp_path_factory.mktemp("heeding")
+    folder = tmp_path_factory.mktemp("feedback")
     return {
-        name: run_training_task(make_task(Kind.DETECTOR, folder, readings=frame, labels=told))
-        for name, told in said.items()
+        name: run_training_task(make_task(Kind.DETECTOR, folder, readings=frame, labels=labelled))
+        for name, labelled in cases.items()
     }
 
 
 def scores(candidate: Candidate) -> np.ndarray:
-    """What the detector will say of the next bump."""
+    """The scores of the next bump."""
     detector = AnomalyDetector.load(candidate.files)
     return detector.score(FUTURE, history=PAST)[NEXT : NEXT + 6]
 
 
-def test_a_false_verdict_makes_the_next_one_like_it_score_lower(trained):
-    """Measured: 0.68 to 0.79 without a verdict, 0.65 to 0.77 after one, 0.64 to 0.72 after two."""
+def test_a_dismissed_alarm_lowers_the_score_of_the_next_similar_one(trained):
+    """Measured: 0.68 to 0.79 without a label, 0.65 to 0.77 after one, 0.64 to 0.72 after two."""
     without, one, two = (scores(trained[name]).mean() for name in ("nothing", "one false", "false"))
 
     assert two < one < without
     assert two < without - 0.05
 
 
-def test_a_confirmed_verdict_makes_the_next_one_like_it_score_higher(trained):
-    """Measured: 0.68 to 0.79 without, 0.98 to 0.99 with it: what was confirmed is not learned as usual."""
+def test_a_confirmed_anomaly_raises_the_score_of_the_next_similar_one(trained):
+    """Measured: 0.68 to 0.79 without, 0.98 to 0.99 with it: confirmed anomalies are not trained as normal."""
     assert scores(trained["confirmed"]).min() > scores(trained["nothing"]).max() + 0.05
 
 
-def test_verdicts_cost_nothing_of_what_is_found_elsewhere(trained):
-    recall = {name: found.result.metrics["recall_mean"] for name, found in trained.items()}
+def test_labels_do_not_reduce_the_recall_of_other_faults(trained):
+    recall = {name: candidate.result.metrics["recall_mean"] for name, candidate in trained.items()}
 
     assert min(recall.values()) >= recall["nothing"] - 0.03
 
 
 @pytest.mark.parametrize("size", [3, 10, 40])
-def test_a_false_verdict_hides_no_other_fault(size):
-    """Measured: of injected faults as many are found, however large what was called false."""
+def test_a_dismissed_alarm_of_any_size_hides_no_other_fault(size):
+    """Measured: the recall of injected faults stays the same, however large the dismissed excursion was."""
     far = PAST.copy()
     far.iloc[950:956] += size
-    clean = course(LATER, (), seed=11)
+    clean = readings_with_bumps(LATER, (), seed=11)
     reported = labels(anomalous=False, which=(950,))
 
-    plain, heeding = (
-        grade_detector(fit_with_feedback(AnomalyDetector(), far, said), clean, history=far)["recall_mean"]
-        for said in ((), reported)
+    without, with_labels = (
+        grade_detector(fit_with_feedback(AnomalyDetector(), far, labelled), clean, history=far)["recall_mean"]
+        for labelled in ((), reported)
     )
 
-    assert heeding >= plain - 0.05
+    assert with_labels >= without - 0.05
 
 
-def test_stretches_without_readings_are_no_verdicts():
+def test_labels_without_readings_do_not_count():
     before = Label("PT-1", parse_time("2020-01-01"), parse_time("2020-01-02"), anomalous=False)
     (inside,) = labels(anomalous=False, which=(700,))
 
@@ -115,9 +115,9 @@ def test_stretches_without_readings_are_no_verdicts():
     assert exclude_confirmed_anomalies(PAST, [before]) is PAST
 
 
-def test_a_version_whose_alarms_were_false_loses_to_one_that_does_not_raise_them(tmp_path):
-    """The plant runs at another level, which people say is usual; the champion has not learned that."""
-    moved = course(HOURS, (), seed=0)
+def test_a_champion_with_dismissed_alarms_loses_to_a_challenger_without_them(tmp_path):
+    """The plant runs at a new level, which people labelled as normal; the champion was not trained on it."""
+    moved = readings_with_bumps(HOURS, (), seed=0)
     moved.iloc[700:] += 4
     frame = pd.DataFrame({"timestamp": HOURS, "value": moved.to_numpy(), "data_quality": 0})
     reported = tuple(
@@ -138,14 +138,14 @@ def test_a_version_whose_alarms_were_false_loses_to_one_that_does_not_raise_them
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-@pytest.mark.parametrize("whose", [{"sensor_id": "PT-1"}, {"platform": "P-48"}])
-def test_nothing_is_learned_from_maintenance(workspace, training_stub, plan, kind, whose):
+@pytest.mark.parametrize("owner", [{"sensor_id": "PT-1"}, {"platform": "P-48"}])
+def test_readings_during_maintenance_are_not_trained_on(workspace, training_stub, plan, kind, owner):
     conf = Path(workspace.home) / "conf"
     conf.mkdir()
     (conf / "sensors.yaml").write_text("sensors: {PT-1: {platform: P-48}}\n")
     ingest_readings(workspace)
     start, end = parse_time("2026-01-03"), parse_time("2026-01-04")
-    add_maintenance(workspace, MaintenanceWindow(start, end, "calibration", "Ana", **whose), now=end)
+    add_maintenance(workspace, MaintenanceWindow(start, end, "calibration", "Ana", **owner), now=end)
 
     (outcome,) = train_fleet(workspace, workspace.fleet.match(), [kind], plan, jobs=1)
 
@@ -156,7 +156,7 @@ def test_nothing_is_learned_from_maintenance(workspace, training_stub, plan, kin
     assert not inside.any()
 
 
-def test_work_that_is_planned_later_trains_anew(workspace, training_stub, plan):
+def test_maintenance_recorded_later_leads_to_a_new_training(workspace, training_stub, plan):
     ingest_readings(workspace)
     sensors = workspace.fleet.match()
     train_fleet(workspace, sensors, [Kind.DETECTOR], plan, jobs=1)
@@ -172,14 +172,14 @@ def test_work_that_is_planned_later_trains_anew(workspace, training_stub, plan):
     assert outcome.alias == CHAMPION
 
 
-def test_a_forecaster_does_not_learn_what_was_confirmed(tmp_path):
-    """A plant that was ten days at another level, which people confirmed was a fault."""
+def test_a_forecaster_is_not_trained_on_confirmed_anomalies(tmp_path):
+    """The plant was at another level for ten days, which people confirmed as a fault."""
     frame = make_readings(rows=400).drop(columns="sensor_id").assign(data_quality=0)
     frame.loc[150:389, "value"] += 30
-    stretch = (frame["timestamp"][150].to_pydatetime(), frame["timestamp"][389].to_pydatetime())
-    reported = (Label("PT-1", *stretch, anomalous=True),)
+    interval = (frame["timestamp"][150].to_pydatetime(), frame["timestamp"][389].to_pydatetime())
+    reported = (Label("PT-1", *interval, anomalous=True),)
     given = make_task(Kind.FORECASTER, tmp_path, readings=frame)
 
-    plain, heeding = run_training_task(given), run_training_task(replace(given, labels=reported))
+    without, with_labels = run_training_task(given), run_training_task(replace(given, labels=reported))
 
-    assert heeding.result.metrics["mae"] < plain.result.metrics["mae"]
+    assert with_labels.result.metrics["mae"] < without.result.metrics["mae"]

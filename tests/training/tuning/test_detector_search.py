@@ -1,4 +1,4 @@
-"""The search for a sensor's detector."""
+"""The search of a detector's parameters."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ READINGS = pd.Series(np.random.default_rng(0).normal(20, 0.5, 1200), index=INDEX
 SHORT_PLAN = StudyPlan(trials=6)
 
 
-def test_a_study_gives_usable_parameters_and_a_table_of_its_trials():
+def test_a_search_gives_usable_parameters_and_a_table_of_its_trials():
     tuned = tune_detector(READINGS, plan=SHORT_PLAN, alarms_per_day=0.5)
     assert tuned.parameters.alarms_per_day == 0.5
     assert tuned.loss >= 0
@@ -48,15 +48,15 @@ def test_the_defaults_stay_unless_clearly_beaten(monkeypatch):
     assert tune_detector(READINGS, plan=SHORT_PLAN).parameters == DetectorParameters()
 
 
-def test_a_winner_is_believed_in_part():
-    winner = DetectorParameters(forest_weight=4.0, windows_share=0.9, trees=96)
-    moved = shrink_to_default(DetectorParameters(), winner)
+def test_the_result_lies_between_the_defaults_and_the_best_trial():
+    best = DetectorParameters(forest_weight=4.0, windows_share=0.9, trees=96)
+    moved = shrink_to_default(DetectorParameters(), best)
     assert 1.0 < moved.forest_weight < 2.0
     assert DetectorParameters().windows_share < moved.windows_share < 0.7
     assert moved.trees == 96
 
 
-def test_a_small_history_is_left_at_the_defaults():
+def test_a_short_history_keeps_the_defaults():
     assert tune_detector(READINGS[:60], plan=SHORT_PLAN).parameters == DetectorParameters()
 
 
@@ -65,11 +65,11 @@ def test_too_few_readings_are_refused():
         tune_detector(READINGS[:20], plan=SHORT_PLAN)
 
 
-def test_a_labelled_anomaly_is_something_to_find_and_nothing_to_learn():
-    odd = READINGS.copy()
-    odd.iloc[300:320] += 8
+def test_a_labelled_anomaly_is_to_be_found_and_not_trained_on():
+    changed = READINGS.copy()
+    changed.iloc[300:320] += 8
     label = (INDEX[300], INDEX[319], True)
-    trials = prepare_trials(odd, alarms_per_day=None, labels=[label], seed=0)
+    trials = prepare_trials(changed, alarms_per_day=None, labels=[label], seed=0)
     labelled = [fault for fault in trials.faults if fault.kind == "labelled"]
     assert len(labelled) == 1
     assert labelled[0].rows.stop - labelled[0].rows.start == 20
@@ -77,12 +77,12 @@ def test_a_labelled_anomaly_is_something_to_find_and_nothing_to_learn():
     assert kinds["missed"] < 0.5
 
 
-def test_an_alarm_that_people_dismissed_costs():
-    odd = READINGS.copy()
-    odd.iloc[1100:1110] += 8
+def test_an_alarm_in_an_interval_labelled_normal_costs():
+    changed = READINGS.copy()
+    changed.iloc[1100:1110] += 8
     label = (INDEX[1100], INDEX[1109], False)
     losses = [
-        prepare_trials(odd, alarms_per_day=10.0, labels=labels, seed=0).loss(DetectorParameters())[0]
+        prepare_trials(changed, alarms_per_day=10.0, labels=labels, seed=0).loss(DetectorParameters())[0]
         for labels in ([], [label])
     ]
     assert losses[1] > losses[0] + 0.5
@@ -96,37 +96,37 @@ def test_false_alarms_beyond_the_budget_cost():
     assert loss > notes["missed"]
 
 
-def test_the_workbench_says_what_fitted_voices_say():
-    """One forest and one search at the largest sizes serve the smaller ones without a refit."""
+def test_the_cache_scores_as_fitted_base_detectors_do():
+    """One forest and one neighbour search at the largest sizes serve the smaller ones without a refit."""
     sequence = to_sequence(READINGS)
     profile = fit_profile(sequence.seconds, sequence.values, clocked=True)
     design = compute_features(profile, sequence.seconds, sequence.values)
-    judged = design.select(slice(500, 700))
-    bench = TrialCache.build(design, judged, profile, seed=0)
+    held_out_design = design.select(slice(500, 700))
+    cache = TrialCache.build(design, held_out_design, profile, seed=0)
     for trees, neighbours in ((96, 10), (96, 40)):
         parameters = DetectorParameters(trees=trees, neighbours=neighbours)
-        voices, held_out = fit_base_detectors(design, profile, parameters, seed=0)
+        detectors, held_out = fit_base_detectors(design, profile, parameters, seed=0)
         sizes = {"forest": trees, "density": neighbours, "deviation": 0}
         for part, fitted in (
-            (bench.training_scores, held_out),
-            (bench.holdout_scores, voices.raw_scores(judged)),
+            (cache.training_scores, held_out),
+            (cache.holdout_scores, detectors.raw_scores(held_out_design)),
         ):
-            said = np.column_stack([part[voice, sizes[family_of(voice)]] for voice in BASE_DETECTORS])
-            assert said == pytest.approx(fitted, abs=1e-9, nan_ok=True)
+            cached = np.column_stack([part[name, sizes[family_of(name)]] for name in BASE_DETECTORS])
+            assert cached == pytest.approx(fitted, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("weights", [{}, {"windows_share": 0.8, "deviation_weight": 0.3}])
 def test_a_trial_scores_as_the_ensemble_does(weights):
-    """Rarities are learned once a voice and size, not once a trial; the scores must not know."""
+    """Rarities are fitted once per base detector and size, not once per trial; the scores must be equal."""
     parameters = DetectorParameters(trees=TREE_SIZES[-1], **weights)
     sequence = to_sequence(READINGS)
     profile = fit_profile(sequence.seconds, sequence.values, clocked=True)
     design = compute_features(profile, sequence.seconds, sequence.values)
-    judged = design.select(slice(500, 700))
-    voices, held_out = fit_base_detectors(design, profile, parameters, seed=0)
+    held_out_design = design.select(slice(500, 700))
+    detectors, held_out = fit_base_detectors(design, profile, parameters, seed=0)
     ensemble = fit_ensemble(held_out, parameters, step=profile.step)
 
-    learned, asked = TrialCache.build(design, judged, profile, seed=0).surprise(parameters)
+    training, holdout = TrialCache.build(design, held_out_design, profile, seed=0).surprise(parameters)
 
-    assert learned == pytest.approx(ensemble.surprise(held_out), abs=1e-9)
-    assert asked == pytest.approx(ensemble.surprise(voices.raw_scores(judged)), abs=1e-9)
+    assert training == pytest.approx(ensemble.surprise(held_out), abs=1e-9)
+    assert holdout == pytest.approx(ensemble.surprise(detectors.raw_scores(held_out_design)), abs=1e-9)

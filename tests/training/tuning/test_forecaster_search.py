@@ -1,4 +1,4 @@
-"""The search finds what a series is made of, the same each time, and continues where it stopped."""
+"""The search of a forecaster's structures: better than the start, repeatable, resumable."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ QUICK = StudyPlan(trials=14)
 
 
 def drifting(days: int = 25, seed: int = 0) -> pd.Series:
-    """A sharp daily course upon a level that wanders."""
+    """Short daily peaks on a level that is a random walk."""
     rng = np.random.default_rng(seed)
     times = pd.date_range("2026-01-01", periods=days * 24, freq="h")
     sharp = np.where(times.hour.isin([7, 8, 17]), 10.0, 0.0)
@@ -50,8 +50,8 @@ def test_the_unit_does_not_matter():
     assert plain.loss == pytest.approx(other.loss, rel=1e-6)
 
 
-def test_what_is_tuned_can_be_fitted_and_claims_no_more_skill():
-    """Less, where the gain is not certain: then the naive forecast keeps a share."""
+def test_the_result_can_be_fitted_and_claims_no_more_skill():
+    """It claims less where the gain is not certain: the naive forecast keeps a share."""
     tuned = tune_forecaster(drifting(), plan=QUICK, horizon=24)
 
     forecaster = Forecaster(tuned.parameters).fit(drifting().index, drifting())
@@ -68,7 +68,7 @@ def test_every_trial_is_in_the_table():
     assert tuned.loss <= tuned.trials["loss"].min() + 1e-9
 
 
-def test_a_study_continues_where_it_stopped(tmp_path):
+def test_a_search_continues_where_it_stopped(tmp_path):
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     values = drifting(15)
 
@@ -80,7 +80,7 @@ def test_a_study_continues_where_it_stopped(tmp_path):
     assert finished.loss <= stopped.loss + 1e-9
 
 
-def test_a_new_study_starts_from_what_is_known():
+def test_a_new_search_starts_from_known_good_structures():
     known_good = ForecasterParameters((Structure(season_scale=0.123, daily=7), Structure(daily=3)))
 
     tuned = tune_forecaster(drifting(), plan=QUICK, horizon=12, first=starting_points(known_good))
@@ -96,19 +96,19 @@ def test_short_series_are_tuned_too(rows):
     assert np.isfinite(tuned.loss)
 
 
-def test_a_constant_is_tuned_without_complaint():
+def test_a_constant_series_is_tuned():
     tuned = tune_forecaster(drifting() * 0, plan=StudyPlan(trials=11), horizon=24)
 
     assert tuned.loss == 0
 
 
-def test_hopeless_trials_are_stopped_and_never_averaged():
+def test_bad_trials_are_stopped_and_never_averaged():
     tuned = tune_forecaster(drifting(), plan=StudyPlan(trials=30), horizon=24)
 
     stopped = tuned.trials[tuned.trials["state"] == "pruned"]
     made = tuned.trials[tuned.trials["state"] == "complete"]
     assert 0 < len(stopped) < 15
-    assert (stopped["trial"] >= 10).all()  # the usual starts are all rehearsed
+    assert (stopped["trial"] >= 10).all()  # all starting points are finished
     assert made["loss"].min() < stopped["loss"].min()
     tried = {(row.season_scale, row.changepoint_scale) for row in made.itertuples()}
     picked = {(one.season_scale, one.changepoint_scale) for one in tuned.parameters.structures}
