@@ -54,7 +54,7 @@ def format_percent(part: float, whole: float) -> str:
 
 
 def percentage(part: float, whole: float) -> float:
-    """A share in percent, rounded to a whole number, or to one significant digit near 0 and 100; NaN stays NaN.
+    """A share in percent, rounded to a whole number, or to one significant digit near 0 and 100; NaN stays.
 
     >>> percentage(1, 3), percentage(99_999, 100_000)
     (33.0, 99.999)

@@ -88,9 +88,9 @@ def _forecast(
     width: float,
 ) -> pd.DataFrame:
     slots = np.flatnonzero(grid.known[: origin + 1])
-    known = pd.Series(grid.values[slots], index=to_times(grid.start + grid.step * slots))
+    known = pd.Series(grid.values[slots], index=to_times(grid.seconds_at(slots)))
     if isinstance(forecaster_or_parameters, Forecaster):
-        steps = grid.start + grid.step * (origin + np.arange(1, horizon + 1))
+        steps = grid.seconds_at(origin + np.arange(1, horizon + 1))
         return forecaster_or_parameters.predict(to_times(steps), history=known)
     forecaster = Forecaster(forecaster_or_parameters, interval_width=width, step=timedelta(seconds=grid.step))
     return forecaster.fit(known.index, known.to_numpy()).forecast(horizon)

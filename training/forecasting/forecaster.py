@@ -132,7 +132,7 @@ class Forecaster:
         """
         state = self._state(None)
         slots = np.arange(len(state) + periods)
-        frame = self._frame(state, state.start + state.step * slots)
+        frame = self._frame(state, state.seconds_at(slots))
         frame["actual_values"] = np.concatenate((state.values, np.full(periods, np.nan)))
         return frame
 
@@ -155,7 +155,7 @@ class Forecaster:
     def prophet(self) -> "Prophet":
         """Prophet's own object of the first structure, for its plots and tools."""
         state = self.fitted.state
-        seconds = state.start + state.step * np.flatnonzero(state.known)
+        seconds = state.seconds_at(np.flatnonzero(state.known))
         return to_prophet(self.fitted.members[0].curve, seconds, state.values[state.known])
 
     def save(self, folder: Path) -> None:

@@ -61,7 +61,7 @@ class Member:
         if not len(origins):
             return np.zeros((0, horizon))
         begin, end = self._first_needed_slot(grid, int(origins.min())), int(origins.max()) + 1
-        curve_values = self.curve.at(grid.start + grid.step * np.arange(begin, end + horizon))
+        curve_values = self.curve.at(grid.seconds_at(np.arange(begin, end + horizon)))
         ahead = np.arange(1, horizon + 1)
         residuals = grid.values[begin:end] - curve_values[: end - begin]
         residual_forecasts = self.autoregression.forecast(residuals, origins - begin, horizon)
@@ -136,12 +136,9 @@ class TrainingHistory:
     def _autoregression(self, structure: Structure, curve: Curve, begin: int, end: int) -> Autoregression:
         if not structure.lags:
             return Autoregression()
-        step = self.grid.step
-        seconds = self.grid.start + step * np.arange(begin, end)
-        seasonal = (
-            [round(season / step) for season in SEASON_SECONDS.values()] if structure.seasonal_lags else []
-        )
-        residuals = self.grid.values[begin:end] - curve.at(seconds)
+        seasons = SEASON_SECONDS.values() if structure.seasonal_lags else ()
+        seasonal = [round(season / self.grid.step) for season in seasons]
+        residuals = self.grid.values[begin:end] - curve.at(self.grid.seconds_at(np.arange(begin, end)))
         return fit_autoregression(residuals, max_lags=structure.lags, seasonal=seasonal)
 
     def _seasons(self, structure: Structure, first: int, last: int) -> tuple[tuple[Season, ...], Columns]:

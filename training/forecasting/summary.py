@@ -65,7 +65,7 @@ def forecast_components(fitted: FittedForecaster) -> dict[str, pd.DataFrame]:
     A day starts at midnight UTC, a week on Monday, a year on 1 January.
     """
     state = fitted.state
-    seconds = state.start + state.step * np.arange(len(state))
+    seconds = state.seconds_at(np.arange(len(state)))
     parts = {"trend": _frame(seconds, fitted.trend(seconds))}
     season_names = {season.name for member in fitted.members for season in member.curve.seasons}
     for name in ("weekly", "daily", "yearly"):
@@ -91,7 +91,7 @@ def held_out_metrics(
     split_slot = int(rows[-max(1, len(rows) // 10)])
     before = TimeGrid(state.start, state.step, state.values[:split_slot]).tail(len(state))
     fitted = fit_forecaster(before, parameters, seasonality)
-    seconds = state.start + state.step * np.arange(split_slot, len(state))
+    seconds = state.seconds_at(np.arange(split_slot, len(state)))
     truth = state.values[split_slot:]
     forecast = forecast_at(fitted, fitted.state, seconds)
     steps = np.arange(1.0, len(truth) + 1)

@@ -31,7 +31,7 @@ class TimeGrid:
     @property
     def days(self) -> Floats:
         """The time of each slot in days since 1970, the unit of Prophet's seasons."""
-        return (self.start + self.step * np.arange(len(self))) / DAY
+        return self.seconds_at(np.arange(len(self))) / DAY
 
     @property
     def known(self) -> Flags:
@@ -47,6 +47,11 @@ class TimeGrid:
         """The last `slots` slots, or all where there are fewer."""
         first = max(0, len(self) - slots)
         return TimeGrid(self.start + self.step * first, self.step, self.values[first:])
+
+    def seconds_at(self, slots: Ints) -> Floats:
+        """The time of slots in seconds since 1970."""
+        seconds: Floats = self.start + self.step * slots.astype(np.float64)
+        return seconds
 
     def slots_of(self, seconds: Floats) -> Floats:
         """Steps from `start` to each time, with fractions."""

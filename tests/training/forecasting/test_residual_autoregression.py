@@ -109,7 +109,7 @@ def test_a_forecast_depends_on_its_memory_only(seed, growth, gaps, origins):
     grid = build_grid(pd.date_range("2026-01-01", periods=400, freq="h"), values, step=None, slots=400)
     history = TrainingHistory(grid, {"daily": 6, "weekly": 6, "yearly": 0}, {})
     member = history.fit(Structure(growth=growth), 400)
-    whole = member.curve.at(grid.start + grid.step * np.arange(424))
+    whole = member.curve.at(grid.seconds_at(np.arange(424)))
     chosen = np.array(sorted(origins))
 
     residuals = member.autoregression.forecast(grid.values - whole[:400], chosen, 24)
