@@ -157,10 +157,12 @@ def sensors(names: Names = None, as_json: AsJson = False) -> None:
     Example: safeplan sensors 'PT-*'
     """
     from training.operations.overview import describe_sensors
+    from training.reasons import render
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     rows = describe_sensors(workspace, workspace.fleet.match(names or ()))
+    rows = [{**row, "reasons": [render(reason) for reason in row["reasons"]]} for row in rows]
     _print_rows("sensors", rows, as_json, below="reasons")
 
 

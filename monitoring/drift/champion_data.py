@@ -15,10 +15,11 @@ from monitoring.drift.statistics import Readings
 from serving.models.champions import ServingDetector, ServingModel
 from serving.recent_readings import Tail
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
+from training.common.arrays import Floats
 from training.common.times import epoch_seconds, read_iso
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
-from training.quality.assessment import Quality
+from training.quality.assessment import SensorQuality
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import Window, window_of
 from training.reasons import Reason, ReasonCode
@@ -27,7 +28,7 @@ MAX_CURRENT_READINGS = 100_000  # newest readings since training
 SCORE_WARMUP = timedelta(days=1)  # before the first block, history for its scores
 
 # The window, the quality of the readings since, the good ones and all of them.
-StoredReadings = tuple[Window, Quality, Window, pd.DataFrame]
+StoredReadings = tuple[Window, SensorQuality, Window, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,12 @@ class ChampionReadingsLoader:
         return _slice(all_readings, slice(None, split)), _slice(all_readings, slice(split, None))
 
 
-def _compute_scores(champion: ServingDetector, readings: pd.Series) -> np.ndarray:
+def _compute_scores(champion: ServingDetector, readings: pd.Series) -> Floats:
+    if readings.empty:
+        return np.empty(0)
     tail = Tail(epoch_seconds(readings.index), readings.to_numpy(np.float64), whole=False)
-    [judged] = score_cases([ScoringCase(champion.model, tail)]) if len(readings) else [ScoringFailure("")]
-    return np.full(len(readings), np.nan) if isinstance(judged, ScoringFailure) else judged.scores
+    [result] = score_cases([ScoringCase(champion.model, tail)])
+    return np.full(len(readings), np.nan) if isinstance(result, ScoringFailure) else result.scores
 
 
 def _without_scores(readings: pd.Series) -> Readings:

@@ -17,6 +17,7 @@ from training.outcomes import Outcome
 from training.quality.assessment import assess_readings
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import WindowSettings
+from training.reasons import Reason, ReasonCode
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Listing
 from training.registry.version_cache import VersionCache, VersionKey, VersionRecord
 from training.settings import load_settings
@@ -89,7 +90,7 @@ def _sensor_row(
             "readings": 0,
             "good": 0,
             "grade": "F",
-            "reasons": ["no readings yet; run: safeplan load FILE"],
+            "reasons": (Reason(ReasonCode.QUALITY_NOT_LOADED),),
         }
     span = spans.loc[sensor.id].to_dict()
     start = span["last"] - settings.window.history(Kind.DETECTOR)
@@ -105,7 +106,7 @@ def _sensor_row(
         "step": str(quality.step) if quality.step else None,
         "grade": quality.grade,
         "trains": [kind.value for kind in trainable_kinds(span["good"], settings.window)],
-        "reasons": list(quality.reasons),
+        "reasons": quality.reasons,
     }
 
 
@@ -152,6 +153,8 @@ def _model_outcome(
         metrics=metrics,
         detail={
             "gate": version.tags.get("gate", ""),
+            "gate_passed": version.gate_passed,
+            "gate_reasons": version.tags.get("gate_reasons"),
             "grade": record.run.tags.get("grade"),
             "train_start": version.tags.get("train_start"),
             "train_end": version.tags.get("train_end"),

@@ -147,7 +147,6 @@ class Candidate:
     fingerprint: str
     window: Window
     grade: str
-    grade_reasons: tuple[str, ...]
     result: TrainingResult
     gate_decision: GateDecision
     seconds: Mapping[str, float]
@@ -219,7 +218,6 @@ def run_with(learn: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
         fingerprint=fingerprint,
         window=window,
         grade=quality.grade,
-        grade_reasons=quality.reasons,
         result=result,
         gate_decision=verdict,
         seconds=clock.seconds,

@@ -1,7 +1,7 @@
-"""Can this sensor be believed: its instrument faults, the readings that may train, a grade and its reasons.
+"""Assess one sensor's readings: instrument faults, a grade with its reasons, and the readings to learn from.
 
-Knows what one sensor's readings are worth. The faults are looked for in `examination`, told in `episodes`,
-graded in `grades`; what is done with the good readings is `windows`'.
+Faults are searched for in `training.quality.fault_checks` and graded in `training.quality.grades`. What the
+good readings are used for is decided in `training.quality.windows`.
 """
 
 from dataclasses import dataclass, field
@@ -13,37 +13,36 @@ import pandas as pd
 
 from training.data.sensors import Sensor
 from training.quality.fault_checks import FaultChecks, QualitySettings
-from training.quality.fault_report import FaultFinding, FaultKind, InstrumentFault
+from training.quality.fault_report import FaultFinding, InstrumentFault
 from training.quality.grades import QualityEvidence, compute_grade, explain_grade
-
-__all__ = ["FaultFinding", "FaultKind", "InstrumentFault", "Quality", "QualitySettings", "assess_readings"]
+from training.reasons import Reason, render
 
 
 @dataclass(frozen=True)
-class Quality:
-    """What one sensor's readings are worth."""
+class SensorQuality:
+    """The quality of one sensor's readings."""
 
     sensor_id: str
     grade: str  # A, B, C, D or F
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     findings: tuple[FaultFinding, ...]
     received: int
     step: timedelta | None
-    resolution: float  # the step between neighbouring values; 0 where there is one value only
-    good: pd.Series = field(repr=False)  # the readings that may train
+    resolution: float  # the difference between neighbouring values; 0 where all values are equal
+    good: pd.Series = field(repr=False)  # the readings that a model may learn from
 
     @property
     def faults(self) -> tuple[InstrumentFault, ...]:
-        """Every episode told, in order of time."""
+        """The episodes of all kinds in order of time; of each kind, the largest."""
         faults = (fault for finding in self.findings for fault in finding.faults)
         return tuple(sorted(faults, key=lambda fault: (fault.start, fault.end, fault.kind)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, bounded in size; the readings themselves are left out."""
+        """Plain values for JSON, bounded in size, without the readings; reasons are English text."""
         return {
             "sensor_id": self.sensor_id,
             "grade": self.grade,
-            "reasons": list(self.reasons),
+            "reasons": [render(reason) for reason in self.reasons],
             "received": self.received,
             "good": len(self.good),
             "step_seconds": self.step.total_seconds() if self.step else None,
@@ -55,14 +54,14 @@ class Quality:
 
 def assess_readings(
     readings: pd.DataFrame, sensor: Sensor, settings: QualitySettings | None = None
-) -> Quality:
-    """Judge one sensor's readings: `timestamp, value` and, where known, `data_quality`, in any order."""
+) -> SensorQuality:
+    """Assess one sensor's readings: `timestamp, value` and, where known, `data_quality`, in any order."""
     frame = sort_readings(readings)
     checks = FaultChecks(frame, sensor, settings or QualitySettings())
     evidence = QualityEvidence(
         sensor, checks.good, checks.step, received=len(frame), findings=tuple(checks.findings)
     )
-    return Quality(
+    return SensorQuality(
         sensor_id=sensor.id,
         grade=compute_grade(evidence),
         reasons=explain_grade(evidence),
@@ -75,7 +74,7 @@ def assess_readings(
 
 
 def sort_readings(readings: pd.DataFrame) -> pd.DataFrame:
-    """One row a time stamp, oldest first, indexed by it: `value, data_quality`."""
+    """One row a timestamp, oldest first, indexed by it: `value, data_quality`."""
     frame = pd.DataFrame(
         {
             "timestamp": pd.DatetimeIndex(readings["timestamp"]),
@@ -84,6 +83,6 @@ def sort_readings(readings: pd.DataFrame) -> pd.DataFrame:
         }
     )
     if not (frame["timestamp"].is_monotonic_increasing and frame["timestamp"].is_unique):
-        # Contradicting readings are sorted by value too, so that no order of rows changes the verdict.
+        # Contradicting readings are sorted by value too, so that the order of the rows changes nothing.
         frame = frame.sort_values(["timestamp", "data_quality", "value"]).drop_duplicates("timestamp")
     return frame.set_index("timestamp")

@@ -1,23 +1,24 @@
-"""Faults told in time: which kind, from when to when, how many readings, in a sentence.
+"""Instrument faults as data: the kind, the episodes with their times and readings, and a reason for each.
 
-Knows how stretches of readings become words. Finding them is `instrument_faults`', judging them `quality`'s.
+Does not search for faults (`training.quality.fault_checks`) or grade them (`training.quality.grades`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from training.common.arrays import Floats, IndexRuns
-from training.common.formatting import format_duration, format_value
+from training.common.arrays import Floats, IndexRuns, Ints
+from training.common.formatting import format_value
 from training.common.sampling import MICROSECOND, Stamps
+from training.reasons import Reason, ReasonCode, render
 
 
 class FaultKind(StrEnum):
-    """What can be wrong with an instrument, or is worth knowing of it."""
+    """A fault of an instrument, or a property of it worth knowing. The values are part of JSON outputs."""
 
     MISSING = "missing value"
     OUT_OF_RANGE = "out of range"
@@ -35,8 +36,13 @@ class FaultKind(StrEnum):
 
     @property
     def excluded(self) -> bool:
-        """Whether readings of this kind are kept from training."""
+        """Whether no model learns from readings with this fault."""
         return self in EXCLUDED_KINDS
+
+    @property
+    def reason(self) -> Reason:
+        """The name of the kind, to be rendered."""
+        return Reason(ReasonCode[f"KIND_{self.name}"])
 
 
 EXCLUDED_KINDS = frozenset(
@@ -51,7 +57,7 @@ EXCLUDED_KINDS = frozenset(
     }
 )
 
-FaultDescriber = Callable[[int, int], str]  # a sentence on the readings from one position to another
+FaultDescriber = Callable[[int, int], Reason]  # describes the readings from one position to another
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ class InstrumentFault:
     kind: FaultKind
     start: datetime
     end: datetime
-    count: int  # readings concerned; for a gap, those that did not come
-    detail: str
+    count: int  # readings affected; of a gap, those missing
+    detail: Reason
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -71,18 +77,18 @@ class InstrumentFault:
             "start": self.start.isoformat(),
             "end": self.end.isoformat(),
             "count": self.count,
-            "detail": self.detail,
+            "detail": render(self.detail),
         }
 
 
 @dataclass(frozen=True)
 class FaultFinding:
-    """All episodes of one kind: counted without a limit, told up to one."""
+    """All episodes of one kind: counts of all of them, details of the largest."""
 
     kind: FaultKind
     episodes: int
     readings: int
-    faults: tuple[InstrumentFault, ...]  # the largest ones, largest first
+    faults: tuple[InstrumentFault, ...]  # largest first
 
     @property
     def worst(self) -> InstrumentFault:
@@ -90,19 +96,10 @@ class FaultFinding:
         return self.faults[0]
 
 
-def collect_findings(
-    kind: FaultKind,
-    runs: IndexRuns,
-    stamps: Stamps,
-    describe: FaultDescriber,
-    *,
-    limit: int,
-    counts: Stamps | None = None,
-) -> list[FaultFinding]:
-    """What was found of one kind, as no or one finding; `tell` puts a stretch into words."""
-    if not len(runs.firsts):
-        return []
-    counts = runs.counts if counts is None else counts
+def collect_finding(
+    kind: FaultKind, runs: IndexRuns, counts: Ints, stamps: Stamps, describe: FaultDescriber, *, limit: int
+) -> FaultFinding:
+    """The finding for at least one run of readings; `limit` is the most episodes with details."""
     largest = np.argsort(-counts, kind="stable")[:limit]
     faults = tuple(
         InstrumentFault(
@@ -114,43 +111,60 @@ def collect_findings(
         )
         for i in largest
     )
-    return [FaultFinding(kind, len(counts), int(counts.sum()), faults)]
+    return FaultFinding(kind, len(counts), int(counts.sum()), faults)
 
 
 def to_datetime(stamp: int) -> datetime:
-    """A time stamp in microseconds, as naive UTC."""
-    return datetime(1970, 1, 1) + int(stamp) * MICROSECOND  # noqa: DTZ001 -- naive is UTC inside the house
+    """Microseconds since 1970 as naive UTC."""
+    return datetime(1970, 1, 1) + int(stamp) * MICROSECOND  # noqa: DTZ001 (naive is UTC)
 
 
-def describe_standstill(values: Floats, stamps: Stamps, unit: str | None) -> FaultDescriber:
-    """Tell how long a value stood still, and where."""
+def describe_standstill(values: Floats, stamps: Stamps, unit: str) -> FaultDescriber:
+    """How long a value did not change, and the value."""
+    return lambda first, last: Reason(
+        ReasonCode.FAULT_STANDSTILL,
+        {
+            "duration": _seconds(stamps[last] - stamps[first]),
+            "value": float(values[first]),
+            "unit": unit,
+        },
+    )
 
-    def describe(first: int, last: int) -> str:
-        time = timedelta(microseconds=int(stamps[last] - stamps[first]))
-        return f"{format_duration(time)} at {format_value(values[first], unit)}"
+
+def describe_excursion(values: Floats, unit: str) -> FaultDescriber:
+    """The value of a spike or dropout, and the values before and after it."""
+    return lambda first, last: Reason(
+        ReasonCode.FAULT_EXCURSION,
+        {
+            "value": float(values[first]),
+            "before": float(values[first - 1]),
+            "after": float(values[last + 1]),
+            "unit": unit,
+        },
+    )
+
+
+def describe_gap(stamps: Stamps) -> FaultDescriber:
+    """The time without readings."""
+    return lambda first, last: Reason(
+        ReasonCode.FAULT_DURATION, {"duration": _seconds(stamps[last] - stamps[first])}
+    )
+
+
+def describe_range(values: Floats, unit: str) -> FaultDescriber:
+    """The lowest and highest value of a run of readings."""
+
+    def describe(first: int, last: int) -> Reason:
+        finite = values[first : last + 1][np.isfinite(values[first : last + 1])]
+        if not len(finite):
+            return Reason(ReasonCode.FAULT_NO_VALUE)
+        low, high = float(finite.min()), float(finite.max())
+        if format_value(low) == format_value(high):
+            return Reason(ReasonCode.FAULT_VALUE, {"value": low, "unit": unit})
+        return Reason(ReasonCode.FAULT_RANGE, {"low": low, "high": high, "unit": unit})
 
     return describe
 
 
-def describe_excursion(values: Floats, unit: str | None) -> FaultDescriber:
-    """Tell a spike or dropout with its shores."""
-
-    def describe(first: int, last: int) -> str:
-        neighbours = format_value(values[first - 1], unit), format_value(values[last + 1], unit)
-        return f"{format_value(values[first], unit)} between {neighbours[0]} and {neighbours[1]}"
-
-    return describe
-
-
-def describe_range(values: Floats, unit: str | None) -> FaultDescriber:
-    """Tell the range of the values in a stretch."""
-
-    def describe(first: int, last: int) -> str:
-        part = values[first : last + 1]
-        part = part[np.isfinite(part)]
-        if not len(part):
-            return "no value"
-        ends = format_value(part.min(), unit), format_value(part.max(), unit)
-        return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-
-    return describe
+def _seconds(microseconds: int) -> float:
+    return int(microseconds) / 1e6

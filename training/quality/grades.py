@@ -1,6 +1,6 @@
-"""A sensor's grade, and the sentences that explain it.
+"""Grade a sensor from A to F by its findings, and give the reasons.
 
-Knows findings and how much they matter. Finds nothing itself.
+The findings come from `training.quality.fault_checks`.
 """
 
 from dataclasses import dataclass
@@ -8,31 +8,30 @@ from datetime import timedelta
 
 import pandas as pd
 
-from training.common.formatting import format_count, format_duration, format_percent
 from training.data.sensors import Sensor
 from training.quality.fault_report import FaultFinding, FaultKind
+from training.reasons import Reason, ReasonCode
 
 GRADES = "ABCDF"
-USABLE_SHARES = (0.99, 0.95, 0.8, 0.5)  # least share of the readings received that is good, for A, B, C, D
-COVERED_SHARES = (0.95, 0.8, 0.5, 0.0)  # least share of the time from first to last with a good reading
-MIN_READINGS = 30  # below this no model can be learned
+USABLE_SHARES = (0.99, 0.95, 0.8, 0.5)  # least share of the received readings that is good, for A, B, C, D
+COVERED_SHARES = (0.95, 0.8, 0.5, 0.0)  # least share of the steps from first to last with a good reading
+MIN_READINGS = 30  # a model needs at least this many
 
-# What costs the grade by merely being there, and how far down.
+# The best grade of a sensor with such a finding, whatever its extent.
 GRADE_CEILINGS = {
     FaultKind.CONSTANT: "F",
     FaultKind.WRONG_STEP: "C",
     FaultKind.IRREGULAR: "B",
 }
+# Share of readings equal to the one before, and the best grade from there on.
+REPEAT_CEILINGS = ((0.98, "C"), (0.9, "B"))
 DURATION_KINDS = {FaultKind.FROZEN, FaultKind.STUCK, FaultKind.AT_REST}
-REPEAT_CEILINGS = (
-    (0.98, "C"),
-    (0.9, "B"),
-)  # share of readings that repeat the one before, and the best grade then
+REMARK_KINDS = {FaultKind.IRREGULAR, FaultKind.WRONG_STEP, FaultKind.TIED, FaultKind.CONSTANT}
 
 
 @dataclass(frozen=True)
 class QualityEvidence:
-    """What is known of a sensor when its grade is given."""
+    """What a sensor is graded by."""
 
     sensor: Sensor
     good: pd.Series
@@ -42,7 +41,7 @@ class QualityEvidence:
 
     @property
     def usable(self) -> float:
-        """Share of the values received that may train; a row without a value is a gap, not a bad value."""
+        """Share of the values received that is good; a row without a value is a gap, not a bad value."""
         missing = sum(finding.readings for finding in self.findings if finding.kind is FaultKind.MISSING)
         return len(self.good) / (self.received - missing) if self.received > missing else 0.0
 
@@ -60,12 +59,12 @@ class QualityEvidence:
         return float((self.good.diff() == 0).mean()) if len(self.good) else 0.0
 
     def has(self, kind: FaultKind) -> bool:
-        """Whether anything of this kind was found."""
+        """Whether there is a finding of this kind."""
         return any(finding.kind is kind for finding in self.findings)
 
 
 def compute_grade(evidence: QualityEvidence) -> str:
-    """The worst of what the shares allow and what the faults allow."""
+    """The worst of the grades that the shares and the findings allow."""
     if len(evidence.good) < MIN_READINGS:
         return "F"
     grades = [
@@ -78,48 +77,51 @@ def compute_grade(evidence: QualityEvidence) -> str:
 
 
 def grade_for_share(share: float, minimums: tuple[float, ...]) -> str:
-    """The grade a share earns."""
-    return next((grade for grade, bar in zip(GRADES, minimums, strict=False) if share >= bar), "F")
+    """The grade for a share, from the least shares for A, B, C and D."""
+    return next((grade for grade, minimum in zip(GRADES, minimums, strict=False) if share >= minimum), "F")
 
 
-def explain_grade(evidence: QualityEvidence) -> tuple[str, ...]:
-    """One sentence for each thing found, what weighs most first."""
-    good, sensor = evidence.good, evidence.sensor
+def explain_grade(evidence: QualityEvidence) -> tuple[Reason, ...]:
+    """A reason for each finding and for each share below its best grade; the most important first."""
     if evidence.received == 0:
-        return ("no reading was received",)
-    sentences = [describe_finding(finding, evidence) for finding in sort_findings(evidence.findings)]
-    if len(good) < MIN_READINGS:
-        sentences.insert(
-            0, f"{format_count(len(good), 'good reading')} of {evidence.received:,}: too few for a model"
-        )
+        return (Reason(ReasonCode.QUALITY_NO_READINGS),)
+    reasons = []
+    if len(evidence.good) < MIN_READINGS:
+        counts = {"good": len(evidence.good), "received": evidence.received}
+        reasons.append(Reason(ReasonCode.QUALITY_TOO_FEW, counts))
+    reasons += [explain_finding(finding, evidence.received) for finding in sort_findings(evidence.findings)]
     if evidence.covered < COVERED_SHARES[0] and evidence.step is not None:
-        every = format_duration(evidence.step)
-        sentences.append(
-            f"{format_percent(evidence.covered, 1)} of the time covered at one reading every {every}"
-        )
-    if evidence.has(FaultKind.AT_REST) and sensor.low is None:
-        sentences.append(
-            f"at rest may be a stop or a dead signal: give {sensor.id} a physical range to tell them apart"
-        )
-    return tuple(sentences)
+        coverage = {"coverage": evidence.covered, "step": evidence.step.total_seconds()}
+        reasons.append(Reason(ReasonCode.QUALITY_COVERAGE, coverage))
+    if evidence.has(FaultKind.AT_REST) and evidence.sensor.low is None:
+        reasons.append(Reason(ReasonCode.QUALITY_AT_REST, {"sensor": evidence.sensor.id}))
+    return tuple(reasons)
 
 
 def sort_findings(findings: tuple[FaultFinding, ...]) -> list[FaultFinding]:
-    """Faults that cost readings first, then the remarks; the larger before the smaller."""
+    """Faults that exclude readings first, then the remarks; the larger before the smaller."""
     return sorted(findings, key=lambda finding: (not finding.kind.excluded, -finding.readings))
 
 
-def describe_finding(finding: FaultFinding, evidence: QualityEvidence) -> str:
-    """One finding in plant words."""
+def explain_finding(finding: FaultFinding, received: int) -> Reason:
+    """One finding, with its largest episode and its share of the readings received."""
     worst = finding.worst
-    if finding.kind in {FaultKind.IRREGULAR, FaultKind.WRONG_STEP, FaultKind.TIED, FaultKind.CONSTANT}:
-        return f"{finding.kind}: {worst.detail}"
-    since = f"{worst.start:%Y-%m-%d %H:%M}"
+    if finding.kind in REMARK_KINDS:
+        values = {"kind": finding.kind.reason, "detail": worst.detail}
+        return Reason(ReasonCode.QUALITY_FAULT_REMARK, values)
     if finding.kind is FaultKind.GAP:
-        return f"{format_count(finding.episodes, 'gap')}, the longest {worst.detail} from {since}"
-    qualifier = "the longest" if finding.kind in DURATION_KINDS else "such as"
-    times = "once" if finding.episodes == 1 else f"{finding.episodes:,} times, {qualifier}"
-    return (
-        f"{finding.kind}: {format_count(finding.readings, 'reading')} "
-        f"({format_percent(finding.readings, evidence.received)}), {times} {worst.detail} from {since}"
-    )
+        duration = (worst.end - worst.start).total_seconds()
+        values = {"gaps": finding.episodes, "duration": duration, "start": worst.start}
+        return Reason(ReasonCode.QUALITY_GAPS, values)
+    values = {
+        "kind": finding.kind.reason,
+        "readings": finding.readings,
+        "share": finding.readings / received,
+        "detail": worst.detail,
+        "start": worst.start,
+    }
+    if finding.episodes == 1:
+        return Reason(ReasonCode.QUALITY_FAULT_ONCE, values)
+    longest = finding.kind in DURATION_KINDS
+    code = ReasonCode.QUALITY_FAULT_LONGEST if longest else ReasonCode.QUALITY_FAULT_EXAMPLE
+    return Reason(code, {**values, "episodes": finding.episodes})

@@ -1,7 +1,6 @@
-"""Windows: the only way from readings to what a model learns from.
+"""Windows: one sensor's good readings over a time range, the only input of a model's training.
 
-Knows one sensor's good readings over a stretch of time: their grid, gaps, digest, and whether there are
-enough. Leaves what makes a reading good to `quality`, and features to the models.
+Which readings are good is decided in `training.quality.assessment`; features are computed by the models.
 """
 
 import hashlib
@@ -15,50 +14,49 @@ import pandas as pd
 from pydantic import Field
 
 from training.common.formatting import format_count, format_duration
-from training.common.sampling import MICROSECOND, Stamps, infer_step, microseconds, resolution_of, step_phase
+from training.common.sampling import MICROSECOND, Stamps, microseconds, resolution_of, step_phase
 from training.data.sensors import Sensor
 from training.errors import DataError, NotTrainable
 from training.kinds import Kind
-from training.quality.assessment import Quality, assess_readings
+from training.quality.assessment import SensorQuality, assess_readings
 from training.quality.fault_checks import QualitySettings
+from training.reasons import render_all
 from training.settings import Settings
 
-__all__ = ["Window", "WindowSettings", "infer_step", "require_minimum", "training_window", "window_of"]
-
-DEFAULT_STEP = timedelta(
-    hours=1
-)  # of a sensor with one reading and no declared step; the original's assumption
+DEFAULT_STEP = timedelta(hours=1)  # of a sensor with one reading and no declared step
 
 
 class WindowSettings(Settings, file="training", section="window"):
-    """How much of the past a model learns from, and the least it needs.
+    """How much history a model learns from, and how many readings it needs.
 
-    A forecaster looks back two years and a bit, because a yearly season shows only when it has come twice.
+    A forecaster learns from more than two years, because a yearly season is visible from its second year on.
     """
 
-    detector_days: float = Field(60, gt=0, description="history of a detector, counted from the last reading")
-    forecaster_days: float = Field(800, gt=0, description="history of a forecaster")
-    detector_rows: int = Field(10_000, ge=30, description="most readings a detector learns from, the newest")
+    detector_days: float = Field(
+        60, gt=0, description="history of a detector in days, up to the newest reading"
+    )
+    forecaster_days: float = Field(800, gt=0, description="history of a forecaster in days")
+    detector_rows: int = Field(10_000, ge=30, description="most readings a detector learns from; the newest")
     forecaster_rows: int = Field(20_000, ge=50, description="most readings a forecaster learns from")
     detector_minimum: int = Field(30, ge=2, description="fewest good readings a detector needs")
     forecaster_minimum: int = Field(50, ge=2, description="fewest good readings a forecaster needs")
 
     def history(self, kind: Kind) -> timedelta:
-        """How far back this kind looks."""
+        """The history of this kind of model."""
         return timedelta(days=self.detector_days if kind is Kind.DETECTOR else self.forecaster_days)
 
     def rows(self, kind: Kind) -> int:
-        """The most readings this kind learns from."""
+        """The most readings this kind of model learns from."""
         return self.detector_rows if kind is Kind.DETECTOR else self.forecaster_rows
 
     def minimum(self, kind: Kind) -> int:
-        """The fewest good readings this kind needs."""
+        """The fewest good readings this kind of model needs."""
         return self.detector_minimum if kind is Kind.DETECTOR else self.forecaster_minimum
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """One sensor's good readings over a stretch of time, as they came."""
+    """One sensor's good readings over a time range, as received."""
 
     sensor_id: str
     step: timedelta
@@ -79,27 +77,27 @@ class Window:
 
     @property
     def stamps(self) -> Stamps:
-        """When the readings came, in microseconds since 1970."""
+        """The times of the readings in microseconds since 1970."""
         return microseconds(pd.DatetimeIndex(self.values.index))
 
     @cached_property
     def resolution(self) -> float:
-        """The step between neighbouring values the sensor can send; 0 where it sent one only."""
+        """The difference between neighbouring values that the sensor can send; 0 if all are equal."""
         return resolution_of(self.values.to_numpy())
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of times and values: equal readings, equal digest, on any machine and any pandas."""
-        values = self.values.to_numpy() + 0.0  # -0.0 equals 0.0 and must not look different
+        """SHA-256 of times and values, the same for equal readings on any machine and with any pandas."""
+        values = self.values.to_numpy() + 0.0  # -0.0 equals 0.0 and must have the same digest
         return hashlib.sha256(
             b"safeplan window 1\0" + self.stamps.astype("<i8").tobytes() + values.astype("<f8").tobytes()
         ).hexdigest()
 
     def on_grid(self, *, limit: int = 1_000_000) -> pd.Series:
-        """The readings on a regular grid, NaN where none came within half a step.
+        """The readings on a regular grid, NaN where no reading lies within half a step.
 
-        No value is altered or made up. The grid keeps the sensor's own phase (five past the hour stays five
-        past the hour); of two readings at one grid point the nearer stays, of two equally near the earlier.
+        No value is changed or interpolated. The grid has the phase of the sensor (five past the hour stays
+        five past the hour); of two readings at one grid point the nearer counts, then the earlier.
 
         Raises:
             DataError: the grid would have more than `limit` points.
@@ -113,9 +111,10 @@ class Window:
         length = int(cells[-1] - cells[0] + 1)
         if length > limit:
             raise DataError(
-                f"{self.sensor_id}: a grid from {self.start} to {self.end} every {format_duration(self.step)} has "
-                f"{length:,} points for {format_count(len(self), 'reading')}; {limit:,} are allowed. "
-                "Take the window's blocks, cap it, or make it coarser."
+                f"{self.sensor_id}: a grid from {self.start} to {self.end} every "
+                f"{format_duration(self.step)} has {length:,} points for "
+                f"{format_count(len(self), 'reading')}; at most {limit:,} are allowed. "
+                "Use the window's blocks, cap it, or make it coarser."
             )
         off = np.abs(stamps - origin - cells * step)
         order = np.lexsort((stamps, off, cells))
@@ -126,17 +125,17 @@ class Window:
         return pd.Series(grid, index=index_of(points), name=self.values.name)
 
     def gaps(self, *, steps: float = 5) -> list[tuple[datetime, datetime]]:
-        """The silences of more than this many steps, from the last reading before to the first after."""
+        """Times without readings for more than this many steps: the last before, and the first after."""
         return [(before.end, after.start) for before, after in pairwise(self.blocks(steps=steps))]
 
     def blocks(self, *, steps: float = 5) -> "list[Window]":
-        """The window cut at its gaps: memory for the readings that came, whatever lies between them."""
+        """The window split at its gaps; needs memory for the readings only, however long the gaps are."""
         cuts = np.flatnonzero(np.diff(self.stamps) > steps * (self.step // MICROSECOND)) + 1
         edges = [0, *cuts.tolist(), len(self)] if len(self) else []
         return [self._cut(first, last) for first, last in pairwise(edges)]
 
     def capped(self, rows: int) -> "Window":
-        """The newest readings, at most this many."""
+        """The newest readings, at most `rows`."""
         return self if len(self) <= rows else self._cut(len(self) - rows, len(self))
 
     def between(self, start: datetime | None = None, end: datetime | None = None) -> "Window":
@@ -147,13 +146,15 @@ class Window:
         return self._cut(first, max(first, last))
 
     def coarsened(self, step: timedelta) -> "Window":
-        """Means over a longer step, each at the start of its step; a step less than half filled is left out.
+        """Means over a longer step, each at the start of its step; steps less than half filled are omitted.
 
         Raises:
             ValueError: the step is not longer than the window's own.
         """
         if step <= self.step:
-            raise ValueError(f"{step} is not coarser than the window's own step of {self.step}")
+            raise ValueError(
+                f"step {step} is invalid: it must be longer than the window's own step, {self.step}"
+            )
         if not len(self):
             return replace(self, step=step)
         width = step // MICROSECOND
@@ -169,7 +170,7 @@ class Window:
 
     def _time(self, position: int) -> datetime:
         if not len(self):
-            raise DataError(f"{self.sensor_id}: a window without a good reading has no start and no end.")
+            raise DataError(f"{self.sensor_id}: a window without good readings has no start and no end.")
         return pd.Timestamp(self.values.index[position]).to_pydatetime(warn=False)
 
 
@@ -180,11 +181,11 @@ def training_window(
     settings: WindowSettings | None = None,
     *,
     quality_settings: QualitySettings | None = None,
-) -> tuple[Quality, Window]:
-    """What one model of this sensor learns from: the newest history, bounded, and enough of it.
+) -> tuple[SensorQuality, Window]:
+    """The window that one model of this sensor learns from: its newest history, within the limits.
 
     Raises:
-        NotTrainable: there are too few good readings; the message says how many, and what to do.
+        NotTrainable: there are too few good readings; the message gives their number and what to do.
     """
     settings = settings or WindowSettings()
     history = settings.history(kind)
@@ -202,8 +203,8 @@ def window_of(
     start: datetime | None = None,
     end: datetime | None = None,
     settings: QualitySettings | None = None,
-) -> tuple[Quality, Window]:
-    """The verdict on all readings from `start` on and before `end`, and the good ones among them."""
+) -> tuple[SensorQuality, Window]:
+    """The quality of all readings from `start` on and before `end`, and the good ones among them."""
     times = pd.DatetimeIndex(readings["timestamp"])
     inside = np.ones(len(readings), dtype=np.bool_)
     if start is not None:
@@ -218,22 +219,22 @@ def require_minimum(
     window: Window,
     kind: Kind,
     *,
-    quality: Quality | None = None,
+    quality: SensorQuality | None = None,
     history: timedelta | None = None,
     settings: WindowSettings | None = None,
 ) -> Window:
-    """The window itself, if it can train a model of this kind.
+    """The window itself, if it has enough readings for a model of this kind.
 
-    `quality` and `history` (how far back was looked) make the reason say more.
+    The error message contains the reasons of `quality` and the length of `history`, where given.
 
     Raises:
-        NotTrainable: it holds fewer good readings than this kind needs.
+        NotTrainable: the window has fewer good readings than this kind needs.
     """
     minimum = (settings or WindowSettings()).minimum(kind)
     if len(window) >= minimum:
         return window
     span = f" in the last {format_duration(history)}" if history else ""
-    faults = f" ({'; '.join(quality.reasons)})" if quality and quality.received > len(window) else ""
+    faults = f" ({render_all(quality.reasons)})" if quality and quality.received > len(window) else ""
     raise NotTrainable(
         f"{window.sensor_id}: {format_count(len(window), 'good reading')}{span}{faults}; "
         f"a {kind.value} needs {minimum}: collect more, or change window.{kind.value}_days or "

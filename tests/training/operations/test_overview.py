@@ -8,6 +8,7 @@ from tests.support.workspaces import ingest_readings, parse_time
 from training.data.sensor_store import add_missing_sensors, load_fleet
 from training.kinds import Kind, Promotion
 from training.operations.overview import describe_models, describe_sensors
+from training.reasons import Reason, ReasonCode
 from training.pipeline.fleet import train_fleet
 from training.registry.model_registry import CHAMPION
 
@@ -52,7 +53,7 @@ def test_a_sensor_without_readings_says_what_to_run(workspace, sensors):
     add_missing_sensors(workspace.engine, ["NEW"])
 
     assert sensors()["NEW"]["grade"] == "F"
-    assert "safeplan load" in sensors()["NEW"]["reasons"][0]
+    assert sensors()["NEW"]["reasons"] == (Reason(ReasonCode.QUALITY_NOT_LOADED),)
 
 
 def test_a_sensor_without_a_model_is_listed_all_the_same(workspace, models):

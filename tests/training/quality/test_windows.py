@@ -1,4 +1,4 @@
-"""What a window keeps of the readings, and what it refuses to make up."""
+"""Windows: which readings they hold, their grid, gaps and means."""
 
 from datetime import timedelta
 
@@ -8,13 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from training.common.sampling import infer_step
 from training.data.sensors import Sensor
 from training.errors import DataError, NotTrainable
 from training.kinds import Kind
 from training.quality.windows import (
     Window,
     WindowSettings,
-    infer_step,
     require_minimum,
     training_window,
     window_of,
@@ -38,7 +38,7 @@ def frame_of(values, *, every="5min") -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("step", ["1s", "7s", "1min", "5min", "16min", "30min", "1h", "90min", "1D"])
-def test_the_step_is_found_in_spite_of_jitter_gaps_and_repeats(step):
+def test_the_inferred_step_does_not_depend_on_jitter_gaps_and_repeats(step):
     width = pd.Timedelta(step)
     rng = np.random.default_rng(0)
     stamps = START + pd.TimedeltaIndex([width * number for number in range(400)])
@@ -53,13 +53,13 @@ def test_the_step_is_found_in_spite_of_jitter_gaps_and_repeats(step):
     assert result == {width.to_pytimedelta()}
 
 
-def test_a_steady_step_is_taken_at_its_word():
-    """61 seconds are nearly a minute, and after a day they are not."""
+def test_a_constant_step_is_not_rounded():
+    """Steps of 61 seconds rounded to a minute would be wrong by 24 minutes after a day."""
     assert infer_step(pd.date_range(START, periods=50, freq="61s")) == timedelta(seconds=61)
 
 
 @pytest.mark.parametrize("stamps", [[], ["2026-01-01"], ["2026-01-01", "2026-01-01"]])
-def test_one_moment_has_no_step(stamps):
+def test_a_single_time_has_no_step(stamps):
     assert infer_step(pd.DatetimeIndex(stamps)) is None
 
 
@@ -68,26 +68,26 @@ OFFSETS = st.lists(st.integers(0, 40_000), min_size=1, max_size=80, unique=True)
 
 @given(seconds=OFFSETS, step=st.integers(1, 3_000))
 @settings(max_examples=200, deadline=None)
-def test_on_the_grid_no_value_moves_by_more_than_half_a_step(seconds, step):
-    """And none is made up: each value is its reading's number, so that it can be found again."""
+def test_no_value_on_the_grid_is_more_than_half_a_step_from_its_time(seconds, step):
+    """Each value is the number of its reading, so that an invented value would be noticed too."""
     stamps = START + pd.to_timedelta(np.sort(seconds), unit="s")
     readings = pd.Series(np.arange(len(stamps), dtype=float), stamps)
 
     grid = Window("PT-1001", timedelta(seconds=step), readings).on_grid()
 
     assert (grid.index.to_series().diff().dropna() == pd.Timedelta(seconds=step)).all()
-    kept = grid.dropna()
-    moved = np.abs(kept.index - stamps[kept.to_numpy().astype(int)])
+    filled = grid.dropna()
+    moved = np.abs(filled.index - stamps[filled.to_numpy().astype(int)])
     assert (moved <= pd.Timedelta(seconds=step) / 2).all()
-    assert kept.is_monotonic_increasing
-    # A reading is left out only where another one has its place.
+    assert filled.is_monotonic_increasing
+    # A reading is omitted only where another one has its grid point.
     occupied = {cell: value for cell, value in zip(grid.index, grid, strict=True) if not np.isnan(value)}
-    for number in set(range(len(stamps))) - set(kept.astype(int)):
+    for number in set(range(len(stamps))) - set(filled.astype(int)):
         nearest = min(occupied, key=lambda cell: abs(cell - stamps[number]))
         assert abs(nearest - stamps[number]) <= pd.Timedelta(seconds=step) / 2
 
 
-def test_a_regular_window_is_its_own_grid_with_its_gaps_empty():
+def test_the_grid_of_a_regular_window_is_the_window_with_nan_in_its_gaps():
     sparse = window(range(20), every="1h", start=START + pd.Timedelta("5min"), keep=[0, 1, 2, 7, 8, 19])
 
     grid = sparse.on_grid()
@@ -96,7 +96,7 @@ def test_a_regular_window_is_its_own_grid_with_its_gaps_empty():
     pd.testing.assert_series_equal(grid.dropna(), sparse.values, check_freq=False, check_names=False)
 
 
-def test_the_grid_keeps_the_phase_of_a_sensor_that_is_never_quite_on_time():
+def test_the_grid_keeps_the_phase_of_a_sensor_with_jitter():
     rng = np.random.default_rng(0)
     late = pd.to_timedelta(rng.integers(-120, 120, size=200), unit="s")
     stamps = pd.date_range(START + pd.Timedelta("2min"), periods=200, freq="h") + late
@@ -107,14 +107,14 @@ def test_the_grid_keeps_the_phase_of_a_sensor_that_is_never_quite_on_time():
     assert set(grid.index.minute) <= {1, 2, 3}
 
 
-def test_of_two_readings_at_one_point_the_nearer_stays():
+def test_the_nearer_of_two_readings_at_one_grid_point_counts():
     stamps = START + pd.to_timedelta([0, 60, 118, 121, 180, 240], unit="s")
     readings = Window("PT-1001", timedelta(minutes=1), pd.Series([0.0, 1, 2, 3, 4, 5], stamps))
 
     assert readings.on_grid().tolist() == [0, 1, 3, 4, 5]
 
 
-def test_a_year_of_silence_costs_no_memory_unless_it_is_asked_for():
+def test_a_gap_of_a_year_needs_no_memory_without_a_grid():
     readings = window(range(100), every="1s")
     later = window(range(50), every="1s", start=START + pd.Timedelta("365D"))
     both = Window("PT-1001", timedelta(seconds=1), pd.concat([readings.values, later.values]))
@@ -126,7 +126,7 @@ def test_a_year_of_silence_costs_no_memory_unless_it_is_asked_for():
     assert both.gaps() == [(readings.end, later.start)]
 
 
-def test_nothing_is_a_window_too():
+def test_an_empty_window_is_valid():
     empty = window([])
 
     assert (len(empty), len(empty.on_grid()), empty.blocks(), empty.gaps()) == (0, 0, [], [])
@@ -139,7 +139,7 @@ NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1,
 
 
 @given(values=NUMBERS)
-def test_the_digest_knows_neither_time_unit_nor_name_nor_sign_of_zero(values):
+def test_the_digest_does_not_depend_on_time_unit_name_or_sign_of_zero(values):
     plain = window(values)
     index = plain.values.index
     for unit in ("s", "us", "ns"):
@@ -150,7 +150,7 @@ def test_the_digest_knows_neither_time_unit_nor_name_nor_sign_of_zero(values):
 
 
 @given(values=NUMBERS, position=st.integers(0, 39), shift=st.sampled_from(["1us", "1s", "-1D"]))
-def test_the_digest_sees_any_change(values, position, shift):
+def test_any_change_changes_the_digest(values, position, shift):
     position %= len(values)
     plain = window(values)
     altered = list(values)
@@ -163,19 +163,19 @@ def test_the_digest_sees_any_change(values, position, shift):
     assert window([*values, 1.0]).digest != plain.digest
 
 
-def test_the_digest_never_changes_between_versions():
-    """Written down once: fingerprints in the registry depend on it."""
+def test_the_digest_is_the_same_in_every_version():
+    """Fingerprints in the registry depend on it."""
     assert (
         window([1.0, 2.5, -0.0]).digest == "98678e308e33ef4a8ace48d6e3e243b9cdd7bab317630475aa14efef35eb3180"
     )
 
 
-def test_capped_keeps_the_newest():
+def test_a_capped_window_has_the_newest_readings():
     assert window(range(100)).capped(3).values.tolist() == [97, 98, 99]
     assert len(window(range(3)).capped(100)) == 3
 
 
-def test_between_holds_its_start_and_not_its_end():
+def test_a_time_range_includes_its_start_and_excludes_its_end():
     hours = window(range(10), every="1h")
 
     part = hours.between(START + pd.Timedelta("2h"), START + pd.Timedelta("5h"))
@@ -184,14 +184,14 @@ def test_between_holds_its_start_and_not_its_end():
     assert len(hours.between(START + pd.Timedelta("5h"), START)) == 0
 
 
-def test_coarsened_gives_means_and_leaves_out_what_is_less_than_half_there():
+def test_coarsened_gives_means_and_omits_steps_less_than_half_filled():
     minutes = window(np.arange(180), every="1min", keep=[*range(60), *range(100, 120), *range(120, 160)])
 
     hours = minutes.coarsened(timedelta(hours=1))
 
     assert hours.values.to_dict() == {START: 29.5, START + pd.Timedelta("2h"): 139.5}
     assert hours.step == timedelta(hours=1)
-    with pytest.raises(ValueError, match="not coarser"):
+    with pytest.raises(ValueError, match="must be longer"):
         minutes.coarsened(timedelta(seconds=30))
 
 
@@ -206,7 +206,7 @@ def test_a_mean_lies_among_its_values(values):
         assert min(part) - margin <= mean <= max(part) + margin
 
 
-def test_only_good_readings_of_the_time_asked_for_make_a_window():
+def test_a_window_holds_only_the_good_readings_of_its_time_range():
     frame = frame_of(np.random.default_rng(0).normal(size=100))
     frame.loc[10, "data_quality"] = 1
     frame.loc[20, "value"] = np.nan
@@ -215,22 +215,22 @@ def test_only_good_readings_of_the_time_asked_for_make_a_window():
         frame.sample(frac=1, random_state=0), SENSOR, start=frame["timestamp"][5], end=frame["timestamp"][30]
     )
 
-    kept = [number for number in range(5, 30) if number not in {10, 20}]
-    assert readings.values.index.tolist() == frame["timestamp"][kept].tolist()
+    good = [number for number in range(5, 30) if number not in {10, 20}]
+    assert readings.values.index.tolist() == frame["timestamp"][good].tolist()
     assert (quality.received, readings.step) == (25, timedelta(minutes=5))
 
 
-def test_a_sensor_with_too_few_good_readings_says_so_and_what_to_do():
+def test_the_error_for_too_few_good_readings_gives_their_number_and_what_to_do():
     frame = frame_of(np.random.default_rng(0).normal(size=40), every="1h")
     frame.loc[12:, "data_quality"] = 4
 
     with pytest.raises(NotTrainable) as refusal:
         training_window(frame, SENSOR, Kind.DETECTOR, WindowSettings(detector_days=7))
 
-    said = str(refusal.value)
-    assert said.startswith("PT-1001: 12 good readings in the last 7 d (")
-    assert "marked bad: 28 readings" in said
-    assert "a detector needs 30: collect more, or change window.detector_days" in said
+    message = str(refusal.value)
+    assert message.startswith("PT-1001: 12 good readings in the last 7 d (")
+    assert "marked bad: 28 readings" in message
+    assert "a detector needs 30: collect more, or change window.detector_days" in message
 
 
 @pytest.mark.parametrize(("kind", "minimum"), [(Kind.DETECTOR, 30), (Kind.FORECASTER, 50)])
@@ -242,7 +242,7 @@ def test_each_kind_has_its_minimum(kind, minimum):
         require_minimum(enough.capped(minimum - 1), kind)
 
 
-def test_a_training_window_is_the_newest_history_and_bounded():
+def test_a_training_window_is_the_newest_history_within_the_limits():
     frame = frame_of(np.random.default_rng(0).normal(size=24 * 100), every="1h")
 
     _, month = training_window(frame, SENSOR, Kind.DETECTOR, WindowSettings(detector_days=30))
@@ -252,7 +252,7 @@ def test_a_training_window_is_the_newest_history_and_bounded():
     assert month.end == few.end == frame["timestamp"].iloc[-1]
 
 
-def test_no_readings_at_all_are_a_reason_too():
+def test_a_sensor_without_readings_is_not_trainable():
     with pytest.raises(NotTrainable, match="PT-1001: 0 good readings"):
         training_window(frame_of([]), SENSOR, Kind.FORECASTER)
 
