@@ -57,9 +57,9 @@ class InjectedFaults:
     values: Floats
     spans: tuple[slice, ...]  # where an alarm counts as finding the fault
 
-    def detected(self, alarmed: Flags, usual_alarms: Flags) -> list[bool]:
+    def detected(self, alarmed: Flags, clean_alarms: Flags) -> list[bool]:
         """Whether each fault raised an alarm that the untouched copy did not."""
-        fresh = alarmed & ~usual_alarms
+        fresh = alarmed & ~clean_alarms
         return [bool(fresh[span].any()) for span in self.spans]
 
 
@@ -91,8 +91,8 @@ def grade_detector(
     values = clean.to_numpy(np.float64)
     clocked = isinstance(clean.index, pd.DatetimeIndex)
     noise_scale = measure_noise(values, epoch_seconds(pd.DatetimeIndex(clean.index)) if clocked else None)
-    usual = detector.score(clean, history=history)
-    alarmed = usual >= detector.threshold
+    clean_scores = detector.score(clean, history=history)
+    alarmed = clean_scores >= detector.threshold
     days = max(len(clean) * detector.step_seconds / 86_400.0, 1e-9)
     grade: dict[str, float] = {}
     for injection in inject_faults(values, noise_scale, seed=seed):
@@ -104,7 +104,7 @@ def grade_detector(
         "recall_mean": float(np.mean(list(grade.values()))),
         "false_alarms_per_day": count_episodes(alarmed) / days,
         "alarmed_share": float(np.mean(alarmed)) if alarmed.size else 0.0,
-        "mean_score": float(np.mean(usual)) if usual.size else 0.0,
+        "mean_score": float(np.mean(clean_scores)) if clean_scores.size else 0.0,
     }
 
 
@@ -126,20 +126,20 @@ def _inject_kind(
 
 
 def _apply_fault(
-    kind: str, usual: Floats, noise_scale: SignalNoise, size: float, rng: np.random.Generator
+    kind: str, clean: Floats, noise_scale: SignalNoise, size: float, rng: np.random.Generator
 ) -> Floats:
     """Readings with one fault; `size` is signed, in units of the sensor's noise."""
     match kind:
         case "spike":
-            faulty = usual + 1.5 * size * noise_scale.noise
+            faulty = clean + 1.5 * size * noise_scale.noise
         case "level_shift":
-            faulty = usual + size * noise_scale.shift_unit
+            faulty = clean + size * noise_scale.shift_unit
         case "slow_ramp":
-            faulty = usual + size * noise_scale.shift_unit * np.linspace(0, 1, usual.size)
+            faulty = clean + size * noise_scale.shift_unit * np.linspace(0, 1, clean.size)
         case "freezing":
-            faulty = np.full_like(usual, usual[0])
+            faulty = np.full_like(clean, clean[0])
         case "extra_noise":
-            faulty = usual + 0.5 * size * noise_scale.noise * rng.standard_normal(usual.size)
+            faulty = clean + 0.5 * size * noise_scale.noise * rng.standard_normal(clean.size)
         case _:  # lost_cycle: the sensor reports its recent mean and noise, and no longer follows the process
-            faulty = usual.mean() + noise_scale.noise * rng.standard_normal(usual.size)
+            faulty = clean.mean() + noise_scale.noise * rng.standard_normal(clean.size)
     return np.asarray(faulty)

@@ -111,47 +111,65 @@ def fit_forecaster(
     history = TrainingHistory.for_structures(grid, parameters.structures, seasonality)
     backtest = RollingBacktest(history, parameters.horizon_for(grid))
     structures, names, shares = parameters.counted(backtest.naives)
-    naive, reference = select_baseline(backtest), backtest.reference_naive
-    naive_error = backtest.error(backtest.forecast_naive(naive))
-    lowest, highest = allowed_range(grid.values)
     fits = [backtest.fit_folds(structure) for structure in structures]
-    paths = [*map(backtest.forecast_parts, fits), *map(backtest.forecast_naive, names)]
-    share = forecaster_share(
-        backtest, np.clip(blend(shares, paths), lowest, highest), backtest.forecast_naive(reference)
-    )
-    names, shares = (*names, reference), (*(share * part for part in shares), 1 - share)
-    served = np.clip(blend(shares, [*paths, backtest.forecast_naive(reference)]), lowest, highest)
-    # Nothing beats a naive forecast without errors, and without an origin nothing is known to beat it.
-    skill = 1 - backtest.error(served) / naive_error if 0 < naive_error < np.inf else 0.0
-    if skill <= 0:
-        names, shares, served = (naive,), (*[0.0] * len(structures), 1.0), backtest.forecast_naive(naive)
-    lookback = lookback_steps(backtest.horizon)
-    recent = [
-        *(backtest.forecast_recent(members, back=lookback) for members in fits),
-        *(
-            backtest.forecast_recent([backtest.naives[name]] * len(backtest.folds), back=lookback)
-            for name in names
-        ),
-    ]
+    served = _choose_shares(backtest, fits, names, shares)
+    lowest, highest = allowed_range(grid.values)
     fitted = FittedForecaster(
         state=grid,
         members=tuple(history.fit(structure, len(grid)) for structure in structures),
-        naives=tuple(backtest.naives[name] for name in names),
-        shares=shares,
+        naives=tuple(backtest.naives[name] for name in served.names),
+        shares=served.shares,
         lowest=lowest,
         highest=highest,
         bands=fit_bands(
-            backtest.truth - served,
-            recent_errors=backtest.recent_truth(back=lookback)
-            - np.clip(blend(shares, recent), lowest, highest),
+            backtest.truth - served.paths,
+            recent_errors=_recent_errors(backtest, fits, served),
             weights=backtest.weights,
             independent=backtest.independent,
             spread=float(np.nanstd(grid.values)),
         ),
-        skill=skill,
+        skill=served.skill,
         rows=len(history.rows),
     )
     return replace(fitted, state=grid.tail(fitted.memory))
+
+
+@dataclass(frozen=True)
+class _ServedForecast:
+    """The naive forecasts and all shares that are served, and what they forecast from each origin."""
+
+    names: tuple[str, ...]
+    shares: tuple[float, ...]  # of the members, then of the naive forecasts
+    paths: Floats
+    skill: float
+
+
+def _choose_shares(
+    backtest: RollingBacktest, fits: list[list[Member]], names: tuple[str, ...], shares: tuple[float, ...]
+) -> _ServedForecast:
+    """Blend the average with the naive reference, or serve a naive forecast where that has no skill."""
+    naive, reference = select_baseline(backtest), backtest.forecast_naive(backtest.reference_naive)
+    paths = [*map(backtest.forecast_parts, fits), *map(backtest.forecast_naive, names)]
+    bounds = allowed_range(backtest.history.grid.values)
+    share = forecaster_share(backtest, np.clip(blend(shares, paths), *bounds), reference)
+    shares = (*(share * part for part in shares), 1 - share)
+    blended = np.clip(blend(shares, [*paths, reference]), *bounds)
+    naive_paths = backtest.forecast_naive(naive)
+    naive_error = backtest.error(naive_paths)
+    # Nothing beats a naive forecast without errors, and without an origin nothing is known to beat it.
+    skill = 1 - backtest.error(blended) / naive_error if 0 < naive_error < np.inf else 0.0
+    if skill <= 0:
+        return _ServedForecast((naive,), (*[0.0] * len(fits), 1.0), naive_paths, skill)
+    return _ServedForecast((*names, backtest.reference_naive), shares, blended, skill)
+
+
+def _recent_errors(backtest: RollingBacktest, fits: list[list[Member]], served: _ServedForecast) -> Floats:
+    """Errors of the served forecast over the newest steps up to each origin."""
+    back = lookback_steps(backtest.horizon)
+    naives = [[backtest.naives[name]] * len(backtest.folds) for name in served.names]
+    recent = [backtest.forecast_recent(parts, back=back) for parts in (*fits, *naives)]
+    bounds = allowed_range(backtest.history.grid.values)
+    return backtest.recent_truth(back=back) - np.clip(blend(served.shares, recent), *bounds)
 
 
 def lookback_steps(horizon: int) -> int:

@@ -66,7 +66,7 @@ class DetectorTrials:
         training, holdout = self.cache.surprise(parameters)
         scale = fit_scale(training, episodes_per_reading=allowed_alarm_rate(parameters, self.step))
         alarmed = scale.of(holdout) >= 0.5
-        usual = alarmed[self.clean]
+        clean_alarms = alarmed[self.clean]
         detected_by_kind: dict[str, list[bool]] = {}
         for fault in self.faults:
             detected_by_kind.setdefault(fault.kind, []).append(fault.is_detected(alarmed))
@@ -75,20 +75,19 @@ class DetectorTrials:
             if detected_by_kind
             else 0.0
         )
-        excess = self._excess(usual)
+        excess = self._excess(clean_alarms)
         return missed + excess, {
             "missed": missed,
-            "false_alarms": float(count_episodes(usual)),
+            "false_alarms": float(count_episodes(clean_alarms)),
             "excess": excess,
         }
 
-    def _excess(self, usual: Flags) -> float:
+    def _excess(self, alarms: Flags) -> float:
         """Penalty for false alarms: 0 up to two standard deviations above the budget, as counts are small."""
-        readings = usual.size
         rate = 1e-3 if self.alarms_per_day is None else self.alarms_per_day * self.step / 86_400.0
-        allowed = rate * readings
-        beyond = count_episodes(usual) - allowed - 2 * np.sqrt(allowed) - 1
-        dismissed_share = float(np.mean(usual[self.dismissed])) if self.dismissed.any() else 0.0
+        allowed = rate * alarms.size
+        beyond = count_episodes(alarms) - allowed - 2 * np.sqrt(allowed) - 1
+        dismissed_share = float(np.mean(alarms[self.dismissed])) if self.dismissed.any() else 0.0
         return max(0.0, float(beyond)) / max(allowed, 1.0) + dismissed_share
 
 
@@ -182,32 +181,28 @@ def prepare_trials(
         raise NotTrainable(f"{values.size} finite readings: a detector needs {MIN_READINGS}. Collect more.")
     anomalous, dismissed = (_label_mask(seconds, labels, anomalous=verdict) for verdict in (True, False))
     newest = np.arange(values.size) >= int((1 - HOLDOUT_SHARE) * values.size)
-    learn, clean = np.flatnonzero(~newest & ~anomalous), np.flatnonzero(newest & ~anomalous)
-    if learn.size < MIN_READINGS:
+    training, clean = np.flatnonzero(~newest & ~anomalous), np.flatnonzero(newest & ~anomalous)
+    if training.size < MIN_READINGS:
         raise NotTrainable(
-            f"{learn.size} readings are left for training: a detector needs {MIN_READINGS}. Collect more."
+            f"{training.size} readings are left for training: a detector needs {MIN_READINGS}. Collect more."
         )
-    profile = fit_profile(seconds[learn], values[learn], clocked=sequence.clocked)
+    profile = fit_profile(seconds[training], values[training], clocked=sequence.clocked)
     whole = compute_features(profile, seconds, values)
+    noise = measure_noise(values[training], seconds[training] if sequence.clocked else None)
     designs, faults, rows = [whole.select(clean)], [], clean.size
-    character = measure_noise(values[learn], seconds[learn] if sequence.clocked else None)
-    for injection in inject_faults(values[clean], character, seed=seed):
+    for injection in inject_faults(values[clean], noise, seed=seed):
         copy = values.copy()
         copy[clean] = injection.values
         faulty = compute_features(profile, seconds, copy)
-        for fault_slice in injection.spans:
-            designs.append(faulty.select(clean[fault_slice]))
-            length = designs[-1].run.size
-            faults.append(TrialFault(injection.kind, slice(rows, rows + length), fault_slice))
-            rows += length
+        for span in injection.spans:
+            designs.append(faulty.select(clean[span]))
+            faults.append(TrialFault(injection.kind, slice(rows, rows := rows + designs[-1].run.size), span))
     for labelled in true_runs(anomalous).slices():
         designs.append(whole.select(labelled))
-        length = designs[-1].run.size
-        faults.append(TrialFault("labelled", slice(rows, rows + length), None))
-        rows += length
+        faults.append(TrialFault("labelled", slice(rows, rows := rows + designs[-1].run.size), None))
     return DetectorTrials(
         cache=TrialCache.build(
-            whole.select(learn[-MAX_TRAINING_ROWS:]), Design.concat(designs), profile, seed=seed
+            whole.select(training[-MAX_TRAINING_ROWS:]), Design.concat(designs), profile, seed=seed
         ),
         step=profile.step,
         clean=slice(0, clean.size),
