@@ -22,13 +22,12 @@ from serving.vectorized.features import (
 )
 from serving.vectorized.packed_detector import PackedDetector, table_rows
 from training.anomaly.detector import AnomalyDetector
-from training.anomaly.explanations import STARTS, reasons, severity_of
+from training.anomaly.explanations import MIN_EXPLAINED_SCORE, explain, severity_of
 from training.anomaly.features import Design
-from training.anomaly.sequence import ReadingSequence as Readings
 from training.common.arrays import Floats, Ints
+from training.reasons import Reason, ReasonCode, render
 
 log = logging.getLogger("safeplan.serving")
-
 
 
 class ScoringCase(NamedTuple):
@@ -45,7 +44,7 @@ class AnomalyScores(NamedTuple):
     scores: Floats
     averages: Floats
     deviations: Floats
-    reasons: Sequence[str]
+    reasons: Sequence[Reason | None]
     threshold: float
 
     @property
@@ -58,12 +57,17 @@ class AnomalyScores(NamedTuple):
         """The band of each score."""
         return severity_of(self.scores)
 
+    @property
+    def texts(self) -> list[str]:
+        """The reasons in English, empty where there is none."""
+        return [render(reason) if reason else "" for reason in self.reasons]
+
 
 @dataclass(frozen=True)
 class ScoringFailure:
-    """Why a case has no verdicts."""
+    """Why a case has no scores."""
 
-    reason: str
+    reason: Reason
 
 
 def score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores | ScoringFailure]:
@@ -74,11 +78,8 @@ def score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores | ScoringFai
     except Exception as error:
         if len(cases) == 1:
             log.exception("readings could not be judged")
-            return [
-                ScoringFailure(
-                    f"it could not be scored ({type(error).__name__}); the server's log says more."
-                )
-            ]
+            reason = Reason(ReasonCode.SERVING_SCORING_FAILED, {"error": type(error).__name__})
+            return [ScoringFailure(reason)]
     return [one for case in cases for one in score_cases([case])]
 
 
@@ -100,14 +101,8 @@ def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
 
 def score_unpacked(model: AnomalyDetector, scored: Tail, history: Tail) -> AnomalyScores:
     """One sensor's readings by the detector itself."""
-    detected = model.detect(scored.series, history=history.series)
-    return AnomalyScores(
-        scores=detected["anomaly_score"].to_numpy(np.float64),
-        averages=detected["historical_average"].to_numpy(np.float64),
-        deviations=detected["historical_std"].to_numpy(np.float64),
-        reasons=detected["reason"].tolist(),
-        threshold=model.threshold,
-    )
+    explained = model.explain(scored.series, history=history.series)
+    return AnomalyScores(**explained._asdict(), threshold=model.threshold)
 
 
 def score_packed(model: PackedDetector, scored: Tail, history: Tail) -> Floats:
@@ -141,13 +136,13 @@ def score_batch(
     design = compute_feature_batch(parameters, batch)
     scores = compute_scores(models, row_sensor, design)
     averages, deviations = _trailing_statistics(parameters, batch, starts[row_sensor], row_sensor)
-    texts = _reason_texts(models, batch, starts, history_sizes, row_sensor, design, scores)
+    reasons = _explain(models, batch, starts, history_sizes, row_sensor, design, scores)
     ends = np.cumsum(scored_sizes)
     verdicts = []
     for model, first, last in zip(models, ends - scored_sizes, ends, strict=True):
         part = slice(int(first), int(last))
         verdicts.append(
-            AnomalyScores(scores[part], averages[part], deviations[part], texts[part], model.threshold)
+            AnomalyScores(scores[part], averages[part], deviations[part], reasons[part], model.threshold)
         )
     return verdicts
 
@@ -162,7 +157,7 @@ def _trailing_statistics(
     return np.where(enough, means, centre), np.where(enough, deviations, spread)
 
 
-def _reason_texts(
+def _explain(
     models: Sequence[PackedDetector],
     batch: ReadingBatch,
     starts: Ints,
@@ -170,22 +165,19 @@ def _reason_texts(
     of_row: Ints,
     design: Design,
     scores: Floats,
-) -> list[str]:
-    """A sentence for each reading worth a look."""
-    texts = [""] * len(scores)
-    remarkable = np.flatnonzero(scores >= STARTS[0])
+) -> list[Reason | None]:
+    """A reason for each reading whose score is not normal."""
+    reasons: list[Reason | None] = [None] * len(scores)
     firsts = np.searchsorted(of_row, np.arange(len(models) + 1))
-    for owner in np.unique(of_row[remarkable]).tolist():
+    for owner in np.unique(of_row[scores >= MIN_EXPLAINED_SCORE]).tolist():
         rows = slice(int(firsts[owner]), int(firsts[owner + 1]))
-        end = int(starts[owner] + earlier[owner]) + rows.stop - rows.start
-        whole = slice(int(starts[owner]), end)
-        readings = Readings(
+        start = int(starts[owner])
+        whole = slice(start, start + int(earlier[owner]) + rows.stop - rows.start)
+        reasons[rows] = explain(
+            models[owner].profile,
+            design.select(rows),
             batch.seconds[whole],
             batch.values[whole],
-            int(earlier[owner]),
-            np.arange(rows.stop - rows.start),
-            rows.stop - rows.start,
-            clocked=True,
+            scores[rows],
         )
-        texts[rows] = reasons(models[owner].profile, design.select(rows), readings, scores[rows])
-    return texts
+    return reasons

@@ -26,6 +26,7 @@ from training.anomaly.features import Design, Profile
 from training.anomaly.isolation_forest import Forest
 from training.anomaly.local_outlier_factor import Neighbourhood
 from training.common.arrays import Floats
+from training.reasons import Reason, ReasonCode
 
 DESIGNS = ("points", "windows")
 BASE_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
@@ -80,7 +81,7 @@ class BaseDetectors:
 
     forests: dict[str, IsolationForest]
     densities: dict[str, LocalOutlierFactor]
-    skipped: dict[str, str]  # voice: why it was left out
+    skipped: dict[str, Reason]  # why a base detector was not fitted
     fast_forests: dict[str, Forest]
     fast_densities: dict[str, Neighbourhood]
 
@@ -89,7 +90,7 @@ class BaseDetectors:
         cls,
         forests: dict[str, IsolationForest],
         densities: dict[str, LocalOutlierFactor],
-        skipped: dict[str, str],
+        skipped: dict[str, Reason],
     ) -> "BaseDetectors":
         """Take over fitted objects, checking those that came from a file."""
         return cls(
@@ -124,7 +125,7 @@ def fit_base_detectors(
     forests: dict[str, IsolationForest] = {}
     fast_forests: dict[str, Forest] = {}
     densities: dict[str, LocalOutlierFactor] = {}
-    skipped: dict[str, str] = {}
+    skipped: dict[str, Reason] = {}
     held_out = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
     for column, name in enumerate(BASE_DETECTORS[:-1]):
         usable, rows = input_rows(design, name)
@@ -155,10 +156,10 @@ def input_rows(design: Design, name: str) -> tuple[NDArray[np.bool_], Floats]:
     return np.ones(len(design.points), bool), design.points
 
 
-def skip_reason(rows: Floats, name: str, profile: Profile) -> str | None:
-    """Why a voice cannot learn from these rows; None where it can."""
+def skip_reason(rows: Floats, name: str, profile: Profile) -> Reason | None:
+    """Why a base detector cannot be fitted to these rows; None where it can."""
     if len(rows) < 16:
-        return f"only {len(rows)} unbroken windows to learn from"
+        return Reason(ReasonCode.SKIPPED_FEW_WINDOWS, {"count": len(rows)})
     if family_of(name) == "density" and profile.constant:
-        return "all readings are equal; distances between them mean nothing"
+        return Reason(ReasonCode.SKIPPED_CONSTANT)
     return None

@@ -7,7 +7,7 @@ words to `reasons`.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from training.anomaly.base_detectors import BaseDetectors, DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import MIN_MEAN_EXCESS, Ensemble, fit_ensemble
-from training.anomaly.explanations import reasons, severity_of, trailing_statistics
+from training.anomaly.explanations import explain, severity_of, trailing_statistics
 from training.anomaly.extrapolation import extrapolation_reach
 from training.anomaly.features import Design, Profile, compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence, Times, join_history, to_sequence
@@ -23,6 +23,7 @@ from training.anomaly.serialization import load_detector, save_detector
 from training.anomaly.split_half import split_half_surprises
 from training.common.arrays import Floats
 from training.errors import ConfigurationError, DataError, NotTrainable
+from training.reasons import Reason, render
 
 Labels = NDArray[np.int64]
 
@@ -32,6 +33,15 @@ MAX_TRAINING_ROWS = 10_000  # newest readings the models learn from; the usual c
 # How often a reading counts to the voices whose alarm was called false. After two such episodes the next one
 # scores 0.64 to 0.72 instead of 0.68 to 0.79, the same deviation the other way as before; ten times is worse.
 DISMISSED_WEIGHT = 6
+
+
+class Explained(NamedTuple):
+    """What a detector finds in readings; one entry per reading, in the order of the request."""
+
+    scores: Floats  # in [0, 1]; NaN where the value is
+    reasons: list[Reason | None]  # None where the score is normal
+    averages: Floats  # of the readings before
+    deviations: Floats
 
 
 class AnomalyDetector:
@@ -110,23 +120,36 @@ class AnomalyDetector:
         scores = self.ensemble.score(self.base_detectors.raw_scores(self._design(sequence)))
         return sequence.in_input_order(scores)
 
-    def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
-        """One row a reading: score, verdict, severity, reason, and what was usual before it."""
+    def explain(self, readings: pd.Series, *, history: ArrayLike | None = None) -> Explained:
+        """Scores and reasons of readings, with what was normal before each one."""
         sequence = self._sequence(readings, None, history)
         design = self._design(sequence)
         scores = self.ensemble.score(self.base_detectors.raw_scores(design))
         average, deviation = trailing_statistics(sequence, self.profile)
-        ordered_scores = sequence.in_input_order(scores)
+        reasons: list[Reason | None] = [None] * sequence.input_size
+        explained = explain(self.profile, design, sequence.seconds, sequence.values, scores)
+        for position, reason in zip(sequence.input_positions.tolist(), explained, strict=True):
+            reasons[position] = reason
+        return Explained(
+            scores=sequence.in_input_order(scores),
+            reasons=reasons,
+            averages=sequence.in_input_order(average),
+            deviations=sequence.in_input_order(deviation),
+        )
+
+    def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
+        """One row per reading: score, severity, reason in English, and what was normal before it."""
+        explained = self.explain(readings, history=history)
         return pd.DataFrame(
             {
                 "timestamp": readings.index,
                 "value": readings.to_numpy(np.float64),
-                "anomaly_score": ordered_scores,
-                "is_anomaly": ordered_scores >= self.threshold,
-                "severity": severity_of(ordered_scores),
-                "reason": sequence.texts_in_input_order(reasons(self.profile, design, sequence, scores)),
-                "historical_average": sequence.in_input_order(average),
-                "historical_std": sequence.in_input_order(deviation),
+                "anomaly_score": explained.scores,
+                "is_anomaly": explained.scores >= self.threshold,
+                "severity": severity_of(explained.scores),
+                "reason": [render(reason) if reason else "" for reason in explained.reasons],
+                "historical_average": explained.averages,
+                "historical_std": explained.deviations,
             }
         )
 

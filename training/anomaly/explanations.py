@@ -1,6 +1,6 @@
-"""Why a reading is odd, in words with numbers.
+"""Explain why a reading is anomalous: the feature that is furthest from normal, as a reason with numbers.
 
-Knows how to say what a feature saw; leaves whether a reading is odd to the detector.
+Does not decide what is anomalous (`detector`) and does not write the text (`training.reasons`).
 """
 
 import numpy as np
@@ -10,33 +10,53 @@ from numpy.typing import NDArray
 from training.anomaly.features import POINTS, SHORT_WINDOW, Design, Profile
 from training.anomaly.sequence import ReadingSequence
 from training.common.arrays import Floats
+from training.reasons import Reason, ReasonCode
 
 SEVERITIES = np.array(["normal", "look", "probable", "certain"], dtype=object)
-STARTS = (0.3, 0.6, 0.9)
-PLAINEST = tuple(
+SEVERITY_SCORES = (0.3, 0.6, 0.9)  # the lowest score of each severity above normal
+MIN_EXPLAINED_SCORE = SEVERITY_SCORES[0]
+# Features from the easiest to the hardest to understand.
+BY_CLARITY = tuple(
     POINTS.index(name)
-    for name in ("unmoved", "deviation", "level", "change", "unforeseen", "drift", "spread", "unrest")
+    for name in (
+        "unchanged",
+        "deviation",
+        "level",
+        "change",
+        "forecast_error",
+        "trend",
+        "spread",
+        "recent_errors",
+    )
 )
-PLAIN_ENOUGH = 0.5  # a plainer feature is named if it is at least half as loud as the loudest
-LOUD = 3.0  # robust deviations from which one feature alone is a reason
+CLEARER_SHARE = 0.5  # a clearer feature is named if it is at least this share of the largest one
+MIN_SIZE = 3.0  # robust standard deviations from which one feature alone explains a reading
 
 
 def severity_of(scores: Floats) -> NDArray[np.object_]:
-    """The band of each score; a reading that was not judged is `normal`."""
-    return SEVERITIES[np.searchsorted(STARTS, np.nan_to_num(scores), side="right")]
+    """The severity of each score; a reading without a score is `normal`."""
+    return SEVERITIES[np.searchsorted(SEVERITY_SCORES, np.nan_to_num(scores), side="right")]
 
 
-def reasons(profile: Profile, design: Design, sequence: ReadingSequence, scores: Floats) -> list[str]:
-    """One sentence for each reading worth a look, an empty one for the others."""
-    words = [""] * len(scores)
-    loudness = _loudness(design)
-    for row in np.flatnonzero(scores >= STARTS[0]):
-        words[row] = _sentence(profile, design, sequence, int(row), loudness[row])
-    return words
+def explain(
+    profile: Profile, design: Design, seconds: Floats, values: Floats, scores: Floats
+) -> list[Reason | None]:
+    """A reason for each row of a design whose score is at least 0.3, None for the others.
+
+    `seconds` and `values` are the readings of the rows, and of the row before the first where there is one.
+    """
+    reasons: list[Reason | None] = [None] * len(scores)
+    explained = np.flatnonzero(scores >= MIN_EXPLAINED_SCORE)
+    if explained.size:
+        sizes = _feature_sizes(design.points[explained])
+        offset = len(values) - len(scores)
+        for row, row_sizes in zip(explained.tolist(), sizes, strict=True):
+            reasons[row] = _reason(profile, design, row, row_sizes, seconds, values, offset + row)
+    return reasons
 
 
 def trailing_statistics(sequence: ReadingSequence, profile: Profile) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of up to two windows of readings before each one asked about."""
+    """Mean and standard deviation of up to two windows of readings before each one."""
     before = pd.Series(sequence.values).where(np.isfinite(sequence.values)).shift()
     rolling = before.rolling(2 * profile.window, min_periods=profile.window // 2)
     average = rolling.mean().fillna(profile.centre).to_numpy()
@@ -44,69 +64,67 @@ def trailing_statistics(sequence: ReadingSequence, profile: Profile) -> tuple[Fl
     return average[sequence.history_size :], deviation[sequence.history_size :]
 
 
-def _loudness(design: Design) -> Floats:
-    """How many robust deviations each feature is from usual; time unmoved on a like scale."""
-    points = np.abs(design.points).copy()
-    points[:, :4] = np.sinh(points[:, :4])
-    unmoved, unforeseen, unrest = (POINTS.index(name) for name in ("unmoved", "unforeseen", "unrest"))
-    points[:, unmoved] = np.where(points[:, unmoved] > 0, LOUD * (1 + points[:, unmoved]), 0.0)
-    points[:, unforeseen] = np.sinh(points[:, unforeseen])
-    points[:, unrest] *= LOUD
-    return points
+def _feature_sizes(points: Floats) -> Floats:
+    """How many robust standard deviations each feature is from normal; time unchanged on a similar scale."""
+    sizes = np.abs(points)
+    sizes[:, :4] = np.sinh(sizes[:, :4])
+    unchanged, error, recent = (
+        POINTS.index(name) for name in ("unchanged", "forecast_error", "recent_errors")
+    )
+    sizes[:, unchanged] = np.where(sizes[:, unchanged] > 0, MIN_SIZE * (1 + sizes[:, unchanged]), 0.0)
+    sizes[:, error] = np.sinh(sizes[:, error])
+    sizes[:, recent] *= MIN_SIZE
+    return sizes
 
 
-def _sentence(profile: Profile, design: Design, sequence: ReadingSequence, row: int, loudness: Floats) -> str:
-    loudest = next(place for place in PLAINEST if loudness[place] >= PLAIN_ENOUGH * loudness.max())
-    if loudness.max() < LOUD:
-        return (
-            f"no single feature stands out (the loudest at {loudness.max():.1f} robust sd); "
-            f"together the last {profile.window} readings are unlike those learned from"
-        )
-    value = sequence.values[sequence.history_size + row]
-    size = f"{_number(loudness[loudest])} robust sd"
-    sign = design.points[row, loudest]
-    side = "above" if sign > 0 else "below"
-    match POINTS[loudest]:
-        case "unmoved":
-            words = _unmoved(profile, int(design.run[row]), sequence.clocked)
+def _reason(
+    profile: Profile,
+    design: Design,
+    row: int,
+    sizes: Floats,
+    seconds: Floats,
+    values: Floats,
+    position: int,
+) -> Reason:
+    if sizes.max() < MIN_SIZE:
+        return Reason(ReasonCode.COMBINATION, {"size": float(sizes.max()), "readings": profile.window})
+    feature = next(place for place in BY_CLARITY if sizes[place] >= CLEARER_SHARE * sizes.max())
+    value, size, signed = float(values[position]), float(sizes[feature]), float(design.points[row, feature])
+    above = signed > 0
+    shown: dict[str, float]
+    match POINTS[feature]:
+        case "unchanged":
+            return _unchanged(profile, int(design.run[row]))
         case "spread":
-            words = (
-                f"the last {SHORT_WINDOW} readings scatter {size} {'more' if sign > 0 else 'less'} than usual"
-            )
-        case "drift":
-            words = f"the last {SHORT_WINDOW} readings run {size} {side} the last {profile.window}"
-        case "unforeseen":
-            words = f"{value:.5g} is {size} {side} what the readings before it foretold"
-        case "unrest":
-            times = f"{np.exp(abs(sign)):.1f} times {'worse' if sign > 0 else 'better'}"
-            words = f"the last {SHORT_WINDOW} readings could be foretold {times} than usual"
+            code = ReasonCode.SPREAD_HIGH if above else ReasonCode.SPREAD_LOW
+            shown = {"readings": SHORT_WINDOW, "size": size}
+        case "trend":
+            code = ReasonCode.TREND_ABOVE if above else ReasonCode.TREND_BELOW
+            shown = {"readings": SHORT_WINDOW, "size": size, "window": profile.window}
+        case "forecast_error":
+            code = ReasonCode.FORECAST_ABOVE if above else ReasonCode.FORECAST_BELOW
+            shown = {"value": value, "size": size}
+        case "recent_errors":
+            code = ReasonCode.ERRORS_HIGH if above else ReasonCode.ERRORS_LOW
+            shown = {"readings": SHORT_WINDOW, "factor": float(np.exp(abs(signed)))}
         case "change":
-            step = value - sequence.values[sequence.history_size + row - 1]
-            words = f"changed by {step:+.4g} in one step, {size} of its usual step"
+            code = ReasonCode.STEP_CHANGE
+            shown = {"change": value - float(values[position - 1]), "size": size}
         case "deviation" if profile.course is not None:
-            at = sequence.seconds[[sequence.history_size + row]]
-            usual = profile.centre + profile.spread * float(profile.course.at(at)[0])
-            words = f"level {value:.5g} is {size} {side} its usual course of {usual:.5g} at this time"
+            code = ReasonCode.PROFILE_ABOVE if above else ReasonCode.PROFILE_BELOW
+            level = float(profile.course.at(seconds[[position]])[0])
+            shown = {"value": value, "size": size, "normal": profile.centre + profile.spread * level}
         case _:
-            words = f"level {value:.5g} is {size} {side} the usual {profile.centre:.5g}"
-    return words
+            code = ReasonCode.LEVEL_ABOVE if above else ReasonCode.LEVEL_BELOW
+            shown = {"value": value, "size": size, "normal": profile.centre}
+    return Reason(code, shown)
 
 
-def _unmoved(profile: Profile, run: int, clocked: bool) -> str:
-    least = "at least " if run >= profile.context else ""
-    if not clocked:
-        return f"has not moved for {least}{run} readings, usually at most {profile.longest_unmoved:.0f}"
-    longest = _duration(profile.longest_unmoved * profile.step)
-    return f"has not moved for {least}{_duration(run * profile.step)}, usually at most {longest}"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _number(size: float) -> str:
-    # On a sensor that hardly ever moves, any move is thousands of its usual ones; the number says no more.
-    return f"{size:.1f}" if size < 100 else "over 100"
+def _unchanged(profile: Profile, run: int) -> Reason:
+    # The detector looks back no further than its context: a longer run may have begun earlier.
+    at_least = run >= profile.context
+    if not profile.clocked:
+        code = ReasonCode.UNCHANGED_READINGS_AT_LEAST if at_least else ReasonCode.UNCHANGED_READINGS
+        return Reason(code, {"readings": run, "normal": round(profile.longest_unmoved)})
+    code = ReasonCode.UNCHANGED_DURATION_AT_LEAST if at_least else ReasonCode.UNCHANGED_DURATION
+    return Reason(code, {"duration": run * profile.step, "normal": profile.longest_unmoved * profile.step})

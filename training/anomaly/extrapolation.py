@@ -15,7 +15,7 @@ NEAR_SHARE, FAR_SHARE = 0.15, 0.5
 def extrapolation_reach(lifetime_days: float | None, *, learned_days: float) -> float:
     """How far away readings are to be scored: 0 right behind those learned from, 1 as far as it matters.
 
-    >>> [round(reach_of(days, learned_days=60), 2) for days in (7, 20, 60, None)]
+    >>> [round(extrapolation_reach(days, learned_days=60), 2) for days in (7, 20, 60, None)]
     [0.0, 0.52, 1.0, 1.0]
     """
     if lifetime_days is None:

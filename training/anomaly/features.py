@@ -22,7 +22,7 @@ from training.anomaly.seasonal_profile import SeasonalProfile, fit_seasonal_prof
 from training.common.arrays import Floats, Ints
 from training.common.sampling import resolution_of
 
-POINTS = ("level", "deviation", "change", "drift", "spread", "unmoved", "unforeseen", "unrest")
+POINTS = ("level", "deviation", "change", "trend", "spread", "unchanged", "forecast_error", "recent_errors")
 SHORT_WINDOW = 8  # readings that spread, drift and unrest call recent
 MAX_DEVIATIONS = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
 GAP_STEPS = 5  # a pause longer than this many steps ends the windows

@@ -36,13 +36,6 @@ class ReadingSequence:
         answer[self.input_positions] = results
         return answer
 
-    def texts_in_input_order(self, texts: list[str]) -> list[str]:
-        """Likewise for words; empty for those left out."""
-        answer = [""] * self.input_size
-        for position, text in zip(self.input_positions, texts, strict=True):
-            answer[position] = text
-        return answer
-
     def finite(self) -> "ReadingSequence":
         """Without infinite values."""
         good = np.isfinite(self.values)
@@ -123,5 +116,3 @@ def _seconds(data: object, timestamps: Times) -> Floats | None:
             return epoch_seconds(data.index)
         return None
     return epoch_seconds(pd.DatetimeIndex(timestamps))
-
-

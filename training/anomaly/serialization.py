@@ -14,6 +14,7 @@ from training.anomaly.ensemble import Ensemble
 from training.anomaly.features import POINTS, Profile
 from training.artifacts.model_files import check_layout, read_json, read_skops, write_json, write_skops
 from training.errors import UntrustedModel
+from training.reasons import Reason, ReasonCode, render
 
 if TYPE_CHECKING:
     from training.anomaly.detector import AnomalyDetector
@@ -33,7 +34,7 @@ class SavedDetector(BaseModel):
     seed: int
     profile: Profile
     ensemble: Ensemble
-    silent: dict[str, str] = Field(description="voices left out, with the reason")
+    silent: dict[str, str] = Field(description="base detectors that were not fitted, with the reason")
 
 
 def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
@@ -47,7 +48,7 @@ def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
         seed=detector.seed,
         profile=detector.profile,
         ensemble=detector.ensemble,
-        silent=detector.base_detectors.skipped,
+        silent={name: render(reason) for name, reason in detector.base_detectors.skipped.items()},
     )
     write_json(saved.model_dump(mode="json"), folder / "detector.json")
 
@@ -75,7 +76,7 @@ def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetect
     detector.base_detectors = BaseDetectors.of(
         {voice: model for voice, model in fitted.items() if family_of(voice) == "forest"},
         {voice: model for voice, model in fitted.items() if family_of(voice) == "density"},
-        dict(saved.silent),
+        {name: Reason(ReasonCode.TEXT, {"text": text}) for name, text in saved.silent.items()},
     )
     return detector
 

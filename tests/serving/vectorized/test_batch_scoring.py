@@ -78,7 +78,8 @@ def test_together_they_score_as_each_alone(trained_detectors, seed):
         np.testing.assert_allclose(result.averages, alone.averages, rtol=1e-6, atol=1e-6)
         scale = np.abs(case[0].values).max() + 1
         np.testing.assert_allclose(result.deviations / scale, alone.deviations / scale, atol=1e-6)
-        assert list(result.reasons) == list(alone.reasons)
+        assert result.texts == alone.texts
+        assert [r and r.code for r in result.reasons] == [r and r.code for r in alone.reasons]
 
 
 def test_neighbours_in_a_request_do_not_matter(trained_detectors):
@@ -125,7 +126,7 @@ def test_a_forest_that_leads_out_of_itself_is_refused(trained_detectors):
 
 def test_memory_of_forests_no_longer_used_is_used_again(trained_detectors, monkeypatch):
     forest = pack_forest(trained_detectors[0][0].base_detectors.fast_forests["forest_points"])
-    monkeypatch.setattr(packed_forest, "BLOCK", 3 * len(forest.nodes))
+    monkeypatch.setattr(packed_forest, "BLOCK_NODES", 3 * len(forest.nodes))
     place = ForestArena()
     place.blocks.append(
         packed_forest.NodeBlock(

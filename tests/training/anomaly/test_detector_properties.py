@@ -33,7 +33,7 @@ def fitted(series: pd.Series) -> AnomalyDetector:
 
 @every_series
 @EXAMPLES
-@given(lof=st.floats(1e-3, 1e3), offset=st.floats(-100, 100))
+@given(factor=st.floats(1e-3, 1e3), offset=st.floats(-100, 100))
 def test_the_unit_does_not_matter(series, factor, offset):
     """Celsius or Fahrenheit, odd is odd."""
     other = series * factor + offset

@@ -27,7 +27,7 @@ def test_a_daily_course_is_found_where_there_is_one():
     daily = 5 * np.sin(2 * np.pi * TIMES / DAY) + 0.3 * NOISE
     course = fit_seasonal_profile(TIMES, daily, step=STEP)
     assert course.cycle == DAY
-    assert course.sensor_index(TIMES) == pytest.approx(5 * np.sin(2 * np.pi * TIMES / DAY), abs=0.5)
+    assert course.at(TIMES) == pytest.approx(5 * np.sin(2 * np.pi * TIMES / DAY), abs=0.5)
 
 
 def test_a_weekly_course_is_found_where_weekends_differ():
@@ -61,12 +61,12 @@ def test_each_feature_sees_its_own_fault():
     frozen[200:] = frozen[200]
     loud[200:] *= 4
     assert np.argmax(np.abs(feature("level", spike))) == 200
-    assert np.argmax(np.abs(feature("unforeseen", spike))) == 200
-    assert np.abs(feature("drift", shift))[205:215].mean() > 2 * np.abs(feature("drift", base)).mean()
-    assert feature("unmoved", frozen)[250] > 1
-    assert feature("unmoved", base).max() == 0
+    assert np.argmax(np.abs(feature("forecast_error", spike))) == 200
+    assert np.abs(feature("trend", shift))[205:215].mean() > 2 * np.abs(feature("trend", base)).mean()
+    assert feature("unchanged", frozen)[250] > 1
+    assert feature("unchanged", base).max() == 0
     assert feature("spread", loud)[220:].mean() > 3
-    assert feature("unrest", loud)[220:].mean() > 0.5
+    assert feature("recent_errors", loud)[220:].mean() > 0.5
 
 
 def test_nothing_is_seen_across_a_gap():
