@@ -1,7 +1,7 @@
-"""How a file lays out its readings: long, a row a reading; or wide, a column a tag.
+"""The layout of a file: long with one reading a row, or wide with one column a tag.
 
-Knows column names and how a piece of a file becomes rows of sensor, time and value. Reading the file belongs
-to `table_files`, judging the rows to `judging`.
+Finds the columns and turns chunks of a file into rows of sensor, time and value. Files are read in
+`training.ingest.table_files`, rows are validated in `training.ingest.row_validation`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,26 +9,26 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from training.common.arrays import Flags, Ints
 from training.errors import ConfigurationError, UnreadableFile
 
-# What other programs call our columns; only these are taken without being told.
+# Names of our columns in other programs; a column of another name needs --map.
 ALIASES = {
     "sensor_id": ("sensor_id", "sensorid", "sensor", "tag", "tagname", "tag_name", "series_id", "point"),
     "timestamp": ("timestamp", "time", "datetime", "date_time", "time_stamp", "ts", "date"),
     "value": ("value", "reading", "val"),
     "data_quality": ("data_quality", "quality"),
 }
-CELL_BATCH = 200_000
+CELL_BATCH = 200_000  # readings of a wide file that are turned into rows at once
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a user knows about a file and we would otherwise find out or assume.
+    """What the user states about a file; the rest is detected or taken from the settings.
 
-    `columns` maps the file's names to ours, `{"tag": "sensor_id"}`. `stamps` is a strptime format.
+    `columns` maps the file's names to ours, as in `{"tag": "sensor_id"}`. `stamps` is a strptime format.
     """
 
     form: Literal["auto", "long", "wide"] = "auto"
@@ -42,7 +42,7 @@ class Layout:
     def __post_init__(self) -> None:
         if unknown := set(self.columns.values()) - set(ALIASES):
             raise ConfigurationError(
-                f"A column cannot be mapped to {', '.join(sorted(unknown))}; there are {', '.join(ALIASES)}."
+                f"Columns cannot be mapped to {', '.join(sorted(unknown))}; choose from {', '.join(ALIASES)}."
             )
 
 
@@ -52,39 +52,39 @@ def parse_column_map(pairs: Sequence[str]) -> dict[str, str]:
     Raises:
         ConfigurationError: a text has no equals sign.
 
-    >>> columns_named(["tag=sensor_id", "a=b=value"])
+    >>> parse_column_map(["tag=sensor_id", "a=b=value"])
     {'tag': 'sensor_id', 'a=b': 'value'}
     """
     if bad := [pair for pair in pairs if "=" not in pair]:
-        raise ConfigurationError(f"--map {bad[0]} says nothing; write theirs=ours, such as tag=sensor_id.")
+        raise ConfigurationError(f"--map {bad[0]} is invalid: expected theirs=ours, such as tag=sensor_id.")
     return {pair.rpartition("=")[0]: pair.rpartition("=")[2] for pair in pairs}
 
 
 @dataclass(frozen=True)
 class FileChunk:
-    """Some rows of a file as they are written, with the line of each.
+    """Some rows of a file as written, with the line of each.
 
-    The columns of `table` are named by their place, because a file may use a name twice. `malformed` holds
-    the lines that are no rows: line, text and whether it was a matter of bytes that are no text.
+    The columns of `table` are named by their position, because a file may use a name twice. `malformed` has
+    the lines that are not rows: line number, text, and whether its bytes are invalid in the encoding.
     """
 
     table: pa.Table
-    lines: npt.NDArray[np.int64]
+    lines: Ints
     malformed: Sequence[tuple[int, str, bool]] = ()
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """One reading a row, still as written."""
+    """One reading a row, as written in the file."""
 
     sensor: pa.Array
     stamp: pa.Array
     value: pa.Array
     quality: pa.Array | None
-    lines: npt.NDArray[np.int64]
+    lines: Ints
 
-    def filter(self, selected: npt.NDArray[np.bool_]) -> "RawRows":
-        """Some of the rows."""
+    def filter(self, selected: Flags) -> "RawRows":
+        """The selected rows."""
         mask = pa.array(selected)
         quality = None if self.quality is None else self.quality.filter(mask)
         sensor, stamp, value = self.sensor.filter(mask), self.stamp.filter(mask), self.value.filter(mask)
@@ -103,7 +103,7 @@ class RawRows:
         )
 
     def source_row(self, index: int) -> tuple[int, str, str, str]:
-        """One row as the file has it: line, sensor, timestamp, value."""
+        """One row as written: line, sensor, timestamp, value."""
         cells = (column[index].as_py() for column in (self.sensor, self.stamp, self.value))
         sensor, stamp, value = ("" if cell is None else str(cell) for cell in cells)
         return int(self.lines[index]), sensor, stamp, value
@@ -111,7 +111,7 @@ class RawRows:
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which column of a file is what, by place; a wide file has its tags instead of sensor and value."""
+    """The columns of a file by position; a wide file has tags instead of sensor and value."""
 
     stamp: int
     sensor: int | None = None
@@ -121,19 +121,20 @@ class ColumnMap:
 
     @classmethod
     def detect(cls, names: Sequence[str], layout: Layout, file: str) -> "ColumnMap":
-        """Find out which column is what.
+        """Find each column by the layout's mapping, its own name or an alias.
 
         Raises:
-            UnreadableFile: a column is missing or there twice; the message names those found and how to map.
+            UnreadableFile: a column is missing or occurs twice; the message shows --map.
         """
         columns = _find_columns(names, layout.columns)
         if duplicated := [name for name, places in columns.items() if len(places) > 1]:
             raise UnreadableFile(
-                f"{file} has more than one {duplicated[0]} column: {_format_names(names)}. {_mapping_hint(names)}"
+                f"{file} has more than one {duplicated[0]} column: {_format_names(names)}. "
+                f"{_mapping_hint(names)}"
             )
         at = {name: places[0] for name, places in columns.items()}
         long = {"sensor_id", "timestamp", "value"} <= at.keys()
-        # With a value but no sensor, a file may be of one sensor whose name it does not tell.
+        # With a value but no sensor, a file may be of one sensor that it does not name.
         wide = "timestamp" in at and not {"sensor_id", "value"} & at.keys()
         if layout.form != "wide" and long:
             return cls(at["timestamp"], at["sensor_id"], at["value"], at.get("data_quality"))
@@ -147,22 +148,22 @@ class ColumnMap:
             f"{file} needs the columns {expected}; it has {_format_names(names)}. {_mapping_hint(names)}"
         )
 
-    def rows(self, piece: FileChunk) -> Iterator[RawRows]:
-        """The readings of a piece, in the order in which they are written."""
-        stamps = piece.table.column(self.stamp).combine_chunks()
+    def rows(self, chunk: FileChunk) -> Iterator[RawRows]:
+        """The readings of a chunk, in the order in which they are written."""
+        stamps = chunk.table.column(self.stamp).combine_chunks()
         if self.sensor is not None and self.value is not None:
-            sensor, value = (piece.table.column(n).combine_chunks() for n in (self.sensor, self.value))
-            quality = None if self.quality is None else piece.table.column(self.quality).combine_chunks()
-            yield RawRows(_texts(sensor), stamps, value, quality, piece.lines)
+            sensor, value = (chunk.table.column(n).combine_chunks() for n in (self.sensor, self.value))
+            quality = None if self.quality is None else chunk.table.column(self.quality).combine_chunks()
+            yield RawRows(_texts(sensor), stamps, value, quality, chunk.lines)
             return
         tags = pa.array([name for _, name in self.tags])
         step = max(1, CELL_BATCH // len(tags))
         for start in range(0, len(stamps), step):
-            yield self._melt(piece.table.slice(start, step), tags, piece.lines[start : start + step])
+            yield self._melt(chunk.table.slice(start, step), tags, chunk.lines[start : start + step])
 
-    def _melt(self, table: pa.Table, tags: pa.Array, lines: npt.NDArray[np.int64]) -> RawRows:
+    def _melt(self, table: pa.Table, tags: pa.Array, lines: Ints) -> RawRows:
         count, width = table.num_rows, len(tags)
-        # Column after column, then put in the order of reading: line by line.
+        # The cells column by column, then in the order of the file: line by line.
         by_line = pa.array(np.arange(count * width).reshape(width, count).T.ravel())
         columns = [table.column(n).combine_chunks() for n, _ in self.tags]
         if len({column.type for column in columns}) > 1:
@@ -179,10 +180,10 @@ class ColumnMap:
 
 
 def _find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, list[int]]:
-    """The places of our columns in a file: as told, else by our own name, else by a name others use."""
+    """The positions of our columns in a file: by the mapping, else by our own name, else by an alias."""
     if missing := set(mapping) - set(names):
         raise UnreadableFile(
-            f"There is no column {', '.join(sorted(missing))} to map; there are {_format_names(names)}."
+            f"There is no column {', '.join(sorted(missing))} to map; the columns are {_format_names(names)}."
         )
     positions_by_column: dict[str, list[int]] = {}
     for column, aliases in ALIASES.items():
@@ -195,7 +196,7 @@ def _find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    if pa.types.is_floating(column.type):  # whole numbers, in a column where one is missing
+    if pa.types.is_floating(column.type):  # integers, in a column with a missing one
         return pa.array(
             [None if cell is None else f"{cell:.15g}" for cell in column.to_pylist()], pa.string()
         )
@@ -209,6 +210,4 @@ def _format_names(names: Sequence[str]) -> str:
 
 def _mapping_hint(names: Sequence[str]) -> str:
     mappable = [name for name in names if name.isprintable() and name.casefold() not in ALIASES]
-    return (
-        f"Tell which is which, as in: safeplan load FILE --map {mappable[0] if mappable else 'tag'}=sensor_id"
-    )
+    return f"Map the columns, as in: safeplan load FILE --map {mappable[0] if mappable else 'tag'}=sensor_id"

@@ -1,7 +1,7 @@
-"""Loading files of readings: every row accepted, corrected or refused with a reason.
+"""Load files of readings: every row is accepted, corrected or refused with a reason.
 
-Knows the files of one load, and that one bad file does not stop the others. A file's rows are the matter of
-`loading`; `verdicts` holds the report.
+One unreadable file does not stop the others. The rows of a file are handled in
+`training.ingest.load_session`, the report is defined in `training.ingest.load_report`.
 """
 
 import time
@@ -22,7 +22,7 @@ from training.ingest.row_validation import IngestSettings, RowValidator
 from training.ingest.table_files import open_table
 from training.settings import load_settings
 
-Progress = Callable[[int, int, int], None]  # rows done, bytes done, bytes in all files
+Progress = Callable[[int, int, int], None]  # rows done, bytes done, bytes of all files
 
 
 def load_files(
@@ -36,20 +36,22 @@ def load_files(
     strict: bool = False,
     replace: bool = False,
     refused_to: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda *_: None,
 ) -> LoadReport:
-    """Load CSV, CSV.gz or Parquet files into the store; loading one again changes nothing.
+    """Load CSV, CSV.gz or Parquet files into the store; loading a file again changes nothing.
 
     `strict` refuses unknown sensors, which are created otherwise. With `replace`, a value that contradicts
-    the stored one takes its place. `refused_to` is a CSV file for the refused rows, in a form that loads once
-    they are put right. A file that cannot be read is named in the report, and the others are loaded.
+    the stored one replaces it. `refused_to` is a CSV file for the refused rows, which loads once they are
+    corrected. A file that cannot be read is named in the report, and the others are loaded.
 
     Raises:
-        ConfigurationError: a setting or the layout cannot be meant.
-        StoreError: the database is away, locked or full. What was loaded before is kept: load again.
+        ConfigurationError: a setting or the layout is invalid.
+        StoreError: the database is unreachable, locked or full. Rows loaded before are stored: load again.
     """
     if refused_to is not None and refused_to.resolve() in {path.resolve() for path in paths}:
-        raise ConfigurationError(f"Refused rows would overwrite {refused_to}, which is to be loaded.")
+        raise ConfigurationError(
+            f"Refused rows would overwrite {refused_to}, which is to be loaded; choose another file."
+        )
     settings = settings or load_settings(IngestSettings)
     layout = layout or Layout()
     fleet = load_fleet(store.engine) if fleet is None else fleet
@@ -58,7 +60,7 @@ def load_files(
     started = time.perf_counter()
     with RefusedRows(refused_to) as refused:
         loader = Loader(store, validator, LoadTally(settings.examples), refused, set(fleet), replace=replace)
-        _load_each(loader, paths, layout, progress or _no_progress)
+        _load_each(loader, paths, layout, progress)
     return loader.tally.report(files=len(paths), seconds=time.perf_counter() - started)
 
 
@@ -83,9 +85,5 @@ def _parse_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ConfigurationError(
-            f"There is no zone {name}; write UTC, or a name such as America/Sao_Paulo."
+            f"time zone {name!r} is unknown: expected UTC, or a name such as America/Sao_Paulo"
         ) from error
-
-
-def _no_progress(_rows: int, _done: int, _total: int) -> None:
-    """What is told of progress to nobody."""

@@ -1,7 +1,7 @@
-"""What load says of each row, and the report that adds it up.
+"""The report on a load: the outcome and reason of each row, counted, with examples.
 
-Knows the reasons and their accounting: every row ends as exactly one of accepted, already there, corrected
-or refused. Finding the reasons belongs to `judging`.
+Every row ends as exactly one of accepted, already there, corrected or refused. The reasons are found in
+`training.ingest.row_validation`.
 """
 
 from collections import Counter
@@ -10,47 +10,52 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+RowCodes = npt.NDArray[np.int8]  # positions in REASONS, one a row
+
 
 class RowStatus(StrEnum):
-    """Where a row ends."""
+    """The outcome of a row."""
 
-    ACCEPTED = "accepted"  # stored as it was sent
-    ALREADY_THERE = "already_there"  # this sensor, time and value were stored before
-    CORRECTED = "corrected"  # stored, but not as it was sent, or in the place of another value
+    ACCEPTED = "accepted"  # stored as sent
+    ALREADY_THERE = "already_there"  # the same value was stored before
+    CORRECTED = "corrected"  # stored with a change, or in place of another value
     REFUSED = "refused"
 
 
 class RowReason(StrEnum):
-    """Why a row was not simply accepted."""
+    """Why a row was not accepted as it is. The values are shown in reports and files of refused rows."""
 
     MALFORMED = "wrong number of columns"
-    NOT_TEXT = "bytes that are no text in this encoding"
-    NO_SENSOR = "no usable sensor id"
+    NOT_TEXT = "invalid bytes for this encoding"
+    NO_SENSOR = "missing or invalid sensor id"
     UNKNOWN_SENSOR = "unknown sensor"
     UNREADABLE_STAMP = "unreadable timestamp"
-    SKIPPED_HOUR = "a time that daylight saving skips"
-    REPEATED_HOUR = "a time that daylight saving repeats, and no order to tell which"
+    SKIPPED_HOUR = "timestamp in an hour that daylight saving skips"
+    REPEATED_HOUR = "timestamp in an hour that daylight saving repeats, not resolved by order"
     FUTURE = "timestamp in the future"
-    TOO_OLD = "timestamp before any reading can be"
+    TOO_OLD = "timestamp before the earliest allowed"
     EMPTY = "no value"
     TEXT_CODE = "text code of a historian"
     NOT_A_NUMBER = "value is not a number"
-    AMBIGUOUS_NUMBER = "value could be thousands or a decimal"
+    AMBIGUOUS_NUMBER = "value has either thousands or decimals"
     NOT_FINITE = "value is not finite"
-    ABSURD = "value is absurdly large"
-    SENTINEL = "sentinel number for no value"
+    TOO_LARGE = "value exceeds the largest allowed"
+    SENTINEL = "sentinel number that means no value"
     CONTRADICTED = "contradicts the value stored for this time"
-    OUT_OF_RANGE = "outside the physical range, kept as bad quality"
-    UNREADABLE_QUALITY = "unreadable data_quality, kept as bad quality"
+    OUT_OF_RANGE = "outside the physical range, stored as bad quality"
+    UNREADABLE_QUALITY = "unreadable data_quality, stored as bad quality"
     DECIMAL_COMMA = "decimal comma read as a point"
-    THOUSANDS = "thousands separators left out"
-    ORDERED_HOUR = "a time that daylight saving repeats, told apart by order"
+    THOUSANDS = "thousands separators removed"
+    ORDERED_HOUR = "timestamp in an hour that daylight saving repeats, resolved by order"
     REPLACED = "replaced another value"
     ALREADY_THERE = "already stored"
 
     @property
     def status(self) -> RowStatus:
-        """What a row with this reason ends as."""
+        """The outcome of a row with this reason."""
         if self is RowReason.ALREADY_THERE:
             return RowStatus.ALREADY_THERE
         return RowStatus.CORRECTED if self in CORRECTIONS else RowStatus.REFUSED
@@ -67,14 +72,14 @@ CORRECTIONS = frozenset(
     }
 )
 
-# Rows carry a reason as a small number: its place here, 0 for none.
+# Arrays of rows hold each reason as its position here; 0 is none.
 REASONS: tuple[RowReason | None, ...] = (None, *RowReason)
 REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
 
 
 @dataclass(frozen=True)
 class RowExample:
-    """One row that was not simply accepted, as it was written."""
+    """One row that was not accepted as it is, as written in the file."""
 
     reason: RowReason
     file: str
@@ -91,10 +96,10 @@ class RowExample:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every row of every file.
+    """Counts of the rows of all files by outcome and reason.
 
-    `rows == accepted + already_there + corrected + refused`; `reasons` says why, of all but the accepted. A
-    row is one reading: in a wide file, a cell. `notes` are counts of oddities that changed no verdict.
+    `rows == accepted + already_there + corrected + refused`; `reasons` counts all but the accepted. A row is
+    one reading: in a wide file, a cell. `notes` counts rows with remarks that changed no outcome.
     """
 
     files: int
@@ -111,7 +116,7 @@ class LoadReport:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
+        """Plain values for JSON."""
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "examples": [{**vars(example), "reason": example.reason.value} for example in self.examples],
@@ -122,7 +127,7 @@ class LoadReport:
 
 @dataclass
 class LoadTally:
-    """Counts rows while they are loaded, and keeps the first examples of each reason."""
+    """Counts of the rows loaded so far, with the first examples of each reason."""
 
     max_examples: int
     rows: int = 0
@@ -133,15 +138,15 @@ class LoadTally:
     sensors_created: list[str] = field(default_factory=list)
 
     def remaining_examples(self, reason: RowReason) -> int:
-        """How many more examples of a reason are welcome."""
+        """How many more examples of this reason the report shows."""
         return self.max_examples - len(self.examples.get(reason, ()))
 
     def add_examples(self, reason: RowReason, rows: Sequence[RowExample]) -> None:
-        """Let the report show the first of these rows, as far as it wants more."""
+        """Add these rows to the examples, up to the limit."""
         self.examples.setdefault(reason, []).extend(rows[: self.remaining_examples(reason)])
 
     def report(self, *, files: int, seconds: float) -> LoadReport:
-        """What has been counted so far."""
+        """The report on what has been counted so far."""
         statuses: Counter[RowStatus] = Counter()
         for reason, count in self.reasons.items():
             statuses[reason.status] += count
@@ -154,7 +159,7 @@ class LoadTally:
             refused=statuses[RowStatus.REFUSED],
             reasons={reason.value: count for reason, count in self.reasons.most_common()},
             notes=dict(self.notes),
-            examples=tuple(example for kept in self.examples.values() for example in kept),
+            examples=tuple(example for rows in self.examples.values() for example in rows),
             sensors_created=tuple(self.sensors_created),
             unreadable=dict(self.unreadable),
             seconds=seconds,

@@ -1,18 +1,18 @@
-"""Numbers as people, spreadsheets and historians write them.
+"""Parse numbers as people, spreadsheets and historians write them; ambiguous ones are refused.
 
-Knows text codes, decimal commas and thousands, and refuses to guess. Whether a number makes sense for its
-sensor belongs to `judging`.
+Handles text codes, decimal commas and thousands separators. Whether a number is plausible for its sensor is
+checked in `training.ingest.row_validation`.
 """
 
 import re
 from collections.abc import Callable, Collection
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.ingest.load_report import REASON_CODES, RowReason
+from training.common.arrays import Floats
+from training.ingest.load_report import REASON_CODES, RowCodes, RowReason
 
 PLAIN_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?")
@@ -22,13 +22,13 @@ GROUPED_WITH_COMMA = re.compile(r"[+-]?\d{1,3}(([.' ]\d{3})+,\d+|([.]\d{3}){2,})
 EMPTY_TEXTS = frozenset({"", "null", "none", "na", "n/a", "#n/a", "-", "--"})
 NOT_FINITE_TEXTS = frozenset({"nan", "inf", "infinity", "1.#inf", "1.#ind", "1.#qnan"})
 
-ParsedValues = tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]
+ParsedValues = tuple[Floats, RowCodes]
 
 
 def parse_numbers(column: pa.Array, *, decimal: str, text_codes: Collection[str]) -> ParsedValues:
-    """The values of a column, NaN where there is none, and the code of each row's reason (0 where plain).
+    """The values of a column, NaN where there is none, and each row's reason (0 for a plain number).
 
-    With `decimal` ".", a number such as 1,234 is refused: it could be either. A point is always decimal.
+    With `decimal` ".", a number such as 1,234 is refused as ambiguous. A point is always decimal.
     """
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return _parse_numeric_column(column)
@@ -50,10 +50,10 @@ def parse_numbers(column: pa.Array, *, decimal: str, text_codes: Collection[str]
 def parse_formatted_number(
     text: str, *, decimal: str, text_codes: Collection[str]
 ) -> tuple[float, RowReason]:
-    """What a text that is no plain number means.
+    """The number and reason of a text that is not a plain number.
 
-    >>> read_odd_number("1.234,5", decimal=".", text_codes=())
-    (1234.5, <Reason.THOUSANDS: 'thousands separators left out'>)
+    >>> parse_formatted_number("1.234,5", decimal=".", text_codes=())
+    (1234.5, <RowReason.THOUSANDS: 'thousands separators removed'>)
     """
     folded = text.casefold().replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
     if folded in EMPTY_TEXTS:
@@ -68,7 +68,7 @@ def parse_formatted_number(
 def parse_quality(
     column: pa.Array | None, rows: int, *, codes: dict[str, int], unreadable: int
 ) -> ParsedValues:
-    """The data_quality of each row; a row that says nothing is good. Unreadable ones get that number."""
+    """The data_quality of each row: 0 (good) where it is empty, `unreadable` where it cannot be read."""
     if column is None:
         return np.zeros(rows), np.zeros(rows, np.int8)
     folded = {text.casefold(): float(code) for text, code in codes.items()}

@@ -1,6 +1,6 @@
-"""The file that refused rows are written to, so that they can be put right and loaded.
+"""Write refused rows to a CSV file that can be corrected and loaded.
 
-Knows its columns. Why a row was refused belongs to `verdicts`.
+Why a row was refused is decided in `training.ingest.row_validation`.
 """
 
 import csv
@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from training.errors import ConfigurationError
+from training.errors import write_errors
 from training.ingest.load_report import RowExample
 
 REFUSED_COLUMNS = ("sensor_id", "timestamp", "value", "reason", "file", "line")
 
 
 class RefusedRows:
-    """A CSV file of refused rows as they were written; without a path, rows are let go."""
+    """A CSV file of refused rows as written; without a path, rows are dropped."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -24,12 +24,8 @@ class RefusedRows:
 
     def __enter__(self) -> "RefusedRows":
         if self.path is not None:
-            try:
+            with write_errors("The file of refused rows", self.path):
                 self._file = self.path.open("w", encoding="utf-8", newline="")
-            except OSError as error:
-                raise ConfigurationError(
-                    f"Refused rows cannot be written: {error}. Name another file."
-                ) from error
             csv.writer(self._file).writerow(REFUSED_COLUMNS)
         return self
 
@@ -41,7 +37,7 @@ class RefusedRows:
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody wants them."""
+        """Whether the rows are written."""
         return self._file is not None
 
     def write(self, rows: Iterable[RowExample]) -> None:

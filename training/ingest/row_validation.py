@@ -1,12 +1,13 @@
-"""Which rows of a file are readings: each is judged by itself, before the store is asked.
+"""Validate the rows of a file, each by itself: sensor, timestamp, value and quality.
 
-Knows sensors' ranges, sentinels, and what times can be. What a text means as a number or a time belongs to
-`numbers` and `timestamps`; whether a reading is there already, to `readings`.
+Checks ranges, sentinels and plausible times. Texts are parsed in `training.ingest.number_parsing` and
+`training.ingest.timestamp_parsing`; whether a reading is already stored is decided by
+`training.data.readings`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,24 +18,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
+from training.common.arrays import Flags, Floats
+from training.common.times import to_naive_utc
 from training.data.sensors import Sensor, is_sensor_id
 from training.ingest.layouts import RawRows
-from training.ingest.load_report import CORRECTIONS, REASON_CODES, RowReason
+from training.ingest.load_report import CORRECTIONS, REASON_CODES, RowCodes, RowReason
 from training.ingest.number_parsing import parse_numbers, parse_quality
 from training.ingest.timestamp_parsing import Times, parse_timestamps, resolve_repeated_hours
 from training.settings import Settings
 
-BAD_QUALITY = 1  # the data_quality of a reading that is kept, but trains and scores nothing
+BAD_QUALITY = 1  # data_quality of a reading that is stored, but not used for training and scores
 REFUSAL_CODES = np.array(
     [code for reason, code in REASON_CODES.items() if reason and reason not in CORRECTIONS], np.int8
 )
 
 
 class IngestSettings(Settings, file="training", section="ingest"):
-    """What load takes for granted where a file says nothing."""
+    """What a load assumes where a file does not state it, and which values it accepts."""
 
-    zone: str = Field("UTC", description="zone of timestamps that name none")
-    sentinels: tuple[float, ...] = Field((-9999.0, -999.25), description="numbers that mean: no value")
+    zone: str = Field("UTC", description="time zone of timestamps without one")
+    sentinels: tuple[float, ...] = Field((-9999.0, -999.25), description="numbers that mean no value")
     text_codes: tuple[str, ...] = Field(
         (
             *("Bad", "Bad Input", "Bad Quality", "Bad Data", "Inp OutRange", "Over Range", "Under Range"),
@@ -42,18 +45,19 @@ class IngestSettings(Settings, file="training", section="ingest"):
             *("Pt Created", "Calc Failed", "Configure", "Shutdown", "Intf Shut", "Out of Serv", "Equip Fail"),
             *("Arc Off-line", "Questionable", "Error"),
         ),
-        description="what historians write in the place of a value",
+        description="texts that historians write instead of a value",
     )
     quality_codes: dict[str, int] = Field(
         {"good": 0, "bad": BAD_QUALITY, "uncertain": BAD_QUALITY},
-        description="words and codes of data_quality",
+        description="data_quality of each text in that column",
     )
     future_tolerance: timedelta = Field(
-        timedelta(minutes=5), description="how far clocks may be ahead of ours"
+        timedelta(minutes=5),
+        description="how far a timestamp may lie in the future, for clocks that are ahead",
     )
-    earliest: datetime = Field(datetime(1971, 1, 1), description="no reading is older")  # noqa: DTZ001 (UTC)
-    largest: float = Field(1e30, gt=0, description="no value is further from zero")
-    examples: int = Field(3, ge=0, description="rows shown for each reason")
+    earliest: datetime = Field(datetime(1971, 1, 1), description="earliest timestamp allowed, UTC")  # noqa: DTZ001 (UTC)
+    largest: float = Field(1e30, gt=0, description="largest absolute value allowed")
+    examples: int = Field(3, ge=0, description="example rows in the report for each reason")
 
     @field_validator("zone")
     @classmethod
@@ -61,29 +65,30 @@ class IngestSettings(Settings, file="training", section="ingest"):
         try:
             return ZoneInfo(value).key
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("no such zone; write UTC, or a name such as America/Sao_Paulo") from error
+            raise ValueError(
+                "unknown time zone: expected UTC, or a name such as America/Sao_Paulo"
+            ) from error
 
 
 @dataclass(frozen=True)
 class ValidatedRows:
-    """Rows with what they mean: `sensor_id, timestamp, value, data_quality`, and each row's reason code.
+    """Rows with their parsed `sensor_id, timestamp, value, data_quality`, and each row's reason code.
 
-    Rows whose reason refuses them hold whatever could be read. `undecided` are those in a repeated hour, good
-    otherwise: their `timestamp` is the time as written.
+    Refused rows have whatever could be parsed. The `timestamp` of ambiguous rows is the time as written.
     """
 
     rows: RawRows
     readings: pd.DataFrame
-    reasons: npt.NDArray[np.int8]
+    reasons: RowCodes
     without_zone: int = 0
 
     @property
-    def ambiguous(self) -> npt.NDArray[np.bool_]:
-        """Which rows wait for their order to tell which hour is meant."""
+    def ambiguous(self) -> Flags:
+        """Which valid rows lie in a repeated hour, to be resolved by their order."""
         return np.equal(self.reasons, REASON_CODES[RowReason.REPEATED_HOUR])
 
-    def filter(self, mask: npt.NDArray[np.bool_]) -> "ValidatedRows":
-        """Some of the rows."""
+    def filter(self, mask: Flags) -> "ValidatedRows":
+        """The selected rows."""
         return ValidatedRows(self.rows.filter(mask), self.readings[mask], self.reasons[mask])
 
     @staticmethod
@@ -98,18 +103,18 @@ class ValidatedRows:
 
 @dataclass(frozen=True)
 class RowValidator:
-    """The rules one load goes by."""
+    """The rules of one load."""
 
     settings: IngestSettings
     sensors: Mapping[str, Sensor]
     now: datetime
     zone: ZoneInfo
     decimal: str = "."
-    pattern: str | None = None  # strptime's, for times written in another way
-    strict: bool = False  # refuse sensors that are not known
+    pattern: str | None = None  # a strptime format of the timestamps
+    strict: bool = False  # refuse unknown sensors
 
     def validate(self, rows: RawRows) -> ValidatedRows:
-        """What each row means, and why it cannot be, or is not quite, what it says."""
+        """Parse each row and give the reason for which it is refused or corrected, if any."""
         sensor = _RowSensors.of(rows.sensor, self.sensors)
         stamps = parse_timestamps(rows.stamp, zone=self.zone, pattern=self.pattern)
         values, number_reasons = parse_numbers(
@@ -135,7 +140,7 @@ class RowValidator:
                 for reason, code in REASON_CODES.items()
                 if code in REFUSAL_CODES
             ),
-            (RowReason.ABSURD, np.abs(values) > self.settings.largest),
+            (RowReason.TOO_LARGE, np.abs(values) > self.settings.largest),
             (RowReason.SENTINEL, np.isin(values, self.settings.sentinels) | sensor.sentinel(values)),
             (RowReason.REPEATED_HOUR, ambiguous),
             (RowReason.OUT_OF_RANGE, outside),
@@ -156,7 +161,7 @@ class RowValidator:
         return ValidatedRows(rows, readings, reasons, stamps.without_zone)
 
     def resolve_repeated_hours(self, rows: ValidatedRows) -> ValidatedRows:
-        """Which of the two hours is meant, by the order of all rows of a file that fall into such an hour."""
+        """Resolve the rows of a file that lie in a repeated hour by their order."""
         readings = rows.readings
         utc = resolve_repeated_hours(
             readings["sensor_id"].to_numpy(object), readings["timestamp"].to_numpy(), self.zone
@@ -169,17 +174,17 @@ class RowValidator:
         )
         return replace(rows, readings=readings.assign(timestamp=utc), reasons=reasons)
 
-    def _implausible(self, utc: Times) -> list[tuple[RowReason, npt.NDArray[np.bool_]]]:
-        limit = _naive(self.now) + self.settings.future_tolerance
+    def _implausible(self, utc: Times) -> list[tuple[RowReason, Flags]]:
+        limit = to_naive_utc(self.now) + self.settings.future_tolerance
         return [
             (RowReason.FUTURE, utc > np.datetime64(limit)),
-            (RowReason.TOO_OLD, utc < np.datetime64(_naive(self.settings.earliest))),
+            (RowReason.TOO_OLD, utc < np.datetime64(to_naive_utc(self.settings.earliest))),
         ]
 
 
 @dataclass(frozen=True)
 class _RowSensors:
-    """What is known of the sensor of each row; worked out once an id."""
+    """The sensor of each row, looked up once an id."""
 
     ids: Any
     sensor_index: npt.NDArray[np.intp]
@@ -195,37 +200,31 @@ class _RowSensors:
         return cls(ids, at, names, [known.get(name) for name in names])
 
     @property
-    def usable(self) -> npt.NDArray[np.bool_]:
+    def usable(self) -> Flags:
         return np.array([is_sensor_id(name) for name in self.names], bool)[self.sensor_index]
 
     @property
-    def known(self) -> npt.NDArray[np.bool_]:
+    def known(self) -> Flags:
         return np.array([sensor is not None for sensor in self.sensors], bool)[self.sensor_index]
 
-    def outside(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Which values the instrument cannot read."""
+    def outside(self, values: Floats) -> Flags:
+        """Which values lie outside the physical range of their sensor."""
         low = [-np.inf if sensor is None or sensor.low is None else sensor.low for sensor in self.sensors]
         high = [np.inf if sensor is None or sensor.high is None else sensor.high for sensor in self.sensors]
         return (values < np.array(low)[self.sensor_index]) | (values > np.array(high)[self.sensor_index])
 
-    def sentinel(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Which values are their own sensor's way to say that there is none."""
+    def sentinel(self, values: Floats) -> Flags:
+        """Which values are a sentinel of their sensor: a number that means no value."""
         mask = np.zeros(len(values), bool)
-        for place, sensor in enumerate(self.sensors):
+        for position, sensor in enumerate(self.sensors):
             if sensor is not None and sensor.sentinels:
-                mask |= (self.sensor_index == place) & np.isin(values, sensor.sentinels)
+                mask |= (self.sensor_index == position) & np.isin(values, sensor.sentinels)
         return mask
 
 
-def _first_reason(
-    rows: int, *conditions: tuple[RowReason | None, npt.NDArray[np.bool_]]
-) -> npt.NDArray[np.int8]:
-    """Each row's reason: the first finding that is true of it, 0 where none is."""
+def _first_reason(rows: int, *conditions: tuple[RowReason | None, Flags]) -> RowCodes:
+    """Each row's reason: the first condition that holds, 0 where none does."""
     reasons = np.zeros(rows, np.int8)
     for reason, where in conditions:
         reasons[where & (reasons == 0)] = REASON_CODES[reason]
     return reasons
-
-
-def _naive(time: datetime) -> datetime:
-    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)

@@ -1,7 +1,7 @@
-"""Table files, read piece by piece in flat memory: CSV, CSV.gz and Parquet.
+"""Read table files chunk by chunk in constant memory: CSV, CSV.gz and Parquet.
 
-Knows bytes, lines, separators and encodings; a broken line is handed on as such and takes no neighbour with
-it. What the columns mean belongs to `layouts`.
+Handles bytes, line ends, separators and encodings. A malformed line is passed on as such and affects no other
+line. What the columns mean is decided in `training.ingest.layouts`.
 """
 
 import codecs
@@ -30,25 +30,25 @@ SEPARATORS = ",;\t|"
 
 @dataclass
 class TableFile:
-    """An open file: the names of its columns, and its rows piece by piece."""
+    """An open file: the names of its columns, and its rows chunk by chunk."""
 
     path: Path
     names: list[str]
-    pieces: Iterator[FileChunk]
+    chunks: Iterator[FileChunk]
     decimal: str
     _raw: IO[bytes]
 
     @property
     def bytes_done(self) -> int:
-        """How far into the file, as it lies on disk, reading has come."""
-        return self._raw.tell()
+        """The bytes of the file on disk that have been read."""
+        return self._raw.tell()  # quoted
 
 
 def open_table(path: Path, layout: Layout, raw: IO[bytes]) -> TableFile:
-    """Look at the first bytes of a file and prepare to read it.
+    """Detect the format from the first bytes of a file and read its header.
 
     Raises:
-        UnreadableFile: it is something else than CSV, CSV.gz or Parquet, or holds no header.
+        UnreadableFile: it is not CSV, CSV.gz or Parquet, or has no header.
     """
     start = raw.read(4)
     raw.seek(0)
@@ -65,11 +65,11 @@ def _open_parquet(path: Path, raw: IO[bytes]) -> TableFile:
     try:
         file = pa_parquet.ParquetFile(raw)
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"{path} is no whole Parquet file: {error}. Copy it again.") from error
-    return TableFile(path, list(file.schema_arrow.names), _parquet_pieces(path, file), ".", raw)
+        raise UnreadableFile(f"{path} is not a complete Parquet file: {error}. Copy it again.") from error
+    return TableFile(path, list(file.schema_arrow.names), _parquet_chunks(path, file), ".", raw)
 
 
-def _parquet_pieces(path: Path, file: pa_parquet.ParquetFile) -> Iterator[FileChunk]:
+def _parquet_chunks(path: Path, file: pa_parquet.ParquetFile) -> Iterator[FileChunk]:
     line = 1
     batches = file.iter_batches(ROW_BATCH)
     while True:
@@ -88,7 +88,7 @@ def _parquet_pieces(path: Path, file: pa_parquet.ParquetFile) -> Iterator[FileCh
 
 
 def _decoded(column: pa.Array) -> pa.Array:
-    """A column as texts, numbers or times; whatever else a Parquet file may hold becomes text."""
+    """A column as texts, numbers or times; other types of Parquet become text."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
@@ -96,14 +96,9 @@ def _decoded(column: pa.Array) -> pa.Array:
         return column.cast(pa.string())
     if pa.types.is_boolean(kind):  # a switch or a valve
         return column.cast(pa.int8())
-    plain = (
-        pa.types.is_string,
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_timestamp,
-        pa.types.is_date,
-    )
-    if any(is_it(kind) for is_it in plain):
+    types = pa.types
+    plain = (types.is_string, types.is_integer, types.is_floating, types.is_timestamp, types.is_date)
+    if any(is_type(kind) for is_type in plain):
         return column
     return pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
 
@@ -120,25 +115,27 @@ def _open_csv(path: Path, layout: Layout, raw: IO[bytes], content: IO[bytes]) ->
         line = header.decode()
     except UnicodeDecodeError as error:
         raise UnreadableFile(
-            f"{path} is not UTF-8: {error}. Tell its encoding, as in: safeplan load FILE --encoding cp1252"
+            f"{path} is not UTF-8: {error}. State its encoding, as in: safeplan load FILE --encoding cp1252"
         ) from error
     separator = layout.separator or max(SEPARATORS, key=line.count)
     names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
     decimal = layout.decimal or ("," if separator == ";" else ".")
-    return TableFile(path, names, _csv_pieces(rest, blocks, len(names), separator), decimal, raw)
+    return TableFile(path, names, _csv_chunks(rest, blocks, len(names), separator), decimal, raw)
 
 
 def _whole_lines(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, cut after line ends, which all become \\n."""
+    """The same bytes, split after line ends, which all become \\n."""
     remainder = b""
     for block in blocks:
         joined = remainder + block
-        trailing_return = b"\r" if joined.endswith(b"\r") else b""  # the \n to it may be in the next block
+        trailing_return = b"\r" if joined.endswith(b"\r") else b""  # its \n may be in the next block
         text = joined.removesuffix(trailing_return).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         cut = text.rfind(b"\n") + 1
         remainder = text[cut:] + trailing_return
         if len(remainder) > MAX_LINE_BYTES:
-            raise UnreadableFile(f"{path} has a line of more than {MAX_LINE_BYTES} bytes; it is no table.")
+            raise UnreadableFile(
+                f"{path} has a line of more than {MAX_LINE_BYTES:,} bytes; it is not a table."
+            )
         if cut:
             yield text[:cut]
     if remainder:
@@ -146,7 +143,7 @@ def _whole_lines(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _utf8(path: Path, layout: Layout, content: IO[bytes]) -> Iterator[bytes]:
-    """The content in UTF-8, a few megabytes at a time; a byte order mark is left out."""
+    """The content in UTF-8, a few megabytes at a time, without a byte order mark."""
     block = _read(path, content)
     decoder = _decoder(path, layout, block)
     block = block.removeprefix(codecs.BOM_UTF8)
@@ -162,13 +159,13 @@ def _read(path: Path, content: IO[bytes]) -> bytes:
         return content.read(READ_BLOCK_BYTES)
     except (EOFError, zlib.error, OSError) as error:
         raise UnreadableFile(
-            f"{path} is cut short or damaged: {error}. What came before is kept; copy the file again and "
-            "load it whole, nothing will be there twice."
+            f"{path} is cut short or damaged: {error}. The rows before that are stored; copy the file again "
+            "and load all of it: no row is stored twice."
         ) from error
 
 
 def _decoder(path: Path, layout: Layout, start: bytes) -> codecs.IncrementalDecoder | None:
-    """How to read bytes that are not UTF-8; None for those that are, and need no more than a look."""
+    """A decoder for bytes that are not UTF-8; None for those that are, and need only a check."""
     name = layout.encoding
     if name is None and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         name = "utf-16"
@@ -177,9 +174,7 @@ def _decoder(path: Path, layout: Layout, start: bytes) -> codecs.IncrementalDeco
     try:
         codec = codecs.lookup(name)
     except LookupError as error:
-        raise UnreadableFile(
-            f"{path}: there is no encoding called {name}. Try utf-8, cp1252 or utf-16."
-        ) from error
+        raise UnreadableFile(f"{path}: encoding {name} is unknown. Try utf-8, cp1252 or utf-16.") from error
     return None if codec.name == "utf-8" else codec.incrementaldecoder()
 
 
@@ -187,10 +182,12 @@ def _to_utf8(path: Path, decoder: codecs.IncrementalDecoder, block: bytes, *, fi
     try:
         return decoder.decode(block, final).encode()
     except UnicodeError as error:
-        raise UnreadableFile(f"{path} is not in the encoding it should be: {error}.") from error
+        raise UnreadableFile(
+            f"{path} does not match its encoding: {error}. State another one with --encoding."
+        ) from error
 
 
-def _csv_pieces(rest: bytes, blocks: Iterator[bytes], width: int, separator: str) -> Iterator[FileChunk]:
+def _csv_chunks(rest: bytes, blocks: Iterator[bytes], width: int, separator: str) -> Iterator[FileChunk]:
     line = 2
     block: bytes | None = rest
     while block is not None:
@@ -226,7 +223,7 @@ def _parse_block(block: bytes, first_line: int, width: int, separator: str) -> F
         )
     except pa.ArrowInvalid:
         return _parse_lines(block, first_line, width, separator)
-    if table.num_rows + len(invalid) != len(filled):  # a stray quote has swallowed line ends
+    if table.num_rows + len(invalid) != len(filled):  # a stray quote has joined lines
         return _parse_lines(block, first_line, width, separator)
     bad = np.array([row.number - 1 for row in invalid], np.int64)
     lines = first_line + filled
@@ -242,7 +239,7 @@ def _is_text(block: bytes) -> bool:
 
 
 def _parse_lines(block: bytes, first_line: int, width: int, separator: str) -> FileChunk:
-    """The slow and patient way, where something in a block is broken: no line can spoil another."""
+    """Parse line by line where a block has a broken line, so that it does not affect the others."""
     good: list[list[str]] = []
     lines: list[int] = []
     malformed: list[tuple[int, str, bool]] = []

@@ -1,7 +1,7 @@
-"""Times as files write them, brought to UTC.
+"""Parse timestamps as files write them and convert them to UTC.
 
-Knows ISO 8601, epochs, two ways of writing months that cannot be misread, zones, and the two hours a year
-that daylight saving makes doubtful. Whether a time is plausible belongs to `judging`.
+Reads ISO 8601, epochs, two unambiguous notations of months, time zones, and the two hours a year that
+daylight saving makes ambiguous. Whether a time is plausible is checked in `training.ingest.row_validation`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.ingest.load_report import REASON_CODES, RowReason
+from training.common.arrays import Flags
+from training.ingest.load_report import REASON_CODES, RowCodes, RowReason
 
 Times = npt.NDArray[np.datetime64]
 MICROSECONDS = pa.timestamp("us")
@@ -21,28 +22,27 @@ NUMBER_PATTERN = r"^\d+(\.\d*)?$"
 ZONE_PATTERN = r":\d\d([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
 COMPACT_PATTERN = r"^(19|20)\d{6}(\d{6})?$"
 TIME_START_PATTERN = r"^\d"
-# Tried in turn on what is not ISO 8601. Slashes are left out: 3/4/2026 is a day in April or in March.
+# Tried in turn on what is not ISO 8601. Slashes are missing: 3/4/2026 is a day in April or in March.
 UNAMBIGUOUS_FORMATS = ("%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
-# An epoch counts seconds up to the year 5138; above that it can only be milliseconds, then micro, then nano.
+# Numbers up to 1e11 are seconds (the year 5138); larger ones milli-, then micro-, then nanoseconds.
 EPOCH_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (np.inf, 1e-3))
 
 
 @dataclass(frozen=True)
 class ParsedTimestamps:
-    """The times of a column: in UTC (NaT where doubtful), as written, and the code of each row's reason."""
+    """The times of a column: in UTC (NaT where ambiguous), as written, and each row's reason."""
 
     utc: Times
     written: Times
-    reasons: npt.NDArray[np.int8]
+    reasons: RowCodes
     without_zone: int
 
 
 def parse_timestamps(column: pa.Array, *, zone: ZoneInfo, pattern: str | None = None) -> ParsedTimestamps:
-    """Bring a column of times to UTC; those without a zone are taken to be in `zone`.
+    """Convert a column of times to UTC; those without a zone are in `zone`.
 
-    Rows in the hour that daylight saving repeats come back with the reason REPEATED_HOUR and their time as
-    written: only their order can tell which of the two hours is meant (`told_apart`). `pattern` is a strptime
-    format, for files that write times in another way.
+    Rows in the hour that daylight saving repeats get the reason REPEATED_HOUR: only their order can resolve
+    which of the two hours it is (`resolve_repeated_hours`). `pattern` is a strptime format of the column.
     """
     written, has_zone = _parse_column(column, pattern)
     utc, reasons = localize_times(written, zone)
@@ -51,8 +51,8 @@ def parse_timestamps(column: pa.Array, *, zone: ZoneInfo, pattern: str | None = 
     return ParsedTimestamps(utc, written, reasons, int((~has_zone & ~np.isnat(written)).sum()))
 
 
-def localize_times(times: Times, zone: ZoneInfo) -> tuple[Times, npt.NDArray[np.int8]]:
-    """Local times in UTC, NaT with a reason for those that a change of clocks skips or repeats."""
+def localize_times(times: Times, zone: ZoneInfo) -> tuple[Times, RowCodes]:
+    """Local times in UTC; NaT with a reason for those that daylight saving skips or repeats."""
     reasons = np.zeros(len(times), np.int8)
     if zone.key == "UTC":
         return times.copy(), reasons
@@ -68,9 +68,9 @@ def localize_times(times: Times, zone: ZoneInfo) -> tuple[Times, npt.NDArray[np.
 
 
 def resolve_repeated_hours(sensors: npt.NDArray[np.object_], written: Times, zone: ZoneInfo) -> Times:
-    """Times in the hour that daylight saving repeats, in UTC by their order; NaT where order does not tell.
+    """Times in the hour that daylight saving repeats, in UTC by their order; NaT where that fails.
 
-    It tells where one sensor's times go up, step back once (or stand still once), and go up again.
+    It succeeds where one sensor's times increase, fail to increase once, and increase again.
     """
     rows = pd.DataFrame({"sensor": sensors, "day": written.astype("datetime64[D]"), "time": written})
     groups = rows.groupby(["sensor", "day"], sort=False)
@@ -81,13 +81,13 @@ def resolve_repeated_hours(sensors: npt.NDArray[np.object_], written: Times, zon
     return np.where(resolvable.to_numpy(), utc, np.datetime64("NaT"))
 
 
-def _utc(index: pd.DatetimeIndex, zone: ZoneInfo, *, summer: npt.NDArray[np.bool_]) -> Times:
+def _utc(index: pd.DatetimeIndex, zone: ZoneInfo, *, summer: Flags) -> Times:
     aware = index.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
     return aware.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
-def _parse_column(column: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[np.bool_]]:
-    """The times of a column as they are written, and which of them said their zone (those are in UTC)."""
+def _parse_column(column: pa.Array, pattern: str | None) -> tuple[Times, Flags]:
+    """The times of a column as written, and which of them have a zone (those are in UTC)."""
     kind = column.type
     if pa.types.is_string(kind):
         return _parse_texts(pc.utf8_trim_whitespace(column).fill_null(""), pattern)
@@ -103,11 +103,10 @@ def _parse_column(column: pa.Array, pattern: str | None) -> tuple[Times, npt.NDA
     return times, np.full(len(column), zoned)
 
 
-def _parse_texts(texts: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArray[np.bool_]]:
+def _parse_texts(texts: pa.Array, pattern: str | None) -> tuple[Times, Flags]:
     if pattern is not None:
-        return _parse_format(texts.to_pandas(), pattern, utc="%z" in pattern), np.full(
-            len(texts), "%z" in pattern
-        )
+        has_zone = "%z" in pattern
+        return _parse_format(texts.to_pandas(), pattern, utc=has_zone), np.full(len(texts), has_zone)
     for unit, zoned in ((MICROSECONDS, False), (pa.timestamp("us", "UTC"), True)):
         try:
             return _numpy(texts.cast(unit)), np.full(len(texts), zoned)
@@ -116,11 +115,9 @@ def _parse_texts(texts: pa.Array, pattern: str | None) -> tuple[Times, npt.NDArr
     return _parse_mixed(texts)
 
 
-def _parse_mixed(texts: pa.Array) -> tuple[Times, npt.NDArray[np.bool_]]:
-    def where(expression: str) -> npt.NDArray[np.bool_]:
-        matches: npt.NDArray[np.bool_] = pc.match_substring_regex(texts, expression).to_numpy(
-            zero_copy_only=False
-        )
+def _parse_mixed(texts: pa.Array) -> tuple[Times, Flags]:
+    def where(expression: str) -> Flags:
+        matches: Flags = pc.match_substring_regex(texts, expression).to_numpy(zero_copy_only=False)
         return matches
 
     compact = where(COMPACT_PATTERN)

@@ -1,4 +1,4 @@
-"""Laws of loading: every row is accounted for, and nothing is lost or doubled, whatever happens."""
+"""Properties of loading: every row is counted once, and no reading is lost or stored twice."""
 
 import signal
 import subprocess
@@ -40,7 +40,7 @@ def empty(store: ReadingStore) -> None:
         connection.exec_driver_sql("DELETE FROM sensor_readings")
 
 
-# A cell with what it means: a value to be stored, or the reason to refuse it.
+# A cell, and the reason to refuse it; None for a valid one.
 SENSORS = {"PT-1": None, " PT-2 ": None, "": RowReason.NO_SENSOR}
 STAMPS = {
     "2026-03-01": None,
@@ -66,39 +66,39 @@ GOOD_ROWS = st.tuples(*(st.sampled_from(list(cells)) for cells in (SENSORS, STAM
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(GOOD_ROWS, max_size=15), replace=st.booleans(), block=st.sampled_from([20, 4_000_000]))
-def test_every_row_ends_as_a_plain_reading_of_the_rules_says(
+def test_every_row_ends_as_a_plain_model_of_the_rules_predicts(
     store, tmp_path, monkeypatch, rows, replace, block
 ):
-    """However the file is cut into pieces; the rules are told here by a dictionary, row by row."""
+    """However the file is split into chunks; the model is a dictionary, filled row by row."""
     monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", block)
     empty(store)
-    truth: dict[tuple[str, pd.Timestamp], float] = {}
-    ends: list[RowReason | None] = []
+    expected: dict[tuple[str, pd.Timestamp], float] = {}
+    outcomes: list[RowReason | None] = []
     for sensor, stamp, value in rows:
         refusal = SENSORS[sensor] or STAMPS[stamp] or VALUES[value]
         if refusal:
-            ends.append(refusal)
+            outcomes.append(refusal)
             continue
-        meant = float(value.strip('"').replace(",", "."))
+        number = float(value.strip('"').replace(",", "."))
         key = (sensor.strip(), pd.Timestamp("2026-03-02" if "-02" in stamp else "2026-03-01"))
-        before = truth.get(key)
+        before = expected.get(key)
         if before is None:
-            ends.append(RowReason.DECIMAL_COMMA if "," in value else None)
-        elif before == meant:
-            ends.append(RowReason.ALREADY_THERE)
+            outcomes.append(RowReason.DECIMAL_COMMA if "," in value else None)
+        elif before == number:
+            outcomes.append(RowReason.ALREADY_THERE)
         else:
-            ends.append(RowReason.REPLACED if replace else RowReason.CONTRADICTED)
+            outcomes.append(RowReason.REPLACED if replace else RowReason.CONTRADICTED)
         if before is None or replace:
-            truth[key] = meant
+            expected[key] = number
     path = tmp_path / "rows.csv"
     path.write_text(HEADER + "".join(",".join(row) + "\n" for row in rows))
 
     report = load(store, path, replace=replace)
 
-    assert report.reasons == {reason: ends.count(reason) for reason in set(ends) - {None}}
-    assert report.accepted == ends.count(None)
+    assert report.reasons == {reason: outcomes.count(reason) for reason in set(outcomes) - {None}}
+    assert report.accepted == outcomes.count(None)
     assert report.rows == len(rows)
-    assert stored(store) == truth
+    assert stored(store) == expected
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -130,8 +130,8 @@ def test_every_row_ends_as_a_plain_reading_of_the_rules_says(
 @example(b"\xff\xfe\x00", "UTC")
 @example(b"PAR1PAR1", "UTC")
 @example(b"\x1f\x8b\x08\x00", "UTC")
-@pytest.mark.fault("any bytes as a file of readings", "every row is accounted for")
-def test_any_bytes_are_loaded_or_refused_and_accounted_for(sqlite_engine, tmp_path, content, zone):
+@pytest.mark.fault("any bytes as a file of readings", "every row is counted")
+def test_rows_of_any_bytes_are_loaded_or_refused_and_counted(sqlite_engine, tmp_path, content, zone):
     store = ReadingStore(sqlite_engine)
     empty(store)
     path = tmp_path / "any.csv"
@@ -149,15 +149,15 @@ def test_any_bytes_are_loaded_or_refused_and_accounted_for(sqlite_engine, tmp_pa
 
 
 def write_rows(path: Path, start: int, count: int, *, step: int = 1) -> Path:
-    """Readings of four sensors, minute by minute; value and key are each other's function."""
+    """Readings of four sensors, minute by minute; the value follows from the key."""
     minutes = pd.date_range("2026-03-01", periods=start + count * step, freq="min").astype(str)[start::step]
     path.write_text(HEADER + "".join(f"PT-{n % 4},{time},{n % 7}\n" for n, time in enumerate(minutes, start)))
     return path
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_two_loaders_at_once_lose_nothing_and_keep_nothing_twice(store, tmp_path, monkeypatch, replace):
-    """Their files overlap by half, and each has its own connection."""
+def test_two_simultaneous_loads_lose_no_reading_and_store_none_twice(store, tmp_path, monkeypatch, replace):
+    """The files overlap by half, and each load has its own connection."""
     monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", 4_000)
     paths = [write_rows(tmp_path / "a.csv", 0, 2_000), write_rows(tmp_path / "b.csv", 1_000, 2_000)]
     engines = [open_database(store.engine.url.render_as_string(hide_password=False)) for _ in paths]
@@ -178,27 +178,27 @@ def test_two_loaders_at_once_lose_nothing_and_keep_nothing_twice(store, tmp_path
 def test_a_load_stopped_at_any_batch_is_completed_by_the_next(store, tmp_path, monkeypatch):
     monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", 4_000)
     path = write_rows(tmp_path / "rows.csv", 0, 1_000)
-    for survived in range(0, 8, 2):
+    for batches in range(0, 8, 2):
         empty(store)
-        kept = _stopped_after(survived, store, path, monkeypatch)
+        stored_rows = _stopped_after(batches, store, path, monkeypatch)
 
         report = load(store, path)
 
-        assert (report.accepted, report.already_there) == (1_000 - kept, kept)
+        assert (report.accepted, report.already_there) == (1_000 - stored_rows, stored_rows)
         assert store.spans()["readings"].sum() == 1_000
 
 
 def _stopped_after(batches: int, store: ReadingStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Load until the database goes away; how many readings it kept."""
-    left = [batches]
+    """Load until the database fails after some batches; the number of readings stored."""
+    remaining = [batches]
 
     def ingest(self: ReadingStore, batch: pd.DataFrame, *, replace: bool = False):
-        if not left[0]:
-            raise StoreError("the database is gone")
-        left[0] -= 1
-        return keep(self, batch, replace=replace)
+        if not remaining[0]:
+            raise StoreError("database unreachable")
+        remaining[0] -= 1
+        return original(self, batch, replace=replace)
 
-    keep = ReadingStore.ingest
+    original = ReadingStore.ingest
     with monkeypatch.context() as patch:
         patch.setattr(ReadingStore, "ingest", ingest)
         with pytest.raises(StoreError):
@@ -216,15 +216,15 @@ from training.ingest.load_files import load_files
 from training.data.readings import ReadingStore
 from training.data.sensors import Fleet
 
-table_files.BYTES_AT_ONCE = 4_000
+table_files.READ_BLOCK_BYTES = 4_000
 store = ReadingStore(open_database(sys.argv[1]))
-tell = lambda *_: print(flush=True)
-load_files([Path(sys.argv[2])], store, now=datetime.now(UTC), fleet=Fleet(), progress=tell)
+report = lambda *_: print(flush=True)
+load_files([Path(sys.argv[2])], store, now=datetime.now(UTC), fleet=Fleet(), progress=report)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
-@pytest.mark.fault("a load cut off in a batch", "the next load completes it")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+@pytest.mark.fault("a load killed in a batch", "the next load completes it")
 def test_a_load_that_is_killed_is_completed_by_the_next(store, tmp_path):
     path = write_rows(tmp_path / "rows.csv", 0, 20_000)
     url = store.engine.url.render_as_string(hide_password=False)
@@ -234,10 +234,10 @@ def test_a_load_that_is_killed_is_completed_by_the_next(store, tmp_path):
         for _ in range(5):
             loader.stdout.readline()
         loader.kill()
-    kept = int(store.spans()["readings"].sum())
+    stored_rows = int(store.spans()["readings"].sum())
 
     report = load(store, path)
 
-    assert 0 < kept < 20_000
-    assert (report.accepted, report.already_there) == (20_000 - kept, kept)
+    assert 0 < stored_rows < 20_000
+    assert (report.accepted, report.already_there) == (20_000 - stored_rows, stored_rows)
     assert store.spans()["readings"].sum() == 20_000

@@ -1,4 +1,4 @@
-"""Load gives every row of every file a verdict, and stores what it accepted."""
+"""Load: every row of every file gets an outcome, and the accepted ones are stored."""
 
 import csv
 import gzip
@@ -31,7 +31,7 @@ def readings(sqlite_engine) -> ReadingStore:
 
 @pytest.fixture
 def load(readings, tmp_path):
-    """Load texts as files, with settings that no conf can change."""
+    """Load texts as files, with the default settings."""
 
     def run(*contents: str | bytes, **options) -> LoadReport:
         paths = []
@@ -53,10 +53,10 @@ def stored(readings: ReadingStore) -> dict[tuple[str, str], float]:
 
 def counts(report: LoadReport) -> tuple[int, int, int, int]:
     """Accepted, already there, corrected, refused; they must be all rows."""
-    ends = (report.accepted, report.already_there, report.corrected, report.refused)
-    assert sum(ends) == report.rows
+    outcomes = (report.accepted, report.already_there, report.corrected, report.refused)
+    assert sum(outcomes) == report.rows
     assert sum(report.reasons.values()) == report.rows - report.accepted
-    return ends
+    return outcomes
 
 
 def test_rows_of_a_long_file_are_stored(load, readings):
@@ -79,7 +79,7 @@ def test_cells_of_a_wide_file_are_stored(load, readings):
     }
 
 
-def test_a_tag_that_names_two_columns_of_a_wide_file_is_held_against_itself(load):
+def test_two_columns_of_one_tag_in_a_wide_file_are_compared(load):
     report = load("time,PT-1,PT-1\n2026-03-01,1,1\n2026-03-02,1,2\n")
 
     assert report.reasons == {RowReason.ALREADY_THERE: 1, RowReason.CONTRADICTED: 1}
@@ -94,14 +94,14 @@ def test_columns_can_be_mapped(load, readings):
     assert readings.between("PT-1")["data_quality"].tolist() == [1]
 
 
-def test_a_file_can_be_told_to_be_wide(load, readings):
+def test_the_wide_layout_can_be_forced(load, readings):
     load("timestamp,value\n2026-03-01,1\n", layout=Layout(form="wide"))
 
     assert list(readings.spans().index) == ["value"]
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         ("when,tag,pv\n", "it has when, tag, pv.*--map when=sensor_id"),
         ("timestamp,value\n2026-03-01,1\n", "needs the columns"),
@@ -110,46 +110,48 @@ def test_a_file_can_be_told_to_be_wide(load, readings):
         ("", "is empty"),
         ("\n\n", "empty line"),
         (b"PK\x03\x04 whatever", "spreadsheet"),
-        (b"PAR1 cut short", "no whole Parquet"),
+        (b"PAR1 cut short", "not a complete Parquet"),
         (b"\x1f\x8bnot gzip at all", "cut short or damaged"),
         ("tag°,x\n".encode("cp1252"), "--encoding cp1252"),
         (bytes(range(32, 250)) * 3, "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_table_of_readings_says_why_and_the_next_is_loaded(load, tmp_path, content, words):
+def test_an_unreadable_file_is_reported_with_its_cause_and_the_next_is_loaded(
+    load, tmp_path, content, message
+):
     report = load(content, HEADER + "PT-1,2026-03-01,1\n")
 
     assert report.accepted == 1
     assert list(report.unreadable) == [str(tmp_path / "file0.csv")]
-    assert pd.Series(report.unreadable).str.contains(words).all()
+    assert pd.Series(report.unreadable).str.contains(message).all()
 
 
-def test_a_file_that_is_not_there_says_so(readings, tmp_path):
+def test_a_missing_file_is_reported(readings, tmp_path):
     report = load_files([tmp_path / "none.csv", tmp_path], readings, now=NOW, fleet=Fleet())
 
     assert "cannot be opened" in report.unreadable[str(tmp_path / "none.csv")]
     assert "cannot be opened" in report.unreadable[str(tmp_path)]
 
 
-def test_a_column_that_is_not_there_cannot_be_mapped(load):
+def test_a_missing_column_cannot_be_mapped(load):
     report = load(HEADER, layout=Layout(columns={"tag": "sensor_id"}))
 
     assert "no column tag" in next(iter(report.unreadable.values()))
 
 
-def test_columns_are_mapped_to_ours_only():
-    with pytest.raises(ConfigurationError, match="pressure; there are sensor_id, timestamp"):
+def test_columns_can_be_mapped_only_to_known_names():
+    with pytest.raises(ConfigurationError, match="pressure; choose from sensor_id, timestamp"):
         Layout(columns={"tag": "pressure"})
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_separators_are_found_out(load, separator):
+def test_separators_are_detected(load, separator):
     content = (HEADER + "PT-1,2026-03-01,1.5\n").replace(",", separator)
 
     assert counts(load(content)) == (1, 0, 0, 0)
 
 
-def test_between_semicolons_a_comma_is_a_decimal_one(load, readings):
+def test_a_comma_is_decimal_in_a_file_separated_by_semicolons(load, readings):
     report = load("sensor_id;timestamp;value\nPT-1;2026-03-01;1,234\n")
 
     assert report.reasons == {RowReason.DECIMAL_COMMA: 1}
@@ -168,19 +170,19 @@ def test_between_semicolons_a_comma_is_a_decimal_one(load, readings):
     ],
     ids=["byte order mark", "utf-16", "crlf", "cr", "no last line end", "gzip"],
 )
-def test_it_is_the_same_table_however_it_is_written(load, readings, encode):
+def test_encoding_line_ends_and_compression_do_not_change_the_rows(load, readings, encode):
     counts(load(encode(HEADER + "PT-ö,2026-03-01,1\nPT-2,2026-03-01,2\n")))
 
     assert stored(readings) == {("PT-ö", "2026-03-01"): 1, ("PT-2", "2026-03-01"): 2}
 
 
-def test_an_encoding_can_be_told(load, readings):
+def test_the_encoding_can_be_stated(load, readings):
     load((HEADER + "Öl,2026-03-01,1\n").encode("cp1252"), layout=Layout(encoding="cp1252"))
 
     assert list(readings.spans().index) == ["Öl"]
 
 
-def test_an_encoding_that_does_not_exist_is_named(load):
+def test_an_unknown_encoding_is_reported(load):
     report = load(HEADER, layout=Layout(encoding="klingon"))
 
     assert "klingon" in next(iter(report.unreadable.values()))
@@ -205,11 +207,11 @@ def test_an_encoding_that_does_not_exist_is_named(load):
         ('PT-1,2026-03-01,"1,234"', RowReason.AMBIGUOUS_NUMBER),
         ("PT-1,2026-03-01,NaN", RowReason.NOT_FINITE),
         ("PT-1,2026-03-01,inf", RowReason.NOT_FINITE),
-        ("PT-1,2026-03-01,1e308", RowReason.ABSURD),
+        ("PT-1,2026-03-01,1e308", RowReason.TOO_LARGE),
         ("PT-1,2026-03-01,-9999.0", RowReason.SENTINEL),
     ],
 )
-def test_a_bad_row_is_refused_for_its_reason_and_takes_no_neighbour_with_it(load, readings, line, reason):
+def test_an_invalid_row_is_refused_with_its_reason_and_affects_no_other(load, readings, line, reason):
     line = line if isinstance(line, bytes) else line.encode()
     before, after = b"A,2026-03-01,1", b"B,2026-03-01,2"
 
@@ -222,11 +224,11 @@ def test_a_bad_row_is_refused_for_its_reason_and_takes_no_neighbour_with_it(load
     assert report.sensors_created == ("A", "B")
 
 
-def test_clocks_a_little_ahead_of_ours_are_believed(load):
+def test_timestamps_up_to_the_tolerance_in_the_future_are_accepted(load):
     assert load(HEADER + "PT-1,2026-11-22 00:04:59,1\nPT-1,2026-11-22 00:05:01,1\n").accepted == 1
 
 
-def test_the_first_of_two_values_stays_and_an_equal_one_is_already_there(load, readings):
+def test_the_first_of_two_values_is_stored_and_an_equal_one_counts_as_already_there(load, readings):
     report = load(HEADER + "PT-1,2026-03-01,1\nPT-1,2026-03-01,1.0\nPT-1,2026-03-01,2\n")
 
     assert report.reasons == {RowReason.ALREADY_THERE: 1, RowReason.CONTRADICTED: 1}
@@ -236,7 +238,7 @@ def test_the_first_of_two_values_stays_and_an_equal_one_is_already_there(load, r
     assert stored(readings) == {("PT-1", "2026-03-01"): 1}
 
 
-def test_the_last_of_two_values_wins_when_asked_for(load, readings):
+def test_the_last_of_two_values_is_stored_with_replace(load, readings):
     load(HEADER + "PT-1,2026-03-01,1\n")
 
     report = load(HEADER + "PT-1,2026-03-01,2\n", replace=True)
@@ -265,7 +267,7 @@ def test_rows_out_of_order_are_accepted_and_noted(load, readings):
     assert readings.between("A")["value"].tolist() == [3, 1, 4]
 
 
-def test_order_is_watched_across_the_pieces_of_a_file(load, monkeypatch):
+def test_rows_out_of_order_are_noticed_across_chunks(load, monkeypatch):
     monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", 10)
 
     report = load(HEADER + "A,2026-03-03,1\nB,2026-03-01,2\nA,2026-03-02,3\nA,2026-03-02 12:00,4\n")
@@ -273,7 +275,7 @@ def test_order_is_watched_across_the_pieces_of_a_file(load, monkeypatch):
     assert report.notes["out of order"] == 2
 
 
-def test_a_zone_that_is_assumed_is_noted(load, readings):
+def test_an_assumed_time_zone_is_noted(load, readings):
     report = load(
         HEADER + "PT-1,2026-03-01 12:00,1\nPT-1,2026-03-01T12:00:00Z,2\n",
         layout=Layout(zone="America/Sao_Paulo"),
@@ -283,18 +285,16 @@ def test_a_zone_that_is_assumed_is_noted(load, readings):
     assert stored(readings) == {("PT-1", "2026-03-01 15:00:00"): 1, ("PT-1", "2026-03-01 12:00:00"): 2}
 
 
-def test_a_zone_that_does_not_exist_is_refused(load):
+def test_an_unknown_time_zone_is_refused(load):
     with pytest.raises(ConfigurationError, match="Atlantis"):
         load(HEADER, layout=Layout(zone="Sea/Atlantis"))
 
 
-@pytest.mark.parametrize("bytes_at_once", [30, 4_000_000])
-@pytest.mark.fault("the hour that daylight saving repeats", "told apart by the order of its rows")
-def test_the_hour_that_daylight_saving_repeats_is_told_apart_by_order(
-    load, readings, monkeypatch, bytes_at_once
-):
-    """Also where the two hours are read in different pieces of the file."""
-    monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", bytes_at_once)
+@pytest.mark.parametrize("block_bytes", [30, 4_000_000])
+@pytest.mark.fault("the hour that daylight saving repeats", "resolved by the order of its rows")
+def test_the_hour_that_daylight_saving_repeats_is_resolved_by_order(load, readings, monkeypatch, block_bytes):
+    """Also where the two hours are in different chunks of the file."""
+    monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", block_bytes)
     times = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
     rows = "".join(f"A,2026-10-25 {time},{value}\n" for value, time in enumerate(times))
 
@@ -309,7 +309,7 @@ def test_the_hour_that_daylight_saving_repeats_is_told_apart_by_order(
     assert result["value"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_value_outside_the_physical_range_is_kept_as_bad(load, readings):
+def test_a_value_outside_the_physical_range_is_stored_as_bad(load, readings):
     report = load(
         HEADER + "PT-1,2026-03-01,401\nPT-1,2026-03-02,400\n",
         fleet=Fleet([Sensor(id="PT-1", low=0, high=400)]),
@@ -319,7 +319,7 @@ def test_a_value_outside_the_physical_range_is_kept_as_bad(load, readings):
     assert readings.between("PT-1")["data_quality"].tolist() == [1, 0]
 
 
-def test_a_sensor_may_have_sentinels_of_its_own(load, readings):
+def test_a_sentinel_of_one_sensor_is_a_value_of_another(load, readings):
     report = load(
         HEADER + "TT-1,2026-03-01,-200\nTT-2,2026-03-01,-200\n",
         fleet=Fleet([Sensor(id="TT-1", sentinels=(-200,))]),
@@ -329,7 +329,7 @@ def test_a_sensor_may_have_sentinels_of_its_own(load, readings):
     assert list(readings.spans().index) == ["TT-2"]
 
 
-def test_unknown_sensors_are_refused_when_asked_for(load, readings):
+def test_unknown_sensors_are_refused_with_strict(load, readings):
     report = load(HEADER + "A,2026-03-01,1\nB,2026-03-01,1\n", fleet=Fleet([Sensor(id="A")]), strict=True)
 
     assert report.reasons == {RowReason.UNKNOWN_SENSOR: 1}
@@ -337,18 +337,18 @@ def test_unknown_sensors_are_refused_when_asked_for(load, readings):
     assert list(readings.spans().index) == ["A"]
 
 
-def test_a_sensor_of_refused_rows_only_is_not_created(load):
+def test_a_sensor_with_only_refused_rows_is_not_created(load):
     assert load(HEADER + "A,never,1\n").sensors_created == ()
 
 
-def test_a_bad_quality_of_the_source_is_kept(load, readings):
+def test_the_quality_stated_by_the_source_is_stored(load, readings):
     report = load("sensor_id,timestamp,value,data_quality\nA,2026-03-01,1,7\nA,2026-03-02,1,what?\n")
 
     assert report.reasons == {RowReason.UNREADABLE_QUALITY: 1}
     assert readings.between("A")["data_quality"].tolist() == [7, 1]
 
 
-def test_refused_rows_load_once_they_are_put_right(load, readings, tmp_path):
+def test_refused_rows_load_once_they_are_corrected(load, readings, tmp_path):
     refused = tmp_path / "refused.csv"
     load(HEADER + "A,2026-03-01,Bad\nA,2026-03-02,1\nA;2026\n", refused_to=refused)
 
@@ -361,18 +361,20 @@ def test_refused_rows_load_once_they_are_put_right(load, readings, tmp_path):
     assert stored(readings) == {("A", "2026-03-01"): 5, ("A", "2026-03-02"): 1}
 
 
-def test_refused_rows_do_not_overwrite_what_is_loaded(load, tmp_path):
+def test_refused_rows_do_not_overwrite_a_file_to_load(load, tmp_path):
     with pytest.raises(ConfigurationError, match="overwrite"):
         load(HEADER, refused_to=tmp_path / "file0.csv")
 
 
-def test_refused_rows_need_a_place_to_be_written(load, tmp_path):
-    with pytest.raises(ConfigurationError, match="Name another file"):
+def test_refused_rows_need_a_writable_file(load, tmp_path):
+    with pytest.raises(ConfigurationError, match="Choose another file"):
         load(HEADER, refused_to=tmp_path / "nowhere" / "refused.csv")
 
 
-@pytest.mark.fault("a file of readings cut short", "what came before is kept; the whole file loads later")
-def test_a_file_cut_short_keeps_what_came_before_and_loads_whole_later(load, readings, monkeypatch):
+@pytest.mark.fault(
+    "a file of readings cut short", "the rows before the cut are stored; the whole file loads later"
+)
+def test_the_rows_before_a_cut_are_stored_and_the_whole_file_loads_later(load, readings, monkeypatch):
     monkeypatch.setattr("training.ingest.table_files.READ_BLOCK_BYTES", 5_000)
     minutes = pd.date_range("2026-03-01", periods=5_000, freq="min").astype(str)
     rows = "".join(f"A,{time},{n % 97}.{n % 89}\n" for n, time in enumerate(minutes))
@@ -386,7 +388,7 @@ def test_a_file_cut_short_keeps_what_came_before_and_loads_whole_later(load, rea
     assert counts(again) == (5_000 - cut.accepted, cut.accepted, 0, 0)
 
 
-def test_examples_of_each_reason_are_few_and_show_file_and_line(load, tmp_path):
+def test_examples_of_each_reason_are_limited_and_show_file_and_line(load, tmp_path):
     report = load(HEADER + "A,2026-03-01,Bad\n" * 10 + "A,never,1\n", settings=IngestSettings(examples=2))
 
     assert [(example.reason, example.line) for example in report.examples] == [
@@ -397,7 +399,7 @@ def test_examples_of_each_reason_are_few_and_show_file_and_line(load, tmp_path):
     assert str(report.examples[1]) == f"{tmp_path / 'file0.csv'}:2: A,2026-03-01,Bad"
 
 
-def test_the_report_is_plain_json(load):
+def test_the_report_is_valid_json(load):
     document = json.loads(json.dumps(load(HEADER + "A,2026-03-01,Bad\n").as_dict()))
 
     assert document["refused"] == 1
@@ -424,7 +426,7 @@ def write_parquet(path: Path, columns: dict[str, pa.Array]) -> Path:
     return path
 
 
-def test_parquet_is_loaded_long(readings, tmp_path):
+def test_a_long_parquet_file_is_loaded(readings, tmp_path):
     path = write_parquet(
         tmp_path / "long.parquet",
         {
@@ -440,7 +442,7 @@ def test_parquet_is_loaded_long(readings, tmp_path):
     assert stored(readings) == {("A", "2026-03-01 12:00:00"): 1.5}
 
 
-def test_parquet_is_loaded_wide_whatever_its_columns_are(readings, tmp_path):
+def test_a_wide_parquet_file_with_columns_of_any_type_is_loaded(readings, tmp_path):
     path = write_parquet(
         tmp_path / "wide.parquet",
         {
@@ -459,7 +461,7 @@ def test_parquet_is_loaded_wide_whatever_its_columns_are(readings, tmp_path):
     assert {sensor for sensor, _ in stored(readings)} == {"flow", "valve_open"}
 
 
-def test_whole_numbers_are_ids_as_whole_numbers(readings, tmp_path):
+def test_integer_ids_have_no_decimals(readings, tmp_path):
     times = pa.array([1772366400, 1772366400])
     for name, ids in {"whole": pa.array([1001, 1002]), "gappy": pa.array([1001.0, None])}.items():
         path = write_parquet(
@@ -470,7 +472,7 @@ def test_whole_numbers_are_ids_as_whole_numbers(readings, tmp_path):
     assert list(readings.spans().index) == ["1001", "1002"]
 
 
-def test_without_being_told_the_fleet_is_that_of_the_table(readings, tmp_path, monkeypatch):
+def test_the_default_fleet_is_that_of_the_table(readings, tmp_path, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))
     sensor_store.save_sensors(readings.engine, [Sensor(id="A", high=10)])
     (tmp_path / "file.csv").write_text(HEADER + "A,2026-03-01,11\n")
@@ -480,6 +482,6 @@ def test_without_being_told_the_fleet_is_that_of_the_table(readings, tmp_path, m
     assert report.reasons == {RowReason.OUT_OF_RANGE: 1}
 
 
-def test_a_zone_in_conf_must_exist():
-    with pytest.raises(ValueError, match="no such zone"):
+def test_the_time_zone_in_the_settings_must_exist():
+    with pytest.raises(ValueError, match="unknown time zone"):
         IngestSettings(zone="Sea/Atlantis")

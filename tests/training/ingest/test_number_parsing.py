@@ -1,4 +1,4 @@
-"""Numbers are read as they were meant, or refused; never guessed."""
+"""Numbers are parsed, or refused where they are ambiguous; never guessed."""
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +18,16 @@ def read(*cells: str | None, decimal: str = ".") -> tuple[list[float], list[RowR
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.booleans())
-def test_plain_numbers_are_read_to_the_last_digit(numbers, with_an_odd_one):
-    """Also where another row makes the column no column of numbers."""
-    values, reasons = read(*map(repr, numbers), *["Bad"] * with_an_odd_one)
+def test_plain_numbers_are_parsed_to_the_last_digit(numbers, with_text):
+    """Also where another row of the column is a text."""
+    values, reasons = read(*map(repr, numbers), *["Bad"] * with_text)
 
     assert values[: len(numbers)] == numbers
     assert reasons[: len(numbers)] == [None] * len(numbers)
 
 
 @pytest.mark.parametrize("text", ["5", " 5 ", "+5", "5.", "5e0", "05", ".5e1"])
-def test_a_number_has_many_faces(text):
+def test_every_notation_of_a_plain_number_is_parsed(text):
     assert read(text, "Bad")[0][0] == 5
 
 
@@ -51,7 +51,7 @@ def test_a_number_has_many_faces(text):
         (",", RowReason.NOT_A_NUMBER),
     ],
 )
-def test_what_is_no_number_says_why(text, reason):
+def test_a_text_that_is_not_a_number_is_refused_with_its_reason(text, reason):
     values, reasons = read(text, "5")
 
     assert reasons == [reason, None]
@@ -73,18 +73,18 @@ def test_what_is_no_number_says_why(text, reason):
         ("1'234.5", ".", 1234.5, RowReason.THOUSANDS),
     ],
 )
-def test_other_ways_of_writing_are_corrected(text, decimal, value, reason):
+def test_formatted_numbers_are_corrected(text, decimal, value, reason):
     assert parse_formatted_number(text, decimal=decimal, text_codes=()) == (value, reason)
 
 
-def test_columns_of_numbers_are_taken_as_they_are():
+def test_numeric_columns_need_no_parsing():
     values, reasons = parse_numbers(pa.array([1, None, 3]), decimal=".", text_codes=())
 
     assert values[[0, 2]].tolist() == [1, 3]
     assert [REASONS[code] for code in reasons] == [None, RowReason.EMPTY, None]
 
 
-def test_quality_may_be_words_or_numbers_and_what_is_neither_is_bad():
+def test_quality_is_a_text_or_a_number_and_anything_else_is_bad():
     column = pa.array(["0", "Good", "BAD", "", None, "3", "??", "9999999999"])
 
     values, reasons = parse_quality(column, 8, codes={"good": 0, "bad": 1}, unreadable=1)
