@@ -4,7 +4,7 @@ Judges Prophet and the naive forecasts over rolling origins and decides the shar
 readings are handled by `training.forecasting.forecaster`, files by `training.forecasting.serialization`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,8 +166,11 @@ def _choose_shares(
 def _recent_errors(backtest: RollingBacktest, fits: list[list[Member]], served: _ServedForecast) -> Floats:
     """Errors of the served forecast over the newest steps up to each origin."""
     back = lookback_steps(backtest.horizon)
-    naives = [[backtest.naives[name]] * len(backtest.folds) for name in served.names]
-    recent = [backtest.forecast_recent(parts, back=back) for parts in (*fits, *naives)]
+    parts: list[Sequence[Member | Naive]] = [
+        *fits,
+        *([backtest.naives[name]] * len(backtest.folds) for name in served.names),
+    ]
+    recent = [backtest.forecast_recent(part, back=back) for part in parts]
     bounds = allowed_range(backtest.history.grid.values)
     return backtest.recent_truth(back=back) - np.clip(blend(served.shares, recent), *bounds)
 
