@@ -1,14 +1,14 @@
-"""The tables of alerts: what is watched, what was raised, what became of it, who is still to be told.
+"""The tables of alerts: alerts and their changes, notifications, maintenance, alarm budget, scheduled jobs.
 
-Knows columns. What they mean belongs to `monitoring`; training reads of them what people said about alerts.
+What the columns mean is defined in `monitoring`; training reads the verdicts and the maintenance windows.
 """
 
 from sqlalchemy import JSON, Column, Double, Index, Integer, Table, Text, UniqueConstraint, text
 
 from training.storage.columns import UtcTime, metadata
 
-# One row an episode. `subject` tells two alerts of one type and sensor apart: frozen and silent, too high
-# and too low. `revision` counts what happened to it: the number of its rows in `alert_changes`.
+# Alerts, one row an episode. `subject` distinguishes alerts of one type and sensor: frozen and without data,
+# above and below. `revision` is the number of its rows in `alert_changes`.
 alerts = Table(
     "alerts",
     metadata,
@@ -19,32 +19,32 @@ alerts = Table(
     Column("platform", Text, nullable=False),
     Column("severity", Integer, nullable=False),  # 2 to 4, the highest it reached
     Column("state", Text, nullable=False),  # open, returned or closed
-    Column("began_at", UtcTime, nullable=False),  # the first reading that was odd
+    Column("began_at", UtcTime, nullable=False),  # the first anomalous reading
     Column("opened_at", UtcTime, nullable=False),
-    Column("last_at", UtcTime, nullable=False),  # the newest reading that was odd
+    Column("last_at", UtcTime, nullable=False),  # the newest anomalous reading
     Column("returned_at", UtcTime),
     Column("closed_at", UtcTime),
-    Column("waiting_since", UtcTime),  # for somebody to acknowledge it
+    Column("waiting_since", UtcTime),  # for an acknowledgement
     Column("acknowledged_at", UtcTime),
     Column("acknowledged_by", Text),
     Column("shelved_until", UtcTime),
     Column("shelved_by", Text),
     Column("escalations", Integer, nullable=False),
     Column("repeats", Integer, nullable=False),
-    Column("value", Double),  # of the reading that was oddest
+    Column("value", Double),  # of the most anomalous reading
     Column("score", Double),
     Column("threshold", Double),
-    Column("limit", Double),  # the critical limit that will be crossed, the range that was left
+    Column("limit", Double),  # the operating limit to be crossed, or the end of the range
     Column("crosses_at", UtcTime),
     Column("probability", Double),
-    Column("reason", Text, nullable=False),
-    Column("reason_data", Text),
+    Column("reason", Text, nullable=False),  # in English
+    Column("reason_data", Text),  # the reasons as JSON; empty in rows of 0.1.0
     Column("model_version", Text, nullable=False),
     Column("verdict", Text),  # confirm, false or maintenance
     Column("verdict_at", UtcTime),
     Column("verdict_by", Text),
     Column("note", Text),
-    Column("group_id", Integer),  # the alert that stands for the flood this one is part of
+    Column("group_id", Integer),  # the alert of the flood that this one is part of
     Column("changed_at", UtcTime, nullable=False),
     Column("revision", Integer, nullable=False),
     sqlite_autoincrement=True,
@@ -60,21 +60,22 @@ Index(
     sqlite_where=text("state <> 'closed'"),
 )
 
+# The history of each alert.
 alert_changes = Table(
     "alert_changes",
     metadata,
     Column("alert_id", Integer, primary_key=True),
     Column("revision", Integer, primary_key=True),
     Column("change", Text, nullable=False),
-    Column("at", UtcTime, nullable=False),  # by the readings' clock
-    Column("recorded_at", UtcTime, nullable=False),  # when we came to know
+    Column("at", UtcTime, nullable=False),  # by the time of the readings
+    Column("recorded_at", UtcTime, nullable=False),  # by the clock of the program
     Column("severity", Integer, nullable=False),
     Column("by", Text),
     Column("detail", Text),
 )
 Index("alert_changes_by_time", alert_changes.c.at)
 
-# How far each sensor has been looked at, and what is on its way to become an alert.
+# The progress of the watch: the newest reading seen of each sensor, and conditions that may become an alert.
 alert_watches = Table(
     "alert_watches",
     metadata,
@@ -85,7 +86,7 @@ alert_watches = Table(
     Column("pending", JSON, nullable=False),
 )
 
-# One row a change and channel that is to be told of it; the channel's name only, never its address.
+# Notifications, one row a change of an alert and channel; the name of the channel only, never its address.
 outbox = Table(
     "outbox",
     metadata,
@@ -111,14 +112,14 @@ Index(
     sqlite_where=text("sent_at IS NULL AND given_up_at IS NULL"),
 )
 
-# When somebody works on a sensor, or on a whole platform: no alert begins then, and nothing is learned.
+# Maintenance windows of a sensor or a platform: no alert begins in them, and no model learns from them.
 maintenance = Table(
     "maintenance",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("sensor_id", Text),
     Column("platform", Text),
-    Column("alert_id", Integer),  # the alert whose verdict says so
+    Column("alert_id", Integer),  # the alert whose verdict is maintenance
     Column("start", UtcTime, nullable=False),
     Column("end", UtcTime, nullable=False),
     Column("reason", Text, nullable=False),
@@ -128,20 +129,20 @@ maintenance = Table(
 )
 Index("maintenance_by_end", maintenance.c.end)
 
-# Each sensor's part of the alarm budget, and the score from which an anomaly is an alert.
+# Each sensor's share of the alarm budget, and the least score of an alert.
 alert_thresholds = Table(
     "alert_thresholds",
     metadata,
     Column("sensor_id", Text, primary_key=True),
     Column("severity", Integer, primary_key=True),
     Column("threshold", Double, nullable=False),
-    Column("per_day", Double, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("reason_data", Text),
+    Column("per_day", Double, nullable=False),  # alerts expected a day
+    Column("reason", Text, nullable=False),  # in English
+    Column("reason_data", Text),  # the reasons as JSON; empty in rows of 0.1.0
     Column("made_at", UtcTime, nullable=False),
 )
 
-# A scheduled job is done once for each time it is due, by whichever scheduler writes its row first.
+# Runs of scheduled jobs: each time a job is due, the scheduler that writes the row first runs it.
 job_runs = Table(
     "job_runs",
     metadata,
@@ -151,7 +152,7 @@ job_runs = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("status", Text, nullable=False),
-    Column("missed", Integer, nullable=False),  # times it was due before, and nobody ran it
+    Column("missed", Integer, nullable=False),  # earlier times it was due and did not run
     Column("detail", Text),
 )
 Index("job_runs_by_start", job_runs.c.started_at)

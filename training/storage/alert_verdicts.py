@@ -1,6 +1,6 @@
-"""How right each sensor's alarms were, version by version: what people said of them, counted.
+"""Count the verdicts on each sensor's alarms by version: how many were confirmed, how many false.
 
-Knows the table of alerts. What a precision leads to belongs to the gate, the alarm budget and the statistics.
+Holds the SQL. The gate, the alarm budget and the statistics of alerts use the counts.
 """
 
 from collections import Counter
@@ -16,50 +16,52 @@ CONFIRMED, FALSE = "confirm", "false"
 
 @dataclass(frozen=True)
 class VerdictCounts:
-    """How many alarms people confirmed, and how many they called false."""
+    """How many alarms people confirmed, and how many they dismissed as false."""
 
     confirmed: int = 0
     false: int = 0
 
     @property
+    def judged(self) -> int:
+        """The number of verdicts."""
+        return self.confirmed + self.false
+
+    @property
     def precision(self) -> float | None:
-        """Share of the judged alarms that were right; None where nobody judged any."""
-        return self.confirmed / (self.confirmed + self.false) if self.confirmed + self.false else None
+        """Share of the judged alarms that were confirmed; None without verdicts."""
+        return self.confirmed / self.judged if self.judged else None
 
     @property
     def smoothed_precision(self) -> float:
-        """The precision to reckon with: one verdict each way is taken for granted.
+        """The precision with one more verdict of each kind (Laplace's rule of succession).
 
-        >>> Judged(0, 0).believed, Judged(0, 3).believed, Judged(8, 0).believed
-        (0.5, 0.2, 0.9)
+        >>> [VerdictCounts(*counts).smoothed_precision for counts in ((0, 0), (0, 3), (8, 0))]
+        [0.5, 0.2, 0.9]
         """
-        return (self.confirmed + 1) / (self.confirmed + self.false + 2)
-
-    def __str__(self) -> str:
-        total = self.confirmed + self.false
-        return f"{self.confirmed} of {total} judged alarms were right" if total else "no verdicts yet"
+        return (self.confirmed + 1) / (self.judged + 2)
 
     @staticmethod
     def total(parts: "Iterable[VerdictCounts]") -> "VerdictCounts":
-        """All of them as one."""
+        """The sum of all parts."""
         counts = list(parts)
         return VerdictCounts(sum(part.confirmed for part in counts), sum(part.false for part in counts))
 
 
 def count_verdicts(connection: Connection) -> dict[str, dict[str, VerdictCounts]]:
-    """The verdicts on anomalies, by sensor and version of its detector; maintenance is neither."""
-    verdicts = alerts.c
+    """The verdicts on anomalies by sensor and version of its detector; maintenance does not count."""
+    columns = alerts.c
     query = (
-        select(verdicts.sensor_id, verdicts.model_version, verdicts.verdict, func.count())
-        .where(verdicts.type == "ANOMALY", verdicts.verdict.in_([CONFIRMED, FALSE]), verdicts.subject == "")
-        .group_by(verdicts.sensor_id, verdicts.model_version, verdicts.verdict)
+        select(columns.sensor_id, columns.model_version, columns.verdict, func.count())
+        .where(columns.type == "ANOMALY", columns.verdict.in_([CONFIRMED, FALSE]), columns.subject == "")
+        .group_by(columns.sensor_id, columns.model_version, columns.verdict)
     )
     counts: dict[str, dict[str, Counter[str]]] = {}
     for sensor_id, version, verdict, count in connection.execute(query):
         counts.setdefault(sensor_id, {}).setdefault(version, Counter())[verdict] += count
     return {
         sensor_id: {
-            version: VerdictCounts(said[CONFIRMED], said[FALSE]) for version, said in versions.items()
+            version: VerdictCounts(verdicts[CONFIRMED], verdicts[FALSE])
+            for version, verdicts in versions.items()
         }
         for sensor_id, versions in counts.items()
     }

@@ -1,6 +1,7 @@
-"""Many rows at once, each database in the way it is fastest at.
+"""Move many rows at once between frames and the database, the fastest way of each database.
 
-Knows COPY, executemany and temporary tables. What the rows mean belongs to `readings`.
+Uses COPY on PostgreSQL, executemany and temporary tables on SQLite. Which readings are stored is decided in
+`training.data.merging`.
 """
 
 import io
@@ -27,11 +28,11 @@ from sqlalchemy import (
 
 from training.storage.columns import UtcTime
 
-# Python's garbage collector looks at all rows alive: 1,000,000 rows take 0.7 s by 1,000, and 1.9 s by 50,000.
+# The garbage collector scans all live rows: 1,000,000 rows take 0.7 s in batches of 1,000, 1.9 s of 50,000.
 FETCH_BATCH_ROWS = 1_000
 PARSE_BATCH_BYTES = 4_000_000
 
-# Where a batch waits, for one transaction, to be compared with what is stored; `row` is its place in it.
+# A batch, for one transaction, while it is compared with the stored readings; `row` is the position in it.
 incoming = Table(
     "incoming",
     MetaData(),
@@ -46,7 +47,7 @@ incoming = Table(
 
 
 def create_incoming(connection: Connection, batch: pd.DataFrame) -> None:
-    """Make the table `incoming` and fill it with a batch: `sensor_id, timestamp, value, data_quality`."""
+    """Create the table `incoming` with the rows of a batch: `sensor_id, timestamp, value, data_quality`."""
     incoming.create(connection, checkfirst=False)
     if connection.dialect.name == "postgresql":
         _copy_in(connection, batch)
@@ -56,13 +57,13 @@ def create_incoming(connection: Connection, batch: pd.DataFrame) -> None:
 
 
 def drop_incoming(connection: Connection) -> None:
-    """Drop the table `incoming`; PostgreSQL does so by itself at the end of the transaction."""
+    """Drop the table `incoming`; PostgreSQL does so itself at the end of the transaction."""
     if connection.dialect.name != "postgresql":
         incoming.drop(connection)
 
 
 def fetch(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
-    """The rows of a query as a frame, of texts, whole and floating numbers, and times."""
+    """The rows of a query as a frame with columns of text, integers, floats and times."""
     parts = (
         _fetch_by_copy(connection, statement)
         if connection.dialect.name == "postgresql"
@@ -107,10 +108,10 @@ def _insert_many(connection: Connection, batch: pd.DataFrame) -> None:
 
 
 def _time_texts(times: np.ndarray) -> list[str]:
-    """Times as SQLAlchemy writes them on SQLite: `2026-01-31 12:00:00.000000`."""
+    """Times as SQLAlchemy writes them to SQLite: `2026-01-31 12:00:00.000000`."""
     texts = np.datetime_as_string(times.astype("datetime64[us]"), unit="us")
     if len(texts):
-        texts.view(np.uint32).reshape(len(texts), -1)[:, 10] = ord(" ")  # where ISO 8601 has a T
+        texts.view(np.uint32).reshape(len(texts), -1)[:, 10] = ord(" ")  # instead of the T of ISO 8601
     result: list[str] = texts.tolist()
     return result
 
@@ -137,16 +138,18 @@ def _fetch_by_copy(connection: Connection, statement: Select[Any]) -> Iterator[p
     types = {str(n): _arrow_type(column.type) for n, column in enumerate(statement.selected_columns)}
     read_options = pa_csv.ReadOptions(column_names=list(types), use_threads=False)
     convert_options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+
+    def parse(rows: io.BytesIO) -> pa.Table:
+        return pa_csv.read_csv(io.BytesIO(rows.getbuffer()), read_options, convert_options=convert_options)
+
     compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
     with driver.cursor().copy(f"COPY ({compiled}) TO STDOUT WITH (FORMAT csv)", compiled.params) as copy:
         rows = io.BytesIO()
         for row in copy:
             rows.write(row)
-            if rows.tell() > PARSE_BATCH_BYTES:
-                yield pa_csv.read_csv(
-                    io.BytesIO(rows.getbuffer()), read_options, convert_options=convert_options
-                )
+            if rows.tell() > PARSE_BATCH_BYTES:  # quoted
+                yield parse(rows)
                 rows = io.BytesIO()
-        if rows.tell():
-            yield pa_csv.read_csv(io.BytesIO(rows.getbuffer()), read_options, convert_options=convert_options)
+        if rows.getbuffer():
+            yield parse(rows)

@@ -1,24 +1,24 @@
-"""What every table is made of: one catalogue of tables, and times in UTC.
+"""The base of all tables: the metadata that collects them, and the column type of times.
 
-Knows SQLAlchemy types. Which tables there are is told in `database` and `alert_tables`.
+The tables are declared in `training.storage.database` and `training.storage.alert_tables`.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import DateTime, Dialect, MetaData
 from sqlalchemy.types import TypeDecorator
+
+from training.common.times import to_naive_utc
 
 metadata = MetaData()
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A point in time, kept in UTC without a zone; a time with a zone is converted on its way in."""
+    """A time, stored in UTC without a zone; times with a zone are converted when they are written."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """What goes into the database."""
-        if value is None or value.tzinfo is None:
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
+        """The value that is stored."""
+        return None if value is None else to_naive_utc(value)

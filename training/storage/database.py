@@ -1,7 +1,7 @@
-"""The database: its tables, and the one door to it.
+"""The database: its tables, opening it, and connections to read and to write.
 
-Knows SQLite and PostgreSQL, URLs and transactions. Every time stored is UTC without a zone. What the rows
-mean belongs to the stores; how the tables come to be, to `schema`.
+Supports SQLite and PostgreSQL. Every stored time is UTC without a zone. What the rows mean is defined by the
+packages that write them; the schema is brought up to date by `training.storage.schema`.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -35,17 +36,19 @@ from training.storage.schema import upgrade_schema
 from training.storage.store_errors import store_errors
 
 SQLITE_TIMEOUT_SECONDS = 60
-CONNECT_TIMEOUT_SECONDS = 10  # until a server that does not answer counts as away
-TCP_USER_TIMEOUT_MS = 30_000  # until one that was connected, and says nothing more, counts as away
+CONNECT_TIMEOUT_SECONDS = 10  # until a server that does not answer counts as unreachable
+TCP_USER_TIMEOUT_MS = 30_000  # until a connected server that stops answering counts as unreachable
 
 
 class DatabaseSettings(Settings, file="training", section="database"):
-    """Where readings, predictions and labels are kept."""
+    """The database of readings, predictions, labels and alerts."""
 
-    url: str | None = None  # None: safeplan.db in the home folder
+    url: str | None = Field(
+        None, description="SQLite or PostgreSQL; without one, safeplan.db in the home folder"
+    )
 
 
-# A column left empty here is one that nobody wrote: conf/sensors.yaml, then the type's defaults, fill it.
+# Sensors. An empty column is filled from conf/sensors.yaml, then from the defaults of the type there.
 sensors = Table(
     "sensors",
     metadata,
@@ -54,34 +57,35 @@ sensors = Table(
     Column("platform", Text),
     Column("type", Text),
     Column("unit", Text),
-    Column("step_seconds", Double),
-    Column("low", Double),
+    Column("step_seconds", Double),  # between readings
+    Column("low", Double),  # physical range
     Column("high", Double),
-    Column("critical_low", Double),
+    Column("critical_low", Double),  # operating limits
     Column("critical_high", Double),
-    Column("sentinels", JSON(none_as_null=True)),
+    Column("sentinels", JSON(none_as_null=True)),  # numbers that mean no value
     Column("enabled", Boolean),
 )
 
+# Readings, each stored once.
 sensor_readings = Table(
     "sensor_readings",
     metadata,
     Column("sensor_id", Text, primary_key=True),
     Column("timestamp", UtcTime, primary_key=True),
     Column("value", Double, nullable=False),
-    Column("data_quality", Integer, nullable=False, default=0),
+    Column("data_quality", Integer, nullable=False, default=0),  # 0 is good
     sqlite_with_rowid=False,
 )
 
-# One row a model's opinion. Scoring or forecasting again from the same origin with the same version meets
-# its own key. `origin` is the newest reading the model had seen: for a score, the reading's own time.
+# Scores and forecasts, one row a model version, time and origin. Scoring or forecasting again from the same
+# origin with the same version writes the same row.
 ml_predictions = Table(
     "ml_predictions",
     metadata,
     Column("sensor_id", Text, primary_key=True),
     Column("model_type", Text, primary_key=True),  # ANOMALY_DETECTOR or FORECASTER
     Column("timestamp", UtcTime, primary_key=True),  # the time scored or forecast
-    Column("origin", UtcTime, primary_key=True),
+    Column("origin", UtcTime, primary_key=True),  # the newest reading used; of a score, its own reading
     Column("model_version", Text, primary_key=True, default=""),
     Column("made_at", UtcTime, nullable=False),
     Column("value", Double),  # the reading that was scored
@@ -93,8 +97,8 @@ ml_predictions = Table(
     Column("is_anomaly", Boolean),
     Column("threshold", Double),
     Column("severity", Text),
-    Column("reason", Text),
-    Column("reason_data", Text),
+    Column("reason", Text),  # in English
+    Column("reason_data", Text),  # the reason as JSON; empty in rows of 0.1.0
     Column("historical_average", Double),
     Column("historical_std", Double),
     sqlite_with_rowid=False,
@@ -108,19 +112,19 @@ Index(
     sqlite_where=text("is_anomaly"),
 )
 
-# What people said about a stretch of readings, for tuning: `source` is who said it.
+# Intervals that people marked as anomalous or normal; tuning uses them.
 labels = Table(
     "labels",
     metadata,
     Column("sensor_id", Text, primary_key=True),
     Column("start", UtcTime, primary_key=True),
     Column("end", UtcTime, primary_key=True),
-    Column("source", Text, primary_key=True),
+    Column("source", Text, primary_key=True),  # who marked it
     Column("anomalous", Boolean, nullable=False),
     Column("made_at", UtcTime, nullable=False),
 )
 
-# One row a check of one model: the readings from `start` to `end` beside the window it was trained on.
+# Drift checks, one row a model: the readings from `start` to `end` compared with the training window.
 drift_checks = Table(
     "drift_checks",
     metadata,
@@ -137,20 +141,20 @@ drift_checks = Table(
     Column("kind", Text),  # what changed: level, spread, ...
     Column("origin", Text),  # instrument, process or model
     Column("since", UtcTime),
-    Column("p_value", Double),  # share of the window's own past that looks as different
-    Column("false_alarm_rate", Double, nullable=False),  # what the verdict was held to
-    Column("cost", Double),  # what it costs the models; ranks the fleet
-    Column("reason", Text, nullable=False),
-    Column("reason_data", Text),  # the reasons as JSON; none in rows of 0.1.0
+    Column("p_value", Double),  # share of the training window that differs as much
+    Column("false_alarm_rate", Double, nullable=False),  # the rate that the check is calibrated to
+    Column("cost", Double),  # effect on the models, by which the fleet is ranked
+    Column("reason", Text, nullable=False),  # in English
+    Column("reason_data", Text),  # the reasons as JSON; empty in rows of 0.1.0
     Column("advice", Text),
-    Column("measures", JSON, nullable=False),  # by what was compared: distances, thresholds, words
-    Column("quality", JSON, nullable=False),  # stored predictions against what then happened
+    Column("measures", JSON, nullable=False),  # by statistic: distance, threshold, description
+    Column("quality", JSON, nullable=False),  # stored predictions compared with the readings
     Column("run_id", Text),
     sqlite_with_rowid=False,
 )
 Index("drift_checks_by_time", drift_checks.c.checked_at)
 
-# Who does which named piece of work until when, so that no other process does it too.
+# Leases: which process does a named piece of work until when, so that no other does it too.
 leases = Table(
     "leases",
     metadata,
@@ -160,7 +164,7 @@ leases = Table(
 )
 
 
-# Who changed what. Rows are added and never altered; `version` is the champion's number after a move.
+# The audit: who changed what. Rows are only added.
 audit = Table(
     "audit",
     metadata,
@@ -170,25 +174,27 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("sensor_id", Text, nullable=False),
     Column("subject", Text, nullable=False),
-    Column("version", Integer),
+    Column("version", Integer),  # of the champion, after the change
     Column("detail", JSON, nullable=False),
 )
 Index("audit_by_subject", audit.c.subject, audit.c.id)
 Index("audit_by_sensor", audit.c.sensor_id, audit.c.id)
 
-# Trainings that were started on the page: what was asked for, and which process does it.
+# Trainings that were started on the dashboard.
 trainings = Table(
     "trainings",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("asked", JSON, nullable=False),
-    Column("total", Integer, nullable=False),
+    Column("asked", JSON, nullable=False),  # the request
+    Column("total", Integer, nullable=False),  # models to train
     Column("started_at", UtcTime, nullable=False),
     Column("started_by", Text, nullable=False),
-    Column("owner", Text),
+    Column("owner", Text),  # the process that trains
     Column("finished_at", UtcTime),
     Column("error", Text),
 )
+
+# The outcome of each model of such a training.
 training_outcomes = Table(
     "training_outcomes",
     metadata,
@@ -205,22 +211,22 @@ training_outcomes = Table(
 
 
 def open_database(url: str | None = None) -> Engine:
-    """The database of readings and predictions, its schema brought up to date.
+    """Open the database and bring its schema up to date.
 
     Without a URL: `SAFEPLAN_DATABASE_URL`, then `database.url` of conf/training.yaml, then `safeplan.db` in
     the home folder.
 
     Raises:
-        ConfigurationError: the URL is none, or of a database we do not know.
-        StoreError: the database is away, locked, read-only or has a schema newer than this program.
+        ConfigurationError: the URL is invalid, or of an unsupported database.
+        StoreError: the database is unreachable, locked, read-only, or has a newer schema than this program.
     """
     address = _address(url or load_settings(DatabaseSettings).url)
     with store_errors(address):
         if address.get_backend_name() == "sqlite":
             engine = _open_sqlite(address)
         else:
-            patience = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": TCP_USER_TIMEOUT_MS}
-            engine = create_engine(address, pool_pre_ping=True, connect_args=patience)
+            timeouts = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": TCP_USER_TIMEOUT_MS}
+            engine = create_engine(address, pool_pre_ping=True, connect_args=timeouts)
         try:
             upgrade_schema(engine)
         except BaseException:
@@ -231,14 +237,14 @@ def open_database(url: str | None = None) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection to read by; foreign errors become `StoreError`."""
+    """A connection to read with; errors of drivers become `StoreError`."""
     with store_errors(engine.url), engine.connect() as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction to write in, kept whole or not at all; on SQLite, writers wait for each other here."""
+    """One transaction to write in, committed as a whole or not at all; on SQLite, writers wait here."""
     with store_errors(engine.url), engine.execution_options(writes=True).begin() as connection:
         yield connection
 
@@ -250,16 +256,16 @@ def _address(url: str | None) -> URL:
         address = make_url(url)
     except ArgumentError as error:
         raise ConfigurationError(
-            "The database URL cannot be read; it should look like sqlite:////var/lib/safeplan/safeplan.db "
-            "or postgresql://user:password@host:5432/safeplan. Correct SAFEPLAN_DATABASE_URL or database.url."
+            "The database URL is invalid: expected sqlite:////var/lib/safeplan/safeplan.db or "
+            "postgresql://user:password@host:5432/safeplan. Correct SAFEPLAN_DATABASE_URL or database.url."
         ) from error
     if address.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
         return address.set(drivername="postgresql+psycopg")
     if address.drivername in {"sqlite", "sqlite+pysqlite"}:
         return address.set(drivername="sqlite")
     raise ConfigurationError(
-        f"{address.drivername} is no database this program knows. "
-        "Give database.url a sqlite:/// or a postgresql:// URL."
+        f"Databases of {address.drivername} are not supported: set database.url to a sqlite:/// or a "
+        "postgresql:// URL."
     )
 
 
@@ -270,7 +276,7 @@ def _open_sqlite(address: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # The driver would open transactions by itself, and later than it should: we open them below.
+        # The driver would begin transactions itself, and too late; they begin below.
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
@@ -290,5 +296,5 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The folder of the database cannot be made: {error}. Name another in database.url."
+            f"The folder of the database cannot be created: {error}. Choose another one in database.url."
         ) from error

@@ -1,6 +1,6 @@
-"""Labels: what people said about stretches of a sensor's readings.
+"""Labels: intervals that people marked as anomalous or normal.
 
-Knows the table. How tuning uses them belongs to `detector_tuning`.
+Holds the SQL. Tuning uses them in `training.tuning.detector_search`.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from training.storage.database import labels, reading, writing
 
 @dataclass(frozen=True)
 class Label:
-    """Between start and end (both included, naive UTC) the readings were anomalous, or were not."""
+    """Whether the readings from start to end (both included, naive UTC) were anomalous."""
 
     sensor_id: str
     start: datetime
@@ -24,23 +24,18 @@ class Label:
 
 
 class LabelStore:
-    """All labels that were ever given."""
+    """All labels, in the database."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def add(self, given: Iterable[Label], *, now: datetime | None = None) -> None:
-        """Keep labels; the same stretch from the same source again replaces what it said before."""
+    def add(self, new: Iterable[Label], *, now: datetime | None = None) -> None:
+        """Add labels; one of the same sensor, interval and source as a stored one replaces it."""
         made_at = now or datetime.now(UTC)
         with writing(self.engine) as connection:
-            for label in given:
-                same_label = (
-                    (labels.c.sensor_id == label.sensor_id)
-                    & (labels.c.start == label.start)
-                    & (labels.c.end == label.end)
-                    & (labels.c.source == label.source)
-                )
-                connection.execute(labels.delete().where(same_label))
+            for label in new:
+                key = {name: getattr(label, name) for name in ("sensor_id", "start", "end", "source")}
+                connection.execute(labels.delete().filter_by(**key))
                 connection.execute(insert(labels).values(**vars(label), made_at=made_at))
 
     def of(self, sensor_id: str) -> tuple[Label, ...]:

@@ -1,7 +1,7 @@
-"""Leases: at most one process at a time does a named piece of work, wherever it runs.
+"""Leases: at most one process at a time does a named piece of work, on whichever host.
 
-Knows names, owners and expiry, kept in the database that all processes share. A process that was killed
-does not block: on its own machine it is seen to be gone at once, elsewhere its lease runs out.
+Leases are rows of the shared database. A killed process does not block the work: on its own host the process
+is known to have ended, on other hosts its lease expires.
 """
 
 import os
@@ -18,14 +18,16 @@ from sqlalchemy.exc import IntegrityError
 from training.errors import StoreError
 from training.storage.database import leases, writing
 
+TAKEN_MEANWHILE = "Another process has just started to {name}. Run this again later."
+
 
 class LeaseTaken(StoreError):
-    """Another process that is still alive does this work."""
+    """Another running process does this work."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its host, its id, and when it started, for ids are used again."""
+    """A process: its host, its id, and its start time, because ids are reused."""
 
     host: str
     pid: int
@@ -33,8 +35,8 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> "Owner":
-        """The process that runs this line."""
-        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()))
+        """The current process."""
+        return cls(socket.gethostname(), os.getpid(), _start_time(os.getpid()))
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
@@ -46,8 +48,8 @@ class Owner:
         return f"{self.host} {self.pid} {self.started}"
 
     def is_gone(self) -> bool:
-        """Known to have ended; of another host's processes nothing is known."""
-        return self.host == socket.gethostname() and _started(self.pid) != self.started
+        """Whether the process is known to have ended; always False for processes of other hosts."""
+        return self.host == socket.gethostname() and _start_time(self.pid) != self.started
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def lease(engine: Engine, name: str, *, duration: timedelta = timedelta(hours=1)
     """Hold the named lease while the block runs.
 
     Raises:
-        LeaseTaken: another process holds it, is not known to be gone, and its time is not over.
+        LeaseTaken: another process holds it, is not known to have ended, and the lease has not expired.
     """
     owner = str(Owner.this_process())
     _acquire(engine, name, owner, datetime.now(UTC), duration)
@@ -66,12 +68,12 @@ def lease(engine: Engine, name: str, *, duration: timedelta = timedelta(hours=1)
             connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))
 
 
-def _acquire(engine: Engine, name: str, owner: str, now: datetime, lasts: timedelta) -> None:
+def _acquire(engine: Engine, name: str, owner: str, now: datetime, duration: timedelta) -> None:
     try:
         with writing(engine) as connection:
             holder = _holder(connection, name)
             if holder is None:
-                connection.execute(insert(leases).values(name=name, owner=owner, expires_at=now + lasts))
+                connection.execute(insert(leases).values(name=name, owner=owner, expires_at=now + duration))
                 return
             held_by, expires_at = holder
             other = Owner.parse(held_by)
@@ -83,15 +85,13 @@ def _acquire(engine: Engine, name: str, owner: str, now: datetime, lasts: timede
             updated = connection.execute(
                 update(leases)
                 .where(leases.c.name == name, leases.c.owner == held_by)
-                .values(owner=owner, expires_at=now + lasts)
+                .values(owner=owner, expires_at=now + duration)
             )
             if updated.rowcount != 1:
-                raise LeaseTaken(f"{name} was taken by another process this moment. Run this again later.")
+                raise LeaseTaken(TAKEN_MEANWHILE.format(name=name))
     except StoreError as error:
         if isinstance(error.__cause__, IntegrityError):
-            raise LeaseTaken(
-                f"{name} was taken by another process this moment. Run this again later."
-            ) from error
+            raise LeaseTaken(TAKEN_MEANWHILE.format(name=name)) from error
         raise
 
 
@@ -100,11 +100,11 @@ def _holder(connection: Connection, name: str) -> tuple[str, datetime] | None:
     return None if row is None else (row.owner, row.expires_at)
 
 
-def _started(pid: int) -> str:
-    """When a process of this machine started, in ticks since boot; `gone` where there is none.
+def _start_time(pid: int) -> str:
+    """The start of a process on this host in ticks since boot; `gone` where there is no such process.
 
-    Source: proc(5), field 22 of /proc/PID/stat; other systems than Linux answer `unknown`, and leases of
-    killed processes run out there.
+    Source: proc(5), field 22 of /proc/PID/stat. On other systems than Linux it is `unknown`, and a lease of a
+    killed process ends when it expires.
     """
     if not Path("/proc/self/stat").exists():
         return "unknown"

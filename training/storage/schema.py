@@ -1,23 +1,21 @@
-"""The schema's versions: a database is brought up to date when it is opened.
+"""Bring the schema of a database up to date when it is opened, also when several programs open it at once.
 
-Knows Alembic, and that two programs may open a new database at once. The migrations themselves are in
-`migrations/versions`; a test holds them equal to the tables of `database`.
+The migrations are in `migrations/versions`; a test compares them with the tables of
+`training.storage.database` and `training.storage.alert_tables`. They are run by
+`training.storage.alembic_adapter`.
 """
-
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from training.errors import StoreError
 
 CURRENT_REVISION = "0007"
-MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number that other programs on the same PostgreSQL server are unlikely to lock: "safeplan" in ASCII.
+# A key of an advisory lock that other programs are unlikely to use: "safeplan" in ASCII.
 SCHEMA_LOCK = 0x73616665706C616E
 
 
 def upgrade_schema(engine: Engine) -> None:
-    """Create the tables, or migrate them; costs one query where nothing is to be done.
+    """Create the tables, or migrate them; one query where they are up to date.
 
     Raises:
         StoreError: the schema is newer than this program.
@@ -34,37 +32,29 @@ def upgrade_schema(engine: Engine) -> None:
 
 
 def create_schema(connection: Connection, schema: str) -> None:
-    """Create the tables in a database that has none, as an earlier program had them.
+    """Create the tables of an earlier schema in a database that has none.
 
     Raises:
-        StoreError: this program never had that schema.
+        StoreError: the schema is unknown.
     """
     _migrate(connection, None, to=schema)
 
 
 def schema_revision(connection: Connection) -> str | None:
-    """The schema version a database is at; None before the first."""
+    """The schema revision of a database; None where it has no tables."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _migrate(connection: Connection, revision: str | None, *, to: str = CURRENT_REVISION) -> None:
-    # Alembic takes 0.2 s to import; a database that is up to date does without.
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    # Alembic takes 0.2 s to import; a database that is up to date does not need it.
+    from training.storage.alembic_adapter import known_revisions, migrate  # noqa: PLC0415
 
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    unknown = {revision or CURRENT_REVISION, to} - {step.revision for step in scripts.walk_revisions()}
+    unknown = {revision or CURRENT_REVISION, to} - known_revisions()
     if unknown:
         raise StoreError(
-            f"The data have schema {unknown.pop()}; this program knows schemas up to {CURRENT_REVISION}. "
-            "They were written by a newer safeplan: upgrade this one, or give it a database of its own."
+            f"The database has schema {unknown.pop()}; this program knows schemas up to {CURRENT_REVISION}. "
+            "It was written by a newer safeplan: upgrade this one, or use a database of its own."
         )
-    # What `alembic upgrade head` does, without its files: the transaction is ours, and already open.
-    with EnvironmentContext(
-        Config(), scripts, fn=lambda at, _: scripts._upgrade_revs(to, at), destination_rev=to
-    ) as environment:
-        environment.configure(connection=connection, transactional_ddl=False)
-        environment.run_migrations()
+    migrate(connection, to)

@@ -1,4 +1,4 @@
-"""The database opens with its tables, whoever else opens it, and says what is wrong in words."""
+"""Opening the database: its tables, its address, simultaneous programs, and errors with advice."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -7,25 +7,25 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, insert, inspect, select, text
 
 from training.errors import ConfigurationError, StoreError
-from training.storage import schema
+from training.storage.alembic_adapter import SCRIPTS
 from training.storage.database import labels, metadata, open_database, reading, writing
+from training.storage.schema import CURRENT_REVISION
 
 
-def test_the_migrations_make_the_tables_the_code_speaks_of(engine):
+def test_the_migrations_create_the_tables_that_the_code_declares(engine):
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_the_current_schema_is_the_newest_migration():
-    assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == schema.CURRENT_REVISION
+    assert SCRIPTS.get_current_head() == CURRENT_REVISION
 
 
 @pytest.mark.fault("four programs that create the schema at once", "all get it")
-def test_programs_that_open_a_new_database_at_once_all_get_it(database_url):
+def test_several_programs_can_open_a_new_database_at_once(database_url):
     with ThreadPoolExecutor(4) as pool:
         engines = list(pool.map(open_database, [database_url] * 4))
 
@@ -34,7 +34,7 @@ def test_programs_that_open_a_new_database_at_once_all_get_it(database_url):
         engine.dispose()
 
 
-@pytest.mark.fault("a database of a newer program", "refused: upgrade, it says")
+@pytest.mark.fault("a database of a newer program", "refused; the message asks for an upgrade")
 def test_a_newer_schema_is_refused(engine, database_url):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -57,7 +57,7 @@ def test_tables_of_another_program_are_left_alone(tmp_path):
     engine.dispose()
 
 
-def test_the_default_lies_in_the_home_folder(tmp_path, monkeypatch):
+def test_the_default_database_is_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path / "plant"))
     monkeypatch.delenv("SAFEPLAN_DATABASE_URL", raising=False)
 
@@ -66,7 +66,7 @@ def test_the_default_lies_in_the_home_folder(tmp_path, monkeypatch):
     assert (tmp_path / "plant" / "safeplan.db").exists()
 
 
-def test_the_environment_names_the_database(tmp_path, monkeypatch):
+def test_the_environment_selects_the_database(tmp_path, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")
 
     open_database().dispose()
@@ -75,13 +75,13 @@ def test_the_environment_names_the_database(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://root@host/db", "postgresql+asyncpg://host/db"])
-def test_a_url_that_cannot_be_meant_is_refused(url):
+def test_an_invalid_url_is_refused(url):
     with pytest.raises(ConfigurationError, match="database"):
         open_database(url)
 
 
-@pytest.mark.fault("a database server that is away", "one line, without the password")
-def test_a_server_that_is_away_is_named_without_its_password():
+@pytest.mark.fault("a database server that is unreachable", "one line, without the password")
+def test_the_error_of_an_unreachable_server_hides_the_password():
     with pytest.raises(StoreError, match=r"nobody:\*\*\*@127.0.0.1:1") as caught:
         open_database("postgres://nobody:secret@127.0.0.1:1/plant")
 
@@ -90,7 +90,7 @@ def test_a_server_that_is_away_is_named_without_its_password():
 
 
 @pytest.mark.fault("a database file that is damaged", "named, with what to do")
-def test_a_file_that_is_no_database_is_named(tmp_path):
+def test_the_error_names_a_file_that_is_not_a_database(tmp_path):
     (tmp_path / "notes.db").write_text(
         "a shopping list, not a database, and long enough to be read as one" * 50
     )
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
         open_database(f"sqlite:///{tmp_path / 'notes.db'}")
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_the_error_names_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreError, match=r"database\.url"):
@@ -107,20 +107,20 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 @pytest.mark.fault('"database is locked"', "waited for, then named")
-def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
+def test_the_error_names_a_database_that_stays_locked(tmp_path, monkeypatch):
     monkeypatch.setattr("training.storage.database.SQLITE_TIMEOUT_SECONDS", 0.01)
     engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
     with (
         writing(engine),
-        pytest.raises(StoreError, match="Another program holds the database"),
+        pytest.raises(StoreError, match="Another program uses the database"),
         writing(engine) as second,
     ):
         second.execute(select(labels))
     engine.dispose()
 
 
-@pytest.mark.fault("a statement that fails in a transaction", "nothing of it is kept")
-def test_what_fails_half_way_leaves_nothing(engine):
+@pytest.mark.fault("a statement that fails in a transaction", "nothing of it is stored")
+def test_a_failed_transaction_stores_nothing(engine):
     row = {"sensor_id": "PT-1", "source": "operator", "anomalous": True}
     moment = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -136,7 +136,7 @@ def test_what_fails_half_way_leaves_nothing(engine):
         assert connection.execute(select(labels)).all() == []
 
 
-def test_times_are_kept_in_utc(engine):
+def test_times_are_stored_in_utc(engine):
     noon_in_brazil = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=-3)))
     row = {"sensor_id": "PT-1", "source": "operator", "anomalous": True, "start": noon_in_brazil}
     with writing(engine) as connection:

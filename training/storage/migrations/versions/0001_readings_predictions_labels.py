@@ -1,6 +1,6 @@
-"""The first schema: sensors, their readings, what models said of them, what people said.
+"""The first schema: sensors, their readings, predictions of models, and labels.
 
-Tables are written out, not imported: a migration must do tomorrow what it did today.
+Tables are written out, not imported: a migration must not change with the code.
 """
 
 import sqlalchemy as sa
@@ -77,6 +77,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop the tables with all rows."""
     for table in ("labels", "ml_predictions", "sensor_readings", "sensors"):
         op.drop_table(table)

@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; nothing in it outlives the work it names."""
+    """Drop the table; leases are worth nothing after the work they protect."""
     op.drop_table("leases")

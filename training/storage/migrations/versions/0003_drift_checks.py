@@ -1,4 +1,4 @@
-"""Drift checks: what each comparison of new readings with a model's training window came to."""
+"""Drift checks: the result of each comparison of new readings with a model's training window."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,5 +38,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it, with the history of all checks."""
+    """Drop the table with the history of all checks."""
     op.drop_table("drift_checks")

@@ -25,5 +25,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; who did what is forgotten."""
+    """Drop the table with the history of all changes."""
     op.drop_table("audit")

@@ -1,4 +1,4 @@
-"""Trainings that were started on the page, and what became of each sensor."""
+"""Trainings that were started on the dashboard, and the outcome of each model."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,6 +35,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them; runs and versions are MLflow's, and stay."""
+    """Drop the tables; runs and versions are stored by MLflow and stay."""
     op.drop_table("training_outcomes")
     op.drop_table("trainings")

@@ -1,4 +1,4 @@
-"""Alerts: what is watched, raised, told and judged; maintenance, the alarm budget and the schedule's runs."""
+"""Alerts, their changes and notifications; maintenance, alarm budget and runs of scheduled jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -139,6 +139,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with the history of all alerts."""
+    """Drop the tables with the history of all alerts."""
     for table in reversed(TABLES):
         op.drop_table(table)

@@ -1,6 +1,6 @@
-"""Reasons as data: a column of JSON beside each column of text that gives a reason.
+"""Reasons as data: a column of JSON beside each text column that gives a reason.
 
-Rows written before hold the text only.
+Rows written before have the text only.
 """
 
 import sqlalchemy as sa
