@@ -1,7 +1,7 @@
-"""How a batch of readings meets those already stored: nothing twice, nothing overwritten unasked.
+"""Merge a batch of readings into the store: each row is new, known, corrected or contradicted.
 
-Knows how rows of one sensor and time are told new, known, corrected or contradicted. How rows travel to the
-database belongs to `bulk`.
+Rows travel to and from the database by `training.storage.bulk_insert`; transactions are opened by
+`training.data.readings`.
 """
 
 from dataclasses import dataclass
@@ -14,52 +14,53 @@ import pandas as pd
 from sqlalchemy import Connection, and_, select, text, true
 from sqlalchemy.dialects import postgresql, sqlite
 
+from training.common.arrays import Flags, Floats, Ints
 from training.errors import DataError
 from training.storage import bulk_insert
 from training.storage.bulk_insert import incoming
 from training.storage.database import sensor_readings
 
-# Loaders take turns on PostgreSQL as they do on SQLite: what one compares, no other changes meanwhile.
+# Loads are serial on PostgreSQL as on SQLite: no other may change the rows that one compares.
 LOADING_LOCK = 0x6C6F6164696E67
 
 
 class MergeOutcome(IntEnum):
-    """What became of one reading handed to the store."""
+    """The outcome of one reading of a batch."""
 
     NEW = 0
-    KNOWN = 1  # the same value was there already
-    CORRECTED = 2  # another value was there, and was replaced
-    CONTRADICTED = 3  # another value is there, and stays
+    KNOWN = 1  # the same value was stored
+    CORRECTED = 2  # another value was stored and has been replaced
+    CONTRADICTED = 3  # another value is stored and stays
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What became of a batch: each row's outcome, and the value it was compared with, NaN if with none."""
+    """Each row's outcome, and the value it was compared with (NaN where there was none)."""
 
     outcomes: npt.NDArray[np.int8]
-    compared_with: npt.NDArray[np.float64]
+    compared_with: Floats
 
     def count(self, outcome: MergeOutcome) -> int:
-        """How many rows came out so."""
+        """The number of rows with this outcome."""
         return int((self.outcomes == outcome).sum())
 
 
 @dataclass(frozen=True)
 class _StoredGroups:
-    """What was in the database before the batch, one entry a group of rows of one sensor and time."""
+    """The readings stored before the batch, one a group of rows of one sensor and time."""
 
-    exists: npt.NDArray[np.bool_]
-    value: npt.NDArray[np.float64]
-    quality: npt.NDArray[np.int64]
+    exists: Flags
+    value: Floats
+    quality: Ints
 
 
 def merge(connection: Connection, batch: pd.DataFrame, *, replace: bool) -> MergeResult:
-    """Keep a batch: of two values for one sensor and time the first stays, or with `replace` the last wins.
+    """Store a batch: of two values for one sensor and time the first stays, or with `replace` the last.
 
-    How a long run of rows is cut into batches changes nothing, neither what is kept nor any outcome.
+    Splitting rows into batches changes neither what is stored nor any outcome.
 
     Raises:
-        DataError: a column is missing, or a row has no sensor, time or finite value.
+        DataError: a column is missing, or a row has no sensor, no time or no finite value.
     """
     rows = _clean_batch(batch)
     if not len(rows):
@@ -72,14 +73,16 @@ def merge(connection: Connection, batch: pd.DataFrame, *, replace: bool) -> Merg
     stored = _read_stored(connection, len(starts))
     _insert_batch(connection, replace=replace)
     bulk_insert.drop_incoming(connection)
-    sorted_out = (_outcomes_last_wins if replace else _outcomes_first_wins)(rows, starts, stored)
-    return MergeResult(*(_restore_order(column, order) for column in sorted_out))
+    compare = _outcomes_last_wins if replace else _outcomes_first_wins
+    return MergeResult(*(_restore_order(column, order) for column in compare(rows, starts, stored)))
 
 
 def _clean_batch(batch: pd.DataFrame) -> pd.DataFrame:
     missing = {"sensor_id", "timestamp", "value"} - set(batch.columns)
     if missing:
-        raise DataError(f"Readings lack {', '.join(sorted(missing))}; there are {', '.join(batch.columns)}.")
+        raise DataError(
+            f"Columns are missing: {', '.join(sorted(missing))}; the batch has {', '.join(batch.columns)}."
+        )
     times = pd.to_datetime(batch["timestamp"])
     if times.dt.tz is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -94,13 +97,13 @@ def _clean_batch(batch: pd.DataFrame) -> pd.DataFrame:
     bad = rows["timestamp"].isna() | ~np.isfinite(rows["value"]) | batch["sensor_id"].isna().array
     if bad.any():
         raise DataError(
-            f"{bad.sum()} readings have no sensor, no time or no finite value; load refuses such rows."
+            f"{bad.sum()} readings have no sensor, no time or no finite value; remove those rows."
         )
     return rows
 
 
 def _groups(rows: pd.DataFrame) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The order by sensor and time, first sent first, and where in it each group starts."""
+    """The order by sensor, time and position in the batch, and where in it each group starts."""
     sensors, _ = pd.factorize(rows["sensor_id"], sort=True)
     times = rows["timestamp"].to_numpy()
     order = np.lexsort((times, sensors))
@@ -111,7 +114,7 @@ def _groups(rows: pd.DataFrame) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.in
 def _lock_loading(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOADING_LOCK})
-        # Joined by hashing, a batch of 100,000 rows would read the whole table of readings each time.
+        # With a hash join, each batch of 100,000 rows would read the whole table of readings.
         connection.exec_driver_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
 
 
@@ -132,7 +135,7 @@ def _read_stored(connection: Connection, groups: int) -> _StoredGroups:
 
 def _insert_batch(connection: Connection, *, replace: bool) -> None:
     names = ["sensor_id", "timestamp", "value", "data_quality"]
-    # SQLite cannot tell ON CONFLICT from a join's ON without a WHERE before it.
+    # Without a WHERE, SQLite reads ON CONFLICT as the ON of a join.
     source = select(*(incoming.c[name] for name in names)).where(true()).order_by(incoming.c.row)
     insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(sensor_readings).from_select(names, source)
@@ -143,13 +146,13 @@ def _insert_batch(connection: Connection, *, replace: bool) -> None:
         connection.execute(statement.on_conflict_do_nothing())
 
 
-OutcomesAndValues = tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]
+OutcomesAndValues = tuple[npt.NDArray[np.int8], Floats]
 
 
 def _outcomes_first_wins(
     rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _StoredGroups
 ) -> OutcomesAndValues:
-    """Each row against what is stored, or where nothing is, against the first of its group."""
+    """Compare each row with the stored value, or else with the first of its group."""
     values = rows["value"].to_numpy()
     sizes = np.diff(np.append(starts, len(rows)))
     compared = np.repeat(np.where(stored.exists, stored.value, values[starts]), sizes)
@@ -162,7 +165,7 @@ def _outcomes_first_wins(
 def _outcomes_last_wins(
     rows: pd.DataFrame, starts: npt.NDArray[np.intp], stored: _StoredGroups
 ) -> OutcomesAndValues:
-    """Each row against the one before it in its group, the first against what is stored."""
+    """Compare each row with the one before it in its group, the first with the stored value."""
     values, quality = rows["value"].to_numpy(), rows["data_quality"].to_numpy()
     compared, before = np.roll(values, 1), np.roll(quality, 1)
     compared[starts], before[starts] = stored.value, stored.quality

@@ -1,7 +1,7 @@
-"""The readings store: every value a sensor sent, once.
+"""Store of sensor readings: insert once per sensor and time, query by time range.
 
-Knows sensors, time and SQL. Knows nothing of models; they ask for windows. A stretch from `start` to `end`
-holds the readings at `start` but not those at `end`; a bound that is None is open.
+A time range includes its start and excludes its end; None is open. How a batch meets the stored readings is
+decided in `training.data.merging`; models get their readings from `training.quality.windows`.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -23,7 +23,7 @@ READING_COLUMNS = ("timestamp", "value", "data_quality")
 
 @dataclass(frozen=True)
 class ReadingStatistics:
-    """A stretch of one sensor's readings; from `mean` on, of the good ones only, and NaN without any."""
+    """Statistics of one sensor's readings; from `mean` on, of the good ones, NaN where there are none."""
 
     count: int
     good: int
@@ -34,19 +34,19 @@ class ReadingStatistics:
 
 
 class ReadingStore:
-    """The readings of all sensors, in the database they are kept in."""
+    """The readings of all sensors in a database."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def ingest(self, batch: pd.DataFrame, *, replace: bool = False) -> MergeResult:
-        """Keep a batch of readings: `sensor_id, timestamp, value` and perhaps `data_quality`.
+        """Store a batch of readings: `sensor_id, timestamp, value` and optionally `data_quality`.
 
-        All in one transaction, and nothing twice: of two values for one sensor and time the first stays,
-        unless `replace` makes the last one win. Rows come in the order in which they were sent.
+        In one transaction, each sensor and time once: of two values the first stays, or with `replace` the
+        last. Rows are in the order in which they were sent.
 
         Raises:
-            StoreError: the database is away, locked or full; then nothing of the batch was kept.
+            StoreError: the database is unreachable, locked or full; nothing of the batch is stored.
         """
         with writing(self.engine) as connection:
             return merge(connection, batch, replace=replace)
@@ -59,14 +59,14 @@ class ReadingStore:
         *,
         quality: int | None = None,
     ) -> pd.DataFrame:
-        """One sensor's readings in order of time: `timestamp, value, data_quality`."""
+        """One sensor's readings of a time range, oldest first: `timestamp, value, data_quality`."""
         query = _select(READING_COLUMNS).where(
             sensor_readings.c.sensor_id == sensor_id, *_time_conditions(start, end, quality)
         )
         return self._fetch(query.order_by(sensor_readings.c.timestamp))
 
     def since(self, sensor_id: str, start: datetime, *, quality: int | None = None) -> pd.DataFrame:
-        """One sensor's readings from a time on, in order of time."""
+        """One sensor's readings from a time on, oldest first."""
         return self.between(sensor_id, start, quality=quality)
 
     def latest(
@@ -78,7 +78,7 @@ class ReadingStore:
         end: datetime | None = None,
         quality: int | None = None,
     ) -> pd.DataFrame:
-        """One sensor's newest readings of a stretch, in order of time; fewer than n if there are no more."""
+        """The newest `n` readings of one sensor in a time range, oldest first."""
         query = _select(READING_COLUMNS).where(
             sensor_readings.c.sensor_id == sensor_id, *_time_conditions(start, end, quality)
         )
@@ -100,7 +100,7 @@ class ReadingStore:
         return self._fetch(query.order_by(sensor_readings.c.sensor_id, sensor_readings.c.timestamp))
 
     def spans(self, sensor_ids: Collection[str] | None = None) -> pd.DataFrame:
-        """What is stored of each sensor, or of those named: `first, last, readings, good` by `sensor_id`."""
+        """The extent of each sensor's readings: `first, last, readings, good` by `sensor_id`."""
         columns = sensor_readings.c
         query = select(
             columns.sensor_id,
@@ -116,7 +116,7 @@ class ReadingStore:
         )
 
     def last_times(self) -> pd.Series:
-        """The time of each sensor's newest reading, by `sensor_id`; quick however many readings there are."""
+        """The time of each sensor's newest reading by `sensor_id`; fast for any number of readings."""
         ids = _distinct_ids()
         newest = (
             select(func.max(sensor_readings.c.timestamp))
@@ -127,7 +127,7 @@ class ReadingStore:
         return self._fetch(query.order_by(ids.c.sensor_id)).set_index("sensor_id")["last"]
 
     def newest(self) -> pd.DataFrame:
-        """Each sensor's newest reading: `timestamp, value, data_quality` by `sensor_id`; as quick."""
+        """Each sensor's newest reading: `timestamp, value, data_quality` by `sensor_id`; as fast."""
         ids, columns = _distinct_ids(), sensor_readings.c
         last = (
             select(func.max(columns.timestamp))
@@ -143,9 +143,9 @@ class ReadingStore:
         return self._fetch(query.order_by(columns.sensor_id)).set_index("sensor_id")
 
     def sensors_with_good(self, count: int) -> set[str]:
-        """The sensors with at least so many good readings; none is counted further than that."""
+        """The sensors with at least `count` good readings, without counting the rest."""
         ids, columns = _distinct_ids(), sensor_readings.c
-        one_too_few = (
+        last_needed = (
             select(literal(1))
             .where(columns.sensor_id == ids.c.sensor_id, columns.data_quality == GOOD_QUALITY)
             .offset(count - 1)
@@ -153,10 +153,10 @@ class ReadingStore:
             .correlate(ids)
         )
         with reading(self.engine) as connection:
-            return set(connection.scalars(select(ids.c.sensor_id).where(one_too_few.exists())))
+            return set(connection.scalars(select(ids.c.sensor_id).where(last_needed.exists())))
 
     def last_time(self, sensor_id: str) -> datetime | None:
-        """The time of one sensor's newest reading, or None where there is none."""
+        """The time of one sensor's newest reading; None where there is none."""
         newest = select(func.max(sensor_readings.c.timestamp)).where(sensor_readings.c.sensor_id == sensor_id)
         with reading(self.engine) as connection:
             return connection.execute(newest).scalar()
@@ -164,7 +164,7 @@ class ReadingStore:
     def statistics(
         self, sensor_id: str, start: datetime | None = None, end: datetime | None = None
     ) -> ReadingStatistics:
-        """One sensor's readings in numbers, without fetching them."""
+        """Statistics of one sensor's readings, computed by the database."""
         columns = sensor_readings.c
         stretch = and_(columns.sensor_id == sensor_id, *_time_conditions(start, end, None))
         good = and_(stretch, columns.data_quality == GOOD_QUALITY)
@@ -177,7 +177,7 @@ class ReadingStore:
             ).one()
             if not good_count:
                 return ReadingStatistics(count, 0, *[float("nan")] * 4)
-            # In two steps: mean of squares less square of mean cancels to nothing on 38 MPa +- 1 Pa.
+            # In two steps: the mean of squares minus the squared mean cancels at 38 MPa +- 1 Pa.
             deviation = columns.value - literal(mean)
             variance = connection.execute(select(func.avg(deviation * deviation)).where(good)).scalar_one()
         return ReadingStatistics(count, good_count, mean, float(np.sqrt(variance)), low, high)
@@ -204,7 +204,7 @@ def _time_conditions(
 
 
 def _distinct_ids() -> CTE:
-    """Each id once, by stepping from one to the next in the primary key: 5,000 steps, not 10,000,000 rows."""
+    """Each id once, by steps through the primary key: 5,000 steps instead of 10,000,000 rows."""
     columns = sensor_readings.c
     ids = select(func.min(columns.sensor_id).label("sensor_id")).cte("ids", recursive=True)
     following = (
