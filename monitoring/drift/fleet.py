@@ -28,7 +28,7 @@ from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.errors import DataError, SafePlanError
 from training.kinds import Kind
-from training.outcomes import FAILED, Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.plan import DetectorSettings
 from training.quality.fault_checks import QualitySettings
 from training.reasons import Reason, ReasonCode
@@ -39,7 +39,6 @@ from training.workspace import Workspace
 log = logging.getLogger("safeplan.monitoring")
 
 OutcomeCallback = Callable[[Outcome], None]
-NO_MODEL = "no model"
 LEASE_NAME = "drift check"
 
 
@@ -115,17 +114,17 @@ class FleetDriftCheck:
         """The checks of one sensor's champions, or why they failed."""
         kinds = [kind for kind in Kind if (sensor.id, kind) in self.served_models]
         if not kinds:
-            yield Outcome(sensor_id=sensor.id, kind=None, status=NO_MODEL)
+            yield Outcome(sensor_id=sensor.id, kind=None, status=OutcomeStatus.NO_MODEL)
         for kind in kinds:
             try:
                 yield self._check_champion(sensor, kind)
             except SafePlanError as error:
-                yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=str(error))
+                yield Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=str(error))
             # An error of one sensor must not stop the others.
             except Exception as error:
                 log.exception("drift check of the %s of %s failed", kind, sensor.id)
                 error_text = f"{type(error).__name__}: {error}"
-                yield Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=error_text)
+                yield Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=error_text)
 
     def _check_champion(self, sensor: Sensor, kind: Kind) -> DriftCheckResult:
         find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster

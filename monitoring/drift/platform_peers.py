@@ -3,6 +3,7 @@
 A sensor without enough neighbours keeps its undecided origin.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -30,34 +31,34 @@ def _attribute_origin(result: DriftCheckResult, results: Sequence[DriftCheckResu
     )
     if not undecided or not result.sensor.platform:
         return result
-    moved_by_sensor: dict[str, bool] = {}
-    for other_result in results:
-        is_neighbour = (
-            other_result.sensor.platform == result.sensor.platform
-            and other_result.sensor.id != result.sensor.id
-        )
-        if is_neighbour and other_result.comparison.verdict in COMPARABLE_VERDICTS:
-            moved_by_sensor[other_result.sensor.id] = moved_by_sensor.get(
-                other_result.sensor.id, False
-            ) or _moved_together(result, other_result)
+    peers: defaultdict[str, bool] = defaultdict(bool)
+    for other in results:
+        if _is_comparable_peer(result, other):
+            peers[other.sensor.id] |= _moved_together(result, other)
     platform = result.sensor.platform
-    if moved_with := sorted(name for name, moved in moved_by_sensor.items() if moved):
-        values = {"sensors": moved_with[:MAX_SENSORS_NAMED], "platform": platform}
-        return _with_origin(result, DriftOrigin.PROCESS, Reason(ReasonCode.DRIFT_NEIGHBOURS_MOVED, values))
-    if len(moved_by_sensor) >= MIN_NEIGHBOURS:
-        values = {"count": len(moved_by_sensor), "platform": platform}
-        return _with_origin(
-            result, DriftOrigin.INSTRUMENT, Reason(ReasonCode.DRIFT_NEIGHBOURS_STEADY, values)
-        )
+    if moved_with := sorted(name for name, moved in peers.items() if moved):
+        sensors = moved_with[:MAX_SENSORS_NAMED]
+        why = Reason(ReasonCode.DRIFT_NEIGHBOURS_MOVED, {"sensors": sensors, "platform": platform})
+        return _with_origin(result, DriftOrigin.PROCESS, why)
+    if len(peers) >= MIN_NEIGHBOURS:
+        why = Reason(ReasonCode.DRIFT_NEIGHBOURS_STEADY, {"count": len(peers), "platform": platform})
+        return _with_origin(result, DriftOrigin.INSTRUMENT, why)
     return result
 
 
-def _moved_together(result: DriftCheckResult, other_result: DriftCheckResult) -> bool:
-    own_onset, other_onset = result.comparison.since, other_result.comparison.since
-    same_time = (
-        own_onset is not None and other_onset is not None and abs(own_onset - other_onset) <= MAX_ONSET_GAP
+def _is_comparable_peer(result: DriftCheckResult, other: DriftCheckResult) -> bool:
+    return (
+        other.sensor.platform == result.sensor.platform
+        and other.sensor.id != result.sensor.id
+        and other.comparison.verdict in COMPARABLE_VERDICTS
     )
-    return other_result.comparison.drifted and same_time
+
+
+def _moved_together(result: DriftCheckResult, other: DriftCheckResult) -> bool:
+    onset, other_onset = result.comparison.since, other.comparison.since
+    if not other.comparison.drifted or onset is None or other_onset is None:
+        return False
+    return abs(onset - other_onset) <= MAX_ONSET_GAP
 
 
 def _with_origin(result: DriftCheckResult, origin: DriftOrigin, why: Reason) -> DriftCheckResult:

@@ -24,7 +24,7 @@ from monitoring.drift.store import DriftCheckStore
 from monitoring.drift.verdict import DriftVerdict
 from monitoring.i18n.translation import load_translator
 from training.common.times import iso
-from training.errors import RegistryError
+from training.errors import RegistryError, write_errors
 from training.operations.console import to_json_value
 from training.registry.model_registry import slug
 from training.registry.publishing import Publisher, RunContent
@@ -152,10 +152,15 @@ def report_file_name(result: DriftCheckResult) -> str:
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write the files into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    """Write the files into a folder.
+
+    Raises:
+        UnwritableFile: a file or the folder cannot be written.
+    """
+    with write_errors("The drift report", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
 
 
 def _costliest(checked: Sequence[DriftCheckResult], limit: int) -> list[DriftCheckResult]:

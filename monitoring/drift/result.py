@@ -38,7 +38,7 @@ def to_outcome(result: DriftCheckResult) -> Outcome:
     return Outcome(
         sensor_id=check.sensor_id,
         kind=version.kind,
-        status=check.verdict.value,
+        status=check.verdict,
         model=version.name,
         version=version.number,
         alias=CHAMPION,

@@ -30,7 +30,7 @@ from monitoring.notify.message import alert_name
 from monitoring.reports.limit_risks import LimitRisk, find_risks
 from monitoring.watch.operator_actions import list_alerts
 from training.data.sensors import Fleet
-from training.errors import ConfigurationError
+from training.errors import ConfigurationError, write_errors
 from training.registry.audit import ALIAS_MOVES, PROMOTED, ROLLED_BACK, AuditEntry, entries
 from training.workspace import Workspace
 
@@ -154,17 +154,16 @@ def write_report(report: ShiftReport, path: Path) -> None:
     """Write the report in the format of the file's suffix.
 
     Raises:
-        ConfigurationError: the suffix is neither .html nor .xlsx, or the file cannot be written.
+        ConfigurationError: the suffix is neither .html nor .xlsx.
+        UnwritableFile: the file cannot be written.
     """
-    try:
+    with write_errors("The report", path):
         if path.suffix == ".xlsx":
             write_excel(report, path)
         elif path.suffix == ".html":
             path.write_text(render_html(report), encoding="utf-8")
         else:
             raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; choose one of them.")
-    except OSError as error:
-        raise ConfigurationError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
 
 def _escape_formula(text: str) -> str:

@@ -14,7 +14,7 @@ from training.data.sensors import Sensor
 from training.errors import DataError
 from training.kinds import Kind, Promotion
 from training.operations.promotion import promote_version
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.reasons import Reason, ReasonCode, dump_reasons, render
 from training.registry.model_registry import CHALLENGER, CHAMPION, ValidationStatus, Version
 from training.workspace import Workspace
@@ -108,7 +108,7 @@ def _leave_waiting(workspace: Workspace, challenger: Version, reason: Reason) ->
     return Outcome(
         sensor_id=challenger.sensor_id,
         kind=Kind.DETECTOR,
-        status="waiting",
+        status=OutcomeStatus.WAITING,
         model=challenger.name,
         version=challenger.number,
         alias=CHALLENGER,

@@ -19,7 +19,7 @@ from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
 from training.kinds import Kind, Promotion
-from training.outcomes import FAILED, Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.plan import Plan
 from training.reasons import Reason, ReasonCode
 from training.registry.model_registry import CHAMPION, Version
@@ -171,7 +171,7 @@ def retrain(workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime) -
                 one.sensor_id: one for one in _decide_pending_promotions(workspace, by_id, settings, now)
             }
             outcomes += [decided.get(one.sensor_id, one) for one in trained]
-    outcomes += [Outcome(need.sensor_id, need.kind, "waits for the next night") for need in queue]
+    outcomes += [Outcome(need.sensor_id, need.kind, OutcomeStatus.POSTPONED) for need in queue]
     return outcomes
 
 
@@ -191,7 +191,7 @@ def _decide_pending_promotions(
                 workspace, sensor, mode=settings.promotion, past=settings.replay, now=now
             )
         except SafePlanError as error:
-            outcome = Outcome(sensor.id, listing.kind, FAILED, error=str(error))
+            outcome = Outcome(sensor.id, listing.kind, OutcomeStatus.FAILED, error=str(error))
         workspace.registry.set_model_tag(listing.name, PENDING_PROMOTION_TAG, None)
         if outcome is not None:
             outcomes.append(outcome)

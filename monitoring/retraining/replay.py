@@ -34,6 +34,7 @@ from training.data.sensors import Sensor
 from training.errors import ConfigurationError, DataError
 from training.kinds import Kind
 from training.pipeline.plan import ForecasterSettings
+from training.reasons import load_reasons
 from training.registry.model_registry import CHALLENGER, Version
 from training.settings import load_settings
 from training.storage.database import reading
@@ -203,9 +204,11 @@ class _ReplayInput:
                 value=row["value"],
                 score=row["anomaly_score"],
                 threshold=row["threshold"],
-                usual=row["historical_average"],
+                normal=row["historical_average"],
                 reason=row["reason"],
                 model_version=number,
+                # Missing text of a data frame is NaN.
+                reasons=load_reasons(row["reason_data"] if isinstance(row["reason_data"], str) else None),
             )
             for row in scores.to_dict("records")
         ]

@@ -49,10 +49,10 @@ def test_alerts_risks_and_instruments_have_a_table_each(shift_fleet):
         ("◆ critical", "Forecast warning", "PT-1"),
         ("▲ danger", "Anomaly", "PT-2"),
     ]
-    assert alerts.rows[1][5] == "confirmed"
+    assert alerts.rows[1][5] == "confirmed anomaly"
     assert [row[:2] for row in ahead.rows] == [("PT-1", "30 bar")]
     assert ahead.rows[0][3:5] == ("2026-03-01 13:30", "100 %")
-    assert [row[1:3] for row in instruments.rows] == [("Instrument (silent)", "TT-1")]
+    assert [row[1:3] for row in instruments.rows] == [("Instrument (no data)", "TT-1")]
 
 
 def test_risks_are_of_the_next_shift_by_the_newest_forecast(monitored_fleet):
@@ -88,17 +88,17 @@ def test_model_changes_of_the_shift_are_listed(shift_fleet):
     changes = page(shift_fleet).sections[-1]
 
     assert [row[2:4] for row in changes.rows] == [("promoted", "2"), ("rolled back", "1")]
-    assert "Mudanças de modelos" in render_html(page(shift_fleet, "pt"))
+    assert "Alterações de modelos" in render_html(page(shift_fleet, "pt"))
     assert "revertido" in render_html(page(shift_fleet, "pt"))
 
 
 def test_the_page_is_available_in_portuguese(shift_fleet):
     reported = render_html(page(shift_fleet, "pt"))
 
-    assert "Relatório de turno de 01/03/2026 11:00" in reported
+    assert "Relatório de turno, 01/03/2026 11:00 a " in reported
     assert "Em risco no próximo turno" in reported
-    assert "nada chega desde" in reported
-    assert "confirmado" in reported
+    assert "sem dados desde" in reported
+    assert "anomalia confirmada" in reported
 
 
 @pytest.mark.attack("a script and a formula in a name and a note of the shift report", "shown as letters")

@@ -112,4 +112,4 @@ def test_an_open_instrument_alert_needs_attention(monitored_fleet):
     result = needs_attention(monitored_fleet.workspace)["instruments"]
 
     assert result["found"].startswith("3 open instrument alerts: ")
-    assert "PT-1 has not moved from 9.87" in result["found"]
+    assert "PT-1 has not changed from 9.87 bar" in result["found"]
