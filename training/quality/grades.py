@@ -5,6 +5,7 @@ The findings come from `training.quality.fault_checks`.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 
@@ -106,20 +107,14 @@ def sort_findings(findings: tuple[FaultFinding, ...]) -> list[FaultFinding]:
 def explain_finding(finding: FaultFinding, received: int) -> Reason:
     """One finding, with its largest episode and its share of the readings received."""
     worst = finding.worst
+    values: dict[str, Any] = {"kind": finding.kind.reason, "detail": worst.detail, "start": worst.start}
     if finding.kind in REMARK_KINDS:
-        values = {"kind": finding.kind.reason, "detail": worst.detail}
         return Reason(ReasonCode.QUALITY_FAULT_REMARK, values)
     if finding.kind is FaultKind.GAP:
         duration = (worst.end - worst.start).total_seconds()
-        values = {"gaps": finding.episodes, "duration": duration, "start": worst.start}
-        return Reason(ReasonCode.QUALITY_GAPS, values)
-    values = {
-        "kind": finding.kind.reason,
-        "readings": finding.readings,
-        "share": finding.readings / received,
-        "detail": worst.detail,
-        "start": worst.start,
-    }
+        gaps = {"gaps": finding.episodes, "duration": duration, "start": worst.start}
+        return Reason(ReasonCode.QUALITY_GAPS, gaps)
+    values |= {"readings": finding.readings, "share": finding.readings / received}
     if finding.episodes == 1:
         return Reason(ReasonCode.QUALITY_FAULT_ONCE, values)
     longest = finding.kind in DURATION_KINDS
