@@ -1,29 +1,20 @@
-"""Sensors: read from the file, the table or both, validated, and found by id or glob."""
+"""Sensors: read from the file, validated, and found by id or glob."""
 
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from training.data import sensor_store
-from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet, Sensor
 from training.errors import ConfigurationError, UnknownSensor
 from training.settings import PACKAGED_CONF
 
 
-def write_sensors(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "sensors.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_sensor_is_read_from_the_file(tmp_path):
+def test_a_sensor_is_read_from_the_file(write_sensors):
     path = write_sensors(
-        tmp_path, "sensors:\n  PT-1: {name: Wellhead, unit: bar, step: 5 min, low: 0, sentinels: [-200]}"
+        "sensors:\n  PT-1: {name: Wellhead, unit: bar, step: 5 min, low: 0, sentinels: [-200]}"
     )
 
     assert Fleet.from_yaml(path)["PT-1"] == Sensor(
@@ -31,8 +22,8 @@ def test_a_sensor_is_read_from_the_file(tmp_path):
     )
 
 
-def test_ids_may_be_whole_numbers(tmp_path):
-    assert list(Fleet.from_yaml(write_sensors(tmp_path, "sensors:\n  1001: {}"))) == ["1001"]
+def test_ids_may_be_whole_numbers(write_sensors):
+    assert list(Fleet.from_yaml(write_sensors("sensors:\n  1001: {}"))) == ["1001"]
 
 
 def test_without_a_file_there_are_no_sensors(tmp_path):
@@ -43,9 +34,8 @@ def test_the_packaged_file_is_readable():
     assert len(Fleet.from_yaml(PACKAGED_CONF / "sensors.yaml")) == 0
 
 
-def test_the_field_of_a_sensor_wins_over_that_of_its_type(tmp_path):
+def test_the_field_of_a_sensor_wins_over_that_of_its_type(write_sensors):
     path = write_sensors(
-        tmp_path,
         "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {type: pressure, high: 100}",
     )
 
@@ -54,51 +44,8 @@ def test_the_field_of_a_sensor_wins_over_that_of_its_type(tmp_path):
     assert (sensor.unit, sensor.low, sensor.high) == ("bar", 0, 100)
 
 
-def test_the_table_keeps_every_field(engine, tmp_path):
-    sensor = Sensor(
-        id="PT-1",
-        name="Wellhead",
-        platform="P-48",
-        type="pressure",
-        unit="bar",
-        step=timedelta(seconds=0.5),
-        low=0,
-        high=400,
-        critical_low=20,
-        critical_high=310,
-        sentinels=(-200, 9999),
-        enabled=False,
-    )
-    sensor_store.save_sensors(engine, [Sensor(id="PT-1", name="old"), Sensor(id="PT-2")])
-    sensor_store.save_sensors(engine, [sensor])
-
-    fleet = load_fleet(engine, tmp_path / "none.yaml")
-
-    assert dict(fleet) == {"PT-1": sensor, "PT-2": Sensor(id="PT-2")}
-
-
-def test_each_field_is_taken_from_the_file_then_the_table_then_the_type(engine, tmp_path):
-    path = write_sensors(
-        tmp_path, "types:\n  pressure: {unit: bar, low: 0, high: 400}\nsensors:\n  PT-1: {name: Wellhead}"
-    )
-    sensor_store.save_sensors(engine, [Sensor(id="PT-1", name="other", type="pressure", high=100)])
-
-    sensor = load_fleet(engine, path)["PT-1"]
-
-    assert (sensor.name, sensor.unit, sensor.low, sensor.high) == ("Wellhead", "bar", 0, 100)
-
-
-def test_adding_missing_sensors_leaves_the_others_unchanged(engine, tmp_path):
-    sensor_store.save_sensors(engine, [Sensor(id="PT-1", unit="bar")])
-
-    assert sensor_store.add_missing_sensors(engine, ["PT-2", "PT-1", "PT-2"]) == ["PT-2"]
-
-    fleet = load_fleet(engine, tmp_path / "none.yaml")
-    assert {sensor.id: sensor.unit for sensor in fleet.values()} == {"PT-1": "bar", "PT-2": ""}
-
-
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("sensors:\n  PT-1: {low: 3, high: 1}", "PT-1.*low = 3 must be below high = 1"),
         (
@@ -120,9 +67,9 @@ def test_adding_missing_sensors_leaves_the_others_unchanged(engine, tmp_path):
         ("sensors: {", "not readable YAML"),
     ],
 )
-def test_an_invalid_sensor_is_refused_by_name(tmp_path, text, words):
-    with pytest.raises(ConfigurationError, match=f"(?s){words}"):
-        Fleet.from_yaml(write_sensors(tmp_path, text))
+def test_an_invalid_sensor_is_refused_by_name(write_sensors, text, message):
+    with pytest.raises(ConfigurationError, match=f"(?s){message}"):
+        Fleet.from_yaml(write_sensors(text))
 
 
 @pytest.mark.parametrize("bad", ["", " PT", "PT\n1", "x" * 201])

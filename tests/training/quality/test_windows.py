@@ -1,5 +1,7 @@
 """Windows: which readings they hold, their grid, gaps and means."""
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import numpy as np
@@ -266,3 +268,12 @@ def test_the_resolution_is_the_grid_of_the_values():
     assert window(tenths).resolution == pytest.approx(0.1)
     assert window(averaged).resolution == pytest.approx(0.1)
     assert window(np.full(50, 3.0)).resolution == 0
+
+
+@pytest.mark.parametrize("module", ["training.quality.windows", "training.evaluation.gate"])
+def test_quality_and_evaluation_load_no_database_tracking_server_or_search(module):
+    program = f"import sys, {module}; print({{'mlflow', 'optuna', 'sqlalchemy'}} & set(sys.modules))"
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert result.stdout == "set()\n"
