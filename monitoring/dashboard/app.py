@@ -1,6 +1,7 @@
-"""The Predictions page: the script that Streamlit runs for each reader, from its head to the tab chosen.
+"""The dashboard page: the script that Streamlit runs for each reader, from the header to the chosen tab.
 
-Knows the frame around the tabs: name, language, login, troubles. Each tab is a `page_*` module.
+Contains the frame around the tabs: name, language, login, result of the last action. Each tab is a module of
+`monitoring.dashboard.tabs`.
 """
 
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from monitoring.dashboard.url_state import (
     reader_translator,
     render_safely,
     set_choices,
+    set_widget,
     shared_state,
     show_action_result,
+    synchronize_address,
 )
 from monitoring.i18n.translation import Translator, available_languages
 
@@ -33,31 +36,29 @@ TAB_RENDERERS: dict[str, Callable[[Translator], None]] = {
 
 
 def main() -> None:
-    """Draw the page as its address says."""
+    """Draw the page as the reader chose it."""
     st.set_page_config(page_title="SafePlan ML", layout="wide", initial_sidebar_state="collapsed")
     apply_style()
+    synchronize_address()
     _ = reader_translator()
     _show_header(_)
     show_action_result()
     names = dict(zip(VIEWS, tab_names(_), strict=True))
-    now = read_choice("view", VIEWS, VIEWS[0])
+    view = read_choice("view", VIEWS, VIEWS[0])
     key = f"view-{_.language}"
-    if st.session_state.get(key) != names[now]:
-        st.session_state[key] = names[now]
+    set_widget(key, names[view])
 
     def changed() -> None:
-        set_choices(view=next(view for view, name in names.items() if name == st.session_state[key]))
+        set_choices(view=next(name for name in VIEWS if names[name] == st.session_state[key]))
 
     tabs = st.tabs(list(names.values()), key=key, on_change=changed)
-    for view, tab in zip(VIEWS, tabs, strict=True):
-        if view == now:
-            with tab:
-                _show_tab(_, view)
+    with tabs[VIEWS.index(view)]:
+        _show_tab(_, view)
 
 
 def tab_names(_: Translator) -> tuple[str, ...]:
-    """What the tabs are called, in the order of VIEWS."""
-    return _("Fleet"), _("Forecasting"), _("Anomaly Detection"), _("Model Status"), _("Training")
+    """The names of the tabs, in the order of VIEWS."""
+    return _("Overview"), _("Forecasting"), _("Anomaly Detection"), _("Model Status"), _("Training")
 
 
 def _show_header(_: Translator) -> None:
@@ -74,7 +75,7 @@ def _show_tab(_: Translator, view: str) -> None:
         return
     error = shared_state().models.last_error
     if error is not None:
-        st.warning(_("Models are shown as they were: {why}", why=escape_markdown(str(error))))
+        st.warning(_("Model status could not be updated: {error}", error=escape_markdown(str(error))))
 
 
 if __name__ == "__main__":

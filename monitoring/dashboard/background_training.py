@@ -1,7 +1,6 @@
-"""A training that was started on the page, as a process: `python -m monitoring.dashboard.background_training
-ID`.
+"""Process of a training started on the page: `python -m monitoring.dashboard.background_training ID`.
 
-Knows how progress is noted. Trains as `safeplan train` does.
+Trains as `safeplan train` does and stores each outcome. The process is started in `training_requests`.
 """
 
 import logging
@@ -9,7 +8,7 @@ import sys
 
 from monitoring.dashboard.training_requests import TrainingStore
 from training.common.times import utc_now
-from training.data.sensors import Fleet
+from training.data.sensor_store import load_fleet
 from training.errors import SafePlanError
 from training.pipeline.fleet import train_fleet
 from training.pipeline.plan import Plan
@@ -20,12 +19,12 @@ log = logging.getLogger("safeplan.page")
 
 
 def run_training(workspace: Workspace, training_id: int) -> None:
-    """Do one training to its end, noting each outcome; whatever ends it early is noted too."""
+    """Run one training to its end; store each outcome, and the error that ended it early."""
     store = TrainingStore(workspace.engine)
     training = store.claim(training_id, Owner.this_process())
     request = training.request
     try:
-        fleet = Fleet.of(workspace.engine)
+        fleet = load_fleet(workspace.engine)
         train_fleet(
             workspace,
             [fleet.sensor(sensor_id) for sensor_id in request.sensor_ids],
@@ -37,9 +36,9 @@ def run_training(workspace: Workspace, training_id: int) -> None:
     except SafePlanError as error:
         store.finish(training_id, now=utc_now(), error=str(error))
         return
-    # The page says that it ended, the log why.
+    # The page shows that it ended, the log shows why.
     except BaseException as error:
-        log.exception("the training %d was cut off", training_id)
+        log.exception("training %d was interrupted", training_id)
         store.finish(training_id, now=utc_now(), error=f"{type(error).__name__}: {error}")
         raise
     store.finish(training_id, now=utc_now())

@@ -1,7 +1,7 @@
-"""What all readers of the page share: one installation, its fleet and models as they were a moment ago.
+"""State shared by all readers of the page: one installation with cached fleet, alerts, models and checks.
 
-Knows how often each is renewed and that one part may be out of reach while the others are shown. Leaves what
-is shown to the `page_*` modules.
+Each part is refreshed by itself, so one that is unreachable does not hide the others. The choices of one
+reader are in `url_state`; what is shown is in `tabs`.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,23 +29,27 @@ from training.workspace import Workspace
 
 
 class PageSettings(Settings, file="monitoring", section="page"):
-    """Where the page listens and where it leads."""
+    """Address of the page, links to MLflow, refresh intervals."""
 
     host: str = "127.0.0.1"
     port: int = Field(8501, ge=0, le=65_535)
-    allow_everyone: bool = Field(False, description="listen beyond this machine without any token")
-    mlflow: str | None = Field(None, description="address of the MLflow UI; empty: the tracking server's")
-    refresh: float = Field(5.0, ge=1, le=600, description="seconds between two looks at the readings")
-    models_refresh: float = Field(10.0, ge=1, le=600, description="seconds between two looks at the aliases")
+    allow_everyone: bool = Field(
+        False, description="listen on other interfaces than loopback although there is no token"
+    )
+    mlflow: str | None = Field(None, description="URL of the MLflow UI; empty: that of the tracking server")
+    refresh: float = Field(
+        5.0, ge=1, le=600, description="seconds between two refreshes of readings and alerts"
+    )
+    models_refresh: float = Field(
+        10.0, ge=1, le=600, description="seconds between two refreshes of the model aliases"
+    )
 
 
 Clock = Callable[[], datetime]
 
 
-
-
 class DashboardState:
-    """One installation for all who look at it; safe for several threads."""
+    """One installation, shared by all readers; thread-safe."""
 
     def __init__(
         self, workspace: Workspace, settings: PageSettings | None = None, *, clock: Clock = utc_now
@@ -54,22 +58,22 @@ class DashboardState:
         self.settings = settings or load_settings(PageSettings)
         self.clock = clock
         self.tokens = Tokens.from_environment(load_settings(ServerSettings).tokens)
-        often, seldom = self.settings.refresh, self.settings.models_refresh
-        self.fleet: SwrCache[FleetView] = SwrCache(lambda: load_fleet_view(workspace), lasts=often)
-        self.alerts: SwrCache[list[Alert]] = SwrCache(lambda: list_alerts(workspace), lasts=often)
-        self.models: SwrCache[ModelOutcomes] = SwrCache(self._load_models, lasts=seldom)
+        fast, slow = self.settings.refresh, self.settings.models_refresh
+        self.fleet: SwrCache[FleetView] = SwrCache(lambda: load_fleet_view(workspace), max_age=fast)
+        self.alerts: SwrCache[list[Alert]] = SwrCache(lambda: list_alerts(workspace), max_age=fast)
+        self.models: SwrCache[ModelOutcomes] = SwrCache(self._load_models, max_age=slow)
         self.checks: SwrCache[list[DriftCheck]] = SwrCache(
-            DriftCheckStore(workspace.engine).latest, lasts=seldom
+            DriftCheckStore(workspace.engine).latest, max_age=slow
         )
-        self.trainable: SwrCache[Mapping[Kind, set[str]]] = SwrCache(self._load_trainable, lasts=60.0)
+        self.trainable: SwrCache[Mapping[Kind, set[str]]] = SwrCache(self._load_trainable, max_age=60.0)
 
     def caller(self, token: str) -> Caller | None:
-        """Whose token this is, or None."""
+        """The caller whose token this is, or None."""
         return self.tokens.caller(f"Bearer {token}")
 
     @cached_property
     def batch(self) -> BatchService:
-        """What scores and forecasts on the command line."""
+        """The service that scores and forecasts on the command line too."""
         return BatchService(self.workspace)
 
     @property
@@ -79,7 +83,7 @@ class DashboardState:
 
     def _load_models(self) -> ModelOutcomes:
         started = datetime.now(UTC)
-        champions = self.batch.champions  # whoever asks first has the aliases read
+        champions = self.batch.champions
         if champions.last_contact is None or champions.last_contact < started:
             champions.refresh()
         view = self.fleet.get()

@@ -1,63 +1,68 @@
-"""Logging in: the same tokens as the endpoint's, shown once a session.
+"""Login on the page: with a token of the endpoint, once per session.
 
-Knows the dialog and who is in. What a role may do is `serving.http.tokens`'.
+Contains the login dialog and the notice for readers without the needed role. The roles are in
+`serving.http.tokens`.
 """
 
 import streamlit as st
 
 from monitoring.dashboard.theme import escape_markdown
-from monitoring.dashboard.url_state import current_caller, shared_state
+from monitoring.dashboard.url_state import current_caller, has_role, shared_state
 from monitoring.i18n.translation import Translator
-from serving.http.tokens import Caller, Role
+from serving.http.tokens import Role
+
+LOGIN_BOX_KEY = "login-box"
+REFUSED_KEY = "login-refused"
 
 
 def show_login(_: Translator) -> None:
-    """A popover in the head of the page: log in, or who is in and a way out."""
-    token_caller = current_caller()
-    label = _("Log in") if token_caller is None else escape_markdown(token_caller.name)
-    with st.popover(label, icon=":material/lock:" if token_caller is None else ":material/lock_open:"):
-        if token_caller is not None:
-            st.write(_("You may {what}.", what=role_text(_, token_caller)))
+    """A popover in the header: log in, or who is logged in and a way out."""
+    caller = current_caller()
+    label = _("Log in") if caller is None else escape_markdown(caller.name)
+    icon = ":material/lock:" if caller is None else ":material/lock_open:"
+    with st.popover(label, icon=icon):
+        if caller is not None:
+            st.write(_("Your role allows you to {actions}.", actions=role_text(_, caller.role)))
             st.button(_("Log out"), on_click=_log_out)
         elif not shared_state().tokens:
             st.write(_("Without tokens the page is read-only. Set SAFEPLAN_TOKENS or server.tokens."))
         else:
-            st.write(_("Everybody may look. To judge alerts, train or promote, show your token."))
-            st.caption(_("It is the one of the endpoint; what you do is kept under its name."))
+            st.write(_("Enter your API token to acknowledge alerts, train or promote."))
+            st.caption(_("Viewing needs no login. Actions are recorded under the name of the token."))
             with st.form("login", border=False):
-                st.text_input(_("Token"), type="password", key="offered", autocomplete="current-password")
+                st.text_input(_("Token"), type="password", key=LOGIN_BOX_KEY, autocomplete="current-password")
                 st.form_submit_button(_("Log in"), on_click=_log_in)
-            if st.session_state.pop("refused", False):
-                st.error(_("This token is not known."))
+            if st.session_state.pop(REFUSED_KEY, False):
+                st.error(_("Unknown token."))
 
 
 def require_role(_: Translator, role: Role) -> bool:
-    """Whether this reader may do this; if not, the page says what is missing."""
-    token_caller = current_caller()
-    if token_caller is not None and token_caller.has_role(role):
+    """Whether this reader has a role; if not, the page shows what is missing."""
+    if has_role(role):
         return True
-    if token_caller is None:
-        st.caption(_("Log in to act (top right)."))
+    caller = current_caller()
+    if caller is None:
+        st.caption(_("Log in to acknowledge alerts, train or promote (top right)."))
     else:
-        st.caption(_("Your token may {what} only.", what=role_text(_, token_caller)))
+        st.caption(_("Your role only allows you to {actions}.", actions=role_text(_, caller.role)))
     return False
 
 
-def role_text(_: Translator, token_caller: Caller) -> str:
-    """What a role may do."""
+def role_text(_: Translator, role: Role) -> str:
+    """What a role allows."""
     return {
-        Role.READ: _("look"),
-        Role.OPERATE: _("look, train and judge"),
-        Role.PROMOTE: _("look, train, judge and promote"),
-    }[token_caller.role]
+        Role.READ: _("view"),
+        Role.OPERATE: _("view, train and review alerts"),
+        Role.PROMOTE: _("view, train, review alerts and promote"),
+    }[role]
 
 
 def _log_in() -> None:
-    offered = st.session_state.pop("offered", "")
-    if shared_state().caller(offered) is None:
-        st.session_state["refused"] = True
+    token = st.session_state.pop(LOGIN_BOX_KEY, "")
+    if shared_state().caller(token) is None:
+        st.session_state[REFUSED_KEY] = True
     else:
-        st.session_state["token"] = offered
+        st.session_state["token"] = token
 
 
 def _log_out() -> None:

@@ -1,6 +1,6 @@
-"""The way from a version on the page to the very run and version in the MLflow UI.
+"""Links from a version on the page to its version and run in the MLflow UI.
 
-Knows the UI's addresses. Where no UI is known, it says what to set.
+Where no MLflow UI is known, the page shows which setting to set.
 """
 
 from urllib.parse import quote
@@ -15,9 +15,9 @@ from training.outcomes import Outcome
 
 
 def ui_url(setting: str | None, tracking: str) -> str | None:
-    """Where the MLflow UI is: as set, else the tracking server itself, without a password.
+    """URL of the MLflow UI: as set, else that of the tracking server, without credentials.
 
-    >>> ui_address(None, "http://me:secret@mlflow:5000/"), ui_address(None, "sqlite:///mlflow.db")
+    >>> ui_url(None, "http://me:secret@mlflow:5000/"), ui_url(None, "sqlite:///mlflow.db")
     ('http://mlflow:5000', None)
     """
     address = setting or tracking
@@ -39,22 +39,22 @@ def run_url(base: str, experiment: str, run_id: str) -> str:
 
 
 def mlflow_ui_url() -> str | None:
-    """The address of the MLflow UI of this installation, or None."""
+    """The URL of the MLflow UI of this installation, or None."""
     shared = shared_state()
     setting = shared.settings.mlflow
-    # Asking for the client has pointed MLflow at its server.
+    # `workspace.mlflow` sets the tracking URI.
     return ui_url(setting, "" if setting else str(shared.workspace.mlflow and mlflow.get_tracking_uri()))
 
 
 def show_model_links(_: Translator, model: Outcome) -> None:
-    """Buttons to a model's version and run."""
+    """Links to the version and the training run of a model."""
     if model.model is None or model.version is None or model.kind is None:
         return
     base, experiment = _experiment_location(model.kind.experiment)
     if base is None:
         st.caption(
             _(
-                "{model} version {version}. To open it from here, start the MLflow UI and set page.mlflow.",
+                "{model} version {version}. To link it, start the MLflow UI and set page.mlflow.",
                 model=model.model,
                 version=model.version,
             )
@@ -68,18 +68,20 @@ def show_model_links(_: Translator, model: Outcome) -> None:
             icon=":material/open_in_new:",
         )
         if run_id := model.detail.get("run_id"):
-            st.link_button(_("Its run"), run_url(base, experiment, run_id), icon=":material/open_in_new:")
+            st.link_button(
+                _("Training run"), run_url(base, experiment, run_id), icon=":material/open_in_new:"
+            )
 
 
 def show_run_link(_: Translator, name: str, experiment: str, run_id: str) -> None:
-    """A button to a run; nothing where no UI is known."""
-    base, number = _experiment_location(experiment)
+    """A link to a run; nothing where no UI is known."""
+    base, experiment_id = _experiment_location(experiment)
     if base is not None:
-        st.link_button(name, run_url(base, number, run_id), icon=":material/open_in_new:")
+        st.link_button(name, run_url(base, experiment_id, run_id), icon=":material/open_in_new:")
 
 
 def _experiment_location(experiment: str) -> tuple[str | None, str]:
-    """Where the UI is, and the experiment's number there."""
+    """URL of the UI, and the id of the experiment there."""
     try:
         base = mlflow_ui_url()
         return base, shared_state().workspace.tracker.experiment(experiment) if base else ""

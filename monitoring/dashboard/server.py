@@ -1,6 +1,6 @@
-"""`safeplan dashboard` as a process: where it listens, what browsers are told, what it does not do.
+"""Server of the dashboard: address, Streamlit options and security headers of `safeplan dashboard`.
 
-Knows Streamlit's server and its settings. The page itself is `dashboard`.
+The page itself is the script `app`.
 """
 
 import os
@@ -25,7 +25,7 @@ from training.settings import load_settings
 
 SCRIPT = Path(__file__).with_name("app.py")
 
-# Nothing is sent to or fetched from anywhere else; that is also what the headers below tell the browser.
+# The page loads nothing from other hosts and sends nothing to them; the headers below enforce that.
 STREAMLIT_OPTIONS: dict[str, Any] = {
     **THEME_OPTIONS,
     "browser.gatherUsageStats": False,
@@ -52,24 +52,24 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer."""
+    """ASGI middleware that adds SECURITY_HEADERS to every response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Any, send: Send) -> None:
-        """Answer as the app does."""
+        """Pass the request on, and the response with the headers back."""
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS.items()]
             await send(message)
 
-        await self.app(scope, receive, answer)
+        await self.app(scope, receive, send_with_headers)
 
 
 def create_dashboard_app() -> st.App:
-    """The page as an app; what all readers share is fetched while it starts."""
+    """The dashboard as an ASGI app; it starts loading the shared state at once."""
     limit_registry_waits()
     for name, value in STREAMLIT_OPTIONS.items():
         config.set_option(name, value)
@@ -77,10 +77,10 @@ def create_dashboard_app() -> st.App:
 
 
 def serve_dashboard(settings: PageSettings) -> None:
-    """Serve until asked to end.
+    """Serve until the process is stopped.
 
     Raises:
-        ConfigurationError: everyone could reach it, and there is no token; with what to do.
+        ConfigurationError: other machines could reach it and there is no token.
     """
     server = load_settings(ServerSettings)
     requested_server = server.model_copy(

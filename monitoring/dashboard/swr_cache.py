@@ -1,6 +1,6 @@
-"""A value that takes a while to make, kept for all who look, and renewed while they look at the old one.
+"""Stale-while-revalidate cache: returns the last value at once and refreshes an aged one in the background.
 
-Knows age and threads. Knows nothing of what is kept.
+One cache holds one value for all readers of the page. What is loaded is decided in `dashboard_state`.
 """
 
 import logging
@@ -14,12 +14,12 @@ log = logging.getLogger("safeplan.page")
 
 T = TypeVar("T")
 
-MAX_REFRESH_SHARE = 0.2  # of the time, at most, that renewing takes
+MAX_REFRESH_SHARE = 0.2  # of the time, spent on refreshing
 
 
 @dataclass(frozen=True)
 class CachedValue(Generic[T]):
-    """A value, when it was made, and how long that took; by the clock it was made with."""
+    """A value, when it was loaded and how long that took, in seconds of the cache's clock."""
 
     value: T
     loaded_at: float
@@ -27,49 +27,49 @@ class CachedValue(Generic[T]):
 
 
 class SwrCache(Generic[T]):
-    """The newest copy of a value; only the very first look waits for it.
+    """The last loaded value; only the first call waits for it.
 
     >>> numbers = iter([1, 2])
-    >>> kept = Kept(lambda: next(numbers), lasts=60)
-    >>> kept.look(), kept.look()
+    >>> cache = SwrCache(lambda: next(numbers), max_age=60)
+    >>> cache.get(), cache.get()
     (1, 1)
     """
 
     def __init__(
-        self, make: Callable[[], T], *, lasts: float, clock: Callable[[], float] = time.monotonic
+        self, load: Callable[[], T], *, max_age: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.load = make
-        self.lasts = lasts
+        self.load = load
+        self.max_age = max_age
         self.clock = clock
-        self.last_error: Exception | None = None  # why the copy could not be renewed
+        self.last_error: Exception | None = None  # why the last refresh failed
         self._cached: CachedValue[T] | None = None
         self._lock = threading.Lock()
 
     def get(self) -> T:
-        """The value as it was a moment ago; one that has aged is renewed meanwhile."""
-        copy = self._cached
-        if copy is None:
+        """The last loaded value; an aged one is refreshed in the background."""
+        cached = self._cached
+        if cached is None:
             return self._load_first()
-        if self._is_stale(copy) and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._refresh_and_release, name="renewing", daemon=True).start()
-        return copy.value
+        if self._is_stale(cached) and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._refresh_and_release, name="refresh", daemon=True).start()
+        return cached.value
 
     def get_if_loaded(self) -> T | None:
-        """The value as it was a moment ago, or None while it is made for the first time."""
+        """The last loaded value, or None while it is loaded for the first time."""
         if self._cached is not None:
             return self.get()
         if self._lock.acquire(blocking=False):
-            threading.Thread(target=self._refresh_and_release, name="making", daemon=True).start()
+            threading.Thread(target=self._refresh_and_release, name="first-load", daemon=True).start()
         return None
 
     def refresh(self) -> T:
-        """The value as it is now; for whoever has just changed it."""
+        """Load the value now; for a caller that has just changed it."""
         with self._lock:
             return self._load()
 
     def _load_first(self) -> T:
         with self._lock:
-            # Of many who come first, one makes it.
+            # Of several first callers, one loads.
             return self._load() if self._cached is None else self._cached.value
 
     def _load(self) -> T:
@@ -82,13 +82,13 @@ class SwrCache(Generic[T]):
     def _refresh_and_release(self) -> None:
         try:
             self._load()
-        # Whatever it was, the old copy is shown on, with the reason beside it.
+        # Any error: the page keeps showing the old value, with the reason.
         except Exception as error:
             if str(error) != str(self.last_error):
-                log.warning("what is shown is not renewed: %s", error, exc_info=error)
+                log.warning("the page shows old data, its refresh failed: %s", error, exc_info=error)
             self.last_error = error
         finally:
             self._lock.release()
 
-    def _is_stale(self, copy: CachedValue[T]) -> bool:
-        return self.clock() - copy.loaded_at >= max(self.lasts, copy.load_seconds / MAX_REFRESH_SHARE)
+    def _is_stale(self, cached: CachedValue[T]) -> bool:
+        return self.clock() - cached.loaded_at >= max(self.max_age, cached.load_seconds / MAX_REFRESH_SHARE)

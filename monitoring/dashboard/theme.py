@@ -1,7 +1,7 @@
-"""How the page looks: colours of both themes, signs that are not colours, and the few styles of our own.
+"""Look of the page: palettes of the light and dark theme, CSS, and small HTML elements.
 
-Knows palettes (contrast at least 4.5 to 1 for words, 3 to 1 for lines) and the house style of charts. Knows
-no readings.
+Palettes have a contrast of at least 4.5 to 1 for text and 3 to 1 for lines. Severities are shown by symbol
+and word, not by colour alone. Charts are in `charts`, the wording of figures in `wording`.
 """
 
 import base64
@@ -22,7 +22,7 @@ class Palette:
     """The colours of one theme."""
 
     text: str
-    faint: str  # words that matter less
+    faint: str  # secondary text
     line: str  # borders and grids
     card: str
     primary: str
@@ -36,7 +36,7 @@ class Palette:
     critical: str
 
     def of(self, weight: int) -> str:
-        """The colour of a severity: 0 good, 1 for your information, 2 warning, 3 danger, 4 critical."""
+        """The colour of a severity: 0 good, 1 information, 2 warning, 3 danger, 4 critical."""
         return (self.good, self.primary, self.warning, self.danger, self.critical)[weight]
 
 
@@ -93,7 +93,7 @@ CSS = """
 .stAppHeader > * { pointer-events: auto; }
 .sp-name { font-size: 1.35rem; font-weight: 650; letter-spacing: -0.01em; line-height: 2.2rem; }
 .sp-name span { color: light-dark(%(faint_light)s, %(faint_dark)s); font-weight: 400; margin-left: .5rem; }
-/* Streamlit's own captions have 4.4 to 1 in the light theme, and white on a light accent in the dark one. */
+/* Streamlit captions have a contrast of 4.4 in the light theme, primary buttons even less in the dark one. */
 [data-testid="stCaptionContainer"] { opacity: 1; color: light-dark(%(faint_light)s, %(faint_dark)s); }
 [data-testid="stCaptionContainer"] p { opacity: 1; color: inherit; }
 [data-tag], [data-tag] span, [data-tag] button, [data-testid="stBaseButton-primary"]:enabled,
@@ -133,68 +133,69 @@ CSS = """
 
 
 def apply_style() -> None:
-    """Put our styles on the page."""
+    """Add the CSS to the page."""
     values = {f"{part}_{name}": getattr(palette, part) for name, palette in _themes() for part in CSS_COLOURS}
+    colours = [f"light-dark({LIGHT_PALETTE.of(weight)}, {DARK_PALETTE.of(weight)})" for weight in range(5)]
     marks = "\n".join(
-        f".sp-{weight} {{ color: light-dark({LIGHT_PALETTE.of(weight)}, {DARK_PALETTE.of(weight)}); }} "
-        f".sp-fill-{weight} {{ background: light-dark({LIGHT_PALETTE.of(weight)}, {DARK_PALETTE.of(weight)}); }}"
-        for weight in range(5)
+        f".sp-{weight} {{ color: {colour}; }} .sp-fill-{weight} {{ background: {colour}; }}"
+        for weight, colour in enumerate(colours)
     )
     st.html(CSS % {**values, "marks": marks})
 
 
 def current_palette() -> Palette:
-    """The colours of the theme that this reader has chosen."""
+    """The palette of the theme that this reader uses."""
     return DARK_PALETTE if st.context.theme.type == "dark" else LIGHT_PALETTE
 
 
 def severity_badge(weight: int, text: str, tag: str = "span") -> str:
-    """A severity as HTML: colour, sign and word."""
+    """A severity as HTML: colour, symbol and text."""
     return f'<{tag} class="sp-mark sp-{weight}">{SEVERITY_SYMBOLS[weight]} {escape(text)}</{tag}>'
 
 
 def show_cards(rows: list[tuple[str, str, str]]) -> None:
-    """Numbers in a row: label, value as HTML, and a sentence below it."""
-    inner = "".join(
+    """Figures in a row: label, value as HTML, and a note below it."""
+    cards = "".join(
         f'<dl class="sp-card"><dt>{escape(label)}</dt><dd>{value}</dd>'
-        + (f"<p>{escape(below)}</p>" if below else "")
+        + (f"<p>{escape(note)}</p>" if note else "")
         + "</dl>"
-        for label, value, below in rows
+        for label, value, note in rows
     )
-    st.html(f'<div class="sp-cards">{inner}</div>')
+    st.html(f'<div class="sp-cards">{cards}</div>')
 
 
 def table_height(rows: int, max_height: int) -> int | Literal["content"]:
-    """How tall a table is: as its rows are, and at most so many pixels; what is more, one scrolls to."""
+    """Height of a table in pixels: that of its rows, at most `max_height`, beyond which it scrolls."""
     return "content" if HEADER_HEIGHT + ROW_HEIGHT * rows <= max_height else max_height
 
 
 def sparkline_html(values: Sequence[float], colours: Palette, weight: int, alt_text: str) -> str:
-    """The newest readings as a small picture, the last one marked; `told` is for those who cannot see it."""
+    """The newest readings as a small image with the last one marked; empty for fewer than two."""
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
     extent = (high - low) or 1.0
     points = [
-        (SPARKLINE_WIDTH * place / (len(values) - 1), SPARKLINE_HEIGHT * (1 - (value - low) / extent))
-        for place, value in enumerate(values)
+        (SPARKLINE_WIDTH * index / (len(values) - 1), SPARKLINE_HEIGHT * (1 - (value - low) / extent))
+        for index, value in enumerate(values)
     ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     x, y = points[-1]
-    picture = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -5 {SPARKLINE_WIDTH + 8} {SPARKLINE_HEIGHT + 10}">'
+    view_box = f"-2 -5 {SPARKLINE_WIDTH + 8} {SPARKLINE_HEIGHT + 10}"
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view_box}">'
         f'<polyline points="{line}" fill="none" stroke="{colours.history}" stroke-width="1.5" '
         f'stroke-linejoin="round"/>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colours.of(weight)}"/></svg>'
     )
-    data = base64.b64encode(picture.encode()).decode()
+    data = base64.b64encode(svg.encode()).decode()
     return f'<img class="sp-spark" alt="{escape(alt_text)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def escape_markdown(text: str) -> str:
-    """Text for places that read Markdown, shown as it is written.
+    """Text with Markdown characters escaped, so that it is shown literally.
 
-    >>> plain("PT_1 [a](b) <script>")
+    >>> escape_markdown("PT_1 [a](b) <script>")
     'PT\\\\_1 \\\\[a\\\\](b) \\\\<script\\\\>'
     """
     return "".join(f"\\{sign}" if sign in MARKDOWN_CHARACTERS else sign for sign in text)
@@ -202,8 +203,8 @@ def escape_markdown(text: str) -> str:
 
 MARKDOWN_CHARACTERS = frozenset("\\`*_{}[]<>#+|~$:!&")
 CSS_COLOURS = ("text", "faint", "line", "card")
-SPARKLINE_WIDTH, SPARKLINE_HEIGHT = 160, 30  # of a small picture
-HEADER_HEIGHT, ROW_HEIGHT = 38, 35  # of a table, in pixels, at most
+SPARKLINE_WIDTH, SPARKLINE_HEIGHT = 160, 30  # viewBox units
+HEADER_HEIGHT, ROW_HEIGHT = 38, 35  # of a table, in pixels
 
 
 def _themes() -> tuple[tuple[str, Palette], ...]:

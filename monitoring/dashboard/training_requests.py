@@ -1,7 +1,7 @@
-"""Trainings that were started on the page: in a process of their own, their progress in the database.
+"""Trainings started on the page: one process each, with requests and progress in the database.
 
-Knows the tables `trainings` and `training_outcomes` and how the process is started; page and server may be
-closed meanwhile. The training itself is `training.pipeline.fleet`'s.
+Contains the SQL on `trainings` and `training_outcomes` and starts the process, which continues when page and
+server are closed. The process is `background_training`; training itself is in `training.pipeline.fleet`.
 """
 
 import os
@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, func, insert, select, update
 
 from training.errors import ConfigurationError
 from training.kinds import Kind, Promotion
@@ -27,7 +27,7 @@ PROJECT_ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What is to be trained, and how."""
+    """What to train, and how."""
 
     sensor_ids: tuple[str, ...]
     kinds: tuple[Kind, ...]
@@ -36,7 +36,7 @@ class TrainingRequest:
     fresh: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """What is kept."""
+        """Plain values for the database."""
         return {
             "sensor_ids": list(self.sensor_ids),
             "kinds": [kind.value for kind in self.kinds],
@@ -59,42 +59,42 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class Training:
-    """One training, as far as it has come. Times are naive UTC."""
+    """One training and its progress. Times are naive UTC."""
 
     id: int
     request: TrainingRequest
     total: int
     started_at: datetime
     started_by: str
-    owner: str | None = None  # the process that does it; None until it has begun
+    owner: str | None = None  # the process that runs it; None until it has started
     finished_at: datetime | None = None
     error: str | None = None
     done: int = 0
 
-    def is_running(self, now: datetime, patience: float = 60.0) -> bool:
-        """Whether it goes on; one whose process is gone, or never came, does not."""
+    def is_running(self, now: datetime, *, start_timeout: float = 60.0) -> bool:
+        """Whether it is in progress; False where its process has died, or did not start in time (seconds)."""
         if self.finished_at is not None:
             return False
         if self.owner is None:
-            return (now - self.started_at).total_seconds() < patience
+            return (now - self.started_at).total_seconds() < start_timeout
         return not Owner.parse(self.owner).is_gone()
 
 
 class TrainingStore:
-    """All trainings that were started on the page."""
+    """Store of all trainings started on the page."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def add(self, request: TrainingRequest, *, by: str, now: datetime) -> Training:
-        """Keep a wish; nothing begins yet.
+        """Store a request; the process is started by `start_training`.
 
         Raises:
-            ConfigurationError: nothing is to be trained.
+            ConfigurationError: the request has no sensor or no kind.
         """
         total = len(request.sensor_ids) * len(request.kinds)
         if not total:
-            raise ConfigurationError("Choose at least one sensor and one kind of model to train.")
+            raise ConfigurationError("no sensor or no kind of model is selected; select at least one of each")
         row = {"asked": request.as_dict(), "total": total, "started_at": now, "started_by": by}
         with writing(self.engine) as connection:
             training_id = connection.execute(
@@ -103,18 +103,18 @@ class TrainingStore:
         return Training(training_id, request, total, now, by)
 
     def claim(self, training_id: int, owner: Owner) -> Training:
-        """Say which process does it."""
+        """Note which process runs it."""
         with writing(self.engine) as connection:
             connection.execute(_update_training(training_id).values(owner=str(owner)))
         return self.training(training_id)
 
     def record_outcome(self, training_id: int, outcome: Outcome, *, now: datetime) -> None:
-        """Keep what became of one sensor and kind."""
+        """Store the outcome of one sensor and kind."""
         row = {
             "training_id": training_id,
             "sensor_id": outcome.sensor_id,
             "kind": outcome.kind.value if outcome.kind else "",
-            "status": outcome.status,
+            "status": outcome.status.value,
             "version": outcome.version,
             "gate": str(outcome.detail.get("gate", "")) or None,
             "error": outcome.error,
@@ -124,7 +124,7 @@ class TrainingStore:
             connection.execute(insert(training_outcomes).values(**row))
 
     def finish(self, training_id: int, *, now: datetime, error: str | None = None) -> None:
-        """It is over; `error` where it could not be done as a whole."""
+        """Note its end; `error` where it failed as a whole."""
         with writing(self.engine) as connection:
             connection.execute(_update_training(training_id).values(finished_at=now, error=error))
 
@@ -132,24 +132,31 @@ class TrainingStore:
         """One training.
 
         Raises:
-            ConfigurationError: there is none with that id.
+            ConfigurationError: the id is unknown.
         """
-        matches = [one for one in self.newest(limit=None) if one.id == training_id]
+        matches = self._select(trainings.c.id == training_id)
         if not matches:
-            raise ConfigurationError(f"No training has the id {training_id}.")
+            raise ConfigurationError(f"there is no training with the id {training_id}")
         return matches[0]
 
-    def newest(self, limit: int | None = 10) -> list[Training]:
-        """The last trainings, the newest first."""
+    def newest(self, limit: int = 10) -> list[Training]:
+        """The last trainings, newest first."""
+        return self._select(limit=limit)
+
+    def running(self, now: datetime) -> Training | None:
+        """The training that is in progress, or None."""
+        return next((training for training in self.newest(5) if training.is_running(now)), None)
+
+    def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Training]:
         done = (
             select(func.count())
             .where(training_outcomes.c.training_id == trainings.c.id)
             .correlate(trainings)
             .scalar_subquery()
         )
-        query = select(trainings, done.label("done")).order_by(trainings.c.id.desc()).limit(limit)
+        query = select(trainings, done.label("done")).where(*conditions).order_by(trainings.c.id.desc())
         with reading(self.engine) as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = connection.execute(query.limit(limit)).mappings().all()
         return [
             Training(
                 request=TrainingRequest.from_dict(row["asked"]),
@@ -159,7 +166,7 @@ class TrainingStore:
         ]
 
     def outcomes(self, training_id: int) -> list[dict[str, Any]]:
-        """What became of each sensor and kind so far, in that order."""
+        """The outcomes so far, oldest first."""
         columns = training_outcomes.c
         query = select(training_outcomes).where(columns.training_id == training_id).order_by(columns.at)
         with reading(self.engine) as connection:
@@ -169,17 +176,16 @@ class TrainingStore:
 def start_training(
     store: TrainingStore, request: TrainingRequest, *, by: str, now: datetime, logs: Path
 ) -> Training:
-    """Begin a training in a process of its own; one at a time.
+    """Start a training in its own process; one at a time.
 
     Raises:
-        ConfigurationError: nothing is to be trained, or another training has not ended yet.
+        ConfigurationError: the request is empty, or another training is in progress.
     """
-    for other in store.newest(limit=5):
-        if other.is_running(now):
-            raise ConfigurationError(
-                f"{other.started_by} started a training at {other.started_at:%H:%M} UTC, and it goes on "
-                f"({other.done} of {other.total}). Wait for its end."
-            )
+    if (other := store.running(now)) is not None:
+        raise ConfigurationError(
+            f"a training started by {other.started_by} at {other.started_at:%H:%M} UTC is in progress "
+            f"({other.done} of {other.total} models); wait until it has finished"
+        )
     training = store.add(request, by=by, now=now)
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / f"training-{training.id}.log"
@@ -193,21 +199,21 @@ def start_training(
             start_new_session=True,
             env=_environment(by),
         )
-    # Somebody must take note of its end, or it stays in the list of processes.
+    # Wait for its end, or it stays in the process list as a zombie.
     threading.Thread(target=process.wait, name=f"training-{training.id}", daemon=True).start()
     return training
 
 
 def seconds_left(training: Training, now: datetime) -> float | None:
-    """How long the rest will take, by how long the part done took; None until something is done."""
+    """Estimated seconds until it is done, by the mean time per model; None before the first model is done."""
     if not training.done:
         return None
-    each = (now - training.started_at).total_seconds() / training.done
-    return each * (training.total - training.done)
+    seconds_per_model = (now - training.started_at).total_seconds() / training.done
+    return seconds_per_model * (training.total - training.done)
 
 
 def _environment(by: str) -> dict[str, str]:
-    """Ours, with the name that the audit writes down."""
+    """Our environment, with the user name for the audit."""
     path = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "SAFEPLAN_USER": by}
 

@@ -1,13 +1,14 @@
-"""What one reader has chosen: kept in the address, so that a view can be sent to a colleague.
+"""Choices of one reader (tab, sensor, period, language), mirrored in the page's address.
 
-Knows query parameters, the session's token and the words of the reader's language, and how a click in a part
-that renews itself reaches the rest of the page. Whatever an address says that cannot be meant is as if it had
-not been said.
+The session holds the choices; the address is a copy that can be sent to a colleague. A value in the address
+that is not possible is ignored. Drawing the controls for a sensor and a period is here too; what all readers
+share is in `dashboard_state`.
 """
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import wraps
+from itertools import count
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -22,7 +23,11 @@ from training.workspace import Workspace
 
 T = TypeVar("T")
 
-RERUN_PAGE_KEY = "around"  # something outside of the part that was clicked in has changed
+CHOICES_KEY = "choices"
+SYNCHRONIZED_KEY = "synchronized-choices"  # those that the address was last written from or read into
+SENT_ADDRESS_KEY = "sent-address"  # an address that the browser has not confirmed yet
+RERUN_PAGE_KEY = "rerun-page"  # a click inside a fragment changed something outside of it
+ACTION_RESULT_KEY = "action-result"
 VIEWS = ("fleet", "forecast", "anomalies", "models", "training")
 
 
@@ -32,31 +37,66 @@ def shared_state() -> DashboardState:
     return DashboardState(Workspace.here())
 
 
-def read_choice(name: str, allowed: Collection[str], otherwise: str) -> str:
-    """What the address says of one choice, if that is possible."""
-    requested = st.query_params.get(name, otherwise)
-    return requested if requested in allowed else otherwise
+def synchronize_address() -> None:
+    """Write changed choices into the address, or follow the address where the reader changed it.
+
+    Each request carries the address that the browser had when it sent it. The timer of a fragment may fire
+    between a click and the arrival of the new address, so an address that differs is a decision of the reader
+    (the Back button) only after the browser has confirmed the one sent last.
+    """
+    confirm_address()
+    state, address = st.session_state, st.query_params.to_dict()
+    choices = state.get(CHOICES_KEY)
+    if choices is not None and choices != state[SYNCHRONIZED_KEY]:
+        st.query_params.from_dict(choices)
+        state[SENT_ADDRESS_KEY] = state[SYNCHRONIZED_KEY] = choices
+    elif choices is None or SENT_ADDRESS_KEY not in state:
+        state[CHOICES_KEY] = state[SYNCHRONIZED_KEY] = address
 
 
-def read_number(name: str, otherwise: int, *, low: int, high: int) -> int:
-    """The same of a number."""
-    requested = st.query_params.get(name, "")
-    return min(max(int(requested), low), high) if requested.isascii() and requested.isdigit() else otherwise
+def confirm_address() -> None:
+    """Note that the browser has the address sent last, where this request shows it."""
+    if st.query_params.to_dict() == st.session_state.get(SENT_ADDRESS_KEY):
+        del st.session_state[SENT_ADDRESS_KEY]
+
+
+def read_choice(name: str, allowed: Collection[str], default: str) -> str:
+    """A choice, or the default where there is none or it is not possible."""
+    chosen = _choices().get(name, default)
+    return chosen if chosen in allowed else default
+
+
+def read_number(name: str, default: int, *, low: int, high: int) -> int:
+    """A number among the choices, clipped to its limits."""
+    chosen = _choices().get(name, "")
+    return min(max(int(chosen), low), high) if chosen.isascii() and chosen.isdigit() else default
 
 
 def set_choices(**changes: str) -> None:
-    """Write choices into the address."""
-    for name, value in changes.items():
-        st.query_params[name] = value
+    """Change choices; the next run of the whole page writes them into the address."""
+    st.session_state[CHOICES_KEY] = _choices() | changes
     st.session_state[RERUN_PAGE_KEY] = True
 
 
+def set_widget(key: str, value: object) -> None:
+    """Let a control show a value, whatever it showed before."""
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+
+
 def auto_refresh(show: Callable[..., None], every: float) -> Callable[..., None]:
-    """A part of the page that renews itself; what a click in it changes around it is drawn anew as well."""
+    """A part of the page that is redrawn by itself every `every` seconds, as a fragment.
+
+    A click in it that changes something outside reruns the whole page.
+    """
+
+    runs = count()
 
     @wraps(show)
     def shown(*arguments: Any) -> None:
-        if st.session_state.pop(RERUN_PAGE_KEY, False):
+        if next(runs):  # a request of the browser for this part; the first run is within that of the page
+            confirm_address()
+        if st.session_state.get(RERUN_PAGE_KEY, False):
             st.rerun()
         render_safely(show, *arguments)
 
@@ -64,56 +104,48 @@ def auto_refresh(show: Callable[..., None], every: float) -> Callable[..., None]
 
 
 def render_safely(show: Callable[..., None], *arguments: Any) -> bool:
-    """Draw a part; where a database or registry that is away ends it, that is said in its place."""
+    """Draw a part; False, with the error in its place, where a database or registry is unreachable."""
     try:
         show(*arguments)
     except SafePlanError as error:
         _ = reader_translator()
         st.error(escape_markdown(str(error)))
-        st.caption(_("The rest of the page goes on. This is tried anew as you go on."))
+        st.caption(_("The rest of the page keeps working. This part is retried at its next refresh."))
         return False
     return True
 
 
 def reader_translator() -> Translator:
-    """The words of the language chosen, by the plant's clock."""
+    """The reader's language, in the time zone of the site."""
     return load_translator(read_choice("lang", available_languages(), load_translator().language))
 
 
 def pick_option(
-    _: Translator,
-    label: str,
-    name: str,
-    options: dict[str, str],
-    otherwise: str,
-    **options_of_control: object,
+    _: Translator, label: str, name: str, options: dict[str, str], default: str, **control_options: object
 ) -> str:
-    """A row of buttons of which one is chosen and kept in the address; the option's key."""
-    now = read_choice(name, options, otherwise)
-
-    def changed() -> None:
-        set_choices(**{name: st.session_state[key] or now})
-
+    """A row of buttons, one of them chosen; the key of that option."""
+    current = read_choice(name, options, default)
     # A key of its own for each language, or the browser would keep the old labels.
     key = f"{name}-{_.language}"
-    selected = st.segmented_control(
+    set_widget(key, current)
+
+    def changed() -> None:
+        set_choices(**{name: st.session_state[key] or current})
+
+    st.segmented_control(
         label,
         list(options),
         format_func=options.__getitem__,
-        default=now,
         key=key,
         on_change=changed,
         required=True,
-        **options_of_control,  # type: ignore[call-overload]
+        **control_options,  # type: ignore[call-overload]
     )
-    return str(selected or now)
+    return current
 
 
 def pick_hours(_: Translator, step: timedelta | None) -> float | None:
-    """How far back is looked, counted from the newest reading; None: to the first one.
-
-    At first, far enough for some 150 readings.
-    """
+    """How many hours up to the newest reading are shown; None for all. By default some 150 readings."""
     options = {
         "1": _("1 h"),
         "6": _("6 h"),
@@ -124,69 +156,87 @@ def pick_hours(_: Translator, step: timedelta | None) -> float | None:
         "all": _("all"),
     }
     min_hours = 150 * (step or timedelta(hours=1)) / timedelta(hours=1)
-    usual = next((name for name in list(options)[:-1] if float(name) >= min_hours), "all")
-    selected = pick_option(_, _("Look back"), "hours", options, usual)
+    default = next((name for name in list(options)[:-1] if float(name) >= min_hours), "all")
+    selected = pick_option(_, _("Period"), "hours", options, default)
     return None if selected == "all" else float(selected)
 
 
 def pick_sensor(_: Translator, sensors: dict[str, Sensor]) -> Sensor:
-    """The sensor looked at; typing finds one by its id, its name or its platform.
-
-    At first, one that was scored, for there is more to see.
-    """
-    ids = list(sensors)
-    scored = shared_state().fleet.get().rows["anomaly_score"].dropna().index
-    now = read_choice("sensor", sensors, next((name for name in ids if name in scored), ids[0]))
+    """The chosen sensor, found by typing its id, name or platform; by default the first that has a score."""
+    scored = set(shared_state().fleet.get().rows["anomaly_score"].dropna().index)
+    default = next((sensor_id for sensor_id in sensors if sensor_id in scored), next(iter(sensors)))
+    current = read_choice("sensor", sensors, default)
+    set_widget("sensor-box", current)
 
     def changed() -> None:
         set_choices(sensor=st.session_state["sensor-box"])
 
-    selected = st.selectbox(
+    st.selectbox(
         _("Sensor"),
-        ids,
-        index=ids.index(now),
+        list(sensors),
         format_func=lambda sensor_id: sensor_title(sensors[sensor_id]),
         key="sensor-box",
         on_change=changed,
     )
-    return sensors[selected]
+    return sensors[current]
 
 
 def sensor_title(sensor: Sensor) -> str:
-    """A sensor's id with what people call it and where it is."""
+    """A sensor's id, name and platform."""
     description = " · ".join(part for part in (sensor.name, sensor.platform) if part)
     return f"{sensor.id} · {description}" if description else sensor.id
 
 
 def current_caller() -> Caller | None:
-    """Whose token this session has shown; looked up each time, so that a withdrawn one counts no more."""
+    """Who is logged in; looked up each time, so that a withdrawn token is no longer valid."""
     token = st.session_state.get("token")
     return shared_state().caller(token) if token else None
 
 
 def has_role(role: Role) -> bool:
-    """Whether this reader may do what needs a role."""
-    token_caller = current_caller()
-    return token_caller is not None and token_caller.has_role(role)
+    """Whether this reader is logged in with at least this role."""
+    caller = current_caller()
+    return caller is not None and caller.has_role(role)
 
 
-def run_action(action: Callable[[], T], done: Callable[[T], str] | None = None) -> T | None:
-    """Do something a reader asked for; what went wrong is said on the page in the error's own words."""
+def run_action(
+    _: Translator, role: Role, action: Callable[[str], T], success: Callable[[T], str] | None = None
+) -> None:
+    """Do what a button is for, with the name of the caller; the result or error is shown at the top.
+
+    The role is checked again: the token may have been withdrawn since the button was drawn.
+    """
     st.session_state[RERUN_PAGE_KEY] = True
+    caller = current_caller()
+    if caller is None or not caller.has_role(role):
+        _keep_result("error", _("Your token no longer allows this. Log in again."))
+        return
     try:
-        result = action()
+        result = action(caller.name)
     except SafePlanError as error:
-        st.session_state["said"] = ("error", str(error))
-        return None
-    if done is not None:
-        st.session_state["said"] = ("success", done(result))
-    return result
+        _keep_result("error", str(error))
+        return
+    if success is not None:
+        _keep_result("success", success(result))
 
 
 def show_action_result() -> None:
-    """Show what the last action came to, once; whatever it changed is drawn by this run."""
+    """Show the result of the last action, once.
+
+    Its place exists at all times: an element that comes and goes would move all others, and Streamlit would
+    draw them from scratch and drop clicks on the old ones.
+    """
     st.session_state.pop(RERUN_PAGE_KEY, None)
-    action_result = st.session_state.pop("said", None)
-    if action_result is not None:
-        kind, sentence = action_result
-        (st.error if kind == "error" else st.success)(escape_markdown(sentence))
+    with st.container(key=ACTION_RESULT_KEY):
+        if (result := st.session_state.pop(f"{ACTION_RESULT_KEY}-text", None)) is not None:
+            kind, text = result
+            (st.error if kind == "error" else st.success)(escape_markdown(text))
+
+
+def _keep_result(kind: str, text: str) -> None:
+    st.session_state[f"{ACTION_RESULT_KEY}-text"] = (kind, text)
+
+
+def _choices() -> dict[str, str]:
+    choices: dict[str, str] = st.session_state.get(CHOICES_KEY, {})
+    return choices

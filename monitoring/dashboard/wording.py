@@ -1,36 +1,38 @@
-"""What numbers mean, in words: how good a forecast is for this sensor, how odd a score is.
+"""Figures in words: forecast quality, anomaly scores, drift verdicts, and the names of model kinds.
 
-Knows bounds and sentences. A measure in the sensor's unit is told beside the range in which the sensor moves,
-for 3 degrees are little on a furnace and much in a room.
+Errors in a sensor's unit are rated relative to the range of its readings: 3 degrees are little on a furnace
+and much in a room. Layout is in `tabs`; reasons are rendered by `Translator.reason_text`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from math import isfinite
 
 from monitoring.drift.verdict import DriftVerdict
-from monitoring.i18n.translation import Translator
+from monitoring.i18n.translation import Translator, unit_symbol
 from training.kinds import Kind
 
-GOOD_WEIGHT, NOTE_WEIGHT, POOR_WEIGHT = 0, 1, 2  # weights of the page's signs
+GOOD_WEIGHT, NOTE_WEIGHT, POOR_WEIGHT = 0, 1, 2  # severities, as in `theme.Palette.of`
 
 
 @dataclass(frozen=True)
 class RatedMeasure:
-    """A measure with what it means."""
+    """A measure with its rating."""
 
     label: str
     value: str
     weight: int
-    words: str
+    rating: str
     help: str = ""
 
 
 def forecast_quality(
     _: Translator, metrics: Mapping[str, float], unit: str, spread: float
 ) -> list[RatedMeasure]:
-    """The grades of a forecaster on held-out readings; `spread` is the range in which the sensor moves."""
+    """The measures of a forecaster on held-out readings, rated.
+
+    `spread` is the range between the 5th and the 95th percentile of the sensor's readings.
+    """
     finite_metrics = {name: value for name, value in metrics.items() if value is not None and isfinite(value)}
     measures = [
         _rate_skill(_, finite_metrics),
@@ -40,83 +42,70 @@ def forecast_quality(
         _rate_mase(_, finite_metrics),
         _rate_coverage(_, finite_metrics),
     ]
-    return [one for one in measures if one is not None]
+    return [measure for measure in measures if measure is not None]
 
 
 def score_text(_: Translator, score: float) -> tuple[int, str]:
-    """How odd a score is."""
+    """The severity of a score, and its wording."""
     for bound, weight, text in (
         (0.3, 0, _("normal")),
-        (0.6, 1, _("worth a look")),
-        (0.9, 3, _("probably an anomaly")),
+        (0.6, 1, _("elevated")),
+        (0.9, 3, _("probable anomaly")),
     ):
         if score < bound:
             return weight, text
-    return 4, _("certainly an anomaly")
+    return 4, _("clear anomaly")
 
 
 def direction_text(_: Translator, direction: str) -> str:
-    """Where a forecast goes, with an arrow."""
+    """The direction of a forecast, with an arrow."""
     return {"rising": f"↗ {_('rising')}", "falling": f"↘ {_('falling')}", "stable": f"→ {_('stable')}"}[
         direction
     ]
 
 
 def volatility_text(_: Translator, volatility: float, spread: float) -> str:
-    """How much a forecast moves, beside how much the sensor does."""
+    """How much a forecast varies, relative to the range of the readings."""
     share = volatility / spread if spread > 0 else 0.0
     if share < 0.05:
-        return _("hardly moves")
-    return _("moves as usual") if share < 0.35 else _("swings widely")
-
-
-def duration_text(_: Translator, time: timedelta) -> str:
-    """A length of time in its largest fitting unit.
-
-    >>> lasting(Words(), timedelta(minutes=90)), lasting(Words("pt"), timedelta(days=3))
-    ('90 min', '3 d')
-    """
-    seconds = time.total_seconds()
-    for size, name in ((86_400, _("d")), (3_600, _("h")), (60, _("min"))):
-        if seconds >= 2 * size or seconds == size:
-            return f"{_.number(seconds / size, 3)} {name}"
-    return f"{_.number(seconds, 3)} {_('s')}"
+        return _("nearly constant")
+    return _("normal variation") if share < 0.35 else _("strong variation")
 
 
 def drift_verdict_text(_: Translator, verdict: DriftVerdict) -> tuple[int, str]:
-    """What a drift check came to, with its weight."""
+    """The severity of a drift verdict, and its name."""
     return {
-        DriftVerdict.STEADY: (0, _("steady")),
+        DriftVerdict.STEADY: (0, _("no drift")),
         DriftVerdict.WITHHELD: (1, _("too little history")),
-        DriftVerdict.NO_DATA: (1, _("no reading came")),
-        DriftVerdict.AGED: (2, _("window has aged")),
+        DriftVerdict.NO_DATA: (1, _("no data")),
+        DriftVerdict.AGED: (2, _("training data too old")),
         DriftVerdict.DRIFTED: (3, _("drifted")),
     }[verdict]
 
 
 def grade_cards(_: Translator, kind: Kind, metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
-    """The two grades that tell most of a version: label, value, what it is."""
+    """The two main measures of a version: label, value, note."""
     if kind is Kind.DETECTOR:
-        requested = (
-            ("recall_mean", _("Faults found"), _("of known faults put into held-out readings")),
-            ("false_alarms_per_day", _("False alarms a day"), _("on the untouched readings")),
+        measures = (
+            ("recall_mean", _("Faults detected"), _("of the faults injected into held-out readings")),
+            ("false_alarms_per_day", _("False alarms per day"), _("on the same readings without faults")),
         )
     else:
-        requested = (
-            ("skill", _("Skill"), _("error below the best naive forecast's")),
-            ("coverage", _("Coverage"), _("later readings inside the band; 95 % promised")),
+        measures = (
+            ("skill", _("Skill"), _("error reduction over the best naive forecast")),
+            ("coverage", _("Coverage"), _("of later readings inside the interval; 95 % promised")),
         )
     cards = []
-    for name, label, below in requested:
+    for name, label, note in measures:
         value = metrics.get(name)
         if value is not None and isfinite(value):
             value_text = _.number(value, 2) if name.endswith("per_day") else _.percent(value)
-            cards.append((label, value_text, below))
+            cards.append((label, value_text, note))
     return cards
 
 
 def kind_name(_: Translator, kind: str) -> str:
-    """What a kind of model is called."""
+    """The name of a kind of model."""
     return {"detector": _("detector"), "forecaster": _("forecaster")}[kind]
 
 
@@ -124,12 +113,12 @@ def _rate_skill(_: Translator, metrics: Mapping[str, float]) -> RatedMeasure | N
     skill = metrics.get("skill")
     if skill is None:
         return None
-    weight, meaning = NOTE_WEIGHT, _("hardly better than the naive forecast")
+    weight, meaning = NOTE_WEIGHT, _("slightly better than the naive forecast")
     if skill <= 0:
         weight, meaning = POOR_WEIGHT, _("no better than the naive forecast")
     elif skill >= 0.1:
         weight, meaning = GOOD_WEIGHT, _("clearly better than the naive forecast")
-    help_ = _("the error below that of the best naive forecast (the last value, or a day or a week ago)")
+    help_ = _("error reduction over the best naive forecast (last value, or that of a day or a week ago)")
     return RatedMeasure(_("Skill"), f"{'+' if skill > 0 else ''}{_.percent(skill)}", weight, meaning, help_)
 
 
@@ -138,28 +127,28 @@ def _rate_error(
 ) -> RatedMeasure | None:
     if error is None:
         return None
-    help_ = _("the mean error; with RMSE, large misses weigh more. The range is where 90 % of readings lie")
-    value = f"{_.number(error, 3)} {unit}".strip()
+    help_ = _("mean error; RMSE weighs large errors more. The range holds 90 % of the readings")
+    value = f"{_.number(error, 3)} {unit_symbol(unit)}".strip()
     if spread <= 0:
         return RatedMeasure(label, value, NOTE_WEIGHT, "", help_)
     share = error / spread
     weight = GOOD_WEIGHT if share < 0.05 else NOTE_WEIGHT if share < 0.15 else POOR_WEIGHT
     size = (_("small"), _("moderate"), _("large"))[weight]
-    meaning = _("{size}: {share} of its range", size=size, share=_.percent(share))
+    meaning = _("{size}: {share} of the range", size=size, share=_.percent(share))
     return RatedMeasure(label, value, weight, meaning, help_)
 
 
 def _rate_mape(_: Translator, metrics: Mapping[str, float]) -> RatedMeasure | None:
     mape, share = metrics.get("mape"), metrics.get("mape_share_used", 1.0)
-    help_ = _("the mean error in percent of the reading; readings near zero are left out")
+    help_ = _("mean error in percent of the reading; readings near zero are excluded")
     if mape is None or share == 0:
-        return RatedMeasure(_("MAPE"), "-", NOTE_WEIGHT, _("cannot be said near zero"), help_)
+        return RatedMeasure(_("MAPE"), "-", NOTE_WEIGHT, _("undefined near zero"), help_)
     weight = GOOD_WEIGHT if mape < 10 else NOTE_WEIGHT if mape < 20 else POOR_WEIGHT
     meaning = (_("good"), _("fair"), _("poor"))[weight]
     if share < 0.9:
         weight, meaning = (
             max(weight, NOTE_WEIGHT),
-            _("rests on {share} of the readings", share=_.percent(share)),
+            _("from {share} of the readings", share=_.percent(share)),
         )
     return RatedMeasure(_("MAPE"), f"{_.number(mape, 3)} %", weight, meaning, help_)
 
@@ -170,11 +159,11 @@ def _rate_mase(_: Translator, metrics: Mapping[str, float]) -> RatedMeasure | No
         return None
     weight = GOOD_WEIGHT if mase < 0.8 else NOTE_WEIGHT if mase < 1.1 else POOR_WEIGHT
     meanings = (
-        _("better than repeating yesterday"),
-        _("like repeating yesterday"),
-        _("worse than repeating yesterday"),
+        _("better than repeating the previous day"),
+        _("like repeating the previous day"),
+        _("worse than repeating the previous day"),
     )
-    help_ = _("the mean error in units of the change from one day to the next; below 1 is good")
+    help_ = _("mean error relative to the change from one day to the next; below 1 is good")
     return RatedMeasure(_("MASE"), _.number(mase, 3), weight, meanings[weight], help_)
 
 
@@ -182,10 +171,10 @@ def _rate_coverage(_: Translator, metrics: Mapping[str, float]) -> RatedMeasure 
     coverage = metrics.get("coverage")
     if coverage is None:
         return None
-    weight, meaning = GOOD_WEIGHT, _("the band keeps its word")
+    weight, meaning = GOOD_WEIGHT, _("interval adequate")
     if coverage < 0.9:
-        weight, meaning = (POOR_WEIGHT if coverage < 0.8 else NOTE_WEIGHT), _("the band is too narrow")
+        weight, meaning = (POOR_WEIGHT if coverage < 0.8 else NOTE_WEIGHT), _("interval too narrow")
     elif coverage > 0.99:
-        weight, meaning = NOTE_WEIGHT, _("the band is wider than needed")
-    help_ = _("the share of later readings inside the band; 95 % are promised")
+        weight, meaning = NOTE_WEIGHT, _("interval wider than needed")
+    help_ = _("share of later readings inside the interval; 95 % are promised")
     return RatedMeasure(_("Coverage"), _.percent(coverage), weight, meaning, help_)

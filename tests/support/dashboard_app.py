@@ -1,6 +1,6 @@
-"""The page drawn for one reader after another, on a small plant, without a browser.
+"""The dashboard page without a browser: draw it for a reader of a small plant and read its text.
 
-Knows how a page is asked for and read. What it should show is told in the tests.
+What it should show is in the tests.
 """
 
 import re
@@ -29,7 +29,7 @@ PATIENCE = 60
 
 @pytest.fixture
 def dashboard_workspace(trained_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:  # noqa: F811
-    """The plant with names, limits and tokens; PT-1 and TT-1 have champions, NEW-1 has readings only."""
+    """Sensors with names, limits and tokens; PT-1 and TT-1 have champions, NEW-1 has readings only."""
     (trained_workspace.home / "conf").mkdir()
     sensors = {
         "PT-1": {"name": "Wellhead pressure", "platform": "P-48", "type": "pressure", "unit": "bar"},
@@ -43,7 +43,7 @@ def dashboard_workspace(trained_workspace: Workspace, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def page(dashboard_workspace: Workspace) -> Iterator[Callable[..., AppTest]]:
-    """Draw the page at an address, for a reader of its own."""
+    """Draw the page at an address, for a new reader each time."""
     st.cache_data.clear()
     st.cache_resource.clear()
 
@@ -79,15 +79,17 @@ def page_text(app: AppTest) -> str:
     return re.sub(r"<[^>]*>", " ", "\n".join(map(str, parts))).replace("\\", "")
 
 
-def button(app: AppTest, label: str) -> Any:
-    """The one button of that name."""
-    (match,) = [one for one in app.button if one.label == label]
+def button(app: AppTest, label: str, key: str = "") -> Any:
+    """The one button with this label whose key contains a text."""
+    (match,) = [
+        candidate for candidate in app.button if candidate.label == label and key in (candidate.key or "")
+    ]
     return match
 
 
 def ingest_anomalous_reading(
     workspace: Workspace, value: float = 900.0, sensor_id: str = "PT-1", hours: float = 1
 ) -> None:
-    """A reading that no detector has seen the like of."""
+    """Store one reading far from all others."""
     row = {"sensor_id": [sensor_id], "timestamp": [NEWEST + timedelta(hours=hours)], "value": [value]}
     workspace.readings.ingest(pd.DataFrame(row))

@@ -1,7 +1,7 @@
-"""One sensor's alerts: what is open, what became of it so far, and what people say it was.
+"""Alerts of one sensor: the active ones with their events and buttons, and a table of the closed ones.
 
-Knows how an alert, its life and the answers to it are laid out. The answers are those of the command line
-(`alerts`); which alerts there are was decided by the watch.
+Shown on the tabs of anomalies, forecasts and models. The buttons do what `safeplan alerts` does
+(`monitoring.watch.operator_actions`); which alerts exist is decided in `monitoring.watch`.
 """
 
 from collections.abc import Callable, Collection
@@ -25,26 +25,22 @@ from monitoring.alerts.kinds import (
 )
 from monitoring.dashboard.login import require_role
 from monitoring.dashboard.theme import severity_badge, table_height
-from monitoring.dashboard.url_state import current_caller, has_role, run_action, shared_state
-from monitoring.dashboard.wording import duration_text
-from monitoring.i18n.retelling import translate_reason
+from monitoring.dashboard.url_state import has_role, run_action, shared_state
 from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name, change_name
 from monitoring.watch.operator_actions import acknowledge, alert_history, list_alerts, set_verdict
 from serving.http.tokens import Role
 from training.data.sensors import Sensor
 
-MAX_CLOSED_ALERTS = 100  # closed alerts listed, the newest
-MAX_EVENTS_SHOWN = 6  # of an alert's life shown at once, the newest
+MAX_CLOSED_ALERTS = 100  # listed, the newest
+MAX_EVENTS_SHOWN = 6  # of one alert: the first and the newest
 
 
 def show_alerts(_: Translator, sensor: Sensor, kinds: Collection[AlertType] | None = None) -> None:
-    """A sensor's alerts of some kinds: those that live, each with its answers, then those that are over."""
+    """A sensor's alerts of some types: active ones with buttons, then closed ones."""
     workspace = shared_state().workspace
     active_alerts = list_alerts(workspace, [sensor.id], alive=True, kinds=kinds)
     closed_alerts = list_alerts(workspace, [sensor.id], alive=False, kinds=kinds)
-    if not active_alerts and not closed_alerts:
-        return
     for alert in active_alerts:
         _show_alert(_, alert, sensor)
     if active_alerts:
@@ -54,36 +50,23 @@ def show_alerts(_: Translator, sensor: Sensor, kinds: Collection[AlertType] | No
 
 
 def alert_text(_: Translator, alert: Alert, sensor: Sensor) -> str:
-    """What an alert says: a forecast's limit, moment and probability, else the reason it was given."""
+    """The reason of an alert; for an expected crossing, with its time."""
     evidence = alert.evidence
-    if (
-        evidence.crosses_at is None
-        or evidence.limit is None
-        or evidence.probability is None
-        or evidence.probability >= 1
-    ):
-        return translate_reason(_, evidence.reason)
-    return _(
-        "Will probably ({probability}) cross {limit} at {moment}",
-        probability=_.percent(evidence.probability),
-        limit=f"{_.number(evidence.limit)} {sensor.unit}".strip(),
-        moment=_.moment(evidence.crosses_at),
-    )
+    text = _.reason_text(evidence.reasons, evidence.reason, unit=sensor.unit)
+    if evidence.crosses_at is None or evidence.probability is None or evidence.probability >= 1:
+        return text
+    return _("{reason}: {moment}", reason=text, moment=_.moment(evidence.crosses_at))
 
 
 def alert_badge(_: Translator, alert: Alert) -> str:
-    """How bad an alert is, or that it is over, as HTML."""
+    """The severity of an alert as HTML, with its state unless it is open."""
     if alert.state is AlertState.OPEN:
         return severity_badge(alert.severity, severity_name(_, alert.severity))
     return severity_badge(1, f"{severity_name(_, alert.severity)}, {state_name(_, alert.state)}")
 
 
-def event_texts(_: Translator, events: list[AlertEvent]) -> list[str]:
-    """What happened to an alert, a sentence each, in order."""
-    return [_event_text(_, event) for event in events]
-
-
-def _event_text(_: Translator, event: AlertEvent) -> str:
+def event_text(_: Translator, event: AlertEvent) -> str:
+    """One event of an alert: time, change, severity or verdict, and the person."""
     parts = [_.moment(event.at), change_name(_, event.change)]
     if event.change in {AlertChange.OPENED, AlertChange.WORSENED, AlertChange.REPEATED}:
         parts.append(severity_name(_, event.severity))
@@ -100,16 +83,16 @@ def _show_alert(_: Translator, alert: Alert, sensor: Sensor) -> None:
     with st.container(border=True, key=f"alert-{alert.id}"):
         description_column, event_column = st.columns([3, 2], gap="medium")
         with description_column:
-            below = escape(_("since {moment}", moment=_.moment(alert.began_at)))
+            since = escape(_("since {moment}", moment=_.moment(alert.began_at)))
             st.html(
                 f"<p>{alert_badge(_, alert)} <b>{escape(alert_name(_, alert))}</b> "
-                f'<small class="sp-faint">{below}</small></p>'
+                f'<small class="sp-faint">{since}</small></p>'
                 f"<p>{escape(alert_text(_, alert, sensor))}</p>{_verdict_html(_, alert)}"
             )
             if has_role(Role.OPERATE):
                 _show_actions(_, alert)
         with event_column:
-            _show_events(_, alert)
+            _show_events(_, alert.id)
 
 
 def _verdict_html(_: Translator, alert: Alert) -> str:
@@ -117,140 +100,120 @@ def _verdict_html(_: Translator, alert: Alert) -> str:
         return ""
     verdict_line = _("Verdict: {verdict}", verdict=verdict_name(_, alert.verdict))
     by = _("by {who}", who=alert.verdict_by or "-")
-    return (
-        f"<p><b>{escape(verdict_line)}</b> {escape(by)}{escape(f': {alert.note}') if alert.note else ''}</p>"
-    )
+    note = f": {alert.note}" if alert.note else ""
+    return f"<p><b>{escape(verdict_line)}</b> {escape(by + note)}</p>"
 
 
-def _show_events(_: Translator, alert: Alert) -> None:
-    assert alert.id is not None
-    texts = event_texts(_, alert_history(shared_state().workspace, alert.id))
+def _show_events(_: Translator, alert_id: int) -> None:
+    texts = [event_text(_, event) for event in alert_history(shared_state().workspace, alert_id)]
     if len(texts) > MAX_EVENTS_SHOWN:
         texts = [*texts[:1], "…", *texts[1 - MAX_EVENTS_SHOWN :]]
-    items = "".join(f"<li>{escape(one)}</li>" for one in texts)
-    st.html(f'<ul class="sp-life" aria-label="{escape(_("The life of this alert"))}">{items}</ul>')
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    st.html(f'<ul class="sp-life" aria-label="{escape(_("Events of this alert"))}">{items}</ul>')
 
 
 def _show_actions(_: Translator, alert: Alert) -> None:
-    note = f"note-{alert.id}"
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.text_input(_("What it was"), key=note, placeholder=_("a note, if you like"), max_chars=500)
+    note_key = f"note-{alert.id}"
+    st.text_input(_("Comment (optional)"), key=note_key, max_chars=500)
+    with st.container(horizontal=True, gap="small"):
         if alert.acknowledged_at is None and alert.state is not AlertState.CLOSED:
             st.button(
-                _("Seen"),
+                _("Acknowledge"),
                 key=f"ack-{alert.id}",
                 on_click=_acknowledge,
                 args=(_, alert.id),
-                help=_("Somebody looks after it; it does not escalate any more"),
+                help=_("The alert is being handled; it is no longer escalated"),
             )
-        for verdict, label, help_ in (
-            (AlertVerdict.CONFIRM, _("Confirm"), _("Something was wrong; detectors are judged by it")),
-            (AlertVerdict.FALSE, _("False alarm"), _("Nothing was wrong; the next training learns that")),
-            (
-                AlertVerdict.MAINTENANCE,
-                _("Maintenance"),
-                _("Somebody worked there; nothing is learned from it"),
-            ),
+        for verdict, label, help_text in (
+            (AlertVerdict.CONFIRM, _("Confirm anomaly"), _("A real fault; detectors are evaluated with it")),
+            (AlertVerdict.FALSE, _("False alarm"), _("No fault; the next training learns from it")),
+            (AlertVerdict.MAINTENANCE, _("Maintenance"), _("Work on the equipment; excluded from training")),
         ):
             st.button(
                 label,
                 key=f"{verdict}-{alert.id}",
                 on_click=_set_verdict,
-                args=(_, alert.id, verdict, note),
-                help=help_,
+                args=(_, alert.id, verdict, note_key),
+                help=help_text,
             )
 
 
 def _acknowledge(_: Translator, alert_id: int) -> None:
-    def act(who: str, now: datetime) -> Alert:
-        return acknowledge(shared_state().workspace, alert_id, by=who, now=now)
-
-    _apply_action(
-        _, act, lambda alert: _("Alert {number}: seen by {who}.", number=alert.id, who=alert.acknowledged_by)
-    )
-
-
-def _set_verdict(_: Translator, alert_id: int, verdict: AlertVerdict, note: str) -> None:
-    note_text = str(st.session_state.get(note, "")).strip() or None
-
-    def act(who: str, now: datetime) -> Alert:
-        return set_verdict(shared_state().workspace, alert_id, verdict, by=who, now=now, note=note_text)
-
-    _apply_action(
+    _change_alert(
         _,
-        act,
-        lambda alert: _("Alert {number}: {verdict}.", number=alert.id, verdict=verdict_name(_, verdict)),
+        lambda who, now: acknowledge(shared_state().workspace, alert_id, by=who, now=now),
+        lambda alert: _("Alert {number} acknowledged by {who}.", number=alert.id, who=alert.acknowledged_by),
     )
 
 
-def _apply_action(
-    _: Translator, act: Callable[[str, datetime], Alert], success_text: Callable[[Alert], str]
+def _set_verdict(_: Translator, alert_id: int, verdict: AlertVerdict, note_key: str) -> None:
+    note = str(st.session_state.get(note_key, "")).strip() or None
+    st.session_state[note_key] = ""  # a second click would store it again
+
+    def act(who: str, now: datetime) -> Alert:
+        return set_verdict(shared_state().workspace, alert_id, verdict, by=who, now=now, note=note)
+
+    def success(alert: Alert) -> str:
+        return _("Alert {number}: {verdict}.", number=alert.id, verdict=verdict_name(_, verdict))
+
+    _change_alert(_, act, success)
+
+
+def _change_alert(
+    _: Translator, change: Callable[[str, datetime], Alert], success: Callable[[Alert], str]
 ) -> None:
-    """Answer under the token's name, if it still allows that, and look at the alerts again."""
-    token_caller = current_caller()
-    if token_caller is None or not token_caller.has_role(Role.OPERATE):
-        st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
-        return
+    """Change an alert and reload the alerts of the fleet."""
 
-    def act_and_refresh() -> Alert:
-        done = act(token_caller.name, shared_state().clock())
+    def act(who: str) -> Alert:
+        alert = change(who, shared_state().clock())
         shared_state().alerts.refresh()
-        return done
+        return alert
 
-    run_action(act_and_refresh, success_text)
+    run_action(_, Role.OPERATE, act, success)
 
 
 def _show_closed(_: Translator, closed_alerts: list[Alert], sensor: Sensor) -> None:
     newest = sorted(closed_alerts, key=lambda alert: alert.opened_at, reverse=True)[:MAX_CLOSED_ALERTS]
-    with st.expander(_.plural("{count} earlier alert", "{count} earlier alerts", len(closed_alerts))):
+    with st.expander(_.plural("{count} closed alert", "{count} closed alerts", len(closed_alerts))):
         event = st.dataframe(
             closed_alerts_table(_, newest, sensor),
             hide_index=True,
             height=table_height(len(newest), 290),
-            key=f"earlier-{sensor.id}",
+            key=f"closed-{sensor.id}",
             on_select="rerun",
             selection_mode="single-row",
             column_config={
                 "severity": st.column_config.TextColumn(_("Severity"), width="small"),
                 "type": st.column_config.TextColumn(_("Type"), width="small"),
                 "since": st.column_config.TextColumn(_("Since"), width="small"),
-                "lasted": st.column_config.TextColumn(_("Lasted"), width="small"),
+                "duration": st.column_config.TextColumn(_("Duration"), width="small"),
                 "verdict": st.column_config.TextColumn(_("Verdict")),
-                "why": st.column_config.TextColumn(_("Why"), width="large"),
+                "reason": st.column_config.TextColumn(_("Reason"), width="large"),
             },
-            alt=_("Closed alerts of {sensor}, the newest first", sensor=sensor.id),
+            alt=_("Closed alerts of {sensor}, newest first", sensor=sensor.id),
         )
         rows = event["selection"]["rows"]
         if rows and rows[0] < len(newest):
             _show_alert(_, newest[rows[0]], sensor)
             require_role(_, Role.OPERATE)
         else:
-            st.caption(_("Choose a row to see its life, or to say what it was."))
+            st.caption(_("Select a row to see the events of an alert and to set its verdict."))
 
 
 def closed_alerts_table(_: Translator, alerts: list[Alert], sensor: Sensor) -> pd.DataFrame:
-    """One row a closed alert."""
-    return pd.DataFrame(
-        [
-            {
-                "severity": f"{SEVERITY_SYMBOLS[Severity(alert.severity)]} {severity_name(_, alert.severity)}",
-                "type": alert_name(_, alert),
-                "since": _.moment(alert.began_at),
-                "lasted": duration_text(_, alert.last_at - alert.began_at)
-                if alert.last_at > alert.began_at
-                else "",
-                "verdict": " · ".join(
-                    filter(
-                        None,
-                        (
-                            alert.verdict and verdict_name(_, alert.verdict),
-                            alert.verdict_by,
-                            alert.note,
-                        ),
-                    )
-                ),
-                "why": alert_text(_, alert, sensor),
-            }
-            for alert in alerts
-        ]
-    )
+    """One row per closed alert."""
+    return pd.DataFrame([_closed_alert_row(_, alert, sensor) for alert in alerts])
+
+
+def _closed_alert_row(_: Translator, alert: Alert, sensor: Sensor) -> dict[str, str]:
+    severity = Severity(alert.severity)
+    seconds = (alert.last_at - alert.began_at).total_seconds()
+    verdict = (alert.verdict and verdict_name(_, alert.verdict), alert.verdict_by, alert.note)
+    return {
+        "severity": f"{SEVERITY_SYMBOLS[severity]} {severity_name(_, severity)}",
+        "type": alert_name(_, alert),
+        "since": _.moment(alert.began_at),
+        "duration": _.duration(seconds) if seconds > 0 else "",
+        "verdict": " · ".join(filter(None, verdict)),
+        "reason": alert_text(_, alert, sensor),
+    }

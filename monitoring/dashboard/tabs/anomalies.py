@@ -1,7 +1,6 @@
-"""The Anomaly Detection tab: what the newest reading is, what was odd before it, and what people say of it.
+"""The Anomaly Detection tab: current status, alerts, and the history of readings with anomalies and scores.
 
-Knows how scores and reasons are laid out. Leaves scoring to the commands, alerts to `page_alerts`, figures to
-`charts`.
+Scoring is done by the commands and the endpoint; alerts are laid out in `tabs.alerts`, charts in `charts`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,9 @@ import pandas as pd
 import streamlit as st
 
 from monitoring.alerts.kinds import AlertType
-from monitoring.dashboard.charts import PLOTLY_CONFIG, ChartBuilder
+from monitoring.dashboard.chart_elements import PLOTLY_CONFIG
+from monitoring.dashboard.charts import ChartBuilder
+from monitoring.dashboard.fleet_view import stored_reason
 from monitoring.dashboard.mlflow_links import show_model_links
 from monitoring.dashboard.sensor_data import get_model, load_history, load_scores, sampling_step
 from monitoring.dashboard.tabs.alerts import show_alerts
@@ -21,17 +22,16 @@ from monitoring.dashboard.tabs.limits import sensor_limits
 from monitoring.dashboard.theme import current_palette, escape_markdown, severity_badge, show_cards
 from monitoring.dashboard.url_state import auto_refresh, pick_hours, pick_sensor, sensor_title, shared_state
 from monitoring.dashboard.wording import score_text
-from monitoring.i18n.retelling import translate_reason
-from monitoring.i18n.translation import Translator
+from monitoring.i18n.translation import Translator, unit_symbol
 from training.data.sensors import Sensor
 from training.kinds import Kind
 
-MAX_REASONS = 12  # odd readings told below the chart
-SCORE_BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 3), (0.9, 1.0, 4))
+MAX_REASONS = 12  # anomalies listed below the chart
+SCORE_BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 3), (0.9, 1.0, 4))  # from, to, severity
 
 
 def show(_: Translator) -> None:
-    """The whole tab; what depends on readings renews itself."""
+    """The whole tab; what depends on readings refreshes itself."""
     sensors = dict(shared_state().fleet.get().sensors)
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
@@ -41,14 +41,14 @@ def show(_: Translator) -> None:
         sensor = pick_sensor(_, sensors)
     newest = shared_state().fleet.get().newest_of(sensor.id)
     if newest is None:
-        st.info(_("This sensor has sent no reading yet. Load some: safeplan load FILE"))
+        st.info(_("This sensor has no readings yet. Load some: safeplan load FILE"))
         return
     with right:
         hours = pick_hours(_, sampling_step(sensor.id, newest))
-    kinds, often = (AlertType.ANOMALY, AlertType.INSTRUMENT), shared_state().settings.refresh
-    auto_refresh(_show_current, often)(_, sensor)
-    auto_refresh(show_alerts, often)(_, sensor, kinds)
-    auto_refresh(_show_history, often)(_, sensor, hours)
+    kinds, interval = (AlertType.ANOMALY, AlertType.INSTRUMENT), shared_state().settings.refresh
+    auto_refresh(_show_current, interval)(_, sensor)
+    auto_refresh(show_alerts, interval)(_, sensor, kinds)
+    auto_refresh(_show_history, interval)(_, sensor, hours)
 
 
 def _show_current(_: Translator, sensor: Sensor) -> None:
@@ -57,13 +57,63 @@ def _show_current(_: Translator, sensor: Sensor) -> None:
     if pd.isna(newest_score["anomaly_score"]):
         st.info(
             _(
-                "No reading of this sensor was scored yet. Train a detector (tab Training), then run: "
+                "No reading of this sensor has been scored yet. Train a detector (tab Training), then run: "
                 "safeplan detect {sensor}",
                 sensor=sensor.id,
             )
         )
     else:
         _show_status(_, sensor, newest_score)
+
+
+def _show_status(_: Translator, sensor: Sensor, newest_score: Mapping[Any, Any]) -> None:
+    score, is_anomaly = float(newest_score["anomaly_score"]), bool(newest_score["is_anomaly"])
+    weight, score_meaning = score_text(_, score)
+    status = severity_badge(max(weight, 2), _("anomaly")) if is_anomaly else severity_badge(0, _("normal"))
+    value, unit = float(newest_score["value"]), escape(unit_symbol(sensor.unit))
+    normal_range, distance = "-", ""
+    mean, deviation = (_to_float(newest_score[name]) for name in ("historical_average", "historical_std"))
+    if mean is not None and deviation is not None:
+        normal_range = f"{_.number(mean, 4)} <small>± {_.number(deviation, 3)} {unit}</small>"
+        distance = deviation_text(_, (value - mean) / deviation if deviation > 0 else 0.0)
+    show_cards(
+        [
+            (_("Current status"), status, _.moment(newest_score["scored_at"])),
+            (_("Score"), _.number(score, 3), score_meaning),
+            (_("Newest reading"), f"{_.number(value)} <small>{unit}</small>", distance),
+            (_("Normal range"), normal_range, _("mean ± SD of the readings before")),
+        ]
+    )
+    st.html(score_scale_html(_, score, _to_float(newest_score["threshold"])))
+    text, reasons = stored_reason(newest_score)
+    if text:
+        reason = escape_markdown(_.reason_text(reasons, text, unit=sensor.unit))
+        st.markdown(f"**{_('Reason')}:** {reason}")
+
+
+def deviation_text(_: Translator, deviations: float) -> str:
+    """How far a value is from the mean, in standard deviations."""
+    count = _.decimal(abs(round(deviations, 1)), 4)
+    if deviations < 0:
+        return _("{count} SD below the mean", count=count)
+    return _("{count} SD above the mean", count=count)
+
+
+def score_scale_html(_: Translator, score: float, threshold: float | None) -> str:
+    """A score on the scale from 0 to 1, as HTML."""
+    bands = "".join(
+        f'<i class="sp-fill-{weight}" style="width:{100 * (high - low):g}%"></i>'
+        for low, high, weight in SCORE_BANDS
+    )
+    ticks = "".join(
+        f'<u style="left:{100 * low:g}%">{_.number(low)}</u>' for low, _high, _weight in SCORE_BANDS[1:]
+    )
+    limit = "" if threshold is None else f", {_('threshold')} {_.number(threshold)}"
+    label = f"{_('Score')} {_.number(score, 3)}: {score_text(_, score)[1]}{limit}"
+    return (
+        f'<div class="sp-scale" role="img" aria-label="{escape(label)}" title="{escape(label)}">'
+        f'{bands}<b style="left:{100 * score:.1f}%"></b>{ticks}</div>'
+    )
 
 
 def _show_history(_: Translator, sensor: Sensor, hours: float | None) -> None:
@@ -74,103 +124,59 @@ def _show_history(_: Translator, sensor: Sensor, hours: float | None) -> None:
     span = hours or (newest - measured.good["timestamp"].min()) / timedelta(hours=1)
     scored_at = newest if pd.isna(newest_score["scored_at"]) else newest_score["scored_at"]
     scored = load_scores(sensor.id, float(span), newest, scored_at)
-    scored = scored.assign(reason=[translate_reason(_, why) for why in scored["reason"].fillna("")])
+    reasons = [
+        _.reason_text(data, text, unit=sensor.unit)
+        for data, text in zip(scored["reason_data"], scored["reason"].fillna(""), strict=True)
+    ]
+    scored = scored.assign(reason=reasons)
     figure = ChartBuilder(current_palette(), _).anomalies(
         sensor,
         measured.good,
         scored,
-        average=_to_float(newest_score["historical_average"]),
+        mean=_to_float(newest_score["historical_average"]),
         deviation=_to_float(newest_score["historical_std"]),
         limits=sensor_limits(_, sensor),
     )
-    alt_text = _("Readings of {sensor}, the odd ones marked, over their scores", sensor=sensor.id)
+    alt_text = _("Readings of {sensor} with anomalies marked, above their scores", sensor=sensor.id)
     st.plotly_chart(figure, config=PLOTLY_CONFIG, key="anomaly-chart", alt=alt_text, theme=None)
     _list_anomalies(_, sensor, scored)
     if (model := get_model(sensor.id, Kind.DETECTOR)) is not None:
         show_model_links(_, model)
 
 
-def _show_status(_: Translator, sensor: Sensor, newest_score: Mapping[Any, Any]) -> None:
-    score, is_anomaly = float(newest_score["anomaly_score"]), bool(newest_score["is_anomaly"])
-    weight, score_meaning = score_text(_, score)
-    status = severity_badge(max(weight, 2), _("anomaly")) if is_anomaly else severity_badge(0, _("normal"))
-    average, deviation = (
-        _to_float(newest_score["historical_average"]),
-        _to_float(newest_score["historical_std"]),
-    )
-    value = float(newest_score["value"])
-    usual, deviation_text = "-", ""
-    if average is not None and deviation is not None:
-        usual = f"{_.number(average, 4)} <small>± {_.number(deviation, 3)} {escape(sensor.unit)}</small>"
-        deviations = (value - average) / deviation if deviation > 0 else 0.0
-        deviation_text = _(
-            "{count} deviations away",
-            count=f"{'+' if deviations > 0 else ''}{_.number(round(deviations, 1))}",
-        )
-    show_cards(
-        [
-            (_("Status now"), status, _.moment(newest_score["scored_at"])),
-            (_("Score"), _.number(score, 3), score_meaning),
-            (_("Newest reading"), f"{_.number(value)} <small>{escape(sensor.unit)}</small>", deviation_text),
-            (_("Usual before it"), usual, _("average ± deviation")),
-        ]
-    )
-    st.html(score_scale_html(_, score, _to_float(newest_score["threshold"])))
-    if newest_score["reason"] and isinstance(newest_score["reason"], str):
-        st.markdown(f"**{_('Why')}:** {escape_markdown(translate_reason(_, newest_score['reason']))}")
-
-
-def score_scale_html(_: Translator, score: float, threshold: float | None) -> str:
-    """A score on the scale that means the same on each sensor, as HTML."""
-    parts = "".join(
-        f'<i class="sp-fill-{weight}" style="width:{100 * (high - low):g}%"></i>'
-        for low, high, weight in SCORE_BANDS
-    )
-    ticks = "".join(
-        f'<u style="left:{100 * low:g}%">{_.number(low)}</u>' for low, _high, _w in SCORE_BANDS[1:]
-    )
-    limit = "" if threshold is None else f", {_('threshold')} {_.number(threshold)}"
-    label = f"{_('Score')} {_.number(score, 3)}: {score_text(_, score)[1]}{limit}"
-    return (
-        f'<div class="sp-scale" role="img" aria-label="{escape(label)}" title="{escape(label)}">'
-        f'{parts}<b style="left:{100 * score:.1f}%"></b>{ticks}</div>'
-    )
-
-
 def _list_anomalies(_: Translator, sensor: Sensor, scored: pd.DataFrame) -> None:
     anomalies = scored[scored["is_anomaly"].astype(bool)] if len(scored) else scored
     if anomalies.empty:
         return
-    st.markdown(f"##### {_('What was odd')}")
+    st.markdown(f"##### {_('Anomalies in this period')}")
     newest = anomalies.iloc[::-1].head(MAX_REASONS)
     table = pd.DataFrame(
         {
-            "when": [_.moment(at) for at in newest["timestamp"]],
+            "time": [_.moment(at) for at in newest["timestamp"]],
             "value": [_.number(value) for value in newest["value"]],
             "score": newest["anomaly_score"].to_numpy(float),
-            "why": newest["reason"].to_numpy(),
+            "reason": newest["reason"].to_numpy(),
         }
     )
+    value_title = f"{_('Value')} {unit_symbol(sensor.unit)}".strip()
     st.dataframe(
         table,
         hide_index=True,
         column_config={
-            "when": st.column_config.TextColumn(_("When"), width="small"),
-            "value": st.column_config.TextColumn(
-                f"{_('Value')} {sensor.unit}".strip(), width="small", alignment="right"
-            ),
+            "time": st.column_config.TextColumn(_("Time"), width="small"),
+            "value": st.column_config.TextColumn(value_title, width="small", alignment="right"),
             "score": st.column_config.ProgressColumn(
                 _("Score"), min_value=0, max_value=1, format="%.2f", width="small"
             ),
-            "why": st.column_config.TextColumn(_("Why"), width="large"),
+            "reason": st.column_config.TextColumn(_("Reason"), width="large"),
         },
-        alt=_("Odd readings of {sensor}, the newest first", sensor=sensor.id),
+        alt=_("Anomalous readings of {sensor}, newest first", sensor=sensor.id),
     )
     if len(anomalies) > MAX_REASONS:
         st.caption(
             _.plural(
-                "{count} odd reading in this stretch.",
-                "{count} odd readings in this stretch.",
+                "{count} anomalous reading in this period.",
+                "{count} anomalous readings in this period.",
                 len(anomalies),
             )
         )

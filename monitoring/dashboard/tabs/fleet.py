@@ -1,10 +1,10 @@
-"""The fleet first: what needs a human now, then every sensor at a glance.
+"""The Overview tab: figures of the fleet, the concerns that require action, and a table of all sensors.
 
-Knows how concerns and sensors are listed and how one comes from there to a sensor. What is a concern was
-decided elsewhere.
+Concerns are collected and ranked in `fleet_view`; here they are laid out, each with a button that opens its
+sensor.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from html import escape
 from typing import Any
@@ -23,10 +23,12 @@ from monitoring.dashboard.fleet_view import (
     anomaly_concerns,
     decision_concerns,
     drift_concerns,
+    stored_reason,
     untrained_concerns,
 )
 from monitoring.dashboard.sensor_data import load_newest_values
 from monitoring.dashboard.tabs.alerts import alert_badge, alert_text
+from monitoring.dashboard.tabs.sensor_rows import pick_rows
 from monitoring.dashboard.theme import (
     current_palette,
     escape_markdown,
@@ -36,14 +38,14 @@ from monitoring.dashboard.theme import (
     table_height,
 )
 from monitoring.dashboard.url_state import auto_refresh, set_choices, shared_state
-from monitoring.dashboard.wording import duration_text, kind_name
-from monitoring.i18n.retelling import translate_reason
+from monitoring.dashboard.wording import kind_name
 from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name
 from training.data.sensors import Sensor
 from training.kinds import Kind
+from training.outcomes import OutcomeStatus
 
-INITIAL_CONCERNS, CONCERNS_PER_CLICK = 8, 24  # concerns shown at first, and with each click
+INITIAL_CONCERNS, CONCERNS_PER_CLICK = 8, 24  # concerns shown at first, and added by each click
 SHOWN_KEY = "concerns-shown"
 VIEW_BY_TOPIC = {
     ConcernTopic.ANOMALY: "anomalies",
@@ -60,17 +62,14 @@ VIEW_BY_ALERT_TYPE = {
 
 
 def show(_: Translator) -> None:
-    """The whole tab, renewed as readings arrive."""
+    """The whole tab, refreshed as readings arrive."""
     auto_refresh(_show_fleet, shared_state().settings.refresh)(_)
 
 
 def _show_fleet(_: Translator) -> None:
-    # Each is looked at once: what is counted above and what is listed below must agree.
-    view, models, alerts = (
-        shared_state().fleet.get(),
-        shared_state().models.get_if_loaded(),
-        shared_state().alerts.get(),
-    )
+    # Read once: the counts above and the list below must agree.
+    shared = shared_state()
+    view, models, alerts = shared.fleet.get(), shared.models.get_if_loaded(), shared.alerts.get()
     if not view.sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
@@ -83,25 +82,22 @@ def _show_fleet(_: Translator) -> None:
 def collect_concerns(
     view: FleetView, models: ModelOutcomes | None, alerts: Collection[Alert]
 ) -> list[Concern]:
-    """Everything that a human should look at: the worst first, of these what nobody has seen yet."""
-    checks, able = shared_state().checks.get_if_loaded() or [], shared_state().trainable.get_if_loaded()
-    alerted_sensors = {
-        kind: {one.topic.sensor_id for one in alerts if one.topic.type in kinds}
-        for kind, kinds in (
-            (ConcernTopic.ANOMALY, (AlertType.ANOMALY, AlertType.INSTRUMENT)),
-            (ConcernTopic.DRIFT, (AlertType.DRIFT,)),
-        )
-    }
+    """Everything that requires attention: by severity, unacknowledged first."""
+    checks, trainable = shared_state().checks.get_if_loaded() or [], shared_state().trainable.get_if_loaded()
     concerns = [
         *alert_concerns(alerts, view.sensors),
-        *anomaly_concerns(view, alerted_sensors[ConcernTopic.ANOMALY]),
-        *drift_concerns(checks, alerted_sensors[ConcernTopic.DRIFT]),
+        *anomaly_concerns(view, _alerted_sensors(alerts, AlertType.ANOMALY, AlertType.INSTRUMENT)),
+        *drift_concerns(checks, _alerted_sensors(alerts, AlertType.DRIFT)),
     ]
     if models is not None:
         concerns += decision_concerns(models, view.sensors)
-        if able is not None:
-            concerns += untrained_concerns(models, able)
-    return sorted(concerns, key=lambda one: (-one.weight, one.seen_by is not None))
+        if trainable is not None:
+            concerns += untrained_concerns(models, trainable)
+    return sorted(concerns, key=lambda concern: (-concern.weight, concern.acknowledged_by is not None))
+
+
+def _alerted_sensors(alerts: Collection[Alert], *types: AlertType) -> set[str]:
+    return {alert.topic.sensor_id for alert in alerts if alert.topic.type in types}
 
 
 def _show_summary(
@@ -111,65 +107,63 @@ def _show_summary(
     concerns: list[Concern],
     alerts: Collection[Alert],
 ) -> None:
-    urgent = [one for one in concerns if one.weight >= 2 and one.seen_by is None]
-    worst = max((one.weight for one in urgent), default=0)
-    urgent_badge = (
-        severity_badge(worst, _.number(len({one.sensor_id for one in urgent})))
-        if urgent
-        else severity_badge(0, _("nothing"))
-    )
     anomaly_count = int(view.rows["is_anomaly"].fillna(value=False).astype(bool).sum())
     platforms = _.plural("on {count} platform", "on {count} platforms", len(view.platforms))
-    cards_shown = [
-        (
-            _("Needs a human now"),
-            urgent_badge,
-            _("sensors with something urgent") if urgent else _("all is calm"),
-        ),
-        _open_alerts_card(_, alerts),
-        (_("Odd now"), _.number(anomaly_count), _("by their newest reading")),
+    cards = [
+        _action_required_card(_, concerns),
+        _active_alerts_card(_, alerts),
+        (_("Active anomalies"), _.number(anomaly_count), _("by newest reading")),
         (_("Sensors"), _.number(len(view.sensors)), platforms),
     ]
     if models is not None:
-        serving = sum(outcome.status == "serving" for outcome in models.values())
+        serving = sum(outcome.status == OutcomeStatus.SERVING for outcome in models.values())
         share = _("of {count}", count=_.number(len(models)))
-        cards_shown.append((_("Models serving"), _.number(serving), share))
+        cards.append((_("Models serving"), _.number(serving), share))
     newest = view.newest
     if newest is not None:
-        age = duration_text(_, max(shared_state().clock() - newest, timedelta(0)))
-        cards_shown.append((_("Newest reading"), escape(_.moment(newest)), _("{time} ago", time=age)))
-    show_cards(cards_shown)
+        age = max(shared_state().clock() - newest, timedelta(0)).total_seconds()
+        age_text = _("{time} ago", time=_.duration(age))
+        cards.append((_("Newest reading"), escape(_.moment(newest)), age_text))
+    show_cards(cards)
 
 
-def _open_alerts_card(_: Translator, alerts: Collection[Alert]) -> tuple[str, str, str]:
-    """How many alerts are open, and how bad they are."""
-    open_alerts = [alert for alert in alerts if alert.state is AlertState.OPEN]
-    counts = {
-        severity: sum(one.severity is severity for one in open_alerts) for severity in reversed(Severity)
-    }
-    severity_counts = [
-        f"{_.number(count)} {severity_name(_, severity)}" for severity, count in counts.items() if count
+def _action_required_card(_: Translator, concerns: list[Concern]) -> tuple[str, str, str]:
+    """The number of sensors with an unacknowledged concern of at least severity 2."""
+    urgent = [concern for concern in concerns if concern.weight >= 2 and concern.acknowledged_by is None]
+    if not urgent:
+        return _("Action required"), severity_badge(0, _("none")), _("nothing unacknowledged")
+    count = len({concern.sensor_id for concern in urgent})
+    badge = severity_badge(max(concern.weight for concern in urgent), _.number(count))
+    return _("Action required"), badge, _("sensors with something unacknowledged")
+
+
+def _active_alerts_card(_: Translator, alerts: Collection[Alert]) -> tuple[str, str, str]:
+    """The number of open alerts, by severity."""
+    severities = [alert.severity for alert in alerts if alert.state is AlertState.OPEN]
+    counts = [
+        f"{_.number(count)} {severity_name(_, severity)}"
+        for severity in reversed(Severity)
+        if (count := severities.count(severity))
     ]
-    worst = max((alert.severity for alert in open_alerts), default=0)
-    badge = severity_badge(worst, _.number(len(open_alerts))) if open_alerts else severity_badge(0, "0")
-    return _("Open alerts"), badge, ", ".join(severity_counts) or _("none")
+    badge = severity_badge(max(severities, default=0), _.number(len(severities)))
+    return _("Active alerts"), badge, ", ".join(counts) or _("none")
 
 
 def _show_concerns(_: Translator, view: FleetView, concerns: list[Concern]) -> None:
-    st.markdown(f"#### {_('Needs a human now')}")
+    st.markdown(f"#### {_('Action required')}")
     if not concerns:
-        st.html(f"<p>{severity_badge(0, _('Nothing needs you now.'))}</p>")
+        st.html(f"<p>{severity_badge(0, _('No active alerts. No action required.'))}</p>")
         return
     shown_count = st.session_state.get(SHOWN_KEY, INITIAL_CONCERNS)
     with st.container(key="concerns", gap=None):
-        for index, concern in enumerate(concerns[:shown_count]):
-            _show_concern(_, view, concern, index)
+        for concern in concerns[:shown_count]:
+            _show_concern(_, view, concern)
     if len(concerns) > shown_count:
-        label = _("Show more of {count}", count=_.number(len(concerns)))
+        label = _("Show more ({count} in total)", count=_.number(len(concerns)))
         st.button(label, key="more-concerns", on_click=_show_more, args=(shown_count,))
 
 
-def _show_concern(_: Translator, view: FleetView, concern: Concern, index: int) -> None:
+def _show_concern(_: Translator, view: FleetView, concern: Concern) -> None:
     sensor = view.sensors[concern.sensor_id]
     badge_column, name_column, sparkline_column, text_column, button_column = st.columns(
         [1.5, 2.6, 1.6, 4.6, 1.4], vertical_alignment="center"
@@ -183,18 +177,16 @@ def _show_concern(_: Translator, view: FleetView, concern: Concern, index: int) 
     newest = view.newest_of(sensor.id)
     with sparkline_column:
         if newest is not None:
-            alt_text = _("The newest readings of {sensor}", sensor=sensor.id)
-            st.html(
-                sparkline_html(
-                    load_newest_values(sensor.id, newest), current_palette(), concern.weight, alt_text
-                )
-            )
+            values = load_newest_values(sensor.id, newest)
+            alt_text = _("Newest readings of {sensor}", sensor=sensor.id)
+            st.html(sparkline_html(values, current_palette(), concern.weight, alt_text))
     with text_column:
         st.html(f"{escape(concern_text(_, concern, sensor))}{_concern_details_html(_, concern)}")
     with button_column:
+        # Keyed by the concern, not by its row: a click meets what was under the pointer, whatever came above.
         st.button(
-            _("Look"),
-            key=f"look-{index}",
+            _("Open"),
+            key=f"open-{concern.key}",
             on_click=open_sensor,
             args=(concern_view(concern), concern.sensor_id),
             help=_("Open {sensor}", sensor=escape_markdown(sensor.id)),
@@ -202,58 +194,54 @@ def _show_concern(_: Translator, view: FleetView, concern: Concern, index: int) 
 
 
 def concern_view(concern: Concern) -> str:
-    """The tab in which a concern is looked at."""
-    return (
-        VIEW_BY_TOPIC[concern.topic]
-        if concern.alert is None
-        else VIEW_BY_ALERT_TYPE[concern.alert.topic.type]
-    )
+    """The tab that shows a concern."""
+    if concern.alert is None:
+        return VIEW_BY_TOPIC[concern.topic]
+    return VIEW_BY_ALERT_TYPE[concern.alert.topic.type]
 
 
 def _concern_details_html(_: Translator, concern: Concern) -> str:
     parts = [_("since {moment}", moment=_.moment(concern.since))] if concern.since else []
-    if concern.seen_by:
-        parts.append(_("seen by {who}", who=concern.seen_by))
+    if concern.acknowledged_by:
+        parts.append(_("acknowledged by {who}", who=concern.acknowledged_by))
     return f'<br><small class="sp-faint">{escape(" · ".join(parts))}</small>' if parts else ""
 
 
 def open_sensor(view: str, sensor_id: str) -> None:
-    """Show one sensor in another tab."""
+    """Show one sensor on another tab."""
     set_choices(view=view, sensor=sensor_id)
-    st.session_state.pop("sensor-box", None)
 
 
 def topic_name(_: Translator, concern: Concern) -> str:
-    """What a concern is about."""
+    """The topic of a concern that is no alert."""
     return {
-        ConcernTopic.ANOMALY: _("odd reading"),
+        ConcernTopic.ANOMALY: _("anomalous reading"),
         ConcernTopic.DRIFT: _("drift"),
-        ConcernTopic.DECISION: _("to decide"),
+        ConcernTopic.DECISION: _("awaiting approval"),
         ConcernTopic.UNTRAINED: _("no model"),
     }[concern.topic]
 
 
 def concern_text(_: Translator, concern: Concern, sensor: Sensor) -> str:
-    """A concern in a sentence."""
+    """A concern in one sentence."""
     if concern.alert is not None:
         return f"{alert_name(_, concern.alert)}: {alert_text(_, concern.alert, sensor)}"
+    reason = _.reason_text(concern.reasons, concern.text, unit=sensor.unit)
     kind = kind_name(_, concern.kind) if concern.kind else ""
     if concern.topic is ConcernTopic.DECISION:
-        return _(
-            "A {kind} waits for a decision. The gate: {gate}",
-            kind=kind,
-            gate=translate_reason(_, concern.text),
-        )
+        return _("A {kind} is awaiting approval. Gate: {gate}", kind=kind, gate=reason)
     if concern.topic is ConcernTopic.UNTRAINED and concern.kind is None:
-        return _("There are readings enough for both models, and none was trained yet.")
+        return _("Enough readings for both models; none has been trained yet.")
     if concern.topic is ConcernTopic.UNTRAINED:
-        return _("There are readings enough for a {kind}, and none was trained yet.", kind=kind)
-    return translate_reason(_, concern.text)
+        return _("Enough readings for a {kind}; none has been trained yet.", kind=kind)
+    return reason
 
 
 def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | None) -> None:
-    st.markdown(f"#### {_('Every sensor')}")
-    table = sensor_table(_, view, models)
+    st.markdown(f"#### {_('All sensors')}")
+    ranked = view.rows["anomaly_score"].sort_values(ascending=False, na_position="last", kind="stable")
+    shown_ids = pick_rows(_, ranked.index.tolist(), view.sensors, "fleet-filter")
+    table = sensor_table(_, view, models, shown_ids)
     event = st.dataframe(
         table,
         hide_index=True,
@@ -267,70 +255,72 @@ def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | N
             "name": st.column_config.TextColumn(_("Name")),
             "platform": st.column_config.TextColumn(_("Platform")),
             "value": st.column_config.TextColumn(_("Newest reading"), alignment="right"),
-            "when": st.column_config.TextColumn(_("When")),
+            "time": st.column_config.TextColumn(_("Time")),
             "score": st.column_config.ProgressColumn(
                 _("Score"), min_value=0.0, max_value=1.0, format="%.2f", width="small"
             ),
-            "why": st.column_config.TextColumn(_("Why"), width="medium"),
+            "reason": st.column_config.TextColumn(_("Reason"), width="medium"),
             "models": st.column_config.TextColumn(_("Models")),
         },
         alt=_("All sensors with their newest reading, score and models"),
     )
     rows = event["selection"]["rows"]
-    if rows:
+    if rows and rows[0] < len(table):
         sensor_id = str(table["sensor"].iloc[rows[0]])
-        st.button(
-            _("Open {sensor}", sensor=escape_markdown(sensor_id)),
-            type="primary",
-            on_click=open_sensor,
-            args=("anomalies", sensor_id),
-        )
+        label = _("Open {sensor}", sensor=escape_markdown(sensor_id))
+        st.button(label, key="open-row", type="primary", on_click=open_sensor, args=("anomalies", sensor_id))
     else:
-        st.caption(_("Choose a row to open its sensor."))
+        st.caption(_("Select a row to open its sensor."))
 
 
-def sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | None) -> pd.DataFrame:
-    """One row a sensor, the oddest first."""
-    rows = []
-    for sensor_id, row in zip(view.rows.index, view.rows.to_dict("records"), strict=True):
-        sensor = view.sensors[sensor_id]
-        has_reading, has_score = not pd.isna(row["timestamp"]), not pd.isna(row["anomaly_score"])
-        rows.append(
-            {
-                "status": status_text(_, row)
-                if has_score
-                else f"○ {_('not scored') if has_reading else _('silent')}",
-                "sensor": sensor_id,
-                "name": sensor.name,
-                "platform": sensor.platform,
-                "value": f"{_.number(row['value'])} {sensor.unit}".strip() if has_reading else "",
-                "when": _.moment(row["timestamp"]) if has_reading else "",
-                "score": float(row["anomaly_score"]) if has_score else None,
-                "why": translate_reason(_, row["reason"]) if isinstance(row["reason"], str) else "",
-                "models": "" if models is None else models_text(_, models, sensor_id),
-            }
-        )
-    table = pd.DataFrame(rows)
-    return table.sort_values("score", ascending=False, na_position="last", kind="stable")
+def sensor_table(
+    _: Translator, view: FleetView, models: ModelOutcomes | None, sensor_ids: Sequence[str]
+) -> pd.DataFrame:
+    """One row for each of these sensors, in their order."""
+    rows = view.rows.loc[list(sensor_ids)].to_dict("index")
+    return pd.DataFrame(
+        [_sensor_row(_, view.sensors[sensor_id], rows[sensor_id], models) for sensor_id in sensor_ids]
+    )
+
+
+def _sensor_row(
+    _: Translator, sensor: Sensor, row: Mapping[Any, Any], models: ModelOutcomes | None
+) -> dict[str, Any]:
+    has_reading, has_score = not pd.isna(row["timestamp"]), not pd.isna(row["anomaly_score"])
+    text, reasons = stored_reason(row)
+    return {
+        "status": status_text(_, row),
+        "sensor": sensor.id,
+        "name": sensor.name,
+        "platform": sensor.platform,
+        "value": _.quantity(row["value"], sensor.unit) if has_reading else "",
+        "time": _.moment(row["timestamp"]) if has_reading else "",
+        "score": float(row["anomaly_score"]) if has_score else None,
+        "reason": _.reason_text(reasons, text, unit=sensor.unit),
+        "models": "" if models is None else models_text(models, sensor.id),
+    }
 
 
 def status_text(_: Translator, row: Mapping[Any, Any]) -> str:
-    """A scored sensor's state as sign and word."""
-    score = float(row["anomaly_score"])
+    """The status of a sensor as symbol and word."""
+    if pd.isna(row["timestamp"]):
+        return f"○ {_('no data')}"
+    if pd.isna(row["anomaly_score"]):
+        return f"○ {_('not scored')}"
     if not row["is_anomaly"]:
         return f"✓ {_('normal')}"
-    return f"{'◆' if score >= 0.9 else '▲'} {_('anomaly')}"
+    return f"{'◆' if row['anomaly_score'] >= 0.9 else '▲'} {_('anomaly')}"
 
 
-def models_text(_: Translator, models: ModelOutcomes, sensor_id: str) -> str:
-    """Which of its two models serve."""
+def models_text(models: ModelOutcomes, sensor_id: str) -> str:
+    """The versions of detector and forecaster; `?` marks one that does not serve."""
     texts = []
     for kind in Kind:
         outcome = models.get((sensor_id, kind))
-        if outcome is None or outcome.status == "no model":
+        if outcome is None or outcome.version is None:
             texts.append("-")
         else:
-            texts.append(f"v{outcome.version}" + ("" if outcome.status == "serving" else "?"))
+            texts.append(f"v{outcome.version}" + ("" if outcome.status == OutcomeStatus.SERVING else "?"))
     return " / ".join(texts)
 
 

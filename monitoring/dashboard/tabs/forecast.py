@@ -1,7 +1,6 @@
-"""The Forecasting tab: what a sensor did, what is expected of it, how far that can be believed.
+"""The Forecasting tab: forecast with limits, forecast alerts, and the reliability of the forecaster.
 
-Knows how the answers of the forecaster are laid out. Leaves forecasts to `page_data`, what numbers mean to
-`page_words`, figures to `charts`.
+Forecasts are loaded in `sensor_data`, rated in `wording` and drawn in `charts`.
 """
 
 from contextlib import suppress
@@ -11,7 +10,9 @@ from html import escape
 import streamlit as st
 
 from monitoring.alerts.kinds import AlertType
-from monitoring.dashboard.charts import PLOTLY_CONFIG, ChartBuilder, LimitCrossing
+from monitoring.dashboard.chart_elements import PLOTLY_CONFIG, LimitCrossing
+from monitoring.dashboard.charts import ChartBuilder
+from monitoring.dashboard.fleet_view import gate_reason
 from monitoring.dashboard.mlflow_links import show_model_links
 from monitoring.dashboard.sensor_data import (
     ForecastView,
@@ -19,7 +20,7 @@ from monitoring.dashboard.sensor_data import (
     get_serving_version,
     load_forecast,
     load_history,
-    load_usual_range,
+    load_value_range,
     sampling_step,
 )
 from monitoring.dashboard.tabs.alerts import show_alerts
@@ -32,15 +33,16 @@ from monitoring.dashboard.url_state import (
     read_number,
     sensor_title,
     set_choices,
+    set_widget,
     shared_state,
 )
-from monitoring.dashboard.wording import direction_text, duration_text, forecast_quality, volatility_text
-from monitoring.i18n.retelling import translate_reason
-from monitoring.i18n.translation import Translator
+from monitoring.dashboard.wording import direction_text, forecast_quality, volatility_text
+from monitoring.i18n.translation import Translator, unit_symbol
 from training.data.sensors import Sensor
 from training.errors import DataError, RegistryError
 from training.forecasting.fitted_forecaster import MAX_STEPS_AHEAD
 from training.kinds import Kind
+from training.outcomes import OutcomeStatus
 from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 
@@ -48,7 +50,7 @@ MAX_STEPS = min(1_000, MAX_STEPS_AHEAD)
 
 
 def show(_: Translator) -> None:
-    """The whole tab; what depends on readings renews itself."""
+    """The whole tab; what depends on readings refreshes itself."""
     sensors = dict(shared_state().fleet.get().sensors)
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
@@ -58,7 +60,7 @@ def show(_: Translator) -> None:
         sensor = pick_sensor(_, sensors)
     newest = shared_state().fleet.get().newest_of(sensor.id)
     if newest is None:
-        st.info(_("This sensor has sent no reading yet. Load some: safeplan load FILE"))
+        st.info(_("This sensor has no readings yet. Load some: safeplan load FILE"))
         return
     step = sampling_step(sensor.id, newest)
     with middle:
@@ -71,16 +73,18 @@ def show(_: Translator) -> None:
 
 
 def _pick_steps(_: Translator, step: timedelta | None) -> int:
-    usual = load_settings(ForecasterSettings).horizon_steps
-    now = read_number("steps", usual, low=1, high=MAX_STEPS)
+    default = load_settings(ForecasterSettings).horizon_steps
+    current = read_number("steps", default, low=1, high=MAX_STEPS)
+    set_widget("steps-box", current)
     label = _("Steps ahead")
     if step is not None:
-        label = _("Steps ahead (of {step})", step=duration_text(_, step))
+        label = _("Steps ahead (of {step})", step=_.duration(step.total_seconds()))
 
     def changed() -> None:
         set_choices(steps=str(st.session_state["steps-box"]))
 
-    return int(st.number_input(label, 1, MAX_STEPS, now, step=usual, key="steps-box", on_change=changed))
+    st.number_input(label, 1, MAX_STEPS, step=default, key="steps-box", on_change=changed)
+    return current
 
 
 def _show_forecast(_: Translator, sensor: Sensor, steps: int, hours: float | None) -> None:
@@ -99,12 +103,12 @@ def _show_forecast(_: Translator, sensor: Sensor, steps: int, hours: float | Non
     figure = ChartBuilder(current_palette(), _).forecast(
         sensor, measured.good, forecast.frame, limits=sensor_limits(_, sensor), crossings=crossings
     )
-    alt_text = _("Readings of {sensor} and their forecast", sensor=sensor.id)
+    alt_text = _("Readings of {sensor} and forecast", sensor=sensor.id)
     st.plotly_chart(figure, config=PLOTLY_CONFIG, key="forecast-chart", alt=alt_text, theme=None)
     if measured.count > len(measured.good):
         st.caption(
             _(
-                "{count} readings, thinned out for the eye; extremes are kept.",
+                "{count} readings, downsampled for display; extremes are kept.",
                 count=_.number(measured.count, 12),
             )
         )
@@ -122,14 +126,14 @@ def _show_summary(
     crossings: list[LimitCrossing],
 ) -> None:
     for crossing in crossings:
-        st.html(f"<p role='status'>{severity_badge(crossing.weight, crossing.sentence)}</p>")
-    summary, unit = forecast.summary, sensor.unit
+        st.html(f"<p role='status'>{severity_badge(crossing.weight, crossing.text)}</p>")
+    summary, unit = forecast.summary, unit_symbol(sensor.unit)
     last = forecast.frame.iloc[-1]
     show_cards(
         [
             (_("Newest reading"), _value_html(_, summary["current_value"], unit), _.moment(newest)),
             (
-                _("Expected at the end"),
+                _("Forecast at the end"),
                 _value_html(_, summary["final_value"], unit),
                 f"{_.number(last['lower_bound'], 4)} … {_.number(last['upper_bound'], 4)} {unit}",
             ),
@@ -143,7 +147,7 @@ def _show_summary(
             (
                 _("Volatility"),
                 _value_html(_, summary["volatility"], unit),
-                volatility_text(_, summary["volatility"], load_usual_range(sensor.id, newest)),
+                volatility_text(_, summary["volatility"], load_value_range(sensor.id, newest)),
             ),
         ]
     )
@@ -153,51 +157,53 @@ def _show_model(_: Translator, sensor: Sensor, steps: int) -> None:
     newest = shared_state().fleet.get().newest_of(sensor.id)
     assert newest is not None
     _show_quality(_, sensor, newest)
-    with suppress(DataError, RegistryError):  # told above the chart
+    with suppress(DataError, RegistryError):  # shown in place of the chart
         _show_components(_, sensor, _load_forecast(sensor, steps, newest))
 
 
 def _show_quality(_: Translator, sensor: Sensor, newest: datetime) -> None:
-    st.markdown(f"##### {_('How far this can be believed')}")
+    st.markdown(f"##### {_('Forecast reliability')}")
     model = get_model(sensor.id, Kind.FORECASTER)
     if model is None:
         st.caption(_("The registry has not been read yet."))
         return
-    if model.status != "serving":
-        gate = escape_markdown(translate_reason(_, str(model.detail.get("gate", ""))))
-        notice = _("No forecaster serves this sensor: this is the naive forecast.")
-        st.warning(f"{notice} {gate}")
-    measures = forecast_quality(_, model.metrics, sensor.unit, load_usual_range(sensor.id, newest))
+    if model.status != OutcomeStatus.SERVING:
+        text, reasons = gate_reason(model)
+        notice = _("No forecaster serves this sensor; this is the naive forecast.")
+        st.warning(f"{notice} {escape_markdown(_.reason_text(reasons, text))}")
+    measures = forecast_quality(_, model.metrics, sensor.unit, load_value_range(sensor.id, newest))
     if measures:
         show_cards(
-            [(one.label, one.value + severity_badge(one.weight, one.words, "small"), "") for one in measures]
+            [(one.label, one.value + severity_badge(one.weight, one.rating, "small"), "") for one in measures]
         )
-        st.caption(_("Measured when it was trained, on the newest readings, which it had not seen then."))
-        with st.expander(_("What these numbers mean")):
+        st.caption(_("Measured at training time on the newest readings, which were held out."))
+        with st.expander(_("About these measures")):
             st.markdown("\n".join(f"* **{one.label}**: {one.help}" for one in measures))
     show_model_links(_, model)
 
 
 def _show_components(_: Translator, sensor: Sensor, forecast: ForecastView) -> None:
-    if not forecast.parts:
+    if not forecast.components:
         return
     names = {
         "trend": _("Trend"),
-        "daily": _("Over a day"),
-        "weekly": _("Over a week"),
-        "yearly": _("Over a year"),
+        "daily": _("Daily"),
+        "weekly": _("Weekly"),
+        "yearly": _("Yearly"),
     }
-    with st.expander(_("What the forecast is made of")):
-        st.caption(_("Prophet's trend and seasons; what the newest readings add comes on top."))
+    with st.expander(_("Forecast components")):
+        st.caption(_("Trend and seasonality of Prophet, without the correction by the newest readings."))
         chart_builder = ChartBuilder(current_palette(), _)
         columns = st.columns(2)
-        for index, (name, frame) in enumerate(forecast.parts.items()):
+        for index, (name, frame) in enumerate(forecast.components.items()):
             with columns[index % 2]:
                 st.markdown(f"**{names[name]}**")
                 figure = chart_builder.component(
                     frame, unit=sensor.unit, season=None if name == "trend" else name
                 )
-                st.plotly_chart(figure, config=PLOTLY_CONFIG, key=f"part-{name}", alt=names[name], theme=None)
+                st.plotly_chart(
+                    figure, config=PLOTLY_CONFIG, key=f"component-{name}", alt=names[name], theme=None
+                )
 
 
 def _value_html(_: Translator, value: float, unit: str) -> str:

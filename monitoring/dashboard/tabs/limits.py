@@ -1,6 +1,6 @@
-"""A sensor's limits on the page, and where a forecast may cross one: when, and how probably.
+"""Limits of a sensor on the page, and where a forecast may cross one: when, and with which probability.
 
-Knows which limits are drawn and how a crossing is told. The probability is that of the forecast alerts.
+Probabilities are those of forecast alerts (`monitoring.watch.forecast_conditions`); drawing is in `charts`.
 """
 
 from datetime import datetime
@@ -8,29 +8,28 @@ from datetime import datetime
 import numpy as np
 
 from monitoring.alerts.rules import AlertRules
-from monitoring.dashboard.charts import CRITICAL_WEIGHT, LimitCrossing, LimitLine
+from monitoring.dashboard.chart_elements import CRITICAL_WEIGHT, LimitCrossing, LimitLine
 from monitoring.dashboard.sensor_data import ForecastView
-from monitoring.dashboard.wording import duration_text
 from monitoring.i18n.translation import Translator
 from monitoring.watch.forecast_conditions import HIGH, LOW, StoredForecast, crossing_probabilities
 from training.data.sensors import Sensor
 from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 
-POSSIBLE_WEIGHT = 2  # the weight of a crossing that may be, but probably will not
+POSSIBLE_WEIGHT = 2  # the severity of a crossing that is possible but not probable
 
 
 def sensor_limits(_: Translator, sensor: Sensor) -> list[LimitLine]:
-    """The critical limits and the physical range of a sensor, as far as they are known."""
-    named = (
-        (sensor.critical_high, _("upper critical limit"), CRITICAL_WEIGHT),
-        (sensor.critical_low, _("lower critical limit"), CRITICAL_WEIGHT),
-        (sensor.high, _("end of range"), 1),
-        (sensor.low, _("end of range"), 1),
+    """The critical limits and the instrument range of a sensor, as far as they are configured."""
+    limits = (
+        (sensor.critical_high, _("critical high limit"), CRITICAL_WEIGHT),
+        (sensor.critical_low, _("critical low limit"), CRITICAL_WEIGHT),
+        (sensor.high, _("instrument limit"), 1),
+        (sensor.low, _("instrument limit"), 1),
     )
     return [
-        LimitLine(value, f"{name} {_.number(value)} {sensor.unit}".strip(), weight)
-        for value, name, weight in named
+        LimitLine(value, f"{name} {_.quantity(value, sensor.unit)}", weight)
+        for value, name, weight in limits
         if value is not None
     ]
 
@@ -38,7 +37,7 @@ def sensor_limits(_: Translator, sensor: Sensor) -> list[LimitLine]:
 def forecast_crossings(
     _: Translator, sensor: Sensor, forecast: ForecastView, newest: datetime
 ) -> list[LimitCrossing]:
-    """Where a forecast passes each critical limit, as forecast alerts see it; where it does not, its band."""
+    """The first crossing of each critical limit by a forecast or by its interval."""
     crossings = []
     for side, value in ((HIGH, sensor.critical_high), (LOW, sensor.critical_low)):
         if (
@@ -52,34 +51,36 @@ def forecast_crossings(
 def _find_crossing(
     _: Translator, sensor: Sensor, forecast: ForecastView, newest: datetime, side: str, value: float
 ) -> LimitCrossing | None:
-    (limit,) = [
-        one for one in sensor_limits(_, sensor) if one.value == value and one.weight == CRITICAL_WEIGHT
-    ][:1]
-    now = forecast.summary["current_value"]
-    if now >= value if side == HIGH else now <= value:
+    limit = next(
+        limit
+        for limit in sensor_limits(_, sensor)
+        if limit.value == value and limit.weight == CRITICAL_WEIGHT
+    )
+    current = forecast.summary["current_value"]
+    if current >= value if side == HIGH else current <= value:
         return LimitCrossing(
-            newest, limit, _("The newest reading is beyond the {limit}", limit=limit.name), CRITICAL_WEIGHT
+            newest, limit, _("The newest reading is beyond the {limit}", limit=limit.label), CRITICAL_WEIGHT
         )
     width = load_settings(ForecasterSettings).interval_width
-    chances = crossing_probabilities(_to_stored_forecast(forecast, newest, now), value, side, width)
+    probabilities = crossing_probabilities(_to_stored_forecast(forecast, newest, current), value, side, width)
     probable = AlertRules.from_conf().of(sensor).forecast.probability
-    highest = float(np.nanmax(chances, initial=0.0))
+    highest = float(np.nanmax(probabilities, initial=0.0))
     for min_probability, weight in ((probable, CRITICAL_WEIGHT), ((1 - width) / 2, POSSIBLE_WEIGHT)):
-        crossing_steps = np.flatnonzero(chances >= min_probability)
+        crossing_steps = np.flatnonzero(probabilities >= min_probability)
         if not crossing_steps.size:
             continue
         at = forecast.frame["timestamps"].iloc[int(crossing_steps[0])].to_pydatetime()
-        named = {
+        values = {
             "probability": _.percent(highest),
-            "limit": limit.name,
+            "limit": limit.label,
             "moment": _.moment(at),
-            "time": duration_text(_, at - newest),
+            "time": _.duration((at - newest).total_seconds()),
         }
         if weight == CRITICAL_WEIGHT:
-            sentence = _("Will probably ({probability}) cross the {limit}: {moment}, in {time}", **named)
+            text = _("Expected to cross the {limit} ({probability}) at {moment}, in {time}", **values)
         else:
-            sentence = _("May ({probability}) cross the {limit}: from {moment}, in {time}", **named)
-        return LimitCrossing(at, limit, sentence, weight)
+            text = _("May cross the {limit} ({probability}) from {moment}, in {time}", **values)
+        return LimitCrossing(at, limit, text, weight)
     return None
 
 
@@ -92,5 +93,5 @@ def _to_stored_forecast(forecast: ForecastView, newest: datetime, value: float) 
         expected=frame["forecasted_values"].tolist(),
         lower=frame["lower_bound"].tolist(),
         upper=frame["upper_bound"].tolist(),
-        model_version=forecast.served_by,
+        model_version=forecast.model_version,
     )

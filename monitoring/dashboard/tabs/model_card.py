@@ -1,6 +1,6 @@
-"""One sensor's model of one kind: what serves, what waits, how it was judged, and how to move an alias.
+"""One model of a sensor: the version shown, gate, drift check, all versions, promotion and rollback.
 
-Knows how a version is told. Leaves the fleet to `page_models`.
+Promotion is in `training.operations.promotion`; the table of the fleet is in `tabs.models`.
 """
 
 from collections.abc import Callable
@@ -10,77 +10,78 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from monitoring.dashboard.fleet_view import gate_reason
 from monitoring.dashboard.login import require_role
 from monitoring.dashboard.mlflow_links import show_model_links, show_run_link
 from monitoring.dashboard.sensor_data import load_versions
 from monitoring.dashboard.theme import severity_badge, show_cards
-from monitoring.dashboard.url_state import current_caller, run_action, shared_state
+from monitoring.dashboard.url_state import run_action, shared_state
 from monitoring.dashboard.wording import drift_verdict_text, grade_cards, kind_name
 from monitoring.drift.recording import EXPERIMENT
 from monitoring.drift.store import DriftCheck
-from monitoring.i18n.retelling import translate_reason
 from monitoring.i18n.translation import Translator
 from serving.http.tokens import Role
 from training.common.times import read_iso
 from training.kinds import Kind
 from training.operations.promotion import promote_version, roll_back
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Version
 
 
 def show_model(
     _: Translator, sensor_id: str, kind: Kind, outcome: Outcome | None, check: DriftCheck | None
 ) -> None:
-    """The whole card of one model."""
+    """Everything about one model."""
     st.markdown(f"##### {kind_name(_, kind).capitalize()}")
     if outcome is None or outcome.version is None or outcome.model is None:
-        st.html(severity_badge(1, _("There is no model yet. Train one in the tab Training.")))
+        st.html(severity_badge(1, _("No model yet. Train one on the tab Training.")))
         return
-    serving = outcome.status == "serving"
-    state = severity_badge(0, _("serves")) if serving else severity_badge(2, _("does not serve"))
+    serving = outcome.status == OutcomeStatus.SERVING
+    state = severity_badge(0, _("serving")) if serving else severity_badge(2, _("not serving"))
     trained = _training_end_text(_, outcome)
     show_cards(
         [(_("Version"), f"v{outcome.version} {state}", trained), *grade_cards(_, kind, outcome.metrics)]
     )
-    gate = str(outcome.detail.get("gate") or "")
-    if gate:
-        passed = gate.startswith("passed")
-        st.html(f"<p>{severity_badge(0 if passed else 2, _('Gate'))} {escape(translate_reason(_, gate))}</p>")
+    text, reasons = gate_reason(outcome)
+    if text:
+        badge = severity_badge(0 if outcome.detail.get("gate_passed") else 2, _("Gate"))
+        st.html(f"<p>{badge} {escape(_.reason_text(reasons, text))}</p>")
     if check is not None:
-        _show_drift(_, check)
+        _show_drift(_, check, shared_state().fleet.get().sensors[sensor_id].unit)
     show_model_links(_, outcome)
     _show_versions(_, sensor_id, kind, outcome)
 
 
-def _show_drift(_: Translator, check: DriftCheck) -> None:
-    """The newest check: its verdict and why, since when, what to do, and how good the model was of late."""
+def _show_drift(_: Translator, check: DriftCheck, unit: str) -> None:
+    """The newest drift check: verdict, reason, onset, recent quality of the model, advice."""
     weight, verdict_text = drift_verdict_text(_, check.verdict)
     version, checked_at = check.model_version, _.moment(check.checked_at)
-    below = [_("v{version} checked at {moment}", version=version, moment=checked_at)]
+    details = [_("v{version} checked at {moment}", version=version, moment=checked_at)]
     if check.since is not None:
-        below.insert(0, _("since {moment}", moment=_.moment(check.since)))
+        details.insert(0, _("since {moment}", moment=_.moment(check.since)))
     if (mase := check.quality.get("mase")) is not None:
-        below.append(_("MASE of late {mase}", mase=_.number(mase, 3)))
+        details.append(_("recent MASE {mase}", mase=_.number(mase, 3)))
     if (alarms := check.quality.get("alarms_per_day")) is not None:
-        below.append(_("{count} alarms a day of late", count=_.number(alarms, 2)))
+        details.append(_("{count} recent alarms per day", count=_.number(alarms, 2)))
     if check.advice:
-        below.append(translate_reason(_, check.advice))
+        details.append(_.reason_text(check.advice_reasons, check.advice))
+    reason = _.reason_text(check.reasons, check.reason, unit=unit)
     st.html(
-        f"<p>{severity_badge(weight, verdict_text)} {escape(translate_reason(_, check.reason))}<br>"
-        f'<small class="sp-faint">{escape(" · ".join(below))}</small></p>'
+        f"<p>{severity_badge(weight, verdict_text)} {escape(reason)}<br>"
+        f'<small class="sp-faint">{escape(" · ".join(details))}</small></p>'
     )
     if check.run_id:
-        show_run_link(_, _("The drift check in MLflow"), EXPERIMENT, check.run_id)
+        show_run_link(_, _("Drift check in MLflow"), EXPERIMENT, check.run_id)
 
 
 def _training_end_text(_: Translator, outcome: Outcome) -> str:
     end = outcome.detail.get("train_end")
-    return _("learned until {moment}", moment=_.moment(read_iso(str(end)))) if end else ""
+    return _("trained on data up to {moment}", moment=_.moment(read_iso(str(end)))) if end else ""
 
 
 def _show_versions(_: Translator, sensor_id: str, kind: Kind, outcome: Outcome) -> None:
     aliases = {
-        CHAMPION: outcome.version if outcome.status == "serving" else None,
+        CHAMPION: outcome.version if outcome.status == OutcomeStatus.SERVING else None,
         CHALLENGER: outcome.detail.get("challenger"),
         PREVIOUS: outcome.detail.get("previous"),
     }
@@ -92,7 +93,7 @@ def _show_versions(_: Translator, sensor_id: str, kind: Kind, outcome: Outcome) 
             column_config={
                 "version": st.column_config.TextColumn(_("Version"), width="small"),
                 "alias": st.column_config.TextColumn(_("Alias"), width="small"),
-                "made": st.column_config.TextColumn(_("Made"), width="small"),
+                "created": st.column_config.TextColumn(_("Created"), width="small"),
                 "gate": st.column_config.TextColumn(_("Gate"), width="large"),
             },
             key=f"versions-{kind}",
@@ -103,17 +104,17 @@ def _show_versions(_: Translator, sensor_id: str, kind: Kind, outcome: Outcome) 
 
 
 def version_table(_: Translator, all_versions: list[Version], aliases: dict[str, object]) -> pd.DataFrame:
-    """One row a version, the newest first."""
+    """One row per version, newest first."""
     rows = [
         {
             "version": f"v{version.number}",
             "alias": ", ".join(alias for alias, number in aliases.items() if number == version.number),
-            "made": _.moment(version.created.replace(tzinfo=None)),
-            "gate": translate_reason(_, version.tags.get("gate", "")),
+            "created": _.moment(version.created.replace(tzinfo=None)),
+            "gate": _.reason_text(version.tags.get("gate_reasons"), version.tags.get("gate", "")),
         }
         for version in all_versions
     ]
-    return pd.DataFrame(rows, columns=["version", "alias", "made", "gate"])
+    return pd.DataFrame(rows, columns=["version", "alias", "created", "gate"])
 
 
 def _show_actions(
@@ -130,10 +131,9 @@ def _show_actions(
             format_func=lambda number: f"v{number}",
             key=f"promote-{kind}",
         )
-        gate = next(version.tags.get("gate", "") for version in others if version.number == chosen)
         anyway = False
-        if not gate.startswith("passed"):
-            anyway = st.checkbox(_("Promote it although the gate refused it"), key=f"anyway-{kind}")
+        if not next(version.gate_passed for version in others if version.number == chosen):
+            anyway = st.checkbox(_("Promote although the gate refused it"), key=f"anyway-{kind}")
         st.button(
             _("Promote v{number}", number=chosen),
             key=f"do-promote-{kind}",
@@ -156,9 +156,7 @@ def _promote(_: Translator, sensor_id: str, kind: Kind, number: int, anyway: boo
         sensor = shared.fleet.get().sensors[sensor_id]
         return promote_version(shared.workspace, sensor, kind, number=number, anyway=anyway, who=who, now=now)
 
-    _move_alias(
-        _, act, lambda done: _("{model} v{version} serves now.", model=done.model, version=done.version)
-    )
+    _move_alias(_, act)
 
 
 def _roll_back(_: Translator, sensor_id: str, kind: Kind) -> None:
@@ -166,23 +164,18 @@ def _roll_back(_: Translator, sensor_id: str, kind: Kind) -> None:
         shared = shared_state()
         return roll_back(shared.workspace, shared.fleet.get().sensors[sensor_id], kind, who=who, now=now)
 
-    _move_alias(
-        _, act, lambda done: _("{model} v{version} serves again.", model=done.model, version=done.version)
-    )
+    _move_alias(_, act)
 
 
-def _move_alias(
-    _: Translator, act: Callable[[str, datetime], Outcome], success_text: Callable[[Outcome], str]
-) -> None:
-    """Move an alias, if the token still allows it, and look at the registry again."""
-    token_caller = current_caller()
-    if token_caller is None or not token_caller.has_role(Role.PROMOTE):
-        st.session_state["said"] = ("error", _("Your token does not allow this any more. Log in again."))
-        return
+def _move_alias(_: Translator, move: Callable[[str, datetime], Outcome]) -> None:
+    """Move an alias and reload the models of the fleet."""
 
-    def act_and_refresh() -> Outcome:
-        done = act(token_caller.name, shared_state().clock())
+    def act(who: str) -> Outcome:
+        outcome = move(who, shared_state().clock())
         shared_state().models.refresh()
-        return done
+        return outcome
 
-    run_action(act_and_refresh, success_text)
+    def success(outcome: Outcome) -> str:
+        return _("{model} v{version} is now serving.", model=outcome.model, version=outcome.version)
+
+    run_action(_, Role.PROMOTE, act, success)

@@ -1,34 +1,34 @@
-"""The Model Status tab: which versions serve the fleet, one sensor's two models, and moving an alias.
+"""The Model Status tab: figures and table of all models, and below the two models of one sensor.
 
-Knows how models are laid out. Promotion and roll-back are `training.operations.promotion`'s, as on the
-command line.
+One model is laid out in `tabs.model_card`, which also promotes and rolls back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pandas as pd
 import streamlit as st
 
 from monitoring.alerts.kinds import SEVERITY_SYMBOLS, AlertType
-from monitoring.dashboard.fleet_view import FleetView, ModelOutcomes
+from monitoring.dashboard.fleet_view import FleetView, ModelOutcomes, gate_reason
 from monitoring.dashboard.tabs.alerts import show_alerts
 from monitoring.dashboard.tabs.model_card import show_model
+from monitoring.dashboard.tabs.sensor_rows import pick_rows
 from monitoring.dashboard.theme import escape_markdown, severity_badge, show_cards, table_height
 from monitoring.dashboard.url_state import auto_refresh, pick_sensor, sensor_title, set_choices, shared_state
-from monitoring.dashboard.wording import drift_verdict_text, duration_text, kind_name
+from monitoring.dashboard.wording import drift_verdict_text, kind_name
 from monitoring.drift.store import DriftCheck
-from monitoring.i18n.retelling import translate_reason
+from monitoring.drift.verdict import DriftVerdict
 from monitoring.i18n.translation import Translator
 from training.kinds import Kind
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 
 ALL_PLATFORMS = "*"
 ChecksByModel = Mapping[tuple[str, str], DriftCheck]
 
 
 def show(_: Translator) -> None:
-    """The whole tab, renewed as aliases move."""
+    """The whole tab, refreshed as aliases move."""
     sensors = dict(shared_state().fleet.get().sensors)
     if not sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
@@ -44,12 +44,13 @@ def show(_: Translator) -> None:
 def _show_fleet(_: Translator) -> None:
     view, models = shared_state().fleet.get(), shared_state().models.get_if_loaded()
     if models is None:
-        st.info(_("The registry is being read."))
+        st.info(_("Reading the model registry."))
         return
     checks = checks_by_model(shared_state().checks.get_if_loaded() or [])
     _show_summary(_, view, models, checks)
     platform = _pick_platform(_, view)
-    table = model_table(_, view, models, checks, platform)
+    ranked_ids = rank_sensors(view, models, platform)
+    table = model_table(_, view, models, checks, pick_rows(_, ranked_ids, view.sensors, "models-filter"))
     st.dataframe(
         table,
         hide_index=True,
@@ -66,51 +67,52 @@ def _show_fleet(_: Translator) -> None:
             "grade": st.column_config.TextColumn(
                 _("Grade"),
                 width="small",
-                help=_("Of its readings at the last training: A good, F useless"),
+                help=_("Data quality at the last training, A (good) to F (unusable)"),
             ),
             "detector": st.column_config.TextColumn(_("Detector")),
             "forecaster": st.column_config.TextColumn(_("Forecaster")),
             "age": st.column_config.NumberColumn(
-                _("Age in days"), format="%.1f", width="small", help=_("Of the older of its two models")
+                _("Age in days"), format="%.1f", width="small", help=_("Of the older model")
             ),
             "drift": st.column_config.TextColumn(_("Drift")),
             "gate": st.column_config.TextColumn(_("Gate"), width="medium"),
         },
-        alt=_("All sensors with the versions that serve them"),
+        alt=_("All sensors with their serving versions"),
     )
     st.session_state["models-table-rows"] = table["sensor"].tolist()
-    st.caption(_("Choose a row to see its sensor below."))
+    st.caption(_("Select a row to see its sensor below."))
 
 
 def _choose_row() -> None:
     event = st.session_state.get("models-table")
     rows = event["selection"]["rows"] if event else []
-    if rows:
-        sensor_id = st.session_state["models-table-rows"][rows[0]]
-        set_choices(sensor=sensor_id)
-        st.session_state["sensor-box"] = sensor_id
+    sensor_ids = st.session_state["models-table-rows"]
+    if rows and rows[0] < len(sensor_ids):
+        set_choices(sensor=sensor_ids[rows[0]])
 
 
 def _show_summary(_: Translator, view: FleetView, models: ModelOutcomes, checks: ChecksByModel) -> None:
-    rows = []
+    cards = []
     for kind, label in ((Kind.DETECTOR, _("Detectors serving")), (Kind.FORECASTER, _("Forecasters serving"))):
-        serving = sum(o.status == "serving" for (_id, of), o in models.items() if of is kind)
+        serving = sum(o.status == OutcomeStatus.SERVING for o in models.values() if o.kind is kind)
         share = serving / len(view.sensors)
         count = _("{part} of {whole}", part=_.number(serving), whole=_.number(len(view.sensors)))
-        rows.append((label, _.percent(share), count))
-    waiting_count = sum(o.status == "waiting" or bool(o.detail.get("challenger")) for o in models.values())
-    rows.append((_("Waiting for a decision"), _.number(waiting_count), _("refused, or kept for a human")))
-    drifted = {check.sensor_id for check in checks.values() if check.verdict.value == "drifted"}
-    drift_note = _("by their newest check") if checks else _("not checked yet: safeplan drift")
+        cards.append((label, _.percent(share), count))
+    waiting_count = sum(
+        o.status == OutcomeStatus.WAITING or bool(o.detail.get("challenger")) for o in models.values()
+    )
+    cards.append((_("Awaiting approval"), _.number(waiting_count), _("refused, or promotion is manual")))
+    drifted = {check.sensor_id for check in checks.values() if check.verdict is DriftVerdict.DRIFTED}
+    drift_note = _("by newest check") if checks else _("not checked yet: safeplan drift")
     state = (
         severity_badge(2, _.number(len(drifted))) if drifted else severity_badge(0, "0") if checks else "-"
     )
-    rows.append((_("Drifted"), state, drift_note))
+    cards.append((_("Drifted"), state, drift_note))
     ages = [age for o in models.values() if (age := model_age_days(o)) is not None]
     if ages:
-        oldest = duration_text(_, timedelta(days=max(ages)))
-        rows.append((_("Oldest model"), oldest, _("since the newest reading it learned from")))
-    show_cards(rows)
+        oldest = _.duration(timedelta(days=max(ages)).total_seconds())
+        cards.append((_("Oldest model"), oldest, _("since its newest training reading")))
+    show_cards(cards)
 
 
 def _pick_platform(_: Translator, view: FleetView) -> str:
@@ -126,15 +128,33 @@ def _pick_platform(_: Translator, view: FleetView) -> str:
     )
 
 
+def rank_sensors(view: FleetView, models: ModelOutcomes, platform: str) -> list[str]:
+    """The sensors of a platform, those with the fewest serving models first."""
+
+    def serving(sensor_id: str) -> int:
+        outcomes = (models.get((sensor_id, kind)) for kind in Kind)
+        return sum(outcome is not None and outcome.status == OutcomeStatus.SERVING for outcome in outcomes)
+
+    ids = [
+        sensor_id
+        for sensor_id, sensor in view.sensors.items()
+        if platform in (ALL_PLATFORMS, sensor.platform)
+    ]
+    return sorted(ids, key=serving)
+
+
 def model_table(
-    _: Translator, view: FleetView, models: ModelOutcomes, checks: ChecksByModel, platform: str
+    _: Translator,
+    view: FleetView,
+    models: ModelOutcomes,
+    checks: ChecksByModel,
+    sensor_ids: Sequence[str],
 ) -> pd.DataFrame:
-    """One row a sensor, those with a model that does not serve first."""
+    """One row for each of these sensors, in their order."""
     rows = []
-    for sensor_id, sensor in view.sensors.items():
-        if platform not in (ALL_PLATFORMS, sensor.platform):
-            continue
-        both = {kind: found for kind in Kind if (found := models.get((sensor_id, kind))) is not None}
+    for sensor_id in sensor_ids:
+        sensor = view.sensors[sensor_id]
+        both = {kind: outcome for kind in Kind if (outcome := models.get((sensor_id, kind))) is not None}
         ages = [age for outcome in both.values() if (age := model_age_days(outcome)) is not None]
         rows.append(
             {
@@ -150,36 +170,34 @@ def model_table(
             }
         )
     columns = ["sensor", "name", "platform", "type", "grade", *Kind, "age", "drift", "gate"]
-    table = pd.DataFrame(rows, columns=[str(name) for name in columns])
-    serving = sum(table[kind.value].str.startswith(SEVERITY_SYMBOLS[0]).astype(int) for kind in Kind)
-    return table.assign(serving=serving).sort_values("serving", kind="stable").drop(columns="serving")
+    return pd.DataFrame(rows, columns=[str(name) for name in columns])
 
 
 def version_text(_: Translator, outcome: Outcome | None) -> str:
-    """A version and what it does, with a sign."""
+    """The version shown and whether it serves, with a symbol."""
     if outcome is None or outcome.version is None:
         return f"- {_('none')}"
-    if outcome.status != "serving":
-        return f"○ v{outcome.version} {_('waits')}"
+    if outcome.status != OutcomeStatus.SERVING:
+        return f"○ v{outcome.version} {_('awaiting approval')}"
     challenger = outcome.detail.get("challenger")
-    challenger_note = f" ({_('v{number} waits', number=challenger)})" if challenger else ""
-    return f"✓ v{outcome.version} {_('serves')}{challenger_note}"
+    challenger_note = f" ({_('v{number} awaiting approval', number=challenger)})" if challenger else ""
+    return f"✓ v{outcome.version} {_('serving')}{challenger_note}"
 
 
 def gate_text(_: Translator, both: Mapping[Kind, Outcome]) -> str:
-    """The gate's verdict on the version shown, refusals in its words."""
+    """The gate's decision on the versions shown, with the reasons of refusals."""
     refusals = []
     for kind, outcome in both.items():
-        gate = str(outcome.detail.get("gate") or "")
-        if gate and not gate.startswith("passed"):
-            refusals.append(f"▲ {kind_name(_, kind)}: {translate_reason(_, gate)}")
+        text, reasons = gate_reason(outcome)
+        if text and not outcome.detail.get("gate_passed"):
+            refusals.append(f"▲ {kind_name(_, kind)}: {_.reason_text(reasons, text)}")
     if refusals:
         return "; ".join(refusals)
     return f"✓ {_('passed')}" if any(outcome.version for outcome in both.values()) else ""
 
 
 def drift_text(_: Translator, checks: ChecksByModel, sensor_id: str) -> str:
-    """The worse of both models' newest verdicts."""
+    """The worse of the newest drift verdicts on the two models."""
     model_checks = [check for kind in Kind if (check := checks.get((sensor_id, kind.model_type)))]
     if not model_checks:
         return "-"
@@ -193,7 +211,7 @@ def checks_by_model(checks: list[DriftCheck]) -> dict[tuple[str, str], DriftChec
 
 
 def model_age_days(outcome: Outcome) -> float | None:
-    """Days since the newest reading that a version learned from."""
+    """Days since the newest training reading of the version shown."""
     age = outcome.metrics.get("age_days")
     return None if age is None else float(age)
 

@@ -1,11 +1,12 @@
-"""Figures: what is drawn, where, in whose words; names are never markup."""
+"""Charts: what is drawn, where and in which language; names are never markup."""
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from monitoring.dashboard.charts import ChartBuilder, LimitCrossing, LimitLine
+from monitoring.dashboard.chart_elements import LimitCrossing, LimitLine
+from monitoring.dashboard.charts import ChartBuilder
 from monitoring.dashboard.theme import DARK_PALETTE, LIGHT_PALETTE
 from monitoring.i18n.translation import Translator
 from tests.support.workspaces import parse_time
@@ -35,7 +36,7 @@ SCORES = pd.DataFrame(
 
 
 @pytest.fixture(params=[("en", LIGHT_PALETTE), ("pt", DARK_PALETTE)], ids=["en-light", "pt-dark"])
-def pen(request):
+def chart_builder(request):
     language, palette = request.param
     return ChartBuilder(palette, Translator(language))
 
@@ -52,36 +53,36 @@ def first(line):
     return line["y"].iloc[0]
 
 
-def test_every_figure_is_one_that_plotly_knows(pen):
-    """Its own objects refuse a name or a value that its scripts do not know."""
-    limits = [LimitLine(26.0, "upper limit", 4), LimitLine(400.0, "end of range", 1)]
+def test_every_figure_is_valid_for_plotly(chart_builder):
+    """Plotly's own objects refuse unknown names and values."""
+    limits = [LimitLine(26.0, "upper limit", 4), LimitLine(400.0, "instrument limit", 1)]
     crossing = LimitCrossing(parse_time("2026-01-03T02:00"), limits[0], "May cross")
     season = pd.DataFrame({"timestamps": pd.date_range("1970-01-05", periods=168, freq="h"), "value": 1.0})
     drawn = [
-        pen.forecast(SENSOR, HISTORY, AHEAD, limits=limits, crossings=[crossing]),
-        pen.anomalies(SENSOR, HISTORY, SCORES, average=15.0, deviation=2.0, limits=limits),
-        pen.component(season, unit="bar", season="weekly"),
-        pen.component(season, unit="bar", season=None),
+        chart_builder.forecast(SENSOR, HISTORY, AHEAD, limits=limits, crossings=[crossing]),
+        chart_builder.anomalies(SENSOR, HISTORY, SCORES, mean=15.0, deviation=2.0, limits=limits),
+        chart_builder.component(season, unit="bar", season="weekly"),
+        chart_builder.component(season, unit="bar", season=None),
     ]
 
     for figure in drawn:
         assert len(go.Figure(figure).to_plotly_json()["data"]) == len(figure["data"])
 
 
-def test_lines_too_near_each_other_to_be_read_are_named_once():
+def test_lines_too_close_for_separate_labels_share_one():
     figure = ChartBuilder(LIGHT_PALETTE, Translator()).anomalies(
-        SENSOR, HISTORY, SCORES, average=15.0, deviation=0.1
+        SENSOR, HISTORY, SCORES, mean=15.0, deviation=0.1
     )
 
-    assert "average ± deviation" in texts(figure)
-    assert "+1 deviation" not in texts(figure)
+    assert "mean ± SD" in texts(figure)
+    assert "+1 SD" not in texts(figure)
 
 
-def test_a_forecast_goes_on_from_the_newest_reading_with_its_band(pen):
-    figure = pen.forecast(SENSOR, HISTORY, AHEAD)
+def test_a_forecast_starts_at_the_newest_reading_with_its_interval(chart_builder):
+    figure = chart_builder.forecast(SENSOR, HISTORY, AHEAD)
 
     measured, upper, lower, expected = figure["data"]
-    assert measured["line"]["color"] == pen.palette.history
+    assert measured["line"]["color"] == chart_builder.palette.history
     assert expected["x"].iloc[0] == measured["x"].iloc[-1]
     assert first(expected) == first(upper) == first(lower) == 20
     assert [line["y"].iloc[-1] for line in (upper, expected, lower)] == [24, 21, 18]
@@ -89,23 +90,23 @@ def test_a_forecast_goes_on_from_the_newest_reading_with_its_band(pen):
     assert figure["layout"]["yaxis"]["title"]["text"] == "pressure (bar)"
 
 
-def test_a_forecast_without_a_history_is_drawn_alone():
+def test_a_forecast_without_readings_is_drawn_alone():
     figure = ChartBuilder(LIGHT_PALETTE, Translator()).forecast(SENSOR, HISTORY.head(0), AHEAD)
 
     assert len(figure["data"][-1]["x"]) == 6
 
 
-def test_near_limits_are_lines_and_far_ones_are_named_at_the_edge():
-    near, far = LimitLine(26.0, "upper limit 26 bar", 4), LimitLine(400.0, "end of range 400 bar", 1)
+def test_near_limits_are_lines_and_far_ones_are_labels_at_the_edge():
+    near, far = LimitLine(26.0, "upper limit 26 bar", 4), LimitLine(400.0, "instrument limit 400 bar", 1)
 
     figure = ChartBuilder(LIGHT_PALETTE, Translator()).forecast(SENSOR, HISTORY, AHEAD, limits=[near, far])
 
     assert "upper limit 26 bar" in texts(figure)
-    assert "↑ end of range 400 bar" in texts(figure)
+    assert "↑ instrument limit 400 bar" in texts(figure)
     assert 26 < figure["layout"]["yaxis"]["range"][1] < 40
 
 
-def test_a_crossing_is_marked_where_and_when_it_may_be():
+def test_a_crossing_is_marked_at_its_time_and_limit():
     limit = LimitLine(23.0, "upper limit", 4)
     moment = parse_time("2026-01-03T02:00")
 
@@ -118,20 +119,20 @@ def test_a_crossing_is_marked_where_and_when_it_may_be():
     assert pd.Timestamp(crossing["x"][0]) == pd.Timestamp("2026-01-02T23:00")
 
 
-def test_anomalies_are_marked_by_shape_and_told_in_escaped_words(pen):
-    figure = pen.anomalies(SENSOR, HISTORY, SCORES, average=15.0, deviation=2.0)
+def test_anomalies_are_marked_by_shape_with_escaped_reasons(chart_builder):
+    figure = chart_builder.anomalies(SENSOR, HISTORY, SCORES, mean=15.0, deviation=2.0)
 
-    odd = figure["data"][1]
-    assert (len(odd["x"]), odd["marker"]["symbol"]) == (1, "triangle-up")
-    assert odd["customdata"][0][1] == "&lt;b&gt;far&lt;/b&gt; above"
-    assert pen.words("average") in texts(figure)
-    assert pen.words("threshold") in texts(figure)
+    markers = figure["data"][1]
+    assert (len(markers["x"]), markers["marker"]["symbol"]) == (1, "triangle-up")
+    assert markers["customdata"][0][1] == "&lt;b&gt;far&lt;/b&gt; above"
+    assert chart_builder.translator("mean") in texts(figure)
+    assert chart_builder.translator("threshold") in texts(figure)
     assert figure["data"][2]["yaxis"] == "y2"
 
 
-def test_a_sensor_that_was_never_scored_shows_its_readings():
+def test_a_sensor_without_scores_shows_its_readings():
     figure = ChartBuilder(LIGHT_PALETTE, Translator()).anomalies(
-        SENSOR, HISTORY, SCORES.head(0), average=None, deviation=None
+        SENSOR, HISTORY, SCORES.head(0), mean=None, deviation=None
     )
 
     assert len(figure["data"][0]["x"]) == 48
@@ -146,8 +147,8 @@ def test_a_unit_is_never_markup():
     assert "<i>" not in figure["layout"]["yaxis"]["title"]["text"]
 
 
-def test_a_season_begins_where_the_clock_of_the_reader_begins_it():
-    """What is highest at 15:00 UTC is highest at noon in Sao Paulo."""
+def test_a_season_starts_at_midnight_of_the_reader():
+    """A maximum at 15:00 UTC is at noon in Sao Paulo."""
     times = pd.date_range("1970-01-01", periods=96, freq="15min")
     turn = pd.DataFrame({"timestamps": times, "value": -np.abs(times.hour - 15.0)})
 
@@ -160,7 +161,7 @@ def test_a_season_begins_where_the_clock_of_the_reader_begins_it():
     assert figure["layout"]["xaxis"]["ticktext"][0] == "00:00"
 
 
-def test_days_of_the_week_are_in_the_language_of_the_reader():
+def test_weekdays_are_in_the_language_of_the_reader():
     times = pd.date_range("1970-01-05", periods=168, freq="h")
 
     figure = ChartBuilder(LIGHT_PALETTE, Translator("pt")).component(
@@ -170,5 +171,5 @@ def test_days_of_the_week_are_in_the_language_of_the_reader():
     assert figure["layout"]["xaxis"]["ticktext"][0].startswith("seg")
 
 
-def test_a_refresh_leaves_what_the_reader_has_zoomed_into(pen):
-    assert pen.forecast(SENSOR, HISTORY, AHEAD)["layout"]["uirevision"] == "kept"
+def test_a_refresh_keeps_the_zoom(chart_builder):
+    assert chart_builder.forecast(SENSOR, HISTORY, AHEAD)["layout"]["uirevision"] == "kept"

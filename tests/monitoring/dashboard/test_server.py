@@ -1,4 +1,4 @@
-"""The page as a server: headers, addresses, links, colours that can be read."""
+"""The server of the dashboard: headers, addresses, links, contrast of the palettes."""
 
 import re
 
@@ -28,20 +28,20 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("palette", [LIGHT_PALETTE, DARK_PALETTE], ids=["light", "dark"])
-def test_words_can_be_read_in_both_themes(palette):
-    """AA: 4.5 to 1 for words, 3 to 1 for lines that carry a meaning."""
+def test_both_palettes_have_enough_contrast(palette):
+    """WCAG AA: 4.5 to 1 for text, 3 to 1 for lines that carry a meaning."""
     for background in BACKGROUNDS[palette]:
-        for words in (palette.text, palette.faint, palette.primary, *map(palette.of, range(5))):
-            assert contrast(words, background) >= 4.5, (words, background)
+        for colour in (palette.text, palette.faint, palette.primary, *map(palette.of, range(5))):
+            assert contrast(colour, background) >= 4.5, (colour, background)
         for line in (palette.history, palette.forecast, palette.usual):
             assert contrast(line, background) >= 3, (line, background)
 
 
-def test_every_severity_has_a_sign_of_its_own():
+def test_every_severity_has_a_symbol_of_its_own():
     assert len(set(SEVERITY_SYMBOLS)) == 5
 
 
-def test_text_is_shown_as_written_where_markdown_is_read():
+def test_markdown_characters_are_escaped():
     assert escape_markdown("[x](http://evil) **b** $a$ :red[c]") == (
         r"\[x\](http\://evil) \*\*b\*\* \$a\$ \:red\[c\]"
     )
@@ -49,29 +49,29 @@ def test_text_is_shown_as_written_where_markdown_is_read():
 
 @pytest.fixture
 def unopened_page(monkeypatch):
-    """The page's app, its parts not opened."""
+    """The dashboard app, without loading the shared state."""
     monkeypatch.setattr(server, "_warm_up", lambda: None)
     return server.create_dashboard_app()
 
 
-def test_browsers_are_told_to_load_nothing_from_elsewhere(unopened_page):
+def test_the_headers_allow_no_other_host(unopened_page):
     with listening(unopened_page) as url:
-        answer = httpx.get(url)
+        response = httpx.get(url)
 
-    assert answer.status_code == 200
-    policy = answer.headers["content-security-policy"]
+    assert response.status_code == 200
+    policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert not re.search(r"https?:", policy)
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_nothing_is_sent_home(unopened_page):
+def test_streamlit_sends_no_usage_statistics(unopened_page):
     assert server.config.get_option("browser.gatherUsageStats") is False
     assert server.config.get_option("client.showErrorDetails") == "none"
 
 
-def test_beyond_this_machine_it_asks_for_a_token_or_plain_words(monkeypatch):
+def test_listening_on_other_interfaces_needs_a_token_or_an_explicit_setting(monkeypatch):
     served = []
     monkeypatch.setattr(server.uvicorn, "run", lambda *_, **how: served.append(how["host"]))
     monkeypatch.setattr(server, "create_dashboard_app", lambda: None)
@@ -87,13 +87,13 @@ def test_beyond_this_machine_it_asks_for_a_token_or_plain_words(monkeypatch):
     assert served == ["127.0.0.1", "0.0.0.0", "0.0.0.0"]
 
 
-def test_the_mlflow_ui_is_where_it_is_set_else_the_tracking_server():
+def test_the_mlflow_ui_is_the_setting_else_the_tracking_server():
     assert ui_url("http://ui:5000/", "sqlite:///x.db") == "http://ui:5000"
     assert ui_url(None, "https://me:secret@mlflow.example/base/") == "https://mlflow.example/base"
     assert ui_url(None, "sqlite:////home/me/mlflow.db") is None
     assert ui_url("javascript:alert(1)", "") is None
 
 
-def test_links_lead_to_one_version_and_one_run():
+def test_links_name_one_version_and_one_run():
     assert version_url("http://ui", "pt-1-detector", 3) == "http://ui/#/models/pt-1-detector/versions/3"
     assert run_url("http://ui", "7", "abc") == "http://ui/#/experiments/7/runs/abc"

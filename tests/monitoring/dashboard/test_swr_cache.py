@@ -1,4 +1,4 @@
-"""What everybody looks at is made once, and never waited for twice."""
+"""The cache loads once for all callers, and nobody waits for a refresh."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ import pytest
 from monitoring.dashboard.swr_cache import SwrCache
 
 
-class CacheClock:
-    """Stands still until it is told."""
+class FakeClock:
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -17,8 +17,8 @@ class CacheClock:
         return self.now
 
 
-class CountedValue:
-    """Counts how often it is made; waits at a gate, and fails when told."""
+class CountedLoad:
+    """Returns how often it was called; waits for a gate, takes time of the clock, fails on demand."""
 
     def __init__(self, clock=None, takes=0.0):
         self.count = 0
@@ -28,7 +28,7 @@ class CountedValue:
         self.error = None
 
     def __call__(self):
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.error:
             raise self.error
         self.count += 1
@@ -37,113 +37,112 @@ class CountedValue:
         return self.count
 
 
-def until(condition):
+def wait_until(condition):
     """Wait for another thread."""
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never happened")
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "the other thread never finished"
+        time.sleep(0.005)
 
 
-def test_many_who_come_first_wait_for_one_making():
-    made = CountedValue()
-    made.gate.clear()
-    kept, seen = SwrCache(made, lasts=60), []
-    threads = [threading.Thread(target=lambda: seen.append(kept.get())) for _ in range(5)]
+def test_several_first_callers_wait_for_one_load():
+    load = CountedLoad()
+    load.gate.clear()
+    cache, results = SwrCache(load, max_age=60), []
+    threads = [threading.Thread(target=lambda: results.append(cache.get())) for _ in range(5)]
     for thread in threads:
         thread.start()
-    made.gate.set()
+    load.gate.set()
     for thread in threads:
         thread.join()
 
-    assert seen == [1] * 5
+    assert results == [1] * 5
 
 
-def test_an_aged_copy_is_shown_while_it_is_renewed():
-    clock, made = CacheClock(), CountedValue()
-    kept = SwrCache(made, lasts=10, clock=clock)
-    kept.get()
+def test_an_aged_value_is_returned_while_it_is_refreshed():
+    clock, load = FakeClock(), CountedLoad()
+    cache = SwrCache(load, max_age=10, clock=clock)
+    cache.get()
     clock.now = 11
-    made.gate.clear()
+    load.gate.clear()
 
-    assert [kept.get(), kept.get()] == [1, 1]
-    made.gate.set()
-    until(lambda: made.count == 2)
-    until(lambda: kept.get() == 2)
-    assert made.count == 2
+    assert [cache.get(), cache.get()] == [1, 1]
+    load.gate.set()
+    wait_until(lambda: load.count == 2)
+    wait_until(lambda: cache.get() == 2)
+    assert load.count == 2
 
 
-def test_what_takes_long_is_renewed_less_often():
-    clock = CacheClock()
-    made = CountedValue(clock, takes=30)
-    kept = SwrCache(made, lasts=10, clock=clock)
-    kept.get()
+def test_a_slow_load_is_repeated_less_often():
+    clock = FakeClock()
+    load = CountedLoad(clock, takes=30)
+    cache = SwrCache(load, max_age=10, clock=clock)
+    cache.get()
 
     clock.now += 140
-    assert kept.get() == 1
+    assert cache.get() == 1
     clock.now += 11
-    kept.get()
+    cache.get()
 
-    until(lambda: made.count == 2)
+    wait_until(lambda: load.count == 2)
 
 
-def test_a_failure_keeps_the_old_copy_with_its_reason_until_it_is_over():
-    clock, made = CacheClock(), CountedValue()
-    kept = SwrCache(made, lasts=10, clock=clock)
-    kept.get()
-    made.error = ValueError("away")
+def test_a_failed_refresh_keeps_the_old_value_with_the_error():
+    clock, load = FakeClock(), CountedLoad()
+    cache = SwrCache(load, max_age=10, clock=clock)
+    cache.get()
+    load.error = ValueError("unreachable")
     clock.now = 11
 
-    assert kept.get() == 1
-    until(lambda: kept.last_error is not None)
-    assert str(kept.last_error) == "away"
+    assert cache.get() == 1
+    wait_until(lambda: cache.last_error is not None)
+    assert str(cache.last_error) == "unreachable"
 
-    made.error = None
-    until(lambda: kept.get() == 2)
-    assert kept.last_error is None
-
-
-def test_a_first_failure_is_raised_and_the_next_look_tries_again():
-    made = CountedValue()
-    made.error = ValueError("away")
-    kept = SwrCache(made, lasts=10)
-
-    with pytest.raises(ValueError, match="away"):
-        kept.get()
-    made.error = None
-
-    assert kept.get() == 1
+    load.error = None
+    wait_until(lambda: cache.get() == 2)
+    assert cache.last_error is None
 
 
-def test_whoever_changed_something_sees_it_at_once():
-    made = CountedValue()
-    kept = SwrCache(made, lasts=1000)
-    kept.get()
+def test_a_failed_first_load_is_raised_and_retried_by_the_next_call():
+    load = CountedLoad()
+    load.error = ValueError("unreachable")
+    cache = SwrCache(load, max_age=10)
 
-    assert kept.refresh() == 2
-    assert kept.get() == 2
+    with pytest.raises(ValueError, match="unreachable"):
+        cache.get()
+    load.error = None
 
-
-def test_a_peek_never_waits():
-    made = CountedValue()
-    made.gate.clear()
-    kept = SwrCache(made, lasts=1000)
-
-    assert [kept.get_if_loaded(), kept.get_if_loaded()] == [None, None]
-    made.gate.set()
-
-    until(lambda: kept.get_if_loaded() == 1)
-    assert made.count == 1
+    assert cache.get() == 1
 
 
-def test_a_peek_at_what_cannot_be_made_says_why_and_tries_again():
-    made = CountedValue()
-    made.error = ValueError("away")
-    kept = SwrCache(made, lasts=1000)
+def test_refresh_loads_at_once():
+    load = CountedLoad()
+    cache = SwrCache(load, max_age=1000)
+    cache.get()
 
-    assert kept.get_if_loaded() is None
-    until(lambda: kept.last_error is not None)
-    made.error = None
+    assert cache.refresh() == 2
+    assert cache.get() == 2
 
-    until(lambda: kept.get_if_loaded() == 1)
+
+def test_get_if_loaded_never_waits():
+    load = CountedLoad()
+    load.gate.clear()
+    cache = SwrCache(load, max_age=1000)
+
+    assert [cache.get_if_loaded(), cache.get_if_loaded()] == [None, None]
+    load.gate.set()
+
+    wait_until(lambda: cache.get_if_loaded() == 1)
+    assert load.count == 1
+
+
+def test_get_if_loaded_notes_a_failed_first_load_and_retries():
+    load = CountedLoad()
+    load.error = ValueError("unreachable")
+    cache = SwrCache(load, max_age=1000)
+
+    assert cache.get_if_loaded() is None
+    wait_until(lambda: cache.last_error is not None)
+    load.error = None
+
+    wait_until(lambda: cache.get_if_loaded() == 1)

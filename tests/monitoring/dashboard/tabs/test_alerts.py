@@ -1,12 +1,14 @@
-"""Alerts on the page: who needs a human comes first, and a verdict given here is the command line's."""
+"""Alerts on the page: the most severe comes first, and a verdict given here is the command line's."""
 
 from datetime import timedelta
 
 import pandas as pd
 import pytest
 
-from monitoring.alerts.kinds import AlertType, AlertVerdict
+from monitoring.alerts.kinds import AlertChange, AlertType, AlertVerdict
 from monitoring.dashboard import url_state
+from monitoring.i18n.translation import Translator
+from monitoring.notify.message import change_name
 from monitoring.watch.operator_actions import acknowledge, list_alerts, set_verdict, shelve
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet
@@ -19,7 +21,7 @@ LATER = NEWEST + timedelta(hours=1, minutes=10)
 
 @pytest.fixture
 def alerting_workspace(dashboard_workspace):
-    """PT-1 was odd an hour after the others' newest reading, and the watch has raised an alert."""
+    """PT-1 was anomalous one hour after the newest reading of the others, and an alert is open."""
     ingest_anomalous_reading(dashboard_workspace)
     detect_fleet(dashboard_workspace, dashboard_workspace.fleet.match(["PT-1", "TT-1"]))
     watch_fleet(dashboard_workspace, dashboard_workspace.fleet.match(["PT-1", "TT-1"]), now=LATER)
@@ -31,8 +33,8 @@ def alert_of(workspace, kind=AlertType.ANOMALY):
     return result
 
 
-def crossing(workspace, expected):
-    """A forecast of TT-1, whose upper critical limit is 25.5, is kept and watched."""
+def store_forecast(workspace, expected):
+    """Store and watch a forecast of TT-1, whose critical high limit is 25.5."""
     ahead = [NEWEST + timedelta(hours=step) for step in range(1, len(expected) + 1)]
     frame = pd.DataFrame(
         {
@@ -49,30 +51,30 @@ def crossing(workspace, expected):
     watch_fleet(workspace, workspace.fleet.match(["TT-1"]), now=LATER)
 
 
-def test_an_open_alert_comes_first_and_leads_to_its_sensor(page, alerting_workspace):
+def test_an_open_alert_comes_first_and_opens_its_sensor(page, alerting_workspace):
     app = page()
 
     text = page_text(app)
     assert "▲ danger" in text
     assert "Anomaly:" in text
     assert "1 danger" in text
-    assert "odd reading" not in text
-    app.button(key="look-0").click().run()
+    assert "anomalous reading" not in text
+    button(app, "Open", "PT-1").click().run()
     assert (app.query_params["view"], app.query_params["sensor"]) == ("anomalies", "PT-1")
 
 
-def test_the_worst_alert_comes_first_and_a_seen_one_after_its_equals(page, alerting_workspace):
-    crossing(alerting_workspace, [20.0, 22.0, 26.0])
+def test_the_most_severe_alert_comes_first_and_an_acknowledged_one_last(page, alerting_workspace):
+    store_forecast(alerting_workspace, [20.0, 22.0, 26.0])
     app = page()
     text = page_text(app)
     assert text.index("◆ critical") < text.index("▲ danger")
     assert "1 critical, 1 danger" in text
-    assert app.button(key="look-0").help == "Open TT-1"
+    assert button(app, "Open", "TT-1").help == "Open TT-1"
 
     acknowledge(alerting_workspace, alert_of(alerting_workspace).id, by="Ana", now=LATER)
     url_state.shared_state().alerts.refresh()
 
-    assert "seen by Ana" in page_text(page())
+    assert "acknowledged by Ana" in page_text(page())
 
 
 def test_a_shelved_alert_is_not_listed(page, alerting_workspace):
@@ -83,20 +85,23 @@ def test_a_shelved_alert_is_not_listed(page, alerting_workspace):
     assert "danger" not in page_text(page()).replace("1 danger", "")
 
 
-def test_the_life_of_an_alert_is_told_from_its_opening(page, alerting_workspace):
+def test_the_events_of_an_alert_are_listed_in_order(page, alerting_workspace):
     acknowledge(alerting_workspace, alert_of(alerting_workspace).id, by="Ana", now=LATER)
 
     text = page_text(page("/?view=anomalies&sensor=PT-1"))
 
-    assert "2026-01-09 08:05 · opened · danger" in text
-    assert "2026-01-09 08:10 · acknowledged · by Ana" in text
-    assert text.index("opened") < text.index("acknowledged")
+    opened, acknowledged = (
+        change_name(Translator(), change) for change in (AlertChange.OPENED, AlertChange.ACKNOWLEDGED)
+    )
+    first = text.index(f"2026-01-09 08:05 · {opened} · danger")
+    assert first < text.index(f"2026-01-09 08:10 · {acknowledged} · by Ana")
 
 
 @pytest.mark.parametrize(
-    ("verdict", "label"), [("confirm", "Confirm"), ("false", "False alarm"), ("maintenance", "Maintenance")]
+    ("verdict", "label"),
+    [("confirm", "Confirm anomaly"), ("false", "False alarm"), ("maintenance", "Maintenance")],
 )
-def test_a_verdict_given_on_the_page_is_in_the_table(page, alerting_workspace, verdict, label):
+def test_a_verdict_given_on_the_page_is_stored(page, alerting_workspace, verdict, label):
     app = page("/?view=anomalies&sensor=PT-1", reader="ole")
     number = alert_of(alerting_workspace).id
     app.text_input(key=f"note-{number}").input("new gasket")
@@ -108,38 +113,44 @@ def test_a_verdict_given_on_the_page_is_in_the_table(page, alerting_workspace, v
     text = page_text(app)
     assert f"Alert {number}:" in text
     assert "Verdict:" in text
+    assert app.text_input(key=f"note-{number}").value == "", "a second click would store the comment again"
     labels = alerting_workspace.labels.of("PT-1")
-    assert [one.anomalous for one in labels] == {"confirm": [True], "false": [False]}.get(verdict, [])
+    assert [label.anomalous for label in labels] == {"confirm": [True], "false": [False]}.get(verdict, [])
 
 
-def test_who_has_seen_an_alert_says_so_on_the_page(page, alerting_workspace):
+def test_an_alert_is_acknowledged_on_the_page(page, alerting_workspace):
     app = page("/?view=anomalies&sensor=PT-1", reader="ole")
 
-    button(app, "Seen").click().run()
+    button(app, "Acknowledge").click().run()
 
     assert alert_of(alerting_workspace).acknowledged_by == "ole"
-    assert not [one for one in app.button if one.label == "Seen"]
+    assert not [candidate for candidate in app.button if candidate.label == "Acknowledge"]
 
 
 @pytest.mark.parametrize("reader", [None, "eva"])
-def test_who_may_not_judge_has_no_button(page, alerting_workspace, reader):
+def test_a_role_that_may_not_review_has_no_button(page, alerting_workspace, reader):
     app = page("/?view=anomalies&sensor=PT-1", reader=reader)
 
     assert "danger" in page_text(app)
-    assert not [one for one in app.button if one.label in {"Confirm", "False alarm", "Maintenance", "Seen"}]
+    assert not {candidate.label for candidate in app.button} & {
+        "Confirm anomaly",
+        "False alarm",
+        "Maintenance",
+        "Acknowledge",
+    }
 
 
-def test_a_token_withdrawn_between_drawing_and_click_judges_nothing(page, alerting_workspace):
+def test_a_token_withdrawn_before_the_click_stores_no_verdict(page, alerting_workspace):
     app = page("/?view=anomalies&sensor=PT-1", reader="ole")
     url_state.shared_state().tokens = type(url_state.shared_state().tokens)(given=SECRET + "another")
 
-    button(app, "Confirm").click().run()
+    button(app, "Confirm anomaly").click().run()
 
-    assert "does not allow this any more" in page_text(app)
+    assert "no longer allows this" in page_text(app)
     assert alert_of(alerting_workspace).verdict is None
 
 
-def test_an_alert_that_is_over_is_listed_with_its_verdict(page, alerting_workspace):
+def test_a_closed_alert_is_listed_with_its_verdict(page, alerting_workspace):
     set_verdict(
         alerting_workspace,
         alert_of(alerting_workspace).id,
@@ -156,24 +167,27 @@ def test_an_alert_that_is_over_is_listed_with_its_verdict(page, alerting_workspa
 
     app = page("/?view=anomalies&sensor=PT-1")
 
-    assert any("earlier alert" in one.label for one in app.expander)
-    tables = [one.value for one in app.dataframe if "verdict" in one.value]
+    assert any("closed alert" in expander.label for expander in app.expander)
+    tables = [table.value for table in app.dataframe if "verdict" in table.value]
     assert "false alarm · Ana · a test" in tables[0]["verdict"].tolist()
 
 
-def test_a_forecast_alert_says_when_and_how_probably(page, alerting_workspace):
-    crossing(alerting_workspace, [20.0, 22.0, 26.0])
+def test_a_forecast_alert_shows_time_and_probability(page, alerting_workspace):
+    store_forecast(alerting_workspace, [20.0, 22.0, 26.0])
 
     text = page_text(page("/?view=forecast&sensor=TT-1"))
 
     assert "◆ critical" in text
-    assert "Will probably (69 %) cross 25.5 degC at 2026-01-09 10:00" in text
+    assert (
+        "forecast to exceed the critical high limit of 25.5 °C in 3 h (probability 69 %): 2026-01-09 10:00"
+        in text
+    )
 
 
-def test_a_verdict_is_told_in_portuguese(page, alerting_workspace):
+def test_a_verdict_is_translated(page, alerting_workspace):
     set_verdict(alerting_workspace, alert_of(alerting_workspace).id, AlertVerdict.FALSE, by="Ana", now=LATER)
 
     text = page_text(page("/?view=anomalies&sensor=PT-1&lang=pt"))
 
-    assert "alarme falso" in text
-    assert "perigo" in text
+    assert Translator("pt")("false alarm") in text
+    assert Translator("pt")("danger") in text
