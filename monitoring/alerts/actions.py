@@ -1,7 +1,7 @@
-"""What people do about an alert: acknowledge it, shelve it, say what it was.
+"""Actions of operators on an alert: acknowledge, shelve, unshelve, set a verdict.
 
-Knows which answer is possible when, as pure functions. Keeping them, and what a verdict teaches, belongs to
-`alerts` and `verdicts`.
+Pure functions. They are stored, audited and notified in `monitoring.watch.operator_actions`; labels for
+training are made in `monitoring.watch.verdict_labels`.
 """
 
 from datetime import datetime, timedelta
@@ -14,10 +14,10 @@ from training.errors import ConfigurationError
 
 
 def acknowledge(alert: Alert, by: str, at: datetime) -> Transition:
-    """Somebody has seen it; twice is once.
+    """Acknowledge an alert; a second time changes nothing.
 
     Raises:
-        ConfigurationError: it is closed.
+        ConfigurationError: the alert is closed.
     """
     _require_not_closed(alert, "acknowledged")
     if alert.acknowledged_at is not None:
@@ -26,16 +26,17 @@ def acknowledge(alert: Alert, by: str, at: datetime) -> Transition:
 
 
 def shelve(alert: Alert, until: datetime, by: str, at: datetime, *, longest: timedelta) -> Transition:
-    """Nobody is told of it until then; shelving always ends.
+    """Send no notifications of an alert until a time, at most `longest` from now.
 
     Raises:
-        ConfigurationError: it is closed, or that moment is past or too far away.
+        ConfigurationError: the alert is closed, or the time is in the past or too far in the future.
     """
     _require_not_closed(alert, "shelved")
     if not at < until <= at + longest:
         raise ConfigurationError(
-            f"An alert cannot be shelved until {until:%Y-%m-%d %H:%M} UTC: at most {format_duration(longest)} from "
-            f"now on, until {at + longest:%Y-%m-%d %H:%M}. Choose an earlier end, or life.longest_shelving."
+            f"An alert cannot be shelved until {until:%Y-%m-%d %H:%M} UTC: the latest end is "
+            f"{at + longest:%Y-%m-%d %H:%M} UTC, {format_duration(longest)} from now, and it must be in the "
+            "future. Choose another end, or raise life.longest_shelving."
         )
     if alert.shelved_until == until:
         return Transition(alert)
@@ -46,13 +47,13 @@ def shelve(alert: Alert, until: datetime, by: str, at: datetime, *, longest: tim
 
 
 def unshelve(alert: Alert, by: str, at: datetime) -> Transition:
-    """It is told again from now on.
+    """Send notifications of an alert again.
 
     Raises:
-        ConfigurationError: it is not shelved.
+        ConfigurationError: the alert is not shelved.
     """
     if alert.shelved_until is None:
-        raise ConfigurationError(f"Alert {alert.id} is not shelved; nothing is to be taken off the shelf.")
+        raise ConfigurationError(f"Alert {alert.id} is not shelved. See: safeplan alerts show {alert.id}")
     waiting_since = None if alert.acknowledged_at else at
     return Transition(alert).with_event(
         AlertChange.UNSHELVED,
@@ -68,7 +69,7 @@ def unshelve(alert: Alert, by: str, at: datetime) -> Transition:
 def set_verdict(
     alert: Alert, verdict: AlertVerdict, by: str, at: datetime, *, note: str | None = None
 ) -> Transition:
-    """Somebody says what it was; who judges has seen it. A later verdict replaces an earlier one."""
+    """Set the verdict of an alert, which also acknowledges it. A later verdict replaces an earlier one."""
     if alert.verdict is verdict and alert.note == note:
         return Transition(alert)
     verdict_fields: dict[str, Any] = {"verdict": verdict, "verdict_by": by, "verdict_at": at, "note": note}
@@ -85,9 +86,9 @@ def _acknowledged_fields(by: str, at: datetime) -> dict[str, Any]:
     return {"acknowledged_at": at, "acknowledged_by": by, "waiting_since": None}
 
 
-def _require_not_closed(alert: Alert, done: str) -> None:
+def _require_not_closed(alert: Alert, action: str) -> None:
     if alert.state is AlertState.CLOSED:
         raise ConfigurationError(
-            f"Alert {alert.id} was closed at {alert.closed_at:%Y-%m-%d %H:%M} UTC and cannot be {done} any "
-            "more. A verdict can still be given: safeplan alerts verdict."
+            f"Alert {alert.id} was closed at {alert.closed_at:%Y-%m-%d %H:%M} UTC and can no longer be "
+            f"{action}. A verdict is still possible: safeplan alerts verdict {alert.id}"
         )

@@ -1,7 +1,7 @@
-"""The alarm budget, shared out: from which score on each sensor may call, so that all together stay inside.
+"""Share the alarm budget: the alert threshold of each sensor with which all together stay within the budget.
 
-Knows shares, as pure functions of what each sensor would have called. Where that is known from, and where the
-thresholds are kept, is told in `thresholds`.
+Pure functions of the alerts that each sensor would have raised. Past scores are read, and thresholds stored,
+in `monitoring.watch.thresholds`. The method is derived in docs/concepts/alarm-budget.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,55 +10,59 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.common.arrays import Floats
+from training.reasons import Reason, ReasonCode, render_all
 from training.storage.alert_verdicts import VerdictCounts
 
-DETECTOR_THRESHOLD = 0.0  # the threshold that leaves the detector's as it is
+DETECTOR_THRESHOLD = 0.0  # does not raise the detector's own threshold
 THRESHOLD_STEP = 0.01
 
 
 @dataclass(frozen=True)
 class BudgetClaim:
-    """What one sensor asks of the budget: its calls a day where scores count from a level on."""
+    """What one sensor requests of the budget: its alerts a day as a function of the threshold."""
 
     sensor_id: str
     judged: VerdictCounts
     rate: Callable[[float], float]
-    lowest: float = 0.3  # no score below it is an alert anyway
+    lowest: float = 0.3  # no lower score raises an alert
 
-    def level_within(self, share: float, highest: float) -> float:
-        """The lowest level from which on it calls no more than its share; the highest, where none is."""
-        if self.rate(DETECTOR_THRESHOLD) <= share:
+    def threshold_within(self, granted: float, highest: float) -> float:
+        """The lowest threshold with at most `granted` alerts a day; `highest` where there is none."""
+        if self.rate(DETECTOR_THRESHOLD) <= granted:
             return DETECTOR_THRESHOLD
-        lowest_level = highest
-        # From above: a higher level may split one long alert into two calls.
-        for level in (
-            np.arange(round(highest / THRESHOLD_STEP) - 1, round(self.lowest / THRESHOLD_STEP), -1)
-            * THRESHOLD_STEP
-        ):
-            if self.rate(float(level)) > share:
+        threshold = highest
+        # Downwards: a higher threshold may split one long alert into two.
+        steps = np.arange(round(highest / THRESHOLD_STEP) - 1, round(self.lowest / THRESHOLD_STEP), -1)
+        for candidate in (steps * THRESHOLD_STEP).tolist():
+            if self.rate(candidate) > granted:
                 break
-            lowest_level = float(round(level, 2))
-        return lowest_level
+            threshold = round(candidate, 2)
+        return threshold
 
 
 @dataclass(frozen=True)
 class BudgetShare:
-    """One sensor's part of the budget."""
+    """One sensor's share of the budget."""
 
     sensor_id: str
-    threshold: float  # ITS_OWN, or the score from which on it counts
-    per_day: float  # the calls a day it may make
-    alerts_per_day: float  # those it makes from that threshold on, by the past
-    reason: str
+    threshold: float  # DETECTOR_THRESHOLD, or the lowest score that raises an alert
+    per_day: float  # granted alerts a day
+    alerts_per_day: float  # those past scores would have raised with the threshold
+    reasons: tuple[Reason, ...]
+
+    @property
+    def reason(self) -> str:
+        """The reasons as English text."""
+        return render_all(self.reasons)
 
 
 def allocate_shares(
     claims: Sequence[BudgetClaim], per_day: float, *, highest: float, certain: bool = True
 ) -> list[BudgetShare]:
-    """Each sensor's part of so many calls a day: what it asks for where that is little, its fair part else.
+    """Share `per_day` alerts a day: every sensor gets what it requests, or else its fair share.
 
-    A fair part grows with the sensor's past precision. `certain`: what scores `highest` is told whatever the
-    budget says, and is taken off it first; only then can all together ask for more than there is.
+    A fair share grows with the sensor's past precision. With `certain`, scores from `highest` on raise alerts
+    whatever the budget is, and are deducted from it first; only then can the shares exceed the budget.
     """
     requested = np.array([claim.rate(DETECTOR_THRESHOLD) for claim in claims])
     minimum = np.array([claim.rate(highest) if certain else 0.0 for claim in claims])
@@ -67,22 +71,22 @@ def allocate_shares(
     granted = fair_shares(requested, minimum, weights, per_day)
     shares = []
     for claim, requested_rate, share in zip(claims, requested.tolist(), granted.tolist(), strict=True):
-        level = claim.level_within(share, highest)
-        expected_rate = claim.rate(level)
-        reason = _share_reason(claim, requested_rate, share, level, expected_rate)
-        shares.append(BudgetShare(claim.sensor_id, level, share, expected_rate, reason))
+        threshold = claim.threshold_within(share, highest)
+        expected = claim.rate(threshold)
+        reasons = _share_reasons(claim.judged, requested_rate, share, threshold, expected)
+        shares.append(BudgetShare(claim.sensor_id, threshold, share, expected, reasons))
     return shares
 
 
 def fair_shares(requested: Floats, minimum: Floats, weights: Floats, total: float) -> Floats:
-    """Parts between `least` and `asked` that add up to the total at most, in proportion to weights.
+    """Shares between `minimum` and `requested`, in proportion to the weights, with at most this total.
 
-    >>> fair_parts(np.array([1.0, 8.0, 8.0]), np.zeros(3), np.array([1.0, 1.0, 3.0]), 9.0)
+    >>> fair_shares(np.array([1.0, 8.0, 8.0]), np.zeros(3), np.array([1.0, 1.0, 3.0]), 9.0)
     array([1., 2., 6.])
     """
     if requested.sum() <= total:
         return requested
-    # The level of water in vessels as wide as their weights; 60 halvings are exact to the last bit.
+    # Bisect the share per weight (water filling); 60 halvings are exact to the last bit.
     low, high = 0.0, float((requested / weights).max())
     for _ in range(60):
         middle = (low + high) / 2
@@ -93,12 +97,17 @@ def fair_shares(requested: Floats, minimum: Floats, weights: Floats, total: floa
     return np.asarray(np.round(np.clip(low * weights, minimum, requested), 9))
 
 
-def _share_reason(
-    claim: BudgetClaim, requested: float, share: float, level: float, expected_rate: float
-) -> str:
-    if level == DETECTOR_THRESHOLD:
-        return f"asks for {requested:.2g} a day, which the budget has ({claim.judged})"
-    text = (
-        f"asks for {requested:.2g} a day and gets {share:.2g} ({claim.judged}); from {level:.2f} on it calls "
-    )
-    return f"{text}{expected_rate:.2g} a day"
+def _share_reasons(
+    judged: VerdictCounts, requested: float, granted: float, threshold: float, expected: float
+) -> tuple[Reason, ...]:
+    # Two digits: the rates are estimates from some weeks of scores.
+    rates = {"requested": requested, "granted": granted, "expected": expected}
+    values = {name: float(f"{rate:.2g}") for name, rate in rates.items()}
+    if threshold == DETECTOR_THRESHOLD:
+        share = Reason(ReasonCode.BUDGET_GRANTED, {"requested": values["requested"]})
+    else:
+        share = Reason(ReasonCode.BUDGET_RAISED, {**values, "threshold": threshold})
+    count = judged.confirmed + judged.false
+    if not count:
+        return share, Reason(ReasonCode.BUDGET_NO_VERDICTS)
+    return share, Reason(ReasonCode.BUDGET_PRECISION, {"confirmed": judged.confirmed, "judged": count})

@@ -1,18 +1,20 @@
-"""An alert, what speaks for it and what happened to it: the values that the life cycle turns.
+"""Values of the alert life cycle: alerts, their evidence, conditions and transitions.
 
-Knows fields. When they change is told in `life_cycle` (by readings and time) and `answers` (by people).
+Holds fields only. They are changed by `life_cycle` (readings and time) and `actions` (people).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from monitoring.alerts.kinds import AlertChange, AlertState, AlertType, AlertVerdict, Severity
+from training.common.times import to_seconds
+from training.reasons import Reason, render_all
 
 
 @dataclass(frozen=True)
 class AlertTopic:
-    """What an alert is about; of each topic at most one alert is alive."""
+    """What an alert is about; each topic has at most one alert that is not closed."""
 
     type: AlertType
     sensor_id: str
@@ -22,9 +24,12 @@ class AlertTopic:
 
 @dataclass(frozen=True)
 class AlertEvidence:
-    """What speaks for an alert: the oddest reading so far, or the worst forecast."""
+    """Why an alert is active: its most anomalous reading so far, or its most critical forecast.
 
-    weight: float = 0.0  # the heaviest is told; where one is as bad as another, the newest: see `heft`
+    `reason` is the English text of `reasons` unless it is given: scripts and rows of 0.1.0 have only a text.
+    """
+
+    weight: float = 0.0  # of two pieces of evidence the one that weighs more is shown
     value: float | None = None
     score: float | None = None
     threshold: float | None = None
@@ -33,54 +38,61 @@ class AlertEvidence:
     probability: float | None = None
     reason: str = ""
     model_version: str = ""
+    reasons: tuple[Reason, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.reasons and not self.reason:
+            object.__setattr__(self, "reason", render_all(self.reasons))
 
     def stronger(self, other: "AlertEvidence | None") -> "AlertEvidence":
-        """The one to tell; of two that weigh the same, the older."""
+        """The one that weighs more; of two equal ones, the other, which is older."""
         return self if other is None or self.weight > other.weight else other
 
 
 def recency_weight(at: datetime) -> float:
-    """What evidence weighs of which the newest is to be told: the later, the heavier.
+    """The weight of evidence whose newest is shown: the later, the larger.
 
-    >>> heft(datetime.fromisoformat("2026-01-01T00:00:01")) - heft(datetime.fromisoformat("2026-01-01"))
+    >>> recency_weight(datetime.fromisoformat("2026-01-01T00:00:01")) - recency_weight(datetime(2026, 1, 1))
     1.0
     """
-    return at.replace(tzinfo=UTC).timestamp()
+    return to_seconds(at)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What one reading, forecast or check says of a topic.
+    """What one reading, forecast or drift check means for a topic.
 
-    `reaches` is the highest severity whose condition holds, 0 for none; `keeps` the highest that is not over
-    yet. Between the two lies the hysteresis: neither does it begin there, nor does it end.
+    `met_severity` is the highest severity whose condition is met, 0 for none; `sustained_severity` the
+    highest that has not ended. Between the two lies the hysteresis: an alert neither begins nor ends there.
     """
 
     at: datetime
     met_severity: int = 0
     sustained_severity: int = 0
     evidence: AlertEvidence = AlertEvidence()
-    explained: bool = False  # by something else: neither a beginning nor an end, and no hold goes on
+    explained: bool = False  # by another alert: neither begins nor ends one, and restarts the hold time
 
     def __post_init__(self) -> None:
         if self.sustained_severity < self.met_severity:
-            raise ValueError(f"what reaches {self.met_severity} is not over at {self.sustained_severity}")
+            raise ValueError(
+                f"sustained_severity {self.sustained_severity} is below met_severity {self.met_severity}"
+            )
 
 
 @dataclass(frozen=True)
 class PendingAlert:
-    """How far a topic has been looked at, and what is on its way to become an alert."""
+    """How far a topic has been evaluated, and the condition that may become an alert."""
 
-    since: Mapping[int, datetime] = field(default_factory=dict)  # by severity, held without a break
+    since: Mapping[int, datetime] = field(default_factory=dict)  # by severity: met without a break since then
     clear_since: datetime | None = None
-    last_at: datetime | None = None  # the newest sign that reached anything
-    seen: datetime | None = None
+    last_at: datetime | None = None  # the newest condition that was met
+    seen: datetime | None = None  # the newest condition that was evaluated
     evidence: AlertEvidence | None = None
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One episode of one topic. Times are naive UTC, by the readings' clock."""
+    """One episode of one topic. Times are naive UTC, by the timestamps of the readings."""
 
     topic: AlertTopic
     severity: Severity
@@ -93,7 +105,7 @@ class Alert:
     id: int | None = None
     returned_at: datetime | None = None
     closed_at: datetime | None = None
-    waiting_since: datetime | None = None  # by our own clock, since people were last told
+    waiting_since: datetime | None = None  # by the server's clock: not acknowledged since this notification
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
     shelved_until: datetime | None = None
@@ -110,19 +122,19 @@ class Alert:
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """One thing that happened to an alert."""
+    """One change of an alert."""
 
     change: AlertChange
     at: datetime
     severity: Severity
     by: str | None = None
     detail: str = ""
-    notify: bool = True  # False while it is shelved
+    notify: bool = True  # False while the alert is shelved
 
 
 @dataclass(frozen=True)
 class Transition:
-    """An alert as it is now, and what happened to it to get there, in order."""
+    """An alert as it is now, and the events that led there, in order."""
 
     alert: Alert
     events: tuple[AlertEvent, ...] = ()
@@ -130,7 +142,7 @@ class Transition:
     def with_event(
         self, change: AlertChange, at: datetime, *, by: str | None = None, detail: str = "", **now: object
     ) -> "Transition":
-        """One event further; what it sets of the alert is given by name. No event is before the last one."""
+        """One more event and the fields of the alert that it sets; an event is never before the last one."""
         changed_at = max(at, self.alert.changed_at)
         changed = replace(self.alert, changed_at=changed_at, revision=self.alert.revision + 1, **now)  # type: ignore[arg-type]
         notify = self.alert.shelved_until is None or change in {AlertChange.SHELVED, AlertChange.UNSHELVED}

@@ -1,7 +1,7 @@
-"""How often stored scores would have called somebody, from any threshold on.
+"""Alerts a day that stored scores would have raised with any threshold.
 
-Knows the life cycle's arithmetic of hold and return for a whole stretch of scores at once: a month of minutes
-takes a millisecond. What `life_cycle` does sign by sign, a law holds this to.
+Applies hold time and return of `life_cycle` to a whole array of scores at once: a month of one-minute scores
+takes a millisecond. A property test checks that the counts equal those of `life_cycle`.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from monitoring.alerts.rules import AnomalyRules
-from training.common.arrays import Flags, Floats
+from training.common.arrays import Flags, Floats, true_runs
+from training.common.times import to_seconds
 
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ScoreHistory:
-    """One sensor's scores in order of time, as far as they can be part of an alert, or end one."""
+    """Those scores of one sensor, in order of time, that can be part of an alert or end one."""
 
     seconds: Floats
     scores: Floats
@@ -36,15 +37,14 @@ class ScoreHistory:
         until: datetime,
         days: float,
     ) -> "ScoreHistory":
-        """Leave out what no threshold makes a difference for."""
+        """Drop the scores that are below every threshold and end nothing."""
         near_threshold = scores + hysteresis >= thresholds
         ends = np.append(False, near_threshold[:-1])
         relevant = near_threshold | ends
-        end = (until - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001 (naive UTC)
-        return cls(seconds[relevant], scores[relevant], thresholds[relevant], end, days)
+        return cls(seconds[relevant], scores[relevant], thresholds[relevant], to_seconds(until), days)
 
     def warnings_per_day(self, level: float, *, rules: AnomalyRules, return_after: timedelta) -> float:
-        """Calls a day where scores count from a level on, or from the detector's threshold where higher."""
+        """Alerts a day with a threshold of `level`, or the detector's where that is higher."""
         effective_thresholds = np.maximum(self.thresholds, level)
         raises, sustains = (
             self.scores >= effective_thresholds,
@@ -53,7 +53,7 @@ class ScoreHistory:
         return self._alerts_per_day(raises, sustains, rules.hold, return_after)
 
     def dangers_per_day(self, level: float, *, rules: AnomalyRules, return_after: timedelta) -> float:
-        """Calls a day of severity 3 where it begins above a level, and above the danger score."""
+        """Alerts a day of severity 3 with a threshold of `level`, at least the danger score."""
         effective_thresholds = np.maximum(self.thresholds, max(level, rules.danger_score))
         raises, sustains = (
             self.scores > effective_thresholds,
@@ -62,12 +62,12 @@ class ScoreHistory:
         return self._alerts_per_day(raises, sustains, rules.danger_hold, return_after)
 
     def _alerts_per_day(
-        self, reaches: Flags, keeps: Flags, hold: timedelta, return_after: timedelta
+        self, met: Flags, sustained: Flags, hold: timedelta, return_after: timedelta
     ) -> float:
         alert_count = count_alerts(
             self.seconds,
-            reaches,
-            keeps,
+            met,
+            sustained,
             hold=hold.total_seconds(),
             return_after=return_after.total_seconds(),
             until=self.until,
@@ -76,23 +76,23 @@ class ScoreHistory:
 
 
 def count_alerts(
-    seconds: Floats, reaches: Flags, keeps: Flags, *, hold: float, return_after: float, until: float
+    seconds: Floats, met: Flags, sustained: Flags, *, hold: float, return_after: float, until: float
 ) -> int:
-    """How often an alert opens or repeats; times in seconds, `reaches` nowhere without `keeps`.
+    """How often an alert opens or repeats; times in seconds, `met` implies `sustained`.
 
-    >>> odd = np.array([0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1], bool)
-    >>> calls(np.arange(11.0), odd, odd, hold=1.5, return_after=2, until=10)
+    >>> met = np.array([0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1], bool)
+    >>> count_alerts(np.arange(11.0), met, met, hold=1.5, return_after=2, until=10)
     2
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], keeps, [False]])))
-    firsts, ends = edges[::2], edges[1::2]  # stretches that are not over
+    firsts, lasts = true_runs(sustained)
     if not firsts.size:
         return 0
+    ends = lasts + 1
     end_times = np.append(seconds, np.inf)[ends]
-    raise_indices = np.append(np.flatnonzero(reaches), seconds.size)
+    raise_indices = np.append(np.flatnonzero(met), seconds.size)
     reached = raise_indices[np.searchsorted(raise_indices[:-1], firsts)]
     since = np.append(seconds, np.inf)[reached]
     opens = (reached < ends) & (since + hold < end_times) & (since + hold <= until)
-    # What is odd again before an alert has returned to normal is the same call.
+    # A condition that is met again before the alert has returned to normal continues it.
     is_new_alert = np.append(True, seconds[firsts[1:]] > end_times[:-1] + return_after)
     return int(np.unique(np.cumsum(is_new_alert)[opens]).size)

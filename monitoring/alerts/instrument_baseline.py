@@ -1,7 +1,7 @@
-"""What is usual for an instrument: how often it speaks, how long it stands still, where it is at rest.
+"""Normal behaviour of an instrument: its sampling interval, its runs of equal readings, its values at rest.
 
-Knows a window of one sensor's past readings. A habit is learned once a day, from the readings before that
-day, so that what is called frozen at noon does not depend on how often somebody looked.
+Learned once a day from a window of readings before that day, so that the result does not depend on how often
+the fleet is watched. What deviates from it is judged in `monitoring.watch.instrument_conditions`.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.common.arrays import Flags, Floats
+from training.common.arrays import Flags, Floats, equal_runs
 from training.common.sampling import infer_step
 from training.quality.fault_checks import NEAR_ZERO_SHARE
 
@@ -21,17 +21,17 @@ PERCENT_UNITS = {"%", "percent", "pct"}
 
 @dataclass(frozen=True)
 class InstrumentHabit:
-    """One sensor's habits, as of the beginning of a day."""
+    """The normal behaviour of one instrument at the beginning of a day. Field names are stored."""
 
     day: date
-    step: timedelta | None  # None: it has not spoken twice
-    still: int | None  # equal readings in a row that are nothing new; None: too little is known
-    size: float  # of its values, but for the largest
+    step: timedelta | None  # None: fewer than two readings
+    still: int | None  # the longest normal run of equal readings; None: too few runs
+    size: float  # the 99.5 % quantile of the absolute values
     least: float
     most: float
 
     def at_rest(self, values: Floats, unit: str) -> Flags:
-        """Which values a process stands at by itself: near zero, at the ends of a percentage."""
+        """Which values are those of a process at rest: near zero, or at the ends of a percentage."""
         resting = np.abs(values) <= NEAR_ZERO_SHARE * self.size
         if unit in PERCENT_UNITS:
             resting |= (values <= self.least) | (values >= self.most)
@@ -51,7 +51,7 @@ class InstrumentHabit:
 
 @dataclass(frozen=True)
 class ConstantRun:
-    """The run of equal readings that goes on."""
+    """A run of equal readings that has not ended."""
 
     value: float
     since: datetime
@@ -69,7 +69,7 @@ class ConstantRun:
 
 @dataclass(frozen=True)
 class InstrumentMemory:
-    """What is kept of a sensor between two looks: its habits, its newest reading, and how long it stands."""
+    """What is kept of an instrument between two watches: habit, time of the newest reading, current run."""
 
     habit: InstrumentHabit
     last: datetime
@@ -92,26 +92,16 @@ class InstrumentMemory:
 def fit_habit(
     readings: pd.DataFrame, day: date, *, declared: timedelta | None, often: int
 ) -> InstrumentHabit:
-    """The habits that a window of readings (`timestamp, value`) shows.
+    """The habit in a window of readings (`timestamp, value`).
 
-    What it did `often` times is a habit. The run of equal readings that the window ends in is still going on
-    and counts for nothing.
+    A run length is normal if the window has `often` runs of it or longer. The last run has not ended and is
+    not counted.
     """
     values = readings["value"].to_numpy(np.float64)
     step = declared or infer_step(pd.DatetimeIndex(readings["timestamp"]))
     if not len(values):
         return InstrumentHabit(day, step, still=None, size=0.0, least=0.0, most=0.0)
-    runs = np.sort(run_lengths(values)[:-1])
-    longest_usual_run = int(runs[-often]) if len(runs) >= often else None
+    runs = np.sort(equal_runs(values).counts[:-1])
+    longest_normal_run = int(runs[-often]) if len(runs) >= often else None
     size = float(np.quantile(np.abs(values), 0.995))
-    return InstrumentHabit(day, step, longest_usual_run, size, float(values.min()), float(values.max()))
-
-
-def run_lengths(values: Floats) -> np.ndarray:
-    """How many readings each run of equal ones has.
-
-    >>> run_lengths(np.array([1.0, 1.0, 2.0, 1.0])).tolist()
-    [2, 1, 1]
-    """
-    moves = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return np.diff(np.concatenate(([0], moves, [len(values)])))
+    return InstrumentHabit(day, step, longest_normal_run, size, float(values.min()), float(values.max()))

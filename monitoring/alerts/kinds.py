@@ -1,27 +1,36 @@
-"""What an alert can be: its type, its severity, where it stands, what happens to it, what people say of it.
+"""Types, severities, states, changes and verdicts of alerts, and their names in the reader's language.
 
-Knows names, which are those of the table `alerts` and of every page, and how they read in other languages.
+The values are those of the table `alerts`, of the command line and of notifications.
 """
 
 from enum import IntEnum, StrEnum
 
 from monitoring.i18n.translation import Translator
 
-# By severity, from nothing to critical: who does not see the colour sees the shape.
+# By severity, from normal to critical: readable without colours.
 SEVERITY_SYMBOLS = ("✓", "○", "●", "▲", "◆")
 
 
 class AlertType(StrEnum):
     """What an alert is about."""
 
-    ANOMALY = "ANOMALY"  # the detector finds readings odd
-    FORECAST_WARNING = "FORECAST_WARNING"  # a critical limit is going to be crossed
-    DRIFT = "DRIFT"  # readings are no longer what the models learned from
-    INSTRUMENT = "INSTRUMENT"  # the instrument, not the process: frozen, out of range, silent
+    ANOMALY = "ANOMALY"  # anomalous readings
+    FORECAST_WARNING = "FORECAST_WARNING"  # a critical limit is forecast to be exceeded
+    DRIFT = "DRIFT"  # readings differ from those the models were trained on
+    INSTRUMENT = "INSTRUMENT"  # a fault of the instrument, not of the process
+
+
+class InstrumentProblem(StrEnum):
+    """What can be wrong with an instrument: the subject of its alert."""
+
+    FROZEN = "frozen"
+    OUT_OF_RANGE = "out of range"
+    MARKED_BAD = "marked bad"
+    NO_DATA = "silent"  # the stored value of 0.1.0
 
 
 class Severity(IntEnum):
-    """How bad it is."""
+    """How urgent an alert is."""
 
     WARNING = 2
     DANGER = 3
@@ -29,21 +38,21 @@ class Severity(IntEnum):
 
 
 class AlertState(StrEnum):
-    """Where an alert stands. Acknowledged and shelved are said apart: they go with each of these."""
+    """State of an alert. Acknowledged and shelved are separate: they combine with each state."""
 
     OPEN = "open"
-    RETURNED = "returned"  # to normal; another excursion now is the same episode
+    RETURNED = "returned"  # to normal; another excursion now belongs to the same episode
     CLOSED = "closed"
 
 
 class AlertChange(StrEnum):
-    """What can happen to an alert; each is told once."""
+    """What can happen to an alert; each change is notified once."""
 
     OPENED = "opened"
     WORSENED = "worsened"
     RETURNED = "returned"
-    REPEATED = "repeated"  # an excursion again, before it was closed
-    ESCALATED = "escalated"  # nobody acknowledged it
+    REPEATED = "repeated"  # another excursion before it was closed
+    ESCALATED = "escalated"  # not acknowledged in time
     ACKNOWLEDGED = "acknowledged"
     SHELVED = "shelved"
     UNSHELVED = "unshelved"
@@ -52,17 +61,17 @@ class AlertChange(StrEnum):
 
 
 class AlertVerdict(StrEnum):
-    """What a person says an alert was."""
+    """What an operator found the cause of an alert to be."""
 
-    CONFIRM = "confirm"  # something was wrong
-    FALSE = "false"  # nothing was wrong
-    MAINTENANCE = "maintenance"  # somebody worked there: neither a fault nor the usual course
+    CONFIRM = "confirm"  # a real anomaly
+    FALSE = "false"  # a false alarm
+    MAINTENANCE = "maintenance"  # work on the equipment: neither an anomaly nor normal operation
 
 
 def type_name(_: Translator, kind: AlertType) -> str:
-    """A type as a reader of this language knows it.
+    """The name of a type.
 
-    >>> type_name(Words("pt"), AlertType.INSTRUMENT)
+    >>> type_name(Translator("pt"), AlertType.INSTRUMENT)
     'Instrumento'
     """
     return {
@@ -73,8 +82,18 @@ def type_name(_: Translator, kind: AlertType) -> str:
     }[kind]
 
 
+def problem_name(_: Translator, problem: InstrumentProblem) -> str:
+    """The name of an instrument problem."""
+    return {
+        InstrumentProblem.FROZEN: _("frozen"),
+        InstrumentProblem.OUT_OF_RANGE: _("out of range"),
+        InstrumentProblem.MARKED_BAD: _("marked bad"),
+        InstrumentProblem.NO_DATA: _("no data"),
+    }[problem]
+
+
 def severity_name(_: Translator, severity: Severity) -> str:
-    """A severity in words."""
+    """The name of a severity."""
     return {
         Severity.WARNING: _("warning"),
         Severity.DANGER: _("danger"),
@@ -83,23 +102,23 @@ def severity_name(_: Translator, severity: Severity) -> str:
 
 
 def state_name(_: Translator, state: AlertState) -> str:
-    """Where an alert stands, in words."""
+    """The name of a state."""
     return {
-        AlertState.OPEN: _("open"),
+        AlertState.OPEN: _("active"),
         AlertState.RETURNED: _("returned to normal"),
         AlertState.CLOSED: _("closed"),
     }[state]
 
 
-def verdict_name(_: Translator, judgement: AlertVerdict) -> str:
-    """A verdict in words."""
+def verdict_name(_: Translator, verdict: AlertVerdict) -> str:
+    """The name of a verdict."""
     return {
-        AlertVerdict.CONFIRM: _("confirmed"),
+        AlertVerdict.CONFIRM: _("confirmed anomaly"),
         AlertVerdict.FALSE: _("false alarm"),
         AlertVerdict.MAINTENANCE: _("maintenance"),
-    }[judgement]
+    }[verdict]
 
 
 def alert_count_text(_: Translator, count: int) -> str:
-    """A number of alerts."""
+    """A number of alerts with its noun."""
     return _.plural("{count} alert", "{count} alerts", count)

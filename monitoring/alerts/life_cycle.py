@@ -1,8 +1,8 @@
-"""The life of alerts: what signs and the passing of time make of them, as one pure function.
+"""The life cycle of alerts: conditions and the passing of time change alerts, as one pure function.
 
-Knows hold times, hysteresis, return, repetition, escalation, the end of shelving, maintenance and closing.
-A sign holds until the next one. The same signs in whatever portions tell the same story; nothing is read from
-a clock or a table. What counts as a sign is told in the `signs_of_*` modules, what people do in `answers`.
+Covers hold times, hysteresis, return to normal, repetition, escalation, the end of shelving, maintenance and
+closing. A condition holds until the next one. Conditions may arrive in portions of any size: the result is
+the same. Reads no clock and no table. Conditions are made in `monitoring.watch`, what people do in `actions`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,19 +19,19 @@ MaintenanceWindows = Sequence[tuple[datetime, datetime]]  # from, until (exclude
 
 @dataclass(frozen=True)
 class AlertTiming:
-    """How long things take in the life of one topic's alerts."""
+    """The time limits of one topic's alerts."""
 
-    hold: Mapping[int, timedelta]  # by severity, until it counts
-    return_after: timedelta  # of nothing odd
-    close_after: timedelta  # of normal, once acknowledged; what comes sooner is the same episode
-    forget_after: timedelta  # of normal, where nobody acknowledged
-    escalate_after: Mapping[int, timedelta]  # by severity, of no answer; each time again
-    escalations: int
+    hold: Mapping[int, timedelta]  # by severity: a condition must be met this long
+    return_after: timedelta  # without a condition
+    close_after: timedelta  # after the return of an acknowledged alert; sooner is the same episode
+    forget_after: timedelta  # after the return of an unacknowledged alert
+    escalate_after: Mapping[int, timedelta]  # by severity: without acknowledgement; repeats
+    escalations: int  # at most
 
 
 @dataclass(frozen=True)
 class LifecycleResult:
-    """What became of one topic: what is pending, the alert that is alive, and all that were touched."""
+    """One topic after an evaluation: what is pending, the active alert, and every alert that changed."""
 
     pending: PendingAlert
     active: Alert | None
@@ -39,7 +39,7 @@ class LifecycleResult:
 
 
 class DueChange(NamedTuple):
-    """What time alone will do next; of two at one moment the first in this order comes first."""
+    """A change that becomes due by time alone; of two at the same time the lower `order` comes first."""
 
     at: datetime
     order: int
@@ -57,7 +57,7 @@ def advance(
     now: datetime,
     maintenance: MaintenanceWindows = (),
 ) -> LifecycleResult:
-    """Take the signs that are new, in order of time, then let time pass until now."""
+    """Apply the new conditions in order of time, then let time pass until now."""
     lifecycle = _TopicLifecycle(topic, pending, alive, timing, now, maintenance)
     for condition in conditions:
         if pending.seen is None or condition.at > pending.seen:
@@ -69,7 +69,7 @@ def advance(
 
 
 class _TopicLifecycle:
-    """The state of one topic while its signs are taken."""
+    """The state of one topic while its conditions are applied."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class _TopicLifecycle:
         self.finished: list[Transition] = []
 
     def result(self) -> LifecycleResult:
-        """What became of it."""
+        """The topic after everything that was applied."""
         transitions = (*self.finished, *([] if self.transition is None else [self.transition]))
         return LifecycleResult(
             self.pending, None if self.transition is None else self.transition.alert, transitions
         )
 
     def apply(self, condition: Condition) -> None:
-        """One sign further."""
+        """Apply one condition."""
         if condition.explained or self._maintenance_end(condition.at) is not None:
             self.pending = replace(self.pending, since={}, evidence=None, seen=condition.at)
             return
@@ -130,10 +130,10 @@ class _TopicLifecycle:
             )
             self.transition = replace(self.transition, alert=updated)
 
-    def advance_to(self, moment: datetime, *, included: bool = True) -> None:
-        """Do what falls due until a moment; what does so at it only after the sign of that moment."""
+    def advance_to(self, until: datetime, *, included: bool = True) -> None:
+        """Apply the changes that are due until a time; those due exactly then only if `included`."""
         while (due := min(self._due_changes(), default=None)) is not None:
-            if due.at > moment or (due.at == moment and not included):
+            if due.at > until or (due.at == until and not included):
                 return
             self._apply_due(due)
 
@@ -154,17 +154,16 @@ class _TopicLifecycle:
                 yield DueChange(self.pending.clear_since + self.timing.return_after, 2, AlertChange.RETURNED)
             yield from self._escalation_due(alert)
         elif alert.shelved_until is None and not self.pending.since and alert.returned_at is not None:
-            patience = self.timing.close_after if alert.acknowledged_at else self.timing.forget_after
-            yield DueChange(max(alert.returned_at + patience, alert.changed_at), 4, AlertChange.CLOSED)
+            delay = self.timing.close_after if alert.acknowledged_at else self.timing.forget_after
+            yield DueChange(max(alert.returned_at + delay, alert.changed_at), 4, AlertChange.CLOSED)
 
     def _escalation_due(self, alert: Alert) -> Iterable[DueChange]:
         if alert.waiting_since is None or alert.shelved_until or alert.escalations >= self.timing.escalations:
             return
-        patience = self.timing.escalate_after[alert.severity]
-        moment = alert.waiting_since + patience
-        while (end := self._maintenance_end(moment)) is not None:
-            moment = end
-        yield DueChange(moment, 3, AlertChange.ESCALATED)
+        at = alert.waiting_since + self.timing.escalate_after[alert.severity]
+        while (end := self._maintenance_end(at)) is not None:
+            at = end
+        yield DueChange(at, 3, AlertChange.ESCALATED)
 
     def _apply_due(self, due: DueChange) -> None:
         if due.change is AlertChange.OPENED:
@@ -197,7 +196,7 @@ class _TopicLifecycle:
             self.transition = None
 
     def _open_or_worsen(self, due: DueChange) -> None:
-        """What held long enough opens an alert, worsens the one that is open, or repeats the one that was."""
+        """Open an alert, worsen the open one or repeat the returned one after the hold time."""
         if self._maintenance_end(due.at) is not None:
             self.pending = replace(self.pending, since={}, evidence=None)
             return
@@ -219,28 +218,14 @@ class _TopicLifecycle:
             "waiting_since": waiting_since,
             "escalations": 0 if waiting_since else alert.escalations,
         }
-        # Who acknowledged a warning has not yet seen the danger.
-        reset_acknowledgement: dict[str, Any] = (
-            {"acknowledged_at": None, "acknowledged_by": None} if worse else {}
-        )
-        if alert.state is AlertState.OPEN:
-            self.transition = self.transition.with_event(
-                AlertChange.WORSENED, due.at, detail=evidence.reason, **changes, **reset_acknowledgement
-            )
-        else:
-            reopened: dict[str, Any] = {
-                "state": AlertState.OPEN,
-                "returned_at": None,
-                "repeats": alert.repeats + 1,
-            }
-            self.transition = self.transition.with_event(
-                AlertChange.REPEATED,
-                due.at,
-                detail=evidence.reason,
-                **changes,
-                **reset_acknowledgement,
-                **reopened,
-            )
+        # The acknowledgement of a warning does not cover the danger.
+        if worse:
+            changes |= {"acknowledged_at": None, "acknowledged_by": None}
+        change = AlertChange.WORSENED
+        if alert.state is not AlertState.OPEN:
+            change = AlertChange.REPEATED
+            changes |= {"state": AlertState.OPEN, "returned_at": None, "repeats": alert.repeats + 1}
+        self.transition = self.transition.with_event(change, due.at, detail=evidence.reason, **changes)
 
     def _new_alert(self, due: DueChange) -> Alert:
         assert self.pending.evidence is not None
@@ -258,6 +243,6 @@ class _TopicLifecycle:
             waiting_since=self.now,
         )
 
-    def _maintenance_end(self, moment: datetime) -> datetime | None:
-        """When the maintenance ends that a moment falls into, if it does."""
-        return max((end for start, end in self.maintenance if start <= moment < end), default=None)
+    def _maintenance_end(self, at: datetime) -> datetime | None:
+        """The end of the maintenance at a time; None if there is none."""
+        return max((end for start, end in self.maintenance if start <= at < end), default=None)

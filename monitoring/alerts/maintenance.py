@@ -1,6 +1,6 @@
-"""Maintenance: when somebody works on a sensor or a platform, so that no alert begins there.
+"""Maintenance windows of sensors and platforms, during which no alert begins.
 
-Knows the table and how long work may last. That nothing is learned from such readings is `training`'s.
+Holds the SQL. Training leaves such readings out in `training.data.maintenance_filter`.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ COLUMNS = maintenance.c
 
 @dataclass(frozen=True)
 class MaintenanceWindow:
-    """From start until end (excluded, naive UTC) somebody works on one sensor, or on a whole platform."""
+    """Work on one sensor or on one platform from `start` until `end` (excluded, naive UTC)."""
 
     start: datetime
     end: datetime
@@ -35,18 +35,18 @@ class MaintenanceWindow:
     def __post_init__(self) -> None:
         if self.end <= self.start:
             raise ConfigurationError(
-                f"Maintenance from {self.start:%Y-%m-%d %H:%M} until {self.end:%Y-%m-%d %H:%M} never is; "
-                "it must end after it begins."
+                f"maintenance from {self.start:%Y-%m-%d %H:%M} until {self.end:%Y-%m-%d %H:%M} is empty: "
+                "the end must be after the start."
             )
         if (self.sensor_id is None) == (self.platform is None):
-            raise ConfigurationError("Maintenance is of one sensor or of one platform; name one of them.")
+            raise ConfigurationError("maintenance needs either a sensor or a platform; name one of them.")
 
 
 def add_maintenance(workspace: Workspace, work: MaintenanceWindow, *, now: datetime) -> MaintenanceWindow:
-    """Keep a maintenance window; it may lie in the past, and then what it spoilt is not learned from.
+    """Store a maintenance window. It may lie in the past: training then leaves those readings out.
 
     Raises:
-        ConfigurationError: no sensor is on that platform.
+        ConfigurationError: no sensor is on the platform.
     """
     if work.platform is not None and work.platform not in {s.platform for s in workspace.fleet.values()}:
         raise ConfigurationError(f"No sensor is on platform {work.platform!r}. See: safeplan sensors")
@@ -55,7 +55,7 @@ def add_maintenance(workspace: Workspace, work: MaintenanceWindow, *, now: datet
 
 
 def save_maintenance(connection: Connection, work: MaintenanceWindow, *, now: datetime) -> int:
-    """Keep a window within a transaction; its id."""
+    """Store a window within a transaction; returns its id."""
     row = {name: value for name, value in vars(work).items() if name != "id"}
     key = connection.execute(insert(maintenance).values(**row, made_at=now)).inserted_primary_key
     assert key is not None
@@ -63,18 +63,20 @@ def save_maintenance(connection: Connection, work: MaintenanceWindow, *, now: da
 
 
 def cancel_maintenance(workspace: Workspace, work_id: int) -> None:
-    """Forget a window.
+    """Delete a window.
 
     Raises:
-        ConfigurationError: there is none with that id.
+        ConfigurationError: there is no window with this id.
     """
     with writing(workspace.engine) as connection:
         if connection.execute(delete(maintenance).where(COLUMNS.id == work_id)).rowcount != 1:
-            raise ConfigurationError(f"There is no maintenance {work_id}. See: safeplan alerts maintenance")
+            raise ConfigurationError(
+                f"There is no maintenance window {work_id}. See: safeplan alerts maintenance"
+            )
 
 
 def list_maintenance(workspace: Workspace, *, since: datetime | None = None) -> list[MaintenanceWindow]:
-    """All windows that end after a moment, in order of time."""
+    """All windows that end after `since`, in order of time."""
     query = select(maintenance).order_by(COLUMNS.start, COLUMNS.id)
     if since is not None:
         query = query.where(COLUMNS.end > since)
@@ -89,7 +91,7 @@ def list_maintenance(workspace: Workspace, *, since: datetime | None = None) -> 
 def load_maintenance_windows(
     connection: Connection, platform: str, sensor_ids: Collection[str]
 ) -> dict[str, MaintenanceWindows]:
-    """The windows of each of these sensors, which are all of one platform."""
+    """The windows of each of these sensors of one platform."""
     applies = or_(COLUMNS.sensor_id.in_(list(sensor_ids)), COLUMNS.platform == (platform or None))
     windows: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for row in connection.execute(select(maintenance).where(applies)):

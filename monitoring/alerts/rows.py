@@ -1,6 +1,6 @@
-"""Alerts between values and table rows.
+"""Convert alerts and pending alerts to and from rows of `alerts` and `alert_watches`.
 
-Knows the columns of `alerts` and `alert_watches`. Knows no SQL; that is `alert_store`'s.
+The SQL is in `store` and `watch_store`.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any
 
 from monitoring.alerts.alert import Alert, AlertEvidence, AlertTopic, PendingAlert, recency_weight
 from monitoring.alerts.kinds import AlertState, AlertType, AlertVerdict, Severity
+from training.reasons import dump_reasons, load_reasons
 from training.storage.alert_tables import alerts
 
 TOPIC_FIELDS = tuple(field.name for field in fields(AlertTopic))
@@ -18,7 +19,7 @@ ALERT_FIELDS = tuple(field.name for field in fields(Alert) if field.name not in 
 
 
 def alert_to_row(alert: Alert) -> dict[str, Any]:
-    """What is kept of an alert, without its id."""
+    """The columns of an alert, without its id."""
     row = {name: getattr(alert.topic, name) for name in TOPIC_FIELDS}
     row |= {name: getattr(alert.evidence, name) for name in EVIDENCE_FIELDS}
     row |= {name: getattr(alert, name) for name in ALERT_FIELDS}
@@ -28,11 +29,11 @@ def alert_to_row(alert: Alert) -> dict[str, Any]:
         "severity": int(alert.severity),
         "state": alert.state.value,
     }
-    return row | enum_values | {"verdict": verdict}
+    return row | enum_values | {"verdict": verdict, "reason_data": dump_reasons(alert.evidence.reasons)}
 
 
 def alert_from_row(row: Mapping[str, Any]) -> Alert:
-    """The inverse of `row_of`, with the id."""
+    """The inverse of `alert_to_row`, with the id."""
     fields_of_alert = {name: row[name] for name in ALERT_FIELDS}
     fields_of_alert |= {
         "severity": Severity(row["severity"]),
@@ -40,12 +41,16 @@ def alert_from_row(row: Mapping[str, Any]) -> Alert:
         "verdict": None if row["verdict"] is None else AlertVerdict(row["verdict"]),
     }
     topic = AlertTopic(AlertType(row["type"]), *(row[name] for name in TOPIC_FIELDS[1:]))
-    evidence = AlertEvidence(weight=_evidence_weight(row), **{name: row[name] for name in EVIDENCE_FIELDS})
+    evidence = AlertEvidence(
+        weight=_evidence_weight(row),
+        reasons=load_reasons(row["reason_data"]),
+        **{name: row[name] for name in EVIDENCE_FIELDS},
+    )
     return Alert(topic=topic, evidence=evidence, id=row["id"], **fields_of_alert)
 
 
 def _evidence_weight(row: Mapping[str, Any]) -> float:
-    """What the evidence that is kept weighs, by what it says."""
+    """The weight of stored evidence; it has no column of its own."""
     if row["probability"] is not None:
         return float(row["probability"])
     if row["score"] is not None or row["type"] == AlertType.DRIFT.value:
@@ -56,34 +61,39 @@ def _evidence_weight(row: Mapping[str, Any]) -> float:
 
 
 def pending_to_row(pending: PendingAlert) -> dict[str, Any]:
-    """What is kept of a topic that is watched, beside its key."""
-    evidence = (
-        None if pending.evidence is None else {k: _to_json(v) for k, v in vars(pending.evidence).items()}
-    )
+    """The columns of a pending alert, without its key."""
     return {
         "seen": pending.seen,
         "pending": {
             "since": {str(severity): _to_json(since) for severity, since in pending.since.items()},
             "clear_since": _to_json(pending.clear_since),
             "last_at": _to_json(pending.last_at),
-            "evidence": evidence,
+            "evidence": None if pending.evidence is None else _evidence_to_json(pending.evidence),
         },
     }
 
 
 def pending_from_row(row: Mapping[str, Any]) -> PendingAlert:
-    """The inverse of `pending_row`."""
+    """The inverse of `pending_to_row`."""
     stored = row["pending"]
-    evidence = stored["evidence"]
-    if evidence is not None:
-        evidence = AlertEvidence(**{**evidence, "crosses_at": _parse_time(evidence["crosses_at"])})
     return PendingAlert(
         since={int(severity): datetime.fromisoformat(since) for severity, since in stored["since"].items()},
         clear_since=_parse_time(stored["clear_since"]),
         last_at=_parse_time(stored["last_at"]),
         seen=row["seen"],
-        evidence=evidence,
+        evidence=None if stored["evidence"] is None else _evidence_from_json(stored["evidence"]),
     )
+
+
+def _evidence_to_json(evidence: AlertEvidence) -> dict[str, Any]:
+    reasons = [reason.as_dict() for reason in evidence.reasons]
+    return {**vars(evidence), "crosses_at": _to_json(evidence.crosses_at), "reasons": reasons}
+
+
+def _evidence_from_json(stored: Mapping[str, Any]) -> AlertEvidence:
+    """The inverse of `_evidence_to_json`; rows of 0.1.0 have no reasons."""
+    crosses_at, reasons = _parse_time(stored["crosses_at"]), load_reasons(stored.get("reasons"))
+    return AlertEvidence(**{**stored, "crosses_at": crosses_at, "reasons": reasons})
 
 
 def _to_json(value: Any) -> Any:

@@ -1,7 +1,6 @@
-"""The rules of alerts: what counts, for how long, on which sensor.
+"""Alert rules: the alert sections of `conf/monitoring.yaml`, with exceptions per sensor and platform.
 
-Knows the sections of `conf/monitoring.yaml` about alerts, and the exceptions for sensors and platforms. What
-the numbers do is told in `life_cycle` and the `signs_of_*` modules.
+The limits are applied in `monitoring.watch`, the times in `life_cycle`.
 """
 
 import fnmatch
@@ -23,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class DeviationDirection(StrEnum):
-    """On which side of the usual a reading must be to count."""
+    """On which side of normal a reading must be to raise an alert."""
 
     BOTH = "both"
     HIGH = "high"
@@ -31,78 +30,120 @@ class DeviationDirection(StrEnum):
 
 
 class AnomalyRules(Settings, file="monitoring", section="anomaly_alerts"):
-    """When odd readings are an alert: severity 3 above the danger score, 2 below it."""
+    """Anomaly alerts: severity 2 from the threshold on, severity 3 above the danger score."""
 
-    enabled: bool = True
-    hold: timedelta = Field(5 * MINUTE, ge=timedelta(0), description="until an odd score is an alert")
-    danger_hold: timedelta = Field(5 * MINUTE, ge=timedelta(0), description="until a danger is one")
-    danger_score: float = Field(0.8, gt=0, le=1, description="severity 3 above it")
-    hysteresis: float = Field(
-        0.1, ge=0, lt=1, description="a score must fall this far below a threshold to end it"
+    enabled: bool = Field(True, description="raise these alerts")
+    hold: timedelta = Field(
+        5 * MINUTE, ge=timedelta(0), description="time above the threshold before a warning is raised"
     )
-    direction: DeviationDirection = DeviationDirection.BOTH
-    min_deviation: float = Field(0, ge=0, description="from the usual, in the sensor's unit")
+    danger_hold: timedelta = Field(
+        5 * MINUTE, ge=timedelta(0), description="time above the danger score before severity 3 is raised"
+    )
+    danger_score: float = Field(0.8, gt=0, le=1, description="scores above it have severity 3")
+    hysteresis: float = Field(
+        0.1, ge=0, lt=1, description="the score must fall this far below the threshold to end it"
+    )
+    direction: DeviationDirection = Field(
+        DeviationDirection.BOTH, description="side of normal that raises alerts: both, high or low"
+    )
+    min_deviation: float = Field(
+        0, ge=0, description="smallest deviation from normal that raises alerts, in the sensor's unit"
+    )
     deadband: float = Field(
-        0, ge=0, description="inside min_deviation by this much, in the sensor's unit, ends it"
+        0, ge=0, description="deviation below min_deviation that ends the condition, in the sensor's unit"
     )
 
 
 class ForecastRules(Settings, file="monitoring", section="forecast_alerts"):
-    """When a forecast that crosses a critical limit is an alert, of severity 4."""
+    """Forecast alerts, severity 4: a critical limit is exceeded or forecast to be."""
 
-    enabled: bool = True
-    hold: timedelta = Field(timedelta(0), ge=timedelta(0))
-    probability: float = Field(0.5, gt=0, lt=1, description="of crossing the limit, from which it is told")
-    hysteresis: float = Field(0.2, ge=0, lt=1, description="the probability must fall by this to end it")
+    enabled: bool = Field(True, description="raise these alerts")
+    hold: timedelta = Field(timedelta(0), ge=timedelta(0), description="time before an alert is raised")
+    probability: float = Field(
+        0.5, gt=0, lt=1, description="smallest probability of exceeding the limit that raises an alert"
+    )
+    hysteresis: float = Field(
+        0.2, ge=0, lt=1, description="the probability must fall by this much to end the condition"
+    )
     deadband: float = Field(
-        0, ge=0, description="and the reading be inside by this much, in the sensor's unit"
+        0, ge=0, description="and the reading must be inside the limit by this much, in the sensor's unit"
     )
 
 
 class DriftRules(Settings, file="monitoring", section="drift_alerts"):
-    """When drift is an alert, of severity 2."""
+    """Drift alerts, severity 2."""
 
-    enabled: bool = True
-    hold: timedelta = Field(timedelta(0), ge=timedelta(0), description="PT25H: two daily checks in a row")
+    enabled: bool = Field(True, description="raise these alerts")
+    hold: timedelta = Field(
+        timedelta(0), ge=timedelta(0), description="time before an alert is raised; PT25H: two daily checks"
+    )
 
 
 class InstrumentRules(Settings, file="monitoring", section="instrument_alerts"):
-    """When an instrument is at fault, severity 2; told apart from alerts of the process."""
+    """Instrument alerts, severity 2: faults of the instrument, separate from those of the process."""
 
-    enabled: bool = True
-    hold: timedelta = Field(timedelta(0), ge=timedelta(0))
-    silent_steps: float = Field(5, gt=1, description="silent: steps without a reading")
-    silent_least: timedelta = Field(10 * MINUTE, description="and at least so long")
-    frozen_factor: float = Field(5, ge=1, description="frozen: this many times longer than by habit")
-    frozen_readings: int = Field(6, ge=3, description="and at least so many equal readings")
-    frozen_least: timedelta = Field(10 * MINUTE, description="and at least so long")
-    frozen_habit: int = Field(5, ge=2, description="what was seen this often in the window is a habit")
-    window_readings: int = Field(2000, ge=100, description="newest readings in which habits are looked for")
-    deadband: float = Field(0, ge=0, description="back inside the range by this much, in the sensor's unit")
+    enabled: bool = Field(True, description="raise these alerts")
+    hold: timedelta = Field(timedelta(0), ge=timedelta(0), description="time before an alert is raised")
+    silent_steps: float = Field(5, gt=1, description="no data: sampling intervals without a reading")
+    silent_least: timedelta = Field(10 * MINUTE, description="no data: and at least this time")
+    frozen_factor: float = Field(
+        5, ge=1, description="frozen: equal readings, as a multiple of the longest normal run"
+    )
+    frozen_readings: int = Field(6, ge=3, description="frozen: and at least this many equal readings")
+    frozen_least: timedelta = Field(10 * MINUTE, description="frozen: and at least this time")
+    frozen_habit: int = Field(
+        5, ge=2, description="a run length is normal if the window has this many runs of it or longer"
+    )
+    window_readings: int = Field(
+        2000, ge=100, description="newest readings from which normal runs and intervals are learned"
+    )
+    deadband: float = Field(
+        0, ge=0, description="back inside the range by this much to end the condition, in the sensor's unit"
+    )
 
 
 class LifeRules(Settings, file="monitoring", section="life"):
-    """How long things take in the life of every alert."""
+    """Time limits in the life cycle of every alert."""
 
-    return_after: timedelta = Field(5 * MINUTE, ge=timedelta(0), description="of nothing odd")
-    close_after: timedelta = Field(60 * MINUTE, ge=timedelta(0), description="of normal, acknowledged")
-    close_steps: int = Field(16, ge=0, description="and at least so many of the sensor's steps")
-    forget_after: timedelta = Field(timedelta(days=1), ge=timedelta(0), description="not acknowledged")
-    escalate_warning: timedelta = Field(timedelta(hours=8), gt=timedelta(0))
-    escalate_danger: timedelta = Field(timedelta(hours=1), gt=timedelta(0))
-    escalate_critical: timedelta = Field(15 * MINUTE, gt=timedelta(0))
-    escalations: int = Field(3, ge=0, description="at most, until somebody answers")
-    longest_shelving: timedelta = Field(timedelta(hours=12), gt=timedelta(0))
+    return_after: timedelta = Field(
+        5 * MINUTE, ge=timedelta(0), description="time without a condition until an alert returns to normal"
+    )
+    close_after: timedelta = Field(
+        60 * MINUTE,
+        ge=timedelta(0),
+        description="time after the return until an acknowledged alert closes",
+    )
+    close_steps: int = Field(16, ge=0, description="and at least this many sampling intervals of the sensor")
+    forget_after: timedelta = Field(
+        timedelta(days=1),
+        ge=timedelta(0),
+        description="time after the return until an unacknowledged alert is closed",
+    )
+    escalate_warning: timedelta = Field(
+        timedelta(hours=8), gt=timedelta(0), description="time until an unacknowledged warning is escalated"
+    )
+    escalate_danger: timedelta = Field(
+        timedelta(hours=1), gt=timedelta(0), description="time until an unacknowledged danger is escalated"
+    )
+    escalate_critical: timedelta = Field(
+        15 * MINUTE, gt=timedelta(0), description="time until an unacknowledged critical alert is escalated"
+    )
+    escalations: int = Field(3, ge=0, description="escalations of an alert, at most")
+    longest_shelving: timedelta = Field(
+        timedelta(hours=12), gt=timedelta(0), description="longest time an alert can be shelved"
+    )
     first_look: timedelta = Field(
-        timedelta(days=1), ge=timedelta(0), description="back, for a sensor never looked at"
+        timedelta(days=1), ge=timedelta(0), description="past that the first watch of a sensor evaluates"
     )
 
 
 class RuleExceptions(Settings, file="monitoring", section="exceptions"):
-    """Other rules for some sensors, by id or glob, and for whole platforms: settings by section."""
+    """Different rules for some sensors and platforms: settings by section."""
 
-    sensors: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
-    platforms: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    sensors: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict, description="by sensor id or glob pattern"
+    )
+    platforms: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict, description="by platform")
 
 
 @dataclass(frozen=True)
@@ -116,11 +157,11 @@ class SensorRules:
     life: LifeRules
 
     def enabled(self, kind: AlertType) -> bool:
-        """Whether there are alerts of a type at all."""
+        """Whether alerts of a type are raised."""
         return self._of(kind).enabled
 
     def timing(self, kind: AlertType, step: timedelta) -> AlertTiming:
-        """How long things take; `step` is the sensor's."""
+        """The time limits of a type; `step` is the sampling interval of the sensor."""
         hold = self._of(kind).hold
         dangerous = self.anomaly.danger_hold if kind is AlertType.ANOMALY else hold
         close_after = max(self.life.close_after, self.life.close_steps * step)
@@ -152,19 +193,19 @@ S = TypeVar("S", AnomalyRules, ForecastRules, DriftRules, InstrumentRules, LifeR
 
 @dataclass(frozen=True)
 class AlertRules:
-    """The rules for all, and the exceptions."""
+    """The general rules and the exceptions."""
 
     rules: SensorRules
     exceptions: RuleExceptions
 
     @classmethod
     def from_conf(cls) -> "AlertRules":
-        """What conf/monitoring.yaml and the environment say.
+        """The rules of conf/monitoring.yaml and the environment.
 
         Raises:
-            ConfigurationError: a rule or an exception cannot be meant.
+            ConfigurationError: a rule or an exception is invalid.
         """
-        book = cls(
+        alert_rules = cls(
             SensorRules(
                 anomaly=load_settings(AnomalyRules),
                 forecast=load_settings(ForecastRules),
@@ -174,12 +215,13 @@ class AlertRules:
             ),
             load_settings(RuleExceptions),
         )
-        for name, overrides in (*book.exceptions.platforms.items(), *book.exceptions.sensors.items()):
-            book._override(book.rules, overrides, name)
-        return book
+        exceptions = alert_rules.exceptions
+        for name, overrides in (*exceptions.platforms.items(), *exceptions.sensors.items()):
+            alert_rules._override(alert_rules.rules, overrides, name)
+        return alert_rules
 
     def of(self, sensor: Sensor) -> SensorRules:
-        """One sensor's rules: its platform's exceptions over the rules for all, its own over those."""
+        """The rules of one sensor: its own exceptions over its platform's over the general rules."""
         rules = self.rules
         if overrides := self.exceptions.platforms.get(sensor.platform):
             rules = self._override(rules, overrides, sensor.platform)
@@ -194,7 +236,7 @@ class AlertRules:
         parts = {part.section: (field, part) for field, part in vars(rules).items()}
         if unknown := sorted(set(overrides) - set(parts)):
             raise ConfigurationError(
-                f"exceptions for {name} name {', '.join(unknown)}; they may name {', '.join(parts)}."
+                f"exceptions for {name}: unknown section {', '.join(unknown)}; known: {', '.join(parts)}."
             )
         changed = dict(vars(rules))
         for section, values in overrides.items():

@@ -1,6 +1,6 @@
-"""The alerts store: every alert, and what happened to it.
+"""Store of alerts and their changes.
 
-Knows SQL. Decides nothing: alerts are turned by `life_cycle` and `answers`.
+Holds the SQL. Alerts are changed by `life_cycle` and `actions`.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,12 +18,12 @@ from training.storage.alert_tables import alert_changes, alerts
 from training.storage.database import reading
 
 CLOSED = AlertState.CLOSED.value
-FLOOD_SUBJECT = "flood"  # the subject of an alert that stands for many
+FLOOD_SUBJECT = "flood"  # the subject of an alert that groups many
 TopicKey = tuple[AlertType, str, str]  # type, sensor, subject
 
 
 class AlertStore:
-    """What is kept of alerts. Methods that write are given the connection of their transaction."""
+    """Reads and writes alerts. Methods that write take the connection of their transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -32,13 +32,13 @@ class AlertStore:
         """One alert.
 
         Raises:
-            ConfigurationError: there is none with that id.
+            ConfigurationError: there is no alert with this id.
         """
         with reading(self.engine) as connection:
             return self.load_for_update(connection, alert_id)
 
     def load_for_update(self, connection: Connection, alert_id: int) -> Alert:
-        """One alert, that nobody else changes until the transaction ends."""
+        """One alert, locked until the transaction ends."""
         matches = self._fetch(connection, select(alerts).where(alerts.c.id == alert_id).with_for_update())
         if not matches:
             raise ConfigurationError(f"There is no alert {alert_id}. See: safeplan alerts list --all")
@@ -47,26 +47,26 @@ class AlertStore:
     def load_active(
         self, connection: Connection, platform: str, sensor_ids: Collection[str]
     ) -> dict[TopicKey, Alert]:
-        """Alerts that are not closed, of a platform and its sensors, held until the transaction ends."""
+        """Alerts of a platform and its sensors that are not closed, locked until the transaction ends."""
         about = or_(alerts.c.platform == platform, alerts.c.sensor_id.in_(list(sensor_ids)))
         query = select(alerts).where(alerts.c.state != CLOSED, about).order_by(alerts.c.id)
         return {topic_key(a.topic): a for a in self._fetch(connection, query.with_for_update())}
 
     def active_platforms(self) -> set[str]:
-        """The platforms that have an alert which is not closed."""
+        """The platforms that have alerts which are not closed."""
         query = select(alerts.c.platform).where(alerts.c.state != CLOSED).distinct()
         with reading(self.engine) as connection:
             return set(connection.execute(query).scalars())
 
     def group_members(self, connection: Connection, group_id: int) -> list[Alert]:
-        """The alerts that one alert stands for."""
+        """The alerts of a flood."""
         query = select(alerts).where(alerts.c.group_id == group_id).order_by(alerts.c.began_at, alerts.c.id)
         return self._fetch(connection, query)
 
-    def notified_since(self, connection: Connection, platform: str, moment: datetime) -> list[Alert]:
-        """A platform's alerts that people were told of after a moment and that no flood stands for."""
+    def notified_since(self, connection: Connection, platform: str, since: datetime) -> list[Alert]:
+        """A platform's alerts that were raised after a time and belong to no flood."""
         notified_ids = select(alert_changes.c.alert_id).where(
-            alert_changes.c.change == AlertChange.OPENED.value, alert_changes.c.recorded_at > moment
+            alert_changes.c.change == AlertChange.OPENED.value, alert_changes.c.recorded_at > since
         )
         query = select(alerts).where(
             alerts.c.platform == platform,
@@ -77,12 +77,12 @@ class AlertStore:
         return self._fetch(connection, query.order_by(alerts.c.began_at, alerts.c.id))
 
     def add_to_group(self, connection: Connection, alert_ids: Collection[int], group_id: int) -> None:
-        """Let one alert stand for others."""
+        """Add alerts to a flood."""
         if alert_ids:
             connection.execute(update(alerts).where(alerts.c.id.in_(alert_ids)).values(group_id=group_id))
 
     def release_group(self, connection: Connection, group_id: int) -> None:
-        """Let the alerts that are alive stand for themselves again."""
+        """Remove the alerts that are not closed from a flood."""
         not_closed_members = and_(alerts.c.group_id == group_id, alerts.c.state != CLOSED)
         connection.execute(update(alerts).where(not_closed_members).values(group_id=None))
 
@@ -96,7 +96,7 @@ class AlertStore:
         end: datetime | None = None,
         limit: int | None = None,
     ) -> list[Alert]:
-        """Alerts that lived at some time from `start` until `end` (excluded), the worst and newest first."""
+        """Alerts not closed at some time from `start` until `end` (excluded), by severity, newest first."""
         query = select(alerts)
         if alive is not None:
             query = query.where(alerts.c.state != CLOSED if alive else alerts.c.state == CLOSED)
@@ -120,7 +120,7 @@ class AlertStore:
     def changes(
         self, *, start: datetime | None = None, end: datetime | None = None, alert_id: int | None = None
     ) -> list[tuple[int, AlertEvent]]:
-        """What happened, with the id of the alert it happened to, in order."""
+        """Changes with the ids of their alerts, in order of time."""
         query = select(alert_changes)
         if start is not None:
             query = query.where(alert_changes.c.at >= start)
@@ -140,10 +140,10 @@ class AlertStore:
         ]
 
     def save(self, connection: Connection, transition: Transition, *, now: datetime) -> Transition:
-        """Keep an alert with what happened to it; the same chapter, its alert with an id.
+        """Store an alert with its new events; returns the transition with the id of the alert.
 
         Raises:
-            StoreError: somebody else changed it since it was read.
+            StoreError: the alert was changed since it was read.
         """
         alert, stored_revision = transition.alert, transition.alert.revision - len(transition.events)
         if alert.id is None:
@@ -157,7 +157,7 @@ class AlertStore:
                 .values(**alert_to_row(alert))
             )
             if changed.rowcount != 1:
-                raise StoreError(f"Alert {alert.id} was changed by somebody else this moment. Try again.")
+                raise StoreError(f"Alert {alert.id} was changed by another process meanwhile. Try again.")
         if transition.events:
             connection.execute(
                 insert(alert_changes),
@@ -178,7 +178,7 @@ class AlertStore:
         return Transition(alert, transition.events)
 
     def counts(self) -> dict[AlertState, int]:
-        """How many alerts stand where."""
+        """The number of alerts in each state."""
         with reading(self.engine) as connection:
             rows = connection.execute(select(alerts.c.state, func.count()).group_by(alerts.c.state)).all()
         return {AlertState(state): count for state, count in rows}
@@ -188,5 +188,5 @@ class AlertStore:
 
 
 def topic_key(topic: AlertTopic) -> TopicKey:
-    """What is unique among alerts that are alive."""
+    """The key that is unique among alerts that are not closed."""
     return topic.type, topic.sensor_id, topic.subject

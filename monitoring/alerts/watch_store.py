@@ -1,7 +1,7 @@
-"""How far each topic has been looked at, what is pending there, and what is remembered of each instrument.
+"""Store of pending alerts and instrument memories: how far each topic has been evaluated.
 
-Knows `alert_watches` and SQL. It is written in the transaction that keeps the alerts which came of it: so no
-reading counts twice, and none is passed over.
+Holds the SQL of `alert_watches`. Rows are written in the transaction of the alerts they lead to, so that no
+reading counts twice and none is skipped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ from monitoring.alerts.rows import pending_from_row, pending_to_row
 from monitoring.alerts.store import TopicKey
 from training.storage.alert_tables import alert_watches
 
-HABITS_SUBJECT = "habits"  # the row of an instrument's memory, among those of its troubles
+HABITS_SUBJECT = "habits"  # the row of an instrument's memory
 QUERY_BATCH = 5_000
 
 
 def load_pending(connection: Connection, sensor_ids: Sequence[str]) -> dict[TopicKey, PendingAlert]:
-    """How far the topics of these sensors have been looked at, and what is on its way."""
+    """The pending alerts of these sensors, by topic."""
     return {
         (AlertType(row["type"]), row["sensor_id"], row["subject"]): pending_from_row(row)
         for row in _rows(connection, sensor_ids)
@@ -32,7 +32,7 @@ def load_pending(connection: Connection, sensor_ids: Sequence[str]) -> dict[Topi
 
 
 def load_memories(connection: Connection, sensor_ids: Sequence[str]) -> dict[str, InstrumentMemory]:
-    """What is remembered of these instruments."""
+    """The memories of these instruments, by sensor."""
     return {
         row["sensor_id"]: InstrumentMemory.from_dict(row["pending"], row["seen"])
         for row in _rows(connection, sensor_ids)
@@ -41,12 +41,12 @@ def load_memories(connection: Connection, sensor_ids: Sequence[str]) -> dict[str
 
 
 def save_pending(connection: Connection, pending_by_topic: Mapping[TopicKey, PendingAlert]) -> None:
-    """Keep how far topics have been looked at."""
+    """Store pending alerts."""
     _upsert(connection, ((key, pending_to_row(pending)) for key, pending in pending_by_topic.items()))
 
 
 def save_memories(connection: Connection, memory_by_sensor: Mapping[str, InstrumentMemory]) -> None:
-    """Keep what is remembered of instruments."""
+    """Store instrument memories."""
     _upsert(
         connection,
         (
@@ -62,7 +62,7 @@ def save_memories(connection: Connection, memory_by_sensor: Mapping[str, Instrum
 def load_seen_until(
     connection: Connection, sensor_ids: Sequence[str], kind: AlertType
 ) -> dict[str, datetime]:
-    """The newest sign of each sensor that was taken, of one type."""
+    """The newest evaluated condition of each sensor, of one type."""
     newest: dict[str, datetime] = {}
     for row in _rows(connection, sensor_ids):
         if row["type"] == kind.value and row["subject"] != HABITS_SUBJECT and row["seen"] is not None:
@@ -79,15 +79,15 @@ def _rows(connection: Connection, sensor_ids: Sequence[str]) -> Iterable[dict[st
 
 def _upsert(connection: Connection, rows: Iterable[tuple[TopicKey, dict[str, Any]]]) -> None:
     written = [
-        {"type": kind.value, "sensor_id": sensor_id, "subject": subject, **said}
-        for (kind, sensor_id, subject), said in rows
+        {"type": kind.value, "sensor_id": sensor_id, "subject": subject, **columns}
+        for (kind, sensor_id, subject), columns in rows
     ]
     if not written:
         return
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(alert_watches)
-    renewed = {"seen": statement.excluded.seen, "pending": statement.excluded.pending}
+    updated = {"seen": statement.excluded.seen, "pending": statement.excluded.pending}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["type", "sensor_id", "subject"], set_=renewed),
+        statement.on_conflict_do_update(index_elements=["type", "sensor_id", "subject"], set_=updated),
         written,
     )

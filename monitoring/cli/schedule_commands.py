@@ -1,7 +1,7 @@
-"""`safeplan schedule` and `safeplan replay`: the jobs that keep models fresh, and the past told again.
+"""`safeplan schedule` and `safeplan replay`: run scheduled jobs; replay the past with other model versions.
 
-Knows how the commands are spelled, what they print and with which code they end. What runs is `schedule`'s
-and `running`'s; what versions would have said, `replay`'s.
+Parses, calls one function, prints and sets the exit code. Jobs run in `monitoring.schedule`; replays in
+`monitoring.retraining.replay`.
 """
 
 import logging
@@ -10,27 +10,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from training.common.times import to_naive_utc, utc_now
+
 if TYPE_CHECKING:
     from monitoring.schedule.job_runs import JobRunStore
 
 TIME_OPTION: dict[str, Any] = {
     "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
     "metavar": "TIME",
-    "help": "A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
+    "help": "A time in UTC, for example 2026-01-31 or 2026-01-31T06:00.",
 }
 EXIT_SOME_FAILED, EXIT_DONE_ELSEWHERE, EXIT_TIMED_OUT = 1, 4, 5
 
 
 def schedule(
     once: Annotated[
-        str | None, typer.Option("--once", metavar="JOB", help="Run one job now, and end.")
+        str | None, typer.Option("--once", metavar="JOB", help="Run one job now and exit.")
     ] = None,
     status: Annotated[bool, typer.Option("--status", help="Show each job's last run and next time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Run every job at its time until stopped, or one job now for cron, Airflow or Kubernetes.
+    """Run the scheduled jobs until stopped, or one job now for cron, Airflow or Kubernetes.
 
-    With --once: exit 0 done, 1 some failed, 4 another process is at it, 5 it was stuck and was ended.
+    With --once: exit code 0 done, 1 some failed, 4 running in another process, 5 timed out and stopped.
 
     Example: safeplan schedule --once detect
     """
@@ -42,7 +44,7 @@ def schedule(
     from training.workspace import Workspace
 
     settings = load_settings(ScheduleSettings)
-    runner = JobRunner(Workspace.here(), settings, clock=_now)
+    runner = JobRunner(Workspace.here(), settings, clock=utc_now)
     if status:
         _show_status(runner.runs, settings, as_json)
     elif once is not None:
@@ -59,30 +61,28 @@ def replay(
     end: Annotated[datetime | None, typer.Option("--to", **TIME_OPTION)] = None,
     versions: Annotated[
         list[int] | None,
-        typer.Option("--version", min=1, help="May be repeated; champion and challenger if none."),
+        typer.Option("--version", min=1, help="Can be repeated; default: champion and challenger."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Tell the past again by any version of a detector: scores, alerts it would have raised, events caught.
+    """Replay past readings with versions of a detector: scores, alerts they would have raised, events found.
 
     Example: safeplan replay PT-1001 --version 1 --from 2026-01-31 --to 2026-02-02
     """
     from monitoring.retraining.replay import find_versions
-    from monitoring.retraining.replay import replay as tell_again
+    from monitoring.retraining.replay import replay as replay_versions
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     sensor = workspace.fleet.sensor(name)
     chosen = find_versions(workspace, sensor, versions or ())
-    replays = tell_again(workspace, sensor, chosen, start, end or _now())
+    replays = replay_versions(workspace, sensor, chosen, start, end or utc_now())
     if as_json:
-        show_json(
-            {"command": "replay", "sensor_id": sensor.id, "versions": [one.as_dict() for one in replays]}
-        )
+        show_json({"command": "replay", "sensor_id": sensor.id, "versions": [r.as_dict() for r in replays]})
         return
-    show_rows([one.summary() for one in replays])
-    show_rows([{"by version": one.version, **told} for one in replays for told in one.as_dict()["alerts"]])
+    show_rows([result.summary() for result in replays])
+    show_rows([{"by version": r.version, **alert} for r in replays for alert in r.as_dict()["alerts"]])
 
 
 def _run_once(runner: Any, name: str, as_json: bool) -> int:
@@ -115,7 +115,7 @@ def _show_status(runs: "JobRunStore", settings: Any, as_json: bool) -> None:
     from training.operations.console import show_json, show_rows
 
     now = datetime.now(UTC)
-    missed = runs.missed_since(_now() - timedelta(days=1))
+    missed = runs.missed_since(utc_now() - timedelta(days=1))
     rows = []
     for job in JobName:
         job_rule, last = settings.rule(job), runs.last(job)
@@ -128,7 +128,7 @@ def _show_status(runs: "JobRunStore", settings: Any, as_json: bool) -> None:
                 "last": last and last.started_at,
                 "status": last and last.status.value,
                 "missed in 24 h": missed.get(job.value, 0),
-                "next": next_time and next_time.astimezone(UTC).replace(tzinfo=None),
+                "next": next_time and to_naive_utc(next_time),
                 "detail": last and last.detail,
             }
         )
@@ -136,7 +136,3 @@ def _show_status(runs: "JobRunStore", settings: Any, as_json: bool) -> None:
         show_json({"command": "schedule", "jobs": rows})
     else:
         show_rows(rows)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

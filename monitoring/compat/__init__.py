@@ -1,4 +1,4 @@
-"""The alert API of the original system on top of this one.
+"""The alert API of the original system.
 
 Start with `alert_engine`.
 """

@@ -1,7 +1,7 @@
-"""The alerts as scripts for the original system raise and read them: another import, the same calls.
+"""The alert API of the original system: scripts change the import and keep their calls.
 
-Knows the original's engine and its fields. An alert that a script raises lives as every other: it is told,
-escalated, judged and closed by the same rules. Which signs the platform sees itself is the watch's.
+Alerts that scripts raise have the life cycle of all others: they are notified, escalated, judged and closed
+by the same rules. Alerts from readings are raised in `monitoring.watch`.
 """
 
 from collections.abc import Callable
@@ -21,20 +21,22 @@ from monitoring.alerts.store import AlertStore, topic_key
 from monitoring.notify.outbox_writer import OutboxWriter
 from monitoring.watch.operator_actions import acknowledge, list_alerts
 from monitoring.watch.verdict_labels import save_verdict_label
+from training.common.times import to_naive_utc
 from training.common.users import current_user
-from training.data.sensors import Fleet, Sensor
+from training.data.sensor_store import load_fleet
+from training.data.sensors import Sensor
 from training.errors import ConfigurationError
 from training.storage.database import writing
 from training.workspace import Workspace
 
-SCRIPT_SUBJECT = "script"  # the subject of alerts that scripts raise, apart from what the watch sees
+SCRIPT_SUBJECT = "script"  # separates the alerts of scripts from those of the watch
 ZERO_DURATION = timedelta(0)
 STATUS_BY_STATE = {AlertState.OPEN: "ACTIVE", AlertState.RETURNED: "RESOLVED", AlertState.CLOSED: "RESOLVED"}
 
 
 @dataclass(frozen=True)
 class NamedAlert:
-    """One alert as the original had it. Times are naive UTC."""
+    """One alert with the fields of the original system. Times are naive UTC."""
 
     alert_id: int
     sensor_id: str
@@ -49,7 +51,7 @@ class NamedAlert:
 
     @classmethod
     def of(cls, alert: Alert) -> "NamedAlert":
-        """An alert of ours."""
+        """Convert an alert of this system."""
         assert alert.id is not None
         acknowledged = alert.state is AlertState.OPEN and alert.acknowledged_at is not None
         return cls(
@@ -84,21 +86,21 @@ class AlertEngine:
         notes: str = "",
         sensor_value: float | None = None,
     ) -> NamedAlert | None:
-        """Say that something is wrong with a sensor; None where somebody works there.
+        """Raise an alert; None during maintenance.
 
-        Said again it is the same alert, which may worsen. One that is not said again for `life.return_after`
-        is back to normal with the next watch.
+        A second call for the same sensor and type continues the alert and may raise its severity. Without a
+        call for `life.return_after`, the next watch returns it to normal.
 
         Raises:
-            UnknownSensor: there is none of this id.
+            UnknownSensor: there is no sensor with this id.
             ConfigurationError: there is no such severity or type.
         """
-        sensor = Fleet.of(self.workspace.engine).sensor(str(sensor_id))
+        sensor = load_fleet(self.workspace.engine).sensor(str(sensor_id))
         severity, kind = _parse_severity_and_type(severity_level, alert_type)
-        now, book = self._now(), AlertRules.from_conf()
+        now, alert_rules = self._now(), AlertRules.from_conf()
         evidence = AlertEvidence(weight=recency_weight(now), value=sensor_value, reason=notes)
         conditions = [Condition(now, severity, severity, evidence), Condition(now + datetime.resolution)]
-        timing = book.of(sensor).timing(kind, sensor.step or ZERO_DURATION)
+        timing = alert_rules.of(sensor).timing(kind, sensor.step or ZERO_DURATION)
         timing_without_hold = replace(timing, hold=dict.fromkeys(timing.hold, ZERO_DURATION))
         topic = AlertTopic(kind, sensor.id, SCRIPT_SUBJECT, sensor.platform)
         outbox_writer = OutboxWriter.from_conf(self.workspace)
@@ -115,12 +117,12 @@ class AlertEngine:
                     sensor.id, ()
                 ),
             )
-            # How far the watch has looked at this sensor's readings is not for scripts to say.
+            # Scripts must not change how far the watch has evaluated the sensor's readings.
             watch_store.save_pending(connection, {topic_key(topic): replace(lifecycle.pending, seen=None)})
             saved = [
-                self.store.save(connection, one, now=now)
-                for one in lifecycle.transitions
-                if one.alert != alive
+                self.store.save(connection, transition, now=now)
+                for transition in lifecycle.transitions
+                if transition.alert != alive
             ]
             for transition in saved:
                 save_verdict_label(connection, transition.alert, now=now)
@@ -129,7 +131,7 @@ class AlertEngine:
         return None if result is None else NamedAlert.of(result)
 
     def acknowledge_alert(self, alert_id: int) -> NamedAlert:
-        """Say that somebody has seen it.
+        """Acknowledge an alert.
 
         Raises:
             ConfigurationError: there is no such alert, or it is closed.
@@ -137,19 +139,20 @@ class AlertEngine:
         return NamedAlert.of(acknowledge(self.workspace, alert_id, by=current_user(), now=self._now()))
 
     def get_active_alerts(self) -> list[NamedAlert]:
-        """Those that are open and that nobody has seen yet, the worst and newest first."""
-        return [one for one in map(NamedAlert.of, list_alerts(self.workspace)) if one.status == "ACTIVE"]
+        """Open alerts that are not acknowledged, by severity, newest first."""
+        alerts = map(NamedAlert.of, list_alerts(self.workspace))
+        return [alert for alert in alerts if alert.status == "ACTIVE"]
 
     def get_alerts_by_sensor(self, sensor_id: str | int, limit: int = 100) -> list[NamedAlert]:
-        """A sensor's alerts, open ones first, the worst and newest first."""
+        """The alerts of a sensor, open ones first, by severity, newest first."""
         alerts = list_alerts(self.workspace, [str(sensor_id)], alive=None, limit=limit)
         return [NamedAlert.of(alert) for alert in alerts]
 
     def get_alert_statistics(self) -> dict[str, Any]:
-        """How many are active, by severity, and how many stand where."""
+        """The number of active alerts, in total and by severity, and of all alerts by state."""
         active = self.get_active_alerts()
         by_severity = {
-            severity.name.lower(): sum(one.severity_level == severity for one in active)
+            severity.name.lower(): sum(alert.severity_level == severity for alert in active)
             for severity in reversed(Severity)
         }
         counts = {state.value: count for state, count in self.store.counts().items()}
@@ -163,20 +166,18 @@ class AlertEngine:
         return alive, watch_store.load_pending(connection, [sensor.id]).get(key, PendingAlert())
 
     def _now(self) -> datetime:
-        return self.clock().astimezone(UTC).replace(tzinfo=None)
+        return to_naive_utc(self.clock())
 
 
 def create_alert_engine() -> AlertEngine:
-    """The engine of the installation that `SAFEPLAN_HOME` or the working folder names."""
+    """The engine of the installation in `SAFEPLAN_HOME` or the working folder."""
     return AlertEngine(Workspace.here())
 
 
 def _parse_severity_and_type(severity_level: int, alert_type: str) -> tuple[Severity, AlertType]:
     if severity_level not in set(Severity):
-        choices = ", ".join(f"{int(one)} {one.name.lower()}" for one in Severity)
-        raise ConfigurationError(
-            f"An alert of severity {severity_level} does not exist; there are {choices}."
-        )
+        choices = ", ".join(f"{int(severity)} {severity.name.lower()}" for severity in Severity)
+        raise ConfigurationError(f"{severity_level} is not a severity; use one of {choices}.")
     if alert_type not in set(AlertType):
-        raise ConfigurationError(f"{alert_type!r} is no type of alert; say {', '.join(AlertType)}.")
+        raise ConfigurationError(f"{alert_type!r} is not an alert type; use one of {', '.join(AlertType)}.")
     return Severity(severity_level), AlertType(alert_type)

@@ -1,4 +1,4 @@
-"""Languages: gettext catalogues, numbers and times as the reader writes them.
+"""Translation: gettext catalogues, and numbers, units and times in the reader's notation.
 
 Start with `translation`.
 """

@@ -1,7 +1,7 @@
-"""The channels by which people are told, and who is told what.
+"""Notification channels: names, addresses, and routes that select the alert changes of each channel.
 
-Knows names, routes and where addresses are written: in the environment or in a file, and nowhere else. An
-address is a secret; it is handed to whoever delivers and never written to a table or a log.
+Addresses come from the environment or a file and are secrets: they are passed to the sender only and never
+written to a table or a log. Messages are sent in `delivery`.
 """
 
 import fnmatch
@@ -22,17 +22,17 @@ ADDRESS_VARIABLE = re.compile(r"SAFEPLAN_CHANNEL_([A-Z0-9_]+)")
 
 
 class ChannelRoute(BaseModel):
-    """What one channel is told."""
+    """The alert changes that one channel is notified of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    types: tuple[AlertType, ...] = tuple(AlertType)
-    severity: Severity = Field(Severity.WARNING, description="at least")
-    changes: tuple[AlertChange, ...] = tuple(AlertChange)
-    platforms: tuple[str, ...] = Field(("*",), description="names or globs")
+    types: tuple[AlertType, ...] = Field(tuple(AlertType), description="alert types")
+    severity: Severity = Field(Severity.WARNING, description="lowest severity")
+    changes: tuple[AlertChange, ...] = Field(tuple(AlertChange), description="alert changes")
+    platforms: tuple[str, ...] = Field(("*",), description="platform names or glob patterns")
 
     def matches(self, alert: Alert, event: AlertEvent) -> bool:
-        """Whether the channel is told of this."""
+        """Whether the channel is notified of a change."""
         return (
             alert.topic.type in self.types
             and event.severity >= self.severity
@@ -42,27 +42,35 @@ class ChannelRoute(BaseModel):
 
 
 class DeliverySettings(Settings, file="monitoring", section="delivery"):
-    """Who is told of what, and how patiently."""
+    """Channels, routes and retries of notifications."""
 
-    channels: str | None = Field(None, description="a file of `name: URL`, read again for each delivery")
-    routes: dict[str, ChannelRoute] = Field(
-        default_factory=dict, description="by channel; all of it if not named"
+    channels: str | None = Field(
+        None, description="YAML file of `name: URL` for each channel, read at each delivery"
     )
-    first_retry: timedelta = Field(timedelta(seconds=10), gt=timedelta(0))
-    longest_retry: timedelta = Field(timedelta(minutes=15), gt=timedelta(0))
-    patience: float = Field(20.0, gt=0, description="seconds until an attempt is given up")
-    give_up_after: timedelta = Field(timedelta(days=3), gt=timedelta(0), description="then it is said so")
+    routes: dict[str, ChannelRoute] = Field(
+        default_factory=dict, description="alert changes of each channel; a channel without a route gets all"
+    )
+    first_retry: timedelta = Field(
+        timedelta(seconds=10), gt=timedelta(0), description="delay before the first retry; doubles each time"
+    )
+    longest_retry: timedelta = Field(
+        timedelta(minutes=15), gt=timedelta(0), description="longest delay between retries"
+    )
+    patience: float = Field(20.0, gt=0, description="timeout of an attempt in seconds")
+    give_up_after: timedelta = Field(
+        timedelta(days=3), gt=timedelta(0), description="age at which a message is given up"
+    )
 
     def route(self, channel: str) -> ChannelRoute:
-        """What a channel is told."""
+        """The route of a channel."""
         return self.routes.get(channel, ChannelRoute())
 
 
 def load_addresses(settings: DeliverySettings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The address of each channel: `SAFEPLAN_CHANNEL_<NAME>`, over those of the file.
+    """The address of each channel: `SAFEPLAN_CHANNEL_<NAME>` takes precedence over the file.
 
     Raises:
-        ConfigurationError: the file is not there, or holds something else than names and texts.
+        ConfigurationError: the file does not exist or is not a mapping of names to texts.
     """
     environ = os.environ if environ is None else environ
     result: dict[str, str] = {}
@@ -75,21 +83,21 @@ def load_addresses(settings: DeliverySettings, environ: Mapping[str, str] | None
 
 
 def channel_names(settings: DeliverySettings) -> list[str]:
-    """All channels that are to be told: those with an address, and those with a route that still lack one."""
+    """All channels: those with an address, and those with a route that have no address yet."""
     return sorted({*load_addresses(settings), *settings.routes})
 
 
 def load_delivery_settings() -> DeliverySettings:
-    """What conf/monitoring.yaml and the environment say."""
+    """The settings of conf/monitoring.yaml and the environment."""
     return load_settings(DeliverySettings)
 
 
 def _read_address_file(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise ConfigurationError(f"delivery.channels names {path}, which is no file. Correct or unset it.")
+        raise ConfigurationError(f"delivery.channels: {path} is not a file. Correct or unset it.")
     entries = read_yaml(path)
     for name, address in entries.items():
         if not isinstance(address, str):
-            # The value itself may be an address with its password.
+            # The value may be an address with a password; it must not be shown.
             raise ConfigurationError(f"{path}: {name} must be one URL in quotes.")
     return {str(name): address for name, address in entries.items()}

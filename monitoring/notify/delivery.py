@@ -1,8 +1,8 @@
-"""Delivery: what is in the outbox reaches its channels, each message once and in the order of its alert.
+"""Deliver the messages of the outbox to their channels, in the order of each alert.
 
-Knows patience: a channel that is down is tried again later and later, and delays only itself. What is
-promised: every message reaches its channel at least once, with an id that is the same each time; twice only
-where we die or lose the line after the receiver took it and before we have noted that.
+A channel that is down is retried with growing delays and does not delay others. Delivery is at least once,
+with the same message id each time; a message arrives twice only if this process or the connection fails after
+the receiver accepted it and before that is stored. One message is sent in `sender`.
 """
 
 import logging
@@ -21,15 +21,13 @@ from training.workspace import Workspace
 log = logging.getLogger("safeplan.monitoring")
 
 Clock = Callable[[], datetime]
-MAX_PARALLEL_CHANNELS = 8  # channels
-MAX_CONSECUTIVE_FAILURES = (
-    3  # messages refused in a row: the channel is down, the others wait for its next turn
-)
+MAX_PARALLEL_CHANNELS = 8
+MAX_CONSECUTIVE_FAILURES = 3  # then the channel is down and its other messages wait for the next round
 
 
 @dataclass
 class DeliveryResult:
-    """What became of one channel's messages in one round."""
+    """The messages of one channel in one round."""
 
     channel: str
     sent: int = 0
@@ -39,21 +37,21 @@ class DeliveryResult:
     error: str | None = None
 
 
-def deliver(workspace: Workspace, *, clock: Clock, carrier: Sender | None = None) -> list[DeliveryResult]:
-    """One round: every channel is given what is due; one row each.
+def deliver(workspace: Workspace, *, clock: Clock, sender: Sender | None = None) -> list[DeliveryResult]:
+    """Send the messages that are due, one round for all channels; one result per channel.
 
     Raises:
-        ConfigurationError: the channels' addresses cannot be read.
+        ConfigurationError: the addresses of the channels cannot be read.
     """
     settings = load_delivery_settings()
     channel_addresses = load_addresses(settings)
     outbox = Outbox(workspace.engine)
     given_up = outbox.give_up(clock() - settings.give_up_after, clock())
     if given_up:
-        log.error("%d messages were given up after %s", given_up, settings.give_up_after)
-    carrier = carrier or AppriseSender(settings.patience)
+        log.error("gave up %d messages that were not delivered within %s", given_up, settings.give_up_after)
+    sender = sender or AppriseSender(settings.patience)
     deliveries = [
-        ChannelDelivery(workspace, channel, channel_addresses.get(channel), settings, carrier, clock)
+        ChannelDelivery(workspace, channel, channel_addresses.get(channel), settings, sender, clock)
         for channel in outbox.channels()
     ]
     # One slow channel must not hold up another.
@@ -64,7 +62,7 @@ def deliver(workspace: Workspace, *, clock: Clock, carrier: Sender | None = None
 
 
 class ChannelDelivery:
-    """One channel's turn."""
+    """One round of one channel."""
 
     def __init__(
         self,
@@ -72,29 +70,29 @@ class ChannelDelivery:
         channel: str,
         address: str | None,
         settings: DeliverySettings,
-        carrier: Sender,
+        sender: Sender,
         clock: Clock,
     ) -> None:
         self.workspace = workspace
         self.outbox = Outbox(workspace.engine)
         self.address = address
         self.settings = settings
-        self.sender = carrier
+        self.sender = sender
         self.clock = clock
         self.result = DeliveryResult(channel)
 
     def run(self) -> DeliveryResult:
-        """Send what is due, in order."""
+        """Send the messages that are due, in order."""
         if self.address is None:
             name = f"SAFEPLAN_CHANNEL_{self.result.channel.upper()}"
-            self.result.error = f"no address; set {name} or write it into the file of delivery.channels"
+            self.result.error = f"no address; set {name}, or add it to the file that delivery.channels names"
             self.result.waiting = len(self.outbox.waiting(self.result.channel))
             return self.result
         try:
             with lease(self.workspace.engine, f"deliver {self.result.channel}"):
                 self._send_all(self.address)
         except LeaseTaken:
-            self.result.error = "another process is delivering to it"
+            self.result.error = "another process is delivering to this channel"
         except SafePlanError as error:
             self.result.error = str(error)
         return self.result
@@ -113,7 +111,7 @@ class ChannelDelivery:
                 consecutive_failures += 1
 
     def _sendable(self) -> Iterator[OutboxMessage]:
-        """What may go now: nothing of an alert whose older message still waits."""
+        """The messages that may be sent now: none of an alert that has an older message waiting."""
         blocked: set[int] = set()
         for queued in self.outbox.waiting(self.result.channel):
             if queued.alert_id in blocked:

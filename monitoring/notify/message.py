@@ -1,28 +1,34 @@
-"""What people are told about an alert: a title, a few lines, and the facts for machines.
+"""Compose the notification of an alert change: title, text, and fields for programs.
 
-Knows words. Who is told is decided in `channels`, when and how in `delivery`.
+Recipients are selected in `channels`; messages are sent in `delivery`.
 """
 
 import uuid
 from typing import Any
 
 from monitoring.alerts.alert import Alert, AlertEvent
-from monitoring.alerts.kinds import AlertChange, AlertType, severity_name, type_name
+from monitoring.alerts.kinds import (
+    AlertChange,
+    AlertType,
+    InstrumentProblem,
+    problem_name,
+    severity_name,
+    type_name,
+    verdict_name,
+)
 from monitoring.alerts.store import FLOOD_SUBJECT
-from monitoring.i18n.retelling import translate_reason
 from monitoring.i18n.translation import Translator
-from training.common.formatting import format_value
 from training.data.sensors import Sensor
 from training.operations.console import to_json_value
 
-# A receiver that keeps these ids can tell a message that came twice from two messages.
+# Receivers that store message ids can drop a message that arrives twice.
 MESSAGE_NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
 
 
 def compose_message(
     alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator
 ) -> dict[str, Any]:
-    """One message about one change; `number` is the change's among those of its alert."""
+    """The message about one change; `number` counts the changes of the alert."""
     title = _(
         "{severity}: {sensor}, {type}: {change}",
         severity=severity_name(_, event.severity).upper(),
@@ -46,54 +52,65 @@ def compose_message(
 
 
 def message_id(alert: Alert, number: int) -> str:
-    """The same for the same change, however often it is sent."""
+    """An id that is the same each time a change is sent."""
     return str(uuid.uuid5(MESSAGE_NAMESPACE, f"{alert.id} {alert.opened_at.isoformat()} {number}"))
 
 
 def change_name(_: Translator, change: AlertChange) -> str:
-    """What happened, in words."""
+    """The name of a change."""
     return {
-        AlertChange.OPENED: _("opened"),
-        AlertChange.WORSENED: _("worsened"),
-        AlertChange.RETURNED: _("back to normal"),
-        AlertChange.REPEATED: _("again"),
-        AlertChange.ESCALATED: _("nobody has acknowledged it"),
+        AlertChange.OPENED: _("new alert"),
+        AlertChange.WORSENED: _("severity raised"),
+        AlertChange.RETURNED: _("returned to normal"),
+        AlertChange.REPEATED: _("active again"),
+        AlertChange.ESCALATED: _("not acknowledged"),
         AlertChange.ACKNOWLEDGED: _("acknowledged"),
         AlertChange.SHELVED: _("shelved"),
-        AlertChange.UNSHELVED: _("no longer shelved"),
-        AlertChange.JUDGED: _("judged"),
+        AlertChange.UNSHELVED: _("unshelved"),
+        AlertChange.JUDGED: _("verdict"),
         AlertChange.CLOSED: _("closed"),
     }[change]
 
 
 def alert_name(_: Translator, alert: Alert) -> str:
-    """What an alert is about, in words."""
-    if alert.topic.subject == FLOOD_SUBJECT:
+    """The name of an alert: its type, and the problem of an instrument."""
+    subject = alert.topic.subject
+    if subject == FLOOD_SUBJECT:
         return _("Alarm flood")
     name = type_name(_, alert.topic.type)
-    return (
-        f"{name} ({translate_reason(_, alert.topic.subject)})"
-        if alert.topic.type is AlertType.INSTRUMENT
-        else name
-    )
+    if alert.topic.type is not AlertType.INSTRUMENT:
+        return name
+    # Scripts raise instrument alerts with a subject of their own.
+    problem = problem_name(_, InstrumentProblem(subject)) if subject in set(InstrumentProblem) else subject
+    return f"{name} ({problem})"
 
 
 def _body_lines(alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator) -> list[str]:
     evidence = alert.evidence
-    lines = [translate_reason(_, evidence.reason)]
+    lines = [_.reason_text(evidence.reasons, evidence.reason, unit=sensor.unit)]
     if evidence.value is not None:
-        lines.append(_("value {value}", value=format_value(evidence.value, sensor.unit)))
+        lines.append(_("value {value}", value=_.quantity(evidence.value, sensor.unit)))
     if evidence.crosses_at is not None:
         lines.append(_("limit reached at {time}", time=_.moment(evidence.crosses_at)))
     lines.append(
         _(
-            "since {since}, told {at}, platform {platform}",
+            "since {since}, notified at {time}, platform {platform}",
             since=_.moment(alert.began_at),
-            at=_.moment(event.at),
+            time=_.moment(event.at),
             platform=alert.topic.platform or "-",
         )
     )
     if event.by is not None:
-        lines.append(_("by {who} {what}", who=event.by, what=event.detail))
+        lines.append(_("by {user}", user=event.by) + _action_detail(alert, event, _))
     lines.append(_("alert {number}", number=f"{alert.id}.{number}"))
     return [line for line in lines if line]
+
+
+def _action_detail(alert: Alert, event: AlertEvent, _: Translator) -> str:
+    """What an operator chose: the end of shelving, or the verdict with its note."""
+    if event.change is AlertChange.SHELVED and alert.shelved_until is not None:
+        return ", " + _("shelved until {time}", time=_.moment(alert.shelved_until))
+    if event.change is AlertChange.JUDGED and alert.verdict is not None:
+        note = f" ({alert.note})" if alert.note else ""
+        return f": {verdict_name(_, alert.verdict)}{note}"
+    return ""

@@ -1,7 +1,6 @@
-"""The outbox: messages on their way, kept until a channel has taken them.
+"""The outbox: stored messages that wait for delivery to their channels.
 
-Knows the table and the order in which messages may go: of one alert and channel, the older first. Sending is
-`delivery`'s.
+Holds the SQL of `outbox`. Rows are written by `outbox_writer` and sent by `delivery`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,12 @@ from training.storage.alert_tables import outbox
 from training.storage.database import reading, writing
 
 COLUMNS = outbox.c
-MAX_MESSAGES_PER_ROUND = 200  # messages of one channel looked at in one round
+MAX_MESSAGES_PER_ROUND = 200  # of one channel
 
 
 @dataclass(frozen=True)
 class OutboxMessage:
-    """One message on its way to one channel."""
+    """One message for one channel."""
 
     id: int
     alert_id: int
@@ -32,7 +31,7 @@ class OutboxMessage:
 
 @dataclass(frozen=True)
 class ChannelQueue:
-    """How one channel stands."""
+    """The undelivered messages of one channel."""
 
     channel: str
     waiting: int
@@ -42,18 +41,18 @@ class ChannelQueue:
 
 
 class Outbox:
-    """All messages that are on their way."""
+    """Reads and updates the stored messages."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def channels(self) -> list[str]:
-        """Those that something waits for."""
+        """The channels that have messages waiting."""
         with reading(self.engine) as connection:
             return list(connection.execute(select(COLUMNS.channel).where(*IS_WAITING).distinct()).scalars())
 
     def waiting(self, channel: str) -> list[OutboxMessage]:
-        """A channel's messages, the oldest first."""
+        """The waiting messages of a channel, oldest first."""
         query = (
             select(outbox)
             .where(*IS_WAITING, COLUMNS.channel == channel)
@@ -65,25 +64,25 @@ class Outbox:
         return [OutboxMessage(r.id, r.alert_id, r.message, r.made_at, r.attempts, r.next_at) for r in rows]
 
     def start_attempt(self, queued: OutboxMessage, next_at: datetime) -> None:
-        """An attempt begins; if it is cut off, the next one is made at that time."""
+        """Record the start of an attempt; if it is interrupted, the next one is made at `next_at`."""
         self._update(queued, attempts=queued.attempts + 1, next_at=next_at)
 
     def mark_sent(self, queued: OutboxMessage, at: datetime) -> None:
-        """The channel has taken it."""
+        """Record that the channel accepted a message."""
         self._update(queued, sent_at=at, error=None)
 
     def mark_failed(self, queued: OutboxMessage, error: str) -> None:
-        """The channel has not taken it."""
+        """Record that the channel did not accept a message."""
         self._update(queued, error=error)
 
     def give_up(self, older_than: datetime, at: datetime) -> int:
-        """Stop trying what is older than that; how many they were."""
+        """Give up the messages older than a time; returns their number."""
         with writing(self.engine) as connection:
             given_up = update(outbox).where(*IS_WAITING, COLUMNS.made_at < older_than).values(given_up_at=at)
             return connection.execute(given_up).rowcount
 
     def queues(self) -> list[ChannelQueue]:
-        """Every channel that something waits for, or has given up on."""
+        """The channels with messages that wait or were given up."""
         is_waiting = COLUMNS.sent_at.is_(None) & COLUMNS.given_up_at.is_(None)
         query = (
             select(
@@ -101,11 +100,11 @@ class Outbox:
             rows = connection.execute(query).all()
         return [ChannelQueue(*row) for row in rows]
 
-    def delete_sent_before(self, moment: datetime) -> int:
-        """Forget messages that were delivered or given up before a moment; how many they were."""
+    def delete_sent_before(self, before: datetime) -> int:
+        """Delete the messages that were delivered or given up before a time; returns their number."""
         done = func.coalesce(COLUMNS.sent_at, COLUMNS.given_up_at)
         with writing(self.engine) as connection:
-            return connection.execute(delete(outbox).where(done < moment)).rowcount
+            return connection.execute(delete(outbox).where(done < before)).rowcount
 
     def _update(self, queued: OutboxMessage, **values: Any) -> None:
         with writing(self.engine) as connection:
@@ -116,9 +115,9 @@ IS_WAITING: Sequence[ColumnElement[bool]] = (COLUMNS.sent_at.is_(None), COLUMNS.
 
 
 def backoff_delay(attempts: int, first: timedelta, longest: timedelta) -> timedelta:
-    """How long to wait after so many attempts.
+    """The delay after a number of failed attempts; doubles with each.
 
-    >>> [backoff(n, timedelta(seconds=10), timedelta(minutes=1)).seconds for n in (1, 2, 3, 4, 99)]
+    >>> [backoff_delay(n, timedelta(seconds=10), timedelta(minutes=1)).seconds for n in (1, 2, 3, 4, 99)]
     [10, 20, 40, 60, 60]
     """
     return min(longest, first * float(2 ** min(attempts - 1, 30)))

@@ -1,7 +1,6 @@
-"""The post: every change of an alert becomes one row of the outbox for each channel that is told of it.
+"""Write one outbox row per alert change and channel.
 
-Knows the table `outbox`, and what nobody is told: what happens to a shelved alert, and to one that is part of
-a flood. Sending is `delivery`'s.
+Skips the changes of shelved alerts and of alerts in a flood. Rows are sent in `delivery`.
 """
 
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from training.workspace import Workspace
 
 
 class OutboxWriter:
-    """Where letters are put, in the transaction of the change they tell."""
+    """Writes messages in the transaction of the change they report."""
 
     def __init__(self, workspace: Workspace, settings: DeliverySettings, translator: Translator) -> None:
         self.workspace = workspace
@@ -30,32 +29,29 @@ class OutboxWriter:
 
     @classmethod
     def from_conf(cls, workspace: Workspace) -> "OutboxWriter":
-        """The post that conf and environment describe.
+        """A writer with the settings of conf/monitoring.yaml and the environment.
 
         Raises:
-            ConfigurationError: channels, routes or language cannot be meant.
+            ConfigurationError: channels, routes or language are invalid.
         """
         return cls(workspace, load_delivery_settings(), load_translator())
 
     def enqueue(self, connection: Connection, transitions: Iterable[Transition], *, now: datetime) -> None:
-        """Put a letter for each event and channel into the outbox; the alerts have their ids."""
+        """Add a message for each event and channel; the alerts are stored and have their ids."""
         rows = [
             {
-                "alert_id": chapter.alert.id,
+                "alert_id": alert.id,
                 "revision": number,
                 "channel": channel,
-                "message": compose_message(
-                    chapter.alert, event, number, self._sensor(chapter.alert), self.translator
-                ),
+                "message": compose_message(alert, event, number, self._sensor(alert), self.translator),
                 "made_at": now,
                 "attempts": 0,
                 "next_at": now,
             }
-            for chapter in transitions
-            for number, event in _numbered_events(chapter)
-            if event.notify and not _is_part_of_flood(chapter.alert, event)
+            for alert, number, event in _numbered_events(transitions)
+            if event.notify and not _is_part_of_flood(alert, event)
             for channel in self.channels
-            if self.settings.route(channel).matches(chapter.alert, event)
+            if self.settings.route(channel).matches(alert, event)
         ]
         if rows:
             connection.execute(insert(outbox), rows)
@@ -65,10 +61,12 @@ class OutboxWriter:
         return self.workspace.fleet.get(sensor_id) or Sensor(id=sensor_id, platform=alert.topic.platform)
 
 
-def _numbered_events(transition: Transition) -> Iterable[tuple[int, AlertEvent]]:
-    return enumerate(transition.events, start=transition.alert.revision - len(transition.events) + 1)
+def _numbered_events(transitions: Iterable[Transition]) -> Iterable[tuple[Alert, int, AlertEvent]]:
+    for alert, events in ((transition.alert, transition.events) for transition in transitions):
+        for number, event in enumerate(events, start=alert.revision - len(events) + 1):
+            yield alert, number, event
 
 
 def _is_part_of_flood(alert: Alert, event: AlertEvent) -> bool:
-    """One message stands for a flood; what is critical is told all the same."""
+    """Whether the flood's message replaces this one; critical alerts are notified nevertheless."""
     return alert.group_id is not None and event.severity < Severity.CRITICAL

@@ -1,7 +1,7 @@
-"""One message to one address, by Apprise: Teams, mail, webhooks and a hundred more.
+"""Send one message to one address with Apprise: Teams, mail, webhooks and about a hundred other services.
 
-Knows Apprise, and that an address is a secret: neither Apprise's own words nor those of the libraries below
-it reach a log, for some of them hold the address. Knows no alerts and no table.
+Addresses are secrets: the log messages of Apprise and of the libraries below it are suppressed, since some
+contain the address. Retries and ordering are in `delivery`.
 """
 
 import logging
@@ -24,54 +24,54 @@ RESOLVED_NOTIFY_TYPES = {
     AlertChange.RETURNED: apprise.NotifyType.SUCCESS,
     AlertChange.CLOSED: apprise.NotifyType.SUCCESS,
 }
-# What is told beside title and body, to those that can take it.
+# Sent beside title and body to webhooks.
 PAYLOAD_FIELDS = ("id", "severity", "type", "change", "sensor_id", "platform", "alert_id", "number", "at")
 ADDRESS_LEAKING_LOGGERS = ("apprise", "urllib3", "requests")
 
 
 class DeliveryRefused(Exception):
-    """A channel did not take a message; why, without its address."""
+    """A channel did not accept a message; the text does not contain the address."""
 
 
 class Sender(Protocol):
-    """Whoever takes a message to an address."""
+    """Sends a message to an address."""
 
     def send(self, message: Mapping[str, Any], address: str) -> None:
-        """Deliver, or raise `Refused`."""
+        """Send, or raise `DeliveryRefused`."""
 
 
 class AppriseSender:
-    """Gives up an attempt after so many seconds; the message may have arrived all the same."""
+    """Sends with a timeout in seconds; after a timeout the message may have arrived nevertheless."""
 
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
         for name in ADDRESS_LEAKING_LOGGERS:
             logging.getLogger(name).setLevel(logging.INFO)
         logging.getLogger("apprise").propagate = False
 
     def send(self, message: Mapping[str, Any], address: str) -> None:
-        """Deliver one message.
+        """Send one message.
 
         Raises:
-            Refused: nobody took it within the patience.
+            DeliveryRefused: it was not accepted within the timeout.
         """
         channel = apprise.Apprise.instantiate(address)
         if channel is None:
-            raise DeliveryRefused("its address is none that Apprise knows; see the list at its home page")
+            raise DeliveryRefused("Apprise does not support this kind of address; see its list of services")
         self._attach_id(channel, message)
-        executor = ThreadPoolExecutor(1, thread_name_prefix="carrier")
+        executor = ThreadPoolExecutor(1, thread_name_prefix="sender")
         try:
-            error = executor.submit(_notify, channel, message).result(self.patience)
+            error = executor.submit(_notify, channel, message).result(self.timeout)
         except TooSlow:
-            raise DeliveryRefused(f"no answer within {self.patience:g} s") from None
+            raise DeliveryRefused(f"no answer within {self.timeout:g} s") from None
         finally:
             executor.shutdown(wait=False)
         if error:
             raise DeliveryRefused(error)
 
     def _attach_id(self, channel: Any, message: Mapping[str, Any]) -> None:
-        """Give the message its id where the channel can carry one, so that a receiver knows it again."""
-        channel.socket_read_timeout = self.patience
+        """Add the message id where the channel supports it, so that a receiver can drop duplicates."""
+        channel.socket_read_timeout = self.timeout
         if isinstance(getattr(channel, "headers", None), dict):
             channel.headers["Idempotency-Key"] = message["id"]
         if hasattr(channel, "payload_extras") and channel.app_id and "json" in channel.secure_protocol:
@@ -79,11 +79,11 @@ class AppriseSender:
 
 
 def _notify(channel: Any, message: Mapping[str, Any]) -> str:
-    """Hand it over; what went wrong, in words that hold no address, or nothing."""
+    """Send a message; returns the error, without the address, or an empty text."""
     change, severity = AlertChange(message["change"]), Severity(message["severity"])
     kind = RESOLVED_NOTIFY_TYPES.get(change, NOTIFY_TYPES[severity])
     with apprise.LogCapture(level=logging.WARNING) as captured:  # type: ignore[no-untyped-call]
         if channel.notify(body=message["body"], title=message["title"], notify_type=kind):
             return ""
         status_match = re.search(r"error=(\d{3})\b", captured.getvalue())
-    return f"it answered {status_match[1]}" if status_match else "it could not be reached"
+    return f"the channel answered {status_match[1]}" if status_match else "the channel could not be reached"

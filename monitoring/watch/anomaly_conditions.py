@@ -1,6 +1,6 @@
-"""Signs of anomalies: scored readings in the light of the rules.
+"""Conditions of anomaly alerts: scored readings compared with thresholds and rules.
 
-Knows scores, thresholds and deviations. Which readings are scored, and how, is the detector's.
+Readings are scored by the detectors (`training.anomaly`); thresholds are set in `thresholds`.
 """
 
 import math
@@ -11,24 +11,26 @@ from datetime import datetime
 from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import AnomalyRules, DeviationDirection
+from training.reasons import Reason
 
 
 @dataclass(frozen=True)
 class ScoredReading:
-    """One scored reading, as it was kept."""
+    """One scored reading as it is stored; of rows of 0.1.0 only the text of the reason."""
 
     at: datetime
     value: float
     score: float
     threshold: float  # of the detector
-    usual: float | None
+    normal: float | None
     reason: str
     model_version: str
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
 class SeverityThresholds:
-    """From which score on each severity counts: the alarm budget's part for this sensor."""
+    """The lowest score that raises each severity: the sensor's share of the alarm budget."""
 
     warning: float = 0.0
     danger: float = 0.0
@@ -39,61 +41,63 @@ def anomaly_conditions(
     rules: AnomalyRules,
     thresholds: SeverityThresholds,
     *,
+    unit: str = "",
     explained: Container[datetime] = frozenset(),
 ) -> list[Condition]:
-    """One sign a reading; `explained` are the times of those that are the instrument's fault.
+    """One condition per reading; `explained` are the times of readings with an instrument fault.
 
-    Severity 3 above the danger score, 2 from the threshold on, which is the detector's or the budget's,
-    whichever is higher.
+    Severity 3 above the danger score, 2 from the threshold on: the detector's or the budget's, whichever is
+    higher.
     """
     return [
         Condition(reading.at, explained=True)
         if reading.at in explained
-        else _condition(reading, rules, thresholds)
+        else _condition(reading, rules, thresholds, unit)
         for reading in scored
         if math.isfinite(reading.score)
     ]
 
 
 def warning_threshold(reading: ScoredReading, thresholds: SeverityThresholds) -> float:
-    """The score from which a reading counts."""
+    """The lowest score that raises a warning."""
     return max(reading.threshold, thresholds.warning)
 
 
-def _condition(reading: ScoredReading, rules: AnomalyRules, thresholds: SeverityThresholds) -> Condition:
+def _condition(
+    reading: ScoredReading, rules: AnomalyRules, thresholds: SeverityThresholds, unit: str
+) -> Condition:
     warning = warning_threshold(reading, thresholds)
     danger = max(rules.danger_score, thresholds.danger, warning)
     deviation = _deviation(reading, rules.direction)
     deviation_met = deviation >= rules.min_deviation
     deviation_sustained = deviation > rules.min_deviation - rules.deadband or deviation_met
-    score = reading.score
-    met_severity = (
-        Severity.DANGER if score > danger else Severity.WARNING if score >= warning else 0
-    ) * deviation_met
-    score_with_hysteresis = score + rules.hysteresis
+    met_severity = _severity(reading.score, warning, danger) if deviation_met else 0
     sustained_severity = (
-        Severity.DANGER
-        if score_with_hysteresis > danger
-        else Severity.WARNING
-        if score_with_hysteresis >= warning
-        else 0
-    ) * deviation_sustained
-    evidence = AlertEvidence(
-        weight=score,
-        value=reading.value,
-        score=score,
-        threshold=warning,
-        reason=reading.reason,
-        model_version=reading.model_version,
+        _severity(reading.score + rules.hysteresis, warning, danger) if deviation_sustained else 0
     )
-    return Condition(reading.at, int(met_severity), int(max(met_severity, sustained_severity)), evidence)
+    # Detectors do not know the unit; in a flood the reason is shown with another sensor's.
+    reasons = tuple(Reason(reason.code, {"unit": unit, **reason.values}) for reason in reading.reasons)
+    evidence = AlertEvidence(
+        weight=reading.score,
+        value=reading.value,
+        score=reading.score,
+        threshold=warning,
+        reason="" if reasons else reading.reason,
+        model_version=reading.model_version,
+        reasons=reasons,
+    )
+    return Condition(reading.at, met_severity, max(met_severity, sustained_severity), evidence)
+
+
+def _severity(score: float, warning: float, danger: float) -> int:
+    return Severity.DANGER if score > danger else Severity.WARNING if score >= warning else 0
 
 
 def _deviation(reading: ScoredReading, direction: DeviationDirection) -> float:
-    """How far from the usual, towards the side that counts; infinite where the usual is not known."""
-    if reading.usual is None or not math.isfinite(reading.usual):
+    """The deviation from normal in the direction that counts; infinite where normal is not known."""
+    if reading.normal is None or not math.isfinite(reading.normal):
         return math.inf
-    deviation = reading.value - reading.usual
+    deviation = reading.value - reading.normal
     if direction is DeviationDirection.BOTH:
         return abs(deviation)
     return deviation if direction is DeviationDirection.HIGH else -deviation

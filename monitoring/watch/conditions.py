@@ -1,7 +1,7 @@
-"""All signs of one sensor: what came in since it was last looked at, topic by topic.
+"""All conditions of one sensor: its new data, topic by topic.
 
-Knows which topics a sensor has, and that an instrument's fault explains what the detector found odd. Leaves
-each kind of sign to its own module.
+Decides which topics a sensor has, and that an instrument fault explains an anomaly. Each kind of condition is
+made in its own `*_conditions` module.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,20 +11,13 @@ from datetime import date, datetime
 import pandas as pd
 
 from monitoring.alerts.alert import AlertTopic, Condition
-from monitoring.alerts.instrument_baseline import (
-    ConstantRun,
-    InstrumentHabit,
-    InstrumentMemory,
-    fit_habit,
-    run_lengths,
-)
-from monitoring.alerts.kinds import AlertType
+from monitoring.alerts.instrument_baseline import ConstantRun, InstrumentHabit, InstrumentMemory, fit_habit
+from monitoring.alerts.kinds import AlertType, InstrumentProblem
 from monitoring.alerts.rules import SensorRules
 from monitoring.watch.anomaly_conditions import SeverityThresholds, anomaly_conditions, warning_threshold
 from monitoring.watch.drift_conditions import drift_conditions
 from monitoring.watch.forecast_conditions import HIGH, LOW, crossing_conditions
 from monitoring.watch.instrument_conditions import (
-    InstrumentProblem,
     bad_quality_conditions,
     frozen_conditions,
     is_unusually_constant,
@@ -33,14 +26,15 @@ from monitoring.watch.instrument_conditions import (
     track_runs,
 )
 from monitoring.watch.new_data import NewData
+from training.common.arrays import equal_runs
 from training.data.sensors import Sensor
 
-PastReader = Callable[[datetime], pd.DataFrame]  # the window of good readings before a moment
+PastReader = Callable[[datetime], pd.DataFrame]  # the window of good readings before a time
 
 
 @dataclass(frozen=True)
 class SensorConditions:
-    """What one sensor says, and what is to be remembered of it."""
+    """The new conditions of one sensor, and the instrument memory for the next watch."""
 
     conditions: Mapping[AlertTopic, list[Condition]]
     memory: InstrumentMemory | None
@@ -49,12 +43,12 @@ class SensorConditions:
 def initial_memory(
     sensor: Sensor, past: PastReader, begin: datetime, rules: SensorRules
 ) -> InstrumentMemory | None:
-    """What is known of an instrument before it is looked at for the first time; None where it never spoke."""
+    """The memory of an instrument that was not watched before; None without readings."""
     window = past(begin)
     if window.empty:
         return None
     values = window["value"].to_numpy(float)
-    run = int(run_lengths(values)[-1])
+    run = int(equal_runs(values).counts[-1])
     constant_run = ConstantRun(float(values[-1]), _to_datetime(window["timestamp"].iloc[-run]), run)
     habit = _fit_habit(sensor, window, begin.date(), rules)
     return InstrumentMemory(habit, _to_datetime(window["timestamp"].iloc[-1]), constant_run)
@@ -72,7 +66,7 @@ def collect_conditions(
     thresholds: SeverityThresholds,
     width: float,
 ) -> SensorConditions:
-    """Everything new that a sensor says until now; `begin` is where looking at its readings goes on."""
+    """The conditions in a sensor's new data until now; `begin` is the end of the data evaluated before."""
     habits = _daily_habits(sensor, new_data, memory, past, rules)
     constant_runs = track_runs(None if memory is None else memory.constant_run, new_data.readings)
     is_anomalous = {
@@ -80,12 +74,12 @@ def collect_conditions(
     }
     explained = {
         reading.at
-        for reading, standing, habit in zip(new_data.readings, constant_runs, habits, strict=True)
-        if rules.instrument.enabled and is_unusually_constant(standing, habit, sensor.unit)
+        for reading, run, habit in zip(new_data.readings, constant_runs, habits, strict=True)
+        if rules.instrument.enabled and is_unusually_constant(run, habit, sensor.unit)
     }
     conditions_by_topic = {
         (AlertType.ANOMALY, ""): anomaly_conditions(
-            new_data.scored, rules.anomaly, thresholds, explained=explained
+            new_data.scored, rules.anomaly, thresholds, unit=sensor.unit, explained=explained
         ),
         (AlertType.DRIFT, ""): drift_conditions(new_data.checks),
     }
@@ -109,27 +103,23 @@ def collect_conditions(
         ),
     }
     conditions_by_topic |= {
-        (AlertType.INSTRUMENT, trouble.value): signs for trouble, signs in instrument_conditions.items()
+        (AlertType.INSTRUMENT, problem.value): conditions
+        for problem, conditions in instrument_conditions.items()
     }
-    newest = new_data.readings[-1].at if new_data.readings else None if memory is None else memory.last
-    return SensorConditions(
-        conditions={
-            AlertTopic(kind, sensor.id, subject, sensor.platform): signs
-            for (kind, subject), signs in conditions_by_topic.items()
-            if rules.enabled(kind)
-        },
-        memory=None
-        if habit is None or newest is None
-        else InstrumentMemory(
-            habit, newest, constant_runs[-1] if constant_runs else memory.constant_run if memory else None
-        ),
-    )
+    if new_data.readings:
+        memory = InstrumentMemory(habits[-1], new_data.readings[-1].at, constant_runs[-1])
+    conditions_by_alert_topic = {
+        AlertTopic(kind, sensor.id, subject, sensor.platform): conditions
+        for (kind, subject), conditions in conditions_by_topic.items()
+        if rules.enabled(kind)
+    }
+    return SensorConditions(conditions_by_alert_topic, memory)
 
 
 def _daily_habits(
     sensor: Sensor, new_data: NewData, memory: InstrumentMemory | None, past: PastReader, rules: SensorRules
 ) -> list[InstrumentHabit]:
-    """For each new reading, the habits as of the beginning of its day."""
+    """For each new reading, the habit at the beginning of its day."""
     habit = None if memory is None else memory.habit
     habits = []
     for reading in new_data.readings:

@@ -1,6 +1,6 @@
-"""Signs of drift: the checks of a sensor's models.
+"""Conditions of drift alerts: the verdicts of drift checks.
 
-Knows verdicts. How they come about is `drift`'s; a check that could say nothing is no sign.
+Checks are made in `monitoring.drift`. A check without a verdict is not a condition.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ INCONCLUSIVE_VERDICTS = {DriftVerdict.WITHHELD, DriftVerdict.NO_DATA}
 
 
 def drift_conditions(checks: Sequence[DriftCheck]) -> list[Condition]:
-    """One sign a moment of checking, whichever of the sensor's models drifted."""
+    """One condition per time of checking: met if any of the sensor's models drifted."""
     conditions = []
     ordered = sorted(checks, key=lambda check: check.checked_at)
     for at, same_time in groupby(ordered, key=lambda check: check.checked_at):
@@ -23,12 +23,15 @@ def drift_conditions(checks: Sequence[DriftCheck]) -> list[Condition]:
         drifted = [check for check in conclusive if check.verdict is DriftVerdict.DRIFTED]
         if drifted:
             costliest = max(drifted, key=lambda check: check.cost or 0.0)
-            reason = f"{costliest.reason} {costliest.advice}" if costliest.advice else costliest.reason
+            # A check of 0.1.0 has only texts.
+            reasons = (*costliest.reasons, *costliest.advice_reasons) if costliest.reasons else ()
+            text = ". ".join(filter(None, (costliest.reason, costliest.advice)))
             evidence = AlertEvidence(
                 costliest.cost or 0.0,
                 score=costliest.cost,
-                reason=reason,
+                reason="" if reasons else text,
                 model_version=costliest.model_version,
+                reasons=reasons,
             )
             conditions.append(Condition(at, Severity.WARNING, Severity.WARNING, evidence))
         elif conclusive:

@@ -1,11 +1,11 @@
-"""Floods: many alerts on one platform at once are one message, with the likely first cause.
+"""Alarm floods: many alerts on one platform at once are one alert, with the alert that came first.
 
-Knows when there are too many, who belongs to them, and which came first. A flood is an alert itself, with the
-life of any other; what is critical is told all the same.
+Decides when there is a flood and which alerts belong to it. A flood has the life cycle of any other alert.
+Critical alerts in a flood are notified nevertheless (`monitoring.notify.outbox_writer`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
@@ -13,14 +13,14 @@ from monitoring.alerts.alert import Alert, AlertEvidence, AlertTopic, Condition,
 from monitoring.alerts.kinds import AlertState
 from monitoring.alerts.life_cycle import AlertTiming, LifecycleResult, advance
 from monitoring.alerts.store import FLOOD_SUBJECT
-from training.common.formatting import format_duration
+from training.reasons import Reason, ReasonCode
 
 NO_HOLD = timedelta(0)
 
 
 @dataclass(frozen=True)
 class FloodUpdate:
-    """What became of a platform's flood, and the alerts that are now part of it."""
+    """A platform's flood after an evaluation, and the alerts that it now includes."""
 
     lifecycle: LifecycleResult
     new_members: tuple[Alert, ...]
@@ -37,9 +37,9 @@ def find_flood(
     platform: str,
     now: datetime,
 ) -> FloodUpdate | None:
-    """Whether a platform's fresh alerts are a flood, or part of the one that stands.
+    """The flood that a platform's new alerts make or extend; None where there is none.
 
-    `members` are the alerts of the flood that stands, `fresh` those told of late that belong to none.
+    `members` are the alerts of the current flood, `new_alerts` recent ones that belong to none.
     """
     is_open = flood_alert is not None and flood_alert.state is AlertState.OPEN
     new_members = tuple(new_alerts) if is_open or len(new_alerts) >= settings.flood_alerts else ()
@@ -50,32 +50,30 @@ def find_flood(
     topic = flood_alert.topic if flood_alert else _flood_topic(flood_alerts[0], platform)
     condition = Condition(now, worst, worst, _flood_evidence(flood_alerts, settings, now))
     lifecycle = advance(topic, pending, flood_alert, [condition], timing, now=now)
-    # Many that opened at once and are all over again by now are no flood any more.
+    # Alerts that opened at once but have all returned by now make no flood.
     return FloodUpdate(lifecycle, new_members) if lifecycle.transitions else None
 
 
 def flood_timing(timing: AlertTiming) -> AlertTiming:
-    """A flood is told at once."""
-    return AlertTiming(
-        hold=dict.fromkeys(timing.hold, NO_HOLD),
-        return_after=timing.return_after,
-        close_after=timing.close_after,
-        forget_after=timing.forget_after,
-        escalate_after=timing.escalate_after,
-        escalations=timing.escalations,
-    )
+    """The same time limits without a hold time."""
+    return replace(timing, hold=dict.fromkeys(timing.hold, NO_HOLD))
 
 
 def _flood_topic(first: Alert, platform: str) -> AlertTopic:
-    """A flood is about what came first."""
+    """The topic of a flood is that of its first alert."""
     return AlertTopic(first.topic.type, first.topic.sensor_id, FLOOD_SUBJECT, platform)
 
 
 def _flood_evidence(flood_alerts: Sequence[Alert], settings: BudgetSettings, now: datetime) -> AlertEvidence:
     first = flood_alerts[0]
-    reason = (
-        f"{len(flood_alerts)} alerts at once (a flood is {settings.flood_alerts} in "
-        f"{format_duration(settings.flood_within)}); the first was {first.topic.sensor_id} at "
-        f"{first.began_at:%Y-%m-%d %H:%M} UTC: {first.evidence.reason}"
+    values = {
+        "alerts": len(flood_alerts),
+        "threshold": settings.flood_alerts,
+        "duration": settings.flood_within.total_seconds(),
+        "sensor": first.topic.sensor_id,
+        "time": first.began_at.isoformat(),
+        "first": first.evidence.reasons or (Reason(ReasonCode.TEXT, {"text": first.evidence.reason}),),
+    }
+    return AlertEvidence(
+        weight=recency_weight(now), value=first.evidence.value, reasons=(Reason(ReasonCode.FLOOD, values),)
     )
-    return AlertEvidence(weight=recency_weight(now), value=first.evidence.value, reason=reason)

@@ -1,7 +1,7 @@
-"""Signs that a critical limit is going to be crossed: when, and with which probability.
+"""Conditions of forecast alerts: when a critical limit is exceeded, and with which probability.
 
-Knows a forecast's band and a sensor's limits. The band says how the truth scatters around what is expected;
-each side of it is taken as half of a normal curve.
+Takes each half of the forecast interval as half of a normal distribution around the expected value. Forecasts
+are made in `training.forecasting`.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from scipy.stats import norm
 from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import ForecastRules
-from training.common.formatting import format_duration, format_percent, format_value
 from training.data.sensors import Sensor
+from training.reasons import Reason, ReasonCode
 
-HIGH, LOW = "high", "low"  # the subjects of its alerts
+HIGH, LOW = "high", "low"  # the subjects of forecast alerts
 
 
 @dataclass(frozen=True)
 class StoredForecast:
-    """One forecast: what is expected at each step after its origin, the newest reading it has seen."""
+    """One forecast: expected value and interval at each step after its origin."""
 
-    origin: datetime
+    origin: datetime  # the time of the newest reading it is based on
     value: float | None  # of that reading
     times: Sequence[datetime]
     expected: Sequence[float]
@@ -41,7 +41,7 @@ def crossing_conditions(
     *,
     width: float,
 ) -> list[Condition]:
-    """One sign a forecast for the upper or the lower limit; `width` is the share of truths in the band."""
+    """One condition per forecast for the high or low limit; `width` is the probability of the interval."""
     limit = sensor.critical_high if side == HIGH else sensor.critical_low
     if limit is None:
         return []
@@ -49,12 +49,12 @@ def crossing_conditions(
 
 
 def crossing_probabilities(forecast: StoredForecast, limit: float, side: str, width: float) -> np.ndarray:
-    """For each step, how probable it is to be beyond the limit then.
+    """For each step, the probability of being beyond the limit.
 
     >>> from datetime import timedelta
     >>> begin = datetime.fromisoformat("2026-01-01")
     >>> ahead = [begin + timedelta(hours=hour) for hour in (1, 2)]
-    >>> rising = Foreseen(begin, 8.0, ahead, [9.0, 10.0], [8.0, 9.0], [10.0, 11.0], "1")
+    >>> rising = StoredForecast(begin, 8.0, ahead, [9.0, 10.0], [8.0, 9.0], [10.0, 11.0], "1")
     >>> crossing_probabilities(rising, 10.0, HIGH, width=0.95).round(3).tolist()
     [0.025, 0.5]
     """
@@ -73,23 +73,26 @@ def _condition(
     highest = float(np.nanmax(probabilities, initial=0.0))
     inside = np.inf if forecast.value is None else (limit - forecast.value) * (1 if side == HIGH else -1)
     crossed = inside <= 0
+    values = {"limit": limit, "unit": sensor.unit}
     if crossed:
-        crosses_at, text = forecast.origin, f"{format_value(forecast.value or 0.0, sensor.unit)} is beyond"
-        probability = 1.0
+        crosses_at, probability = forecast.origin, 1.0
+        code = ReasonCode.LIMIT_UPPER_CROSSED if side == HIGH else ReasonCode.LIMIT_LOWER_CROSSED
+        values |= {"value": forecast.value}
     elif probable.size:
         crosses_at, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
-        text = f"in {format_duration(crosses_at - forecast.origin)} it will probably ({format_percent(probability, 1)}) cross"
+        code = ReasonCode.LIMIT_UPPER_EXPECTED if side == HIGH else ReasonCode.LIMIT_LOWER_EXPECTED
+        duration = (crosses_at - forecast.origin).total_seconds()
+        values |= {"duration": duration, "probability": probability}
     else:
         is_over = highest < rules.probability - rules.hysteresis and inside > rules.deadband
         return Condition(forecast.origin, 0, 0 if is_over else Severity.CRITICAL)
-    name = "upper" if side == HIGH else "lower"
     evidence = AlertEvidence(
         weight=probability,
         value=forecast.value,
         limit=limit,
         crosses_at=crosses_at,
         probability=probability,
-        reason=f"{text} the {name} critical limit of {format_value(limit, sensor.unit)}",
         model_version=forecast.model_version,
+        reasons=(Reason(code, values),),
     )
     return Condition(forecast.origin, Severity.CRITICAL, Severity.CRITICAL, evidence)

@@ -1,7 +1,7 @@
-"""What came in since each sensor was last looked at: readings, scores, forecasts and drift checks.
+"""Load the new data of each sensor: readings, scores, forecasts and drift checks since the last watch.
 
-Knows SQL and how to ask for many sensors at once. Nothing later than `now` is seen, so that the past can be
-told as if it were live. What it means is told in the `signs_of_*` modules.
+Holds the SQL, for many sensors per query. Returns nothing later than `now`, so that past data can be watched
+as if it were live. The data is evaluated in the `*_conditions` modules.
 """
 
 from collections import defaultdict
@@ -20,19 +20,20 @@ from monitoring.watch.forecast_conditions import StoredForecast
 from monitoring.watch.instrument_conditions import Reading
 from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
+from training.reasons import load_reasons
 from training.storage.database import ml_predictions, reading, sensor_readings
 from training.workspace import Workspace
 
-MAX_BATCH_SPAN = timedelta(days=1)  # sensors that are that near each other are asked for by one query
+MAX_BATCH_SPAN = timedelta(days=1)  # start times in one query differ by at most this
 QUERY_BATCH = 2_000
 PREDICTION_COLUMNS, READING_COLUMNS = ml_predictions.c, sensor_readings.c
 
-StartTimes = Mapping[str, datetime]  # by sensor: what is later is new
+StartTimes = Mapping[str, datetime]  # by sensor: data after this time is new
 
 
 @dataclass
 class NewData:
-    """What is new of one sensor, in order of time."""
+    """The new data of one sensor, in order of time."""
 
     readings: list[Reading] = field(default_factory=list)
     scored: list[ScoredReading] = field(default_factory=list)
@@ -43,7 +44,7 @@ class NewData:
 def load_new_data(
     workspace: Workspace, start_times: Mapping[AlertType, StartTimes], *, now: datetime
 ) -> dict[str, NewData]:
-    """What is new of each sensor, by the type of alert that it may lead to."""
+    """The new data of each sensor; start times by the type of alert the data may lead to."""
     new_data: dict[str, NewData] = defaultdict(NewData)
     with reading(workspace.engine) as connection:
         for sensor_id, new_reading in _load_readings(connection, start_times[AlertType.INSTRUMENT], now):
@@ -144,14 +145,15 @@ def _to_scored_reading(row: Row[Any]) -> ScoredReading:
         value=row.value,
         score=row.anomaly_score,
         threshold=row.threshold or 0.0,
-        usual=row.historical_average,
+        normal=row.historical_average,
         reason=row.reason or "",
         model_version=row.model_version,
+        reasons=load_reasons(row.reason_data),
     )
 
 
 def _to_forecast(rows: Sequence[Row[Any]]) -> StoredForecast:
-    """Of several versions that forecast from one origin, the one that spoke last."""
+    """Of several versions that forecast from one origin, the one that did so last."""
     last = max(rows, key=lambda row: (row.made_at, row.model_version)).model_version
     steps = [row for row in rows if row.model_version == last]
     return StoredForecast(
@@ -166,7 +168,7 @@ def _to_forecast(rows: Sequence[Row[Any]]) -> StoredForecast:
 
 
 def _batches(start_times: StartTimes) -> Iterator[tuple[list[str], datetime]]:
-    """Sensors that were last looked at about the same time, and the earliest of those times."""
+    """Sensors with similar start times, and the earliest of these times."""
     ordered = sorted(start_times, key=lambda sensor_id: (start_times[sensor_id], sensor_id))
     batch: list[str] = []
     for sensor_id in ordered:

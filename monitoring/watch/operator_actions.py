@@ -1,8 +1,7 @@
-"""What people ask and do about alerts: the functions behind the command line and the page.
+"""Alert queries and actions of operators: the functions behind the command line and the dashboard.
 
-Knows that an answer, what it teaches, the letters it sends and its entries in the audit belong into one
-transaction, and that who answers a flood answers for all in it. What an answer does to an alert is told in
-`answers`.
+Stores an action with its label, notifications and audit entries in one transaction; an action on a flood
+applies to all alerts in it. What an action changes is in `monitoring.alerts.actions`.
 """
 
 from collections.abc import Callable, Collection
@@ -35,7 +34,7 @@ def list_alerts(
     end: datetime | None = None,
     limit: int | None = None,
 ) -> list[Alert]:
-    """Alerts that lived at some time from `start` until `end`: open ones first, the worst and newest first.
+    """Alerts that were not closed at some time from `start` until `end`, by state and severity, newest first.
 
     `alive` False: only closed ones; None: both.
     """
@@ -47,18 +46,18 @@ def find_alert(workspace: Workspace, alert_id: int) -> Alert:
     """One alert.
 
     Raises:
-        ConfigurationError: there is none with that id.
+        ConfigurationError: there is no alert with this id.
     """
     return AlertStore(workspace.engine).load(alert_id)
 
 
 def alert_history(workspace: Workspace, alert_id: int) -> list[AlertEvent]:
-    """Everything that happened to one alert, in order."""
+    """All events of one alert, in order."""
     return [event for _, event in AlertStore(workspace.engine).changes(alert_id=alert_id)]
 
 
 def acknowledge(workspace: Workspace, alert_id: int, *, by: str, now: datetime) -> Alert:
-    """Somebody has seen it.
+    """Acknowledge an alert.
 
     Raises:
         ConfigurationError: there is no such alert, or it is closed.
@@ -67,10 +66,10 @@ def acknowledge(workspace: Workspace, alert_id: int, *, by: str, now: datetime) 
 
 
 def shelve(workspace: Workspace, alert_id: int, until: datetime, *, by: str, now: datetime) -> Alert:
-    """Nobody is told of it until then.
+    """Send no notifications of an alert until a time.
 
     Raises:
-        ConfigurationError: there is no such alert, it is closed, or that moment is past or too far away.
+        ConfigurationError: there is no such alert, it is closed, or the time is in the past or too far away.
     """
     longest = load_settings(LifeRules).longest_shelving
     return _apply_action(
@@ -79,14 +78,14 @@ def shelve(workspace: Workspace, alert_id: int, until: datetime, *, by: str, now
 
 
 def unshelve(workspace: Workspace, alert_id: int, *, by: str, now: datetime) -> Alert:
-    """People are told of it again.
+    """Send notifications of an alert again.
 
     Raises:
         ConfigurationError: there is no such alert, or it is not shelved.
     """
 
     def unshelve_one(alert: Alert) -> Transition:
-        # Of a flood's alerts, some may not have been shelved, or have been taken off before.
+        # Some alerts of a flood may not be shelved, or no longer.
         if alert.id != alert_id and alert.shelved_until is None:
             return Transition(alert)
         return actions.unshelve(alert, by, now)
@@ -103,7 +102,7 @@ def set_verdict(
     now: datetime,
     note: str | None = None,
 ) -> Alert:
-    """Somebody says what it was; the next training learns from that.
+    """Set the verdict of an alert; the next training uses it.
 
     Raises:
         ConfigurationError: there is no such alert.
@@ -116,6 +115,7 @@ def set_verdict(
 def alert_to_dict(alert: Alert) -> dict[str, Any]:
     """Plain values for `--json`."""
     values = {**vars(alert.topic), **vars(alert), **vars(alert.evidence)}
+    values["reasons"] = [reason.as_dict() for reason in alert.evidence.reasons]
     hidden = {"topic", "evidence", "weight"}
     return {name: to_json_value(value) for name, value in values.items() if name not in hidden}
 
@@ -131,7 +131,9 @@ def _apply_action(workspace: Workspace, alert_id: int, action: AlertAction, now:
                 for member in store.group_members(connection, alert_id)
                 if member.state is not AlertState.CLOSED
             ]
-        saved = [store.save(connection, chapter, now=now) for chapter in transitions if chapter.events]
+        saved = [
+            store.save(connection, transition, now=now) for transition in transitions if transition.events
+        ]
         for transition in saved:
             save_verdict_label(connection, transition.alert, now=now)
             for entry in _audit_entries(transition, now):
@@ -141,7 +143,7 @@ def _apply_action(workspace: Workspace, alert_id: int, action: AlertAction, now:
 
 
 def _audit_entries(transition: Transition, now: datetime) -> list[AuditEntry]:
-    """What somebody did, as the audit says it: by our own clock, and not by that of the readings."""
+    """Audit entries of an action, with the server's time and not that of the readings."""
     alert = transition.alert
     return [
         AuditEntry(
@@ -150,7 +152,7 @@ def _audit_entries(transition: Transition, now: datetime) -> list[AuditEntry]:
             action=event.change.value,
             sensor_id=alert.topic.sensor_id,
             subject=f"alert {alert.id}",
-            detail={"said": event.detail} if event.detail else {},
+            detail={"said": event.detail} if event.detail else {},  # quoted: a stored name
         )
         for event in transition.events
     ]

@@ -1,7 +1,7 @@
-"""The score from which an anomaly is an alert, sensor by sensor: the alarm budget's part of each.
+"""Alert thresholds of all sensors: computed from the alarm budget and past scores, stored in a table.
 
-Knows the table, and what of the past it is made from: stored scores, verdicts, and what alerts of other types
-took of the budget. How it is shared out is `budget`'s.
+Reads stored scores, verdicts and the number of alerts of other types; holds the SQL of `alert_thresholds`.
+The budget is shared in `monitoring.alerts.alarm_budget`.
 """
 
 from collections import defaultdict
@@ -23,6 +23,8 @@ from monitoring.alerts.rules import AlertRules
 from monitoring.alerts.store import FLOOD_SUBJECT
 from monitoring.watch.anomaly_conditions import SeverityThresholds
 from serving.predictions.store import PredictionStore
+from training.common.times import epoch_seconds
+from training.reasons import dump_reasons, load_reasons
 from training.settings import load_settings
 from training.storage.alert_tables import alert_changes, alert_thresholds, alerts
 from training.storage.alert_verdicts import VerdictCounts, count_verdicts
@@ -30,50 +32,55 @@ from training.storage.database import reading, writing
 from training.storage.leases import lease
 from training.workspace import Workspace
 
-UNREACHABLE_SCORE = 1.0  # no score is above it: what would be a danger stays a warning
+STORED_COLUMNS = ("sensor_id", "severity", "threshold", "per_day", "reason", "made_at")
+UNREACHABLE_SCORE = 1.0  # no score is above it, so a danger stays a warning
 
 
 @dataclass(frozen=True)
 class BudgetAllocation:
-    """The budget and what became of it; rates are alerts a day of the whole fleet, by its past."""
+    """The shared budget; rates are alerts a day of the whole fleet, from past scores."""
 
-    per_day: float  # for anomalies: what the other types leave
-    other_alerts_per_day: float  # what the other types took
+    per_day: float  # for anomalies: the budget less the alerts of other types
+    other_alerts_per_day: float
     requested_per_day: float
     alerts_per_day: float
     dangers_per_day: float
     warnings: tuple[BudgetShare, ...]
-    raised: tuple[BudgetShare, ...]  # the parts of severity 3
+    raised: tuple[BudgetShare, ...]  # the shares of severity 3
 
     @property
     def changed(self) -> int:
-        """Sensors that are heard from a higher score on than their detector says."""
+        """The number of sensors with a higher threshold than that of their detector."""
         return sum(share.threshold > DETECTOR_THRESHOLD for share in self.warnings)
 
     def __str__(self) -> str:
         text = (
-            f"{len(self.warnings)} sensors ask for {self.requested_per_day:.3g} alerts a day of {self.per_day:.3g}; "
-            f"{self.changed} have their threshold raised, which leaves {self.alerts_per_day:.3g}"
+            f"budget {self.per_day:.3g} alerts a day; {len(self.warnings)} sensors would raise "
+            f"{self.requested_per_day:.3g}; {self.changed} thresholds were raised, which leaves "
+            f"{self.alerts_per_day:.3g}"
         )
         exceeds_budget = self.alerts_per_day > self.per_day
-        return f"{text}: more than the budget, for what is certain is always told" if exceeds_budget else text
+        return (
+            f"{text}, more than the budget: certain anomalies always raise alerts" if exceeds_budget else text
+        )
 
 
 def load_thresholds(connection: Connection) -> dict[str, SeverityThresholds]:
-    """Each sensor's thresholds; those without one have the detector's."""
+    """The thresholds of each sensor; sensors without them use their detector's."""
     by_sensor: dict[str, dict[int, float]] = defaultdict(dict)
     for row in connection.execute(select(alert_thresholds)):
         by_sensor[row.sensor_id][row.severity] = row.threshold
     return {
-        sensor_id: SeverityThresholds(said.get(Severity.WARNING, 0.0), said.get(Severity.DANGER, 0.0))
-        for sensor_id, said in by_sensor.items()
+        sensor_id: SeverityThresholds(stored.get(Severity.WARNING, 0.0), stored.get(Severity.DANGER, 0.0))
+        for sensor_id, stored in by_sensor.items()
     }
 
 
 def threshold_rows(workspace: Workspace, sensor_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """What the table says, the highest thresholds first.
+    """The stored thresholds, highest first.
 
-    `sensor_id, severity, threshold, per_day, reason, made_at`; no threshold where the detector's own counts.
+    `sensor_id, severity, threshold, per_day, reason, made_at, reasons`; the threshold is None where the
+    detector's own is used; `reasons` is empty in rows of 0.1.0.
     """
     columns = alert_thresholds.c
     order = (columns.threshold.desc(), columns.sensor_id, columns.severity)
@@ -82,16 +89,23 @@ def threshold_rows(workspace: Workspace, sensor_ids: Sequence[str] | None = None
         query = query.where(columns.sensor_id.in_(list(sensor_ids)))
     with reading(workspace.engine) as connection:
         rows = connection.execute(query).mappings().all()
-    return [{**row, "threshold": row["threshold"] or None} for row in rows]
+    return [
+        {
+            **{name: row[name] for name in STORED_COLUMNS},
+            "threshold": row["threshold"] or None,
+            "reasons": load_reasons(row["reason_data"]),
+        }
+        for row in rows
+    ]
 
 
 def allocate_budget(workspace: Workspace, *, now: datetime) -> BudgetAllocation:
-    """Share the control room's budget out by the scores of the past weeks, and keep each sensor's part.
+    """Share the alarm budget by the scores of the past weeks, and store the threshold of each sensor.
 
     A sensor with less than a day of scores keeps its detector's threshold.
 
     Raises:
-        LeaseTaken: another process is sharing it out at this moment.
+        LeaseTaken: another process is doing so now.
     """
     with lease(workspace.engine, "share budget"):
         allocation = _compute_allocation(workspace, now)
@@ -102,6 +116,7 @@ def allocate_budget(workspace: Workspace, *, now: datetime) -> BudgetAllocation:
                 "threshold": share.threshold,
                 "per_day": share.per_day,
                 "reason": share.reason,
+                "reason_data": dump_reasons(share.reasons),
                 "made_at": now,
             }
             for severity, shares in (
@@ -162,7 +177,7 @@ def _compute_allocation(workspace: Workspace, now: datetime) -> BudgetAllocation
 
 def _score_history(scores: pd.DataFrame, hysteresis: float, now: datetime) -> ScoreHistory:
     scores = scores[np.isfinite(scores["anomaly_score"])]
-    seconds = scores["timestamp"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    seconds = epoch_seconds(scores["timestamp"])
     return ScoreHistory.of(
         seconds,
         scores["anomaly_score"].to_numpy(float),
@@ -174,7 +189,7 @@ def _score_history(scores: pd.DataFrame, hysteresis: float, now: datetime) -> Sc
 
 
 def _count_other_alerts(connection: Connection, start: datetime, end: datetime) -> int:
-    """How often drift and instruments called; what is critical has a share of its own."""
+    """The number of drift and instrument alerts; critical alerts have their own share of the budget."""
     query = (
         select(func.count())
         .select_from(alert_changes.join(alerts, alerts.c.id == alert_changes.c.alert_id))

@@ -1,7 +1,7 @@
-"""Verdicts: what people say about alerts becomes what models learn from.
+"""Turn verdicts on alerts into labels and maintenance windows for training.
 
-Knows which label or maintenance a verdict stands for, and writes it in the verdict's own transaction. How
-labels move a training is `training`'s.
+Writes them in the transaction of the verdict. Training uses them in `training.evaluation.label_feedback` and
+`training.data.maintenance_filter`.
 """
 
 from datetime import datetime
@@ -9,31 +9,30 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert
 
 from monitoring.alerts.alert import Alert
-from monitoring.alerts.kinds import AlertType, AlertVerdict
+from monitoring.alerts.kinds import AlertType, AlertVerdict, InstrumentProblem
 from monitoring.alerts.maintenance import MaintenanceWindow, save_maintenance
 from monitoring.alerts.store import FLOOD_SUBJECT
-from monitoring.watch.instrument_conditions import InstrumentProblem
 from training.storage.alert_tables import maintenance
 from training.storage.database import labels
 
 
 def label_source(alert: Alert) -> str:
-    """Who says what the label says."""
+    """The source of the labels of an alert."""
     return f"alert {alert.id}"
 
 
 def save_verdict_label(connection: Connection, alert: Alert, *, now: datetime) -> None:
-    """Keep what the verdict says about the readings of the episode, in place of what was said before.
+    """Store what the verdict means for the readings of the episode; replaces those of an earlier verdict.
 
-    The readings of a confirmed alert are to be found and not to be learned from; those of a false one are
-    usual; those of maintenance are neither.
+    Readings of a confirmed alert are labelled anomalous, those of a false alarm normal; maintenance becomes a
+    maintenance window.
     """
     if alert.verdict is None or not is_about_readings(alert):
         return
     connection.execute(delete(labels).where(labels.c.source == label_source(alert)))
     connection.execute(delete(maintenance).where(maintenance.c.alert_id == alert.id))
     if alert.verdict is AlertVerdict.MAINTENANCE:
-        # A window ends before its end; the last odd reading belongs to it.
+        # The end of a window is excluded; the last anomalous reading belongs to it.
         end = alert.last_at + datetime.resolution
         reason = alert.note or "a verdict"
         by = alert.verdict_by or ""
@@ -55,7 +54,7 @@ def save_verdict_label(connection: Connection, alert: Alert, *, now: datetime) -
 
 
 def is_about_readings(alert: Alert) -> bool:
-    """Whether a verdict says something of the sensor's readings, and not of a forecast or a silence."""
+    """Whether an alert is about readings of the sensor, not about a forecast, drift or missing data."""
     if alert.topic.subject == FLOOD_SUBJECT:
         return False
     frozen = (

@@ -1,7 +1,8 @@
-"""Watching the fleet: what came in since the last time becomes alerts, all or nothing.
+"""Watch the fleet: turn the data since the last watch into alerts and notifications.
 
-Knows the order: look, read the signs, then turn each topic's life and keep it with its letters in one
-transaction a platform. Killed anywhere, the next watch goes on as if nothing had happened.
+Reads new data, makes conditions, advances each topic, and stores the alerts of a platform with their
+notifications in one transaction: a watch that is killed is continued by the next without loss or repetition.
+Conditions are made in `conditions`, alerts advance in `monitoring.alerts.life_cycle`.
 """
 
 import logging
@@ -31,7 +32,7 @@ from monitoring.watch.verdict_labels import save_verdict_label
 from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import SafePlanError
-from training.outcomes import FAILED, Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 from training.storage.database import reading, writing
@@ -51,17 +52,17 @@ def watch_fleet(
     now: datetime,
     watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
-    """Turn what came in until now (naive UTC) into alerts; one outcome a sensor. Again changes nothing.
+    """Turn new data until now (naive UTC) into alerts; one outcome per sensor. A second call changes nothing.
 
     Raises:
-        LeaseTaken: another process is watching at this moment.
+        LeaseTaken: another process is watching now.
     """
     with lease(workspace.engine, "watch"):
         return FleetWatch(workspace, now).outcomes(sensors, watch)
 
 
 class TopicUpdate(NamedTuple):
-    """One topic with what is said of it, and how fast its alerts live."""
+    """One topic with its new conditions and its time limits."""
 
     topic: AlertTopic
     conditions: Sequence[Condition]
@@ -69,7 +70,7 @@ class TopicUpdate(NamedTuple):
 
 
 class FleetWatch:
-    """One look at the whole fleet."""
+    """One watch of the whole fleet."""
 
     def __init__(self, workspace: Workspace, now: datetime) -> None:
         self.workspace = workspace
@@ -82,7 +83,7 @@ class FleetWatch:
         self.failed: dict[str, str] = {}
 
     def outcomes(self, sensors: Sequence[Sensor], watch: OutcomeCallback) -> list[Outcome]:
-        """Look at all, then tell platform by platform."""
+        """Read all sensors, then process platform by platform."""
         by_platform: dict[str, list[tuple[Sensor, SensorConditions]]] = defaultdict(list)
         for sensor, conditions in self._read_conditions(sensors):
             by_platform[sensor.platform].append((sensor, conditions))
@@ -129,7 +130,7 @@ class FleetWatch:
                     thresholds=thresholds.get(sensor.id, SeverityThresholds()),
                     width=self.width,
                 )
-            # One sensor's trouble must not cost the others their alerts; it is named, and traced here.
+            # The failure of one sensor must not cost the others their alerts.
             except Exception as error:
                 if not isinstance(error, SafePlanError):
                     log.exception("watching %s failed", sensor.id)
@@ -139,14 +140,12 @@ class FleetWatch:
 
     def _past_reader(self, sensor: Sensor) -> PastReader:
         rows = self.alert_rules.of(sensor).instrument.window_readings
-        return lambda moment: self.workspace.readings.latest(
-            sensor.id, rows, end=moment, quality=GOOD_QUALITY
-        )
+        return lambda end: self.workspace.readings.latest(sensor.id, rows, end=end, quality=GOOD_QUALITY)
 
     def _process_platform(
         self, platform: str, sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]]
     ) -> list[Transition]:
-        """One platform's topics, each as far as time and its signs bring it, kept in one transaction."""
+        """Advance the topics of one platform and store them in one transaction."""
         ids = [sensor.id for sensor, _ in sensors_and_conditions]
         with writing(self.workspace.engine) as connection:
             alive = self.store.load_active(connection, platform, ids)
@@ -174,13 +173,15 @@ class FleetWatch:
                 )
                 if lifecycle.pending != pending:
                     changed_pending[key] = lifecycle.pending
-                transitions += [chapter for chapter in lifecycle.transitions if chapter.alert != alert]
+                transitions += [
+                    transition for transition in lifecycle.transitions if transition.alert != alert
+                ]
             watch_store.save_pending(connection, changed_pending)
             remembered = {
                 sensor.id: watched.memory for sensor, watched in sensors_and_conditions if watched.memory
             }
             watch_store.save_memories(connection, remembered)
-            saved = [self.store.save(connection, chapter, now=self.now) for chapter in transitions]
+            saved = [self.store.save(connection, transition, now=self.now) for transition in transitions]
             for transition in saved:
                 save_verdict_label(connection, transition.alert, now=self.now)
             saved = self._apply_flood(connection, platform, saved, pendings)
@@ -194,7 +195,7 @@ class FleetWatch:
         saved: Sequence[Transition],
         pendings: Mapping[TopicKey, PendingAlert],
     ) -> list[Transition]:
-        """The same, and the flood that they are, which then is told in place of them."""
+        """The transitions with those of the platform's flood, which is notified instead of its members."""
         flood_alert = next(
             (
                 a
@@ -230,33 +231,34 @@ class FleetWatch:
         member_ids = {alert.id for alert in flood.new_members}
         group_id = flood_transition.alert.id
         assert group_id is not None
-        self.store.add_to_group(connection, [one for one in member_ids if one is not None], group_id)
+        self.store.add_to_group(connection, [i for i in member_ids if i is not None], group_id)
         grouped = [
-            replace(one, alert=replace(one.alert, group_id=group_id)) if one.alert.id in member_ids else one
-            for one in saved
+            _with_group(transition, group_id) if transition.alert.id in member_ids else transition
+            for transition in saved
         ]
         return [flood_transition, *grouped]
 
     def _end_flood(
         self, connection: Connection, platform: str, end_of_flood: Transition, saved: Sequence[Transition]
     ) -> list[Transition]:
-        """The same, and the end of a flood: what lives on of it is told by itself, or is another flood."""
+        """The transitions with the end of a flood; remaining members are single again, or a new flood."""
         closed = self.store.save(connection, end_of_flood, now=self.now)
         assert closed.alert.id is not None
         watch_store.save_pending(connection, {topic_key(closed.alert.topic): PendingAlert()})
         self.store.release_group(connection, closed.alert.id)
         ungrouped = [
-            replace(one, alert=replace(one.alert, group_id=None))
-            if one.alert.group_id == closed.alert.id and one.alert.state is not AlertState.CLOSED
-            else one
-            for one in saved
+            _with_group(transition, None)
+            if transition.alert.group_id == closed.alert.id
+            and transition.alert.state is not AlertState.CLOSED
+            else transition
+            for transition in saved
         ]
         return [closed, *self._apply_flood(connection, platform, ungrouped, {})]
 
     def _topic_updates(
         self, sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]]
     ) -> Iterator[TopicUpdate]:
-        """What these sensors say."""
+        """The topics of the sensors that were read."""
         for sensor, sensor_conditions in sensors_and_conditions:
             step = sensor_conditions.memory.habit.step if sensor_conditions.memory else sensor.step
             for topic, conditions in sensor_conditions.conditions.items():
@@ -269,7 +271,7 @@ class FleetWatch:
         alive: Mapping[TopicKey, Alert],
         sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]],
     ) -> Iterator[TopicUpdate]:
-        """Alerts that nobody says anything about: time passes, and what is no longer watched is over."""
+        """Active alerts without new conditions; those that are no longer watched end."""
         updated_topics = {
             topic_key(topic) for _, watched in sensors_and_conditions for topic in watched.conditions
         }
@@ -288,11 +290,15 @@ class FleetWatch:
 
     def _outcome(self, sensor: Sensor, transitions: Sequence[Transition]) -> Outcome:
         if sensor.id in self.failed:
-            return Outcome(sensor.id, None, FAILED, error=self.failed[sensor.id])
+            return Outcome(sensor.id, None, OutcomeStatus.FAILED, error=self.failed[sensor.id])
         counts = {
             change.value: 0 for change in (AlertChange.OPENED, AlertChange.WORSENED, AlertChange.CLOSED)
         }
         for transition in transitions:
             for event in transition.events:
                 counts[event.change.value] = counts.get(event.change.value, 0) + 1
-        return Outcome(sensor.id, None, "watched", metrics=counts)
+        return Outcome(sensor.id, None, OutcomeStatus.WATCHED, metrics=counts)
+
+
+def _with_group(transition: Transition, group_id: int | None) -> Transition:
+    return replace(transition, alert=replace(transition.alert, group_id=group_id))

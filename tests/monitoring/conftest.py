@@ -1,4 +1,4 @@
-"""A plant that is watched, in the test's own folder."""
+"""A monitored fleet in the folder of the test."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.monitored_fleet import MonitoredFleet
 
 @pytest.fixture
 def monitored_fleet(workspace, tmp_path) -> MonitoredFleet:
-    """Two sensors on platform P-48 and one on P-51, each speaking once a minute."""
+    """Two sensors on platform P-48 and one on P-51, each with a reading per minute."""
     fleet = MonitoredFleet(workspace, tmp_path)
     fleet.describe(
         {

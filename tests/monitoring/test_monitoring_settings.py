@@ -1,4 +1,4 @@
-"""conf/monitoring.yaml: it shows what the program reads, no more and no less."""
+"""The packaged conf/monitoring.yaml lists exactly the settings that the program reads."""
 
 import importlib
 import pkgutil
@@ -10,7 +10,7 @@ from training.settings import PACKAGED_CONF, Settings
 
 
 def test_the_packaged_file_shows_every_setting_with_its_default():
-    """It promises so in its first line."""
+    """Its first line states that."""
     written = yaml.safe_load((PACKAGED_CONF / "monitoring.yaml").read_text(encoding="utf-8"))
     for module in pkgutil.walk_packages(monitoring.__path__, "monitoring."):
         importlib.import_module(module.name)

@@ -1,6 +1,6 @@
-"""A plant whose readings and scores are written down, minute by minute, and watched as if it were live.
+"""A fleet with readings, scores and forecasts written by tests, minute by minute, and the real watch over it.
 
-Knows how scores and forecasts come into the tables without a model. What the watch makes of them is real.
+Scores and forecasts are stored without a model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,48 +12,60 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from sqlalchemy import Row, select
 
 from monitoring.alerts.alert import Alert
+from monitoring.alerts.life_cycle import AlertTiming
 from monitoring.watch.operator_actions import alert_history, list_alerts
 from monitoring.watch.watcher import watch_fleet
 from serving.predictions.store import PredictionStore
 from tests.support.workspaces import parse_time
 from training.data.sensor_store import add_missing_sensors
 from training.outcomes import Outcome
+from training.storage.alert_tables import alert_changes, alerts, outbox
+from training.storage.database import labels, reading
 from training.workspace import Workspace
 
 NOON = parse_time("2026-03-01T12:00")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+ALERT_TIMING = AlertTiming(
+    hold={2: 5 * MINUTE, 3: 5 * MINUTE, 4: timedelta(0)},
+    return_after=5 * MINUTE,
+    close_after=HOUR,
+    forget_after=24 * HOUR,
+    escalate_after={2: 8 * HOUR, 3: HOUR, 4: 15 * MINUTE},
+    escalations=2,
+)
 
 
 @dataclass
 class MonitoredFleet:
-    """One workspace with sensors of a minute's step."""
+    """One workspace with sensors that send a reading per minute."""
 
     workspace: Workspace
     home: Path
 
     def describe(self, sensors: Mapping[str, Mapping[str, Any]]) -> None:
-        """What is known about sensors; and they speak for a day before noon."""
+        """Write sensors.yaml, and a day of readings before noon."""
         (self.home / "conf").mkdir(exist_ok=True)
-        described = yaml.safe_dump({"sensors": {name: dict(known) for name, known in sensors.items()}})
-        (self.home / "conf" / "sensors.yaml").write_text(described, encoding="utf-8")
+        content = yaml.safe_dump({"sensors": {name: dict(fields) for name, fields in sensors.items()}})
+        (self.home / "conf" / "sensors.yaml").write_text(content, encoding="utf-8")
         self.reload_sensors()
         for name in sensors:
             self.read(name, -1440, noisy_values(1440, seed=len(name)))
 
     def write_rules(self, **sections: Mapping[str, Any]) -> None:
-        """Sections of conf/monitoring.yaml."""
+        """Write sections of conf/monitoring.yaml."""
         (self.home / "conf").mkdir(exist_ok=True)
         path = self.home / "conf" / "monitoring.yaml"
-        path.write_text(yaml.safe_dump({name: dict(said) for name, said in sections.items()}), "utf-8")
+        path.write_text(yaml.safe_dump({name: dict(fields) for name, fields in sections.items()}), "utf-8")
 
     def reload_sensors(self) -> None:
-        """Read again what is known about sensors."""
+        """Read sensors.yaml and the table of sensors again."""
         vars(self.workspace).pop("fleet", None)
 
     def read(self, name: str, start: float, values: Sequence[float], *, quality: int = 0) -> None:
-        """Readings arrive, one a minute from so many minutes after noon."""
+        """Store readings, one per minute; `start` in minutes after noon."""
         times = [minutes_after_noon(start + place) for place in range(len(values))]
         frame = pd.DataFrame({"sensor_id": name, "timestamp": times, "value": np.asarray(values, float)})
         self.workspace.readings.ingest(frame.assign(data_quality=quality))
@@ -61,7 +73,7 @@ class MonitoredFleet:
         self.reload_sensors()
 
     def score(self, name: str, start: float, scores: Sequence[float], **more: Any) -> None:
-        """Scores of readings from so many minutes after noon, one a minute."""
+        """Store scores of readings, one per minute; `start` in minutes after noon."""
         values = {
             "sensor_id": name,
             "timestamp": [minutes_after_noon(start + place) for place in range(len(scores))],
@@ -70,7 +82,7 @@ class MonitoredFleet:
             "is_anomaly": np.asarray(scores, float) >= 0.5,
             "threshold": 0.5,
             "historical_average": 10.0,
-            "reason": "odd",
+            "reason": "unusual",
             "model_version": "1",
         }
         frame = pd.DataFrame({**values, **more})
@@ -79,7 +91,7 @@ class MonitoredFleet:
         )
 
     def forecast(self, name: str, origin: float, expected: Sequence[float], *, band: float = 1.0) -> None:
-        """A forecast from so many minutes after noon, a step an hour."""
+        """Store a forecast with a step of an hour; `origin` in minutes after noon."""
         middle = np.asarray(expected, float)
         frame = pd.DataFrame(
             {
@@ -95,30 +107,45 @@ class MonitoredFleet:
         PredictionStore(self.workspace.engine).save_forecasts(frame, made_at=minutes_after_noon(origin))
 
     def watch(self, until: float, *names: str) -> list[Outcome]:
-        """Look at the fleet so many minutes after noon."""
+        """Watch the fleet; `until` in minutes after noon."""
         return watch_fleet(self.workspace, self.workspace.fleet.match(names), now=minutes_after_noon(until))
 
     def watch_each(self, start: int, until: int, every: int = 1) -> None:
-        """Look at it again and again."""
+        """Watch the fleet repeatedly, every few minutes."""
         for minute in range(start, until + 1, every):
             self.watch(minute)
 
     def alerts(self, name: str | None = None, *, alive: bool | None = None) -> list[Alert]:
-        """Its alerts, in the order they were opened."""
+        """The alerts in the order they were opened."""
         matches = list_alerts(self.workspace, None if name is None else [name], alive=alive)
         return sorted(matches, key=lambda alert: alert.id or 0)
 
     def alert_history(self, alert: Alert) -> list[tuple[str, float]]:
-        """What happened to an alert: the change and how many minutes after noon."""
+        """The changes of an alert with their minutes after noon."""
         assert alert.id is not None
         return [(e.change.value, (e.at - NOON) / MINUTE) for e in alert_history(self.workspace, alert.id)]
 
 
 def minutes_after_noon(minutes: float) -> datetime:
-    """So many minutes after noon."""
+    """The time this many minutes after noon."""
     return NOON + minutes * MINUTE
 
 
 def noisy_values(count: int, *, seed: int = 0) -> np.ndarray:
-    """Readings around ten that now and then repeat themselves."""
+    """Readings around ten in steps of 0.1, so that some repeat."""
     return np.random.default_rng(seed).normal(10, 1, count).round(1)
+
+
+def stored_state(workspace: Workspace) -> list[Sequence[Row[Any]]]:
+    """The rows of alerts, changes, messages and labels."""
+    label_columns = (labels.c.sensor_id, labels.c.start, labels.c.end)
+    tables = (alerts, alert_changes, outbox)
+    queries = [select(table).order_by(*table.primary_key.columns) for table in tables]
+    with reading(workspace.engine) as connection:
+        return [connection.execute(query).all() for query in (*queries, select(*label_columns))]
+
+
+def waiting_messages(workspace: Workspace) -> Sequence[Row[Any]]:
+    """The messages that were not sent."""
+    with reading(workspace.engine) as connection:
+        return connection.execute(select(outbox.c.id).where(outbox.c.sent_at.is_(None))).all()

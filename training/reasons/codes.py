@@ -136,6 +136,10 @@ class ReasonCode(StrEnum):
     TEXT = "text"
 
     # alarm budget
+    BUDGET_GRANTED = "budget_granted"
+    BUDGET_RAISED = "budget_raised"
+    BUDGET_PRECISION = "budget_precision"
+    BUDGET_NO_VERDICTS = "budget_no_verdicts"
 
     # retraining
     RETRAIN_NO_MODEL = "retrain_no_model"

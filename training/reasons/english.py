@@ -212,6 +212,13 @@ TEMPLATES: dict[ReasonCode, str] = {
     ),
     ReasonCode.TEXT: "{text:text}",
     # alarm budget
+    ReasonCode.BUDGET_GRANTED: "alerts a day: {requested:number}, within the alarm budget",
+    ReasonCode.BUDGET_RAISED: (
+        "alerts a day: {requested:number}, of which the alarm budget grants {granted:number}; with threshold "
+        "{threshold:number}: {expected:number}"
+    ),
+    ReasonCode.BUDGET_PRECISION: "{confirmed:count} of {judged:count} judged alarms were confirmed",
+    ReasonCode.BUDGET_NO_VERDICTS: "no verdicts yet",
     # retraining
     ReasonCode.RETRAIN_NO_MODEL: "no model yet",
     ReasonCode.RETRAIN_DRIFT: "drift: {reasons:reason}",

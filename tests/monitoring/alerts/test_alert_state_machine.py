@@ -1,8 +1,8 @@
-"""Alerts in any order: readings that come, come late or stay away, looks, answers, scripts, work, deliveries.
+"""Readings, watches, operator actions, scripts, maintenance and deliveries in any order lose no alert.
 
-Any of them may die at any write, and the clock steps back now and then. What must hold is told once more from
-the tables alone: each life can be lived, each change is told once, each answer is in the audit, each verdict
-is one label.
+Any of them may be killed at any write, and the clock steps back now and then. The invariants are checked from
+the tables alone: every alert has a valid history, every change is notified once, every action is audited,
+every verdict is one label.
 """
 
 from collections import Counter
@@ -45,9 +45,9 @@ TABLES = (
     *(alerts, alert_changes, alert_watches, outbox, maintenance, audit, labels),
     *(ml_predictions, sensor_readings),
 )
-ANSWERS = {AlertChange.ACKNOWLEDGED, AlertChange.SHELVED, AlertChange.UNSHELVED, AlertChange.JUDGED}
-# From where each change may come, and where it leads; None: it stays where it is.
-MOVES: dict[AlertChange, tuple[set[AlertState | None], AlertState | None]] = {
+OPERATOR_CHANGES = {AlertChange.ACKNOWLEDGED, AlertChange.SHELVED, AlertChange.UNSHELVED, AlertChange.JUDGED}
+# The states each change is allowed in, and the state it leads to; None: the state does not change.
+ALLOWED_CHANGES: dict[AlertChange, tuple[set[AlertState | None], AlertState | None]] = {
     AlertChange.OPENED: ({None}, AlertState.OPEN),
     AlertChange.WORSENED: ({AlertState.OPEN}, AlertState.OPEN),
     AlertChange.RETURNED: ({AlertState.OPEN}, AlertState.RETURNED),
@@ -61,12 +61,12 @@ MOVES: dict[AlertChange, tuple[set[AlertState | None], AlertState | None]] = {
 }
 
 
-class ProcessDied(BaseException):
-    """The process is gone; nothing of it may catch this."""
+class ProcessKilled(BaseException):
+    """The process is killed; no code of the product may catch this."""
 
 
 class StoredMessage(NamedTuple):
-    """One change that one channel is to be told of."""
+    """One message: a change of an alert for one channel."""
 
     alert_id: int
     revision: int
@@ -74,60 +74,60 @@ class StoredMessage(NamedTuple):
 
 
 class MessageRecorder:
-    """A carrier that keeps what it took, and takes nothing while it is closed."""
+    """A sender that stores the messages it accepts, and refuses all while it is closed."""
 
     def __init__(self) -> None:
         self.open = True
-        self.taken: list[StoredMessage] = []
+        self.accepted: list[StoredMessage] = []
 
-    def carry(self, message: Any, address: str) -> None:
-        """Take it, or refuse."""
+    def send(self, message: Any, address: str) -> None:
+        """Accept a message, or refuse it."""
         if not self.open:
             raise DeliveryRefused("closed")
         channel = address.rstrip("/").rpartition("/")[2]
-        self.taken.append(StoredMessage(message["alert_id"], message["number"], channel))
+        self.accepted.append(StoredMessage(message["alert_id"], message["number"], channel))
 
 
-class AnomalyMark(NamedTuple):
-    """A stretch of odd readings that came in time and nothing explains: it must become an alert."""
+class AnomalousInterval(NamedTuple):
+    """Anomalous readings that arrived in time and without maintenance: they must raise an alert."""
 
     sensor_id: str
     start: datetime
     end: datetime
 
 
-def deaths(most: int) -> st.SearchStrategy[int]:
-    """Before which write to die; every second time, before none."""
-    return st.one_of(st.just(0), st.integers(1, most))
+def kill_points(maximum: int) -> st.SearchStrategy[int]:
+    """The number of the write to be killed at; in half of the cases 0, which is never."""
+    return st.one_of(st.just(0), st.integers(1, maximum))
 
 
 class AlertStateMachine(RuleBasedStateMachine):
-    """Three sensors on two platforms, under everything that a plant, people, time and crashes do."""
+    """Three sensors on two platforms, with everything that equipment, operators, time and crashes can do."""
 
-    plant: MonitoredFleet
+    fleet: MonitoredFleet
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = self.plant.workspace.engine
+        self.engine = self.fleet.workspace.engine
         self.clock = NOON
         self.back = timedelta(0)
-        self.late: list[tuple[str, datetime, int, float]] = []
-        self.odd: list[AnomalyMark] = []
-        self.quiet = dict.fromkeys(SENSORS, NOON)  # until when somebody may work there
-        self.hand = MessageRecorder()
+        self.delayed: list[tuple[str, datetime, int, float]] = []
+        self.anomalies: list[AnomalousInterval] = []
+        self.maintained_until = dict.fromkeys(SENSORS, NOON)
+        self.sender = MessageRecorder()
         self.expected: set[StoredMessage] = set()
         self.before: dict[int, Row[Any]] = {}
-        self.told: list[tuple[Any, ...]] = []
-        self.again = 0  # messages that may have come twice: one a death
+        self.changes_before: list[tuple[Any, ...]] = []
+        self.possible_duplicates = 0  # one for each killed delivery
 
     @initialize()
     def empty(self) -> None:
-        """Nothing is left of the run before; every sensor has spoken for an hour."""
+        """Empty tables, and an hour of readings of every sensor."""
         with self.engine.begin() as connection:
             for table in TABLES:
                 connection.execute(table.delete())
         for name in SENSORS:
-            self.plant.workspace.readings.ingest(self.frame(name, NOON - HOUR, 60))
+            self.fleet.workspace.readings.ingest(self.frame(name, NOON - HOUR, 60))
 
     @rule(
         minutes=st.integers(1, 60),
@@ -138,302 +138,310 @@ class AlertStateMachine(RuleBasedStateMachine):
     def time_passes(
         self, minutes: int, scores: tuple[float | None, ...], *, late: bool, watched: bool
     ) -> None:
-        """Each sensor speaks as usual, oddly or dangerously, or says nothing; some of it comes later."""
+        """Each sensor sends normal, anomalous or dangerous readings, or none; some arrive late."""
         begin, self.clock = self.clock, self.clock + minutes * MINUTE
         for name, score in zip(SENSORS, scores, strict=True):
             if score is None:
                 continue
             if late and score > 0.5:
-                self.late.append((name, begin, minutes, score))
+                self.delayed.append((name, begin, minutes, score))
                 continue
             self.arrive(name, begin, minutes, score)
-            if score > 0.5 and minutes > 6 and begin >= self.quiet[name]:
-                self.odd.append(AnomalyMark(name, begin, self.clock))
+            if score > 0.5 and minutes > 6 and begin >= self.maintained_until[name]:
+                self.anomalies.append(AnomalousInterval(name, begin, self.clock))
         if watched:
-            self.look(0)
+            self.watch(0)
 
     @rule(hours=st.integers(1, 3))
-    def all_is_calm(self, hours: int) -> None:
-        """For hours, so that alerts return and are closed."""
+    def normal_readings(self, hours: int) -> None:
+        """For hours, so that alerts return to normal and close."""
         self.time_passes(60 * hours, (0.1,) * len(SENSORS), late=False, watched=True)
 
-    @precondition(lambda self: self.late)
+    @precondition(lambda self: self.delayed)
     @rule()
-    def late_readings_come(self) -> None:
-        """What was held back on its way."""
-        while self.late:
-            self.arrive(*self.late.pop())
+    def delayed_readings_arrive(self) -> None:
+        """Readings that were held back."""
+        while self.delayed:
+            self.arrive(*self.delayed.pop())
 
     def arrive(self, name: str, begin: datetime, minutes: int, score: float) -> None:
-        """Readings with their scores."""
-        self.plant.workspace.readings.ingest(self.frame(name, begin, minutes))
-        self.plant.score(name, (begin - NOON) / MINUTE, [score] * minutes)
+        """Store readings with their scores."""
+        self.fleet.workspace.readings.ingest(self.frame(name, begin, minutes))
+        self.fleet.score(name, (begin - NOON) / MINUTE, [score] * minutes)
 
     def frame(self, name: str, begin: datetime, minutes: int) -> pd.DataFrame:
-        """Readings, one a minute."""
+        """Readings, one per minute."""
         times = [begin + place * MINUTE for place in range(minutes)]
         values = noisy_values(minutes, seed=minutes)
         return pd.DataFrame({"sensor_id": name, "timestamp": times, "value": values, "data_quality": 0})
 
-    @rule(die_at=deaths(12))
-    def look(self, die_at: int) -> None:
-        """The watch, which may die at any write; a whole one misses nothing."""
-        with self.dying(die_at) as whole:
-            self.watch()
-        if not whole:
+    @rule(kill_at=kill_points(12))
+    def watch(self, kill_at: int) -> None:
+        """A watch, which may be killed at any write; a completed one misses nothing."""
+        with self.killed(kill_at) as completed:
+            self.watch_all()
+        if not completed:
             return
-        left = []
-        for one in self.odd:
-            if one.end > self.now:
-                left.append(one)
+        pending = []
+        for interval in self.anomalies:
+            if interval.end > self.now:
+                pending.append(interval)
             else:
-                assert self.raised(one), f"{one} became no alert"
-        self.odd = left
+                assert self.raised(interval), f"{interval} raised no alert"
+        self.anomalies = pending
 
     @rule()
-    def look_twice(self) -> None:
-        """A second look at the same moment changes nothing."""
-        self.look(0)
-        self.account()
+    def watch_twice(self) -> None:
+        """A second watch at the same time changes nothing."""
+        self.watch(0)
+        self.check_tables()
         before = self.state()
-        self.watch()
+        self.watch_all()
         assert self.state() == before
 
     @rule(back=st.booleans())
     def clock_steps(self, back: bool) -> None:
-        """An hour back, and forwards again."""
+        """An hour back, and forward again."""
         self.back = HOUR if back else timedelta(0)
 
-    def watch(self) -> None:
-        """Look at all sensors."""
-        outcomes = watch_fleet(self.plant.workspace, self.plant.workspace.fleet.match(()), now=self.now)
-        assert [one.error for one in outcomes if one.failed] == []
+    def watch_all(self) -> None:
+        """Watch all sensors."""
+        outcomes = watch_fleet(self.fleet.workspace, self.fleet.workspace.fleet.match(()), now=self.now)
+        assert [outcome.error for outcome in outcomes if outcome.failed] == []
 
-    def raised(self, one: AnomalyMark) -> bool:
-        """Whether some alert is about that stretch."""
+    def raised(self, interval: AnomalousInterval) -> bool:
+        """Whether an alert covers the interval."""
         return any(
-            row.type == "ANOMALY" and row.sensor_id == one.sensor_id and row.last_at >= one.start
+            row.type == "ANOMALY" and row.sensor_id == interval.sensor_id and row.last_at >= interval.start
             for row in self.rows(alerts)
         )
 
-    @rule(name=st.sampled_from(SENSORS), severity=st.sampled_from(list(Severity)), die_at=deaths(6))
-    def script_says(self, name: str, severity: Severity, die_at: int) -> None:
+    @rule(name=st.sampled_from(SENSORS), severity=st.sampled_from(list(Severity)), kill_at=kill_points(6))
+    def script_raises_alert(self, name: str, severity: Severity, kill_at: int) -> None:
         """A script raises an alert."""
-        engine = AlertEngine(self.plant.workspace, clock=lambda: self.now.replace(tzinfo=UTC))
-        with self.dying(die_at):
-            engine.create_alert(name, int(severity), notes="said")
+        engine = AlertEngine(self.fleet.workspace, clock=lambda: self.now.replace(tzinfo=UTC))
+        with self.killed(kill_at):
+            engine.create_alert(name, int(severity), notes="script")
 
     @precondition(lambda self: self.before)
     @rule(
         place=st.integers(0, 5),
-        what=st.sampled_from(["acknowledge", "shelve", "shelve", "unshelve", *AlertVerdict]),
+        action=st.sampled_from(["acknowledge", "shelve", "shelve", "unshelve", *AlertVerdict]),
         minutes=st.integers(1, 90),
-        note=st.sampled_from([None, "seen"]),
-        die_at=deaths(8),
+        note=st.sampled_from([None, "checked"]),
+        kill_at=kill_points(8),
     )
-    def answer(self, place: int, what: str, minutes: int, note: str | None, die_at: int) -> None:
-        """Somebody answers any alert there is, or is told why that is no answer to it."""
-        known = sorted(self.before)
-        where = self.plant.workspace, known[-1 - place % len(known)]
+    def operator_action(self, place: int, action: str, minutes: int, note: str | None, kill_at: int) -> None:
+        """An operator acts on any alert; invalid actions are refused."""
+        alert_ids = sorted(self.before)
+        target = self.fleet.workspace, alert_ids[-1 - place % len(alert_ids)]
         by: dict[str, Any] = {"by": "Ana", "now": self.now}
-        with self.dying(die_at), suppress(ConfigurationError):
-            if what == "acknowledge":
-                acknowledge(*where, **by)
-            elif what == "shelve":
-                shelve(*where, self.now + minutes * MINUTE, **by)
-            elif what == "unshelve":
-                unshelve(*where, **by)
+        with self.killed(kill_at), suppress(ConfigurationError):
+            if action == "acknowledge":
+                acknowledge(*target, **by)
+            elif action == "shelve":
+                shelve(*target, self.now + minutes * MINUTE, **by)
+            elif action == "unshelve":
+                unshelve(*target, **by)
             else:
-                set_verdict(*where, AlertVerdict(what), note=note, **by)
+                set_verdict(*target, AlertVerdict(action), note=note, **by)
 
     @rule(name=st.sampled_from(SENSORS), begin=st.integers(-30, 30), minutes=st.integers(1, 60))
-    def work(self, name: str, begin: int, minutes: int) -> None:
-        """Somebody works on a sensor."""
+    def plan_maintenance(self, name: str, begin: int, minutes: int) -> None:
+        """Plan maintenance of a sensor, and cancel it in half of the cases."""
         start = self.now + begin * MINUTE
         planned = MaintenanceWindow(start, start + minutes * MINUTE, "gasket", "Ana", sensor_id=name)
-        kept = add_maintenance(self.plant.workspace, planned, now=self.now)
-        self.odd = [one for one in self.odd if one.sensor_id != name]
+        stored = add_maintenance(self.fleet.workspace, planned, now=self.now)
+        self.anomalies = [interval for interval in self.anomalies if interval.sensor_id != name]
         if minutes % 2:
-            assert kept.id is not None
-            cancel_maintenance(self.plant.workspace, kept.id)
+            assert stored.id is not None
+            cancel_maintenance(self.fleet.workspace, stored.id)
         else:
-            self.quiet[name] = max(self.quiet[name], planned.end)
+            self.maintained_until[name] = max(self.maintained_until[name], planned.end)
 
-    @rule(takes=st.booleans(), die_at=deaths(6))
-    def deliver(self, takes: bool, die_at: int) -> None:
-        """A round of delivery, to channels that take or refuse."""
-        self.hand.open = takes
-        with self.dying(die_at) as whole:
-            for wait in (timedelta(0), HOUR):  # what was taken is not due again
+    @rule(accepts=st.booleans(), kill_at=kill_points(6))
+    def deliver(self, accepts: bool, kill_at: int) -> None:
+        """Two rounds of delivery to channels that accept or refuse."""
+        self.sender.open = accepts
+        with self.killed(kill_at) as completed:
+            for wait in (timedelta(0), HOUR):  # an accepted message is not due again
                 at = self.now + wait
-                deliver(self.plant.workspace, clock=lambda at=at: at, sender=self.hand)
-        self.again += not whole
+                deliver(self.fleet.workspace, clock=lambda at=at: at, sender=self.sender)
+        self.possible_duplicates += not completed
 
     @rule()
-    def tidy(self) -> None:
-        """What was sent is forgotten."""
+    def delete_sent_messages(self) -> None:
+        """Retention of the outbox."""
         Outbox(self.engine).delete_sent_before(self.now)
 
     @property
     def now(self) -> datetime:
-        """What the machine's clock says."""
+        """The time of the machine's clock."""
         return self.clock - self.back
 
     @contextmanager
-    def dying(self, at: int) -> Iterator[list[bool]]:
-        """Die before the n-th write or commit of the block; the list says whether it came to its end."""
-        whole: list[bool] = []
-        DEATH["left"] = at
+    def killed(self, at: int) -> Iterator[list[bool]]:
+        """Kill the block before its n-th write or commit; the list is empty if that happened."""
+        completed: list[bool] = []
+        KILL["writes_left"] = at
         try:
-            yield whole
-            whole.append(True)
-        except ProcessDied:
-            # What a dead process held is free at once; this one only plays dead.
+            yield completed
+            completed.append(True)
+        except ProcessKilled:
+            # The leases of a killed process are free at once; this process still lives.
             with self.engine.begin() as connection:
                 connection.execute(leases.delete())
         finally:
-            DEATH["left"] = 0
+            KILL["writes_left"] = 0
 
     def rows(self, table: Any) -> list[Row[Any]]:
-        """A table, in its order."""
+        """A table in the order of its key."""
         with reading(self.engine) as connection:
             return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
 
     def state(self) -> list[list[Row[Any]]]:
-        """All that is kept of alerts."""
+        """All stored data of alerts."""
         return [self.rows(table) for table in (alerts, alert_changes, outbox, audit)]
 
     @invariant()
-    def account(self) -> None:
-        """Everything, after every step."""
-        kept = {row.id: row for row in self.rows(alerts)}
+    def check_tables(self) -> None:
+        """Checked after every step."""
+        stored = {row.id: row for row in self.rows(alerts)}
         changes = self.rows(alert_changes)
-        self.nothing_is_rewritten(kept, changes)
-        self.at_most_one_lives(kept)
-        self.every_life_can_be_lived(kept, changes)
-        self.every_change_is_told_once(kept, changes)
-        self.every_answer_is_in_the_audit(changes)
-        self.every_verdict_teaches_once(kept)
-        self.before = kept
+        self.history_is_not_changed(stored, changes)
+        self.one_alert_per_topic(stored)
+        self.every_history_is_valid(stored, changes)
+        self.every_change_is_notified_once(stored, changes)
+        self.every_action_is_in_the_audit(changes)
+        self.every_verdict_is_one_label(stored)
+        self.before = stored
 
-    def nothing_is_rewritten(self, kept: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
-        """No alert is gone, none that was closed lives again, and no change that was kept is another."""
-        assert set(self.before) <= set(kept)
+    def history_is_not_changed(self, stored: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
+        """No alert is deleted, no closed alert is reopened, no stored change is altered."""
+        assert set(self.before) <= set(stored)
         closed = {number for number, row in self.before.items() if row.state == AlertState.CLOSED}
-        assert all(kept[number].state == AlertState.CLOSED for number in closed)
+        assert all(stored[number].state == AlertState.CLOSED for number in closed)
         reported = [tuple(row) for row in changes]
-        assert set(self.told) <= set(reported)
-        self.told = reported
+        assert set(self.changes_before) <= set(reported)
+        self.changes_before = reported
 
-    def at_most_one_lives(self, kept: dict[int, Row[Any]]) -> None:
-        """Of one topic."""
+    def one_alert_per_topic(self, stored: dict[int, Row[Any]]) -> None:
+        """At most one alert of a topic is not closed."""
         alive = Counter(
-            (row.type, row.sensor_id, row.subject) for row in kept.values() if row.state != AlertState.CLOSED
+            (row.type, row.sensor_id, row.subject)
+            for row in stored.values()
+            if row.state != AlertState.CLOSED
         )
         assert max(alive.values(), default=1) == 1
 
-    def every_life_can_be_lived(self, kept: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
-        """Along allowed edges, in order of time, to where the alert stands; shelving is in it as well."""
-        for number, row in kept.items():
-            life = [change for change in changes if change.alert_id == number]
-            assert [change.revision for change in life] == list(range(1, row.revision + 1))
-            assert [change.at for change in life] == sorted(change.at for change in life)
+    def every_history_is_valid(self, stored: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
+        """Allowed changes in order of time that lead to the state of the alert, including shelving."""
+        for number, row in stored.items():
+            history = [change for change in changes if change.alert_id == number]
+            assert [change.revision for change in history] == list(range(1, row.revision + 1))
+            assert [change.at for change in history] == sorted(change.at for change in history)
             state, shelved = None, False
-            for change in map(AlertChange, (change.change for change in life)):
-                sources, target = MOVES[change]
+            for change in map(AlertChange, (change.change for change in history)):
+                sources, target = ALLOWED_CHANGES[change]
                 assert state in sources, f"{change} from {state}"
                 state = target or state
                 shelved = (shelved or change is AlertChange.SHELVED) and change is not AlertChange.UNSHELVED
             assert (row.state, row.shelved_until is not None) == (state, shelved)
             assert not (shelved and state is AlertState.CLOSED)
 
-    def every_change_is_told_once(self, kept: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
-        """To each channel, unless it is shelved or a flood that lives stands for it; and nothing else is."""
+    def every_change_is_notified_once(self, stored: dict[int, Row[Any]], changes: list[Row[Any]]) -> None:
+        """One message per channel unless the alert is shelved or in an active flood; no other messages."""
         shelved: dict[int, bool] = {}
         for change in changes:
-            row, what = kept[change.alert_id], AlertChange(change.change)
-            quiet = shelved.get(row.id, False) and what is not AlertChange.UNSHELVED
-            shelved[row.id] = (quiet or what is AlertChange.SHELVED) and what is not AlertChange.UNSHELVED
+            row, kind = stored[change.alert_id], AlertChange(change.change)
+            suppressed = shelved.get(row.id, False) and kind is not AlertChange.UNSHELVED
+            shelved[row.id] = (
+                suppressed or kind is AlertChange.SHELVED
+            ) and kind is not AlertChange.UNSHELVED
             before = self.before.get(row.id)
             if before is not None and change.revision <= before.revision:
                 continue
-            gathered = row.group_id is not None and change.severity < Severity.CRITICAL
-            if gathered and row.state != AlertState.CLOSED:
-                assert kept[row.group_id].state != AlertState.CLOSED, (
-                    f"{what} of alert {row.id} is told to nobody"
+            in_flood = row.group_id is not None and change.severity < Severity.CRITICAL
+            if in_flood and row.state != AlertState.CLOSED:
+                assert stored[row.group_id].state != AlertState.CLOSED, (
+                    f"{kind} of alert {row.id} is not notified"
                 )
-            if (quiet and what is not AlertChange.SHELVED) or gathered:
+            if (suppressed and kind is not AlertChange.SHELVED) or in_flood:
                 continue
             self.expected |= {StoredMessage(row.id, change.revision, channel) for channel in CHANNELS}
         waiting = [
             (StoredMessage(r.alert_id, r.revision, r.channel), r.sent_at is not None)
             for r in self.rows(outbox)
         ]
-        taken = Counter(self.hand.taken)
-        assert len(waiting) == len({letter for letter, _ in waiting})
-        assert {letter for letter, _ in waiting} | set(taken) == self.expected
-        assert {letter for letter, sent in waiting if sent} <= set(taken)
-        assert sum(taken.values()) - len(taken) <= self.again
-        for letter in taken:
-            first = [one for one in dict.fromkeys(self.hand.taken) if one[::2] == letter[::2]]
+        accepted = Counter(self.sender.accepted)
+        assert len(waiting) == len({message for message, _ in waiting})
+        assert {message for message, _ in waiting} | set(accepted) == self.expected
+        assert {message for message, sent in waiting if sent} <= set(accepted)
+        assert sum(accepted.values()) - len(accepted) <= self.possible_duplicates
+        for message in accepted:
+            first = [one for one in dict.fromkeys(self.sender.accepted) if one[::2] == message[::2]]
             assert first == sorted(first)
 
-    def every_answer_is_in_the_audit(self, changes: list[Row[Any]]) -> None:
-        """With who gave it; what time alone did is nobody's."""
-        answers = [(f"alert {c.alert_id}", c.change, c.by) for c in changes if c.by is not None]
-        assert {change for _, change, _ in answers} <= ANSWERS
-        assert Counter(answers) == Counter((d.subject, d.action, d.who) for d in self.rows(audit))
+    def every_action_is_in_the_audit(self, changes: list[Row[Any]]) -> None:
+        """With its user; changes by time alone have none."""
+        actions = [(f"alert {c.alert_id}", c.change, c.by) for c in changes if c.by is not None]
+        assert {change for _, change, _ in actions} <= OPERATOR_CHANGES
+        assert Counter(actions) == Counter(
+            (entry.subject, entry.action, entry.who) for entry in self.rows(audit)
+        )
 
-    def every_verdict_teaches_once(self, kept: dict[int, Row[Any]]) -> None:
-        """One label, or one stretch of work, of the episode as it is known now."""
-        said = {
+    def every_verdict_is_one_label(self, stored: dict[int, Row[Any]]) -> None:
+        """One label, or one maintenance window, with the current interval of the episode."""
+        expected = {
             f"alert {row.id}": (row.began_at, row.last_at, row.verdict == AlertVerdict.CONFIRM)
-            for row in kept.values()
+            for row in stored.values()
             if row.verdict in {AlertVerdict.CONFIRM, AlertVerdict.FALSE} and self.is_about_readings(row)
         }
-        learned = [(row.source, (row.start, row.end, row.anomalous)) for row in self.rows(labels)]
-        assert len(learned) == len(said)
-        assert dict(learned) == said
+        made = [(row.source, (row.start, row.end, row.anomalous)) for row in self.rows(labels)]
+        assert len(made) == len(expected)
+        assert dict(made) == expected
         works = [row.alert_id for row in self.rows(maintenance) if row.alert_id is not None]
         assert sorted(works) == [
             row.id
-            for row in kept.values()
+            for row in stored.values()
             if row.verdict == AlertVerdict.MAINTENANCE and self.is_about_readings(row)
         ]
 
     def is_about_readings(self, row: Row[Any]) -> bool:
-        """An anomaly or a frozen instrument, and no flood."""
+        """An anomaly or a frozen instrument, but not a flood."""
         return row.subject != "flood" and (row.type == "ANOMALY" or row.subject == "frozen")
 
 
-DEATH = {"left": 0}
+KILL = {"writes_left": 0}
 
 
-def die_or_continue() -> None:
-    """One write further."""
-    if DEATH["left"] == 1:
-        DEATH["left"] = 0
-        raise ProcessDied
-    DEATH["left"] = max(0, DEATH["left"] - 1)
+def kill_at_chosen_write() -> None:
+    """Count a write, and kill the block at the chosen one."""
+    if KILL["writes_left"] == 1:
+        KILL["writes_left"] = 0
+        raise ProcessKilled
+    KILL["writes_left"] = max(0, KILL["writes_left"] - 1)
 
 
 @pytest.mark.fault(
-    "looks, late readings, answers, work, scripts and deliveries in any order, each cut off at any write, "
-    "and a clock that steps back",
-    "one alert a topic at most, each life one that can be lived, each change told and each answer kept once",
+    "watches, late readings, operator actions, maintenance, scripts and deliveries in any order, each killed "
+    "at any write, and a clock that steps back",
+    "at most one alert per topic, each history valid, each change notified and each action stored once",
 )
-def test_any_order_loses_and_doubles_no_alert(monitored_fleet, monkeypatch):
+def test_no_order_of_events_loses_or_duplicates_an_alert(monitored_fleet, monkeypatch):
     for channel in CHANNELS:
         monkeypatch.setenv(f"SAFEPLAN_CHANNEL_{channel.upper()}", f"json://127.0.0.1:1/{channel}")
-    monitored_fleet.rule(
+    monitored_fleet.write_rules(
         budget={"flood_alerts": 3}, life={"forget_after": "PT2H", "escalate_danger": "PT20M"}
     )
     engine = monitored_fleet.workspace.engine
     event.listen(
-        engine, "before_cursor_execute", lambda *said: said[2][:6] in STATEMENTS and die_or_continue()
+        engine,
+        "before_cursor_execute",
+        lambda *arguments: arguments[2][:6] in STATEMENTS and kill_at_chosen_write(),
     )
-    event.listen(engine, "commit", lambda _: die_or_continue())
-    AlertStateMachine.plant = monitored_fleet
+    event.listen(engine, "commit", lambda _: kill_at_chosen_write())
+    AlertStateMachine.fleet = monitored_fleet
 
     run_state_machine_as_test(
         AlertStateMachine,

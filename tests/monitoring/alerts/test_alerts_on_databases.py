@@ -1,4 +1,4 @@
-"""Alerts on either kind of database: raised, answered, taught and told."""
+"""Alerts on SQLite and PostgreSQL: raised, acknowledged, judged, labelled and notified."""
 
 import pytest
 
@@ -6,23 +6,24 @@ from monitoring.alerts.kinds import AlertVerdict
 from monitoring.notify.delivery import deliver
 from monitoring.notify.outbox import Outbox
 from monitoring.notify.sender import DeliveryRefused
-from monitoring.watch.operator_actions import acknowledge, list_alerts, set_verdict
+from monitoring.watch.operator_actions import acknowledge, find_alert, list_alerts, set_verdict
 from tests.support.monitored_fleet import MonitoredFleet, minutes_after_noon, noisy_values
+from training.reasons import ReasonCode
 from training.workspace import Workspace
 
 
 @pytest.fixture
 def sql_fleet(database_url, workspace, tmp_path, monkeypatch):
-    """The watched plant on SQLite and on PostgreSQL."""
+    """The monitored fleet on SQLite and on PostgreSQL."""
     monkeypatch.setenv("SAFEPLAN_DATABASE_URL", database_url)
     monkeypatch.setenv("SAFEPLAN_CHANNEL_ROOM", "json://127.0.0.1:1/")
-    made = MonitoredFleet(Workspace(tmp_path), tmp_path)
-    made.describe({"PT-1": {"platform": "P-48", "critical_high": 30}})
-    yield made
-    made.workspace.engine.dispose()
+    fleet = MonitoredFleet(Workspace(tmp_path), tmp_path)
+    fleet.describe({"PT-1": {"platform": "P-48", "critical_high": 30}})
+    yield fleet
+    fleet.workspace.engine.dispose()
 
 
-def test_an_episode_from_its_first_odd_reading_to_the_last_message(sql_fleet):
+def test_an_episode_from_its_first_anomalous_reading_to_the_last_message(sql_fleet):
     sql_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     sql_fleet.score("PT-1", 0, [0.7] * 10 + [0.9] * 20 + [0.1] * 30)
     sql_fleet.forecast("PT-1", 0, [40.0])
@@ -32,7 +33,7 @@ def test_an_episode_from_its_first_odd_reading_to_the_last_message(sql_fleet):
     set_verdict(sql_fleet.workspace, anomaly.id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(62))
     sent = []
 
-    class Carrier:
+    class RecordingSender:
         def send(self, message, _) -> None:
             if len(sent) == 2 and message["id"] not in refused:
                 refused.append(message["id"])
@@ -40,18 +41,20 @@ def test_an_episode_from_its_first_odd_reading_to_the_last_message(sql_fleet):
             sent.append((message["alert_id"], message["number"]))
 
     refused: list[str] = []
-    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(63), sender=Carrier())
-    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(65), sender=Carrier())
+    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(63), sender=RecordingSender())
+    deliver(sql_fleet.workspace, clock=lambda: minutes_after_noon(65), sender=RecordingSender())
 
-    assert [change for change, _ in sql_fleet.told(anomaly)] == [
+    assert [change for change, _ in sql_fleet.alert_history(anomaly)] == [
         *("opened", "worsened", "returned", "acknowledged", "judged")
     ]
-    assert next(change for change, _ in sql_fleet.told(warning)) == "opened"
+    assert find_alert(sql_fleet.workspace, warning.id).evidence == warning.evidence
+    assert warning.evidence.reasons[0].code is ReasonCode.LIMIT_UPPER_EXPECTED
+    assert next(change for change, _ in sql_fleet.alert_history(warning)) == "opened"
     assert sql_fleet.workspace.labels.of("PT-1")[0].end == minutes_after_noon(29)
     assert len(sent) == len(set(sent)) == anomaly.revision + 2 + warning.revision
     for alert in (warning, anomaly):
-        assert [number for one, number in sent if one == alert.id] == sorted(
-            number for one, number in sent if one == alert.id
+        assert [number for alert_id, number in sent if alert_id == alert.id] == sorted(
+            number for alert_id, number in sent if alert_id == alert.id
         )
     assert Outbox(sql_fleet.workspace.engine).channels() == []
     assert Outbox(sql_fleet.workspace.engine).delete_sent_before(minutes_after_noon(64)) > 0

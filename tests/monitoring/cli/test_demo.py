@@ -1,4 +1,4 @@
-"""The demo: the main job on real readings, from nothing."""
+"""The demo: load, train, detect and forecast real readings in an empty folder."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from training.workspace import Workspace
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The demo's folder after it ran, with a short search."""
+    """The workspace of the demo after a run with a short search."""
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAFEPLAN_TUNING_TRIALS", "2")
@@ -31,25 +31,25 @@ def test_every_sensor_has_a_model_of_each_kind_and_most_are_promoted(demo):
 
 
 def test_december_was_scored_and_the_next_day_forecast_for_every_sensor(demo):
-    kept = PredictionStore(demo.engine).statistics()
+    statistics = PredictionStore(demo.engine).statistics()
 
-    assert kept.groupby("model_type")["sensor_id"].nunique().to_dict() == {
+    assert statistics.groupby("model_type")["sensor_id"].nunique().to_dict() == {
         "ANOMALY_DETECTOR": 18,
         "FORECASTER": 18,
     }
-    scored = kept[kept["model_type"] == "ANOMALY_DETECTOR"]
+    scored = statistics[statistics["model_type"] == "ANOMALY_DETECTOR"]
     assert (scored["first"] >= "2013-12-01").all()
     assert scored["anomalies"].sum() > 0
 
 
 def test_the_impossible_wind_of_february_trains_no_model(demo):
-    """1048 mph was really recorded at Newark; it is kept, and marked."""
+    """1048 mph was really recorded at Newark; the reading is stored and marked as bad."""
     wind = demo.readings.between("EWR-WIND")
 
     assert wind.loc[wind["value"] > 1000, "data_quality"].tolist() == [1]
 
 
-def test_running_it_again_trains_nothing_anew(demo, monkeypatch):
+def test_a_second_run_trains_nothing(demo, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_TUNING_TRIALS", "2")
     before = {key: dict(listing.aliases) for key, listing in demo.registry.listings().items()}
 

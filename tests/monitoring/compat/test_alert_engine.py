@@ -1,4 +1,4 @@
-"""Alerts that scripts raise: the original's calls, the life of every other alert."""
+"""Alerts of scripts: the calls of the original system, the life cycle of every other alert."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,14 +15,14 @@ from training.errors import ConfigurationError, UnknownSensor
 
 @dataclass
 class EngineClock:
-    """A clock that a test turns."""
+    """A clock that tests set."""
 
     now: datetime
 
     def __call__(self) -> datetime:
         return self.now
 
-    def pass_(self, time: timedelta) -> None:
+    def advance(self, time: timedelta) -> None:
         self.now += time
 
 
@@ -51,20 +51,20 @@ def test_an_alert_has_the_fields_of_the_original(engine):
     }
 
 
-def test_what_a_script_says_again_is_the_same_alert(engine, monitored_fleet, clock):
+def test_a_repeated_call_continues_the_alert(engine, monitored_fleet, clock):
     for _ in range(3):
         engine.create_alert("PT-1", 2, notes="too warm")
-        clock.pass_(MINUTE)
+        clock.advance(MINUTE)
         monitored_fleet.watch_each((clock.now.replace(tzinfo=None) - NOON) // MINUTE, 3)
 
-    (alert,) = [one for one in monitored_fleet.alerts("PT-1") if one.topic.subject == "script"]
-    assert [change for change, _ in monitored_fleet.told(alert)] == ["opened"]
+    (alert,) = [a for a in monitored_fleet.alerts("PT-1") if a.topic.subject == "script"]
+    assert [change for change, _ in monitored_fleet.alert_history(alert)] == ["opened"]
     assert alert.last_at == minutes_after_noon(2)
 
 
-def test_what_a_script_says_again_more_gravely_is_a_worse_alert(engine, clock):
+def test_a_repeated_call_with_a_higher_severity_worsens_the_alert(engine, clock):
     engine.create_alert("PT-1", 2, notes="warm")
-    clock.pass_(MINUTE)
+    clock.advance(MINUTE)
 
     worse = engine.create_alert("PT-1", 4, notes="hot")
 
@@ -72,55 +72,55 @@ def test_what_a_script_says_again_more_gravely_is_a_worse_alert(engine, clock):
     assert len(engine.get_alerts_by_sensor("PT-1")) == 1
 
 
-def test_what_a_script_no_longer_says_returns_to_normal_and_is_closed(engine, monitored_fleet, clock):
+def test_an_alert_without_further_calls_returns_to_normal_and_closes(engine, monitored_fleet, clock):
     monitored_fleet.read("TT-1", 0, noisy_values(180, seed=7))
-    raised = engine.create_alert("TT-1", 3, notes="odd")
+    raised = engine.create_alert("TT-1", 3, notes="unusual")
 
     monitored_fleet.watch(10, "TT-1")
     assert engine.get_active_alerts() == []
-    (result,) = [one for one in engine.get_alerts_by_sensor("TT-1") if one.alert_id == raised.alert_id]
+    (result,) = [a for a in engine.get_alerts_by_sensor("TT-1") if a.alert_id == raised.alert_id]
     assert (result.status, result.resolved_at.replace(microsecond=0)) == ("RESOLVED", minutes_after_noon(5))
 
-    clock.pass_(11 * MINUTE)
+    clock.advance(11 * MINUTE)
     engine.acknowledge_alert(raised.alert_id)
     monitored_fleet.watch(180, "TT-1")
     assert list_alerts(monitored_fleet.workspace, ["TT-1"], alive=False)[0].state is AlertState.CLOSED
 
 
-def test_a_script_does_not_keep_the_watch_from_looking(engine, monitored_fleet, clock):
-    """A script speaks by its own clock; readings of a time before it that come later are looked at."""
-    clock.pass_(HOUR)
+def test_a_script_does_not_hide_readings_from_the_watch(engine, monitored_fleet, clock):
+    """Readings from before a script's alert that arrive later are evaluated."""
+    clock.advance(HOUR)
     engine.create_alert("PT-1", 2, notes="script")
 
     monitored_fleet.score("PT-1", 0, [0.9] * 20)
     monitored_fleet.watch(61)
 
-    reported = {(one.topic.type.value, one.topic.subject) for one in monitored_fleet.alerts("PT-1")}
-    assert ("ANOMALY", "") in reported
+    topics = {(a.topic.type.value, a.topic.subject) for a in monitored_fleet.alerts("PT-1")}
+    assert ("ANOMALY", "") in topics
 
 
-def test_no_alert_begins_while_somebody_works_there(engine, monitored_fleet):
+def test_no_alert_begins_during_maintenance(engine, monitored_fleet):
     work = MaintenanceWindow(NOON - HOUR, NOON + HOUR, "new gasket", "Ana", sensor_id="PT-1")
     add_maintenance(monitored_fleet.workspace, work, now=NOON)
 
-    assert engine.create_alert("PT-1", 3, notes="odd") is None
+    assert engine.create_alert("PT-1", 3, notes="unusual") is None
     assert engine.get_alerts_by_sensor("PT-1") == []
 
 
-def test_who_has_seen_it_is_kept(engine, monitored_fleet, monkeypatch):
+def test_an_acknowledgement_is_stored_with_its_user(engine, monitored_fleet, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_USER", "ana")
-    raised = engine.create_alert("PT-1", 3, notes="odd")
+    raised = engine.create_alert("PT-1", 3, notes="unusual")
 
-    seen = engine.acknowledge_alert(raised.alert_id)
+    acknowledged = engine.acknowledge_alert(raised.alert_id)
 
-    assert seen.status == "ACKNOWLEDGED"
+    assert acknowledged.status == "ACKNOWLEDGED"
     assert alert_history(monitored_fleet.workspace, raised.alert_id)[-1].by == "ana"
     with pytest.raises(ConfigurationError, match="no alert 99"):
         acknowledge(monitored_fleet.workspace, 99, by="ana", now=NOON)
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "words"),
+    ("arguments", "error", "message"),
     [
         ({"sensor_id": "PT-9", "severity_level": 2}, UnknownSensor, "PT-9"),
         ({"sensor_id": "PT-1", "severity_level": 1}, ConfigurationError, "2 warning, 3 danger, 4 critical"),
@@ -131,13 +131,13 @@ def test_who_has_seen_it_is_kept(engine, monitored_fleet, monkeypatch):
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_what_can(engine, given, error, words):
-    with pytest.raises(error, match=words):
-        engine.create_alert(**given)
+def test_an_invalid_call_is_refused_with_the_valid_values(engine, arguments, error, message):
+    with pytest.raises(error, match=message):
+        engine.create_alert(**arguments)
 
 
 def test_the_engine_is_that_of_the_installation(monitored_fleet):
-    made = create_alert_engine()
+    engine = create_alert_engine()
 
-    assert made.create_alert(sensor_id="PT-2", severity_level=2, notes="seen").sensor_id == "PT-2"
-    made.workspace.engine.dispose()
+    assert engine.create_alert(sensor_id="PT-2", severity_level=2, notes="seen").sensor_id == "PT-2"
+    engine.workspace.engine.dispose()

@@ -1,4 +1,4 @@
-"""Answers: what people do about an alert is kept with what it teaches and whom it tells, or not at all."""
+"""Operator actions are stored with their label, notifications and audit entries, or not at all."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from training.registry.audit import entries
 
 @pytest.fixture
 def raised_alert(monitored_fleet):
-    """PT-1 is odd from noon on, for half an hour; it is one o'clock."""
+    """PT-1 is anomalous for half an hour from noon on; it is one o'clock."""
     for name in ("PT-1", "PT-2", "TT-1"):
         monitored_fleet.read(name, 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-1", 0, [0.7] * 30 + [0.1] * 30)
@@ -34,16 +34,16 @@ def alert_id(raised_alert):
     return alert.id
 
 
-def test_an_acknowledged_alert_says_by_whom_and_when(raised_alert, alert_id):
+def test_an_acknowledgement_has_its_user_and_time(raised_alert, alert_id):
     result = acknowledge(raised_alert.workspace, alert_id, by="Ana", now=minutes_after_noon(61))
 
     assert (result.acknowledged_by, result.acknowledged_at) == ("Ana", minutes_after_noon(61))
     assert find_alert(raised_alert.workspace, alert_id) == result
-    assert raised_alert.told(result)[-1] == ("acknowledged", 61)
+    assert raised_alert.alert_history(result)[-1] == ("acknowledged", 61)
 
 
-def test_every_answer_is_in_the_audit_with_who_and_when(raised_alert, alert_id):
-    """Once each, however often it is given; what time alone does is nobody's deed."""
+def test_every_action_is_in_the_audit_with_its_user_and_time(raised_alert, alert_id):
+    """Once each, however often it is repeated; changes by time alone are not in the audit."""
     acknowledge(raised_alert.workspace, alert_id, by="Ana", now=minutes_after_noon(61))
     acknowledge(raised_alert.workspace, alert_id, by="Eva", now=minutes_after_noon(62))
     shelve(raised_alert.workspace, alert_id, minutes_after_noon(90), by="Ana", now=minutes_after_noon(63))
@@ -61,22 +61,22 @@ def test_every_answer_is_in_the_audit_with_who_and_when(raised_alert, alert_id):
 
     result = entries(raised_alert.workspace.engine, sensor_id="PT-1")[::-1]
 
-    assert [(one.at, one.who, one.action) for one in result] == [
+    assert [(entry.at, entry.who, entry.action) for entry in result] == [
         (minutes_after_noon(61), "Ana", "acknowledged"),
         (minutes_after_noon(63), "Ana", "shelved"),
         (minutes_after_noon(64), "Rui", "unshelved"),
         (minutes_after_noon(65), "Rui", "judged"),
     ]
-    assert {one.subject for one in result} == {f"alert {alert_id}"}
-    assert result[-1].detail == {"said": "false: a test"}
+    assert {entry.subject for entry in result} == {f"alert {alert_id}"}
+    assert result[-1].detail == {"said": "false: a test"}  # quoted: a stored name
 
 
-def test_acknowledging_twice_is_once(raised_alert, alert_id):
+def test_a_second_acknowledgement_changes_nothing(raised_alert, alert_id):
     acknowledge(raised_alert.workspace, alert_id, by="Ana", now=minutes_after_noon(61))
     result = acknowledge(raised_alert.workspace, alert_id, by="Rui", now=minutes_after_noon(62))
 
     assert result.acknowledged_by == "Ana"
-    assert [change for change, _ in raised_alert.told(result)].count("acknowledged") == 1
+    assert [change for change, _ in raised_alert.alert_history(result)].count("acknowledged") == 1
 
 
 def test_an_acknowledged_alert_that_returned_is_closed_after_an_hour_and_not_listed(raised_alert, alert_id):
@@ -105,7 +105,7 @@ def test_a_closed_alert_can_be_judged_but_no_longer_acknowledged(raised_alert, a
 
 
 def test_shelving_always_ends(raised_alert, alert_id):
-    with pytest.raises(ConfigurationError, match="at most 12 h from now on"):
+    with pytest.raises(ConfigurationError, match="the latest end is 2026-03-02 01:01 UTC, 12 h from now"):
         shelve(
             raised_alert.workspace,
             alert_id,
@@ -120,13 +120,13 @@ def test_shelving_always_ends(raised_alert, alert_id):
     raised_alert.watch(90)
 
     assert find_alert(raised_alert.workspace, alert_id).shelved_until is None
-    assert raised_alert.told(find_alert(raised_alert.workspace, alert_id))[-2:] == [
+    assert raised_alert.alert_history(find_alert(raised_alert.workspace, alert_id))[-2:] == [
         ("shelved", 61),
         ("unshelved", 90),
     ]
 
 
-def test_what_is_taken_off_the_shelf_early_is_told_again(raised_alert, alert_id):
+def test_shelving_can_end_early(raised_alert, alert_id):
     shelve(raised_alert.workspace, alert_id, minutes_after_noon(90), by="Ana", now=minutes_after_noon(61))
 
     assert (
@@ -139,7 +139,7 @@ def test_what_is_taken_off_the_shelf_early_is_told_again(raised_alert, alert_id)
 @pytest.mark.parametrize(
     ("verdict", "anomalous"), [(AlertVerdict.CONFIRM, True), (AlertVerdict.FALSE, False)]
 )
-def test_a_verdict_becomes_a_label_of_the_odd_readings(raised_alert, alert_id, verdict, anomalous):
+def test_a_verdict_becomes_a_label_of_the_anomalous_readings(raised_alert, alert_id, verdict, anomalous):
     set_verdict(raised_alert.workspace, alert_id, verdict, by="Ana", now=minutes_after_noon(61))
 
     (label,) = raised_alert.workspace.labels.of("PT-1")
@@ -151,7 +151,7 @@ def test_a_verdict_becomes_a_label_of_the_odd_readings(raised_alert, alert_id, v
     assert label.source == f"alert {alert_id}"
 
 
-def test_who_changes_a_verdict_changes_the_label(raised_alert, alert_id):
+def test_a_changed_verdict_changes_the_label(raised_alert, alert_id):
     set_verdict(raised_alert.workspace, alert_id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(61))
     set_verdict(
         raised_alert.workspace,
@@ -170,7 +170,7 @@ def test_who_changes_a_verdict_changes_the_label(raised_alert, alert_id):
     assert list_maintenance(raised_alert.workspace) == []
 
 
-def test_the_label_grows_with_an_episode_that_goes_on(raised_alert, alert_id):
+def test_the_label_grows_with_an_episode_that_continues(raised_alert, alert_id):
     set_verdict(raised_alert.workspace, alert_id, AlertVerdict.CONFIRM, by="Ana", now=minutes_after_noon(61))
     raised_alert.read("PT-1", 60, noisy_values(20, seed=8))
     raised_alert.score("PT-1", 60, [0.7] * 20)
@@ -179,7 +179,7 @@ def test_the_label_grows_with_an_episode_that_goes_on(raised_alert, alert_id):
     assert [label.end for label in raised_alert.workspace.labels.of("PT-1")] == [minutes_after_noon(79)]
 
 
-def test_who_judges_has_seen_it(raised_alert, alert_id):
+def test_a_verdict_acknowledges_the_alert(raised_alert, alert_id):
     result = set_verdict(
         raised_alert.workspace, alert_id, AlertVerdict.FALSE, by="Ana", now=minutes_after_noon(61)
     )
@@ -188,12 +188,12 @@ def test_who_judges_has_seen_it(raised_alert, alert_id):
     assert result.waiting_since is None
 
 
-def test_an_alert_that_does_not_exist_is_named(raised_alert):
+def test_an_unknown_alert_is_named(raised_alert):
     with pytest.raises(ConfigurationError, match="no alert 999"):
         acknowledge(raised_alert.workspace, 999, by="Ana", now=minutes_after_noon(61))
 
 
-def test_alerts_are_listed_the_worst_first(raised_alert):
+def test_alerts_are_listed_by_severity(raised_alert):
     raised_alert.score("PT-2", 60, [0.7] * 10)
     raised_alert.score("TT-1", 60, [0.9] * 10)
     raised_alert.watch(70)
@@ -204,10 +204,10 @@ def test_alerts_are_listed_the_worst_first(raised_alert):
     assert [a.topic.sensor_id for a in list_alerts(raised_alert.workspace, ["PT-2"], limit=1)] == ["PT-2"]
 
 
-def test_an_alert_as_json_is_flat_and_says_utc(raised_alert, alert_id):
-    said = alert_to_dict(find_alert(raised_alert.workspace, alert_id))
+def test_an_alert_as_json_is_flat_and_in_utc(raised_alert, alert_id):
+    content = alert_to_dict(find_alert(raised_alert.workspace, alert_id))
 
-    assert said["sensor_id"] == "PT-1"
-    assert said["began_at"] == "2026-03-01T12:00:00Z"
-    assert (said["score"], said["reason"], said["verdict"]) == (0.7, "odd", None)
-    assert not {"topic", "evidence"} & set(said)
+    assert content["sensor_id"] == "PT-1"
+    assert content["began_at"] == "2026-03-01T12:00:00Z"
+    assert (content["score"], content["reason"], content["verdict"]) == (0.7, "unusual", None)
+    assert not {"topic", "evidence"} & set(content)

@@ -1,4 +1,4 @@
-"""Watching the fleet: each fault opens one alert of its type, and looking again changes nothing."""
+"""Watching the fleet: each fault opens one alert of its type, and a second watch changes nothing."""
 
 import pytest
 
@@ -8,18 +8,19 @@ from monitoring.drift.verdict import DriftVerdict
 from monitoring.watch import watcher
 from tests.support.monitored_fleet import HOUR, minutes_after_noon, noisy_values
 from training.errors import ConfigurationError
+from training.reasons import Reason, ReasonCode, dump_reasons
 from training.storage.leases import LeaseTaken, lease
 
 
-def quiet(watched, *names, until=60):
-    """Readings and scores as ever."""
+def store_normal_data(fleet, *names, until=60):
+    """Store readings and scores without anomalies."""
     for name in names:
-        watched.read(name, 0, noisy_values(until, seed=7))
-        watched.score(name, 0, until * [0.1])
+        fleet.read(name, 0, noisy_values(until, seed=7))
+        fleet.score(name, 0, until * [0.1])
 
 
-def test_an_untouched_hour_raises_nothing(monitored_fleet):
-    quiet(monitored_fleet, "PT-1", "PT-2", "TT-1")
+def test_normal_data_raises_no_alert(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1")
 
     outcomes = monitored_fleet.watch(60)
 
@@ -27,8 +28,8 @@ def test_an_untouched_hour_raises_nothing(monitored_fleet):
     assert [outcome.status for outcome in outcomes] == ["watched"] * 3
 
 
-def test_odd_scores_that_hold_are_one_alert(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_scores_above_the_threshold_for_the_hold_time_are_one_alert(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-1", 0, [0.1] * 10 + [0.7] * 20 + [0.1] * 30)
 
@@ -36,13 +37,13 @@ def test_odd_scores_that_hold_are_one_alert(monitored_fleet):
 
     (alert,) = monitored_fleet.alerts()
     assert (alert.topic.type, alert.severity, alert.topic.sensor_id) == (AlertType.ANOMALY, 2, "PT-1")
-    assert monitored_fleet.told(alert) == [("opened", 15), ("returned", 35)]
-    assert (alert.evidence.score, alert.evidence.threshold, alert.evidence.reason) == (0.7, 0.5, "odd")
+    assert monitored_fleet.alert_history(alert) == [("opened", 15), ("returned", 35)]
+    assert (alert.evidence.score, alert.evidence.threshold, alert.evidence.reason) == (0.7, 0.5, "unusual")
     assert alert.topic.platform == "P-48"
 
 
-def test_a_score_above_the_danger_line_is_severity_three(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_score_above_the_danger_score_has_severity_three(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-1", 0, [0.7] * 10 + [0.81] * 20 + [0.8] * 30)
 
@@ -50,12 +51,12 @@ def test_a_score_above_the_danger_line_is_severity_three(monitored_fleet):
 
     (alert,) = monitored_fleet.alerts()
     assert alert.severity is Severity.DANGER
-    assert monitored_fleet.told(alert) == [("opened", 5), ("worsened", 15)]
+    assert monitored_fleet.alert_history(alert) == [("opened", 5), ("worsened", 15)]
 
 
-def test_looking_once_tells_what_looking_each_minute_does(monitored_fleet):
+def test_one_watch_gives_the_same_alerts_as_a_watch_each_minute(monitored_fleet):
     monitored_fleet.describe({"XT-1": {"platform": "P-48", "low": 0, "high": 100}})
-    quiet(monitored_fleet, "PT-2", "TT-1", until=120)
+    store_normal_data(monitored_fleet, "PT-2", "TT-1", until=120)
     monitored_fleet.read("PT-1", 0, [*noisy_values(40, seed=7), *[10.3] * 40, *noisy_values(40, seed=8)])
     monitored_fleet.score("PT-1", 0, [0.1] * 10 + [0.7] * 10 + [0.1] * 30 + [0.9] * 30 + [0.1] * 40)
     monitored_fleet.read(
@@ -66,18 +67,18 @@ def test_looking_once_tells_what_looking_each_minute_does(monitored_fleet):
     )
 
     monitored_fleet.watch(120)
-    once = {a.topic: (a.evidence, monitored_fleet.told(a)) for a in monitored_fleet.alerts()}
+    once = {a.topic: (a.evidence, monitored_fleet.alert_history(a)) for a in monitored_fleet.alerts()}
     with monitored_fleet.workspace.engine.begin() as connection:
         for table in ("alerts", "alert_changes", "alert_watches"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
     monitored_fleet.watch_each(0, 120)
 
-    assert {a.topic: (a.evidence, monitored_fleet.told(a)) for a in monitored_fleet.alerts()} == once
+    assert {a.topic: (a.evidence, monitored_fleet.alert_history(a)) for a in monitored_fleet.alerts()} == once
     assert {topic.subject for topic in once} == {"", "frozen", "out of range", "marked bad", "silent"}
 
 
-def test_looking_again_changes_nothing(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_second_watch_changes_nothing(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-1", 0, [0.7] * 60)
     monitored_fleet.watch(60)
@@ -99,10 +100,10 @@ def test_looking_again_changes_nothing(monitored_fleet):
         ({"enabled": False}, False),
     ],
 )
-def test_rules_say_what_counts(monitored_fleet, rules, opens):
-    """The readings are at 20, ten above the usual, for half an hour."""
-    monitored_fleet.rule(anomaly_alerts=rules)
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_rules_decide_which_scores_raise_alerts(monitored_fleet, rules, opens):
+    """The readings are at 20, ten above normal, for half an hour."""
+    monitored_fleet.write_rules(anomaly_alerts=rules)
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-1", 0, [0.7] * 30 + [0.1] * 30)
 
@@ -111,9 +112,9 @@ def test_rules_say_what_counts(monitored_fleet, rules, opens):
     assert bool(monitored_fleet.alerts()) is opens
 
 
-def test_what_is_over_by_the_deadband_only_is_not_over(monitored_fleet):
-    monitored_fleet.rule(anomaly_alerts={"min_deviation": 5, "deadband": 3})
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_deviation_within_the_deadband_does_not_end_an_alert(monitored_fleet):
+    monitored_fleet.write_rules(anomaly_alerts={"min_deviation": 5, "deadband": 3})
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     values = [20.0] * 20 + [13.0] * 20 + [11.0] * 20
     monitored_fleet.score("PT-1", 0, [0.7] * 60, value=values)
@@ -121,11 +122,11 @@ def test_what_is_over_by_the_deadband_only_is_not_over(monitored_fleet):
     monitored_fleet.watch(60)
 
     (alert,) = monitored_fleet.alerts()
-    assert monitored_fleet.told(alert) == [("opened", 5), ("returned", 45)]
+    assert monitored_fleet.alert_history(alert) == [("opened", 5), ("returned", 45)]
 
 
-def test_one_sensor_may_have_rules_of_its_own(monitored_fleet):
-    monitored_fleet.rule(
+def test_exceptions_change_the_rules_of_a_platform_and_of_a_sensor(monitored_fleet):
+    monitored_fleet.write_rules(
         exceptions={
             "platforms": {"P-48": {"anomaly_alerts": {"hold": "PT30M"}}},
             "sensors": {"*-2": {"anomaly_alerts": {"hold": "PT0S"}}},
@@ -137,20 +138,20 @@ def test_one_sensor_may_have_rules_of_its_own(monitored_fleet):
 
     monitored_fleet.watch(60)
 
-    opened = {a.topic.sensor_id: monitored_fleet.told(a)[0][1] for a in monitored_fleet.alerts()}
+    opened = {a.topic.sensor_id: monitored_fleet.alert_history(a)[0][1] for a in monitored_fleet.alerts()}
     assert opened == {"PT-1": 30, "PT-2": 0, "TT-1": 5}
 
 
-def test_an_exception_that_cannot_be_meant_is_refused(monitored_fleet):
-    monitored_fleet.rule(exceptions={"sensors": {"PT-1": {"anomaly_alerts": {"hold": "soon"}}}})
+def test_an_invalid_exception_is_refused(monitored_fleet):
+    monitored_fleet.write_rules(exceptions={"sensors": {"PT-1": {"anomaly_alerts": {"hold": "soon"}}}})
 
     with pytest.raises(ConfigurationError, match=r"exceptions for PT-1: anomaly_alerts: hold = 'soon'"):
         monitored_fleet.watch(60)
 
 
-def test_a_value_that_stands_still_and_is_odd_is_the_instruments_fault_alone(monitored_fleet):
-    """The detector finds it odd from the eighth equal reading on, before it is frozen by length alone."""
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_constant_and_anomalous_value_raises_only_the_instrument_alert(monitored_fleet):
+    """The detector reports it from the eighth equal reading on, before its length alone makes it frozen."""
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, [*noisy_values(10, seed=7), *[9.87] * 50])
     monitored_fleet.score("PT-1", 0, [0.1] * 18 + [0.9] * 42)
 
@@ -159,11 +160,11 @@ def test_a_value_that_stands_still_and_is_odd_is_the_instruments_fault_alone(mon
     (alert,) = monitored_fleet.alerts()
     assert (alert.topic.type, alert.topic.subject) == (AlertType.INSTRUMENT, "frozen")
     assert alert.severity == 2
-    assert alert.evidence.reason.startswith("has not moved from 9.87 bar for")
+    assert alert.evidence.reason.startswith("has not changed from 9.87 bar for")
 
 
-def test_a_value_that_stands_still_is_frozen_also_without_a_detector(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_constant_value_is_frozen_without_a_detector_too(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, [*noisy_values(10, seed=7), *[9.87] * 50])
 
     monitored_fleet.watch(60)
@@ -173,7 +174,7 @@ def test_a_value_that_stands_still_is_frozen_also_without_a_detector(monitored_f
     assert alert.opened_at <= minutes_after_noon(10 + 15)
 
 
-def test_a_valve_that_always_stands_still_is_not_frozen(monitored_fleet):
+def test_a_valve_that_is_normally_constant_is_not_frozen(monitored_fleet):
     monitored_fleet.read("XV-1", -1440, [float(place // 120 % 2) for place in range(1440)])
     monitored_fleet.read("XV-1", 0, [1.0] * 200)
 
@@ -182,8 +183,8 @@ def test_a_valve_that_always_stands_still_is_not_frozen(monitored_fleet):
     assert monitored_fleet.alerts() == []
 
 
-def test_a_sensor_that_rests_at_zero_is_not_frozen(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_sensor_at_rest_at_zero_is_not_frozen(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, [*noisy_values(10, seed=7), *[0.0] * 50])
 
     monitored_fleet.watch(60)
@@ -191,8 +192,8 @@ def test_a_sensor_that_rests_at_zero_is_not_frozen(monitored_fleet):
     assert monitored_fleet.alerts("PT-1") == []
 
 
-def test_readings_beyond_the_range_are_the_instruments_fault(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_readings_out_of_range_raise_an_instrument_alert(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(20, seed=7))
     monitored_fleet.read("PT-1", 20, [500.0] * 10, quality=1)
     monitored_fleet.read("PT-1", 30, noisy_values(30, seed=8))
@@ -201,12 +202,12 @@ def test_readings_beyond_the_range_are_the_instruments_fault(monitored_fleet):
 
     (alert,) = monitored_fleet.alerts()
     assert (alert.topic.type, alert.topic.subject) == (AlertType.INSTRUMENT, "out of range")
-    assert monitored_fleet.told(alert) == [("opened", 20), ("returned", 35)]
-    assert "500 bar is beyond the range" in alert.evidence.reason
+    assert monitored_fleet.alert_history(alert) == [("opened", 20), ("returned", 35)]
+    assert alert.evidence.reason == "500 bar is outside the instrument range, which ends at 400 bar"
 
 
-def test_readings_that_come_marked_bad_are_told_as_that(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_readings_marked_bad_raise_an_instrument_alert(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7), quality=1)
 
     monitored_fleet.watch(60)
@@ -214,8 +215,8 @@ def test_readings_that_come_marked_bad_are_told_as_that(monitored_fleet):
     assert [alert.topic.subject for alert in monitored_fleet.alerts()] == ["marked bad"]
 
 
-def test_a_sensor_that_stops_speaking_is_silent_after_ten_minutes(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1", until=120)
+def test_a_sensor_that_stops_sending_raises_a_no_data_alert_after_ten_minutes(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1", until=120)
     monitored_fleet.read("PT-1", 0, noisy_values(20, seed=7))
     monitored_fleet.watch_each(1, 60)
     monitored_fleet.read("PT-1", 61, noisy_values(60, seed=8))
@@ -224,10 +225,10 @@ def test_a_sensor_that_stops_speaking_is_silent_after_ten_minutes(monitored_flee
 
     (alert,) = monitored_fleet.alerts()
     assert (alert.topic.type, alert.topic.subject) == (AlertType.INSTRUMENT, "silent")
-    assert monitored_fleet.told(alert) == [("opened", 29), ("returned", 66)]
+    assert monitored_fleet.alert_history(alert) == [("opened", 29), ("returned", 66)]
 
 
-def test_a_sensor_that_never_spoke_is_no_alert(monitored_fleet):
+def test_a_sensor_that_never_sent_anything_raises_no_alert(monitored_fleet):
     monitored_fleet.describe({"NEW-1": {"platform": "P-48"}})
     with monitored_fleet.workspace.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM sensor_readings WHERE sensor_id = 'NEW-1'")
@@ -237,8 +238,8 @@ def test_a_sensor_that_never_spoke_is_no_alert(monitored_fleet):
     assert monitored_fleet.alerts("NEW-1") == []
 
 
-def test_a_limit_that_will_be_crossed_is_told_before_it_is(monitored_fleet):
-    quiet(monitored_fleet, "PT-1", "PT-2", "TT-1")
+def test_a_limit_that_is_forecast_to_be_exceeded_raises_a_critical_alert(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1")
     monitored_fleet.forecast("PT-1", 30, [20, 25, 29.9, 31, 33])
 
     monitored_fleet.watch(31)
@@ -248,11 +249,13 @@ def test_a_limit_that_will_be_crossed_is_told_before_it_is(monitored_fleet):
     assert alert.evidence.crosses_at == minutes_after_noon(30) + 4 * HOUR
     assert alert.evidence.limit == 30
     assert 0.97 < alert.evidence.probability <= 1
-    assert alert.evidence.reason.startswith("in 4 h it will probably (")
+    assert alert.evidence.reason.startswith(
+        "forecast to exceed the critical high limit of 30 bar in 4 h (probability "
+    )
 
 
-def test_a_forecast_that_comes_down_again_ends_it_only_clearly_below(monitored_fleet):
-    quiet(monitored_fleet, "PT-1", "PT-2", "TT-1", until=300)
+def test_a_forecast_alert_ends_only_when_the_forecast_is_clearly_below_the_limit(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1", until=300)
     monitored_fleet.forecast("PT-1", 0, [31.0])
     monitored_fleet.forecast("PT-1", 60, [29.9])
     monitored_fleet.forecast("PT-1", 120, [25.0])
@@ -260,11 +263,11 @@ def test_a_forecast_that_comes_down_again_ends_it_only_clearly_below(monitored_f
     monitored_fleet.watch(200)
 
     (alert,) = monitored_fleet.alerts("PT-1")
-    assert monitored_fleet.told(alert) == [("opened", 0), ("returned", 125)]
+    assert monitored_fleet.alert_history(alert) == [("opened", 0), ("returned", 125)]
 
 
-def test_a_limit_already_crossed_is_certain(monitored_fleet):
-    quiet(monitored_fleet, "PT-2", "TT-1")
+def test_a_limit_that_is_already_exceeded_has_probability_one(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
     monitored_fleet.read("PT-1", 0, [35.0])
     monitored_fleet.forecast("PT-1", 0, [20.0])
 
@@ -275,8 +278,8 @@ def test_a_limit_already_crossed_is_certain(monitored_fleet):
     assert alert.evidence.crosses_at == minutes_after_noon(0)
 
 
-def test_a_sensor_without_limits_is_never_forecast_to_cross_them(monitored_fleet):
-    quiet(monitored_fleet, "PT-1", "PT-2", "TT-1")
+def test_a_sensor_without_limits_raises_no_forecast_alert(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1")
     monitored_fleet.forecast("PT-2", 30, [1e9])
 
     monitored_fleet.watch(31)
@@ -287,12 +290,12 @@ def test_a_sensor_without_limits_is_never_forecast_to_cross_them(monitored_fleet
 def check(name, minutes, verdict, **more):
     return DriftCheck(
         name, "ANOMALY_DETECTOR", minutes_after_noon(minutes), "3", minutes_after_noon(-900),
-        minutes_after_noon(minutes), 900, verdict, "the level moved by 2 bar", 0.01, **more,
+        minutes_after_noon(minutes), 900, verdict, "level moved by 2 bar", 0.01, **more,
     )  # fmt: skip
 
 
-def test_drift_is_one_alert_from_the_check_that_says_so_to_the_one_that_denies_it(monitored_fleet):
-    quiet(monitored_fleet, "PT-1", "PT-2", "TT-1", until=200)
+def test_a_drift_alert_lasts_until_a_check_finds_no_drift(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1", until=200)
     DriftCheckStore(monitored_fleet.workspace.engine).save(
         [
             check("PT-1", 10, DriftVerdict.STEADY),
@@ -307,22 +310,66 @@ def test_drift_is_one_alert_from_the_check_that_says_so_to_the_one_that_denies_i
 
     (alert,) = monitored_fleet.alerts()
     assert (alert.topic.type, alert.severity) == (AlertType.DRIFT, 2)
-    assert monitored_fleet.told(alert) == [("opened", 50), ("returned", 165)]
-    assert alert.evidence.reason == "the level moved by 2 bar Retrain."
+    assert monitored_fleet.alert_history(alert) == [("opened", 50), ("returned", 165)]
+    assert alert.evidence.reason == "level moved by 2 bar. Retrain."
 
 
-def test_one_sensor_that_cannot_be_watched_costs_the_others_nothing(monitored_fleet, monkeypatch):
+def test_an_anomaly_alert_has_the_reasons_of_its_reading_with_the_unit(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
+    monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
+    reason = Reason(ReasonCode.LEVEL_ABOVE, {"value": 20.0, "size": 4.2, "normal": 10.0})
+    monitored_fleet.score("PT-1", 0, [0.7] * 60, reason_data=dump_reasons([reason]))
+
+    monitored_fleet.watch(60)
+
+    (alert,) = monitored_fleet.alerts()
+    assert alert.evidence.reasons == (Reason(reason.code, {"unit": "bar", **reason.values}),)
+    assert alert.evidence.reason == "value 20 bar is 4.2 robust SDs above normal (10 bar)"
+
+
+def test_a_drift_alert_has_the_reasons_of_the_check_and_its_advice(monitored_fleet):
+    store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1")
+    reasons = (Reason(ReasonCode.DRIFT_LEVEL, {"change": 2.0, "size": 3.0, "unit": "bar"}),)
+    drifted = check("PT-1", 10, DriftVerdict.DRIFTED, reasons=reasons, origin="model")
+    DriftCheckStore(monitored_fleet.workspace.engine).save([drifted])
+
+    monitored_fleet.watch(60)
+
+    (alert,) = monitored_fleet.alerts()
+    assert alert.evidence.reasons == (*reasons, Reason(ReasonCode.ADVICE_MODEL))
+    assert alert.evidence.reason == "level moved by +2 bar (3 SDs). Retrain."
+
+
+def test_pending_alerts_and_alerts_of_version_0_1_0_have_only_a_text(monitored_fleet):
+    """Their rows have no `reason_data`, and the pending JSON has no `reasons`."""
+    store_normal_data(monitored_fleet, "PT-2", "TT-1")
+    monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
+    monitored_fleet.score("PT-1", 0, [0.1] * 57 + [0.7] * 3)
+    monitored_fleet.watch(60)
+    with monitored_fleet.workspace.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE alert_watches SET pending = json_remove(pending, '$.evidence.reasons')"
+        )
+
+    monitored_fleet.watch(65)
+
+    alert = next(alert for alert in monitored_fleet.alerts("PT-1") if alert.topic.type is AlertType.ANOMALY)
+    assert (alert.evidence.reason, alert.evidence.reasons) == ("unusual", ())
+    assert monitored_fleet.alert_history(alert) == [("opened", 62)]
+
+
+def test_the_failure_of_one_sensor_does_not_affect_the_others(monitored_fleet, monkeypatch):
     for name in ("PT-1", "PT-2", "TT-1"):
         monitored_fleet.read(name, 0, noisy_values(60, seed=7))
         monitored_fleet.score(name, 0, [0.7] * 60)
     real = watcher.collect_conditions
 
-    def sometimes(sensor, *given, **named):
+    def fail_for_one(sensor, *arguments, **options):
         if sensor.id == "PT-1":
             raise ZeroDivisionError("no step")
-        return real(sensor, *given, **named)
+        return real(sensor, *arguments, **options)
 
-    monkeypatch.setattr(watcher, "collect_conditions", sometimes)
+    monkeypatch.setattr(watcher, "collect_conditions", fail_for_one)
     outcomes = {outcome.sensor_id: outcome for outcome in monitored_fleet.watch(60)}
 
     assert outcomes["PT-1"].failed
@@ -330,7 +377,7 @@ def test_one_sensor_that_cannot_be_watched_costs_the_others_nothing(monitored_fl
     assert {alert.topic.sensor_id for alert in monitored_fleet.alerts()} == {"PT-2", "TT-1"}
 
 
-def test_alerts_of_a_sensor_that_is_no_longer_watched_end(monitored_fleet):
+def test_alerts_of_a_disabled_sensor_end(monitored_fleet):
     monitored_fleet.read("PT-1", 0, noisy_values(60, seed=7))
     monitored_fleet.score("PT-1", 0, [0.7] * 60)
     monitored_fleet.watch(60, "PT-1")

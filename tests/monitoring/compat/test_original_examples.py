@@ -1,1 +1,0 @@
-"""The original's four examples as they were written: only imports, ids and the clock of tests differ."""
