@@ -137,7 +137,7 @@ class RequestScorer:
         results = score_cases([case for _, _, case, _ in prepared])
         for (group, detector, case, places), result in zip(prepared, results, strict=True):
             if isinstance(result, ScoringFailure):
-                write_errors(response, group.scored_rows, result.reason)
+                write_errors(response, group.scored_rows, render(result.reason))
                 continue
             note = None
             if response.notes:

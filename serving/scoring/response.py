@@ -16,7 +16,7 @@ from serving.scoring.request_rows import RequestRows
 from serving.vectorized.batch_scoring import AnomalyScores
 from training.anomaly.explanations import severity_of
 from training.common.arrays import Floats, Ints
-from training.reasons import Reason, ReasonCode, render, render_all
+from training.reasons import Reason, render, render_all
 
 
 class SensorScores(NamedTuple):
@@ -57,7 +57,7 @@ def write_scores(response: PredictionResponse, sensors: Sequence[SensorScores]) 
     positions = np.concatenate([sensor.places for sensor in sensors]) + np.repeat(starts, lengths)
     scores = np.concatenate([batch.scores for batch in batches])[positions]
     thresholds = np.repeat([batch.threshold for batch in batches], lengths)
-    explanations = [_as_reason(one) for batch in batches for one in batch.reasons]
+    explanations = list(chain.from_iterable(batch.reasons for batch in batches))
     notes = [sensor.note for sensor in sensors for _ in sensor.rows]
     row_reasons = [
         tuple(reason for reason in (explanations[place], note) if reason)
@@ -80,10 +80,6 @@ def write_scores(response: PredictionResponse, sensors: Sequence[SensorScores]) 
             column[row] = entry
     for row, entry in zip(rows, row_reasons, strict=True):
         response.reasons[row] = entry
-
-
-def _as_reason(reason: Any) -> Reason | None:
-    return Reason(ReasonCode.TEXT, {"text": reason}) if isinstance(reason, str) and reason else reason or None
 
 
 def write_forecasts(

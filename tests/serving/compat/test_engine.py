@@ -121,8 +121,8 @@ def test_a_failed_call_returns_an_error_instead_of_raising(new_engine):
     ingest_readings(new_engine.workspace, "PT-1", 12)
 
     assert "12 good readings" in new_engine.detect_anomalies("PT-1")["error"]
-    assert "No sensor is called" in new_engine.detect_anomalies("PT-9")["error"]
-    assert "No sensor is called" in new_engine.forecast_sensor("PT-9")["error"]
+    assert "There is no sensor" in new_engine.detect_anomalies("PT-9")["error"]
+    assert "There is no sensor" in new_engine.forecast_sensor("PT-9")["error"]
     assert not new_engine.train_anomaly_detector("PT-1")
     assert not new_engine.train_forecaster("PT-1")
     assert not new_engine.train_forecaster("PT-9")
