@@ -1,4 +1,4 @@
-"""Sampling of a sensor: the step between readings, its phase, and the resolution of the values.
+"""Sampling of a sensor: the step between readings, and the resolution of the values.
 
 Functions of times and values. Does not judge them; that is `training.quality.fault_checks`.
 """
@@ -68,20 +68,6 @@ def round_to_unit(interval: float) -> int:
         if multiple and abs(multiple * unit - interval) <= SNAP_TOLERANCE * interval:
             return multiple * unit
     return max(1, round(interval))
-
-
-def step_phase(stamps: Stamps, step: int) -> int:
-    """Where in a step most readings come, in [0, step): 5 minutes for hourly readings at five past."""
-    offsets, counts = np.unique(stamps % step, return_counts=True)
-    if counts.max() * 2 > len(stamps):
-        return int(offsets[counts.argmax()])
-    # Offsets lie on a circle: 59 minutes and 1 minute past are two minutes apart.
-    mean = np.average(np.exp(2j * np.pi * offsets / step), weights=counts)
-    if abs(mean) < 0.5:  # readings come at any moment of the step: no phase to keep
-        return 0
-    angle = np.angle(mean) / (2 * np.pi) * step
-    tick = next(unit for unit in STEP_UNITS if unit * 20 <= step or unit == 1)
-    return int(round(angle / tick) * tick) % step
 
 
 def regularity(stamps: Stamps, step: int) -> float:

@@ -65,10 +65,6 @@ class ReadingStore:
         )
         return self._fetch(query.order_by(sensor_readings.c.timestamp))
 
-    def since(self, sensor_id: str, start: datetime, *, quality: int | None = None) -> pd.DataFrame:
-        """One sensor's readings from a time on, oldest first."""
-        return self.between(sensor_id, start, quality=quality)
-
     def latest(
         self,
         sensor_id: str,

@@ -163,10 +163,6 @@ class Fleet(Mapping[str, Sensor]):
         chosen = {sensor_id for glob in patterns for sensor_id in self._match_glob(glob)}
         return [sensor for sensor in self._sensors.values() if sensor.id in chosen]
 
-    def with_sensors(self, sensors: Iterable[Sensor]) -> "Fleet":
-        """The fleet with these sensors added; they replace sensors of the same id."""
-        return Fleet([*self._sensors.values(), *sensors])
-
     def _match_glob(self, glob: str) -> list[str]:
         if glob in self._sensors:
             return [glob]

@@ -23,7 +23,6 @@ from training.quality.fault_report import (
     describe_gap,
     describe_range,
     describe_standstill,
-    to_datetime,
 )
 from training.quality.instrument_faults import NO_RUNS, find_excursions, find_standstills
 from training.reasons import Reason, ReasonCode
@@ -195,7 +194,7 @@ class FaultChecks:
     @property
     def index(self) -> pd.DatetimeIndex:
         """The times of the good readings."""
-        return pd.DatetimeIndex(self.good.index)
+        return pd.DatetimeIndex(self.good.index).as_unit("us")
 
     @property
     def stamps(self) -> Stamps:
@@ -209,12 +208,12 @@ class FaultChecks:
         if len(runs.firsts):
             counts = runs.counts if counts is None else counts
             limit = self.settings.episodes
-            self.findings.append(collect_finding(kind, runs, counts, self.stamps, describe, limit=limit))
+            self.findings.append(collect_finding(kind, runs, counts, self.index, describe, limit=limit))
 
     def add_remark(self, kind: FaultKind, detail: Reason) -> None:
         """Add a finding that applies to all good readings."""
-        stamps, total = self.stamps, len(self.good)
-        fault = InstrumentFault(kind, to_datetime(stamps[0]), to_datetime(stamps[-1]), total, detail)
+        first, last, total = self.index[0].to_pydatetime(), self.index[-1].to_pydatetime(), len(self.good)
+        fault = InstrumentFault(kind, first, last, total, detail)
         self.findings.append(FaultFinding(kind, 1, total, (fault,)))
 
 

@@ -10,10 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from training.common.arrays import Floats, IndexRuns, Ints
 from training.common.formatting import format_value
-from training.common.sampling import MICROSECOND, Stamps
+from training.common.sampling import Stamps
 from training.reasons import Reason, ReasonCode, render
 
 
@@ -97,26 +98,27 @@ class FaultFinding:
 
 
 def collect_finding(
-    kind: FaultKind, runs: IndexRuns, counts: Ints, stamps: Stamps, describe: FaultDescriber, *, limit: int
+    kind: FaultKind,
+    runs: IndexRuns,
+    counts: Ints,
+    times: pd.DatetimeIndex,
+    describe: FaultDescriber,
+    *,
+    limit: int,
 ) -> FaultFinding:
-    """The finding for at least one run of readings; `limit` is the most episodes with details."""
+    """The finding for at least one run of readings; `limit` bounds the episodes with details."""
     largest = np.argsort(-counts, kind="stable")[:limit]
     faults = tuple(
         InstrumentFault(
             kind,
-            to_datetime(stamps[runs.firsts[i]]),
-            to_datetime(stamps[runs.lasts[i]]),
+            times[runs.firsts[i]].to_pydatetime(),
+            times[runs.lasts[i]].to_pydatetime(),
             int(counts[i]),
             describe(int(runs.firsts[i]), int(runs.lasts[i])),
         )
         for i in largest
     )
     return FaultFinding(kind, len(counts), int(counts.sum()), faults)
-
-
-def to_datetime(stamp: int) -> datetime:
-    """Microseconds since 1970 as naive UTC."""
-    return datetime(1970, 1, 1) + int(stamp) * MICROSECOND  # noqa: DTZ001 (naive is UTC)
 
 
 def describe_standstill(values: Floats, stamps: Stamps, unit: str) -> FaultDescriber:

@@ -7,14 +7,13 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from training.common.formatting import format_count, format_duration
-from training.common.sampling import MICROSECOND, Stamps, microseconds, resolution_of, step_phase
+from training.common.sampling import Stamps, microseconds, resolution_of
 from training.data.sensors import Sensor
 from training.errors import DataError, NotTrainable
 from training.kinds import Kind
@@ -93,47 +92,6 @@ class Window:
             b"safeplan window 1\0" + self.stamps.astype("<i8").tobytes() + values.astype("<f8").tobytes()
         ).hexdigest()
 
-    def on_grid(self, *, limit: int = 1_000_000) -> pd.Series:
-        """The readings on a regular grid, NaN where no reading lies within half a step.
-
-        No value is changed or interpolated. The grid has the phase of the sensor (five past the hour stays
-        five past the hour); of two readings at one grid point the nearer counts, then the earlier.
-
-        Raises:
-            DataError: the grid would have more than `limit` points.
-        """
-        step = self.step // MICROSECOND
-        if not len(self):
-            return self.values.copy()
-        stamps = self.stamps
-        origin = step_phase(stamps, step)
-        cells = (stamps - origin + step // 2) // step
-        length = int(cells[-1] - cells[0] + 1)
-        if length > limit:
-            raise DataError(
-                f"{self.sensor_id}: a grid from {self.start} to {self.end} every "
-                f"{format_duration(self.step)} has {length:,} points for "
-                f"{format_count(len(self), 'reading')}; at most {limit:,} are allowed. "
-                "Use the window's blocks, cap it, or make it coarser."
-            )
-        off = np.abs(stamps - origin - cells * step)
-        order = np.lexsort((stamps, off, cells))
-        nearest = order[np.unique(cells[order], return_index=True)[1]]
-        grid = np.full(length, np.nan)
-        grid[cells[nearest] - cells[0]] = self.values.to_numpy()[nearest]
-        points = origin + (cells[0] + np.arange(length)) * step
-        return pd.Series(grid, index=index_of(points), name=self.values.name)
-
-    def gaps(self, *, steps: float = 5) -> list[tuple[datetime, datetime]]:
-        """Times without readings for more than this many steps: the last before, and the first after."""
-        return [(before.end, after.start) for before, after in pairwise(self.blocks(steps=steps))]
-
-    def blocks(self, *, steps: float = 5) -> "list[Window]":
-        """The window split at its gaps; needs memory for the readings only, however long the gaps are."""
-        cuts = np.flatnonzero(np.diff(self.stamps) > steps * (self.step // MICROSECOND)) + 1
-        edges = [0, *cuts.tolist(), len(self)] if len(self) else []
-        return [self._cut(first, last) for first, last in pairwise(edges)]
-
     def capped(self, rows: int) -> "Window":
         """The newest readings, at most `rows`."""
         return self if len(self) <= rows else self._cut(len(self) - rows, len(self))
@@ -144,26 +102,6 @@ class Window:
         first = 0 if start is None else int(stamps.searchsorted(pd.Timestamp(start)))
         last = len(self) if end is None else int(stamps.searchsorted(pd.Timestamp(end)))
         return self._cut(first, max(first, last))
-
-    def coarsened(self, step: timedelta) -> "Window":
-        """Means over a longer step, each at the start of its step; steps less than half filled are omitted.
-
-        Raises:
-            ValueError: the step is not longer than the window's own.
-        """
-        if step <= self.step:
-            raise ValueError(
-                f"step {step} is invalid: it must be longer than the window's own step, {self.step}"
-            )
-        if not len(self):
-            return replace(self, step=step)
-        width = step // MICROSECOND
-        cells, firsts, counts = np.unique(self.stamps // width, return_index=True, return_counts=True)
-        # Divided before they are summed: the sum of a few values near 1e308 is infinite.
-        means = np.add.reduceat(self.values.to_numpy() / np.repeat(counts, counts), firsts)
-        filled = counts * 2 >= width / (self.step // MICROSECOND)
-        values = pd.Series(means[filled], index=index_of(cells[filled] * width), name=self.values.name)
-        return replace(self, step=step, values=values)
 
     def _cut(self, first: int, last: int) -> "Window":
         return replace(self, values=self.values.iloc[first:last])
@@ -240,8 +178,3 @@ def require_minimum(
         f"a {kind.value} needs {minimum}: collect more, or change window.{kind.value}_days or "
         f"window.{kind.value}_minimum in conf/training.yaml."
     )
-
-
-def index_of(stamps: Stamps) -> pd.DatetimeIndex:
-    """Times from microseconds since 1970."""
-    return pd.DatetimeIndex(stamps.astype("datetime64[us]"), name="timestamp")

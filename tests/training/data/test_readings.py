@@ -138,7 +138,7 @@ def test_times_with_a_zone_are_converted(store):
     store.ingest(pd.DataFrame({"sensor_id": ["PT-1"], "timestamp": noon_in_brazil, "value": [1.0]}))
 
     assert store.between("PT-1")["timestamp"].tolist() == [NOON]
-    assert len(store.since("PT-1", datetime(2026, 3, 1, 12, tzinfo=UTC))) == 1
+    assert len(store.between("PT-1", datetime(2026, 3, 1, 12, tzinfo=UTC))) == 1
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,6 @@ def test_the_title_of_a_sensor_is_its_name_or_else_its_id():
     assert [sensor.title for sensor in FLEET.match(["PT-1001", "a[1]"])] == ["PT-1001", "A"]
 
 
-def test_an_added_sensor_replaces_the_one_of_the_same_id():
-    fleet = FLEET.with_sensors([Sensor(id="PT-1001", unit="bar"), Sensor(id="new")])
-
-    assert fleet.sensor("PT-1001").unit == "bar"
-    assert len(fleet) == 5
-
-
 @pytest.mark.parametrize("module", ["training.data.sensors", "training.pipeline.worker_preload"])
 def test_what_a_worker_imports_loads_no_sqlalchemy(module):
     """A worker gets readings and returns a model; it opens no database."""

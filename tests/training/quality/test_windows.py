@@ -1,4 +1,4 @@
-"""Windows: which readings they hold, their grid, gaps and means."""
+"""Windows: which readings they hold, their digest, and what too few readings mean."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from training.common.sampling import infer_step
@@ -65,74 +65,11 @@ def test_a_single_time_has_no_step(stamps):
     assert infer_step(pd.DatetimeIndex(stamps)) is None
 
 
-OFFSETS = st.lists(st.integers(0, 40_000), min_size=1, max_size=80, unique=True)
-
-
-@given(seconds=OFFSETS, step=st.integers(1, 3_000))
-@settings(max_examples=200, deadline=None)
-def test_no_value_on_the_grid_is_more_than_half_a_step_from_its_time(seconds, step):
-    """Each value is the number of its reading, so that an invented value would be noticed too."""
-    stamps = START + pd.to_timedelta(np.sort(seconds), unit="s")
-    readings = pd.Series(np.arange(len(stamps), dtype=float), stamps)
-
-    grid = Window("PT-1001", timedelta(seconds=step), readings).on_grid()
-
-    assert (grid.index.to_series().diff().dropna() == pd.Timedelta(seconds=step)).all()
-    filled = grid.dropna()
-    moved = np.abs(filled.index - stamps[filled.to_numpy().astype(int)])
-    assert (moved <= pd.Timedelta(seconds=step) / 2).all()
-    assert filled.is_monotonic_increasing
-    # A reading is omitted only where another one has its grid point.
-    occupied = {cell: value for cell, value in zip(grid.index, grid, strict=True) if not np.isnan(value)}
-    for number in set(range(len(stamps))) - set(filled.astype(int)):
-        nearest = min(occupied, key=lambda cell: abs(cell - stamps[number]))
-        assert abs(nearest - stamps[number]) <= pd.Timedelta(seconds=step) / 2
-
-
-def test_the_grid_of_a_regular_window_is_the_window_with_nan_in_its_gaps():
-    sparse = window(range(20), every="1h", start=START + pd.Timedelta("5min"), keep=[0, 1, 2, 7, 8, 19])
-
-    grid = sparse.on_grid()
-
-    assert len(grid) == 20
-    pd.testing.assert_series_equal(grid.dropna(), sparse.values, check_freq=False, check_names=False)
-
-
-def test_the_grid_keeps_the_phase_of_a_sensor_with_jitter():
-    rng = np.random.default_rng(0)
-    late = pd.to_timedelta(rng.integers(-120, 120, size=200), unit="s")
-    stamps = pd.date_range(START + pd.Timedelta("2min"), periods=200, freq="h") + late
-
-    grid = Window("PT-1001", timedelta(hours=1), pd.Series(np.arange(200.0), stamps)).on_grid()
-
-    assert grid.tolist() == list(range(200))
-    assert set(grid.index.minute) <= {1, 2, 3}
-
-
-def test_the_nearer_of_two_readings_at_one_grid_point_counts():
-    stamps = START + pd.to_timedelta([0, 60, 118, 121, 180, 240], unit="s")
-    readings = Window("PT-1001", timedelta(minutes=1), pd.Series([0.0, 1, 2, 3, 4, 5], stamps))
-
-    assert readings.on_grid().tolist() == [0, 1, 3, 4, 5]
-
-
-def test_a_gap_of_a_year_needs_no_memory_without_a_grid():
-    readings = window(range(100), every="1s")
-    later = window(range(50), every="1s", start=START + pd.Timedelta("365D"))
-    both = Window("PT-1001", timedelta(seconds=1), pd.concat([readings.values, later.values]))
-
-    with pytest.raises(DataError, match=r"31,536,050 points for 150 readings.*blocks"):
-        both.on_grid()
-
-    assert [len(block.on_grid()) for block in both.blocks()] == [100, 50]
-    assert both.gaps() == [(readings.end, later.start)]
-
-
 def test_an_empty_window_is_valid():
     empty = window([])
 
-    assert (len(empty), len(empty.on_grid()), empty.blocks(), empty.gaps()) == (0, 0, [], [])
-    assert (len(empty.capped(5)), len(empty.coarsened(timedelta(hours=1)))) == (0, 0)
+    assert len(empty) == 0
+    assert len(empty.capped(5)) == 0
     with pytest.raises(DataError, match="PT-1001"):
         _ = empty.start
 
@@ -184,28 +121,6 @@ def test_a_time_range_includes_its_start_and_excludes_its_end():
 
     assert part.values.tolist() == [2, 3, 4]
     assert len(hours.between(START + pd.Timedelta("5h"), START)) == 0
-
-
-def test_coarsened_gives_means_and_omits_steps_less_than_half_filled():
-    minutes = window(np.arange(180), every="1min", keep=[*range(60), *range(100, 120), *range(120, 160)])
-
-    hours = minutes.coarsened(timedelta(hours=1))
-
-    assert hours.values.to_dict() == {START: 29.5, START + pd.Timedelta("2h"): 139.5}
-    assert hours.step == timedelta(hours=1)
-    with pytest.raises(ValueError, match="must be longer"):
-        minutes.coarsened(timedelta(seconds=30))
-
-
-@given(values=st.lists(st.floats(-1.7e308, 1.7e308), min_size=12, max_size=60))
-@settings(deadline=None)
-def test_a_mean_lies_among_its_values(values):
-    coarse = window(values, every="5min").coarsened(timedelta(hours=1)).values
-
-    for first, mean in enumerate(coarse):
-        part = values[12 * first : 12 * first + 12]
-        margin = 1e-12 * max(map(abs, part))
-        assert min(part) - margin <= mean <= max(part) + margin
 
 
 def test_a_window_holds_only_the_good_readings_of_its_time_range():
