@@ -11,6 +11,7 @@ from tests.support.workspaces import ingest_readings, make_readings, parse_time
 from training.data.sensor_store import add_missing_sensors, load_fleet
 from training.kinds import Kind
 from training.pipeline.fleet import train_fleet
+from training.reasons import load_reasons, render_all
 
 TRAINED_UNTIL = parse_time("2026-01-09T07:00")  # 200 hours from the first of January
 
@@ -30,7 +31,9 @@ def detect(workspace, *names, **how):
 
 
 def forecast(workspace, *names, **how):
-    return {o.sensor_id: o for o in forecast_fleet(workspace, load_fleet(workspace.engine).match(names), **how)}
+    return {
+        o.sensor_id: o for o in forecast_fleet(workspace, load_fleet(workspace.engine).match(names), **how)
+    }
 
 
 def stored(workspace, sensor="PT-1", kind=Kind.DETECTOR):
@@ -91,6 +94,17 @@ def test_an_absurd_reading_is_an_anomaly_with_a_reason(trained_workspace):
     assert outcome.detail["value"] == 900.0
     assert outcome.detail["reason"]
     assert outcome.metrics["max_score"] > 0.9
+
+
+def test_the_reason_of_a_score_is_stored_as_text_and_as_data(trained_workspace):
+    ingest_readings(trained_workspace, "PT-1", 201)
+    trained_workspace.readings.ingest(row_of("PT-1", parse_time("2026-01-09T09:00"), 900.0))
+
+    detect(trained_workspace, "PT-1")
+
+    newest = stored(trained_workspace).iloc[-1]
+    assert newest["reason"]
+    assert render_all(load_reasons(newest["reason_data"])) == newest["reason"]
 
 
 def row_of(sensor_id, timestamp, value, data_quality=0):

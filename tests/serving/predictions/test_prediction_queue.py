@@ -10,6 +10,7 @@ from serving.contract import PredictionRequest
 from serving.predictions.store import PredictionStore
 from serving.predictions.write_queue import PredictionQueue, PredictionQueueSettings
 from training.errors import StoreError
+from training.reasons import load_reasons, render_all
 
 STAMP = "2026-01-09T08:00:00Z"
 MOMENT = 1_767_945_600.0
@@ -201,3 +202,19 @@ def test_a_leftover_file_has_one_row_per_line(make_queue, database, tmp_path):
     [path] = (tmp_path / "kept").iterdir()
 
     assert [json.loads(line) for line in path.read_text().splitlines()] == [score(n) for n in range(3)]
+
+
+def test_the_reason_of_a_score_is_stored_as_text_and_as_data(service, trained_workspace, tmp_path):
+    store = PredictionStore(trained_workspace.engine)
+    queue = PredictionQueue(lambda: store, PredictionQueueSettings(keep=True), leftover=tmp_path / "left")
+    response = service.scorer.answer(PredictionRequest(["PT-1", "TT-1"], [STAMP] * 2, [400.0, 24.5]))
+
+    queue.take(response)
+    queue.start()
+    queue.close()
+
+    [anomalous] = store.by_sensor("PT-1").itertuples()
+    [normal] = store.by_sensor("TT-1").itertuples()
+    assert load_reasons(anomalous.reason_data) == response.reasons[0]
+    assert render_all(load_reasons(anomalous.reason_data)) == anomalous.reason != ""
+    assert (normal.reason, normal.reason_data) == ("", None)
