@@ -1,4 +1,4 @@
-"""The tables of all three floors and the one way to reach them: schema, migrations, leases, bulk inserts.
+"""The tables of all three floors, and opening, migrating and filling the database they are in.
 
-Reading order: `database`, `schema`, `columns`, `leases`, `bulk_insert`.
+Reading order: `database`, `alert_tables`, `schema`, `leases`, `bulk_insert`.
 """
