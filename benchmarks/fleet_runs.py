@@ -19,7 +19,7 @@ from benchmarks.fleet_readings import SensorSeries
 from training.data.sensor_store import save_sensors
 from training.data.sensors import Sensor
 from training.kinds import Kind
-from training.outcomes import FAILED
+from training.outcomes import OutcomeStatus
 from training.workspace import Workspace
 
 PROGRAM = (sys.executable, "-m", "safeplan")
@@ -110,7 +110,7 @@ def run_train(home: Path, sensors: int, *, jobs: int, options: Sequence[str] = (
         failures=tuple(
             f"{outcome['kind']} of {outcome['sensor_id']}: {outcome['error']}"
             for outcome in outcomes
-            if outcome["status"] == FAILED
+            if outcome["status"] == OutcomeStatus.FAILED
         ),
     )
 

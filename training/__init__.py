@@ -1,7 +1,8 @@
-"""Sensors, their readings, and how their models are trained, judged and registered.
+"""Sensors and their readings, and how their models are trained, evaluated and registered.
 
-The lowest floor: `serving` and `monitoring` use it. `training.pipeline.fleet` shows a training from the first sensor
-to the last.
-Reading order: `data`, `ingest`, `quality`, `anomaly`, `forecasting`, `tuning`, `evaluation`, `registry`, `pipeline`,
-`operations`.
+The lowest of the three packages: `serving` and `monitoring` use it. `training.pipeline.fleet` is a training
+from start to end.
+
+Reading order: `data`, `ingest`, `quality`, `anomaly`, `forecasting`, `tuning`, `evaluation`, `registry`,
+`pipeline`, `operations`.
 """

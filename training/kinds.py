@@ -1,6 +1,6 @@
-"""The two kinds of model every sensor has, their names elsewhere, who promotes them, and where they learn.
+"""The two kinds of model of every sensor, who promotes them, and where they are trained.
 
-Knows how a kind is called in tables, experiments, registered models and sentences. Knows no model.
+Holds names only; the models are in `training.anomaly` and `training.forecasting`.
 """
 
 from enum import StrEnum
@@ -18,24 +18,24 @@ class Kind(StrEnum):
 
     @property
     def model_type(self) -> str:
-        """The word of the `ml_predictions` table."""
+        """The value in the column `model_type` of the tables."""
         return "ANOMALY_DETECTOR" if self is Kind.DETECTOR else "FORECASTER"
 
     @property
     def experiment(self) -> str:
-        """The MLflow experiment that holds this kind's runs."""
+        """The MLflow experiment that contains this kind's runs."""
         return f"safeplan-{self.value}s"
 
 
 class Promotion(StrEnum):
-    """Who moves the champion's alias after a training."""
+    """Who promotes a new version to champion."""
 
     MANAGED = "managed"  # the gate
-    MANUAL = "manual"  # a human; the challenger waits
+    MANUAL = "manual"  # an engineer; the challenger waits
 
 
 class Engine(StrEnum):
-    """Where sensors' models are learned."""
+    """Where models are trained."""
 
     LOCAL = "local"  # worker processes on this machine
     RAY = "ray"  # a Ray cluster

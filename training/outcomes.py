@@ -1,15 +1,34 @@
-"""What became of one sensor and kind in one command: the row of every table, the object of every `--json`.
+"""The result of one command for one sensor and kind: a row of each table, an object of each `--json`.
 
-Knows the field names that all commands share. Knows no models.
+Holds the fields that all commands share. Does not format them; that is `training.operations.console`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from training.kinds import Kind
 
-FAILED = "failed"
+
+class OutcomeStatus(StrEnum):
+    """The status of an outcome. Batch scoring and drift checks add `BatchStatus` and `DriftVerdict`."""
+
+    FAILED = "failed"  # an engineer must look at it
+    # training
+    PROMOTED = "promoted"  # the new version is the champion
+    WAITING = "waiting"  # a version passed the gate and waits as challenger
+    REFUSED = "refused"  # by the gate; the version is the challenger
+    UNCHANGED = "unchanged"  # the newest version was trained on the same data
+    TUNED = "tuned"  # searched, nothing registered
+    # registry
+    SERVING = "serving"
+    ROLLED_BACK = "rolled back"
+    NO_MODEL = "no model"
+    # monitoring
+    WATCHED = "watched"
+    POSTPONED = "waits for the next night"  # the night's CPU budget is spent
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,7 @@ class Outcome:
 
     sensor_id: str
     kind: Kind | None
-    status: str
+    status: StrEnum
     model: str | None = None
     version: int | None = None
     alias: str | None = None
@@ -28,8 +47,8 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether a human must look at this one."""
-        return self.status == FAILED
+        """Whether an engineer must look at it."""
+        return self.status == OutcomeStatus.FAILED
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -40,19 +59,16 @@ class Outcome:
             "version": self.version,
             "alias": self.alias,
             "metrics": dict(self.metrics),
-            "status": self.status,
+            "status": self.status.value,
             "error": self.error,
             **self.detail,
         }
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """How many outcomes of each status.
+    """How many outcomes have each status.
 
-    >>> summary([Outcome("a", None, "promoted"), Outcome("b", None, "failed")])
+    >>> summary([Outcome("a", None, OutcomeStatus.PROMOTED), Outcome("b", None, OutcomeStatus.FAILED)])
     {'promoted': 1, 'failed': 1}
     """
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        counts[outcome.status] = counts.get(outcome.status, 0) + 1
-    return counts
+    return dict(Counter(outcome.status.value for outcome in outcomes))

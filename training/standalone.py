@@ -1,7 +1,7 @@
-"""Loader named by the MLmodel file of every registered version; code in
-`training.registry.standalone`.
+"""The loader that the `MLmodel` file of every registered version names.
 
-Versions registered by 0.1.0 and later name this module, so it stays importable under this path.
+Do not move this module: versions that 0.1.0 registered name it too. The code is in
+`training.registry.standalone`.
 """
 
 from training.registry.standalone import StandaloneDetector, StandaloneForecaster, _load_pyfunc

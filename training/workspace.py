@@ -1,7 +1,6 @@
-"""One installation: its database, its MLflow, its sensors, its home folder.
+"""One installation: its home folder, database, MLflow and sensors.
 
-Knows how the parts are found from settings and the environment, and opens each when first asked for. Decides
-nothing.
+Opens each part on first use, as settings and environment describe it.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from training.settings import home
 from training.storage.database import open_database
 from training.storage.labels import LabelStore
 
-# MLflow takes seconds to import; commands that only read or write readings do without.
+# MLflow takes seconds to import, and commands that only read or write readings do not need it.
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -28,57 +27,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Everything commands work on, for one home folder."""
+    """The parts of the installation of one home folder."""
 
     home: Path
 
     @classmethod
     def here(cls) -> "Workspace":
-        """The one that `SAFEPLAN_HOME` or the working folder names."""
+        """The installation of `SAFEPLAN_HOME`, else of the working folder."""
         return cls(home())
 
     @cached_property
     def engine(self) -> Engine:
-        """The database, its schema up to date."""
+        """The database, with its schema upgraded."""
         return open_database()
 
     @cached_property
     def readings(self) -> ReadingStore:
-        """The readings store."""
+        """The store of readings."""
         return ReadingStore(self.engine)
 
     @cached_property
     def labels(self) -> LabelStore:
-        """What people said about readings."""
+        """The store of labels."""
         return LabelStore(self.engine)
 
     @cached_property
     def fleet(self) -> Fleet:
-        """All sensors known to the file and the table."""
+        """All sensors of `conf/sensors.yaml` and of the database."""
         return load_fleet(self.engine)
 
     @cached_property
     def mlflow(self) -> "MlflowClient":
-        """The client of the tracking server and registry."""
+        """The client of the MLflow tracking server and registry."""
         from training.registry.tracking import connect  # noqa: PLC0415
 
         return connect(folder=self.home)
 
     @cached_property
     def registry(self) -> "Registry":
-        """The models and their aliases."""
+        """The model registry."""
         from training.registry.model_registry import Registry  # noqa: PLC0415
 
         return Registry(self.mlflow)
 
     @cached_property
     def tracker(self) -> "Tracker":
-        """The writer of runs."""
+        """The tracker of runs."""
         from training.registry.tracking import Tracker  # noqa: PLC0415
 
         return Tracker(self.mlflow, self.home / "mlartifacts")
 
     @property
     def model_cache(self) -> Path:
-        """Copies of registered files; may be deleted at any time."""
+        """The folder with copies of registered files; it can be deleted at any time."""
         return self.home / ".safeplan" / "models"

@@ -51,8 +51,8 @@ def trained_home(fitted_models, empty_mlflow: Path, tmp_path_factory: pytest.Tem
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     with isolated_workspace(folder) as workspace, pytest.MonkeyPatch.context() as patch:
         stub = TrainingStub(fitted_models)
-        patch.setattr(fit_detector, "train_detector", stub.learn)
-        patch.setattr(fit_forecaster, "train_forecaster", stub.learn)
+        patch.setattr(fit_detector, "train_detector", stub.train)
+        patch.setattr(fit_forecaster, "train_forecaster", stub.train)
         for seed, name in enumerate(("PT-1", "TT-1", "NEW-1")):
             ingest_readings(workspace, name, seed=seed)
         plan = with_lenient_gate(Plan.from_conf(trials=2))

@@ -1,7 +1,7 @@
-"""A small plant for tests: readings from a seed, real models learned once, and a workspace of its own.
+"""Small installations for tests: readings from a seed, and models that are trained once per session.
 
-Knows how learning is made quick without faking what comes after it: files, grades and pictures are those of
-real models, learned once a session.
+Training is replaced by a copy of the session's models; everything after it is real: files, metrics and
+charts.
 """
 
 import shutil
@@ -33,7 +33,7 @@ START = "2026-01-01"
 def make_readings(
     sensor_id: str = "PT-1", rows: int = 200, *, seed: int = 0, start: str | datetime = START
 ) -> pd.DataFrame:
-    """Hourly readings with a daily course: what `ReadingStore.ingest` takes."""
+    """Hourly readings with a daily cycle, as `ReadingStore.ingest` takes them."""
     times = pd.date_range(start, periods=rows, freq="h")
     noise = np.random.default_rng(seed).normal(0, 0.5, rows)
     values = 20 + 5 * np.sin(2 * np.pi * times.hour.to_numpy() / 24) + noise
@@ -47,16 +47,16 @@ def make_series(rows: int = 200, *, seed: int = 0, start: str = START) -> pd.Ser
 
 
 def ingest_readings(workspace: Workspace, sensor_id: str = "PT-1", rows: int = 200, **options: Any) -> None:
-    """Readings of one sensor arrive, and the sensor is known from then on."""
+    """Store readings of one sensor and the sensor itself."""
     workspace.readings.ingest(make_readings(sensor_id, rows, **options))
     add_missing_sensors(workspace.engine, [sensor_id])
 
 
 @dataclass
 class TrainingStub:
-    """Stands in for the search and the fit: copies what was really learned, and counts.
+    """Replaces search and fit: copies a really trained model, and records the tasks.
 
-    `grades` are laid over the real ones; `fails` names sensors whose learning raises.
+    `grades` override the real metrics; `failures` holds the errors of sensors whose training fails.
     """
 
     fitted: dict[Kind, tuple[Path, TrainingResult]]
@@ -66,24 +66,24 @@ class TrainingStub:
 
     @property
     def trained(self) -> list[tuple[str, str]]:
-        """Whose models were learned, in that order."""
-        return [(assignment.sensor.id, assignment.kind.value) for assignment in self.tasks]
+        """Sensor and kind of the trained models, in order."""
+        return [(task.sensor.id, task.kind.value) for task in self.tasks]
 
-    def learn(self, assignment: TrainingTask, _: Window, files: Path, clock: PhaseTimer) -> TrainingResult:
-        """What `fit_detector.learn_detector` and its sibling are replaced by."""
-        self.tasks.append(assignment)
-        if assignment.sensor.id in self.failures:
-            raise self.failures[assignment.sensor.id]
+    def train(self, task: TrainingTask, _: Window, files: Path, clock: PhaseTimer) -> TrainingResult:
+        """Replaces `train_detector` and `train_forecaster`."""
+        self.tasks.append(task)
+        if task.sensor.id in self.failures:
+            raise self.failures[task.sensor.id]
         with clock.phase("fit"):
-            folder, lesson = self.fitted[assignment.kind]
+            folder, result = self.fitted[task.kind]
             shutil.copytree(folder, files, dirs_exist_ok=True)
-        incumbent = None if assignment.incumbent is None else dict(lesson.metrics)
-        return replace(lesson, metrics={**lesson.metrics, **self.grades}, incumbent_metrics=incumbent)
+        incumbent = None if task.incumbent is None else dict(result.metrics)
+        return replace(result, metrics={**result.metrics, **self.grades}, incumbent_metrics=incumbent)
 
 
 @pytest.fixture(scope="session")
 def fitted_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[Path, TrainingResult]]:
-    """A detector and a forecaster of one sensor, learned as `safeplan train --trials 2` learns them."""
+    """A detector and a forecaster of one sensor, trained like `safeplan train --trials 2` does."""
     fitted = {}
     for kind in Kind:
         candidate = run_training_task(make_task(kind, tmp_path_factory.mktemp(kind.value)))
@@ -92,7 +92,7 @@ def fitted_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[
 
 
 def make_task(kind: Kind, folder: Path, **changes: Any) -> TrainingTask:
-    """What a worker is given for one small sensor."""
+    """The training task of one small sensor."""
     arguments: dict[str, Any] = {
         "sensor": Sensor(id="PT-1"),
         "kind": kind,
@@ -105,7 +105,7 @@ def make_task(kind: Kind, folder: Path, **changes: Any) -> TrainingTask:
 
 
 def with_lenient_gate(plan: Plan) -> Plan:
-    """The same plan with a gate that lets everything pass; tests of the gate set grades themselves."""
+    """The plan with a gate that everything passes; tests of the gate set the metrics themselves."""
     gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
     return replace(plan, gate=gate)
 
@@ -114,16 +114,16 @@ def with_lenient_gate(plan: Plan) -> Plan:
 def training_stub(
     fitted_models: dict[Kind, tuple[Path, TrainingResult]], monkeypatch: pytest.MonkeyPatch
 ) -> TrainingStub:
-    """Training in this process takes milliseconds; everything around the learning is real."""
-    quick = TrainingStub(fitted_models)
-    monkeypatch.setattr(fit_detector, "train_detector", quick.learn)
-    monkeypatch.setattr(fit_forecaster, "train_forecaster", quick.learn)
-    return quick
+    """Training takes milliseconds in this process; everything around it is real."""
+    stub = TrainingStub(fitted_models)
+    monkeypatch.setattr(fit_detector, "train_detector", stub.train)
+    monkeypatch.setattr(fit_forecaster, "train_forecaster", stub.train)
+    return stub
 
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An mlflow.db with its tables; making them takes longer than most tests."""
+    """An empty mlflow.db; creating its tables takes longer than most tests."""
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -134,7 +134,7 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """An installation in the test's own folder, empty."""
+    """An empty installation in the test's folder."""
     for name in ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAFEPLAN_HOME", str(tmp_path))

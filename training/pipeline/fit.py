@@ -1,7 +1,7 @@
-"""One sensor, one kind: from raw readings to a candidate with its grades, and the files to register.
+"""Train one model of one sensor: from raw readings to a candidate with its metrics and files.
 
-Knows the order: window, tune on the older part, grade on the newest, then fit to everything. Touches no
-database and no registry, so that it runs in any process. Leaves registration to `recording`.
+Tunes on the older part of the window, grades on the newest, then fits to all of it. Uses no database and no
+registry, so it runs in any process. Registration is in `training.pipeline.recording`.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from training.pipeline.plan import Plan
 from training.quality.windows import Window, training_window
 from training.tuning.study import StudyPlan
 
-# The labels' store brings SQLAlchemy, which no worker needs.
+# The label store imports SQLAlchemy, which workers do not need.
 if TYPE_CHECKING:
     from training.storage.labels import Label
 
@@ -35,35 +35,35 @@ log = logging.getLogger("safeplan.training")
 
 Model = TypeVar("Model")
 
-# Raised when the program learns something else from the same readings, so that all are learned anew.
+# Increase this when the program trains a different model from the same readings; all sensors are then
+# retrained.
 RECIPE_VERSION = 10
-PARAMETERS_FILE = "parameters.json"  # among a version's files: what the next search starts from
+PARAMETERS_FILE = "parameters.json"  # one of a version's files; the next search starts from it
 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The champion a challenger is compared with: its files, and the newest reading it has seen."""
+    """The champion that a challenger is compared with: its files, and its newest training reading."""
 
     files: Path
     train_end: datetime
-    verdict_counts: tuple[int, int] | None = (
-        None  # of its alarms, how many people confirmed, and called false
-    )
+    verdict_counts: tuple[int, int] | None = None  # confirmed and dismissed alarms of this version
 
     def load_model(self, load: Callable[[Path], Model]) -> Model | None:
-        """The champion's model, or None where this version of the program cannot read it.
+        """The champion's model, or None if this version of the program cannot read it.
 
-        Then the challenger is judged as a first version is: what cannot be loaded serves nobody.
+        The challenger is then graded like a first version, because a model that cannot be loaded cannot
+        serve.
         """
         try:
             return load(self.files)
         except UntrustedModel as error:
-            log.warning("the champion in %s is not compared with: %s", self.files, error)
+            log.warning("comparison with the champion in %s skipped: %s", self.files, error)
             return None
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What it was learned with; empty where that cannot be read any more."""
+        """The champion's parameters; empty if they cannot be read."""
         try:
             return read_json(self.files / PARAMETERS_FILE)
         except UntrustedModel as error:
@@ -91,11 +91,9 @@ class TrainingTask:
     plan: Plan
     folder: Path  # where the files may be written
     incumbent: Incumbent | None = None
-    known_fingerprint: str | None = (
-        None  # fingerprint of the newest version; the same again is not trained anew
-    )
+    known_fingerprint: str | None = None  # of the newest version; equal input is not trained again
     peers: tuple[PeerModel, ...] = ()  # champions of sensors of the same type, the best first
-    fingerprint: str = ""  # of what is learned from; a stored study of other readings is not gone on with
+    fingerprint: str = ""  # of the input; a stored study of other input is not resumed
 
     @property
     def study(self) -> StudyPlan:
@@ -111,7 +109,7 @@ class TrainingTask:
         )
 
     def donor(self, window: Window) -> PeerModel | None:
-        """The sibling whose parameters are taken where the sensor's own readings are too few to search by."""
+        """The peer whose parameters are used if the sensor has too few readings for a search."""
         if self.peers and len(window) < self.plan.tuning.borrow_below:
             return self.peers[0]
         return None
@@ -119,31 +117,31 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """The newest version was learned from these very readings with this very plan."""
+    """The newest version was trained on the same readings with the same plan."""
 
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What tuning, grading and fitting one kind of model came to."""
+    """The result of tuning, grading and fitting one model."""
 
     parameters: Mapping[str, Any]
-    metrics: Mapping[str, float]  # the challenger's grades on the newest readings
+    metrics: Mapping[str, float]  # of the challenger, on the newest readings
     incumbent_metrics: Mapping[str, float] | None
     trials: pd.DataFrame
     pictures: Mapping[str, bytes]
     threshold: float | None = None
-    borrowed_from: str | None = None  # the sibling whose parameters these are
+    borrowed_from: str | None = None  # the peer whose parameters these are
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model with all that is to be logged about it."""
+    """A fitted model with everything that is logged about it."""
 
     sensor: Sensor
     kind: Kind
-    package: Path  # what is uploaded; the model's own files are in `data/model` below it
+    package: Path  # the folder that is uploaded; the model's own files are in `data/model`
     fingerprint: str
     window: Window
     grade: str
@@ -177,12 +175,12 @@ TrainFunction = Callable[[TrainingTask, Window, Path, PhaseTimer], TrainingResul
 
 
 def run_training_task(task: TrainingTask) -> Candidate | Unchanged:
-    """Learn one model and judge it.
+    """Train one model and pass it through the gate.
 
     Raises:
-        NotTrainable: too few good readings, with the reason.
+        NotTrainable: the sensor has too few good readings; the message gives the reason.
     """
-    # Each kind brings its libraries; a worker that learns only one kind loads only those.
+    # Each kind imports its own libraries; a worker that trains one kind loads only those.
     if task.kind is Kind.DETECTOR:
         from training.pipeline.fit_detector import train_detector  # noqa: PLC0415
 
@@ -192,8 +190,8 @@ def run_training_task(task: TrainingTask) -> Candidate | Unchanged:
     return run_with(train_forecaster, task)
 
 
-def run_with(learn: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
-    """The part that both kinds share."""
+def run_with(train: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
+    """The steps that both kinds share."""
     clock = PhaseTimer()
     with clock.phase("window"):
         quality, window = training_window(
@@ -209,8 +207,8 @@ def run_with(learn: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
     package = Path(tempfile.mkdtemp(dir=task.folder))
     files = package / DATA / MODEL_FOLDER
     files.mkdir(parents=True)
-    result = learn(replace(task, fingerprint=fingerprint), window, files, clock)
-    verdict = evaluate_gate(task.kind, result.metrics, result.incumbent_metrics, task.plan.gate)
+    result = train(replace(task, fingerprint=fingerprint), window, files, clock)
+    decision = evaluate_gate(task.kind, result.metrics, result.incumbent_metrics, task.plan.gate)
     return Candidate(
         sensor=task.sensor,
         kind=task.kind,
@@ -219,24 +217,24 @@ def run_with(learn: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
         window=window,
         grade=quality.grade,
         result=result,
-        gate_decision=verdict,
+        gate_decision=decision,
         seconds=clock.seconds,
     )
 
 
 def compute_fingerprint(task: TrainingTask, window: Window) -> str:
-    """Equal where the same program would learn from the same readings, labels and plan again."""
-    learned_from = [
+    """A digest of the program's recipe, readings, labels and plan: equal input trains an equal model."""
+    inputs = [
         RECIPE_VERSION,
         window.digest,
         task.kind.value,
         task.plan.digest,
         [[str(label.start), str(label.end), label.anomalous] for label in task.labels],
     ]
-    return hashlib.sha256(json.dumps(learned_from).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
 def split_window(window: Window, judged_share: float) -> tuple[pd.Series, pd.Series]:
-    """The older readings, to learn from, and the newest, to be judged on."""
+    """The older readings, for tuning, and the newest, for grading."""
     cut = int(len(window.values) * (1 - judged_share))
     return window.values.iloc[:cut], window.values.iloc[cut:]

@@ -1,6 +1,7 @@
-"""How a detector is learned from one window: tune, grade beside the champion and the naive one, fit, draw.
+"""Train a detector on one window: tune, grade beside the champion and the naive detector, fit, draw.
 
-Knows which readings each step may see. Leaves search and faults to `detector_tuning` and `faults`.
+Decides which readings each step sees. The search is in `training.tuning.detector_search`, injected faults are
+in `training.evaluation.fault_injection`.
 """
 
 from collections.abc import Mapping
@@ -68,7 +69,8 @@ def train_detector(task: TrainingTask, window: Window, files: Path, clock: Phase
         detector = AnomalyDetector(tuned.parameters, threshold=threshold, seed=seed)
         fit_with_feedback(detector, window.values, labels).save(files)
         write_json(tuned.parameters.model_dump(mode="json"), files / PARAMETERS_FILE)
-    # As it will serve: what was called false is part of what it has learned, what was confirmed is not.
+    # The fitted detector is graded as it will serve: dismissed alarms are training data, confirmed ones are
+    # not.
     with clock.phase("grade"):
         metrics |= grade_label_feedback(detector, window.values, labels)
     with clock.phase("draw"):
@@ -87,10 +89,10 @@ def train_detector(task: TrainingTask, window: Window, files: Path, clock: Phase
 
 
 def _tune(task: TrainingTask, older: pd.Series) -> TuningResult[DetectorParameters]:
-    """The best of a search that starts from the champion's parameters, then from the siblings'."""
+    """The best of a search that starts from the champion's parameters, then from the peers'."""
     incumbent = task.incumbent
     starting_parameters = [incumbent.parameters] if incumbent and incumbent.parameters else []
-    starting_parameters += [sibling.parameters for sibling in task.peers]
+    starting_parameters += [peer.parameters for peer in task.peers]
     parsed = (_parse_parameters(parameters) for parameters in starting_parameters)
     return tune_detector(
         older,
@@ -104,7 +106,7 @@ def _tune(task: TrainingTask, older: pd.Series) -> TuningResult[DetectorParamete
 
 
 def _borrow_parameters(donor: PeerModel, plan: Plan) -> TuningResult[DetectorParameters]:
-    """A sibling's parameters under this plan's alarm budget; nothing was tried."""
+    """A peer's parameters with this plan's alarm budget, without a search."""
     names = ("alarms_per_day", "contamination", "lifetime_days")
     plan_values = {name: getattr(plan.detector, name) for name in names}
     parameters = DetectorParameters.model_validate({**donor.parameters, **plan_values})
@@ -116,20 +118,20 @@ def _usable_donor(donor: PeerModel | None) -> PeerModel | None:
 
 
 def _parse_parameters(parameters: Mapping[str, Any]) -> DetectorParameters | None:
-    """None where another version of the program wrote them differently."""
+    """The parameters, or None if another version of the program wrote them in another form."""
     try:
         return DetectorParameters.model_validate(parameters)
     except ValidationError as error:
-        log.warning("known parameters are not started from: %s", error)
+        log.warning("the search does not start from stored parameters: %s", error)
         return None
 
 
 def _grade_incumbent(
     task: TrainingTask, window: Window, older: pd.Series, newest: pd.Series
 ) -> dict[str, float] | None:
-    """The champion as it serves; one that has seen the newest readings is learned again without them.
+    """The champion's metrics; if it was trained on the newest readings, it is trained again without them.
 
-    Not so for the verdicts: people spoke of the alarms that this very version raises.
+    Verdicts are about the alarms of the version as it serves, so they are graded before that.
     """
     incumbent, seed = task.incumbent, task.study.seed
     champion = incumbent.load_model(AnomalyDetector.load) if incumbent else None

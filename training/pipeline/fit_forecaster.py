@@ -1,6 +1,7 @@
-"""How a forecaster is learned from one window: tune, grade beside the champion and the naive ones, fit, draw.
+"""Train a forecaster on one window: tune, grade beside the champion and naive forecasts, fit, draw.
 
-Knows which readings each step may see. Leaves search and measures to `forecaster_tuning` and `backtest`.
+Decides which readings each step sees. The search is in `training.tuning.forecaster_search`, metrics are in
+`training.evaluation.backtest`.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from training.registry.run_charts import render_forecast
 from training.tuning.forecaster_search import starting_points, tune_forecaster
 from training.tuning.study import TuningResult
 
-GRADING_ORIGINS = 20  # moments of the newest readings that challenger and champion both forecast from
+GRADING_ORIGINS = 20  # times among the newest readings from which challenger and champion both forecast
 
 
 def train_forecaster(task: TrainingTask, window: Window, files: Path, clock: PhaseTimer) -> TrainingResult:
@@ -62,10 +63,10 @@ def train_forecaster(task: TrainingTask, window: Window, files: Path, clock: Pha
 
 
 def _tune(task: TrainingTask, window: Window, older: pd.Series) -> TuningResult[ForecasterParameters]:
-    """The best of a search that starts from the champion's structures, then from the siblings'."""
+    """The best of a search that starts from the champion's structures, then from the peers'."""
     incumbent = task.incumbent
     starting_parameters = [incumbent.parameters] if incumbent and incumbent.parameters else []
-    starting_parameters += [sibling.parameters for sibling in task.peers]
+    starting_parameters += [peer.parameters for peer in task.peers]
     parsed = (_parse_parameters(parameters) for parameters in starting_parameters)
     starts = [
         start for parameters in parsed if parameters is not None for start in starting_points(parameters)
@@ -80,7 +81,7 @@ def _tune(task: TrainingTask, window: Window, older: pd.Series) -> TuningResult[
 
 
 def _borrow_parameters(donor: PeerModel, horizon: int) -> TuningResult[ForecasterParameters]:
-    """A sibling's structures for this plan's horizon; nothing was tried."""
+    """A peer's structures for this plan's horizon, without a search."""
     parameters = ForecasterParameters.from_json({**donor.parameters, "horizon": horizon})
     return TuningResult(parameters, float("nan"), pd.DataFrame())
 
@@ -90,11 +91,11 @@ def _usable_donor(donor: PeerModel | None) -> PeerModel | None:
 
 
 def _parse_parameters(parameters: Mapping[str, Any]) -> ForecasterParameters | None:
-    """None where another version of the program wrote them differently."""
+    """The parameters, or None if another version of the program wrote them in another form."""
     try:
         return ForecasterParameters.from_json(parameters)
     except (KeyError, TypeError, ValueError) as error:
-        log.warning("known parameters are not started from: %s", error)
+        log.warning("the search does not start from stored parameters: %s", error)
         return None
 
 
@@ -119,7 +120,7 @@ def _grade(forecaster: Forecaster, task: TrainingTask, window: Window, newest: p
 def _grade_incumbent(
     task: TrainingTask, window: Window, older: pd.Series, newest: pd.Series
 ) -> dict[str, float] | None:
-    """The champion as it serves; one that has seen the newest readings is learned again without them."""
+    """The champion's metrics; if it was trained on the newest readings, it is trained again without them."""
     incumbent = task.incumbent
     champion = incumbent.load_model(Forecaster.load) if incumbent else None
     if incumbent is None or champion is None:
@@ -130,7 +131,7 @@ def _grade_incumbent(
 
 
 def _loggable_parameters(parameters: ForecasterParameters) -> dict[str, object]:
-    """The parameters by name, so that runs can be compared column by column; the largest share first."""
+    """The parameters as columns that can be compared between runs; the largest share first."""
     structures, names, shares = parameters.counted(parameters.naives)
     parts: list[dict[str, object]] = [asdict(structure) for structure in structures]
     parts += [{"naive": name} for name in names]
@@ -145,7 +146,7 @@ def _loggable_parameters(parameters: ForecasterParameters) -> dict[str, object]:
 def _render_forecast(challenger: Forecaster, task: TrainingTask, values: pd.Series) -> bytes:
     steps = min(task.plan.forecaster.horizon_steps, len(values) // 5)
     history, truth = values.iloc[:-steps], values.iloc[-steps:]
-    title = f"{task.sensor.title}: the newest {steps} steps as they would have been forecast"
+    title = f"{task.sensor.title}: the newest {steps} readings and their forecast"
     return render_forecast(
         history,
         challenger.forecast(steps, history=history),

@@ -1,7 +1,8 @@
-"""Many sensors: parallel, resumable, and one bad sensor never stops the rest.
+"""Train the models of many sensors: in parallel, resumable, and without one failure stopping the others.
 
-Knows the order of a retraining: hand sensors to workers, record their candidates one after the other, each
-ending in one outcome. Learning is `fit`'s, writing is `recording`'s, parent runs are `retraining`'s.
+Passes tasks to workers and records their candidates one after the other; each ends in one outcome. Training
+is in `training.pipeline.fit`, writing in `training.pipeline.recording`, parent runs in
+`training.pipeline.parent_run`.
 """
 
 import logging
@@ -11,18 +12,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 
-from training.common.times import read_iso
+from training.common.times import read_iso, utc_now
 from training.common.users import current_user
 from training.data.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.data.sensors import Sensor
 from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
 from training.kinds import Engine, Kind
-from training.outcomes import FAILED, Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.fit import Candidate, Incumbent, TrainingTask, Unchanged, run_training_task
 from training.pipeline.parent_run import Retraining, finish_retraining, resume_or_start
 from training.pipeline.peer_models import PeerModels
@@ -42,7 +43,7 @@ log = logging.getLogger("safeplan.training")
 
 OutcomeCallback = Callable[[Outcome], None]
 
-SENSOR_BATCH = 20  # sensors whose standing is asked for together; nobody else trains them meanwhile
+SENSOR_BATCH = 20  # sensors whose models are read and leased together
 
 
 def train_fleet(
@@ -57,11 +58,12 @@ def train_fleet(
     fresh: bool = False,
     watch: OutcomeCallback = lambda _: None,
 ) -> list[Outcome]:
-    """Train every sensor and kind; each ends in exactly one outcome, whatever happened to it.
+    """Train every sensor and kind; each ends in exactly one outcome, also if it fails.
 
-    `as_of` (naive UTC) is the moment to train as of: later readings are not seen. An interrupted retraining
-    of the same sensors with the same plan goes on as of its own moment and trains what is missing. `fresh`
-    trains also what has not changed. `jobs` 0 uses every core; a cluster's cores are all used.
+    Readings after `as_of` (naive UTC; default: now) are not used. If a retraining of the same sensors and
+    plan was interrupted, it is resumed with its own `as_of`. `fresh` also trains models whose input has not
+    changed. `jobs` is the number of local workers, 0 for one per core; on a cluster all cores are used.
+    `watch` is called with each outcome.
     """
     retrainings = {
         kind: resume_or_start(workspace, sensors, kind, plan, as_of=as_of, fresh=fresh)
@@ -72,7 +74,7 @@ def train_fleet(
         trainer = FleetTrainer(workspace, plan, retrainings, Path(folder), fresh=fresh)
         for outcome in trainer.outcomes(sensors, engine, jobs or os.cpu_count() or 1):
             outcomes.append(outcome)
-            if outcome.status == PROMOTED:
+            if outcome.status == OutcomeStatus.PROMOTED:
                 _audit_promotion(workspace, outcome)
             watch(outcome)
     for kind, retraining in retrainings.items():
@@ -82,9 +84,9 @@ def train_fleet(
 
 def _audit_promotion(workspace: Workspace, outcome: Outcome) -> None:
     author = f"{current_user()}, by the gate"
-    detail = {"gate": outcome.detail["gate"]}
+    detail = {name: outcome.detail[name] for name in ("gate", "gate_reasons")}
     entry = AuditEntry(
-        datetime.now(UTC), author, PROMOTED, outcome.sensor_id, outcome.model or "", outcome.version, detail
+        utc_now(), author, PROMOTED, outcome.sensor_id, outcome.model or "", outcome.version, detail
     )
     record_entry(workspace.engine, entry)
 
@@ -107,14 +109,14 @@ class FleetTrainer:
         self.folder = folder
         self.fresh = fresh
         self.recorder = Recorder(workspace.tracker, workspace.registry)
-        self.snapshots: dict[ModelKey, ModelSnapshot] = {}  # of those in a worker's hands
+        self.snapshots: dict[ModelKey, ModelSnapshot] = {}  # of the tasks in progress
         self.leases: dict[ModelKey, ExitStack] = {}
         with reading(workspace.engine) as connection:
             self.verdicts = count_verdicts(connection)
-        self.refused: list[Outcome] = []  # those that never reached a worker
+        self.refused: list[Outcome] = []  # sensors that never reached a worker
 
     def outcomes(self, sensors: Sequence[Sensor], engine: Engine, jobs: int) -> Iterator[Outcome]:
-        """Train and record; outcomes come in the order they are known."""
+        """Train and record; yields outcomes as they are known."""
         tasks = self._tasks(sensors)
         on_cluster = engine is Engine.RAY
         results = fit_on_cluster(tasks) if on_cluster else run_all(run_training_task, tasks, jobs=jobs)
@@ -136,13 +138,13 @@ class FleetTrainer:
         for first in range(0, len(costliest), SENSOR_BATCH):
             chunk = costliest[first : first + SENSOR_BATCH]
             leased = [(sensor, kind) for sensor in chunk for kind in kinds if self._leased(sensor.id, kind)]
-            # Only now: whoever held the lease before may have registered a version.
+            # Read after the lease is taken: its former owner may have registered a version.
             snapshots = registry_snapshot.of([sensor.id for sensor in chunk], kinds)
             for sensor, kind in leased:
                 try:
                     task = self._task(sensor, kind, spans, snapshots[sensor.id, kind])
                     task = replace(task, peers=peers.of(sensor, kind))
-                # A tag that was edited in the UI can make reading it raise anything; see `_recorded`.
+                # A tag that was edited in the MLflow UI can cause any error; see `_record_safely`.
                 except Exception as error:  # noqa: BLE001
                     self._release(sensor.id, kind)
                     self.refused.append(self._failed(sensor.id, kind, error))
@@ -160,13 +162,13 @@ class FleetTrainer:
         return True
 
     def _rows(self, spans: pd.DataFrame, sensor: Sensor) -> int:
-        """How many readings a sensor's models would learn from: what its training costs."""
+        """The number of readings a sensor's models are trained on, which determines the cost."""
         stored = int(spans["good"].get(sensor.id, 0))
         return sum(min(stored, self.plan.window.rows(kind)) for kind in self.retrainings)
 
     def _task(self, sensor: Sensor, kind: Kind, spans: pd.DataFrame, snapshot: ModelSnapshot) -> TrainingTask:
         if sensor.id not in spans.index:
-            raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
+            raise NotTrainable(f"{sensor.id} has no readings. Load them: safeplan load FILE")
         newest = snapshot.newest
         fingerprint = newest.tags.get("fingerprint") if newest and self._is_reusable(newest) else None
         if fingerprint:
@@ -174,7 +176,7 @@ class FleetTrainer:
         try:
             incumbent = self._incumbent(snapshot.champion)
         except UntrustedModel as error:
-            # It serves nobody as it is: a new one is learned, whether or not the readings have changed.
+            # It cannot serve, so a new one is trained even if its input has not changed.
             log.warning("%s", error)
             incumbent = fingerprint = None
         return TrainingTask(
@@ -192,7 +194,7 @@ class FleetTrainer:
 
     def _readings(self, sensor: Sensor, kind: Kind, last: datetime) -> pd.DataFrame:
         window, end = self.plan.window, min(last, self.retrainings[kind].as_of)
-        # Some of them will turn out to be faults; of a sensor that speaks each second, years are not read.
+        # Twice the rows, because some are faults; limited, because a sensor may send a reading each second.
         read = self.workspace.readings.latest(
             sensor.id,
             2 * window.rows(kind),
@@ -206,13 +208,12 @@ class FleetTrainer:
             return None
         files = self.workspace.registry.fetch(champion, self.workspace.model_cache)
         counts = self.verdicts.get(champion.sensor_id, {}).get(str(champion.number))
-        judged = (
-            None if counts is None or champion.kind is not Kind.DETECTOR else (counts.confirmed, counts.false)
-        )
-        return Incumbent(files, read_iso(champion.tags["train_end"]), judged)
+        judged = counts if champion.kind is Kind.DETECTOR else None
+        verdict_counts = None if judged is None else (judged.confirmed, judged.false)
+        return Incumbent(files, read_iso(champion.tags["train_end"]), verdict_counts)
 
     def _is_reusable(self, version: Version) -> bool:
-        """Whether a version that was learned from the same readings spares us learning again."""
+        """Whether this version makes training again unnecessary if its fingerprint is the same."""
         retraining = self.retrainings[version.kind]
         return not self.fresh or self.workspace.tracker.parent(version.run_id) == retraining.run_id
 
@@ -235,8 +236,8 @@ class FleetTrainer:
         sensor_id, kind = task.sensor.id, task.kind
         try:
             return self._record(task, result)
-        # Whatever one sensor's training raises must not cost the others theirs; the outcome names it, and the
-        # log has the trace of what was not foreseen.
+        # An error of one sensor must not stop the others. The outcome names it, the log has the traceback of
+        # an unexpected one.
         except Exception as error:  # noqa: BLE001
             return self._failed(sensor_id, kind, error)
         finally:
@@ -247,7 +248,7 @@ class FleetTrainer:
         if not isinstance(error, SafePlanError):
             log.error("training %s %s failed", kind, sensor_id, exc_info=error)
             message = f"{type(error).__name__}: {error}"
-        return Outcome(sensor_id=sensor_id, kind=kind, status=FAILED, error=message)
+        return Outcome(sensor_id=sensor_id, kind=kind, status=OutcomeStatus.FAILED, error=message)
 
     def _release(self, sensor_id: str, kind: Kind) -> None:
         self.snapshots.pop((sensor_id, kind), None)

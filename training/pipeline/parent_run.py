@@ -1,23 +1,24 @@
-"""The parent run of a retraining: opened once, adopted after a crash, closed with a table of its sensors.
+"""The parent run of a retraining: start it, resume it after a crash, finish it with a table of its sensors.
 
-Knows which retraining is the same as one that was cut off, and what a cut-off one leaves behind. Trains
-nothing.
+A retraining resumes another one of the same sensors and plan whose process has ended. Does not train; that is
+`training.pipeline.fleet`.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mlflow.entities import Run
 
-from training.common.times import iso, read_iso
+from training.common.times import iso, read_iso, utc_now
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome, summary
 from training.pipeline.plan import Plan
 from training.pipeline.recording import sensor_table
+from training.registry.mlflow_adapter import PARENT_RUN_TAG
 from training.registry.publishing import Publisher, RunContent
 from training.registry.tracking import OpenRun
 from training.storage.leases import Owner
@@ -28,7 +29,7 @@ OWNER, SELECTION, AS_OF = "safeplan.owner", "safeplan.selection", "safeplan.as_o
 
 @dataclass(frozen=True)
 class Retraining:
-    """One parent run: the sensors of one kind that are trained together, as of one moment (naive UTC)."""
+    """One parent run: sensors whose models of one kind are trained together, as of one time (naive UTC)."""
 
     kind: Kind
     run: OpenRun
@@ -36,7 +37,7 @@ class Retraining:
 
     @property
     def run_id(self) -> str:
-        """The parent of its sensors' runs."""
+        """The id of the parent run."""
         return self.run.run_id
 
 
@@ -49,7 +50,7 @@ def resume_or_start(
     as_of: datetime | None,
     fresh: bool,
 ) -> Retraining:
-    """Go on with a retraining of the same sensors and plan whose process is gone, or begin one."""
+    """Resume a retraining of the same sensors and plan whose process has ended, or start a new one."""
     selection = _selection(sensors, kind, plan, as_of, fresh=fresh)
     tracker = workspace.tracker
     for run in tracker.unfinished(kind.experiment, {SELECTION: selection}):
@@ -57,14 +58,14 @@ def resume_or_start(
             tracker.tag(run.info.run_id, **{OWNER: str(Owner.this_process())})
             _clean_up_children(workspace, kind, run)
             return Retraining(kind, OpenRun.of(run), read_iso(run.data.tags[AS_OF]))
-    moment = as_of or datetime.now(UTC).replace(tzinfo=None)
+    moment = as_of or utc_now()
     tags = {OWNER: str(Owner.this_process()), SELECTION: selection, AS_OF: iso(moment)}
     name = f"{len(sensors)} {kind}s as of {moment:%Y-%m-%d %H:%M}"
     return Retraining(kind, tracker.open(kind.experiment, name, tags), moment)
 
 
 def finish_retraining(workspace: Workspace, retraining: Retraining, outcomes: list[Outcome]) -> None:
-    """Write the table of all sensors and how many ended how, and finish the run."""
+    """Write the table of all sensors and the count of each status, and finish the run."""
     content = RunContent(
         metrics={f"sensors_{status}": float(count) for status, count in summary(outcomes).items()},
         tables={"sensors": sensor_table(outcomes)} if outcomes else {},
@@ -76,23 +77,17 @@ def finish_retraining(workspace: Workspace, retraining: Retraining, outcomes: li
 def _selection(
     sensors: Sequence[Sensor], kind: Kind, plan: Plan, as_of: datetime | None, *, fresh: bool
 ) -> str:
-    selection = [
-        sorted(s.id for s in sensors),
-        kind.value,
-        plan.digest,
-        plan.promotion.value,
-        str(as_of),
-        fresh,
-    ]
+    ids = sorted(sensor.id for sensor in sensors)
+    selection = [ids, kind.value, plan.digest, plan.promotion.value, str(as_of), fresh]
     return hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:16]
 
 
 def _clean_up_children(workspace: Workspace, kind: Kind, parent: Run) -> None:
-    """Remove child runs that were cut off before their version; a registered one is finished later."""
+    """Remove child runs that were interrupted before they registered a version; finish the others."""
     tracker = workspace.tracker
-    for child in tracker.unfinished(kind.experiment, {"mlflow.parentRunId": parent.info.run_id}):
+    for child in tracker.unfinished(kind.experiment, {PARENT_RUN_TAG: parent.info.run_id}):
         if workspace.registry.version_of_run(child.info.run_id) is None:
             tracker.discard(child.info.run_id)
         else:
-            # The version is complete, or its fingerprint will be met again and it is completed then.
+            # A version that is incomplete is completed when this retraining reaches its sensor.
             tracker.finish(child.info.run_id)

@@ -1,8 +1,8 @@
-"""What works for sensors of the same type: where a search may start, and what a newcomer borrows.
+"""Find the best champions of sensors of the same type: starting points of a search, or parameters to borrow.
 
-Knows which champions are siblings and which of them do best. What is made of their parameters is
-`fit_detector`'s and `fit_forecaster`'s. Only champions that stood before a retraining began count, so that
-its results do not depend on who finished first.
+Only champions from before the retraining count, so that its results do not depend on the order in which
+sensors finish. The parameters are used in `training.pipeline.fit_detector` and
+`training.pipeline.fit_forecaster`.
 """
 
 import logging
@@ -13,19 +13,19 @@ from training.artifacts.model_files import read_json
 from training.data.sensors import Sensor
 from training.errors import UntrustedModel
 from training.kinds import Kind
-from training.pipeline.fit import PeerModel
+from training.pipeline.fit import PARAMETERS_FILE, PeerModel
 from training.registry.model_registry import Version
 from training.registry.registry_snapshot import ModelSnapshot, RegistrySnapshot
 
 log = logging.getLogger("safeplan.training")
 
-MAX_COMPARED = 20  # siblings whose champions are compared
-MAX_PEERS = 3  # of them, the best
+MAX_COMPARED = 20  # peers whose champions are compared
+MAX_PEERS = 3  # the best of them
 RANKING_METRIC = {Kind.DETECTOR: "recall_mean", Kind.FORECASTER: "skill"}
 
 
 class PeerModels:
-    """The best champions of each type and kind, found when first asked for."""
+    """The best champions of each type and kind, read on first use."""
 
     def __init__(self, registry_snapshot: RegistrySnapshot, sensors: Iterable[Sensor], cache: Path) -> None:
         self._snapshot = registry_snapshot
@@ -37,35 +37,34 @@ class PeerModels:
         self._peers: dict[tuple[str, Kind], list[PeerModel]] = {}
 
     def of(self, sensor: Sensor, kind: Kind) -> tuple[PeerModel, ...]:
-        """Others of the sensor's type, the best first; none where its type is not known."""
+        """The best peers of a sensor, best first; none if its type is not known."""
         if not sensor.type:
             return ()
         if (sensor.type, kind) not in self._peers:
             self._peers[sensor.type, kind] = self._best(sensor.type, kind)
-        return tuple(s for s in self._peers[sensor.type, kind] if s.sensor_id != sensor.id)[:MAX_PEERS]
+        others = [peer for peer in self._peers[sensor.type, kind] if peer.sensor_id != sensor.id]
+        return tuple(others[:MAX_PEERS])
 
     def _best(self, type_: str, kind: Kind) -> list[PeerModel]:
-        registered = [one for one in self._types[type_] if (one, kind) in self._snapshot.listings]
+        registered = [id_ for id_ in self._types[type_] if (id_, kind) in self._snapshot.listings]
         snapshots = self._snapshot.of(registered[:MAX_COMPARED], [kind]).values()
-        champions = sorted(
-            ((standing, standing.champion) for standing in snapshots if standing.champion is not None),
-            key=lambda pair: -_grade(pair[0], kind),
-        )
-        # One more than is taken: each may be asked for siblings other than itself.
-        candidates = (self._peer(champion) for _, champion in champions[: MAX_PEERS + 1])
-        return [sibling for sibling in candidates if sibling is not None]
+        best_first = sorted(snapshots, key=lambda snapshot: -_grade(snapshot, kind))
+        champions = [snapshot.champion for snapshot in best_first if snapshot.champion is not None]
+        # One more than needed: a sensor is not its own peer.
+        candidates = map(self._peer, champions[: MAX_PEERS + 1])
+        return [peer for peer in candidates if peer is not None]
 
     def _peer(self, champion: Version) -> PeerModel | None:
         try:
             files = self._snapshot.registry.fetch(champion, self._cache)
-            parameters = read_json(files / "parameters.json")
+            parameters = read_json(files / PARAMETERS_FILE)
         except UntrustedModel as error:
-            log.warning("nothing is borrowed from %s: %s", champion.uri, error)
+            log.warning("parameters of %s not used: %s", champion.uri, error)
             return None
         threshold = champion.tags.get("threshold")
         return PeerModel(champion.sensor_id, parameters, float(threshold) if threshold else None)
 
 
 def _grade(snapshot: ModelSnapshot, kind: Kind) -> float:
-    """How good the newest version was on held-out readings; without a number it comes last."""
+    """The newest version's metric on held-out readings; last in order if it has none."""
     return snapshot.metrics.get(RANKING_METRIC[kind], float("-inf"))

@@ -1,7 +1,7 @@
-"""How models are trained: the settings that one training run is made with.
+"""The plan of a training: all settings that decide how models come out, and their digest.
 
-Knows sections of `conf/training.yaml` and the digest that says whether two trainings were asked for alike.
-Leaves what the numbers do to `fit` and `fleet`.
+The settings are sections of `conf/training.yaml`. They are used in `training.pipeline.fit` and
+`training.pipeline.fleet`.
 """
 
 import hashlib
@@ -21,35 +21,52 @@ class TuningSettings(Settings, file="training", section="tuning"):
 
     trials: int = Field(40, ge=1, le=10_000)
     retrials: int = Field(
-        15, ge=1, le=10_000, description="trials of a sensor whose champion they start from"
+        15,
+        ge=1,
+        le=10_000,
+        description="trials of a sensor that has a champion to start from; at most `trials`",
     )
-    borrow_below: int = Field(200, ge=0, description="with fewer readings, siblings' parameters are taken")
+    borrow_below: int = Field(
+        200, ge=0, description="with fewer readings, use the parameters of the best sensor of the same type"
+    )
     seed: int = 0
-    budget_seconds: float | None = Field(None, gt=0, description="stop a search after this long")
-    storage: str | None = Field(None, description="an Optuna storage URL makes studies resumable; not SQLite")
-    judged_share: float = Field(0.2, gt=0, le=0.5, description="newest part of the window, kept from tuning")
+    budget_seconds: float | None = Field(
+        None, gt=0, description="stop a search after this many seconds; null: no limit"
+    )
+    storage: str | None = Field(
+        None, description="Optuna storage URL that makes studies resumable; not SQLite"
+    )
+    judged_share: float = Field(
+        0.2, gt=0, le=0.5, description="newest part of the window, held out for metrics and gate"
+    )
 
 
 class DetectorSettings(Settings, file="training", section="detector"):
-    """What detectors promise."""
+    """What a detector must achieve."""
 
     threshold: float = Field(0.5, ge=0.3, le=0.8)
-    alarms_per_day: float = Field(1.0, gt=0, description="false alarms an operator accepts, a sensor and day")
-    contamination: float = Field(0.1, gt=0, le=0.5, description="share that each voice alone calls odd")
-    lifetime_days: float = Field(7.0, gt=0, description="how long a version scores until the next, at most")
+    alarms_per_day: float = Field(1.0, gt=0, description="accepted false alarms per sensor and day")
+    contamination: float = Field(
+        0.1, gt=0, le=0.5, description="share of readings that one base detector alone marks as anomalous"
+    )
+    lifetime_days: float = Field(
+        7.0, gt=0, description="longest time that a version serves before the next one"
+    )
 
 
 class ForecasterSettings(Settings, file="training", section="forecaster"):
-    """What forecasters promise."""
+    """What a forecaster must achieve."""
 
     interval_width: float = Field(0.95, gt=0, lt=1)
-    horizon_steps: int = Field(24, ge=1, le=1000, description="steps ahead that forecasters are tuned for")
+    horizon_steps: int = Field(24, ge=1, le=1000, description="steps ahead for which forecasters are tuned")
 
 
 class RetentionSettings(Settings, file="training", section="retention"):
-    """What stays in the registry."""
+    """Which versions stay in the registry."""
 
-    keep_versions: int = Field(10, ge=1, description="newest versions kept; those with an alias always are")
+    keep_versions: int = Field(
+        10, ge=1, description="newest versions to keep; versions with an alias are always kept"
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Plan:
         budget_seconds: float | None = None,
         promotion: Promotion = Promotion.MANAGED,
     ) -> "Plan":
-        """The plan that conf and environment describe; `trials` and `budget_seconds` win over both."""
+        """The plan of conf files and environment; the arguments override both."""
         tuning = load_settings(TuningSettings)
         overrides = {"trials": trials, "budget_seconds": budget_seconds}
         set_overrides = {name: value for name, value in overrides.items() if value is not None}
@@ -92,6 +109,6 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Equal for two plans that learn the same models from the same readings."""
+        """A digest that is equal for plans that train equal models from equal readings."""
         parts = (self.quality, self.window, self.tuning, self.detector, self.forecaster)
         return hashlib.sha256("".join(part.model_dump_json() for part in parts).encode()).hexdigest()[:16]

@@ -1,8 +1,7 @@
-"""The same training on a Ray cluster: assignments go out to nodes, candidates come back, deaths are survived.
+"""Run training tasks on a Ray cluster, whose nodes share no disk with this process.
 
-Knows what must travel with an assignment where no disk is shared, and which errors are a node's and not a
-sensor's. Scheduling, retries and lost results are Ray's; the order of a retraining and all writing stay with
-`fleet`, in the process that asked.
+Packs tasks and results with their files. Scheduling and retries are Ray's; the order of a retraining and all
+writing stay in `training.pipeline.fleet`, in this process.
 """
 
 import logging
@@ -19,13 +18,13 @@ from training.pipeline.worker_pool import WorkerDied
 
 FitResult = Candidate | Unchanged | Exception
 
-MAX_RETRIES = 5  # of a task whose node or worker died; a sensor that kills its workers must end some day
-TASKS_PER_CORE = 2  # tasks a core, so that none waits for the next
+MAX_RETRIES = 5  # of a task whose node or worker died; limited because the task itself may kill its worker
+TASKS_PER_CORE = 2  # so that no core waits for its next task
 
 
 @dataclass(frozen=True)
 class ClusterTask:
-    """An assignment with its champion's files in it."""
+    """A task with the files of its champion."""
 
     task: TrainingTask
     champion_files: Mapping[str, bytes] | None
@@ -33,23 +32,23 @@ class ClusterTask:
 
 @dataclass(frozen=True)
 class ClusterResult:
-    """What was learned, with the candidate's files in it."""
+    """A result with the files of its candidate."""
 
     result: FitResult
     candidate_files: Mapping[str, bytes]
 
 
 def fit_on_cluster(tasks: Iterable[TrainingTask]) -> Iterator[tuple[TrainingTask, FitResult]]:
-    """Learn every assignment on the cluster that `RAY_ADDRESS` names, else on a local one; as they finish.
+    """Run tasks on the cluster of `RAY_ADDRESS`, else on a local one; yield results as they finish.
 
-    Assignments are drawn a few ahead of the cores there are, which may change while this runs.
+    Reads `tasks` lazily, a few more than there are cores; their number may change meanwhile.
 
     Raises:
         ConfigurationError: Ray is not installed, or no cluster answers.
     """
     remaining = iter(tasks)
     with _connected():
-        import ray  # noqa: PLC0415 - an extra, and seconds of import
+        import ray  # noqa: PLC0415 (an extra that takes seconds to import)
 
         remote_fit = ray.remote(_fit_on_node).options(num_cpus=1, max_retries=MAX_RETRIES)
         running: dict[ray.ObjectRef[ClusterResult], TrainingTask] = {}
@@ -66,19 +65,19 @@ def fit_on_cluster(tasks: Iterable[TrainingTask]) -> Iterator[tuple[TrainingTask
                 try:
                     packed_result = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    yield task, WorkerDied(f"its worker or node died {MAX_RETRIES + 1} times: {error}")
+                    yield task, WorkerDied(f"the worker or its node died {MAX_RETRIES + 1} times: {error}")
                 else:
                     yield task, unpack_result(packed_result, task.folder)
 
 
 def pack_task(task: TrainingTask) -> ClusterTask:
-    """An assignment that needs no disk of ours."""
+    """The task with all files that it needs."""
     champion = _read_files(task.incumbent.files) if task.incumbent else None
     return ClusterTask(task, champion)
 
 
 def unpack_result(packed_result: ClusterResult, folder: Path) -> FitResult:
-    """What was learned, its files in a folder here."""
+    """The result, with its files written below `folder`."""
     if not isinstance(packed_result.result, Candidate):
         return packed_result.result
     package = Path(tempfile.mkdtemp(dir=folder))
@@ -87,7 +86,7 @@ def unpack_result(packed_result: ClusterResult, folder: Path) -> FitResult:
 
 
 def _fit_on_node(packed: ClusterTask) -> ClusterResult:
-    """On a node: lay the champion's files out, learn, and gather the candidate's."""
+    """Run on a node: write the champion's files, train, and read the candidate's files."""
     with tempfile.TemporaryDirectory(prefix="safeplan-node-") as temporary:
         folder = Path(temporary)
         task = replace(packed.task, folder=folder)
@@ -97,7 +96,7 @@ def _fit_on_node(packed: ClusterTask) -> ClusterResult:
             task = replace(task, incumbent=replace(task.incumbent, files=files))
         try:
             result = run_training_task(task)
-        # Whatever one sensor's training raises is that sensor's result; elsewhere it would be raised again.
+        # Any error of one task is that task's result; raised, it would end the whole retraining.
         except Exception as error:  # noqa: BLE001
             return ClusterResult(error, {})
         package = _read_files(result.package) if isinstance(result, Candidate) else {}
@@ -119,9 +118,9 @@ def _write_files(contents: Mapping[str, bytes], folder: Path) -> None:
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Connected to the cluster; one that we were connected to before is left as it was."""
+    """Connect to the cluster; a connection that existed before stays open afterwards."""
     try:
-        import ray  # noqa: PLC0415 - an extra, and seconds of import
+        import ray  # noqa: PLC0415 (an extra that takes seconds to import)
     except ImportError as error:
         raise ConfigurationError("--engine ray needs Ray. Run: pip install 'safeplan[ray]'") from error
     if ray.is_initialized():

@@ -1,8 +1,8 @@
-"""A candidate becomes a run, a version and an alias, in an order that may be cut off anywhere.
+"""Record a candidate: write its run, register its version, set its alias; an interruption can be completed.
 
-Knows what is written when: the run, the files, the version with all its tags, the aliases, the verdict's
-tag, the end of the run. A version whose `validation_status` is still pending was cut off before its alias;
-`complete` finishes it. Leaves learning to `fit` and the writing itself to `publishing` and `registry`.
+The order is: run, files, version with all tags, aliases, `validation_status`, end of the run. A version whose
+`validation_status` is pending was interrupted before its alias was set; `complete` finishes it. Requests to
+MLflow are made by `training.registry.publishing` and `training.registry.model_registry`.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,27 @@ import pandas as pd
 from training.artifacts.model_files import digest_folder
 from training.common.times import iso
 from training.errors import RegistryError
+from training.evaluation.gate import GateDecision
 from training.kinds import Kind, Promotion
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.fit import Candidate
-from training.registry.model_registry import CHALLENGER, CHAMPION, Registry, ValidationStatus, Version, slug
+from training.reasons import dump_reasons
+from training.registry.model_registry import (
+    CHALLENGER,
+    CHAMPION,
+    Registry,
+    ValidationStatus,
+    Version,
+    gate_detail,
+    slug,
+)
 from training.registry.packaging import MLmodelTemplate
 from training.registry.publishing import DatasetInfo, Publisher, RunContent
 from training.registry.registry_snapshot import ModelSnapshot
 from training.registry.signatures import SIGNATURES, example_rows
 from training.registry.tracking import OpenRun, Tracker
 
-# What a model needs where it is served alone; pinned to what it was made with.
+# Requirements of a version that is served alone, pinned to the versions it was made with.
 REQUIRED_PACKAGES = {
     Kind.DETECTOR: ("mlflow", "numpy", "pandas", "pydantic", "scikit-learn", "skops"),
     Kind.FORECASTER: ("mlflow", "numpy", "pandas", "prophet", "pydantic", "scipy"),
@@ -36,7 +46,7 @@ REQUIRED_PACKAGES = {
 
 
 class Recorder:
-    """Writes what workers learned; one recorder writes from one thread."""
+    """Records candidates; use one instance per thread."""
 
     def __init__(self, tracker: Tracker, registry: Registry) -> None:
         self.tracker = tracker
@@ -44,12 +54,12 @@ class Recorder:
         self.registry = registry
 
     def record(self, candidate: Candidate, parent: str, promotion: Promotion, *, keep: int) -> Outcome:
-        """Log the run, register the version, let it serve or wait."""
+        """Log the run, register the version and set its alias; delete versions beyond the newest `keep`."""
         run = self.tracker.open(candidate.kind.experiment, candidate.sensor.id, run_tags(candidate), parent)
         try:
             version = self._register(candidate, run)
         except Exception:
-            # Nothing comes of this run any more; where MLflow itself is away, the next retraining removes it.
+            # The run has failed. If MLflow does not answer, the next retraining removes the run.
             with suppress(RegistryError):
                 self.tracker.finish(run.run_id, succeeded=False)
             raise
@@ -88,17 +98,17 @@ class Recorder:
     def complete(
         self, version: Version, promotion: Promotion, *, metrics: Mapping[str, float] | None = None
     ) -> Outcome:
-        """Give a pending version the alias its verdict earned, and close its run.
+        """Give a pending version the alias that the gate decided, and close its run.
 
-        `metrics` are those of its run, where they are at hand.
+        `metrics` are those of its run; they are read if not given.
         """
         passed = version.gate_passed
         if passed and promotion is Promotion.MANAGED:
             self.registry.promote(version)
-            status, alias = "promoted", CHAMPION
+            status, alias = OutcomeStatus.PROMOTED, CHAMPION
         else:
             self.registry.set_challenger(version)
-            status, alias = ("waiting" if passed else "refused"), CHALLENGER
+            status, alias = (OutcomeStatus.WAITING if passed else OutcomeStatus.REFUSED), CHALLENGER
         self.registry.tag(
             version, validation_status=ValidationStatus.PASSED if passed else ValidationStatus.REFUSED
         )
@@ -116,12 +126,12 @@ class Recorder:
 
 
 def unchanged_outcome(version: Version, snapshot: ModelSnapshot) -> Outcome:
-    """What stands already, because nothing it was learned from has changed."""
+    """The outcome for a newest version whose training input has not changed."""
     aliases = snapshot.aliases_of(version)
     return Outcome(
         sensor_id=version.sensor_id,
         kind=version.kind,
-        status="unchanged",
+        status=OutcomeStatus.UNCHANGED,
         model=version.name,
         version=version.number,
         alias=aliases[0] if aliases else None,
@@ -131,29 +141,29 @@ def unchanged_outcome(version: Version, snapshot: ModelSnapshot) -> Outcome:
 
 
 def _outcome_detail(version: Version) -> dict[str, str]:
-    shown = ("gate", "borrowed_from")
-    return {"gate": "", **{name: version.tags[name] for name in shown if name in version.tags}}
+    donor = {name: version.tags[name] for name in ("borrowed_from",) if name in version.tags}
+    return gate_detail(version) | donor
 
 
 @cache
 def mlmodel_template(kind: Kind) -> MLmodelTemplate:
-    """What is written around every model of a kind; made once a process."""
+    """The files around every model of a kind; MLflow writes them once per process."""
     return MLmodelTemplate.create(
         requirements=[f"{package}=={installed(package)}" for package in REQUIRED_PACKAGES[kind]],
         signature=SIGNATURES[kind],
-        example=example_rows(kind, datetime(2026, 1, 1), 0.0),  # noqa: DTZ001 -- an example
+        example=example_rows(kind, datetime(2026, 1, 1), 0.0),  # noqa: DTZ001 (an example)
     )
 
 
 def run_metrics(candidate: Candidate) -> dict[str, float]:
-    """The same names on every run of a kind; what is not finite is no metric."""
+    """The finite metrics of a run, with the same names on every run of a kind."""
     seconds = {f"seconds_{phase}": value for phase, value in candidate.seconds.items()}
     numbers = {**candidate.result.metrics, **seconds}
     return {name: float(value) for name, value in numbers.items() if value is not None and isfinite(value)}
 
 
 def run_tags(candidate: Candidate) -> dict[str, str]:
-    """What to find, filter and group runs by in the MLflow UI."""
+    """The tags of a run, for searching, filtering and grouping in the MLflow UI."""
     return {
         "sensor_id": candidate.sensor.id,
         "kind": candidate.kind.value,
@@ -166,7 +176,7 @@ def run_tags(candidate: Candidate) -> dict[str, str]:
 
 
 def dataset_info(candidate: Candidate) -> DatasetInfo:
-    """Which readings were learned from, as the input of the run."""
+    """The training readings, as the input dataset of the run."""
     window = candidate.window
     described = {
         "sensor_id": candidate.sensor.id,
@@ -178,7 +188,7 @@ def dataset_info(candidate: Candidate) -> DatasetInfo:
 
 
 def version_tags(candidate: Candidate) -> dict[str, str]:
-    """Everything that must be known of a version before its files are opened."""
+    """The tags of a version: everything that must be known before its files are opened."""
     threshold = candidate.result.threshold
     return {
         **({} if threshold is None else {"threshold": f"{threshold:g}"}),
@@ -187,33 +197,43 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
         "validation_status": ValidationStatus.PENDING,
         "fingerprint": candidate.fingerprint,
         "model_sha256": digest_folder(candidate.files),
-        "gate": str(candidate.gate_decision),
+        **gate_tags(candidate.gate_decision),
         **donor_tags(candidate),
         **verdict_tags(candidate),
         **window_tags(candidate),
     }
 
 
+def gate_tags(decision: GateDecision) -> dict[str, str]:
+    """The gate's decision: as English text, status and JSON."""
+    return {
+        "gate": str(decision),
+        "gate_status": decision.status.value,
+        "gate_reasons": dump_reasons([decision.reason]) or "",
+    }
+
+
 def donor_tags(candidate: Candidate) -> dict[str, str]:
-    """Whose parameters a model was learned with, where its sensor had too few readings to search by."""
+    """The peer whose parameters the model has, if its sensor has too few readings for a search."""
     donor = candidate.result.borrowed_from
     return {} if donor is None else {"borrowed_from": donor}
 
 
 def verdict_tags(candidate: Candidate) -> dict[str, str]:
-    """How a version stands to what people said of alarms, where anybody said anything."""
+    """How the version scores readings that have a verdict; empty if there are no verdicts."""
     metrics = candidate.result.metrics
     if "verdicts_confirmed" not in metrics:
         return {}
     summary = (
-        f"catches {metrics['verdicts_confirmed_caught']:.0f} of {metrics['verdicts_confirmed']:.0f} confirmed, "
-        f"raises {metrics['verdicts_false_raised']:.0f} of {metrics['verdicts_false']:.0f} judged false"
+        f"catches {metrics['verdicts_confirmed_caught']:.0f} of {metrics['verdicts_confirmed']:.0f} "
+        f"confirmed, raises {metrics['verdicts_false_raised']:.0f} of {metrics['verdicts_false']:.0f} "
+        "judged false"
     )
     return {"verdicts": summary}
 
 
 def window_tags(candidate: Candidate) -> dict[str, str]:
-    """Which readings were learned from."""
+    """The training readings: their range, digest and number."""
     return {
         "train_start": iso(candidate.window.start),
         "train_end": iso(candidate.window.end),
@@ -223,14 +243,14 @@ def window_tags(candidate: Candidate) -> dict[str, str]:
 
 
 def sensor_tags(candidate: Candidate) -> dict[str, str]:
-    """What to filter and group runs by in the MLflow UI."""
+    """The sensor's grade and known fields."""
     sensor = candidate.sensor
     described = {"platform": sensor.platform, "type": sensor.type, "unit": sensor.unit}
     return {"grade": candidate.grade, **{key: value for key, value in described.items() if value}}
 
 
 def sensor_table(outcomes: list[Outcome]) -> pd.DataFrame:
-    """One row a sensor for the parent run's artifact, the same columns for every sensor."""
+    """The table of the parent run: one row per sensor, with the same columns for every sensor."""
     rows: list[Mapping[str, Any]] = [
         {**{k: v for k, v in outcome.as_dict().items() if k != "metrics"}, **outcome.metrics}
         for outcome in outcomes

@@ -1,6 +1,6 @@
-"""A study on its own: the search for one sensor's best parameters, as a run that registers nothing.
+"""Search the best parameters of one model and log them as a run; nothing is registered.
 
-Knows which run a study is written to. The search itself is `fit`'s, whose model is thrown away.
+The search is that of `training.pipeline.fit`, whose model is discarded.
 """
 
 import tempfile
@@ -10,7 +10,7 @@ from training.data.maintenance_filter import exclude_intervals, maintenance_inte
 from training.data.sensors import Sensor
 from training.errors import NotTrainable
 from training.kinds import Kind
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.fit import Candidate, TrainingTask, run_training_task
 from training.pipeline.plan import Plan
 from training.pipeline.recording import sensor_tags, window_tags
@@ -19,14 +19,14 @@ from training.workspace import Workspace
 
 
 def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) -> Outcome:
-    """Search, and log the trials and the best parameters as a run tagged `tuning`.
+    """Search, and log the trials and the best parameters as a run with the tag `tuning`.
 
     Raises:
-        NotTrainable: too few good readings, with the reason.
+        NotTrainable: the sensor has too few good readings; the message gives the reason.
     """
     last = workspace.readings.last_times().get(sensor.id)
     if last is None:
-        raise NotTrainable(f"{sensor.id} has no readings. Load some: safeplan load FILE")
+        raise NotTrainable(f"{sensor.id} has no readings. Load them: safeplan load FILE")
     with tempfile.TemporaryDirectory(prefix="safeplan-tune-") as folder:
         candidate = run_training_task(
             TrainingTask(
@@ -44,7 +44,7 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
             )
         )
     if not isinstance(candidate, Candidate):
-        raise AssertionError("without a known fingerprint every fit ends in a candidate")
+        raise AssertionError("a task without a known fingerprint always ends in a candidate")
     result = candidate.result
     tags = {"sensor_id": sensor.id, "kind": kind.value, "tuning": "only"}
     run = workspace.tracker.open(
@@ -61,7 +61,7 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
     return Outcome(
         sensor_id=sensor.id,
         kind=kind,
-        status="tuned",
+        status=OutcomeStatus.TUNED,
         metrics=dict(result.metrics),
         detail={"parameters": dict(result.parameters), "run_id": run.run_id},
     )

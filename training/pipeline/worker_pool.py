@@ -1,7 +1,7 @@
-"""Many tasks on a few worker processes, where a dying worker costs its own task and no other.
+"""Run tasks on worker processes; a worker that dies costs only its own task.
 
-Knows processes, their imports, numeric threads and deaths. Knows nothing of sensors; a task is anything that
-pickles.
+Handles processes, their imports and numeric threads. A task is anything that can be pickled; what a training
+task does is in `training.pipeline.fit`.
 """
 
 import multiprocessing
@@ -22,24 +22,24 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Each worker fills one core; numeric libraries that start threads of their own only get in the way.
+# Each worker uses one core; threads of numeric libraries would compete with the other workers.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STAN_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
-# Seconds of imports, which a forked worker finds done.
+# Imported once, in the process from which workers are forked; it takes seconds.
 PRELOADED = ("training.pipeline.worker_preload",)
 
 
 class WorkerDied(Exception):
-    """A worker process ended in the middle of a task, twice: killed, or out of memory."""
+    """A worker process ended during a task, twice: it was killed or ran out of memory."""
 
 
 def run_all(
     function: Callable[[T], R], tasks: Iterable[T], *, jobs: int
 ) -> Iterator[tuple[T, R | Exception]]:
-    """Answer every task with its result or the exception it raised, in the order they finish.
+    """Yield each task with its result or the exception it raised, in the order in which they finish.
 
-    `tasks` is drawn from lazily, two a worker ahead, so that a large fleet is never in memory at once.
-    With one job everything runs in this process.
+    Reads `tasks` lazily, two per worker ahead, so that a large fleet is never in memory at once. With one job
+    all tasks run in this process.
     """
     if jobs == 1:
         for task in tasks:
@@ -51,7 +51,7 @@ def run_all(
             suspects = yield from _run_until_broken(function, remaining, jobs)
             if suspects is None:
                 return
-            # Any of them may have brought the worker down; alone, only the culprit fails.
+            # Any of them may have killed the worker. Run alone, only the one that did fails.
             for task in suspects:
                 yield task, _run_alone(function, task)
 
@@ -59,7 +59,7 @@ def run_all(
 def _run_until_broken(
     function: Callable[[T], R], tasks: Iterator[T], jobs: int
 ) -> Generator[tuple[T, R | Exception], None, list[T] | None]:
-    """Run tasks until none is left (answers None) or a worker dies (answers those in flight)."""
+    """Run tasks until none is left (returns None) or a worker dies (returns the tasks in progress)."""
     running: dict[Future[R], T] = {}
     with _executor(jobs) as executor:
         while True:
@@ -72,8 +72,7 @@ def _run_until_broken(
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     return list(running.values())
-                answer = _future_result(future)
-                yield running.pop(future), answer
+                yield running.pop(future), _future_result(future)
 
 
 def _run_alone(function: Callable[[T], R], task: T) -> R | Exception:
@@ -84,7 +83,7 @@ def _run_alone(function: Callable[[T], R], task: T) -> R | Exception:
 def _attempt(function: Callable[[T], R], task: T) -> R | Exception:
     try:
         return function(task)
-    # Whatever one sensor's training raises is that sensor's result; the caller shows it.
+    # Any error of one task is that task's result; the caller shows it.
     except Exception as error:  # noqa: BLE001
         return error
 
@@ -92,7 +91,7 @@ def _attempt(function: Callable[[T], R], task: T) -> R | Exception:
 def _future_result(future: Future[R]) -> R | Exception:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
-        return WorkerDied("the worker process was killed or ran out of memory, also when tried alone")
+        return WorkerDied("the worker process was killed or ran out of memory, also when the task ran alone")
     if isinstance(error, Exception):
         return error
     return future.result()
@@ -103,9 +102,9 @@ def _executor(jobs: int) -> ProcessPoolExecutor:
 
 
 def _context() -> BaseContext:
-    """Workers are forked from a clean process that has imported what they need, once for all of them.
+    """Fork workers from a clean process that has imported their libraries.
 
-    Forked from this one they would inherit database connections and half-held locks.
+    Forked from this process, they would inherit database connections and locks in any state.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -115,7 +114,7 @@ def _context() -> BaseContext:
 
 
 def warm_up() -> None:
-    """Begin to import what workers need, in a process beside this one."""
+    """Start the process that workers are forked from, so that its imports run beside this process."""
     with _environment(ONE_THREAD):
         _context()
         if "forkserver" in multiprocessing.get_all_start_methods():
@@ -123,18 +122,16 @@ def warm_up() -> None:
 
 
 def _init_worker() -> None:
-    """Hold a worker to one numeric thread and to its parent's life, whoever started what it was forked from.
-
-    A server to fork from that this process has had before was started in another environment.
-    """
+    """Limit a worker to one numeric thread, and end it with its parent."""
+    # The fork server may have been started earlier, in another environment.
     os.environ.update(ONE_THREAD)
     threadpool_limits(1)
-    # By itself it would wait for tasks forever.
+    # Without its parent, a worker would wait for tasks forever.
     end_with_parent(lambda: os._exit(1))
 
 
 def end_with_parent(end: Callable[[], None]) -> None:
-    """Call `end`, which ends this process, as soon as the one that it works for is gone."""
+    """Call `end`, which must end this process, as soon as the parent process has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel, end), daemon=True).start()

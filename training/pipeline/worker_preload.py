@@ -1,6 +1,7 @@
-"""What a worker needs, imported once for all of them by the process that they are forked from.
+"""Imports of the process from which workers are forked, so that each library is imported once for all of
+them.
 
-Knows the order in which imports cost least. What workers do is `pool`'s.
+The workers are run by `training.pipeline.worker_pool`.
 """
 
 from training.common.gc_tuning import freeze_objects, reduce_gc_frequency

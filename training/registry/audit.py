@@ -1,7 +1,7 @@
-"""The audit: who changed what, and when; entries are added and never altered.
+"""The audit log: who changed what and when. Entries are added and never changed.
 
-Knows deeds and their table. What a deed means belongs to whoever does it. MLflow does not remember who moved
-an alias in its UI, nor when; so `notice` compares the registry with what was written here last.
+MLflow does not record who moved an alias in its UI, nor when, so `record_external_changes` compares the
+registry with the newest entries. Promoting and rolling back are in `training.operations.promotion`.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from training.storage.database import audit, reading, writing
 PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled back", "withdrawn"
 ALIAS_MOVES = (PROMOTED, ROLLED_BACK, WITHDRAWN)
 CONFIGURED = "configured"
-UNKNOWN_USER = "unknown: in MLflow, or by a command that was cut off"
-# Settings that may hold a secret: that they are set is told, what they are is not.
+UNKNOWN_USER = "unknown: in MLflow, or by an interrupted command"
+# Settings that may hold a secret: the log records that they are set, not their values.
 SECRET_WORDS = ("token", "password", "secret", "channel")
-MAX_VALUE_LENGTH = 200  # characters of a setting's value; of a longer one its digest tells whether it changed
+MAX_VALUE_LENGTH = 200  # characters of a setting's value; a longer one is recorded as a digest
 
 
 @dataclass(frozen=True)
 class AuditEntry:
     """One entry; the time is naive UTC.
 
-    `sensor_id` is empty where no sensor is concerned; `subject` is a registered model, or the command whose
-    settings changed; `version` is the champion after a move.
+    `sensor_id` is empty if the entry is not about a sensor; `subject` is a registered model, or the command
+    whose settings changed; `version` is the champion after a change.
     """
 
     at: datetime
@@ -56,7 +56,7 @@ def record_entry(engine: Engine, entry: AuditEntry) -> None:
 
 
 def add_entry(connection: Connection, entry: AuditEntry) -> None:
-    """Write one entry in a transaction that does the deed itself."""
+    """Write one entry in the transaction of the change itself."""
     connection.execute(insert(audit).values(**entry.as_dict()))
 
 
@@ -77,18 +77,17 @@ def entries(
 def record_external_changes(
     engine: Engine, listings: Mapping[Any, Listing], *, who: str = UNKNOWN_USER, now: datetime
 ) -> list[AuditEntry]:
-    """Write down every champion that is not the one written down last; what was written.
+    """Record every champion that differs from the one in the newest entry; return the new entries.
 
-    Safe to call from many processes at once: each move is written once.
+    Several processes may call this at once: each change is recorded once.
     """
-    listings_by_name = {one.name: one for one in listings.values()}
     with writing(engine) as connection:
         _lock_audit(connection)
         last_entries = _last_champions(connection)
         changes = [
-            move
-            for name, one in sorted(listings_by_name.items())
-            if (move := _champion_change(one, last_entries.get(name), who, now)) is not None
+            change
+            for listing in sorted(listings.values(), key=lambda listing: listing.name)
+            if (change := _champion_change(listing, last_entries.get(listing.name), who, now)) is not None
         ]
         for entry in changes:
             add_entry(connection, entry)
@@ -98,9 +97,9 @@ def record_external_changes(
 def record_settings_changes(
     engine: Engine, command: str, *, who: str, now: datetime, environ: Mapping[str, str] | None = None
 ) -> AuditEntry | None:
-    """Write down which settings of a command differ from those it ran with last; None where none does.
+    """Record which settings of a command differ from those of its last run; None if none does.
 
-    Each command has its own, for cron, a service and a shell run with different environments.
+    Compared per command, because cron, a service and a shell have different environments.
     """
     current = current_settings(os.environ if environ is None else environ)
     with writing(engine) as connection:
@@ -123,7 +122,7 @@ def record_settings_changes(
 
 
 def current_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Every setting that is written in a file or in the environment, as text, without secrets."""
+    """Every setting that a file or the environment sets, as text, without secrets."""
     written = {}
     for path in sorted(conf_folder(environ).glob("*.yaml")):
         for section, content in read_yaml(path).items():
@@ -147,7 +146,7 @@ def _redacted(name: str, value: Any) -> str:
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[str | None]]:
-    """Old and new value of each setting that differs; None where it is not written."""
+    """Old and new value of each setting that differs; None where it is not set."""
     names = sorted(before.keys() | after.keys())
     return {
         name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)
@@ -157,7 +156,7 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, l
 def _champion_change(
     listing: Listing, last_entry: AuditEntry | None, who: str, now: datetime
 ) -> AuditEntry | None:
-    """What happened to a model's champion since it was written down last."""
+    """How a model's champion changed since the newest entry, or None."""
     champion = listing.aliases.get(CHAMPION)
     before = None if last_entry is None else last_entry.version
     if champion == before:
@@ -176,7 +175,7 @@ def _last_champions(connection: Connection) -> dict[str, AuditEntry]:
 
 
 def _lock_audit(connection: Connection) -> None:
-    """Let nobody else write here until this transaction ends; on SQLite nobody can anyway."""
+    """Block other writers of the table until the transaction ends; SQLite allows one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE"))
 

@@ -1,41 +1,42 @@
-"""The model registry: one registered model per sensor and kind, and the aliases people move.
+"""The model registry: one registered model per sensor and kind, its versions, tags, aliases and files.
 
-Knows names, versions, tags, aliases and retention, all through MLflow. Leaves to `gate` whether a version
-deserves an alias, to `model_files` what may be read, and to `detector` and `forecaster` what is in the files.
+Does not decide whether a version is promoted (`training.evaluation.gate`) or check and load its files
+(`training.artifacts.model_files`, `training.anomaly.detector`, `training.forecasting.forecaster`).
 """
 
 import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from training.artifacts.model_files import DATA, MODEL_FOLDER, check_digest
 from training.errors import NoChampion, RegistryError, UntrustedModel
 from training.kinds import Kind
+from training.registry.mlflow_adapter import is_missing_alias, is_missing_model, is_taken_name
 
-NAME_BATCH = 100  # a server refuses requests whose address is longer than 8,000 characters or so
+NAME_BATCH = 100  # names in one query: servers refuse URLs longer than about 8,000 characters
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-ROLLING_BACK_FROM = "rolling_back_from"  # of a registered model, while its aliases change places
+ROLLING_BACK_FROM = "rolling_back_from"  # tag of a registered model whose rollback is not finished
 
 
 class ValidationStatus(StrEnum):
-    """The tag `validation_status` of a version."""
+    """The tags `validation_status` and `gate_status` of a version."""
 
-    PENDING = "pending"  # not complete yet
-    PASSED = "passed"  # by the gate
+    PENDING = "pending"  # registered, but its aliases are not set yet
+    PASSED = "passed"  # the gate
     REFUSED = "refused"
 
 
@@ -58,36 +59,37 @@ class Version:
 
     @property
     def validation_status(self) -> ValidationStatus | None:
-        """What the gate decided; None for a version that somebody else registered."""
+        """The gate's decision, once the version is complete; None if another program registered it."""
         value = self.tags.get("validation_status")
         return ValidationStatus(value) if value in set(ValidationStatus) else None
 
     @property
     def gate_passed(self) -> bool:
-        """Whether the gate let this version pass; 0.1.0 wrote no tag `gate_status`, its tag `gate` began with it."""
+        """Whether this version passed the gate."""
+        # 0.1.0 wrote no tag `gate_status`; its tag `gate` began with the status.
         status = self.tags.get("gate_status") or self.tags.get("gate", "").partition(":")[0]
         return status == ValidationStatus.PASSED
 
     @property
     def sha256(self) -> str:
-        """The digest its files must have."""
+        """The SHA-256 that its files must have."""
         return self.tags.get("model_sha256", "")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One sensor's registered model with where its aliases point, from a single bulk query."""
+    """One sensor's registered model and the versions its aliases point at, from one bulk query."""
 
     sensor_id: str
     kind: Kind
     name: str
     aliases: Mapping[str, int]
-    newest: Version | None = None  # which that query brings along
+    newest: Version | None = None  # the same query returns it
 
 
 @contextmanager
 def registry_errors(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into ours, with the cause kept."""
+    """Turn MLflow's errors into RegistryError, with the cause kept."""
     try:
         yield
     except MlflowException as error:
@@ -101,11 +103,11 @@ class Registry:
         self.client = client
 
     def name(self, sensor_id: str, kind: Kind) -> str:
-        """This sensor's registered model: `<slug>-<kind>`, or with a hash where another id took the slug."""
+        """The name of a sensor's registered model; it has a hash if another id has the same slug."""
         return self._resolve_name(sensor_id, kind)[0]
 
     def create_model(self, sensor_id: str, kind: Kind) -> str:
-        """Make sure the registered model exists and belongs to this sensor; its name."""
+        """Create the registered model unless it exists, and return its name."""
         name, exists = self._resolve_name(sensor_id, kind)
         if exists:
             return name
@@ -116,58 +118,44 @@ class Registry:
                 description=f"The {kind} of sensor {sensor_id}.",
             )
         except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            if not is_taken_name(error):
                 raise RegistryError(f"cannot create the registered model {name}: {error.message}") from error
-            # Another process was faster; if it was for another id with this slug, the name changes.
+            # Another process was faster. If it was for another id with this slug, the name changes.
             name = self.create_model(sensor_id, kind)
         return name
 
     def listings(self) -> dict[tuple[str, Kind], Listing]:
-        """Every sensor's models and aliases, by one paged query (0.2 s for 1,000 models)."""
-        listings: dict[tuple[str, Kind], Listing] = {}
-        token: str | None = None
-        while True:
-            with registry_errors("cannot list the registered models"):
-                page = self.client.search_registered_models(max_results=1000, page_token=token)
-            for model in page:
-                if "sensor_id" in model.tags and model.tags.get("kind") in set(Kind):
-                    listing = _listing(model)
-                    listings[listing.sensor_id, listing.kind] = listing
-            token = page.token
-            if not token:
-                return listings
+        """The models and aliases of all sensors, by one paged query (0.2 s for 1,000 models)."""
+        with registry_errors("cannot list the registered models"):
+            listings = [
+                _listing(model)
+                for model in _paged(self.client.search_registered_models)
+                if "sensor_id" in model.tags and model.tags.get("kind") in set(Kind)
+            ]
+        return {(listing.sensor_id, listing.kind): listing for listing in listings}
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Where the aliases of one registered model point."""
+        """The version number of each alias of a registered model."""
         with registry_errors(f"cannot look up {name}"):
             aliases = self.client.get_registered_model(name).aliases
         return {alias: int(number) for alias, number in aliases.items()}
 
     def versions(self, sensor_id: str, kind: Kind) -> list[Version]:
-        """All versions that exist, newest first."""
+        """All versions of a sensor's model, newest first."""
         return self.versions_of(self.name(sensor_id, kind))
 
     def versions_of(self, name: str) -> list[Version]:
         """All versions of one registered model, newest first."""
-        with registry_errors(f"cannot list the versions of {name}"):
-            model_versions = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
-        return sorted((_version(v) for v in model_versions), key=lambda version: -version.number)
+        return sorted(self.versions_in([name]), key=lambda version: -version.number)
 
     def versions_in(self, names: Sequence[str]) -> list[Version]:
-        """All versions of many registered models, by a query for each hundred of them."""
+        """All versions of the registered models named, by one query per 100 of them."""
         versions: list[Version] = []
         for first in range(0, len(names), NAME_BATCH):
             quoted_names = ", ".join(f"'{name}'" for name in names[first : first + NAME_BATCH])
-            token: str | None = None
-            while True:
-                with registry_errors("cannot list the versions of the registered models"):
-                    page = self.client.search_model_versions(
-                        f"name IN ({quoted_names})", max_results=1000, page_token=token
-                    )
-                versions += [_version(one) for one in page]
-                token = page.token
-                if not token:
-                    break
+            with registry_errors(f"cannot list the versions of {quoted_names}"):
+                model_versions = _paged(self.client.search_model_versions, f"name IN ({quoted_names})")
+                versions += map(_version, model_versions)
         return versions
 
     def version(self, name: str, number: int) -> Version:
@@ -176,30 +164,29 @@ class Registry:
             return _version(self.client.get_model_version(name, str(number)))
 
     def version_of_run(self, run_id: str) -> Version | None:
-        """The version that a run ended in, or None where it was cut off before."""
+        """The version that a run registered, or None if the run was interrupted before."""
         with registry_errors(f"cannot look up the version of run {run_id}"):
             model_versions = self.client.search_model_versions(f"run_id = '{run_id}'")
         return _version(model_versions[0]) if model_versions else None
 
     def find(self, sensor_id: str, kind: Kind, alias: str) -> Version | None:
-        """The version an alias points at, or None where there is no such model or alias."""
+        """The version that an alias points at, or None if there is no such model or alias."""
         return self.find_alias(self.name(sensor_id, kind), alias)
 
     def find_alias(self, name: str, alias: str) -> Version | None:
-        """The version an alias of one registered model points at, or None."""
+        """The version that an alias of a registered model points at, or None."""
         try:
             return _version(self.client.get_model_version_by_alias(name, alias))
         except MlflowException as error:
-            # MLflow answers a missing alias with INVALID_PARAMETER_VALUE, a missing model with the other.
-            if error.error_code in ("INVALID_PARAMETER_VALUE", ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)):
+            if is_missing_alias(error):
                 return None
             raise RegistryError(f"cannot look up {name}@{alias}: {error.message}") from error
 
     def champion(self, sensor_id: str, kind: Kind) -> Version:
-        """The version that serves.
+        """The champion of a sensor.
 
         Raises:
-            NoChampion: nothing carries the alias.
+            NoChampion: no version has the alias.
         """
         version = self.find(sensor_id, kind, CHAMPION)
         if version is None:
@@ -217,7 +204,7 @@ class Registry:
     def register(
         self, sensor_id: str, kind: Kind, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str]
     ) -> Version:
-        """Create a version with all its tags in one step, so that none is ever seen without them."""
+        """Create a version with all its tags in one request, so that no reader sees it without them."""
         name = self.create_model(sensor_id, kind)
         with registry_errors(f"cannot register a version of {name}"):
             created = self.client.create_model_version(
@@ -232,7 +219,7 @@ class Registry:
                 self.client.set_model_version_tag(version.name, str(version.number), key, value)
 
     def set_model_tag(self, name: str, key: str, value: str | None) -> None:
-        """Write a tag on a registered model, or remove it."""
+        """Write a tag on a registered model; None removes it."""
         with registry_errors(f"cannot tag {name}"):
             if value is None:
                 self.client.delete_registered_model_tag(name, key)
@@ -240,27 +227,27 @@ class Registry:
                 self.client.set_registered_model_tag(name, key, value)
 
     def models_with_tag(self, key: str) -> list[Listing]:
-        """The registered models that carry a tag."""
+        """The registered models that have a tag."""
         with registry_errors(f"cannot list the models tagged {key}"):
             models = self.client.search_registered_models(f"tags.{key} != ''", max_results=1000)
         return [_listing(model) for model in models if model.tags.get("kind") in set(Kind)]
 
     def set_challenger(self, version: Version) -> None:
-        """Let a version wait under the challenger alias."""
+        """Point the challenger alias at a version."""
         with registry_errors(f"cannot make {version.uri} the challenger"):
             self.client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
 
     def promote(self, version: Version) -> None:
-        """Make a version the champion; the one before it becomes `previous`.
+        """Make a version the champion; the former champion becomes `previous`.
 
-        The order of the writes leaves, wherever it is cut off, exactly one champion.
+        The writes are ordered so that there is exactly one champion wherever they are interrupted.
         """
         with registry_errors(f"cannot promote {version.uri}"):
             model = self.client.get_registered_model(version.name)
             aliases = {alias: int(number) for alias, number in model.aliases.items()}
             before = aliases.get(CHAMPION)
             if ROLLING_BACK_FROM in model.tags:
-                # A roll-back that was cut off is over: where its aliases were to go is no longer true.
+                # This promotion supersedes a rollback that was interrupted.
                 self.client.delete_registered_model_tag(version.name, ROLLING_BACK_FROM)
             if before is not None and before != version.number:
                 self.client.set_registered_model_alias(version.name, PREVIOUS, str(before))
@@ -269,12 +256,13 @@ class Registry:
                 self.client.delete_registered_model_alias(version.name, CHALLENGER)
 
     def rollback(self, sensor_id: str, kind: Kind) -> Version:
-        """Give the alias back to the previous champion; doing it twice undoes it.
+        """Make the previous champion the champion again; a second rollback undoes the first.
 
-        One that was cut off between its two moves is completed by the next: a tag says what it left.
+        The next rollback completes one that was interrupted between its two alias moves: a tag of the
+        registered model holds the former champion.
 
         Raises:
-            NoChampion: there is no previous version to return to.
+            NoChampion: there is no champion, or no previous one.
         """
         name = self.name(sensor_id, kind)
         champion = self.champion(sensor_id, kind)
@@ -289,7 +277,8 @@ class Registry:
                 self.client.set_registered_model_alias(name, PREVIOUS, interrupted_from)
             elif previous is None or previous.number == champion.number:
                 raise NoChampion(
-                    f"{name} has no previous champion to roll back to; version {champion.number} stays."
+                    f"{name} has no previous champion to roll back to; "
+                    f"version {champion.number} stays champion."
                 )
             else:
                 self.client.set_registered_model_tag(name, ROLLING_BACK_FROM, str(champion.number))
@@ -299,9 +288,9 @@ class Registry:
         return previous
 
     def delete_old_versions(self, sensor_id: str, kind: Kind, *, keep: int) -> list[int]:
-        """Delete all but the newest `keep` versions; one with an alias is never deleted."""
+        """Delete all but the newest `keep` versions and those with an alias; return the deleted numbers."""
         name = self.name(sensor_id, kind)
-        with registry_errors(f"cannot retire old versions of {name}"):
+        with registry_errors(f"cannot delete old versions of {name}"):
             model = self.client.get_registered_model(name)
             aliased = {int(number) for number in model.aliases.values()}
             surplus = [v.number for v in self.versions_of(name)[keep:] if v.number not in aliased]
@@ -310,14 +299,19 @@ class Registry:
         return surplus
 
     def fetch(self, version: Version, cache: Path) -> Path:
-        """The version's files in a local folder, held to the SHA-256 it was registered with.
+        """A local folder with the version's files, verified against the SHA-256 of its tag.
 
-        A copy already in the cache is checked again, and fetched anew where it no longer holds. Beside it,
-        at `description_of` the folder, lies what the version says of itself, which no hash holds.
+        A cached copy is verified again and replaced if it was altered. The version's `MLmodel` file, which
+        the hash does not cover, is stored beside the folder at `description_of(folder)`.
+
+        Raises:
+            UntrustedModel: the version has no SHA-256, or its files do not match it.
+            RegistryError: the files cannot be fetched.
         """
         if not version.sha256:
             raise UntrustedModel(
-                f"{version.uri} has no model_sha256 tag; it was not registered by safeplan train."
+                f"{version.uri} has no tag model_sha256, so safeplan train did not register it. "
+                "Promote another version."
             )
         cached = cache / version.name / f"{version.number}-{version.sha256[:12]}"
         if cached.is_dir() and description_of(cached).is_file():
@@ -338,7 +332,7 @@ class Registry:
             try:
                 files.rename(cached)
             except OSError:
-                # Another process fetched the same bytes first.
+                # Another process fetched the same files first.
                 check_digest(cached, version.sha256, model=version.uri)
         return cached
 
@@ -346,7 +340,7 @@ class Registry:
         return any(str(version.number) == number for version in self.versions_of(name))
 
     def _resolve_name(self, sensor_id: str, kind: Kind) -> tuple[str, bool]:
-        """The name, and whether the model exists."""
+        """The name, and whether the registered model exists."""
         plain = plain_name(sensor_id, kind)
         existing = self._find_model(plain)
         if existing is None or existing.tags.get("sensor_id") == sensor_id:
@@ -358,23 +352,32 @@ class Registry:
         try:
             return self.client.get_registered_model(name)
         except MlflowException as error:
-            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            if is_missing_model(error):
                 return None
             raise RegistryError(f"cannot look up {name}: {error.message}") from error
 
 
 def description_of(files: Path) -> Path:
-    """Where the `MLmodel` of a version lies whose files were fetched."""
+    """The path of the `MLmodel` file of a version whose files were fetched to `files`."""
     return files.with_name(f"{files.name}.{MLMODEL_FILE_NAME}")
 
 
+def gate_detail(version: Version) -> dict[str, Any]:
+    """The gate's decision on a version: English text, JSON of the reasons (None for 0.1.0), and status."""
+    return {
+        "gate": version.tags.get("gate", ""),
+        "gate_reasons": version.tags.get("gate_reasons"),
+        "gate_passed": version.gate_passed,
+    }
+
+
 def plain_name(sensor_id: str, kind: Kind) -> str:
-    """What a sensor's registered model is called where no other id has the same slug."""
+    """The name of a sensor's registered model if no other id has the same slug."""
     return f"{slug(sensor_id)}-{kind}"
 
 
 def slug(sensor_id: str) -> str:
-    """A sensor id in the letters a registered model may have.
+    """A sensor id in the characters that the name of a registered model may have.
 
     >>> slug("PT-1001 (casing)")
     'pt-1001-casing'
@@ -382,14 +385,25 @@ def slug(sensor_id: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", sensor_id.lower()).strip("-") or "sensor"
 
 
+def _paged(search: Callable[..., Any], *query: str) -> Iterator[Any]:
+    """All results of a search, page by page."""
+    token: str | None = None
+    while True:
+        page = search(*query, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def _listing(model: RegisteredModel) -> Listing:
     aliases = {alias: int(number) for alias, number in model.aliases.items()}
-    newest = max((_version(one) for one in model.latest_versions), key=lambda one: one.number, default=None)
+    newest = max(map(_version, model.latest_versions), key=lambda version: version.number, default=None)
     return Listing(model.tags["sensor_id"], Kind(model.tags["kind"]), model.name, aliases, newest)
 
 
 def _kind_of(model_version: ModelVersion) -> Kind:
-    """What the tag says; a tag that someone broke must not hide all other versions that are asked for."""
+    """The kind by the tag, else by the name: one edited tag must not make a query of many versions fail."""
     tag = model_version.tags.get("kind", "")
     if tag in set(Kind):
         return Kind(tag)

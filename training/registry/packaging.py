@@ -1,7 +1,7 @@
-"""A model's folder as MLflow wants it: its files, and around them what `mlflow models serve` runs it by.
+"""Write the files that MLflow needs around a model's own files: `MLmodel`, requirements, input example.
 
-Knows that MLflow writes the same around every sensor's model of one kind, but for ids, times and an example;
-so it is asked once a process, and its answer is filled in. Uploading is `publishing`'s.
+MLflow writes the same files for every model of a kind except for ids, times and the example, so a process
+asks MLflow once and fills in the rest as a template. Uploading is in `training.registry.publishing`.
 """
 
 import json
@@ -22,14 +22,14 @@ from training.artifacts.model_files import MODEL_FOLDER
 MLMODEL = "MLmodel"
 EXAMPLE_FILES = ("input_example.json", "serving_input_example.json")
 LOCATION_MARK, RUN_MARK, MODEL_MARK, CREATED_MARK = "@location@", "@run@", "@model@", "@created@"
-# As MLflow reads it, the path of some MLflow: it adds none then, and does not look through all that is
-# installed for what the requirements ask for, which takes 0.6 s and finds what they were pinned to.
+# MLflow takes this for a path to MLflow. So it adds no requirement of its own and does not search the
+# installed packages for the versions of the requirements, which takes 0.6 s.
 REQUIREMENTS_MARK = "@requirements@/mlflow"
 
 
 @dataclass(frozen=True)
 class MLmodelTemplate:
-    """The files around a model, by name, with marks where each model has its own."""
+    """The files around a model by name, with marks in place of each model's own values."""
 
     texts: Mapping[str, str]
 
@@ -37,7 +37,10 @@ class MLmodelTemplate:
     def create(
         cls, *, requirements: Sequence[str], signature: ModelSignature, example: pd.DataFrame
     ) -> "MLmodelTemplate":
-        """Ask MLflow what it writes. Requirements are given: inferring them takes 9 s."""
+        """The files that MLflow writes for a model of this signature.
+
+        Requirements are an argument because MLflow takes 9 s to infer them.
+        """
         with tempfile.TemporaryDirectory() as folder:
             files, model_folder = Path(folder) / MODEL_FOLDER, Path(folder) / "made"
             files.mkdir()
@@ -73,10 +76,10 @@ class MLmodelTemplate:
         created: datetime,
         example: pd.DataFrame,
     ) -> None:
-        """Write the files beside `package/data/model`, which is there already."""
+        """Write the files beside `package/data/model`, which must exist."""
         for name, text in _example_texts(example).items():
             (package / name).write_text(text)
-        # MLflow counts what is there before it writes the rest.
+        # MLflow's size does not include the files it writes afterwards.
         size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
         values_by_mark = {
             LOCATION_MARK: location,
@@ -94,16 +97,16 @@ class MLmodelTemplate:
 
 
 def yaml_quoted(text: str) -> str:
-    """A text as YAML, whatever is in it.
+    """A text as a quoted YAML string.
 
-    >>> quoted("it's")
+    >>> yaml_quoted("it's")
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
 
 
 def _insert_requirements(requirements: Sequence[str], text: str) -> str:
-    """A text of MLflow's with these requirements, in its YAML as a list."""
+    """Replace the mark in a file that MLflow wrote by the requirements: a YAML list or lines of text."""
     listed = "\n".join(f"  - {yaml_quoted(requirement)}" for requirement in requirements)
     return text.replace(f"  - '{REQUIREMENTS_MARK}'", listed).replace(
         REQUIREMENTS_MARK, "\n".join(requirements)

@@ -1,8 +1,8 @@
-"""One sensor's run with its model: all that is to be seen of a training, in as few requests as MLflow allows.
+"""Write the content of a run and upload its model, in as few MLflow requests as possible.
 
-Knows MLflow's entities and what belongs to which. What is written is `recording`'s, opening and closing runs
-`tracking`'s. A request to SQLite costs 5 ms of CPU and a wait for the disk; the client's own `log_model`
-makes forty of them, and loads the model it has just saved.
+A request to SQLite costs 5 ms of CPU and a disk flush; MLflow's own `log_model` makes 40 of them and loads
+the model that it saved. Opening and closing runs is in `training.registry.tracking`; what a training run
+contains is decided in `training.pipeline.recording`.
 """
 
 import json
@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from mlflow.entities import (
     Param,
     RunTag,
 )
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
+from training.common.times import utc_now
+from training.registry.mlflow_adapter import LOGGED_TABLES_TAG, artifact_repository
 from training.registry.model_registry import registry_errors
 from training.registry.packaging import MLmodelTemplate
 from training.registry.tracking import OpenRun
@@ -39,19 +38,19 @@ MAX_PARAM_LENGTH = 500  # characters; MLflow refuses longer values on some store
 
 @dataclass(frozen=True)
 class RunContent:
-    """What a run shows."""
+    """The content of a run."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)  # SVG
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)  # by path, as they are
+    files: Mapping[str, bytes] = field(default_factory=dict)  # by path
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Which readings a run learned from."""
+    """The readings that a run was trained on."""
 
     name: str
     digest: str
@@ -60,23 +59,20 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model's files, uploaded below one run."""
+    """A model that was uploaded to a run."""
 
     model_id: str
     source: str
 
 
 class Publisher:
-    """Fills runs; one instance writes from one thread."""
+    """Writes the content of runs; use one instance per thread."""
 
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
 
     def log_content(self, run: OpenRun, run_content: RunContent, model: LoggedModel | None = None) -> None:
-        """Write parameters, metrics, tags and files; what is not finite is left out of the metrics.
-
-        The metrics become the model's too, where there is one.
-        """
+        """Write parameters, finite metrics, tags and files; `model` gets the metrics too."""
         now = int(time.time() * 1000)
         model_id = model.model_id if model else None
         metrics = [
@@ -88,7 +84,7 @@ class Publisher:
         logged_tables = [{"path": f"{name}.json", "type": "table"} for name in run_content.tables]
         tags = {
             **run_content.tags,
-            **({MLFLOW_LOGGED_ARTIFACTS: json.dumps(logged_tables)} if logged_tables else {}),
+            **({LOGGED_TABLES_TAG: json.dumps(logged_tables)} if logged_tables else {}),
         }
         with registry_errors(f"cannot write the run {run.run_id}"):
             self._upload(run, run_content)
@@ -97,7 +93,7 @@ class Publisher:
             )
 
     def log_dataset(self, run: OpenRun, source: DatasetInfo) -> None:
-        """Log which readings a run learned from, as its input dataset."""
+        """Log the readings that a run was trained on as its input dataset."""
         described = json.dumps(dict(source.profile))
         dataset = Dataset(source.name, source.digest[:36], "safeplan_readings", described)
         context = [InputTag("mlflow.data.context", "training")]
@@ -105,12 +101,12 @@ class Publisher:
             self.client.log_inputs(run.run_id, [DatasetInput(dataset, context)])
 
     def upload_shared(self, run: OpenRun, name: str, make: Callable[[], bytes]) -> None:
-        """Keep a file once for all runs of an experiment: `../../name` as seen from a run's files.
+        """Store a file once for all runs of an experiment, at `../../name` seen from a run's files.
 
-        It is made only where it is not there yet.
+        `make` is called only if the file does not exist.
         """
         folder_uri = run.artifacts.rstrip("/").rsplit("/", 2)[0]
-        with registry_errors(f"cannot keep {name} beside the run {run.run_id}"):
+        with registry_errors(f"cannot store {name} beside the run {run.run_id}"):
             repository = self._repository(folder_uri)
             if name in {Path(file.path).name for file in repository.list_artifacts()}:
                 return
@@ -128,7 +124,7 @@ class Publisher:
         example: pd.DataFrame,
         params: Mapping[str, Any],
     ) -> LoggedModel:
-        """Upload a model below a run; its own files are in `package/data/model`."""
+        """Upload a model to a run; the model's own files are in `package/data/model`."""
         with registry_errors(f"cannot upload {name} of run {run.run_id}"):
             model = self.client.create_logged_model(
                 run.experiment_id,
@@ -141,7 +137,7 @@ class Publisher:
                 location=model.artifact_location,
                 run_id=run.run_id,
                 model_id=model.model_id,
-                created=datetime.now(UTC).replace(tzinfo=None),
+                created=utc_now(),
                 example=example,
             )
             self._repository(model.artifact_location).log_artifacts(str(package))
@@ -163,11 +159,11 @@ class Publisher:
             self._repository(run.artifacts).log_artifacts(folder)
 
     def _repository(self, location: str) -> Any:
-        return get_artifact_repository(location, tracking_uri=self.client.tracking_uri)
+        return artifact_repository(location, self.client.tracking_uri)
 
 
 def _json_ready(table: pd.DataFrame) -> pd.DataFrame:
-    """MLflow's tables are JSON: no NaN, times as text."""
+    """A table that can be written as JSON for MLflow: None for NaN, times as text."""
     ready = table.copy()
     for name in ready.columns:
         if pd.api.types.is_datetime64_any_dtype(ready[name]):

@@ -1,11 +1,11 @@
-"""How sensors stand in the registry before they are trained: newest version, aliases, what its run came to.
+"""Read the registered versions, aliases and metrics of many sensors in a few queries.
 
-Knows how to ask for many at once: one by one, asking took a fleet that has nothing to learn longer than
-seeing that it has not. Decides nothing; what it means that a version stands is `fleet`'s.
+Queried one by one, a fleet without new data took longer to read than to compare. What a snapshot means for a
+training is decided in `training.pipeline.fleet`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from training.kinds import Kind
 from training.registry.model_registry import CHAMPION, Listing, Registry, Version, plain_name
@@ -24,12 +24,12 @@ class ModelSnapshot:
 
     @property
     def newest(self) -> Version | None:
-        """The version made last."""
+        """The newest version, or None."""
         return self.versions[0] if self.versions else None
 
     @property
     def champion(self) -> Version | None:
-        """The version that serves."""
+        """The version with the champion alias, or None."""
         number = self.aliases.get(CHAMPION)
         return next((version for version in self.versions if version.number == number), None)
 
@@ -40,7 +40,7 @@ class ModelSnapshot:
 
 @dataclass(frozen=True)
 class RegistrySnapshot:
-    """All that is registered as of one moment, read in handfuls."""
+    """The registered models at one moment; versions and metrics are read on demand."""
 
     registry: Registry
     tracker: Tracker
@@ -48,37 +48,35 @@ class RegistrySnapshot:
 
     @classmethod
     def take(cls, registry: Registry, tracker: Tracker) -> "RegistrySnapshot":
-        """As the registry is now."""
+        """The registry as it is now."""
         return cls(registry, tracker, registry.listings())
 
     def of(self, sensor_ids: Iterable[str], kinds: Sequence[Kind]) -> dict[ModelKey, ModelSnapshot]:
-        """The standing of each of these sensors and kinds, by a few queries for all of them."""
+        """The models of each of these sensors and kinds, by a few queries for all of them."""
         keys = [(sensor_id, kind) for sensor_id in sensor_ids for kind in kinds]
         names = {key: self.listings[key].name if key in self.listings else plain_name(*key) for key in keys}
         versions: dict[str, list[Version]] = {}
         for version in self.registry.versions_in(list(names.values())):
             versions.setdefault(version.name, []).append(version)
-        snapshots = {}
-        for key, name in names.items():
-            sensor_versions = [version for version in versions.get(name, ()) if version.sensor_id == key[0]]
-            snapshots[key] = self._model_snapshot(
-                key, sorted(sensor_versions, key=lambda version: -version.number)
+        newest_first = {
+            key: sorted(
+                (version for version in versions.get(name, ()) if version.sensor_id == key[0]),
+                key=lambda version: -version.number,
             )
-        metrics = self._metrics(standing.versions[0] for standing in snapshots.values() if standing.versions)
-        return {
-            key: replace(standing, metrics=metrics.get(standing.versions[0].run_id, {}))
-            if standing.versions
-            else standing
-            for key, standing in snapshots.items()
+            for key, name in names.items()
         }
+        metrics = self._metrics(of_key[0] for of_key in newest_first.values() if of_key)
+        return {key: self._model_snapshot(key, of_key, metrics) for key, of_key in newest_first.items()}
 
-    def _model_snapshot(self, key: ModelKey, versions: Sequence[Version]) -> ModelSnapshot:
+    def _model_snapshot(
+        self, key: ModelKey, versions: Sequence[Version], metrics: Mapping[str, Mapping[str, float]]
+    ) -> ModelSnapshot:
         if not versions:
             return ModelSnapshot()
         # Another process may have trained this sensor for the first time since the listing.
         listing = self.listings.get(key)
         aliases = listing.aliases if listing else self.registry.aliases(versions[0].name)
-        return ModelSnapshot(tuple(versions), aliases)
+        return ModelSnapshot(tuple(versions), aliases, metrics.get(versions[0].run_id, {}))
 
     def _metrics(self, versions: Iterable[Version]) -> dict[str, Mapping[str, float]]:
         runs: dict[Kind, list[str]] = {}

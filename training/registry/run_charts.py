@@ -1,29 +1,28 @@
-"""The two pictures of a training run: history with forecast band, and scores with threshold.
+"""Draw the two charts of a training run: history with forecast interval, and scores with threshold.
 
-Knows what of a sensor is worth seeing, and how much of it a page can show. How lines become SVG is
-`drawing`'s, the numbers are whoever's who asks.
+Chooses which part of a sensor's readings is drawn. Turning lines into SVG is in
+`training.registry.svg_charts`.
 """
 
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from training.common.arrays import Floats
+from training.common.arrays import Floats, Ints
 from training.common.times import epoch_seconds
 from training.registry.svg_charts import BOTTOM, HEIGHT, INK, TOP, Panel, render_svg
 
 MODEL_COLOR, ANOMALY_COLOR = "#1a6fb0", "#c2452d"
-MAX_POINTS = 4000  # more than a picture of this width can show
-MARGIN_SHARE = 0.06  # of the values' range, left free above and below
+MAX_POINTS = 4000  # more than the chart's width can show
+MARGIN_SHARE = 0.06  # of the range of values, left free above and below
 PLOT_HEIGHT = HEIGHT - TOP - BOTTOM
 
 
 def render_forecast(
     history: pd.Series, forecast: pd.DataFrame, truth: pd.Series, *, title: str, unit: str = ""
 ) -> bytes:
-    """Readings, the forecast made at a held-out origin with its band, and what then happened, as SVG.
+    """Draw readings, a forecast from a held-out origin with its interval, and the readings that followed.
 
     `forecast` has columns `timestamps, forecasted_values, lower_bound, upper_bound`.
     """
@@ -44,14 +43,14 @@ def render_forecast(
         panel.line(after, known[1], color=INK, width=1.1, dashes="2 3"),
         panel.line(ahead, values, color=MODEL_COLOR, width=1.6),
     ]
-    legend = [("readings", INK), ("what then came (dotted)", INK), ("forecast with its band", MODEL_COLOR)]
+    legend = [("readings", INK), ("actual readings (dotted)", INK), ("forecast with interval", MODEL_COLOR)]
     return render_svg(title, parts, legend)
 
 
 def render_scores(
     readings: pd.Series, scores: Floats, threshold: float, *, title: str, unit: str = ""
 ) -> bytes:
-    """Readings above, scores below, odd ones marked in both, as SVG."""
+    """Draw readings above and their scores below, with anomalies marked in both."""
     shown = _peak_positions(scores)
     anomalous = shown[scores[shown] >= threshold]
     seconds, values = _seconds(readings.index), readings.to_numpy(np.float64)
@@ -69,7 +68,7 @@ def render_scores(
             lower.dots(seconds[anomalous], scores[anomalous], color=ANOMALY_COLOR),
             lower.line(np.array(_time_range(seconds)), limit, color=ANOMALY_COLOR, width=0.9, dashes="5 4"),
         ],
-        [(f"odd: a score of {threshold:g} or more", ANOMALY_COLOR)],
+        [(f"anomaly: score of at least {threshold:g}", ANOMALY_COLOR)],
     )
 
 
@@ -78,21 +77,21 @@ def _seconds(index: pd.Index) -> Floats:
 
 
 def _time_range(*seconds: Floats) -> tuple[float, float]:
-    values_joined = np.concatenate(seconds)
-    return float(values_joined.min()), float(values_joined.max())
+    joined = np.concatenate(seconds)
+    return float(joined.min()), float(joined.max())
 
 
 def _padded_range(*values: Floats) -> tuple[float, float]:
-    """The range of all values with a margin; a constant has room too."""
-    values_joined = np.concatenate(values)
-    values_joined = values_joined[np.isfinite(values_joined)]
-    low, high = (float(values_joined.min()), float(values_joined.max())) if values_joined.size else (0.0, 1.0)
+    """The range of all values with a margin, also for a constant."""
+    joined = np.concatenate(values)
+    joined = joined[np.isfinite(joined)]
+    low, high = (float(joined.min()), float(joined.max())) if joined.size else (0.0, 1.0)
     margin = MARGIN_SHARE * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
 
 
-def _peak_positions(scores: Floats) -> NDArray[np.int64]:
-    """Positions to draw: all, or the loudest of each bin, so that no odd reading is drawn away."""
+def _peak_positions(scores: Floats) -> Ints:
+    """The positions to draw: all, or the highest score of each bin, so that no anomaly is left out."""
     if len(scores) <= MAX_POINTS:
         return np.arange(len(scores))
     edges = np.linspace(0, len(scores), MAX_POINTS + 1).astype(int)

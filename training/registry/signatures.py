@@ -1,7 +1,7 @@
-"""Columns in and columns out of a version that is served alone, and a row that shows them.
+"""Input and output columns of a version that is served alone, and an example row.
 
-Knows MLflow's types. Imports no model: the process that registers a fleet's models needs none of them, and
-scikit-learn takes seconds to import.
+Imports no model, because scikit-learn takes seconds to import and registering does not need it. The models
+are wrapped in `training.registry.standalone`.
 """
 
 from datetime import datetime
@@ -44,7 +44,7 @@ SIGNATURES = {
 
 
 def example_rows(kind: Kind, moment: datetime, value: float) -> pd.DataFrame:
-    """One row that a model of this kind answers: a reading to score, or a time to forecast.
+    """One input row for a model of this kind: a reading to score, or a time to forecast.
 
     >>> example_rows(Kind.FORECASTER, datetime(2026, 1, 1), 20.0)
                   timestamp

@@ -1,7 +1,7 @@
-"""One registered version served alone: what `mlflow models serve -m models:/pt-1001-detector/3` runs.
+"""Serve one registered version alone: what `mlflow models serve -m models:/pt-1001-detector/3` runs.
 
-Knows one model's columns in and out. The artifact holds no code: it names this module, which must be
-installed where it is served. Many sensors behind one endpoint are the fleet model's work.
+The version contains no code: it names `training.standalone`, which must be installed where it is served. The
+endpoint for all sensors is `serving.fleet_model`.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from training.registry.signatures import SIGNATURES
 
 
 class StandaloneDetector:
-    """Scores rows of `timestamp, value`, each in the light of the rows before it."""
+    """Scores rows of `timestamp, value`, each in the context of the rows before it."""
 
     def __init__(self, detector: AnomalyDetector) -> None:
         self._detector = detector
 
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """One row of answer for each row asked, in the same order."""
+        """One result per input row, in the same order."""
         readings = pd.Series(rows["value"].to_numpy(float), index=as_utc(rows["timestamp"]))
         detected = self._detector.detect(readings)
         detected["timestamp"] = rows["timestamp"].to_numpy()
@@ -32,47 +32,47 @@ class StandaloneDetector:
 
 
 class StandaloneForecaster:
-    """Forecasts at the timestamps asked for, then `horizon` steps after the newest reading it knows."""
+    """Forecasts at the requested timestamps, then `horizon` steps after the newest training reading."""
 
     def __init__(self, forecaster: Forecaster) -> None:
         self._forecaster = forecaster
 
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """One row of answer for each row asked, then one for each further step."""
+        """One result per input row, then one per further step."""
         horizon = int((params or {}).get("horizon", 0))
         parts = [self._forecaster.predict(as_utc(rows["timestamp"]))]
         if horizon > 0:
             parts.append(self._forecaster.forecast(horizon))
-        answer = pd.concat(parts, ignore_index=True)
+        forecast = pd.concat(parts, ignore_index=True)
         return pd.DataFrame(
             {
-                "timestamp": answer["timestamps"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "expected": answer["forecasted_values"],
-                "lower": answer["lower_bound"],
-                "upper": answer["upper_bound"],
+                "timestamp": forecast["timestamps"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "expected": forecast["forecasted_values"],
+                "lower": forecast["lower_bound"],
+                "upper": forecast["upper_bound"],
             }
         )
 
 
 def as_utc(stamps: pd.Series) -> pd.DatetimeIndex:
-    """Texts or times of any zone as naive UTC; without a zone they are UTC.
+    """Texts or times of any zone as naive UTC; those without a zone are UTC.
 
     Raises:
-        DataError: a text is no time, or is missing.
+        DataError: a timestamp is missing or is not ISO 8601.
     """
     try:
         times = pd.to_datetime(stamps, utc=True, format="ISO8601")
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"A timestamp cannot be read: {error}. Write them like 2026-01-31T23:00:00Z."
+            f"A timestamp is invalid: {error}. Use ISO 8601, such as 2026-01-31T23:00:00Z."
         ) from error
     if times.isna().any():
-        raise DataError("A timestamp is missing. Write them like 2026-01-31T23:00:00Z.")
+        raise DataError("A timestamp is missing. Use ISO 8601, such as 2026-01-31T23:00:00Z.")
     return pd.DatetimeIndex(times).tz_localize(None)
 
 
 def _load_pyfunc(path: str) -> StandaloneDetector | StandaloneForecaster:
-    """What MLflow calls with the folder of the version's files."""
+    """Load a version from the folder of its files; MLflow calls this."""
     folder = Path(path)
     if (folder / "detector.json").exists():
         return StandaloneDetector(AnomalyDetector.load(folder))

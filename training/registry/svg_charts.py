@@ -1,7 +1,7 @@
-"""Lines, bands and dots over time as SVG text, with axes that people can read.
+"""Draw lines, bands and dots over time as SVG text, with axes.
 
-Knows pixels, plain numbers for ticks and how moments are written. matplotlib draws the same in 0.2 s, as long
-as tuning a sensor takes; these are a few joined strings. Leaves what is drawn, and why, to `pictures`.
+matplotlib takes 0.2 s for such a chart, as long as tuning a sensor; joining strings takes milliseconds. What
+a chart shows is decided in `training.registry.run_charts`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from training.common.arrays import Floats
+from training.common.arrays import Floats, true_runs
 
 INK, MUTED = "#35424f", "#8b97a3"
 WIDTH, HEIGHT = 1000, 420  # pixels
@@ -26,7 +26,7 @@ TICKS = (
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: where it lies on the page, and which stretch of time and values it shows."""
+    """One pair of axes: its place on the page, and the range of times and values it shows."""
 
     top: float
     height: float
@@ -38,32 +38,32 @@ class Panel:
         return LEFT + (seconds - self.times[0]) / _span(self.times) * (WIDTH - LEFT - RIGHT)
 
     def y(self, values: Floats) -> Floats:
-        """Pixels from above."""
+        """Pixels from the top."""
         return self.top + (self.values[1] - values) / _span(self.values) * self.height
 
     def line(self, seconds: Floats, values: Floats, *, color: str, width: float, dashes: str = "") -> str:
-        """A line through the points that have a value; it does not cross where one has none."""
+        """A line through the points; it is interrupted where a value is missing."""
         dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
         strokes = [
             f'<polyline points="{_points(self.x(seconds[part]), self.y(values[part]))}"/>'
-            for part in _finite_slices(values)
+            for part in true_runs(np.isfinite(values)).slices()
         ]
         return f'<g fill="none" stroke="{color}" stroke-width="{width}"{dashed}>{"".join(strokes)}</g>'
 
     def band(self, seconds: Floats, lower: Floats, upper: Floats, *, color: str) -> str:
-        """What lies between two lines."""
+        """The filled area between two lines."""
         x = np.concatenate([self.x(seconds), self.x(seconds[::-1])])
         y = np.concatenate([self.y(upper), self.y(lower[::-1])])
         return f'<polygon points="{_points(x, y)}" fill="{color}" fill-opacity="0.18"/>'
 
     def dots(self, seconds: Floats, values: Floats, *, color: str) -> str:
-        """A dot a point."""
+        """One dot per point."""
         places = zip(self.x(seconds).tolist(), self.y(values).tolist(), strict=True)
         circles = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places)
         return f'<g fill="{color}">{circles}</g>'
 
     def axes(self, unit: str, *, dated: bool) -> str:
-        """Lines and numbers of the value axis, and of time where `dated`."""
+        """The value axis with grid lines and numbers, and the time axis if `dated`."""
         ticks = value_ticks(*self.values)
         heights = self.y(np.array(ticks)).tolist()
         elements = [
@@ -94,7 +94,7 @@ class Panel:
 
 
 def render_svg(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]] = ()) -> bytes:
-    """A whole SVG file with a title above, and words in their colours beside it."""
+    """An SVG file with a title, and a legend of words in their colours."""
     legend_text = "".join(f'<tspan fill="{color}" dx="14">{escape(word)}</tspan>' for word, color in legend)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
@@ -106,7 +106,7 @@ def render_svg(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str
 
 
 def value_ticks(low: float, high: float, *, max_ticks: int = 6) -> list[float]:
-    """Plain numbers between two values: steps of 1, 2 or 5 times a power of ten.
+    """Round numbers between two values, in steps of 1, 2 or 5 times a power of ten.
 
     >>> value_ticks(18.2, 31.0)
     [20.0, 25.0, 30.0]
@@ -123,7 +123,7 @@ def value_ticks(low: float, high: float, *, max_ticks: int = 6) -> list[float]:
 
 
 def time_ticks(first: float, last: float, *, max_ticks: int = 8) -> tuple[list[float], str]:
-    """Whole minutes, hours or days between two moments, and how to write them.
+    """Whole seconds, minutes, hours or days between two times in seconds, and their `strftime` format.
 
     >>> time_ticks(0.0, 86_400.0)
     ([0.0, 21600.0, 43200.0, 64800.0, 86400.0], '%d %b %H:%M')
@@ -143,11 +143,6 @@ def time_ticks(first: float, last: float, *, max_ticks: int = 8) -> tuple[list[f
 
 def _span(ends: tuple[float, float]) -> float:
     return max(ends[1] - ends[0], 1e-300)
-
-
-def _finite_slices(values: Floats) -> list[slice]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.isfinite(values), [False]])))
-    return [slice(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def _points(x: Floats, y: Floats) -> str:

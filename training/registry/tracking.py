@@ -1,7 +1,7 @@
-"""MLflow tracking: one parent run per retraining and kind, one child run per sensor.
+"""MLflow tracking: connect to the server, and open, find, read and close runs and experiments.
 
-Knows where the tracking server is, its experiments, and how runs are opened, found, read and closed. Leaves
-what is written in them to `publishing`, versions and aliases to `registry`.
+One parent run per retraining and kind, one child run per sensor. What a run contains is written by
+`training.registry.publishing`; versions and aliases are in `training.registry.model_registry`.
 """
 
 import logging
@@ -13,41 +13,42 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import Field
 
+from training.registry.mlflow_adapter import EXPERIMENT_KIND, EXPERIMENT_KIND_TAG, PARENT_RUN_TAG
 from training.registry.model_registry import registry_errors
 from training.settings import Settings, home, load_settings
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# Else the end of each run on a server prints its address on stdout, into the one JSON document of `--json`.
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-
-# Without its kind, the MLflow UI takes an experiment for one about language models.
+# MLflow reads these when it is used. Without the last one it prints the address of each finished run on
+# stdout, into the JSON document of `--json`.
+MLFLOW_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
+    EXPERIMENT_KIND_TAG: EXPERIMENT_KIND,
     "mlflow.note.content": (
-        "One run a retraining, with a table of all its sensors; below it one run a sensor, with the same "
-        "metric names on every one. Each sensor's run ends in a version of its registered model."
+        "One run per retraining, with a table of all its sensors. Nested below it one run per sensor, all "
+        "with the same metric names. Each sensor's run registers a version of its model."
     ),
 }
 RUN_BATCH = 100
 
 
 class TrackingSettings(Settings, file="training", section="tracking"):
-    """Where runs and models are kept; `MLFLOW_TRACKING_URI` wins over both."""
+    """Where MLflow stores runs and models; the environment variable `MLFLOW_TRACKING_URI` wins."""
 
-    uri: str | None = Field(None, description="an MLflow tracking URI; empty: mlflow.db in the home folder")
+    uri: str | None = Field(None, description="MLflow tracking URI; null: mlflow.db in the home folder")
 
 
+# Addresses that `connect` chose; MLflow writes them to the environment.
 _default_addresses: set[str] = set()
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that is being written, and where its files go."""
+    """A run that is being written, and the location of its files."""
 
     run_id: str
     experiment_id: str
@@ -55,21 +56,24 @@ class OpenRun:
 
     @classmethod
     def of(cls, run: Run) -> "OpenRun":
-        """What MLflow answers, by our names."""
+        """The same of MLflow's run."""
         return cls(str(run.info.run_id), str(run.info.experiment_id), str(run.info.artifact_uri))
 
 
 def tracking_address(settings: TrackingSettings | None = None, folder: Path | None = None) -> str:
-    """Where runs and versions are: `MLFLOW_TRACKING_URI`, the setting, or `mlflow.db` in the home folder."""
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    if named in _default_addresses:
-        named = None  # MLflow has written there what an earlier call chose
-    chosen = named or (settings or load_settings(TrackingSettings)).uri
+    """The tracking URI: `MLFLOW_TRACKING_URI`, else the setting, else `mlflow.db` in the home folder."""
+    from_environment = os.environ.get("MLFLOW_TRACKING_URI")
+    if from_environment in _default_addresses:
+        from_environment = None  # set by an earlier call of `connect`, not by the user
+    chosen = from_environment or (settings or load_settings(TrackingSettings)).uri
     return chosen or f"sqlite:///{(folder or home()) / 'mlflow.db'}"
 
 
 def connect(settings: TrackingSettings | None = None, folder: Path | None = None) -> MlflowClient:
-    """Point MLflow at its server, or at `mlflow.db` in the home folder, and answer its client."""
+    """A client of MLflow at `tracking_address`, which becomes the address of MLflow's own functions too."""
+    for name, value in MLFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_address(settings, folder)
     if uri == f"sqlite:///{(folder or home()) / 'mlflow.db'}":
         (folder or home()).mkdir(parents=True, exist_ok=True)
@@ -82,14 +86,14 @@ def connect(settings: TrackingSettings | None = None, folder: Path | None = None
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run came to."""
+    """The metrics and tags of a run."""
 
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
 
 class Tracker:
-    """Writes runs; one instance writes from one thread."""
+    """Opens, reads and closes runs; use one instance per thread."""
 
     def __init__(self, client: MlflowClient, artifacts: Path | None = None) -> None:
         self.client = client
@@ -97,22 +101,18 @@ class Tracker:
         self._experiments: dict[str, str] = {}
 
     def experiment(self, name: str) -> str:
-        """The id of an experiment, created at first use."""
+        """The id of an experiment, which is created at first use."""
         if name not in self._experiments:
             with registry_errors(f"cannot open the experiment {name}"):
                 self._experiments[name] = self._find_experiment(name) or self._create_experiment(name)
         return self._experiments[name]
 
     def open(self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> OpenRun:
-        """Open a run, nested below `parent` where given."""
-        nesting = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+        """Open a run, nested below `parent` if given."""
+        nesting = {PARENT_RUN_TAG: parent} if parent else {}
         with registry_errors(f"cannot start the run {name}"):
             run = self.client.create_run(self.experiment(experiment), run_name=name, tags={**tags, **nesting})
         return OpenRun.of(run)
-
-    def start(self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """Open a run of which only the id matters."""
-        return self.open(experiment, name, tags, parent).run_id
 
     def tag(self, run_id: str, **tags: str) -> None:
         """Write tags on a run."""
@@ -120,24 +120,24 @@ class Tracker:
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def parent(self, run_id: str) -> str | None:
-        """The run that this one is nested below."""
+        """The run that this one is nested below, or None."""
         with registry_errors(f"cannot read the run {run_id}"):
-            parent_id = self.client.get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+            parent_id = self.client.get_run(run_id).data.tags.get(PARENT_RUN_TAG)
         return None if parent_id is None else str(parent_id)
 
     def finish(self, run_id: str, *, succeeded: bool = True) -> None:
-        """Close a run."""
+        """Close a run as finished or failed."""
         status = RunStatus.FINISHED if succeeded else RunStatus.FAILED
         with registry_errors(f"cannot finish the run {run_id}"):
             self.client.set_terminated(run_id, RunStatus.to_string(status))
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        """The newest value of each of a run's metrics."""
+        """The newest value of each metric of a run."""
         with registry_errors(f"cannot read the run {run_id}"):
             return dict(self.client.get_run(run_id).data.metrics)
 
     def summaries(self, experiment: str, run_ids: Sequence[str]) -> dict[str, RunSummary]:
-        """The metrics and tags of many runs of one experiment, by a query for each hundred of them."""
+        """The metrics and tags of runs of one experiment, by one query per 100 of them."""
         summaries: dict[str, RunSummary] = {}
         for first in range(0, len(run_ids), RUN_BATCH):
             quoted_ids = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUN_BATCH])
@@ -153,7 +153,7 @@ class Tracker:
         return summaries
 
     def unfinished(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
-        """Runs still marked running that carry all these tags, newest first."""
+        """Runs that are still marked as running and have all these tags, newest first."""
         conditions = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
         query = " and ".join(["attributes.status = 'RUNNING'", *conditions])
         with registry_errors(f"cannot search the runs of {experiment}"):
@@ -167,7 +167,7 @@ class Tracker:
             )
 
     def discard(self, run_id: str) -> None:
-        """Remove a run that was cut off before it produced a version, with the model it was uploading."""
+        """Delete a run that was interrupted before it registered a version, with the model it uploaded."""
         with registry_errors(f"cannot remove the run {run_id}"):
             experiment = self.client.get_run(run_id).info.experiment_id
             for model in self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
@@ -179,14 +179,14 @@ class Tracker:
         return None if experiment is None else str(experiment.experiment_id)
 
     def _create_experiment(self, name: str) -> str:
-        # A server decides itself where artifacts go; beside an embedded database they would land in
-        # the working folder, wherever that happens to be.
+        # A server decides itself where artifacts go. With an embedded database MLflow would write them to the
+        # working folder.
         embedded = mlflow.get_tracking_uri().startswith("sqlite")
         location = str(self._artifacts / name) if embedded else None
         try:
             return str(self.client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
         except mlflow.exceptions.MlflowException:
-            # Two trainings started at once, the other was faster; anything else fails again here.
+            # Another training created it at the same moment; any other error is raised again.
             existing = self._find_experiment(name)
             if existing is None:
                 raise

@@ -1,7 +1,7 @@
-"""What is known of registered versions and the runs they came from, asked for in bulk and once.
+"""Cache of registered versions and their runs, read in bulk.
 
-Knows that a complete version and its run change no more, apart from notes that others leave on them. Leaves
-what people are told of it to `overview`.
+A complete version and its run do not change, so each is read once. What is shown of them is decided in
+`training.operations.overview`.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ class VersionRecord:
 
 @dataclass
 class VersionCache:
-    """Versions by name and number; safe to be asked again, by one thread at a time."""
+    """Versions by name and number; use one instance from one thread at a time."""
 
     registry: Registry
     tracker: Tracker
@@ -36,15 +36,15 @@ class VersionCache:
     def read(
         self, requested: Iterable[VersionKey], known: Iterable[Version] = ()
     ) -> Mapping[VersionKey, VersionRecord]:
-        """These versions, as far as they exist; those not asked for are forgotten.
+        """The requested versions that exist; all others are dropped from the cache.
 
-        Of those that are `known` only the runs are asked for.
+        For versions that are `known`, only the runs are read.
 
         Raises:
-            RegistryError: MLflow is away, and some of them were not known yet.
+            RegistryError: MLflow does not answer, and a requested version is not in the cache.
         """
-        entries = set(requested)
-        missing = entries - self._records.keys()
+        keys = set(requested)
+        missing = keys - self._records.keys()
         if missing:
             versions = [version for version in known if (version.name, version.number) in missing]
             names = sorted({name for name, _ in missing - {(v.name, v.number) for v in versions}})
@@ -54,8 +54,8 @@ class VersionCache:
             self._records |= {
                 (v.name, v.number): VersionRecord(v, runs.get(v.run_id, EMPTY_SUMMARY)) for v in versions
             }
-        records = {entry: page for entry, page in self._records.items() if entry in entries}
-        self._records = {entry: page for entry, page in records.items() if _is_complete(page.version)}
+        records = {key: record for key, record in self._records.items() if key in keys}
+        self._records = {key: record for key, record in records.items() if _is_complete(record.version)}
         return records
 
     def _runs(self, versions: Iterable[Version]) -> dict[str, RunSummary]:

@@ -1,4 +1,4 @@
-"""One sensor, one kind: what is learned from which readings, and when nothing is."""
+"""Training one model: which readings it uses, and when it is skipped."""
 
 import shutil
 from dataclasses import replace
@@ -21,23 +21,22 @@ from training.storage.labels import Label
 KINDS = pytest.mark.parametrize("kind", list(Kind))
 
 
-def fingerprint(tmp_path, learning, kind=Kind.DETECTOR, **changes):
-    candidate = run_training_task(make_task(kind, tmp_path, **changes))
-    return candidate.fingerprint
+def fingerprint(folder, kind=Kind.DETECTOR, **changes):
+    return run_training_task(make_task(kind, folder, **changes)).fingerprint
 
 
 @KINDS
-def test_a_candidate_carries_all_that_is_to_be_logged(fitted_models, kind):
-    files, lesson = fitted_models[kind]
+def test_a_candidate_has_everything_that_is_logged(fitted_models, kind):
+    files, result = fitted_models[kind]
 
-    assert len(lesson.trials) >= 2
-    assert {"trial", "loss", "seconds"} <= set(lesson.trials.columns)
-    assert all(picture.startswith(b"<svg") for picture in lesson.pictures.values())
+    assert len(result.trials) >= 2
+    assert {"trial", "loss", "seconds"} <= set(result.trials.columns)
+    assert all(picture.startswith(b"<svg") for picture in result.pictures.values())
     assert (files / "parameters.json").exists()
-    assert all(isinstance(value, float | int) for value in lesson.metrics.values())
+    assert all(isinstance(value, float | int) for value in result.metrics.values())
 
 
-def test_the_files_of_a_candidate_are_a_model(fitted_models):
+def test_the_files_of_a_candidate_are_a_usable_model(fitted_models):
     detector = AnomalyDetector.load(fitted_models[Kind.DETECTOR][0])
     forecaster = Forecaster.load(fitted_models[Kind.FORECASTER][0])
 
@@ -46,17 +45,17 @@ def test_the_files_of_a_candidate_are_a_model(fitted_models):
 
 
 @KINDS
-def test_the_same_readings_and_plan_are_not_learned_again(tmp_path, training_stub, kind):
-    dashboard_workspace = fingerprint(tmp_path, training_stub, kind)
-    training_stub.seen.clear()
+def test_equal_readings_and_plan_are_not_trained_again(tmp_path, training_stub, kind):
+    known = fingerprint(tmp_path, kind)
+    training_stub.tasks.clear()
 
-    again = run_training_task(make_task(kind, tmp_path, known=dashboard_workspace))
+    again = run_training_task(make_task(kind, tmp_path, known_fingerprint=known))
 
-    assert again == Unchanged(dashboard_workspace)
-    assert training_stub.seen == []
+    assert again == Unchanged(known)
+    assert training_stub.tasks == []
 
 
-def test_whatever_decides_the_model_changes_the_fingerprint(tmp_path, training_stub, plan):
+def test_every_input_of_the_model_changes_the_fingerprint(tmp_path, training_stub, plan):
     day = parse_time("2026-01-02")
     tuned = replace(plan, tuning=TuningSettings(trials=3))
     changes = [
@@ -67,41 +66,39 @@ def test_whatever_decides_the_model_changes_the_fingerprint(tmp_path, training_s
         {"plan": tuned},
     ]
 
-    result = [fingerprint(tmp_path, training_stub, **change) for change in changes]
+    fingerprints = [fingerprint(tmp_path, **change) for change in changes]
 
-    assert len(set(result)) == len(changes)
-    assert fingerprint(tmp_path, training_stub, Kind.FORECASTER) not in result
+    assert len(set(fingerprints)) == len(changes)
+    assert fingerprint(tmp_path, Kind.FORECASTER) not in fingerprints
 
 
 def test_the_gate_and_retention_do_not_change_the_fingerprint(tmp_path, training_stub, plan):
     strict = replace(plan, gate=plan.gate.model_copy(update={"min_skill": 0.9}))
 
-    assert fingerprint(tmp_path, training_stub, plan=strict) == fingerprint(
-        tmp_path, training_stub, plan=plan
-    )
+    assert fingerprint(tmp_path, plan=strict) == fingerprint(tmp_path, plan=plan)
 
 
-def test_a_stored_study_is_gone_on_with_only_for_the_same_readings(tmp_path, training_stub):
-    """Losses on last month's readings say nothing of this month's."""
+def test_a_stored_study_is_resumed_only_for_the_same_readings(tmp_path, training_stub):
+    """Losses on last month's readings are not comparable with losses on this month's."""
     fewer = make_readings(rows=190).drop(columns="sensor_id").assign(data_quality=0)
     for changes in ({}, {}, {"readings": fewer}):
         run_training_task(make_task(Kind.DETECTOR, tmp_path, **changes))
 
-    first, again, other = (assignment.study.name for assignment in training_stub.seen)
+    first, again, other = (task.study.name for task in training_stub.tasks)
 
     assert first == again != other
     assert first.startswith("PT-1/detector/")
 
 
 @KINDS
-def test_too_few_readings_say_how_many_and_what_to_do(tmp_path, training_stub, kind):
+def test_the_error_for_too_few_readings_names_both_numbers(tmp_path, training_stub, kind):
     few = make_readings(rows=12).drop(columns="sensor_id").assign(data_quality=0)
 
     with pytest.raises(NotTrainable, match=r"PT-1: 12 good readings in the last \d+ d; a .* needs [35]0"):
         run_training_task(make_task(kind, tmp_path, readings=few))
 
 
-def test_the_newest_part_is_kept_from_learning():
+def test_the_newest_part_is_held_out():
     window = Window("PT-1", timedelta(hours=1), make_series(100))
 
     older, newest = split_window(window, 0.2)
@@ -110,7 +107,7 @@ def test_the_newest_part_is_kept_from_learning():
     assert older.index[-1] < newest.index[0]
 
 
-def test_phases_add_up():
+def test_the_timer_adds_up_repeated_and_nested_phases():
     clock = PhaseTimer()
     for _ in range(2):
         with clock.phase("a"), pytest.raises(ZeroDivisionError), clock.phase("b"):
@@ -121,30 +118,30 @@ def test_phases_add_up():
 
 
 @pytest.mark.parametrize(
-    ("kind", "learn"),
+    ("kind", "train"),
     [
         (Kind.DETECTOR, fit_detector.train_detector),
         (Kind.FORECASTER, fit_forecaster.train_forecaster),
     ],
 )
-def test_the_champion_is_judged_on_the_same_newest_readings(fitted_models, tmp_path, kind, learn):
-    """One that has seen them is learned again without them: from equal parameters come equal grades."""
-    files, lesson = fitted_models[kind]
+def test_the_champion_is_graded_on_the_same_newest_readings(fitted_models, tmp_path, kind, train):
+    """If it was trained on them, it is trained again without them: equal parameters give equal metrics."""
+    files, result = fitted_models[kind]
     whole = make_series(200)
-    seen = Incumbent(files, whole.index[-1].to_pydatetime())
-    assignment = replace(make_task(kind, tmp_path), incumbent=seen)
+    incumbent = Incumbent(files, whole.index[-1].to_pydatetime())
+    task = replace(make_task(kind, tmp_path), incumbent=incumbent)
     (tmp_path / "files").mkdir()
 
-    result = learn(assignment, Window("PT-1", timedelta(hours=1), whole), tmp_path / "files", PhaseTimer())
+    graded = train(task, Window("PT-1", timedelta(hours=1), whole), tmp_path / "files", PhaseTimer())
 
-    assert result.incumbent_metrics is not None
+    assert graded.incumbent_metrics is not None
     metric = "recall_mean" if kind is Kind.DETECTOR else "mae"
-    # The search begins with the champion's parameters and cannot end with much worse ones.
-    assert result.incumbent_metrics[metric] == pytest.approx(lesson.metrics[metric], rel=0.2)
+    # The search starts from the champion's parameters, so it cannot end with much worse ones.
+    assert graded.incumbent_metrics[metric] == pytest.approx(result.metrics[metric], rel=0.2)
 
 
 @KINDS
-def test_a_champion_that_cannot_be_read_is_not_compared_with(fitted_models, tmp_path, kind):
+def test_a_champion_that_cannot_be_read_is_not_compared(fitted_models, tmp_path, kind):
     files, _ = fitted_models[kind]
     broken = tmp_path / "broken"
     shutil.copytree(files, broken)

@@ -1,4 +1,4 @@
-"""The fleet trainer: every sensor ends in one outcome, and what was cut off goes on."""
+"""Training a fleet: every sensor ends in one outcome, and an interrupted retraining is resumed."""
 
 import errno
 import os
@@ -16,7 +16,8 @@ from tests.support.workspaces import START, ingest_readings, parse_time
 from training.data.sensor_store import load_fleet
 from training.errors import NotTrainable, RegistryError
 from training.kinds import Kind, Promotion
-from training.pipeline import fleet, parent_run
+from training.outcomes import OutcomeStatus
+from training.pipeline import parent_run
 from training.pipeline.fleet import train_fleet
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ValidationStatus
 from training.storage.database import leases, reading, writing
@@ -27,7 +28,7 @@ BOTH = list(Kind)
 
 @pytest.fixture
 def train(workspace, plan, training_stub):
-    """Train sensors whose readings are already there; outcomes by sensor and kind."""
+    """A function that trains sensors and returns their outcomes by sensor and kind."""
 
     def run(*names, kinds=BOTH, promotion=Promotion.MANAGED, jobs=1, **options):
         outcomes = train_fleet(
@@ -62,7 +63,7 @@ def test_every_sensor_and_kind_ends_in_a_champion(train, workspace):
     assert {run.info.status for kind in Kind for run in runs(workspace, kind)} == {"FINISHED"}
 
 
-def test_a_sensor_with_too_few_readings_never_stops_the_rest(train, workspace):
+def test_a_sensor_with_too_few_readings_does_not_stop_the_others(train, workspace):
     ingest_readings(workspace, "A-BAD", 12)
     ingest_readings(workspace, "PT-1")
 
@@ -74,7 +75,7 @@ def test_a_sensor_with_too_few_readings_never_stops_the_rest(train, workspace):
     assert outcomes["PT-1", Kind.FORECASTER].status == "promoted"
 
 
-def test_a_sensor_without_any_reading_says_what_to_run(train, workspace, monkeypatch, tmp_path):
+def test_the_error_for_a_sensor_without_readings_names_the_command_to_run(train, tmp_path):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "sensors.yaml").write_text("sensors: {PT-9: {}}", encoding="utf-8")
 
@@ -85,10 +86,10 @@ def test_a_sensor_without_any_reading_says_what_to_run(train, workspace, monkeyp
 
 
 @pytest.mark.parametrize("error", [NotTrainable("flat for a year"), ZeroDivisionError("oops"), KeyError("x")])
-def test_whatever_one_sensor_raises_costs_no_other_its_models(train, workspace, training_stub, error):
+def test_an_error_of_one_sensor_does_not_stop_the_others(train, workspace, training_stub, error):
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "PT-2", seed=1)
-    training_stub.fails["PT-1"] = error
+    training_stub.failures["PT-1"] = error
 
     outcomes = train(kinds=[Kind.FORECASTER])
 
@@ -97,7 +98,7 @@ def test_whatever_one_sensor_raises_costs_no_other_its_models(train, workspace, 
     assert outcomes["PT-2", Kind.FORECASTER].status == "promoted"
 
 
-def test_tags_that_someone_broke_in_the_ui_cost_one_sensor_only(train, workspace):
+def test_tags_edited_in_the_mlflow_ui_affect_one_sensor_only(train, workspace):
     for sensor in ("PT-1", "PT-2"):
         ingest_readings(workspace, sensor)
     train(kinds=[Kind.FORECASTER])
@@ -113,7 +114,7 @@ def test_tags_that_someone_broke_in_the_ui_cost_one_sensor_only(train, workspace
     "half of a model's files uploaded when the disk is full",
     "never registered; the next run trains what is missing",
 )
-def test_half_an_upload_is_no_version_and_the_next_run_makes_it_whole(
+def test_an_incomplete_upload_is_not_registered_and_the_next_run_completes_it(
     train, workspace, training_stub, monkeypatch
 ):
     for number in (1, 2, 3):
@@ -132,35 +133,34 @@ def test_half_an_upload_is_no_version_and_the_next_run_makes_it_whole(
 
     monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", half)
     first = train(kinds=[Kind.FORECASTER])
-    training_stub.seen.clear()
+    training_stub.tasks.clear()
     second = train(kinds=[Kind.FORECASTER])
 
-    (failed,) = [one for one in first.values() if one.failed]
+    (failed,) = [outcome for outcome in first.values() if outcome.failed]
     assert "No space left on device" in failed.error
     assert training_stub.trained == [(failed.sensor_id, "forecaster")]
     assert second[failed.sensor_id, Kind.FORECASTER].status == "promoted"
-    assert [version.number for version in workspace.registry.versions(failed.sensor_id, Kind.FORECASTER)] == [
-        1
-    ]
+    versions = workspace.registry.versions(failed.sensor_id, Kind.FORECASTER)
+    assert [version.number for version in versions] == [1]
 
 
-@pytest.mark.fault("the registry goes away in a training", "the next run trains what is missing")
-def test_a_registry_that_goes_away_is_said_and_the_next_run_trains_what_is_missing(
+@pytest.mark.fault("the registry stops answering during a training", "the next run trains what is missing")
+def test_after_a_registry_failure_the_next_run_trains_what_is_missing(
     train, workspace, training_stub, monkeypatch
 ):
     for number in (1, 2, 3):
         ingest_readings(workspace, f"PT-{number}", seed=number)
     register = workspace.registry.register
 
-    def away(sensor_id, *rest, **more):
+    def fail_once(sensor_id, *args, **kwargs):
         if sensor_id == "PT-2":
             raise RegistryError("cannot register a version: connection refused")
-        return register(sensor_id, *rest, **more)
+        return register(sensor_id, *args, **kwargs)
 
-    monkeypatch.setattr(workspace.registry, "register", away)
+    monkeypatch.setattr(workspace.registry, "register", fail_once)
     first = train(kinds=[Kind.FORECASTER])
     monkeypatch.setattr(workspace.registry, "register", register)
-    training_stub.seen.clear()
+    training_stub.tasks.clear()
 
     second = train(kinds=[Kind.FORECASTER])
 
@@ -174,20 +174,20 @@ def test_a_registry_that_goes_away_is_said_and_the_next_run_trains_what_is_missi
     assert "RUNNING" not in {run.info.status for run in runs(workspace)}
 
 
-def test_what_has_not_changed_is_not_trained_again(train, workspace, training_stub):
+def test_a_model_whose_input_has_not_changed_is_not_trained_again(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1")
     train()
-    training_stub.seen.clear()
+    training_stub.tasks.clear()
 
     outcomes = train()
 
-    assert training_stub.seen == []
+    assert training_stub.tasks == []
     assert {o.status for o in outcomes.values()} == {"unchanged"}
     assert {(o.version, o.alias) for o in outcomes.values()} == {(1, CHAMPION)}
     assert outcomes["PT-1", Kind.FORECASTER].metrics["skill"] is not None
 
 
-def test_fresh_trains_also_what_has_not_changed(train, workspace, training_stub):
+def test_fresh_also_trains_models_whose_input_has_not_changed(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
 
@@ -196,21 +196,21 @@ def test_fresh_trains_also_what_has_not_changed(train, workspace, training_stub)
     assert (outcome.status, outcome.version) == ("promoted", 2)
 
 
-def test_new_readings_make_a_challenger_that_is_compared_with_the_champion(train, workspace, training_stub):
+def test_new_readings_give_a_challenger_that_is_compared_with_the_champion(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
     ingest_readings(workspace, "PT-1", 230)
 
     outcome = train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER]
 
-    incumbent = training_stub.seen[-1].incumbent
+    incumbent = training_stub.tasks[-1].incumbent
     assert incumbent.train_end == parse_time(START) + timedelta(hours=199)
     assert incumbent.parameters
     assert (outcome.status, outcome.version) == ("promoted", 2)
     assert workspace.registry.find("PT-1", Kind.FORECASTER, PREVIOUS).number == 1
 
 
-def test_a_challenger_that_the_gate_refuses_waits_and_the_champion_stays(train, workspace, training_stub):
+def test_a_refused_challenger_does_not_replace_the_champion(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
     ingest_readings(workspace, "PT-1", 230)
@@ -220,12 +220,12 @@ def test_a_challenger_that_the_gate_refuses_waits_and_the_champion_stays(train, 
 
     assert (outcome.status, outcome.alias) == ("refused", CHALLENGER)
     assert not outcome.failed
-    assert "mean error 1e+06" in outcome.detail["gate"]
+    assert "mean error 1,000,000" in outcome.detail["gate"]
     assert workspace.registry.champion("PT-1", Kind.FORECASTER).number == 1
     assert workspace.registry.version("pt-1-forecaster", 2).tags["validation_status"] == "refused"
 
 
-def test_with_manual_promotion_the_challenger_waits_for_a_human(train, workspace):
+def test_with_manual_promotion_the_challenger_waits(train, workspace):
     ingest_readings(workspace, "PT-1")
 
     outcome = train(kinds=[Kind.FORECASTER], promotion=Promotion.MANUAL)["PT-1", Kind.FORECASTER]
@@ -234,17 +234,17 @@ def test_with_manual_promotion_the_challenger_waits_for_a_human(train, workspace
     assert workspace.registry.find("PT-1", Kind.FORECASTER, CHAMPION) is None
 
 
-def test_training_as_of_a_moment_sees_nothing_later(train, workspace, training_stub):
+def test_training_as_of_a_time_uses_no_later_readings(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1", 300)
 
     train(kinds=[Kind.FORECASTER], as_of=parse_time(START) + timedelta(hours=150))
 
-    seen = training_stub.seen[-1].readings["timestamp"]
-    assert seen.max() == parse_time(START) + timedelta(hours=150)
+    times = training_stub.tasks[-1].readings["timestamp"]
+    assert times.max() == parse_time(START) + timedelta(hours=150)
     assert workspace.registry.version("pt-1-forecaster", 1).tags["train_end"] == "2026-01-07T06:00:00Z"
 
 
-def test_two_trainings_of_one_sensor_at_once_one_does_it_and_the_other_says_so(train, workspace):
+def test_a_sensor_that_another_process_trains_fails_with_its_process_id(train, workspace):
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "PT-2", seed=1)
 
@@ -255,10 +255,10 @@ def test_two_trainings_of_one_sensor_at_once_one_does_it_and_the_other_says_so(t
     assert outcomes["PT-2", Kind.FORECASTER].status == "promoted"
 
 
-def test_no_lease_is_left_behind(train, workspace, training_stub):
+def test_all_leases_are_released(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "A-BAD", 12)
-    training_stub.fails["PT-1"] = RuntimeError("no")
+    training_stub.failures["PT-1"] = RuntimeError("no")
 
     train()
 
@@ -275,9 +275,9 @@ def test_a_kind_that_is_named_twice_is_trained_once(train, workspace, training_s
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}
 
 
-@pytest.mark.fault("a champion whose files were altered, at its retraining", "trained anew")
-def test_a_champion_whose_files_were_altered_is_trained_anew(train, workspace, tmp_path):
-    """Its error message says: retrain. That must help even where no reading has changed."""
+@pytest.mark.fault("a champion whose files were altered, at its retraining", "trained again")
+def test_a_champion_whose_files_were_altered_is_trained_again(train, workspace, tmp_path):
+    """Its error message advises to retrain, which must help even if the readings have not changed."""
     ingest_readings(workspace, "PT-1")
     train(kinds=[Kind.FORECASTER])
     (stored,) = (tmp_path / "mlartifacts").rglob("model/forecaster.json")
@@ -288,7 +288,7 @@ def test_a_champion_whose_files_were_altered_is_trained_anew(train, workspace, t
     assert (outcome.status, outcome.version) == ("promoted", 2)
 
 
-def test_old_versions_go_and_those_with_an_alias_stay(train, workspace, plan):
+def test_old_versions_without_an_alias_are_deleted(train, workspace, plan):
     ingest_readings(workspace, "PT-1")
     keep_two = replace(plan, retention=plan.retention.model_copy(update={"keep_versions": 2}))
 
@@ -301,7 +301,7 @@ def test_old_versions_go_and_those_with_an_alias_stay(train, workspace, plan):
 
 
 class PowerCut(BaseException):
-    """Nothing in the program may catch this."""
+    """The simulated end of the process; no code may catch it."""
 
 
 def power_cut(*_):
@@ -310,20 +310,20 @@ def power_cut(*_):
 
 @pytest.fixture
 def dead_owner(monkeypatch):
-    """What this process left behind is seen as another's that is gone."""
+    """Treat what this process left as left by a process that has ended."""
     monkeypatch.setattr(parent_run.Owner, "is_gone", lambda _: True)
 
 
 @pytest.mark.usefixtures("dead_owner")
-def test_a_retraining_that_was_cut_off_goes_on_in_its_own_parent_run(train, workspace, training_stub):
+def test_an_interrupted_retraining_is_resumed_in_its_parent_run(train, workspace, training_stub):
     for number in (1, 2, 3):
         ingest_readings(workspace, f"PT-{number}", seed=number)
-    training_stub.fails["PT-2"] = PowerCut()
+    training_stub.failures["PT-2"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
     (before,) = (run for run in runs(workspace) if run.info.status == "RUNNING")
-    training_stub.fails.clear()
-    training_stub.seen.clear()
+    training_stub.failures.clear()
+    training_stub.tasks.clear()
 
     outcomes = train(kinds=[Kind.FORECASTER])
 
@@ -335,15 +335,15 @@ def test_a_retraining_that_was_cut_off_goes_on_in_its_own_parent_run(train, work
 
 
 @pytest.mark.usefixtures("dead_owner")
-def test_a_fresh_retraining_that_was_cut_off_does_not_begin_anew(train, workspace, training_stub):
+def test_an_interrupted_fresh_retraining_is_resumed(train, workspace, training_stub):
     for number in (1, 2):
         ingest_readings(workspace, f"PT-{number}", seed=number)
     train(kinds=[Kind.FORECASTER])
-    training_stub.fails["PT-2"] = PowerCut()
+    training_stub.failures["PT-2"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER], fresh=True)
-    training_stub.fails.clear()
-    training_stub.seen.clear()
+    training_stub.failures.clear()
+    training_stub.tasks.clear()
 
     outcomes = train(kinds=[Kind.FORECASTER], fresh=True)
 
@@ -352,14 +352,14 @@ def test_a_fresh_retraining_that_was_cut_off_does_not_begin_anew(train, workspac
 
 
 @pytest.mark.usefixtures("dead_owner")
-def test_a_resumed_retraining_sees_the_readings_of_its_own_moment(train, workspace, training_stub):
+def test_a_resumed_retraining_uses_the_readings_of_its_own_time(train, workspace, training_stub):
     now = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
     for sensor in ("PT-1", "PT-2"):
         ingest_readings(workspace, sensor, start=now - timedelta(hours=200))
-    training_stub.fails["PT-2"] = PowerCut()
+    training_stub.failures["PT-2"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
-    training_stub.fails.clear()
+    training_stub.failures.clear()
     ingest_readings(workspace, "PT-1", 1, start=now + timedelta(hours=2))
 
     outcomes = train(kinds=[Kind.FORECASTER])
@@ -368,7 +368,7 @@ def test_a_resumed_retraining_sees_the_readings_of_its_own_moment(train, workspa
 
 
 @pytest.mark.usefixtures("dead_owner")
-def test_a_version_that_was_cut_off_before_its_alias_is_finished_not_trained_again(
+def test_a_version_that_lacks_its_alias_is_completed_not_trained_again(
     train, workspace, training_stub, monkeypatch
 ):
     ingest_readings(workspace, "PT-1")
@@ -376,24 +376,24 @@ def test_a_version_that_was_cut_off_before_its_alias_is_finished_not_trained_aga
     monkeypatch.setattr(workspace.registry, "promote", power_cut)
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
-    half = workspace.registry.version("pt-1-forecaster", 1)
+    pending = workspace.registry.version("pt-1-forecaster", 1)
     monkeypatch.setattr(workspace.registry, "promote", promote)
-    training_stub.seen.clear()
+    training_stub.tasks.clear()
 
     outcome = train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER]
 
-    assert half.tags["validation_status"] == ValidationStatus.PENDING
-    assert training_stub.seen == []
+    assert pending.tags["validation_status"] == ValidationStatus.PENDING
+    assert training_stub.tasks == []
     assert (outcome.status, outcome.version, outcome.alias) == ("promoted", 1, CHAMPION)
     assert {run.info.status for run in runs(workspace)} == {"FINISHED"}
 
 
-def test_a_retraining_that_another_live_process_runs_is_not_adopted(train, workspace, training_stub):
+def test_a_retraining_of_a_live_process_is_not_resumed(train, workspace, training_stub):
     ingest_readings(workspace, "PT-1")
-    training_stub.fails["PT-1"] = PowerCut()
+    training_stub.failures["PT-1"] = PowerCut()
     with pytest.raises(PowerCut):
         train(kinds=[Kind.FORECASTER])
-    training_stub.fails.clear()
+    training_stub.failures.clear()
 
     train(kinds=[Kind.FORECASTER])
 
@@ -401,7 +401,7 @@ def test_a_retraining_that_another_live_process_runs_is_not_adopted(train, works
     assert sorted(run.info.status for run in parents) == ["FINISHED", "RUNNING"]
 
 
-def test_the_parent_run_counts_and_lists_its_sensors(train, workspace):
+def test_the_parent_run_has_counts_and_a_table_of_its_sensors(train, workspace):
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "A-BAD", 12)
 
@@ -414,37 +414,37 @@ def test_the_parent_run_counts_and_lists_its_sensors(train, workspace):
     assert set(table["sensor_id"]) == {"PT-1", "A-BAD"}
 
 
-def test_leases_of_a_killed_process_do_not_block(train, workspace):
+def test_a_lease_of_a_killed_process_does_not_block(train, workspace):
     ingest_readings(workspace, "PT-1")
-    gone = Owner(Owner.this_process().host, 2**22 + 1, "1")
+    dead = Owner(Owner.this_process().host, 2**22 + 1, "1")
     with writing(workspace.engine) as connection:
         until = datetime.now(UTC) + timedelta(hours=1)
         connection.execute(
-            insert(leases).values(name="train forecaster PT-1", owner=str(gone), expires_at=until)
+            insert(leases).values(name="train forecaster PT-1", owner=str(dead), expires_at=until)
         )
 
     assert train(kinds=[Kind.FORECASTER])["PT-1", Kind.FORECASTER].status == "promoted"
 
 
-def test_the_watcher_is_called_once_for_each_outcome(workspace, plan, training_stub):
+def test_the_callback_receives_every_outcome(workspace, plan, training_stub):
     ingest_readings(workspace, "PT-1")
-    seen = []
+    received = []
 
     outcomes = train_fleet(
-        workspace, load_fleet(workspace.engine).match(), BOTH, plan, jobs=1, watch=seen.append
+        workspace, load_fleet(workspace.engine).match(), BOTH, plan, jobs=1, watch=received.append
     )
 
-    assert seen == outcomes
-    assert fleet.FAILED not in {o.status for o in outcomes}
+    assert received == outcomes
+    assert OutcomeStatus.FAILED not in {outcome.status for outcome in outcomes}
 
 
-def test_the_process_that_writes_imports_no_models():
-    """scikit-learn and skops take it seconds; only workers need them."""
-    reported = (
+def test_the_recording_process_imports_no_model_libraries():
+    """scikit-learn and skops take seconds to import; only workers need them."""
+    code = (
         "import sys, training.pipeline.fleet; "
         "print(sorted({'sklearn', 'skops', 'prophet'} & set(sys.modules)))"
     )
 
-    done = subprocess.run([sys.executable, "-c", reported], capture_output=True, text=True, check=True)
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "[]"
+    assert completed.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""How the fleet's benchmark makes detectors alarm equally often before it compares what they find."""
+"""The fleet benchmark compares the recall of detectors at equal alarm rates."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from benchmarks.fleet_recall import lowest_threshold_within
 from training.anomaly.calibration import count_episodes
 
 
-def test_an_alarm_that_never_ends_is_no_threshold():
-    """Below all scores there is one single episode; a threshold there would find nothing new."""
+def test_a_threshold_below_all_scores_is_not_used():
+    """Below all scores there is one single episode, so a threshold there would detect nothing new."""
     scores = np.full(100, 0.1)
     scores[[10, 40, 70]] = 0.9, 0.8, 0.7
 
@@ -19,7 +19,7 @@ def test_an_alarm_that_never_ends_is_no_threshold():
 
 
 @pytest.mark.parametrize("allowed", [0.0, 0.5])
-def test_without_any_alarm_allowed_nothing_alarms(allowed):
+def test_without_an_allowed_alarm_the_threshold_is_the_highest_score(allowed):
     scores = np.random.default_rng(0).random(50)
 
     assert lowest_threshold_within(scores, allowed) == scores.max()

@@ -1,4 +1,4 @@
-"""What a plant does to us: full disks, servers that fail or stall, sensors that change. Nothing is lost."""
+"""Faults of a plant: full disks, servers that fail or stall, sensors that change. Nothing is lost."""
 
 import shutil
 import socket
@@ -35,7 +35,7 @@ NOW = parse_time("2026-06-01T00:00")
 
 @pytest.fixture
 def champions(workspace, plan, training_stub):
-    """PT-1 and PT-2, each with two champions."""
+    """PT-1 and PT-2 with a champion of each kind."""
     for name in ("PT-1", "PT-2"):
         ingest_readings(workspace, name)
     train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
@@ -44,13 +44,13 @@ def champions(workspace, plan, training_stub):
 
 def score(workspace):
     chosen = load_fleet(workspace.engine).match()
-    return {one.sensor_id: one for one in detect_fleet(workspace, chosen)}
+    return {outcome.sensor_id: outcome for outcome in detect_fleet(workspace, chosen)}
 
 
 @pytest.mark.fault(
-    "a full disk in a load", "one clear line; what was kept stays, the next load adds the rest"
+    "a full disk in a load", "one clear line; stored readings stay, the next load adds the rest"
 )
-def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, record_losses):
+def test_a_full_disk_during_a_load_keeps_what_was_stored(tmp_path, record_losses):
     engine = open_database(f"sqlite:///{tmp_path / 'safeplan.db'}")
     store = ReadingStore(engine)
     sent = make_readings(rows=120_000)
@@ -64,55 +64,55 @@ def test_a_disk_that_fills_up_in_a_load_keeps_what_was_kept(tmp_path, record_los
 
     with pytest.raises(StoreError, match=r"full.*Free some disk space"):
         load_files([path], store, now=NOW + timedelta(days=9_000))
-    kept = count(engine)
+    stored = count(engine)
     room["pages"] = 1_000_000
     load_files([path], store, now=NOW + timedelta(days=9_000))
 
-    assert kept < len(sent)
+    assert stored < len(sent)
     record_losses(lost=len(sent) - count(engine), doubled=0)
     engine.dispose()
 
 
 @contextmanager
 def room_for(engine, pages):
-    """The database may grow by so many pages and no further, as on a disk that is full then."""
-    most = [int(connection_of(engine, "PRAGMA page_count")) + pages]
+    """Let the database grow by at most this many pages, like on a disk that is then full."""
+    limits = [int(query_value(engine, "PRAGMA page_count")) + pages]
 
     def limit(connection, *_):
-        connection.execute(f"PRAGMA max_page_count = {most[0]}")
+        connection.execute(f"PRAGMA max_page_count = {limits[0]}")
 
     event.listen(engine, "checkout", limit)
     yield
-    most[0] = 1_000_000
-    connection_of(engine, "PRAGMA page_count")
+    limits[0] = 1_000_000
+    query_value(engine, "PRAGMA page_count")
     event.remove(engine, "checkout", limit)
 
 
-def connection_of(engine, question):
+def query_value(engine, query):
     with reading(engine) as connection:
-        return connection.exec_driver_sql(question).scalar()
+        return connection.exec_driver_sql(query).scalar()
 
 
 @pytest.mark.parametrize("pages", [0, 20])
 @pytest.mark.fault(
     "a full disk in detect and forecast",
-    "each sensor says so in one line; with room again, every reading has its score",
+    "one line per sensor names the cause; once there is space, every reading has its score",
 )
-def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, record_losses):
-    """Twenty pages are enough for some of one sensor's scores, and not for all."""
+def test_a_full_disk_during_detect_loses_no_score(champions, pages, record_losses):
+    """Twenty pages are enough for some of one sensor's scores, but not for all."""
     chosen = load_fleet(champions.engine).match()
     for name in ("PT-1", "PT-2"):
         champions.readings.ingest(make_readings(name, 500, start="2026-01-09T08:00"))
 
     with room_for(champions.engine, pages):
-        cut_off = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
+        interrupted = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
     first = scored(champions.engine)
     again = [*detect_fleet(champions, chosen), *forecast_fleet(champions, chosen, horizon=400)]
 
-    errors = [one.error for one in cut_off if one.failed]
+    errors = [outcome.error for outcome in interrupted if outcome.failed]
     assert errors
     assert all("full" in error and "Free some disk space" in error for error in errors), errors
-    assert not any(one.failed for one in again)
+    assert not any(outcome.failed for outcome in again)
     result = scored(champions.engine)
     assert set(first) <= set(result)
     record_losses(lost=1_000 - len(set(result)), doubled=len(result) - len(set(result)))
@@ -120,18 +120,17 @@ def test_a_disk_that_fills_up_in_detect_loses_no_score(champions, pages, record_
 
 def scored(engine):
     with reading(engine) as connection:
-        kept = ml_predictions.c
-        return connection.execute(
-            select(kept.sensor_id, kept.timestamp).where(kept.anomaly_score.is_not(None))
-        ).all()
+        columns = ml_predictions.c
+        query = select(columns.sensor_id, columns.timestamp).where(columns.anomaly_score.is_not(None))
+        return connection.execute(query).all()
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.fault(
-    "a database that has become read-only", "one clear line that says where to connect instead"
+    "a database that has become read-only", "one clear line that names the server to connect to"
 )
-def test_a_read_only_server_is_named_and_can_be_read(database_url):
+def test_a_read_only_server_can_be_read_and_writing_names_the_cause(database_url):
     open_database(database_url).dispose()
     standby = open_database(f"{database_url}%20-cdefault_transaction_read_only%3Don")
     store = ReadingStore(standby)
@@ -144,24 +143,24 @@ def test_a_read_only_server_is_named_and_can_be_read(database_url):
 
 
 @pytest.mark.fault(
-    "a database server that accepts and never answers", "given up after the time set, in one line"
+    "a database server that accepts connections but never answers", "one line after the timeout"
 )
-def test_a_server_that_accepts_and_stalls_is_given_up(monkeypatch):
+def test_a_database_server_that_stalls_is_given_up(monkeypatch):
     monkeypatch.setattr("training.storage.database.CONNECT_TIMEOUT_SECONDS", 2)
     with (
-        socket.create_server(("127.0.0.1", 0)) as silent,
+        socket.create_server(("127.0.0.1", 0)) as stalled,
         pytest.raises(StoreError, match=r"timeout"),
     ):
-        open_database(f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/plant")
+        open_database(f"postgresql://me@127.0.0.1:{stalled.getsockname()[1]}/plant")
 
 
 @contextmanager
-def web_server(answer) -> Iterator[str]:
-    """An HTTP server that answers everything alike."""
+def web_server(handle) -> Iterator[str]:
+    """An HTTP server that handles every request with one function."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            answer(self)
+            handle(self)
 
         do_POST = do_GET  # noqa: N815 (http.server's name)
 
@@ -184,7 +183,7 @@ def fail(request):
 
 
 @pytest.mark.fault("an MLflow server that answers 500", "one clear line; nothing is changed")
-def test_a_server_that_fails_is_one_error_of_ours(monkeypatch):
+def test_an_mlflow_server_that_fails_is_one_registry_error(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with web_server(fail) as url:
@@ -194,8 +193,8 @@ def test_a_server_that_fails_is_one_error_of_ours(monkeypatch):
             registry.listings()
 
 
-@pytest.mark.fault("an MLflow server that never answers", "given up after the time set")
-def test_a_server_that_stalls_is_given_up(monkeypatch):
+@pytest.mark.fault("an MLflow server that never answers", "one line after the timeout")
+def test_an_mlflow_server_that_stalls_is_given_up(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -208,8 +207,10 @@ def test_a_server_that_stalls_is_given_up(monkeypatch):
         released.set()
 
 
-@pytest.mark.fault("an alias that points at a deleted version", "that sensor says so, the others are scored")
-def test_a_deleted_champion_costs_only_its_own_sensor(champions):
+@pytest.mark.fault(
+    "an alias that points at a deleted version", "an error for that sensor, the others are scored"
+)
+def test_a_deleted_champion_affects_only_its_own_sensor(champions):
     champions.mlflow.delete_model_version("pt-1-detector", "1")
 
     outcomes = score(champions)
@@ -227,12 +228,14 @@ def test_a_deleted_champion_costs_only_its_own_sensor(champions):
         (Kind.FORECASTER, "forecaster.json", "version", Forecaster),
     ],
 )
-def test_a_model_of_another_program_says_so(fitted_models, tmp_path, kind, name, key, model):
+def test_a_model_of_a_newer_program_is_refused_with_the_reason(
+    fitted_models, tmp_path, kind, name, key, model
+):
     shutil.copytree(fitted_models[kind][0], tmp_path / "files")
     (path,) = (tmp_path / "files").rglob(name)
     write_json(read_json(path) | {key: 99}, path)
 
-    with pytest.raises(UntrustedModel, match=r"layout 99.*another version of safeplan"):
+    with pytest.raises(UntrustedModel, match=r"layout 99.*another version of SafePlan"):
         model.load(path.parent)
 
 
@@ -245,7 +248,7 @@ def later(rows, *, step="h", start="2026-01-09T08:00", values=None):
 
 
 @pytest.mark.parametrize(
-    "what",
+    "sent",
     [
         pytest.param(later(48, values=21.0), id="freezes"),
         pytest.param(later(48, start="2027-01-09"), id="returns after a year"),
@@ -257,26 +260,29 @@ def later(rows, *, step="h", start="2026-01-09T08:00", values=None):
 )
 @pytest.mark.fault(
     "a sensor that freezes, returns after a year, changes its unit or step, or sends 1e308",
-    "each reading has a score in [0, 1] or a reason; its neighbours are scored as ever",
+    "each reading has a score in [0, 1] or a reason; other sensors are scored as before",
 )
-def test_an_odd_sensor_is_scored_and_spoils_no_other(champions, what, tmp_path):
-    path = tmp_path / "odd.csv"
-    what.to_csv(path, index=False)
+def test_a_sensor_that_changes_is_scored_and_affects_no_other(champions, sent, tmp_path):
+    path = tmp_path / "changed.csv"
+    sent.to_csv(path, index=False)
 
     report = load_files([path], champions.readings, now=parse_time("2028-01-01"))
     outcomes = score(champions)
-    foreseen = {one.sensor_id: one for one in forecast_fleet(champions, load_fleet(champions.engine).match())}
+    forecasts = {
+        outcome.sensor_id: outcome
+        for outcome in forecast_fleet(champions, load_fleet(champions.engine).match())
+    }
 
-    assert report.rows == len(what)
+    assert report.rows == len(sent)
     assert outcomes["PT-1"].status == "scored", outcomes["PT-1"].error
     assert 0 <= outcomes["PT-1"].metrics["score"] <= 1
-    assert not foreseen["PT-1"].failed, foreseen["PT-1"].error
-    assert np.isfinite([foreseen["PT-1"].metrics[name] for name in ("lower", "expected", "upper")]).all()
+    assert not forecasts["PT-1"].failed, forecasts["PT-1"].error
+    assert np.isfinite([forecasts["PT-1"].metrics[name] for name in ("lower", "expected", "upper")]).all()
     assert outcomes["PT-2"].status == "scored"
 
 
-@pytest.mark.fault("a sensor that dies", "its last score stands; it is not scored again")
-def test_a_sensor_that_sends_nothing_more_keeps_its_last_score(champions):
+@pytest.mark.fault("a sensor that stops sending", "it keeps its last score and is not scored again")
+def test_a_sensor_that_stops_sending_keeps_its_last_score(champions):
     before = score(champions)["PT-1"]
 
     after = score(champions)["PT-1"]
@@ -285,7 +291,7 @@ def test_a_sensor_that_sends_nothing_more_keeps_its_last_score(champions):
 
 
 @pytest.mark.fault("a sensor that is renamed", "its models, scores and history stay with its id")
-def test_a_new_name_changes_what_people_read_and_nothing_else(champions, tmp_path, monkeypatch):
+def test_a_renamed_sensor_keeps_its_models(champions, tmp_path):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "sensors.yaml").write_text("sensors: {PT-1: {name: Wellhead <b>pressure</b>}}\n")
 
@@ -297,18 +303,18 @@ def test_a_new_name_changes_what_people_read_and_nothing_else(champions, tmp_pat
 
 
 @pytest.mark.fault(
-    "a clock that steps back", "ages are never negative; a lease of the future blocks nobody for ever"
+    "a clock that is set back", "ages are never negative; a lease from the future does not block forever"
 )
-def test_a_clock_that_steps_back_makes_no_negative_age(champions):
+def test_a_clock_that_is_set_back_gives_no_negative_age(champions):
     chosen = load_fleet(champions.engine).match()
 
     outcomes = describe_models(champions, chosen, now=parse_time("2025-01-01"))
 
-    assert all(one.metrics["age_days"] >= 0 for one in outcomes)
+    assert all(outcome.metrics["age_days"] >= 0 for outcome in outcomes)
 
 
 @pytest.mark.fault("a fleet of 5,000 sensors", "listed, described and scored by each command")
-def test_five_thousand_sensors_are_listed(champions):
+def test_five_thousand_sensors_are_described_and_scored(champions):
     names = [f"T-{number:04}" for number in range(5_000)]
     few = make_readings(names[0], 2)
     many = pd.concat([few.assign(sensor_id=name) for name in names])
@@ -321,8 +327,8 @@ def test_five_thousand_sensors_are_listed(champions):
     outcomes = score(champions)
 
     assert (len(described), len(models), len(outcomes)) == (5_002, 10_004, 5_002)
-    assert {one.status for one in outcomes.values()} == {"scored", "failed"}
-    assert sum(one.alias == CHAMPION for one in models) == 4
+    assert {outcome.status for outcome in outcomes.values()} == {"scored", "failed"}
+    assert sum(model.alias == CHAMPION for model in models) == 4
 
 
 TEN_MILLION = """
@@ -337,7 +343,7 @@ TEN_MILLION = """
 @pytest.mark.fault(
     "10 million readings of one sensor", "described, trained and scored from the newest, within 200 MB"
 )
-def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, training_stub):
+def test_ten_million_readings_of_one_sensor_fit_into_200_mb(workspace, plan, training_stub):
     with writing(workspace.engine) as connection:
         connection.execute(
             text(TEN_MILLION), {"newest": int(parse_time("2026-01-09T07:00+00:00").timestamp())}
@@ -349,12 +355,12 @@ def test_ten_million_readings_of_one_sensor_are_no_burden(workspace, plan, train
     (described,) = describe_sensors(workspace, chosen)
     trained = train_fleet(workspace, chosen, list(Kind), plan, jobs=1)
     (scored,) = detect_fleet(workspace, chosen)
-    (foreseen,) = forecast_fleet(workspace, chosen)
+    (forecast,) = forecast_fleet(workspace, chosen)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
     assert described["readings"] == 10_000_000
-    assert [one.status for one in (*trained, scored, foreseen)] == [
+    assert [outcome.status for outcome in (*trained, scored, forecast)] == [
         "promoted",
         "promoted",
         "scored",

@@ -1,4 +1,4 @@
-"""What sensors of one type know of each other: where searches start, and what a newcomer borrows."""
+"""Peers of one sensor type: starting points of searches, and parameters that new sensors borrow."""
 
 from dataclasses import replace
 
@@ -17,62 +17,64 @@ from training.registry.registry_snapshot import RegistrySnapshot
 BOTH = list(Kind)
 
 
-def small_plan(rows=80):
+def few_readings(rows=80):
     return make_readings(rows=rows).drop(columns="sensor_id").assign(data_quality=0)
 
 
 @pytest.fixture
 def peer_model(fitted_models):
-    """A champion elsewhere, with the parameters that were really learned."""
+    """A function that makes a peer with the parameters of a really trained model."""
 
-    def made(kind, **changes):
+    def make(kind, **changes):
         files, _ = fitted_models[kind]
-        given = {"sensor_id": "PT-9", "parameters": read_json(files / "parameters.json"), "threshold": 0.6}
-        return PeerModel(**given | changes)
+        arguments = {
+            "sensor_id": "PT-9",
+            "parameters": read_json(files / "parameters.json"),
+            "threshold": 0.6,
+        }
+        return PeerModel(**arguments | changes)
 
-    return made
+    return make
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_a_sensor_with_little_history_borrows_and_says_so(kind, tmp_path, peer_model):
-    sibling = peer_model(kind)
+def test_a_sensor_with_few_readings_borrows_parameters(kind, tmp_path, peer_model):
+    peer = peer_model(kind)
 
-    lesson = run_training_task(make_task(kind, tmp_path, readings=small_plan(), peers=(sibling,))).result
+    result = run_training_task(make_task(kind, tmp_path, readings=few_readings(), peers=(peer,))).result
 
-    assert lesson.borrowed_from == "PT-9"
-    assert len(lesson.trials) == 0
+    assert result.borrowed_from == "PT-9"
+    assert len(result.trials) == 0
     if kind is Kind.DETECTOR:
-        assert lesson.threshold == 0.6
-        assert lesson.parameters["forest_weight"] == sibling.parameters["forest_weight"]
+        assert result.threshold == 0.6
+        assert result.parameters["forest_weight"] == peer.parameters["forest_weight"]
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_a_sensor_with_enough_of_its_own_searches_from_its_siblings(kind, tmp_path, peer_model):
-    sibling = peer_model(kind)
+def test_a_sensor_with_enough_readings_searches_from_its_peers(kind, tmp_path, peer_model):
+    peer = peer_model(kind)
 
-    lesson = run_training_task(
-        make_task(kind, tmp_path, readings=small_plan(260), peers=(sibling,))
-    ).result
+    result = run_training_task(make_task(kind, tmp_path, readings=few_readings(260), peers=(peer,))).result
 
-    assert lesson.borrowed_from is None
-    assert len(lesson.trials) == 2
+    assert result.borrowed_from is None
+    assert len(result.trials) == 2
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_what_another_program_wrote_is_neither_borrowed_nor_started_from(kind, tmp_path, peer_model):
-    strange = peer_model(kind, parameters={"structures": 7, "unknown": True})
+def test_parameters_in_another_form_are_not_used(kind, tmp_path, peer_model):
+    other_form = peer_model(kind, parameters={"structures": 7, "unknown": True})
 
-    lesson = run_training_task(make_task(kind, tmp_path, readings=small_plan(), peers=(strange,))).result
+    result = run_training_task(make_task(kind, tmp_path, readings=few_readings(), peers=(other_form,))).result
 
-    assert lesson.borrowed_from is None
-    assert len(lesson.trials) == 2
+    assert result.borrowed_from is None
+    assert len(result.trials) == 2
 
 
-def test_a_search_that_starts_from_the_champion_takes_fewer_trials(tmp_path, fitted_models):
+def test_a_search_that_starts_from_a_champion_has_fewer_trials(tmp_path, fitted_models):
     files, _ = fitted_models[Kind.FORECASTER]
-    assignment = make_task(Kind.FORECASTER, tmp_path)
-    tuning = assignment.plan.tuning.model_copy(update={"trials": 40, "retrials": 7})
-    fresh = replace(assignment, plan=replace(assignment.plan, tuning=tuning))
+    task = make_task(Kind.FORECASTER, tmp_path)
+    tuning = task.plan.tuning.model_copy(update={"trials": 40, "retrials": 7})
+    fresh = replace(task, plan=replace(task.plan, tuning=tuning))
 
     again = replace(fresh, incumbent=Incumbent(files, fresh.readings["timestamp"].iloc[-1]))
 
@@ -81,12 +83,11 @@ def test_a_search_that_starts_from_the_champion_takes_fewer_trials(tmp_path, fit
 
 @pytest.fixture
 def trained_workspace(workspace, plan, training_stub):
-    """Three pressures and a temperature, trained; the last pressure has sent little and is not."""
-    dashboard_workspace = [Sensor(id=f"PT-{n}", type="pressure") for n in range(4)] + [
-        Sensor(id="TT-1", type="temperature")
-    ]
-    save_sensors(workspace.engine, dashboard_workspace)
-    for number, sensor in enumerate(dashboard_workspace):
+    """Three trained pressure sensors and a temperature sensor; a fourth pressure sensor is not trained."""
+    sensors = [Sensor(id=f"PT-{number}", type="pressure") for number in range(4)]
+    sensors.append(Sensor(id="TT-1", type="temperature"))
+    save_sensors(workspace.engine, sensors)
+    for number, sensor in enumerate(sensors):
         if sensor.id != "PT-3":
             ingest_readings(workspace, sensor.id, seed=number)
     fleet = load_fleet(workspace.engine)
@@ -94,30 +95,34 @@ def trained_workspace(workspace, plan, training_stub):
     return workspace
 
 
-def siblings_in(house):
-    standings = RegistrySnapshot.take(house.registry, house.tracker)
-    return PeerModels(standings, load_fleet(house.engine).match(), house.model_cache)
+def peers_in(workspace):
+    snapshot = RegistrySnapshot.take(workspace.registry, workspace.tracker)
+    return PeerModels(snapshot, load_fleet(workspace.engine).match(), workspace.model_cache)
 
 
-def test_siblings_are_champions_of_the_same_type_and_not_oneself(trained_workspace):
-    result = siblings_in(trained_workspace)
+def test_peers_are_champions_of_other_sensors_of_the_same_type(trained_workspace):
+    result = peers_in(trained_workspace)
 
-    for asked, expected in (("PT-0", {"PT-1", "PT-2"}), ("PT-3", {"PT-0", "PT-1", "PT-2"}), ("TT-1", set())):
-        sensor = load_fleet(trained_workspace.engine).sensor(asked)
-        assert {sibling.sensor_id for sibling in result.of(sensor, Kind.DETECTOR)} == expected
+    for sensor_id, expected in (
+        ("PT-0", {"PT-1", "PT-2"}),
+        ("PT-3", {"PT-0", "PT-1", "PT-2"}),
+        ("TT-1", set()),
+    ):
+        sensor = load_fleet(trained_workspace.engine).sensor(sensor_id)
+        assert {peer.sensor_id for peer in result.of(sensor, Kind.DETECTOR)} == expected
     assert result.of(Sensor(id="X"), Kind.DETECTOR) == ()
 
 
-def test_the_best_sibling_comes_first(trained_workspace):
+def test_the_best_peer_comes_first(trained_workspace):
     run = trained_workspace.registry.champion("PT-1", Kind.FORECASTER).run_id
     trained_workspace.mlflow.log_metric(run, "skill", 0.99)
 
-    (first, *_) = siblings_in(trained_workspace).of(Sensor(id="PT-3", type="pressure"), Kind.FORECASTER)
+    (first, *_) = peers_in(trained_workspace).of(Sensor(id="PT-3", type="pressure"), Kind.FORECASTER)
 
     assert first.sensor_id == "PT-1"
 
 
-def test_a_sibling_whose_files_were_altered_lends_nothing(trained_workspace, tmp_path):
+def test_a_peer_whose_files_were_altered_is_not_used(trained_workspace, tmp_path):
     version = trained_workspace.registry.champion("PT-1", Kind.DETECTOR)
     (stored,) = (
         path
@@ -126,22 +131,23 @@ def test_a_sibling_whose_files_were_altered_lends_nothing(trained_workspace, tmp
         and trained_workspace.mlflow.get_run(version.run_id).outputs.model_outputs[0].model_id in str(path)
     )
     write_json({"forest_weight": 9.0}, stored)
-    for kept in trained_workspace.model_cache.rglob("parameters.json"):
-        kept.unlink()
+    for cached in trained_workspace.model_cache.rglob("parameters.json"):
+        cached.unlink()
 
-    result = siblings_in(trained_workspace).of(Sensor(id="PT-3", type="pressure"), Kind.DETECTOR)
+    result = peers_in(trained_workspace).of(Sensor(id="PT-3", type="pressure"), Kind.DETECTOR)
 
-    assert {sibling.sensor_id for sibling in result} == {"PT-0", "PT-2"}
+    assert {peer.sensor_id for peer in result} == {"PT-0", "PT-2"}
 
 
-def test_who_borrowed_is_marked_on_run_and_version(trained_workspace, plan, training_stub, monkeypatch):
-    learn = training_stub.learn
+def test_borrowed_parameters_are_marked_on_run_and_version(
+    trained_workspace, plan, training_stub, monkeypatch
+):
+    train = training_stub.train
 
-    def borrowing(assignment, *rest):
-        lesson = learn(assignment, *rest)
-        return replace(lesson, borrowed_from=assignment.peers[0].sensor_id)
+    def borrow(task, *args):
+        return replace(train(task, *args), borrowed_from=task.peers[0].sensor_id)
 
-    monkeypatch.setattr("training.pipeline.fit_detector.train_detector", borrowing)
+    monkeypatch.setattr("training.pipeline.fit_detector.train_detector", borrow)
     ingest_readings(trained_workspace, "PT-3", 60)
 
     (outcome,) = train_fleet(
@@ -149,7 +155,7 @@ def test_who_borrowed_is_marked_on_run_and_version(trained_workspace, plan, trai
     )
 
     version = trained_workspace.registry.champion("PT-3", Kind.DETECTOR)
-    lender = version.tags["borrowed_from"]
-    assert lender in {"PT-0", "PT-1", "PT-2"}
-    assert trained_workspace.mlflow.get_run(version.run_id).data.tags["borrowed_from"] == lender
-    assert outcome.detail["borrowed_from"] == lender
+    donor = version.tags["borrowed_from"]
+    assert donor in {"PT-0", "PT-1", "PT-2"}
+    assert trained_workspace.mlflow.get_run(version.run_id).data.tags["borrowed_from"] == donor
+    assert outcome.detail["borrowed_from"] == donor

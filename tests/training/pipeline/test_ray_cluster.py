@@ -1,9 +1,11 @@
-"""Training on a cluster: the same results as here, and a node that dies costs no sensor."""
+"""Training on a Ray cluster gives the same results as locally, and a dead node costs no sensor."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
+from tests.support.requirements import require_module
 from tests.support.workspaces import ingest_readings, make_task
 from training.artifacts.model_files import digest_folder
 from training.data.sensor_store import load_fleet
@@ -21,7 +23,7 @@ from training.pipeline.ray_cluster import (
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_what_comes_back_is_what_would_have_been_learned_here(kind, tmp_path, training_stub):
+def test_a_result_from_a_node_equals_a_local_one(kind, tmp_path, training_stub):
     here = run_training_task(make_task(kind, tmp_path))
 
     there = unpack_result(_fit_on_node(pack_task(make_task(kind, tmp_path))), tmp_path)
@@ -33,33 +35,33 @@ def test_what_comes_back_is_what_would_have_been_learned_here(kind, tmp_path, tr
     assert there.package.parent == tmp_path
 
 
-def test_the_champion_travels_with_the_assignment(tmp_path, fitted_models, training_stub):
-    """No disk is shared: the node finds its files where it laid them out, not where they came from."""
+def test_the_files_of_the_champion_are_sent_with_the_task(tmp_path, fitted_models, training_stub):
+    """Nodes share no disk with this process: each writes the files to its own folder."""
     files, _ = fitted_models[Kind.FORECASTER]
     incumbent = Incumbent(files, make_task(Kind.FORECASTER, tmp_path).readings["timestamp"].iloc[-1])
 
     _fit_on_node(pack_task(make_task(Kind.FORECASTER, tmp_path, incumbent=incumbent)))
 
-    (seen,) = training_stub.seen
-    assert seen.incumbent.files != files
-    assert seen.folder != tmp_path
-    assert not seen.incumbent.files.exists()  # gone with its node's folder
+    (task,) = training_stub.tasks
+    assert task.incumbent.files != files
+    assert task.folder != tmp_path
+    assert not task.incumbent.files.exists()  # deleted with the node's folder
 
 
-def test_an_error_of_a_sensor_is_its_answer(tmp_path):
-    few = make_task(Kind.DETECTOR, tmp_path)
-    few = make_task(Kind.DETECTOR, tmp_path, readings=few.readings.head(5))
+def test_an_error_of_a_task_is_its_result(tmp_path):
+    task = make_task(Kind.DETECTOR, tmp_path)
+    few = replace(task, readings=task.readings.head(5))
 
-    answer = unpack_result(_fit_on_node(pack_task(few)), tmp_path)
+    result = unpack_result(_fit_on_node(pack_task(few)), tmp_path)
 
-    assert isinstance(answer, NotTrainable)
+    assert isinstance(result, NotTrainable)
 
 
-def test_nothing_to_learn_is_an_answer_too(tmp_path):
+def test_an_unchanged_model_is_a_result_too(tmp_path):
     assert unpack_result(ClusterResult(Unchanged("abc"), {}), tmp_path) == Unchanged("abc")
 
 
-def test_without_ray_the_error_says_what_to_install(monkeypatch):
+def test_without_ray_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
 
     with pytest.raises(ConfigurationError, match=r"pip install 'safeplan\[ray\]'"):
@@ -68,10 +70,10 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch):
 
 @pytest.fixture
 def two_nodes(monkeypatch):
-    """A cluster of two nodes with a core each on this machine, small in memory; and the second node."""
+    """A cluster of two small nodes with one core each on this machine, and its second node."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray = pytest.importorskip("ray")
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    ray = require_module("ray")
+    cluster_utils = require_module("ray.cluster_utils")
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     cluster = cluster_utils.Cluster(
         initialize_head=True, head_node_args={**small, "include_dashboard": False}
@@ -84,9 +86,9 @@ def two_nodes(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.fault("a node of the cluster killed in a training", "its sensors are learned on another")
+@pytest.mark.fault("a cluster node killed during a training", "its sensors are trained on another node")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_of_two_nodes_one_is_killed_and_every_sensor_is_registered_once(workspace, plan, two_nodes):
+def test_after_a_node_is_killed_every_sensor_is_registered_once(workspace, plan, two_nodes):
     cluster, doomed = two_nodes
     for number in range(5):
         ingest_readings(workspace, f"PT-{number}", 80, seed=number)

@@ -1,4 +1,4 @@
-"""Recording: the run, the version and the tags that one candidate becomes."""
+"""Recording a candidate: its run, version and tags."""
 
 import pytest
 
@@ -8,9 +8,10 @@ from training.common.times import iso, read_iso
 from training.data.sensors import Sensor
 from training.errors import RegistryError
 from training.kinds import Kind, Promotion
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.fit import run_training_task
 from training.pipeline.recording import Recorder, sensor_table
+from training.reasons import load_reasons, render_all
 
 
 @pytest.fixture
@@ -28,13 +29,13 @@ def candidate(training_stub, tmp_path):
 def recorded(recorder, workspace, candidate):
     """Version, run and outcome of one candidate."""
     digest = digest_folder(candidate.files)
-    parent = workspace.tracker.start("safeplan-detectors", "1 detector", {})
+    parent = workspace.tracker.open("safeplan-detectors", "1 detector", {}).run_id
     outcome = recorder.record(candidate, parent, Promotion.MANAGED, keep=10)
     version = workspace.registry.version(outcome.model, outcome.version)
     return version, workspace.mlflow.get_run(version.run_id), outcome, digest, parent
 
 
-def test_a_version_says_all_that_must_be_known_before_its_files_are_opened(recorded):
+def test_a_version_has_tags_for_everything_known_before_its_files_are_opened(recorded):
     version, _, _, digest, _ = recorded
 
     assert version.tags["model_sha256"] == digest
@@ -45,11 +46,19 @@ def test_a_version_says_all_that_must_be_known_before_its_files_are_opened(recor
     assert version.tags["train_end"] == "2026-01-09T07:00:00Z"
     assert len(version.tags["data_digest"]) == 64
     assert float(version.tags["threshold"]) == 0.5
-    assert version.tags["gate"].startswith("passed: ")
     assert version.tags["readings"] == "200"
 
 
-def test_a_run_has_its_window_its_digest_its_numbers_and_its_pictures(recorded, workspace, candidate):
+def test_the_gate_is_stored_as_status_reasons_and_text(recorded, candidate):
+    tags = recorded[0].tags
+
+    assert tags["gate_status"] == "passed"
+    assert load_reasons(tags["gate_reasons"]) == (candidate.gate_decision.reason,)
+    assert tags["gate"] == render_all(load_reasons(tags["gate_reasons"]))
+    assert tags["gate"].startswith("passed: ")
+
+
+def test_a_run_has_window_digest_metrics_and_charts(recorded, workspace, candidate):
     version, run, _, _, parent = recorded
 
     assert run.info.status == "FINISHED"
@@ -63,15 +72,19 @@ def test_a_run_has_its_window_its_digest_its_numbers_and_its_pictures(recorded, 
     assert {"trials.json", "scores.svg"} <= files
 
 
-def test_the_outcome_is_what_was_written(recorded):
+def test_the_outcome_equals_what_was_written(recorded):
     version, run, outcome, *_ = recorded
 
     assert (outcome.status, outcome.alias, outcome.version) == ("promoted", "champion", version.number)
     assert outcome.metrics == run.data.metrics
-    assert outcome.detail["gate"] == version.tags["gate"]
+    assert outcome.detail == {
+        "gate": version.tags["gate"],
+        "gate_reasons": version.tags["gate_reasons"],
+        "gate_passed": True,
+    }
 
 
-def test_requirements_are_pinned_and_the_signature_is_there(recorded, workspace, tmp_path):
+def test_a_version_has_pinned_requirements_and_a_signature(recorded, workspace, tmp_path):
     (requirements,) = (tmp_path / "mlartifacts").rglob("requirements.txt")
     lines = requirements.read_text().split()
 
@@ -79,13 +92,13 @@ def test_requirements_are_pinned_and_the_signature_is_there(recorded, workspace,
         *("mlflow", "numpy", "pandas", "pydantic", "scikit-learn", "skops"),
     }
     assert all("==" in line for line in lines)
-    (described,) = (tmp_path / "mlartifacts").rglob("MLmodel")
-    assert "anomaly_score" in described.read_text()
+    (mlmodel,) = (tmp_path / "mlartifacts").rglob("MLmodel")
+    assert "anomaly_score" in mlmodel.read_text()
     assert not list((tmp_path / "mlartifacts").rglob("*.pkl"))
 
 
-def test_a_run_whose_version_could_not_be_registered_is_closed(recorder, workspace, candidate, monkeypatch):
-    parent = workspace.tracker.start("safeplan-detectors", "1 detector", {})
+def test_a_run_whose_version_cannot_be_registered_is_closed(recorder, workspace, candidate, monkeypatch):
+    parent = workspace.tracker.open("safeplan-detectors", "1 detector", {}).run_id
     monkeypatch.setattr(workspace.registry, "register", _refuse)
 
     with pytest.raises(RegistryError, match="disk full"):
@@ -100,15 +113,17 @@ def _refuse(*_, **__):
 
 
 @pytest.mark.parametrize("moment", ["2026-01-01T00:00:00", "2026-12-31T23:59:59.999999"])
-def test_times_in_tags_say_that_they_are_utc_and_come_back(moment):
+def test_times_in_tags_are_marked_as_utc_and_can_be_read_back(moment):
     assert iso(parse_time(moment)) == f"{moment}Z"
     assert read_iso(iso(parse_time(moment))) == parse_time(moment)
 
 
-def test_the_table_of_a_retraining_has_one_row_a_sensor_and_the_same_columns_for_all():
+def test_the_table_of_a_retraining_has_the_same_columns_for_every_sensor():
     outcomes = [
-        Outcome("a", Kind.DETECTOR, "promoted", "a-detector", 1, "champion", {"recall_mean": 0.5}),
-        Outcome("b", Kind.DETECTOR, "failed", error="too few"),
+        Outcome(
+            "a", Kind.DETECTOR, OutcomeStatus.PROMOTED, "a-detector", 1, "champion", {"recall_mean": 0.5}
+        ),
+        Outcome("b", Kind.DETECTOR, OutcomeStatus.FAILED, error="too few"),
     ]
 
     table = sensor_table(outcomes)

@@ -1,4 +1,4 @@
-"""A study on its own: best parameters as a run, and nothing registered."""
+"""The command tune: the best parameters as a run, and nothing registered."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from training.pipeline.tune_command import tune_sensor
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_study_is_a_finished_run_with_its_trials_and_registers_nothing(
+def test_a_search_is_a_finished_run_with_its_trials_and_registers_nothing(
     workspace, plan, training_stub, kind
 ):
     ingest_readings(workspace, "PT-1")
@@ -27,6 +27,6 @@ def test_a_study_is_a_finished_run_with_its_trials_and_registers_nothing(
     assert workspace.registry.listings() == {}
 
 
-def test_a_sensor_without_readings_says_what_to_run(workspace, plan):
+def test_the_error_for_a_sensor_without_readings_names_the_command_to_run(workspace, plan):
     with pytest.raises(NotTrainable, match="safeplan load"):
         tune_sensor(workspace, Sensor(id="PT-1"), Kind.DETECTOR, plan)

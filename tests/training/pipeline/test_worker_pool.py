@@ -1,4 +1,4 @@
-"""The worker pool: a dying worker costs its own task and no other."""
+"""The worker pool: a worker that dies costs only its own task."""
 
 import os
 import signal
@@ -23,49 +23,49 @@ def threads(_: int) -> str:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_every_task_is_answered_with_its_result_or_its_error(jobs):
-    answers = dict(run_all(square, [1, 2, 13, 4], jobs=jobs))
+def test_every_task_has_its_result_or_its_error(jobs):
+    results = dict(run_all(square, [1, 2, 13, 4], jobs=jobs))
 
-    assert {task: answers[task] for task in (1, 2, 4)} == {1: 1, 2: 4, 4: 16}
-    assert isinstance(answers[13], ValueError)
+    assert {task: results[task] for task in (1, 2, 4)} == {1: 1, 2: 4, 4: 16}
+    assert isinstance(results[13], ValueError)
 
 
-@pytest.mark.fault("a worker killed in a training", "its own sensor fails, the others go on")
-def test_a_killed_worker_fails_its_own_task_only():
-    answers = dict(run_all(square, [1, 2, 66, 4, 5, 6, 7], jobs=2))
+@pytest.mark.fault("a worker killed during a training", "its sensor fails, the others are trained")
+def test_a_killed_worker_fails_only_its_own_task():
+    results = dict(run_all(square, [1, 2, 66, 4, 5, 6, 7], jobs=2))
 
-    assert isinstance(answers.pop(66), WorkerDied)
-    assert answers == {n: n * n for n in (1, 2, 4, 5, 6, 7)}
+    assert isinstance(results.pop(66), WorkerDied)
+    assert results == {n: n * n for n in (1, 2, 4, 5, 6, 7)}
 
 
 def test_workers_use_one_numeric_thread_and_the_parent_keeps_its_own(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
 
-    answers = dict(run_all(threads, [0], jobs=2))
+    results = dict(run_all(threads, [0], jobs=2))
 
-    assert answers == {0: "1,1,1,1"}
+    assert results == {0: "1,1,1,1"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-def test_tasks_are_drawn_a_few_ahead_only():
-    drawn = []
+def test_tasks_are_read_only_a_few_ahead():
+    read = []
 
     def tasks():
         for number in range(20):
-            drawn.append(number)
+            read.append(number)
             yield number
 
-    answers = run_all(square, tasks(), jobs=2)
-    next(answers)
+    results = run_all(square, tasks(), jobs=2)
+    next(results)
 
-    assert len(drawn) <= 5
-    answers.close()
+    assert len(read) <= 5
+    results.close()
 
 
-def test_workers_wait_for_no_imports_that_they_do_not_need():
-    """MLflow took a quarter of a worker's start, and 100 MB, to bring along one class."""
+def test_workers_import_no_library_that_they_do_not_need():
+    """MLflow took a quarter of a worker's start time, and 100 MB, for one class."""
     heavy = {"mlflow", "evidently", "ray"}
     code = f"import sys; import {', '.join(PRELOADED)}; print(sorted({heavy} & set(sys.modules)))"
-    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert reported.stdout.strip() == "[]"
+    assert completed.stdout.strip() == "[]"

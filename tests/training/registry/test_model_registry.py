@@ -1,4 +1,6 @@
-"""The registry: names, aliases, roll-back, retention, and files held to their SHA-256."""
+"""The model registry: names, aliases, rollback, retention, and files verified against their SHA-256."""
+
+from datetime import UTC, datetime
 
 import mlflow
 import pandas as pd
@@ -8,7 +10,7 @@ from mlflow.models import infer_signature
 from training.artifacts.model_files import DATA, MODEL_FOLDER, digest_folder, write_json
 from training.errors import NoChampion, UntrustedModel
 from training.kinds import Kind
-from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
 from training.registry.packaging import MLmodelTemplate
 from training.registry.publishing import Publisher
 
@@ -20,7 +22,7 @@ def registry(mlflow_client):
 
 @pytest.fixture
 def add_version(registry, tracker, tmp_path):
-    """Register a version with a small file of its own."""
+    """Register a version with one small file."""
 
     def add(sensor_id="PT-1", kind=Kind.DETECTOR, content=1):
         package = tmp_path / f"{sensor_id}-{content}"
@@ -29,11 +31,11 @@ def add_version(registry, tracker, tmp_path):
         write_json({"content": content}, files / "model.json")
         example = pd.DataFrame({"value": [1.0]})
         run = tracker.open(kind.experiment, sensor_id, {})
-        shell = MLmodelTemplate.create(
+        template = MLmodelTemplate.create(
             requirements=["mlflow"], signature=infer_signature(example, example), example=example
         )
         model = Publisher(tracker.client).upload_model(
-            run, package, "probe", template=shell, example=example, params={}
+            run, package, "probe", template=template, example=example, params={}
         )
         tracker.finish(run.run_id)
         return registry.register(
@@ -48,8 +50,8 @@ def add_version(registry, tracker, tmp_path):
     return add
 
 
-@pytest.mark.fault("two sensor ids with one slug", "two registered models, each its own sensor's")
-def test_two_ids_with_one_slug_are_told_apart(registry):
+@pytest.mark.fault("two sensor ids with one slug", "two registered models, one per sensor")
+def test_two_ids_with_one_slug_have_two_models(registry):
     first = registry.create_model("PT 1", Kind.DETECTOR)
     second = registry.create_model("pt-1", Kind.DETECTOR)
 
@@ -59,15 +61,15 @@ def test_two_ids_with_one_slug_are_told_apart(registry):
     assert (registry.name("PT 1", Kind.DETECTOR), registry.name("pt-1", Kind.DETECTOR)) == (first, second)
 
 
-def test_an_id_without_a_single_letter_has_a_name(registry):
+def test_an_id_without_letters_has_a_name(registry):
     assert registry.create_model("°°", Kind.FORECASTER) == "sensor-forecaster"
 
 
-def test_promotion_moves_the_alias_and_remembers_the_one_before(registry, add_version):
+def test_promotion_moves_the_champion_alias_and_sets_previous(registry, add_version):
     first, second = add_version(content=1), add_version(content=2)
 
     registry.promote(first)
-    registry.challenge(second)
+    registry.set_challenger(second)
     registry.promote(second)
 
     assert registry.champion("PT-1", Kind.DETECTOR).number == second.number
@@ -75,7 +77,7 @@ def test_promotion_moves_the_alias_and_remembers_the_one_before(registry, add_ve
     assert registry.find("PT-1", Kind.DETECTOR, CHALLENGER) is None
 
 
-def test_promoting_the_champion_again_keeps_the_previous_one(registry, add_version):
+def test_promoting_the_champion_again_keeps_previous(registry, add_version):
     first, second = add_version(content=1), add_version(content=2)
     registry.promote(first)
     registry.promote(second)
@@ -85,7 +87,7 @@ def test_promoting_the_champion_again_keeps_the_previous_one(registry, add_versi
     assert registry.find("PT-1", Kind.DETECTOR, PREVIOUS).number == first.number
 
 
-def test_rolling_back_twice_returns_to_where_it_was(registry, add_version):
+def test_a_second_rollback_undoes_the_first(registry, add_version):
     first, second = add_version(content=1), add_version(content=2)
     registry.promote(first)
     registry.promote(second)
@@ -96,7 +98,7 @@ def test_rolling_back_twice_returns_to_where_it_was(registry, add_version):
 
 @pytest.fixture
 def interrupted_rollback(registry, add_version, mlflow_client):
-    """A roll-back from version 2 to 1 that was killed before its last move."""
+    """A rollback from version 2 to 1 that was killed before its last alias change."""
     first, second = add_version(content=1), add_version(content=2)
     registry.promote(first)
     registry.promote(second)
@@ -105,7 +107,7 @@ def interrupted_rollback(registry, add_version, mlflow_client):
     return first.name
 
 
-def test_a_roll_back_that_was_cut_off_says_so_when_what_it_left_is_deleted(
+def test_an_interrupted_rollback_fails_if_the_former_champion_was_deleted(
     registry, interrupted_rollback, mlflow_client
 ):
     mlflow_client.delete_model_version(interrupted_rollback, "2")
@@ -116,13 +118,11 @@ def test_a_roll_back_that_was_cut_off_says_so_when_what_it_left_is_deleted(
     assert registry.aliases(interrupted_rollback) == {CHAMPION: 1, PREVIOUS: 1}
 
 
-def test_a_promotion_ends_a_roll_back_that_was_cut_off(
-    registry, add_version, interrupted_rollback, mlflow_client
-):
+def test_a_promotion_ends_an_interrupted_rollback(registry, add_version, interrupted_rollback, mlflow_client):
     third = add_version(content=3)
 
     registry.promote(third)
-    # As a promotion of a fourth would leave it, killed between its two moves.
+    # The state after the promotion of a fourth version was killed between its two alias changes.
     mlflow_client.set_registered_model_alias(interrupted_rollback, PREVIOUS, "3")
 
     with pytest.raises(NoChampion, match="no previous champion"):
@@ -130,7 +130,7 @@ def test_a_promotion_ends_a_roll_back_that_was_cut_off(
     assert registry.aliases(interrupted_rollback) == {CHAMPION: 3, PREVIOUS: 3}
 
 
-def test_nothing_to_roll_back_to_is_said_and_changes_nothing(registry, add_version):
+def test_a_rollback_without_a_previous_version_fails_and_changes_nothing(registry, add_version):
     registry.promote(add_version())
 
     with pytest.raises(NoChampion, match="no previous"):
@@ -139,7 +139,7 @@ def test_nothing_to_roll_back_to_is_said_and_changes_nothing(registry, add_versi
     assert registry.champion("PT-1", Kind.DETECTOR).number == 1
 
 
-def test_no_champion_says_what_to_run(registry):
+def test_the_error_for_a_missing_champion_names_the_command_to_run(registry):
     with pytest.raises(NoChampion, match="safeplan train 'PT-9' --kind forecaster"):
         registry.champion("PT-9", Kind.FORECASTER)
 
@@ -149,13 +149,13 @@ def test_retention_never_deletes_a_version_with_an_alias(registry, add_version):
     registry.promote(versions[0])
     registry.promote(versions[1])
 
-    gone = registry.retire("PT-1", Kind.DETECTOR, keep=2)
+    deleted = registry.delete_old_versions("PT-1", Kind.DETECTOR, keep=2)
 
-    assert gone == [3]
+    assert deleted == [3]
     assert [v.number for v in registry.versions("PT-1", Kind.DETECTOR)] == [5, 4, 2, 1]
 
 
-def test_one_query_lists_every_sensor_with_its_aliases(registry, add_version):
+def test_listings_have_every_sensor_with_its_aliases(registry, add_version):
     registry.promote(add_version("PT-1"))
     add_version("TT-2", Kind.FORECASTER)
 
@@ -165,7 +165,7 @@ def test_one_query_lists_every_sensor_with_its_aliases(registry, add_version):
     assert listings["TT-2", Kind.FORECASTER].aliases == {}
 
 
-def test_an_alias_moved_by_a_human_in_the_ui_is_what_counts(registry, add_version, mlflow_client):
+def test_an_alias_moved_in_the_mlflow_ui_takes_effect(registry, add_version, mlflow_client):
     add_version(content=1)
     second = add_version(content=2)
 
@@ -183,7 +183,9 @@ def test_fetched_files_are_those_that_were_registered(registry, add_version, tmp
     assert digest_folder(folder) == version.sha256
 
 
-@pytest.mark.fault("one byte of a registered model altered", "refused; roll back or retrain, it says")
+@pytest.mark.fault(
+    "one byte of a registered model altered", "refused; the message advises to roll back or retrain"
+)
 def test_one_altered_byte_in_the_store_is_refused(registry, add_version, tmp_path):
     version = add_version(content=7)
     for stored in (tmp_path / "mlartifacts").rglob("model.json"):
@@ -195,21 +197,21 @@ def test_one_altered_byte_in_the_store_is_refused(registry, add_version, tmp_pat
     assert not any((tmp_path / "cache").rglob("model.json"))
 
 
-@pytest.mark.fault("a damaged copy in the cache", "fetched anew")
-def test_a_damaged_copy_in_the_cache_is_fetched_anew(registry, add_version, tmp_path):
+@pytest.mark.fault("a damaged copy in the cache", "fetched again")
+def test_a_damaged_copy_in_the_cache_is_fetched_again(registry, add_version, tmp_path):
     version = add_version(content=7)
-    kept = registry.fetch(version, tmp_path / "cache") / "model.json"
-    kept.write_text("{")
+    cached = registry.fetch(version, tmp_path / "cache") / "model.json"
+    cached.write_text("{")
 
     registry.fetch(version, tmp_path / "cache")
 
-    assert kept.read_text() == '{"content": 7}'
+    assert cached.read_text() == '{"content": 7}'
 
 
 def test_a_version_without_a_digest_is_refused(registry, tracker, tmp_path):
     registry.create_model("PT-1", Kind.DETECTOR)
-    run_id = tracker.start("safeplan-detectors", "by hand", {})
-    made = registry.register(
+    run_id = tracker.open("safeplan-detectors", "by hand", {}).run_id
+    version = registry.register(
         "PT-1",
         Kind.DETECTOR,
         source=mlflow.get_run(run_id).info.artifact_uri,
@@ -218,5 +220,21 @@ def test_a_version_without_a_digest_is_refused(registry, tracker, tmp_path):
         tags={},
     )
 
-    with pytest.raises(UntrustedModel, match="no model_sha256"):
-        registry.fetch(made, tmp_path / "cache")
+    with pytest.raises(UntrustedModel, match="no tag model_sha256"):
+        registry.fetch(version, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("tags", "passed"),
+    [
+        ({"gate_status": "passed", "gate": "passed: skill +0.2"}, True),
+        ({"gate_status": "refused", "gate": "refused: skill -0.1"}, False),
+        ({"gate": "passed: skill +0.2"}, True),  # 0.1.0 wrote only the text
+        ({"gate": "refused: skill -0.1"}, False),
+        ({}, False),
+    ],
+)
+def test_the_gate_status_is_read_from_its_tag_or_from_the_text_of_0_1_0(tags, passed):
+    version = Version("PT-1", Kind.DETECTOR, "pt-1-detector", 1, "run", datetime.now(UTC), tags)
+
+    assert version.gate_passed is passed

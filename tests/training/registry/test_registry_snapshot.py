@@ -1,4 +1,4 @@
-"""How many sensors stand is asked in bulk; the answer is that of asking one by one."""
+"""A snapshot of many sensors equals what single queries return."""
 
 import pytest
 
@@ -15,39 +15,39 @@ BOTH = list(Kind)
 
 @pytest.fixture
 def record(workspace, training_stub, tmp_path):
-    """Register one more version of a sensor's model."""
+    """A function that registers one more version of a sensor's model."""
 
     def one(sensor_id, kind=Kind.FORECASTER, promotion=Promotion.MANAGED):
         candidate = run_training_task(make_task(kind, tmp_path, sensor=Sensor(id=sensor_id)))
-        parent = workspace.tracker.start(kind.experiment, "parent", {})
+        parent = workspace.tracker.open(kind.experiment, "parent", {}).run_id
         return Recorder(workspace.tracker, workspace.registry).record(candidate, parent, promotion, keep=10)
 
     return one
 
 
-def standings(workspace, *sensor_ids):
+def snapshots(workspace, *sensor_ids):
     return RegistrySnapshot.take(workspace.registry, workspace.tracker).of(sensor_ids, BOTH)
 
 
-def test_a_sensor_without_versions_stands_nowhere(workspace):
-    assert standings(workspace, "PT-1") == {("PT-1", kind): ModelSnapshot() for kind in Kind}
+def test_a_sensor_without_versions_has_an_empty_snapshot(workspace):
+    assert snapshots(workspace, "PT-1") == {("PT-1", kind): ModelSnapshot() for kind in Kind}
 
 
-def test_many_stand_as_they_do_one_by_one(workspace, record):
+def test_a_bulk_snapshot_equals_single_queries(workspace, record):
     record("PT-1")
     record("PT-1")
     record("PT-1", promotion=Promotion.MANUAL)
     last = record("PT-2", Kind.DETECTOR)
 
-    result = standings(workspace, "PT-1", "PT-2", "PT-3")
+    result = snapshots(workspace, "PT-1", "PT-2", "PT-3")
 
-    one = result["PT-1", Kind.FORECASTER]
-    assert [version.number for version in one.versions] == [3, 2, 1]
-    assert dict(one.aliases) == {PREVIOUS: 1, CHAMPION: 2, CHALLENGER: 3}
-    assert one.champion == workspace.registry.champion("PT-1", Kind.FORECASTER)
-    assert one.aliases_of(one.versions[1]) == [CHAMPION]
+    forecaster = result["PT-1", Kind.FORECASTER]
+    assert [version.number for version in forecaster.versions] == [3, 2, 1]
+    assert dict(forecaster.aliases) == {PREVIOUS: 1, CHAMPION: 2, CHALLENGER: 3}
+    assert forecaster.champion == workspace.registry.champion("PT-1", Kind.FORECASTER)
+    assert forecaster.aliases_of(forecaster.versions[1]) == [CHAMPION]
     assert result["PT-2", Kind.DETECTOR].metrics == last.metrics
-    assert [key for key, standing in result.items() if standing.newest is None] == [
+    assert [key for key, snapshot in result.items() if snapshot.newest is None] == [
         ("PT-1", Kind.DETECTOR),
         ("PT-2", Kind.FORECASTER),
         ("PT-3", Kind.DETECTOR),
@@ -55,34 +55,34 @@ def test_many_stand_as_they_do_one_by_one(workspace, record):
     ]
 
 
-def test_two_ids_with_one_slug_do_not_stand_for_each_other(workspace, record):
+def test_two_ids_with_one_slug_have_separate_snapshots(workspace, record):
     record("PT-1")
     record("pt 1")
 
-    result = standings(workspace, "PT-1", "pt 1", "pt/1")
+    result = snapshots(workspace, "PT-1", "pt 1", "pt/1")
 
     names = [result[sensor_id, Kind.FORECASTER].newest.name for sensor_id in ("PT-1", "pt 1")]
     assert len(set(names)) == 2
     assert result["pt/1", Kind.FORECASTER] == ModelSnapshot()
 
 
-def test_a_version_made_since_the_listing_is_seen(workspace, record):
-    asked_before = RegistrySnapshot.take(workspace.registry, workspace.tracker)
+def test_a_version_registered_since_the_listing_is_included(workspace, record):
+    taken_before = RegistrySnapshot.take(workspace.registry, workspace.tracker)
     record("PT-1")
 
-    standing = asked_before.of(["PT-1"], BOTH)["PT-1", Kind.FORECASTER]
+    snapshot = taken_before.of(["PT-1"], BOTH)["PT-1", Kind.FORECASTER]
 
-    assert standing.champion is not None
-    assert standing.champion.number == 1
+    assert snapshot.champion is not None
+    assert snapshot.champion.number == 1
 
 
-def test_a_kind_that_someone_broke_in_the_ui_hides_no_other_sensor(workspace, record):
+def test_a_kind_tag_edited_in_the_mlflow_ui_hides_no_sensor(workspace, record):
     record("PT-1")
     record("PT-2")
-    workspace.mlflow.set_model_version_tag("pt-1-forecaster", "1", "kind", "broken")
-    workspace.mlflow.set_registered_model_tag("pt-1-forecaster", "kind", "broken")
+    workspace.mlflow.set_model_version_tag("pt-1-forecaster", "1", "kind", "edited")
+    workspace.mlflow.set_registered_model_tag("pt-1-forecaster", "kind", "edited")
 
-    result = standings(workspace, "PT-1", "PT-2")
+    result = snapshots(workspace, "PT-1", "PT-2")
 
     assert result["PT-2", Kind.FORECASTER].champion is not None
     assert result["PT-1", Kind.FORECASTER].champion is not None

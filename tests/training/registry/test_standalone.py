@@ -1,4 +1,4 @@
-"""One version served alone: columns in, columns out, in the order asked."""
+"""One version served alone: input and output columns, in the order of the request."""
 
 import pandas as pd
 import pytest
@@ -26,29 +26,29 @@ def rows(values, start="2026-01-09T08:00"):
     return pd.DataFrame({"timestamp": [f"{t.isoformat()}Z" for t in times], "value": values})
 
 
-def test_the_folder_tells_which_kind_it_is(detector, forecaster):
+def test_the_kind_is_recognised_by_the_files(detector, forecaster):
     assert isinstance(detector, StandaloneDetector)
     assert isinstance(forecaster, StandaloneForecaster)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_answers_have_the_columns_and_types_of_the_signature(detector, forecaster, kind):
-    served = detector if kind is Kind.DETECTOR else forecaster
+def test_results_have_the_columns_and_types_of_the_signature(detector, forecaster, kind):
+    model = detector if kind is Kind.DETECTOR else forecaster
 
-    answer = served.predict(example_rows(kind, parse_time("2026-01-09T08:00"), 20.0))
+    result = model.predict(example_rows(kind, parse_time("2026-01-09T08:00"), 20.0))
 
     expected = {"string": "O", "double": "f", "boolean": "b"}
     for column in SIGNATURES[kind].outputs.inputs:
-        result = answer[column.name]
-        assert (result.dtype.kind if result.dtype.kind in "fb" else "O") == expected[column.type.name]
-    assert len(answer) == 1
+        dtype = result[column.name].dtype
+        assert (dtype.kind if dtype.kind in "fb" else "O") == expected[column.type.name]
+    assert len(result) == 1
 
 
-def test_rows_in_any_order_get_their_own_answer(detector):
-    asked = rows([20.0, 21.0, 300.0, 22.0])
-    shuffled = asked.iloc[[2, 0, 3, 1]].reset_index(drop=True)
+def test_rows_in_any_order_get_their_own_score(detector):
+    requested = rows([20.0, 21.0, 300.0, 22.0])
+    shuffled = requested.iloc[[2, 0, 3, 1]].reset_index(drop=True)
 
-    in_order, mixed = detector.predict(asked), detector.predict(shuffled)
+    in_order, mixed = detector.predict(requested), detector.predict(shuffled)
 
     assert mixed["timestamp"].tolist() == shuffled["timestamp"].tolist()
     assert mixed["value"].tolist() == shuffled["value"].tolist()
@@ -56,51 +56,51 @@ def test_rows_in_any_order_get_their_own_answer(detector):
     assert merged["anomaly_score"].tolist() == pytest.approx(merged["anomaly_score_mixed"].tolist())
 
 
-def test_two_rows_of_one_time_are_both_answered(detector):
+def test_two_rows_with_one_timestamp_are_both_scored(detector):
     twice = pd.concat([rows([20.0]), rows([300.0])], ignore_index=True)
 
-    answer = detector.predict(twice)
+    result = detector.predict(twice)
 
-    assert len(answer) == 2
-    assert answer["value"].tolist() == [20.0, 300.0]
-
-
-def test_a_missing_value_gets_no_score_and_spoils_no_other(detector):
-    answer = detector.predict(rows([20.0, float("nan"), 21.0]))
-
-    assert answer["anomaly_score"].isna().tolist() == [False, True, False]
-    assert not answer["is_anomaly"][1]
+    assert len(result) == 2
+    assert result["value"].tolist() == [20.0, 300.0]
 
 
-def test_forecasts_at_asked_times_come_first_then_the_horizon(forecaster):
-    asked = pd.DataFrame({"timestamp": ["2026-01-10T00:00:00+02:00", "2026-01-09T08:00:00Z"]})
+def test_a_missing_value_has_no_score_and_affects_no_other(detector):
+    result = detector.predict(rows([20.0, float("nan"), 21.0]))
 
-    answer = forecaster.predict(asked, {"horizon": 3})
+    assert result["anomaly_score"].isna().tolist() == [False, True, False]
+    assert not result["is_anomaly"][1]
 
-    assert answer["timestamp"].tolist()[:2] == ["2026-01-09T22:00:00Z", "2026-01-09T08:00:00Z"]
-    assert answer["timestamp"].tolist()[2:] == [f"2026-01-09T{hour:02d}:00:00Z" for hour in (8, 9, 10)]
-    assert (answer["lower"] <= answer["expected"]).all()
-    assert (answer["expected"] <= answer["upper"]).all()
-    assert answer["expected"][1] == pytest.approx(answer["expected"][2])
+
+def test_forecasts_at_requested_times_come_first_then_the_horizon(forecaster):
+    requested = pd.DataFrame({"timestamp": ["2026-01-10T00:00:00+02:00", "2026-01-09T08:00:00Z"]})
+
+    result = forecaster.predict(requested, {"horizon": 3})
+
+    assert result["timestamp"].tolist()[:2] == ["2026-01-09T22:00:00Z", "2026-01-09T08:00:00Z"]
+    assert result["timestamp"].tolist()[2:] == [f"2026-01-09T{hour:02d}:00:00Z" for hour in (8, 9, 10)]
+    assert (result["lower"] <= result["expected"]).all()
+    assert (result["expected"] <= result["upper"]).all()
+    assert result["expected"][1] == pytest.approx(result["expected"][2])
 
 
 @pytest.mark.parametrize(
     "stamp", ["2026-01-31T23:00:00Z", "2026-01-31T23:00:00", "2026-02-01T01:00:00+02:00", "2026-01-31 23:00"]
 )
-def test_times_of_any_zone_are_utc_inside(stamp):
+def test_timestamps_of_any_zone_become_utc(stamp):
     assert as_utc(pd.Series([stamp]))[0] == pd.Timestamp("2026-01-31T23:00")
 
 
 @pytest.mark.parametrize("stamp", ["yesterday", "31/01/2026", ""])
-def test_what_is_no_time_is_refused_with_an_example(stamp):
+def test_an_invalid_timestamp_is_refused_with_an_example(stamp):
     with pytest.raises(DataError, match="2026-01-31T23:00:00Z"):
         as_utc(pd.Series([stamp]))
 
 
-def test_a_detector_served_alone_scores_as_the_library_does(detector, fitted_models):
+def test_a_detector_served_alone_scores_like_the_library(detector, fitted_models):
     library = AnomalyDetector.load(fitted_models[Kind.DETECTOR][0])
     readings = make_series(24, seed=9, start="2026-01-10")
 
-    answer = detector.predict(rows(readings.to_list(), "2026-01-10"))
+    result = detector.predict(rows(readings.to_list(), "2026-01-10"))
 
-    assert answer["anomaly_score"].tolist() == pytest.approx(library.score(readings).tolist())
+    assert result["anomaly_score"].tolist() == pytest.approx(library.score(readings).tolist())

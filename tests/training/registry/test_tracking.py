@@ -1,4 +1,4 @@
-"""Tracking against a real MLflow store: comparable runs, and one clear line where MLflow is away."""
+"""Tracking with a real MLflow store: nested runs, and one clear error if MLflow does not answer."""
 
 import logging
 import shutil
@@ -13,56 +13,60 @@ from training.registry.tracking import Tracker, TrackingSettings, connect
 EXPERIMENT = "safeplan-detectors"
 
 
+def open_run(tracker, name, tags=None, parent=None):
+    return tracker.open(EXPERIMENT, name, tags or {}, parent).run_id
+
+
 def test_a_child_run_is_nested_below_its_parent(tracker):
-    parent = tracker.start(EXPERIMENT, "3 detectors", {})
-    child = tracker.start(EXPERIMENT, "PT-1", {"sensor_id": "PT-1"}, parent)
+    parent = open_run(tracker, "3 detectors")
+    child = open_run(tracker, "PT-1", {"sensor_id": "PT-1"}, parent)
 
     assert tracker.parent(child) == parent
     assert tracker.parent(parent) is None
 
 
-def test_unfinished_runs_are_found_by_their_tags_newest_first(tracker):
-    first = tracker.start(EXPERIMENT, "one", {"a": "1"})
-    second = tracker.start(EXPERIMENT, "two", {"a": "1"})
-    tracker.start(EXPERIMENT, "other", {"a": "2"})
-    tracker.finish(tracker.start(EXPERIMENT, "done", {"a": "1"}))
+def test_unfinished_runs_are_selected_by_their_tags(tracker):
+    first = open_run(tracker, "one", {"a": "1"})
+    second = open_run(tracker, "two", {"a": "1"})
+    open_run(tracker, "other", {"a": "2"})
+    tracker.finish(open_run(tracker, "done", {"a": "1"}))
 
     result = [run.info.run_id for run in tracker.unfinished(EXPERIMENT, {"a": "1"})]
 
     assert sorted(result) == sorted([first, second])
 
 
-def test_a_run_that_failed_says_so(tracker, mlflow_client):
-    run_id = tracker.start(EXPERIMENT, "PT-1", {})
+def test_a_failed_run_is_marked_as_failed(tracker, mlflow_client):
+    run_id = open_run(tracker, "PT-1")
 
     tracker.finish(run_id, succeeded=False)
 
     assert mlflow_client.get_run(run_id).info.status == "FAILED"
 
 
-def test_a_discarded_run_is_gone_with_the_model_it_was_uploading(tracker, mlflow_client):
-    run_id, kept = (tracker.start(EXPERIMENT, name, {}) for name in ("cut off", "kept"))
+def test_a_discarded_run_is_deleted_with_its_model(tracker, mlflow_client):
+    interrupted, finished = (open_run(tracker, name) for name in ("interrupted", "finished"))
     experiment = tracker.experiment(EXPERIMENT)
-    for run in (run_id, kept):
+    for run in (interrupted, finished):
         mlflow_client.create_logged_model(experiment, name="pt-1-detector", source_run_id=run)
 
-    tracker.discard(run_id)
+    tracker.discard(interrupted)
 
-    assert [run.info.run_id for run in mlflow_client.search_runs([experiment])] == [kept]
-    assert [model.source_run_id for model in mlflow_client.search_logged_models([experiment])] == [kept]
+    assert [run.info.run_id for run in mlflow_client.search_runs([experiment])] == [finished]
+    assert [model.source_run_id for model in mlflow_client.search_logged_models([experiment])] == [finished]
 
 
-def test_two_trainings_may_open_the_same_experiment_at_once(mlflow_client, tmp_path, monkeypatch):
+def test_two_trainings_can_create_the_same_experiment_at_once(mlflow_client, tmp_path, monkeypatch):
     first, second = (Tracker(mlflow_client, tmp_path) for _ in range(2))
-    # The second one looked before the first had created it.
-    monkeypatch.setattr(second, "_find_experiment", _answers(None, first.experiment(EXPERIMENT)))
+    # The second one searched before the first had created it.
+    monkeypatch.setattr(second, "_find_experiment", _return_in_turn(None, first.experiment(EXPERIMENT)))
 
     assert second.experiment(EXPERIMENT) == first.experiment(EXPERIMENT)
 
 
-def _answers(*given):
-    left = list(given)
-    return lambda _name: left.pop(0)
+def _return_in_turn(*results):
+    remaining = list(results)
+    return lambda _name: remaining.pop(0)
 
 
 def test_artifacts_of_an_embedded_store_stay_in_the_home_folder(tracker, mlflow_client, tmp_path):
@@ -71,7 +75,7 @@ def test_artifacts_of_an_embedded_store_stay_in_the_home_folder(tracker, mlflow_
     assert result.artifact_location == str(tmp_path / "mlartifacts" / EXPERIMENT)
 
 
-def test_the_environment_names_the_server_before_the_settings_do(empty_mlflow, monkeypatch, tmp_path):
+def test_the_environment_overrides_the_setting(empty_mlflow, monkeypatch, tmp_path):
     shutil.copy(empty_mlflow, tmp_path / "one.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'one.db'}")
 
@@ -82,7 +86,7 @@ def test_the_environment_names_the_server_before_the_settings_do(empty_mlflow, m
 
 
 def test_a_second_installation_in_one_process_has_its_own_store(empty_mlflow, monkeypatch, tmp_path):
-    """MLflow writes what is chosen into the environment, where it would pass for the user's choice."""
+    """MLflow writes the chosen address to the environment, where it would look like the user's choice."""
     for name in "ab":
         (tmp_path / name).mkdir()
         shutil.copy(empty_mlflow, tmp_path / name / "mlflow.db")
@@ -119,9 +123,9 @@ def unreachable_mlflow(monkeypatch):
 
 
 @pytest.mark.usefixtures("unreachable_mlflow")
-def test_a_server_that_is_away_is_one_error_of_ours_that_says_what_was_tried(tmp_path, caplog):
+def test_a_server_that_does_not_answer_is_one_error_that_names_the_request(tmp_path, caplog):
     caplog.set_level(logging.CRITICAL)
     tracker = Tracker(connect(), tmp_path)
 
     with pytest.raises(RegistryError, match=f"cannot open the experiment {EXPERIMENT}"):
-        tracker.start(EXPERIMENT, "PT-1", {})
+        open_run(tracker, "PT-1")

@@ -1,4 +1,4 @@
-"""What is known of versions is asked for in bulk, and once."""
+"""Versions are read in bulk, and each only once."""
 
 import pytest
 
@@ -21,72 +21,72 @@ def trained(workspace, plan, training_stub):
 
 @pytest.fixture
 def queries(trained, monkeypatch):
-    """The names of the models whose versions were asked for, once for each query."""
-    seen = []
-    really = trained.registry.versions_in
+    """The names of the models of each query for versions."""
+    queried = []
+    versions_in_registry = trained.registry.versions_in
 
     def versions_in(names):
-        seen.append(list(names))
-        return really(names)
+        queried.append(list(names))
+        return versions_in_registry(names)
 
     monkeypatch.setattr(trained.registry, "versions_in", versions_in)
-    return seen
+    return queried
 
 
 def test_versions_come_with_the_metrics_and_tags_of_their_runs(trained):
-    book = VersionCache(trained.registry, trained.tracker)
+    cache = VersionCache(trained.registry, trained.tracker)
 
-    pages = book.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)])
+    records = cache.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)])
 
-    assert pages["pt-1-detector", 1].version.sensor_id == "PT-1"
-    assert pages["pt-1-detector", 1].run.metrics["recall_mean"] >= 0
-    assert pages["pt-2-forecaster", 1].run.tags["grade"] in "ABCD"
+    assert records["pt-1-detector", 1].version.sensor_id == "PT-1"
+    assert records["pt-1-detector", 1].run.metrics["recall_mean"] >= 0
+    assert records["pt-2-forecaster", 1].run.tags["grade"] in "ABCD"
 
 
-def test_what_is_known_is_not_asked_for_again(trained, queries):
-    book = VersionCache(trained.registry, trained.tracker)
+def test_a_complete_version_is_read_once(trained, queries):
+    cache = VersionCache(trained.registry, trained.tracker)
 
-    book.read([("pt-1-detector", 1)])
-    book.read([("pt-1-detector", 1), ("pt-2-detector", 1)])
-    book.read([("pt-1-detector", 1), ("pt-2-detector", 1)])
+    cache.read([("pt-1-detector", 1)])
+    cache.read([("pt-1-detector", 1), ("pt-2-detector", 1)])
+    cache.read([("pt-1-detector", 1), ("pt-2-detector", 1)])
 
     assert queries == [["pt-1-detector"], ["pt-2-detector"]]
 
 
-def test_what_the_listings_brought_along_is_not_asked_for(trained, queries):
-    dashboard_workspace = [listing.newest for listing in trained.registry.listings().values()]
-    book = VersionCache(trained.registry, trained.tracker)
+def test_versions_that_the_caller_knows_are_not_read(trained, queries):
+    known = [listing.newest for listing in trained.registry.listings().values()]
+    cache = VersionCache(trained.registry, trained.tracker)
 
-    pages = book.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)], dashboard_workspace)
+    records = cache.read([("pt-1-detector", 1), ("pt-2-forecaster", 1)], known)
 
     assert queries == []
-    assert {page.version.sensor_id for page in pages.values()} == {"PT-1", "PT-2"}
-    assert all(page.run.metrics for page in pages.values())
+    assert {record.version.sensor_id for record in records.values()} == {"PT-1", "PT-2"}
+    assert all(record.run.metrics for record in records.values())
 
 
 def test_a_version_that_does_not_exist_is_left_out(trained):
     assert VersionCache(trained.registry, trained.tracker).read([("pt-1-detector", 9), ("nobody", 1)]) == {}
 
 
-def test_a_version_that_is_not_complete_is_looked_at_again(trained, queries):
+def test_a_pending_version_is_read_again(trained, queries):
     version = trained.registry.version("pt-1-detector", 1)
     trained.registry.tag(version, validation_status=ValidationStatus.PENDING)
-    book = VersionCache(trained.registry, trained.tracker)
+    cache = VersionCache(trained.registry, trained.tracker)
 
-    book.read([("pt-1-detector", 1)])
+    cache.read([("pt-1-detector", 1)])
     trained.registry.tag(version, validation_status="passed")
-    pages = book.read([("pt-1-detector", 1)])
+    records = cache.read([("pt-1-detector", 1)])
 
     assert len(queries) == 2
-    assert pages["pt-1-detector", 1].version.tags["validation_status"] == "passed"
+    assert records["pt-1-detector", 1].version.tags["validation_status"] == "passed"
 
 
-def test_more_models_than_one_query_takes_are_all_found(trained, monkeypatch):
-    for module, name in (("model_registry", "NAMES_AT_ONCE"), ("tracking", "RUNS_AT_ONCE")):
+def test_more_models_than_fit_into_one_query_are_all_read(trained, monkeypatch):
+    for module, name in (("model_registry", "NAME_BATCH"), ("tracking", "RUN_BATCH")):
         monkeypatch.setattr(f"training.registry.{module}.{name}", 1)
-    wanted = [(f"pt-{number}-{kind}", 1) for number in (1, 2) for kind in Kind]
+    requested = [(f"pt-{number}-{kind}", 1) for number in (1, 2) for kind in Kind]
 
-    pages = VersionCache(trained.registry, trained.tracker).read(wanted)
+    records = VersionCache(trained.registry, trained.tracker).read(requested)
 
-    assert set(pages) == set(wanted)
-    assert all(page.run.metrics for page in pages.values())
+    assert set(records) == set(requested)
+    assert all(record.run.metrics for record in records.values())
