@@ -1,4 +1,4 @@
-"""What the command line does beside training: overview, promotion and rollback, backup and restore.
+"""Commands beside training: overview, promotion and rollback, backup and restore, and their output.
 
 Reading order: `overview`, `promotion`, `backup`, `console`.
 """

@@ -1,10 +1,9 @@
-"""Back-up and restore: one installation in one archive, every byte of it hashed.
+"""Back up an installation into one archive with a SHA-256 for every file, and restore it.
 
-Knows the archive, its manifest, and the order in which parts are taken and put back. Leaves rows to
-`table_backup` and MLflow's own store to `registry_backup`.
-
-The archive is a ZIP of `manifest.json`, `tables/*.parquet`, `conf/*.yaml` and, where MLflow lives in the home
-folder, `mlflow/`. A server of MLflow is backed up by whoever runs it; the manifest then says so.
+The archive is a ZIP of `manifest.json`, `tables/*.parquet`, `conf/*.yaml` and, if the MLflow store is in the
+home folder, `mlflow/`. An MLflow server must be backed up separately; the manifest then holds its address.
+Rows are handled in `training.operations.table_backup`, the MLflow store in
+`training.operations.registry_backup`.
 """
 
 import json
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from training.artifacts.archive import ArchiveReader, ArchiveWriter
-from training.errors import BadArchive, ConfigurationError, StoreError, without_passwords
+from training.errors import BadArchive, ConfigurationError, without_passwords, write_errors
 from training.operations.registry_backup import (
     back_up_registry,
     existing_store,
@@ -35,20 +34,20 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is in an archive, and what it was taken from."""
+    """The content of an archive and its origin."""
 
     made_at: str  # UTC
     program: str
     schema: str
-    tables: dict[str, int]  # rows of each
-    mlflow: str  # "embedded", or the address of a server whose content is not in here
-    artifacts: str  # the folder that addresses inside an embedded MLflow begin with
+    tables: dict[str, int]  # row counts
+    mlflow: str  # "embedded", or the address of a server whose content is not in the archive
+    artifacts: str  # the folder at the beginning of paths in an embedded store
     members: dict[str, str] = field(default_factory=dict)  # SHA-256 by name
     format: int = FORMAT_VERSION
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What people want to know of an archive."""
+        """The fields that commands print."""
         files = sum(name.startswith("mlflow/mlartifacts/") for name in self.members)
         return {
             "made_at": self.made_at,
@@ -63,38 +62,34 @@ class Manifest:
         """A manifest from its JSON.
 
         Raises:
-            BadArchive: it was written by a program newer than this one, or by another one.
+            BadArchive: it has another format, or another program wrote it.
         """
         if content.get("format") != FORMAT_VERSION:
             raise BadArchive(
-                f"The archive has format {content.get('format')!r}; this program reads format {FORMAT_VERSION}. "
-                "Restore it with the safeplan that made it, or a newer one."
+                f"The archive has format {content.get('format')!r}, but this program reads format "
+                f"{FORMAT_VERSION}. Restore it with the version of safeplan that wrote it, or a newer one."
             )
         try:
             return cls(**content)
         except TypeError as error:
-            raise BadArchive(f"The archive's manifest is not ours: {error}. Take another archive.") from error
+            raise BadArchive(f"The archive's manifest is invalid: {error}. Use another archive.") from error
 
 
 def back_up(workspace: Workspace, to: Path, *, now: datetime) -> Manifest:
-    """Write everything that matters into one archive, while the installation goes on working.
+    """Write tables, settings and models into one archive while the installation is in use.
 
-    The file appears under its name when it is complete. Tables are read in one transaction, and MLflow after
-    them, so that every version a prediction names is in the archive.
+    The file appears only when it is complete. Tables are read in one transaction and MLflow after them, so
+    every version that a prediction refers to is in the archive.
 
     Raises:
-        ConfigurationError: there is a file of that name.
-        StoreError, RegistryError: a part cannot be read, or the archive cannot be written.
+        ConfigurationError: the file exists.
+        UnwritableFile: the archive cannot be written; no part of it remains.
+        StoreError, RegistryError: a part of the installation cannot be read.
     """
     if to.exists():
-        raise ConfigurationError(f"{to} exists, and a back-up never overwrites one. Name another file.")
-    try:
+        raise ConfigurationError(f"{to} exists. A backup does not overwrite files; choose another name.")
+    with write_errors("The backup", to):
         return _write_archive(workspace, to, now)
-    except OSError as error:
-        raise StoreError(
-            f"The back-up cannot be written to {to}: {error}. Free some disk space or name another place, "
-            "then run this again; nothing is left of this one."
-        ) from error
 
 
 def _write_archive(workspace: Workspace, to: Path, now: datetime) -> Manifest:
@@ -125,14 +120,14 @@ def _write_archive(workspace: Workspace, to: Path, now: datetime) -> Manifest:
 
 
 def restore(workspace: Workspace, source: Path) -> Manifest:
-    """Put an archive into an installation that holds nothing yet.
+    """Restore an archive into an empty installation.
 
-    Every member is held to its SHA-256 before anything is written. The rows come in one transaction, and
-    MLflow's store last, so a restore that is cut off leaves nothing that looks whole.
+    Every file is verified against its SHA-256 before anything is written. Rows are written in one transaction
+    and the MLflow store last, so an interrupted restore does not look complete.
 
     Raises:
-        BadArchive: the file is no archive of ours, was altered or cut short.
-        ConfigurationError: the installation holds something already.
+        BadArchive: the file is not a backup, or was altered or truncated.
+        ConfigurationError: the installation is not empty.
     """
     with ArchiveReader(source) as archive:
         manifest = Manifest.read(archive.json("manifest.json"))
@@ -154,17 +149,17 @@ def _require_empty(workspace: Workspace, manifest: Manifest) -> None:
     if row_counts:
         summary = ", ".join(f"{name} has {rows:,} rows" for name, rows in row_counts.items())
         raise ConfigurationError(
-            f"The database is not empty: {summary}. A restore never mixes two installations. "
-            "Point SAFEPLAN_HOME and SAFEPLAN_DATABASE_URL at new ones."
+            f"The database is not empty: {summary}. A restore does not merge two installations. "
+            "Set SAFEPLAN_HOME and SAFEPLAN_DATABASE_URL to new ones."
         )
     if manifest.mlflow == "embedded":
         if not is_embedded(workspace):
             raise ConfigurationError(
-                f"The archive holds an embedded MLflow, and {_address(workspace)} is named "
-                "here. Unset MLFLOW_TRACKING_URI to restore it."
+                f"The archive contains an embedded MLflow store, but this installation uses "
+                f"{_address(workspace)}. Unset MLFLOW_TRACKING_URI to restore it."
             )
         if (existing := existing_store(workspace.home)) is not None:
-            raise ConfigurationError(f"{existing} exists. Point SAFEPLAN_HOME at a new folder.")
+            raise ConfigurationError(f"{existing} exists. Set SAFEPLAN_HOME to a new folder.")
 
 
 def _restore_conf(source: Path, target: Path) -> None:

@@ -1,6 +1,6 @@
-"""How commands speak: results on stdout as a table or one JSON document, the story on stderr.
+"""Print the output of commands: results on stdout as tables or one JSON document, progress on stderr.
 
-Knows rows and outcomes. Decides nothing, not even the exit code.
+Exit codes are decided in `safeplan.py`.
 """
 
 import json
@@ -27,9 +27,9 @@ from rich.table import Table
 from rich.text import Text
 
 from training.ingest.load_report import LoadReport
-from training.outcomes import FAILED, Outcome, summary
+from training.outcomes import Outcome, OutcomeStatus, summary
 
-DEFAULT_WIDTH = 140  # columns where nobody's terminal says how wide it is
+DEFAULT_WIDTH = 140  # columns if the output is not a terminal
 
 
 def _console(stream: TextIO, *, stderr: bool) -> Console:
@@ -45,7 +45,7 @@ Row = Mapping[str, Any]
 def show_outcomes(
     command: str, outcomes: Sequence[Outcome], metrics: Sequence[str], *, as_json: bool
 ) -> None:
-    """All outcomes with the metrics named; failures with their reasons below."""
+    """Print outcomes with the named metrics, then failures with their errors."""
     if as_json:
         document = {
             "command": command,
@@ -69,7 +69,14 @@ def show_outcomes(
     show_rows(rows)
     failures = [outcome for outcome in outcomes if outcome.failed]
     show_rows(
-        [{"sensor": o.sensor_id, "kind": o.kind.value if o.kind else "", FAILED: o.error} for o in failures]
+        [
+            {
+                "sensor": o.sensor_id,
+                "kind": o.kind.value if o.kind else "",
+                OutcomeStatus.FAILED.value: o.error,
+            }
+            for o in failures
+        ]
     )
     stderr_console.print(
         ", ".join(f"{count} {status}" for status, count in summary(outcomes).items()) or "nothing to do"
@@ -77,14 +84,14 @@ def show_outcomes(
 
 
 def show_load(report: LoadReport, *, as_json: bool) -> None:
-    """What became of every row, with counts and first examples of each reason."""
+    """Print what was loaded: counts, and for each reason of refusal one example."""
     if as_json:
         show_json({"command": "load", **report.as_dict()})
         return
     rate = report.rows / max(report.seconds, 1e-9)
     stdout_console.print(
-        f"{report.rows:,} rows of {report.files} files in {report.seconds:.1f} s ({rate:,.0f} a second): "
-        f"{report.accepted:,} new, {report.already_there:,} already there, {report.corrected:,} corrected, "
+        f"{report.rows:,} rows of {report.files} files in {report.seconds:.1f} s ({rate:,.0f} rows/s): "
+        f"{report.accepted:,} new, {report.already_there:,} already stored, {report.corrected:,} corrected, "
         f"{report.refused:,} refused; {len(report.sensors_created)} sensors created"
     )
     show_rows(
@@ -92,23 +99,23 @@ def show_load(report: LoadReport, *, as_json: bool) -> None:
             {
                 "reason": reason,
                 "rows": count,
-                "for example": next((str(e) for e in report.examples if e.reason.value == reason), ""),
+                "example": next((str(e) for e in report.examples if e.reason.value == reason), ""),
             }
             for reason, count in report.reasons.items()
         ]
     )
     show_rows([{"note": note, "rows": count} for note, count in report.notes.items()])
-    show_rows([{"not read": path, "why": why} for path, why in report.unreadable.items()])
+    show_rows([{"not read": path, "error": error} for path, error in report.unreadable.items()])
 
 
 def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
-    """A table with one column a key; columns that are empty throughout are left out.
+    """Print a table with one column per key, without empty columns.
 
-    The key `below` holds sentences, which are too long for a column: they follow the table, a line each.
+    The sentences of the key `below` are too long for a column; they follow the table, one per line.
     """
     if not rows:
         return
-    # Rows may differ: a sensor without readings says less than the others.
+    # Rows may have different keys: a sensor without readings has fewer.
     keys = dict.fromkeys(key for row in rows for key in row if key != below)
     names = [name for name in keys if any(row.get(name) not in (None, "") for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -116,7 +123,7 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        # Text, not markup: a sensor may be called [red].
+        # Text, not markup: a sensor id may be [red].
         table.add_row(*(Text(format_cell(row.get(name))) for name in names))
     stdout_console.print(table)
     for row in rows:
@@ -125,17 +132,17 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
 
 
 def show_json(document: Any) -> None:
-    """One JSON document; numbers that are not finite become null."""
+    """Print one JSON document; numbers that are not finite become null."""
     stdout_console.file.write(
         json.dumps(to_json_value(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
 
 
 def format_cell(value: Any) -> str:
-    """One value as a person reads it.
+    """One value as text for a table.
 
-    >>> cell(0.123456), cell(4743.2), cell(999.9), cell(None), cell(True), cell(["a", "b"])
-    ('0.123', '4,743', '1,000', '', 'yes', 'a, b')
+    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"])]
+    ['0.123', '4,743', '1,000', '', 'yes', 'a, b']
     """
     if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -151,9 +158,9 @@ def format_cell(value: Any) -> str:
 
 
 def to_json_value(value: Any) -> Any:
-    """The same as JSON can hold it.
+    """The value with types that JSON has.
 
-    >>> plain({"a": float("inf"), "b": (1, 2.5)})
+    >>> to_json_value({"a": float("inf"), "b": (1, 2.5)})
     {'a': None, 'b': [1, 2.5]}
     """
     if isinstance(value, Mapping):
@@ -170,8 +177,8 @@ def to_json_value(value: Any) -> Any:
 
 
 @contextmanager
-def progress(doing: str, total: int) -> Iterator[Callable[[Outcome], None]]:
-    """A bar with the time left on stderr; the function it gives is called once for each outcome."""
+def progress(activity: str, total: int) -> Iterator[Callable[[Outcome], None]]:
+    """Show a progress bar on stderr; call the function with each outcome."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -180,13 +187,13 @@ def progress(doing: str, total: int) -> Iterator[Callable[[Outcome], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=stderr_console, transient=True) as bar:
-        task = bar.add_task(doing, total=total)
-        yield lambda outcome: bar.update(task, advance=1, description=f"{doing} {outcome.sensor_id}"[:48])
+        task = bar.add_task(activity, total=total)
+        yield lambda outcome: bar.update(task, advance=1, description=f"{activity} {outcome.sensor_id}"[:48])
 
 
 @contextmanager
-def bytes_progress(doing: str) -> Iterator[Callable[[int, int, int], None]]:
-    """A bar over the bytes of files on stderr, with the rows done and their rate."""
+def bytes_progress(activity: str) -> Iterator[Callable[[int, int, int], None]]:
+    """Show a progress bar over the bytes of files on stderr; call the function with rows, bytes and total."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -196,11 +203,11 @@ def bytes_progress(doing: str) -> Iterator[Callable[[int, int, int], None]]:
     )
     started = time.monotonic()
     with Progress(*columns, console=stderr_console, transient=True) as bar:
-        task = bar.add_task(doing, total=None)
+        task = bar.add_task(activity, total=None)
 
         def advance(rows: int, done: int, total: int) -> None:
             rate = rows / max(time.monotonic() - started, 1e-9)
-            description = f"{doing} {rows:,} rows, {rate:,.0f} a second"
+            description = f"{activity} {rows:,} rows, {rate:,.0f} rows/s"
             bar.update(task, completed=done, total=total or None, description=description)
 
         yield advance

@@ -1,6 +1,6 @@
-"""What a person asks first: which sensors there are, what they are worth, which models serve them.
+"""Describe sensors and their models: readings, grades, versions and aliases side by side.
 
-Knows how readings, grades, versions and aliases are put side by side. Changes nothing.
+Changes nothing. Grades come from `training.quality.assessment`, versions from `training.registry`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ import pandas as pd
 from training.common.times import read_iso
 from training.data.sensors import Sensor
 from training.kinds import Kind
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.quality.assessment import assess_readings
 from training.quality.fault_checks import QualitySettings
 from training.quality.windows import WindowSettings
 from training.reasons import Reason, ReasonCode
-from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Listing
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Listing, gate_detail
 from training.registry.version_cache import VersionCache, VersionKey, VersionRecord
 from training.settings import load_settings
 from training.workspace import Workspace
@@ -26,20 +26,20 @@ from training.workspace import Workspace
 Listings = Mapping[tuple[str, Kind], Listing]
 
 DAY = timedelta(days=1)
-MAX_NAMED_SENSORS = 1_000  # sensors that a query is asked for by name; for more it looks at all
-MAX_GRADED_READINGS = 100_000  # readings a grade looks at
+MAX_NAMED_SENSORS = 1_000  # sensors that a query lists by id; for more it reads all
+MAX_GRADED_READINGS = 100_000  # newest readings of a sensor that its grade is computed from
 
 
 @dataclass(frozen=True)
 class SensorRowSettings:
-    """What a sensor is judged by."""
+    """The settings that a sensor's row depends on."""
 
     window: WindowSettings
     quality: QualitySettings
 
 
 def describe_sensors(workspace: Workspace, sensors: Sequence[Sensor]) -> list[dict[str, Any]]:
-    """One row a sensor: what it is, what it sent, its grade with the reasons, and what it can train."""
+    """One row per sensor: its fields, readings, grade with reasons, and the kinds it can train."""
     queried_ids = [sensor.id for sensor in sensors] if len(sensors) <= MAX_NAMED_SENSORS else None
     spans = workspace.readings.spans(queried_ids)
     settings = SensorRowSettings(load_settings(WindowSettings), load_settings(QualitySettings))
@@ -54,9 +54,9 @@ def describe_models(
     listings: Listings | None = None,
     cache: VersionCache | None = None,
 ) -> list[Outcome]:
-    """One outcome a sensor and kind: the version that serves, or waits, or that there is none.
+    """One outcome per sensor and kind: the version that serves or waits, or that there is no model.
 
-    `listings` that were just asked for are not asked for again, nor is what a `book` knows already.
+    `listings` and `cache` save queries if the caller has them.
     """
     listings = workspace.registry.listings() if listings is None else listings
     requested = [(sensor, kind, listings.get((sensor.id, kind))) for sensor in sensors for kind in Kind]
@@ -69,7 +69,7 @@ def describe_models(
 
 
 def trainable_kinds(good: int, window: WindowSettings) -> list[Kind]:
-    """The kinds of model that so many good readings suffice for."""
+    """The kinds of model for which this number of good readings is enough."""
     return [kind for kind in Kind if good >= window.minimum(kind)]
 
 
@@ -111,7 +111,7 @@ def _sensor_row(
 
 
 def _relevant_version(listing: Listing | None) -> tuple[str, int] | None:
-    """The version that serves, else the one that waits, else the one to return to."""
+    """The champion, else the challenger, else the previous champion."""
     alias = _relevant_alias(listing)
     return None if listing is None or alias is None else (listing.name, listing.aliases[alias])
 
@@ -122,7 +122,7 @@ def _relevant_alias(listing: Listing | None) -> str | None:
 
 
 def _waiting_version(listing: Listing) -> int | None:
-    """The version that waits; one that was made champion by hand may still carry both aliases."""
+    """The challenger; a version that was made champion in the MLflow UI may have both aliases."""
     number = listing.aliases.get(CHALLENGER)
     return None if number == listing.aliases.get(CHAMPION) else number
 
@@ -137,24 +137,22 @@ def _model_outcome(
     entry, alias = _relevant_version(listing), _relevant_alias(listing)
     record = None if entry is None else records.get(entry)
     if listing is None or record is None:
-        return Outcome(sensor_id=sensor.id, kind=kind, status="no model")
+        return Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.NO_MODEL)
     version = record.version
     metrics: dict[str, Any] = dict(record.run.metrics)
     if "train_end" in version.tags:
-        # A clock that was set back makes nothing younger than new.
+        # Not negative, even if the clock was set back.
         metrics["age_days"] = max((now - read_iso(version.tags["train_end"])) / DAY, 0.0)
     return Outcome(
         sensor_id=sensor.id,
         kind=kind,
-        status="serving" if alias == CHAMPION else "waiting",
+        status=OutcomeStatus.SERVING if alias == CHAMPION else OutcomeStatus.WAITING,
         model=version.name,
         version=version.number,
         alias=alias,
         metrics=metrics,
         detail={
-            "gate": version.tags.get("gate", ""),
-            "gate_passed": version.gate_passed,
-            "gate_reasons": version.tags.get("gate_reasons"),
+            **gate_detail(version),
             "grade": record.run.tags.get("grade"),
             "train_start": version.tags.get("train_start"),
             "train_end": version.tags.get("train_end"),

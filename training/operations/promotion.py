@@ -1,18 +1,19 @@
-"""Promotion and roll-back by hand: the same aliases that a click in the MLflow UI moves.
+"""Promote a version or roll back to the previous champion, and record it in the audit log.
 
-Knows what the gate said when the version was registered, and that every move goes into the audit. Leaves
-judging to `gate` and aliases to `registry`.
+Moves the same aliases as the MLflow UI. The gate decided when the version was registered
+(`training.evaluation.gate`); here its decision is only read.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from training.common.times import utc_now
 from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import GateRefused, NoChampion
 from training.kinds import Kind
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_entry
-from training.registry.model_registry import CHALLENGER, CHAMPION, Version
+from training.registry.model_registry import CHALLENGER, CHAMPION, Version, gate_detail
 from training.workspace import Workspace
 
 
@@ -33,13 +34,16 @@ def promote_version(
         NoChampion: there is no challenger, and no number was given.
     """
     version = _select_version(workspace, sensor, kind, number)
-    verdict = version.tags.get("gate", "refused: it was never judged")
+    decision = version.tags.get("gate", "the gate has not checked it")
     if not version.gate_passed and not anyway:
-        raise GateRefused(f"{version.uri}: {verdict}. Promote it all the same with --anyway.")
+        raise GateRefused(f"{version.uri}: {decision}. To promote it nevertheless, use --anyway.")
     before = workspace.registry.find(sensor.id, kind, CHAMPION)
     workspace.registry.promote(version)
-    _audit_move(workspace, PROMOTED, version, before, who, now, gate=verdict, anyway=anyway)
-    return _outcome(version, "promoted")
+    reasons = version.tags.get("gate_reasons")
+    _audit_move(
+        workspace, PROMOTED, version, before, who, now, gate=decision, gate_reasons=reasons, anyway=anyway
+    )
+    return _outcome(version, OutcomeStatus.PROMOTED)
 
 
 def roll_back(
@@ -50,15 +54,15 @@ def roll_back(
     who: str | None = None,
     now: datetime | None = None,
 ) -> Outcome:
-    """Return to the champion before; `who` is the user of this process if not given.
+    """Make the previous champion the champion again; `who` is the user of this process if not given.
 
     Raises:
-        NoChampion: there is none.
+        NoChampion: there is no champion, or no previous one.
     """
     before = workspace.registry.find(sensor.id, kind, CHAMPION)
     version = workspace.registry.rollback(sensor.id, kind)
     _audit_move(workspace, ROLLED_BACK, version, before, who, now)
-    return _outcome(version, "rolled back")
+    return _outcome(version, OutcomeStatus.ROLLED_BACK)
 
 
 def _select_version(workspace: Workspace, sensor: Sensor, kind: Kind, number: int | None) -> Version:
@@ -68,7 +72,7 @@ def _select_version(workspace: Workspace, sensor: Sensor, kind: Kind, number: in
     challenger = registry.find(sensor.id, kind, CHALLENGER)
     if challenger is None:
         raise NoChampion(
-            f"{sensor.id} has no {kind} waiting to be promoted. See: safeplan status '{sensor.id}'"
+            f"{sensor.id} has no {kind} challenger to promote. See: safeplan status '{sensor.id}'"
         )
     return challenger
 
@@ -80,21 +84,21 @@ def _audit_move(
     before: Version | None,
     who: str | None,
     now: datetime | None,
-    **more: object,
+    **detail: object,
 ) -> None:
     entry = AuditEntry(
-        now or datetime.now(UTC),
+        now or utc_now(),
         who or current_user(),
         action,
         version.sensor_id,
         version.name,
         version.number,
-        {"before": None if before is None else before.number, **more},
+        {"before": None if before is None else before.number, **detail},
     )
     record_entry(workspace.engine, entry)
 
 
-def _outcome(version: Version, status: str) -> Outcome:
+def _outcome(version: Version, status: OutcomeStatus) -> Outcome:
     return Outcome(
         sensor_id=version.sensor_id,
         kind=version.kind,
@@ -102,5 +106,5 @@ def _outcome(version: Version, status: str) -> Outcome:
         model=version.name,
         version=version.number,
         alias=CHAMPION,
-        detail={"gate": version.tags.get("gate", "")},
+        detail=gate_detail(version),
     )

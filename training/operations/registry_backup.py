@@ -1,7 +1,7 @@
-"""MLflow's store in the home folder, copied while it is in use, and put into another folder.
+"""Back up and restore the MLflow store in the home folder (`mlflow.db`, `mlartifacts/`) while it is in use.
 
-Knows `mlflow.db`, `mlartifacts/` and the four columns in which MLflow keeps whole paths. Leaves servers of
-MLflow to whoever runs them.
+Restoring into another folder rewrites the absolute paths in the database. An MLflow server is backed up by
+its own means.
 """
 
 import sqlite3
@@ -10,27 +10,20 @@ from pathlib import Path
 
 from training.artifacts.archive import ArchiveWriter
 from training.errors import BadArchive, RegistryError
+from training.registry.mlflow_adapter import CONTENT_TABLES, PATH_COLUMNS
 from training.registry.tracking import tracking_address
 from training.workspace import Workspace
 
 STORE_FILE, ARTIFACTS_FOLDER = "mlflow.db", "mlartifacts"
-# Where MLflow 3.17 writes absolute paths; a test moves a store and looks for the old path in every column.
-PATH_COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "storage_location"),
-    ("model_versions", "source"),
-)
 
 
 def is_embedded(workspace: Workspace) -> bool:
-    """Whether MLflow lives in the home folder, and not behind a server."""
+    """Whether the MLflow store is in the home folder, not behind a server."""
     return tracking_address(folder=workspace.home) == f"sqlite:///{workspace.home / STORE_FILE}"
 
 
 def existing_store(home: Path) -> Path | None:
-    """What stands where a store would be restored, or None."""
+    """The file or folder of a store that a restore would overwrite, or None."""
     artifacts = home / ARTIFACTS_FOLDER
     if artifacts.is_dir() and any(artifacts.iterdir()):
         return artifacts
@@ -38,7 +31,7 @@ def existing_store(home: Path) -> Path | None:
 
 
 def back_up_registry(home: Path, archive: ArchiveWriter, temporary: Path) -> None:
-    """The store as of one moment, then the files it speaks of; MLflow never changes a file it has written."""
+    """Archive a snapshot of the database, then the files it refers to; MLflow never changes those."""
     copy = temporary / STORE_FILE
     try:
         with closing(sqlite3.connect(home / STORE_FILE)) as store, closing(sqlite3.connect(copy)) as target:
@@ -55,9 +48,12 @@ def back_up_registry(home: Path, archive: ArchiveWriter, temporary: Path) -> Non
 
 
 def restore_registry(source: Path, home: Path, old_artifacts: str) -> None:
-    """Move an extracted store into a home folder, its paths with it; the store itself comes last."""
+    """Move an extracted store into a home folder and rewrite its paths; the database is moved last."""
     if not (source / STORE_FILE).is_file():
-        raise BadArchive("The archive speaks of an embedded MLflow and holds none. Take another archive.")
+        raise BadArchive(
+            "The archive's manifest names an embedded MLflow store, but the archive has none. "
+            "Use another archive."
+        )
     rename_paths(source / STORE_FILE, old_artifacts, str(home / ARTIFACTS_FOLDER))
     if (source / ARTIFACTS_FOLDER).is_dir():
         (source / ARTIFACTS_FOLDER).replace(home / ARTIFACTS_FOLDER)
@@ -65,23 +61,23 @@ def restore_registry(source: Path, home: Path, old_artifacts: str) -> None:
 
 
 def rename_paths(store: Path, old: str, new: str) -> None:
-    """Let a store's addresses begin with another folder."""
+    """Replace the folder at the beginning of all paths in a store."""
     with closing(sqlite3.connect(store)) as connection, connection:
         for table, column in PATH_COLUMNS:
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names are ours)
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (constant names)
                 f"WHERE substr({column}, 1, ?) = ?",
                 (new, len(old) + 1, len(old), old),
             )
 
 
 def _has_runs(store: Path) -> bool:
-    """Whether a store holds anything; looking at an address makes MLflow create an empty one."""
+    """Whether a store has content; MLflow creates an empty one whenever it is opened."""
     if not store.exists():
         return False
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         return any(
             name in tables and connection.execute(f"SELECT EXISTS (SELECT 1 FROM {name})").fetchone()[0]  # noqa: S608
-            for name in ("runs", "registered_models")
+            for name in CONTENT_TABLES
         )

@@ -1,6 +1,6 @@
-"""All tables in Parquet files and back, on either database and from one to the other.
+"""Back up all tables as Parquet files and restore them, also from SQLite to PostgreSQL and back.
 
-Knows rows and column types. What the rows mean belongs to the stores.
+The meaning of the rows is defined in `training.storage`.
 """
 
 import json
@@ -35,12 +35,12 @@ from training.storage.schema import CURRENT_REVISION, create_schema, upgrade_sch
 from training.storage.store_errors import store_errors
 
 ROW_BATCH = 50_000
-# Who works on what just now means nothing in a restored installation.
+# Leases of running processes have no meaning in a restored installation.
 EXCLUDED_TABLES = frozenset({leases.name})
 
 
 def back_up_tables(engine: Engine, archive: ArchiveWriter, temporary: Path) -> dict[str, int]:
-    """Every table as of one moment, as `tables/<name>.parquet`; the rows of each."""
+    """Archive a consistent snapshot of every table as `tables/<name>.parquet`; return the row counts."""
     counts = {}
     with reading(engine) as connection:
         if connection.dialect.name == "postgresql":
@@ -56,10 +56,10 @@ def back_up_tables(engine: Engine, archive: ArchiveWriter, temporary: Path) -> d
 def restore_tables(
     engine: Engine, archive: ArchiveReader, counts: dict[str, int], schema: str, temporary: Path
 ) -> None:
-    """Fill empty tables of the schema the archive was made with, then bring them up to date; all or nothing.
+    """Fill empty tables of the archive's schema in one transaction, then upgrade the schema.
 
     Raises:
-        BadArchive: a table is not as the manifest says, or of a schema this program does not know.
+        BadArchive: a table differs from the manifest, or this program does not know the schema.
     """
     with store_errors(engine.url), engine.execution_options(writes=True).begin() as connection:
         if schema != CURRENT_REVISION:
@@ -70,19 +70,22 @@ def restore_tables(
         stored.reflect(connection)
         for name, rows in counts.items():
             if name not in stored.tables:
-                raise BadArchive(f"The archive holds a table {name}, which schema {schema} does not have.")
+                raise BadArchive(
+                    f"The archive has a table {name}, which schema {schema} does not have. "
+                    "Use another archive."
+                )
             path = temporary / f"{name}.parquet"
             archive.extract_one(f"tables/{name}.parquet", path)
             if _read(connection, stored.tables[name], path) != rows:
                 raise BadArchive(
-                    f"The archive's table {name} does not have {rows:,} rows. Take another archive."
+                    f"The archive's table {name} does not have {rows:,} rows. Use another archive."
                 )
             _reset_sequence(connection, stored.tables[name])
     upgrade_schema(engine)
 
 
 def count_rows(engine: Engine) -> dict[str, int]:
-    """The rows of each table now."""
+    """The number of rows of each table."""
     with reading(engine) as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -110,7 +113,7 @@ def _as_arrow(rows: Sequence[Any], table: Table, schema: pa.Schema) -> pa.Table:
     columns = [list(values) for values in zip(*rows, strict=True)]
     for number, column in enumerate(table.columns):
         if isinstance(column.type, JSON):
-            columns[number] = [None if one is None else json.dumps(one) for one in columns[number]]
+            columns[number] = [None if value is None else json.dumps(value) for value in columns[number]]
     return pa.table(
         [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)], schema=schema
     )
@@ -130,7 +133,7 @@ def _arrow_type(column: Column[Any]) -> pa.DataType:
 
 
 def _read(connection: Connection, table: Table, path: Path) -> int:
-    """Insert a file's rows; how many they were."""
+    """Insert the rows of a file; return their number."""
     as_json = [column.name for column in table.columns if isinstance(column.type, JSON)]
     rows = 0
     with pq.ParquetFile(path) as file:
@@ -145,7 +148,7 @@ def _read(connection: Connection, table: Table, path: Path) -> int:
 
 
 def _reset_sequence(connection: Connection, table: Table) -> None:
-    """Let PostgreSQL number new rows behind those that came with their numbers; SQLite does so by itself."""
+    """Make PostgreSQL number new rows after the restored ones; SQLite does so by itself."""
     counted = table.autoincrement_column
     if counted is None or connection.dialect.name != "postgresql":
         return

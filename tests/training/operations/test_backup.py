@@ -1,4 +1,4 @@
-"""A back-up holds everything, an altered one is refused, and a restored installation goes on by itself."""
+"""A backup contains everything, an altered one is refused, and a restored installation works."""
 
 import json
 import resource
@@ -35,20 +35,22 @@ def trained_workspace(workspace, plan, training_stub):
     train_fleet(workspace, pt_1, list(Kind), plan, jobs=1)
     detect_fleet(workspace, pt_1)
     with writing(workspace.engine) as connection:
-        stretch = {"start": NOW, "end": NOW, "made_at": NOW}
-        connection.execute(insert(labels), {"sensor_id": "PT-1", "source": "op", "anomalous": True} | stretch)
+        interval = {"start": NOW, "end": NOW, "made_at": NOW}
+        connection.execute(
+            insert(labels), {"sensor_id": "PT-1", "source": "op", "anomalous": True} | interval
+        )
     return workspace
 
 
 @pytest.fixture
 def other_workspace(tmp_path_factory, monkeypatch):
-    """An empty installation on another machine: another folder, nothing in it."""
+    """An empty installation in another folder, as on another machine."""
     home = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.setenv("SAFEPLAN_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    made = Workspace(home)
-    yield made
-    made.engine.dispose()
+    empty = Workspace(home)
+    yield empty
+    empty.engine.dispose()
 
 
 def contents(engine):
@@ -83,9 +85,7 @@ def test_a_restored_installation_has_every_row_and_scores_with_the_same_versions
     assert (outcome.status, outcome.version, outcome.error) == ("scored", 1, None)
 
 
-def test_no_address_of_the_old_machine_is_left_in_the_restored_store(
-    trained_workspace, other_workspace, tmp_path
-):
+def test_a_restored_store_has_no_path_of_the_old_machine(trained_workspace, other_workspace, tmp_path):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     restore(other_workspace, tmp_path / "plant.zip")
@@ -99,7 +99,7 @@ def test_no_address_of_the_old_machine_is_left_in_the_restored_store(
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_plant_moves_from_sqlite_to_postgresql_and_back(
+def test_an_installation_moves_from_sqlite_to_postgresql_and_back(
     trained_workspace, other_workspace, tmp_path, database_url
 ):
     before = contents(trained_workspace.engine)
@@ -118,7 +118,7 @@ def test_a_plant_moves_from_sqlite_to_postgresql_and_back(
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_postgresql_numbers_new_rows_behind_the_restored_ones(trained_workspace, tmp_path, database_url):
+def test_postgresql_numbers_new_rows_after_the_restored_ones(trained_workspace, tmp_path, database_url):
     server = Workspace(tmp_path / "server")
     server.__dict__["engine"] = open_database(database_url)
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
@@ -126,43 +126,41 @@ def test_postgresql_numbers_new_rows_behind_the_restored_ones(trained_workspace,
 
     record_entry(server.engine, AuditEntry(NOW, "ana", "restored"))
 
-    assert [deed.action for deed in entries(server.engine)] == ["restored", "promoted", "promoted"]
+    assert [entry.action for entry in entries(server.engine)] == ["restored", "promoted", "promoted"]
     server.engine.dispose()
 
 
-def test_a_back_up_of_an_older_schema_is_restored_and_brought_up_to_date(
-    trained_workspace, other_workspace, tmp_path
-):
+def test_a_backup_of_an_older_schema_is_restored_and_upgraded(trained_workspace, other_workspace, tmp_path):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
-    as_of = older(tmp_path / "plant.zip", tmp_path / "old.zip", "0001")
+    old_backup = with_schema(tmp_path / "plant.zip", tmp_path / "old.zip", "0001")
 
-    restore(other_workspace, as_of)
+    restore(other_workspace, old_backup)
 
     with reading(other_workspace.engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM sensor_readings")).scalar() == 240
         assert connection.execute(text("SELECT count(*) FROM leases")).scalar() == 0
 
 
-def test_a_back_up_of_a_newer_schema_is_refused_and_nothing_is_written(
+def test_a_backup_of_a_newer_schema_is_refused_and_nothing_is_written(
     trained_workspace, other_workspace, tmp_path
 ):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     with pytest.raises(StoreError, match=r"schema 9999.*upgrade"):
-        restore(other_workspace, older(tmp_path / "plant.zip", tmp_path / "new.zip", "9999"))
+        restore(other_workspace, with_schema(tmp_path / "plant.zip", tmp_path / "new.zip", "9999"))
 
     assert not any(contents(other_workspace.engine).values())
     assert not (other_workspace.home / "mlflow.db").exists()
 
 
-def test_a_restore_never_mixes_two_installations(trained_workspace, tmp_path):
+def test_a_restore_into_an_installation_with_readings_is_refused(trained_workspace, tmp_path):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     with pytest.raises(ConfigurationError, match=r"sensor_readings has 240 rows"):
         restore(trained_workspace, tmp_path / "plant.zip")
 
 
-def test_a_store_of_runs_is_not_overwritten(trained_workspace, other_workspace, tmp_path):
+def test_a_restore_does_not_overwrite_an_mlflow_store(trained_workspace, other_workspace, tmp_path):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     shutil.copy(tmp_path / "mlflow.db", other_workspace.home)
 
@@ -170,10 +168,10 @@ def test_a_store_of_runs_is_not_overwritten(trained_workspace, other_workspace, 
         restore(other_workspace, tmp_path / "plant.zip")
 
 
-def test_a_back_up_never_overwrites_one(trained_workspace, tmp_path):
+def test_a_backup_does_not_overwrite_a_file(trained_workspace, tmp_path):
     (tmp_path / "plant.zip").write_text("the last good one")
 
-    with pytest.raises(ConfigurationError, match="never overwrites"):
+    with pytest.raises(ConfigurationError, match="does not overwrite"):
         back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
 
     assert (tmp_path / "plant.zip").read_text() == "the last good one"
@@ -181,7 +179,7 @@ def test_a_back_up_never_overwrites_one(trained_workspace, tmp_path):
 
 @contextmanager
 def room_for(size):
-    """No file of this process may grow beyond so many bytes: what a full disk is to whoever writes."""
+    """Limit files that this process writes to this many bytes, which has the effect of a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -192,9 +190,9 @@ def room_for(size):
 
 @pytest.mark.parametrize("size", [0, 5_000, 60_000, 300_000])
 @pytest.mark.fault(
-    "a full disk in a back-up", "one clear line and no file is left; with room again, the back-up is whole"
+    "a full disk in a backup", "one clear line and no file; with free space, the backup is complete"
 )
-def test_a_back_up_on_a_full_disk_leaves_no_file(trained_workspace, other_workspace, tmp_path, size):
+def test_a_backup_on_a_full_disk_leaves_no_file(trained_workspace, other_workspace, tmp_path, size):
     rows = contents(trained_workspace.engine)
     to = tmp_path / "out" / "plant.zip"
 
@@ -208,14 +206,14 @@ def test_a_back_up_on_a_full_disk_leaves_no_file(trained_workspace, other_worksp
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
-@pytest.mark.fault("one byte of a back-up altered", "found before anything is written")
+@pytest.mark.fault("one byte of a backup altered", "found before anything is written")
 def test_one_altered_byte_is_found_before_anything_is_written(
     trained_workspace, other_workspace, tmp_path, where
 ):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     spoiled = bytearray((tmp_path / "plant.zip").read_bytes())
     with zipfile.ZipFile(tmp_path / "plant.zip") as archive:
-        members = [one for one in archive.infolist() if one.compress_size > 1_000]
+        members = [member for member in archive.infolist() if member.compress_size > 1_000]
     member = members[int(where * len(members))]
     spoiled[member.header_offset + 200 + member.compress_size // 2] ^= 1
     (tmp_path / "spoiled.zip").write_bytes(spoiled)
@@ -227,9 +225,9 @@ def test_one_altered_byte_is_found_before_anything_is_written(
 
 
 @pytest.mark.fault(
-    "each byte of an archive altered, one after the other", "named as damaged, or nothing is lost"
+    "each byte of an archive altered, one after the other", "refused as damaged, or nothing is lost"
 )
-def test_no_altered_byte_of_an_archive_gets_through(tmp_path):
+def test_an_altered_byte_is_refused_or_harmless(tmp_path):
     path = tmp_path / "small.zip"
     with ArchiveWriter(path) as archive:
         archive.add_text("tables.json", json.dumps({"rows": list(range(40))}))
@@ -250,8 +248,8 @@ def test_no_altered_byte_of_an_archive_gets_through(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-@pytest.mark.fault("a back-up cut short", "refused")
-def test_a_back_up_cut_short_is_refused(trained_workspace, other_workspace, tmp_path, share):
+@pytest.mark.fault("a truncated backup", "refused")
+def test_a_truncated_backup_is_refused(trained_workspace, other_workspace, tmp_path, share):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     whole = (tmp_path / "plant.zip").read_bytes()
     (tmp_path / "short.zip").write_bytes(whole[: int(share * len(whole))])
@@ -260,8 +258,8 @@ def test_a_back_up_cut_short_is_refused(trained_workspace, other_workspace, tmp_
         restore(other_workspace, tmp_path / "short.zip")
 
 
-@pytest.mark.attack("a file smuggled into a back-up, with a path that leads outside", "refused")
-def test_a_member_that_nobody_wrote_is_refused(trained_workspace, other_workspace, tmp_path):
+@pytest.mark.attack("a file added to a backup, with a path that leads outside", "refused")
+def test_a_file_that_is_not_in_the_manifest_is_refused(trained_workspace, other_workspace, tmp_path):
     back_up(trained_workspace, tmp_path / "plant.zip", now=NOW)
     with zipfile.ZipFile(tmp_path / "plant.zip", "a") as archive:
         archive.writestr("mlflow/../../../evil", "x")
@@ -270,7 +268,7 @@ def test_a_member_that_nobody_wrote_is_refused(trained_workspace, other_workspac
         restore(other_workspace, tmp_path / "plant.zip")
 
 
-def test_a_zip_of_something_else_is_refused(other_workspace, tmp_path):
+def test_another_zip_file_is_refused(other_workspace, tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("beach.jpg", "x")
 
@@ -278,8 +276,8 @@ def test_a_zip_of_something_else_is_refused(other_workspace, tmp_path):
         restore(other_workspace, tmp_path / "photos.zip")
 
 
-def older(source: Path, target: Path, schema: str) -> Path:
-    """The same archive as a program with another schema would have written it."""
+def with_schema(source: Path, target: Path, schema: str) -> Path:
+    """The archive as a program with another schema would have written it."""
     with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as copy:
         manifest = json.loads(archive.read("manifest.json"))
         known = {"sensors", "sensor_readings", "ml_predictions", "labels"}

@@ -1,4 +1,4 @@
-"""How commands speak: one document on stdout, the story on stderr, and no text taken for markup."""
+"""Output of commands: results on stdout, progress on stderr, and ids are never markup."""
 
 import json
 from datetime import UTC, datetime
@@ -17,60 +17,62 @@ from training.operations.console import (
     show_rows,
     to_json_value,
 )
-from training.outcomes import Outcome
+from training.outcomes import Outcome, OutcomeStatus
 
-GOOD = Outcome("PT-1", Kind.DETECTOR, "promoted", "pt-1-detector", 3, "champion", {"recall_mean": 0.5})
-BAD = Outcome("[red]PT-2[/red]", Kind.FORECASTER, "failed", error="12 good readings; needs 50")
+GOOD = Outcome(
+    "PT-1", Kind.DETECTOR, OutcomeStatus.PROMOTED, "pt-1-detector", 3, "champion", {"recall_mean": 0.5}
+)
+BAD = Outcome("[red]PT-2[/red]", Kind.FORECASTER, OutcomeStatus.FAILED, error="12 good readings; needs 50")
 
 
 def test_json_is_one_document_with_the_same_fields_for_all(capsys):
     show_outcomes("train", [GOOD, BAD], [], as_json=True)
 
-    reported = capsys.readouterr()
-    document = json.loads(reported.out)
-    assert reported.err == ""
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert captured.err == ""
     assert document["command"] == "train"
     assert document["summary"] == {"promoted": 1, "failed": 1}
     assert document["sensors"][0]["metrics"] == {"recall_mean": 0.5}
     assert set(document["sensors"][0]) == set(document["sensors"][1])
 
 
-def test_a_table_shows_what_worked_then_what_failed_and_why(capsys):
+def test_a_table_of_outcomes_is_followed_by_failures_with_their_errors(capsys):
     show_outcomes("train", [GOOD, BAD], ["recall_mean"], as_json=False)
 
-    reported = capsys.readouterr()
-    assert "PT-1" in reported.out
-    assert "0.5" in reported.out
-    assert "12 good readings; needs 50" in reported.out
-    assert "1 promoted, 1 failed" in reported.err
+    captured = capsys.readouterr()
+    assert "PT-1" in captured.out
+    assert "0.5" in captured.out
+    assert "12 good readings; needs 50" in captured.out
+    assert "1 promoted, 1 failed" in captured.err
 
 
-def test_nothing_to_do_is_said(capsys):
+def test_without_outcomes_the_summary_is_nothing_to_do(capsys):
     show_outcomes("train", [], [], as_json=False)
 
     assert "nothing to do" in capsys.readouterr().err
 
 
-def test_a_sensor_may_be_called_like_markup(capsys):
+def test_an_id_that_looks_like_markup_is_printed_as_it_is(capsys):
     show_rows([{"sensor": "[red]PT-2[/red]", "n": 1}])
 
     assert "[red]PT-2[/red]" in capsys.readouterr().out
 
 
 def test_a_column_that_only_later_rows_have_is_shown(capsys):
-    """The first of many sensors may be the one without readings."""
+    """The first of many sensors may be one without readings."""
     show_rows([{"sensor": "A"}, {"sensor": "B", "readings": 7}])
 
     assert "readings" in capsys.readouterr().out
 
 
-def test_columns_that_are_empty_throughout_are_left_out(capsys):
+def test_empty_columns_are_left_out(capsys):
     show_rows([{"sensor": "A", "platform": ""}, {"sensor": "B", "platform": None}])
 
     assert "platform" not in capsys.readouterr().out
 
 
-def test_sentences_follow_the_table_a_line_each(capsys):
+def test_sentences_follow_the_table_one_per_line(capsys):
     show_rows([{"sensor": "A", "reasons": ["frozen twice", "has gaps"]}], below="reasons")
 
     assert "  A: frozen twice\n  A: has gaps\n" in capsys.readouterr().out
@@ -92,7 +94,7 @@ def test_sentences_follow_the_table_a_line_each(capsys):
         (None, None),
     ],
 )
-def test_any_value_is_plain_json(value, expected):
+def test_every_value_becomes_plain_json(value, expected):
     result = to_json_value(value)
 
     assert result == expected
@@ -109,7 +111,7 @@ def test_a_missing_time_is_null(capsys):
     ("value", "shown"),
     [(999.6, "1,000"), (1000.4, "1,000"), (False, "no"), (0, "0"), (-0.00012, "-0.00012"), (pd.NaT, "")],
 )
-def test_cells_read_as_a_person_reads(value, shown):
+def test_cells_are_formatted_for_reading(value, shown):
     assert format_cell(value) == shown
 
 

@@ -1,4 +1,4 @@
-"""Promotion by hand: the gate speaks, `anyway` overrules it, and a roll-back undoes it."""
+"""Promotion by hand: the gate is checked, `anyway` overrides it, and a rollback undoes it."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ PT_1 = Sensor(id="PT-1")
 
 @pytest.fixture
 def add(workspace, plan, training_stub):
-    """Train one more version of PT-1's forecaster."""
+    """A function that trains one more version of PT-1's forecaster."""
     ingest_readings(workspace, "PT-1")
 
     def train(*, good=True, promotion=Promotion.MANAGED):
@@ -31,15 +31,15 @@ def add(workspace, plan, training_stub):
     return train
 
 
-def promote(workspace, **how):
-    return promote_version(workspace, PT_1, Kind.FORECASTER, **how)
+def promote(workspace, **options):
+    return promote_version(workspace, PT_1, Kind.FORECASTER, **options)
 
 
 def aliases(workspace):
     return workspace.mlflow.get_registered_model("pt-1-forecaster").aliases
 
 
-def test_a_challenger_that_waited_for_a_human_is_promoted(workspace, add):
+def test_a_waiting_challenger_is_promoted(workspace, add):
     add(promotion=Promotion.MANUAL)
 
     outcome = promote(workspace)
@@ -48,7 +48,7 @@ def test_a_challenger_that_waited_for_a_human_is_promoted(workspace, add):
     assert aliases(workspace) == {CHAMPION: 1}
 
 
-def test_the_gate_refuses_what_it_refused_before_and_nothing_moves(workspace, add):
+def test_a_version_that_the_gate_refused_is_not_promoted(workspace, add):
     add()
     add(good=False)
     before = aliases(workspace)
@@ -59,7 +59,7 @@ def test_the_gate_refuses_what_it_refused_before_and_nothing_moves(workspace, ad
     assert aliases(workspace) == before == {CHAMPION: 1, CHALLENGER: 2}
 
 
-def test_anyway_overrules_the_gate(workspace, add):
+def test_anyway_overrides_the_gate(workspace, add):
     add()
     add(good=False)
 
@@ -67,7 +67,7 @@ def test_anyway_overrules_the_gate(workspace, add):
     assert aliases(workspace) == {CHAMPION: 2, PREVIOUS: 1}
 
 
-def test_an_older_version_can_be_named(workspace, add):
+def test_an_older_version_can_be_promoted_by_its_number(workspace, add):
     add()
     add()
 
@@ -75,21 +75,21 @@ def test_an_older_version_can_be_named(workspace, add):
     assert aliases(workspace)[CHAMPION] == 1
 
 
-def test_a_version_that_does_not_exist_is_said_so(workspace, add):
+def test_a_version_that_does_not_exist_is_an_error(workspace, add):
     add()
 
     with pytest.raises(RegistryError, match="has no version 7"):
         promote(workspace, number=7)
 
 
-def test_without_a_challenger_there_is_nothing_to_promote(workspace, add):
+def test_without_a_challenger_the_error_names_the_command_to_run(workspace, add):
     add()
 
     with pytest.raises(NoChampion, match="safeplan status 'PT-1'"):
         promote(workspace)
 
 
-def test_rolling_back_says_which_version_serves_now(workspace, add):
+def test_a_rollback_returns_the_version_that_serves_now(workspace, add):
     add()
     add()
 
@@ -98,9 +98,10 @@ def test_rolling_back_says_which_version_serves_now(workspace, add):
     assert (outcome.status, outcome.version, outcome.alias) == ("rolled back", 1, CHAMPION)
 
 
-def test_a_version_nobody_judged_is_refused(workspace, add):
+def test_a_version_without_a_gate_decision_is_not_promoted(workspace, add):
     add()
-    workspace.mlflow.delete_model_version_tag("pt-1-forecaster", "1", "gate")
+    for tag in ("gate", "gate_status"):
+        workspace.mlflow.delete_model_version_tag("pt-1-forecaster", "1", tag)
 
-    with pytest.raises(GateRefused, match="never judged"):
+    with pytest.raises(GateRefused, match="the gate has not checked it"):
         promote(workspace, number=1)
