@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.reliability_report import TrialCollector, pytest_collection_modifyitems, record_losses  # noqa: F401 (hooks)
+from tests.support.requirements import skip_or_fail
 from tests.support.workspaces import empty_mlflow, fitted_models, plan, training_stub, workspace  # noqa: F401 (fixtures)
 from training.data.readings import ReadingStore
 from training.storage.database import open_database
@@ -62,6 +63,4 @@ def _in_postgres(statement: str) -> None:
         with psycopg.connect(POSTGRES, autocommit=True, connect_timeout=5) as connection:
             connection.execute(statement)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI tests on PostgreSQL too, and there is none: {error}")
-        pytest.skip(f"no PostgreSQL at SAFEPLAN_TEST_POSTGRES: {error}")
+        skip_or_fail(f"no PostgreSQL at SAFEPLAN_TEST_POSTGRES: {error}")

@@ -1,4 +1,4 @@
-"""Houses that are furnished once a session: whole trainings are too slow to repeat."""
+"""Installations that are trained once per session, because training is too slow to repeat."""
 
 import fcntl
 import shutil
@@ -16,7 +16,7 @@ from tests.support.workspaces import make_readings
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
-    """A folder by name that all workers of this session share."""
+    """A function that returns a folder which all workers of the session share."""
     base = tmp_path_factory.getbasetemp()
     top = base if worker_id == "master" else base.parent
 
@@ -29,8 +29,8 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> C
 
 @pytest.fixture(scope="session")
 def trained(shared_folder: Callable[[str], Path]) -> Installation:
-    """PT-1 with two champions, trained by the command line; look at it, do not change it."""
-    installation = Installation(shared_folder("trained-house"), {})
+    """PT-1 with a champion of each kind, trained through the command line; tests must not change it."""
+    installation = Installation(shared_folder("trained"), {})
     with (installation.home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (installation.home / "ready").exists():
@@ -42,14 +42,14 @@ def trained(shared_folder: Callable[[str], Path]) -> Installation:
 
 @pytest.fixture
 def empty_installation(tmp_path: Path, empty_mlflow: Path) -> Installation:
-    """A house with SQLite beside MLflow's own tables, and nothing in it."""
+    """An empty installation with SQLite and an embedded MLflow store."""
     shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
     return Installation(tmp_path, {})
 
 
 @pytest.fixture
 def server_installation(tmp_path: Path, empty_mlflow: Path) -> Iterator[Installation]:
-    """A house on PostgreSQL, beside an MLflow server that asks for a password."""
+    """An installation on PostgreSQL with an MLflow server that requires a password."""
     schema, port = f"test_{uuid.uuid4().hex}", free_port()
     _in_postgres(f"CREATE SCHEMA {schema}")
     home, server = tmp_path / "home", tmp_path / "server"
@@ -61,7 +61,7 @@ def server_installation(tmp_path: Path, empty_mlflow: Path) -> Iterator[Installa
         f"database_uri = sqlite:///{server / 'auth.db'}\n"
         "admin_username = admin\nadmin_password = a long password\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-        # Without it each of some 300 requests hashes the password for 0.1 s.
+        # Otherwise each of about 300 requests hashes the password for 0.1 s.
         "auth_cache_ttl_seconds = 600\n",
         encoding="utf-8",
     )
@@ -75,7 +75,7 @@ def server_installation(tmp_path: Path, empty_mlflow: Path) -> Iterator[Installa
             "MLFLOW_TRACKING_PASSWORD": "a long password",
         },
     )
-    line = [
+    command = [
         *(str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--workers", "1"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--backend-store-uri", f"sqlite:///{server / 'mlflow.db'}"),
@@ -87,7 +87,7 @@ def server_installation(tmp_path: Path, empty_mlflow: Path) -> Iterator[Installa
     }
     environment = {**installation.environment(), **secrets}
     del environment["MLFLOW_TRACKING_URI"]
-    with running_server(line, environment, server, f"http://127.0.0.1:{port}/health"):
+    with running_server(command, environment, server, f"http://127.0.0.1:{port}/health"):
         yield installation
     with psycopg.connect(POSTGRES, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA {schema} CASCADE")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Kill -9 at any point of a retraining: the next run goes on, and each result is there once."""
+"""Kill -9 at any point of a command: the next run continues, and each result is stored once."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.installation import ROOT, CommandResult, CommandServer, Installation, run_process
 from tests.support.workspaces import make_readings
-from training.operations.registry_backup import rename_paths as put_paths
+from training.operations.registry_backup import rename_paths
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ Key = tuple[str, str]
 
 
 def send(installation: Installation, sensors: int) -> set[Key]:
-    """Readings of so many sensors arrive; what must be registered in the end."""
+    """Load readings of this many sensors; return the models that must be registered in the end."""
     names = [f"PT-{number:02d}" for number in range(sensors)]
     sent = pd.concat(make_readings(name, 100, seed=seed) for seed, name in enumerate(names))
     installation.run("load", installation.write("plant.csv", sent))
@@ -32,22 +32,22 @@ def send(installation: Installation, sensors: int) -> set[Key]:
 
 
 def train(installation: Installation, *, die_at: int = 0) -> CommandResult:
-    """`safeplan train` in one process that may be told to die."""
-    line = ["train", "--json", "--jobs", "1"]
+    """`safeplan train` in one process, which dies at its n-th commit if `die_at` is not 0."""
+    command = ["train", "--json", "--jobs", "1"]
     return CommandServer.shared().run(
-        line, installation.environment(**QUICK, DIE_AT=str(die_at)), installation.home
+        command, installation.environment(**QUICK, DIE_AT=str(die_at)), installation.home
     )
 
 
 def train_with_workers(installation: Installation, *, die_at: int, mark: str) -> CommandResult:
-    """The same with two workers, none of which shares anything with this process."""
-    line = [sys.executable, "-m", "tests.support.kill_on_commit", "train", "--json", "--jobs", "2"]
-    more = {**QUICK, "DIE_AT": str(die_at), "PYTHONPATH": str(ROOT), "MARK": mark}
-    return run_process(line, installation.environment(**more), installation.home)
+    """The same with two workers, in processes that share nothing with this one."""
+    command = [sys.executable, "-m", "tests.support.kill_on_commit", "train", "--json", "--jobs", "2"]
+    extra = {**QUICK, "DIE_AT": str(die_at), "PYTHONPATH": str(ROOT), "MARK": mark}
+    return run_process(command, installation.environment(**extra), installation.home)
 
 
 def registered(home: Path) -> dict[Key, list[tuple[int, str]]]:
-    """Versions and verdicts of each sensor and kind, straight from the tables."""
+    """Version and validation status of each sensor and kind, read from the tables."""
     query = """
         SELECT s.value, k.value, v.version, t.value FROM model_versions v
         JOIN model_version_tags s ON s.name = v.name AND s.version = v.version AND s.key = 'sensor_id'
@@ -55,31 +55,41 @@ def registered(home: Path) -> dict[Key, list[tuple[int, str]]]:
         JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = 'validation_status'
     """
     result: dict[Key, list[tuple[int, str]]] = {}
-    for sensor, kind, version, verdict in ask(home, query):
-        result.setdefault((sensor, kind), []).append((version, verdict))
+    for sensor, kind, version, status in mlflow_rows(home, query):
+        result.setdefault((sensor, kind), []).append((version, status))
     return result
 
 
-def ask(home: Path, query: str) -> list[tuple]:
-    connection = sqlite3.connect(home / "mlflow.db")
+def mlflow_rows(home: Path, query: str) -> list[tuple]:
+    """Rows of MLflow's database."""
+    return rows_of(home / "mlflow.db", query)
+
+
+def own_rows(home: Path, query: str) -> list[tuple]:
+    """Rows of the database of SafePlan."""
+    return rows_of(home / "safeplan.db", query)
+
+
+def rows_of(path: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(path)
     try:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
 
 
-def hold_to_the_end(home: Path, every: set[Key]) -> None:
-    """One version a sensor and kind, with one alias and its verdict; no run open, no half of anything."""
+def assert_complete(home: Path, every: set[Key]) -> None:
+    """One version per sensor and kind, with one alias and status; no open run, nothing incomplete."""
     versions = registered(home)
     assert set(versions) == every
-    assert {len(found) for found in versions.values()} == {1}
-    assert {verdict for ((_, verdict),) in versions.values()} <= {"passed", "refused"}
-    aliases = ask(home, "SELECT name, alias FROM registered_model_aliases")
+    assert {len(of_key) for of_key in versions.values()} == {1}
+    assert {status for ((_, status),) in versions.values()} <= {"passed", "refused"}
+    aliases = mlflow_rows(home, "SELECT name, alias FROM registered_model_aliases")
     assert len({name for name, _ in aliases}) == len(aliases) == len(every)
     assert {alias for _, alias in aliases} <= {"champion", "challenger"}
     alive = "lifecycle_stage = 'active'"
-    assert ask(home, f"SELECT run_uuid FROM runs WHERE {alive} AND status <> 'FINISHED'") == []
-    children = ask(
+    assert mlflow_rows(home, f"SELECT run_uuid FROM runs WHERE {alive} AND status <> 'FINISHED'") == []
+    children = mlflow_rows(
         home,
         f"""SELECT e.name, t.value, count(*) FROM runs r JOIN experiments e USING (experiment_id)
             JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'sensor_id'
@@ -87,12 +97,12 @@ def hold_to_the_end(home: Path, every: set[Key]) -> None:
     )
     assert {count for *_, count in children} == {1}
     assert len(children) == len(every)
-    models = ask(home, f"SELECT name, count(*) FROM logged_models WHERE {alive} GROUP BY 1")
+    models = mlflow_rows(home, f"SELECT name, count(*) FROM logged_models WHERE {alive} GROUP BY 1")
     assert {count for _, count in models} == {1}
 
 
 def processes_marked(mark: str) -> set[int]:
-    """Processes whose environment holds a word."""
+    """Processes whose environment contains a word."""
     result = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -104,13 +114,13 @@ def processes_marked(mark: str) -> set[int]:
 
 
 @pytest.mark.fault(
-    "kill -9 in a training of 12 sensors with workers, twice", "the third run trains what is missing"
+    "kill -9 during a training of 12 sensors with workers, twice", "the third run trains what is missing"
 )
-def test_killed_twice_the_third_run_trains_only_what_is_missing(empty_installation):
+def test_after_two_kills_the_third_run_trains_only_what_is_missing(empty_installation):
     every, mark = send(empty_installation, 12), uuid.uuid4().hex
     assert train_with_workers(empty_installation, die_at=150, mark=mark).code == -signal.SIGKILL
-    until = time.monotonic() + 20
-    while (orphans := processes_marked(mark)) and time.monotonic() < until:
+    deadline = time.monotonic() + 20
+    while (orphans := processes_marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.2)
     first = registered(empty_installation.home)
     assert train(empty_installation, die_at=200).code == -signal.SIGKILL
@@ -118,17 +128,17 @@ def test_killed_twice_the_third_run_trains_only_what_is_missing(empty_installati
 
     third = train(empty_installation)
 
-    assert not orphans, "workers outlived the training that was killed"
+    assert not orphans, "workers are still running after their training was killed"
     assert third.code == 0, third.stderr
     assert 0 < len(first) < len(second) < len(every)
-    hold_to_the_end(empty_installation.home, every)
-    done = {key for key, ((_, verdict),) in second.items() if verdict != "pending"}
-    assert {key for key, status in third.statuses.items() if status == "unchanged"} == done
+    assert_complete(empty_installation.home, every)
+    complete = {key for key, ((_, status),) in second.items() if status != "pending"}
+    assert {key for key, status in third.statuses.items() if status == "unchanged"} == complete
 
 
 @pytest.mark.fault(
     "two trainings of the same sensors at once, as two processes",
-    "each version is there once; whoever is second says so",
+    "each version is registered once; the second process reports it",
 )
 def test_two_trainings_at_once_register_each_version_once(empty_installation):
     every = send(empty_installation, 3)
@@ -138,126 +148,121 @@ def test_two_trainings_at_once_register_each_version_once(empty_installation):
             pool.map(lambda mark: train_with_workers(empty_installation, die_at=0, mark=mark), ("a", "b"))
         )
 
-    ends = [status for one in both for status in one.statuses.values()]
-    assert {one.code for one in both} <= {0, 1}
-    assert sum(status in {"promoted", "refused"} for status in ends) == len(every)
-    assert set(ends) <= {"promoted", "refused", "unchanged", "failed"}
-    for one in both:
-        failed = [outcome for outcome in one.document["sensors"] if outcome["status"] == "failed"]
+    statuses = [status for result in both for status in result.statuses.values()]
+    assert {result.code for result in both} <= {0, 1}
+    assert sum(status in {"promoted", "refused"} for status in statuses) == len(every)
+    assert set(statuses) <= {"promoted", "refused", "unchanged", "failed"}
+    for result in both:
+        failed = [outcome for outcome in result.document["sensors"] if outcome["status"] == "failed"]
         assert all("train" in outcome["error"] for outcome in failed), failed
-    hold_to_the_end(empty_installation.home, every)
+    assert_complete(empty_installation.home, every)
 
 
 @pytest.mark.fault(
-    "kill -9 at each write of train", "the next run goes on; each version, run and alias is there once"
+    "kill -9 at each write of train", "the next run continues; each version, run and alias exists once"
 )
-def test_killed_at_one_change_after_the_other(empty_installation, record_losses):
-    """Each life gets one change of a table further than the one before, until one reaches the end."""
+def test_a_training_killed_at_each_change_is_completed(empty_installation, record_losses):
+    """Each run gets one commit further than the one before, until one reaches the end."""
     every = send(empty_installation, 1)
-    lives = 0
-    while (answer := train(empty_installation, die_at=lives + 1)).code == -signal.SIGKILL:
-        lives += 1
-        assert lives < 100
-        assert {len(found) for found in registered(empty_installation.home).values()} <= {1}
+    kills = 0
+    while (result := train(empty_installation, die_at=kills + 1)).code == -signal.SIGKILL:
+        kills += 1
+        assert kills < 100
+        assert {len(versions) for versions in registered(empty_installation.home).values()} <= {1}
 
-    assert answer.code == 0, answer.stderr
-    assert lives > 10
-    hold_to_the_end(empty_installation.home, every)
+    assert result.code == 0, result.stderr
+    assert kills > 10
+    assert_complete(empty_installation.home, every)
     record_losses(lost=len(every - set(registered(empty_installation.home))), doubled=0)
 
 
 def killed_until_done(installation: Installation, *command: str) -> tuple[CommandResult, int]:
-    """Run a command again and again, each time killed one change later, until it ends by itself."""
-    for life in range(1, 100):
-        environment = installation.environment(**QUICK, DIE_AT=str(life))
-        answer = CommandServer.shared().run([*command, "--json"], environment, installation.home)
-        if answer.code != -signal.SIGKILL:
-            return answer, life - 1
-    raise AssertionError(f"{command} was killed at 99 changes and never ended")
+    """Run a command until it ends, killing each run one commit later; its result and the number of kills."""
+    for die_at in range(1, 100):
+        environment = installation.environment(**QUICK, DIE_AT=str(die_at))
+        result = CommandServer.shared().run([*command, "--json"], environment, installation.home)
+        if result.code != -signal.SIGKILL:
+            return result, die_at - 1
+    raise AssertionError(f"{command} did not end within 99 commits")
 
 
 @pytest.fixture
 def two_versions(trained: Installation, tmp_path: Path) -> Installation:
-    """A copy of the trained house, with a second detector that waits for a human."""
-    shutil.copytree(trained.home, tmp_path / "house")
-    installation = Installation(tmp_path / "house", {})
-    move_artifacts(installation.home, trained.home)
+    """A copy of the trained installation with a second detector that waits for approval."""
+    shutil.copytree(trained.home, tmp_path / "copy")
+    installation = Installation(tmp_path / "copy", {})
+    use_own_artifacts(installation.home, trained.home)
     installation.run("train", "--kind", "detector", "--fresh", "--promote", "manual", "--jobs", "1", **QUICK)
     return installation
 
 
-def move_artifacts(home: Path, old: Path) -> None:
-    """MLflow remembers whole paths."""
-    put_paths(home / "mlflow.db", str(old / "mlartifacts"), str(home / "mlartifacts"))
+def use_own_artifacts(home: Path, old: Path) -> None:
+    """Replace the absolute paths in a copied store."""
+    rename_paths(home / "mlflow.db", str(old / "mlartifacts"), str(home / "mlartifacts"))
 
 
 def aliases_of_detector(home: Path) -> dict[str, int]:
-    return dict(ask(home, "SELECT alias, version FROM registered_model_aliases WHERE name = 'pt-1-detector'"))
-
-
-def own(home: Path, query: str) -> list[tuple]:
-    """What our own database answers."""
-    connection = sqlite3.connect(home / "safeplan.db")
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
+    return dict(
+        mlflow_rows(home, "SELECT alias, version FROM registered_model_aliases WHERE name = 'pt-1-detector'")
+    )
 
 
 @pytest.mark.fault(
-    "kill -9 at each write of promote", "there is one champion at every moment, and in the end the right one"
+    "kill -9 at each write of promote", "one champion at any time, and in the end the right one"
 )
 def test_a_promotion_killed_anywhere_leaves_one_champion(two_versions):
     command = ("promote", "PT-1", "--kind", "detector", "--version", "2", "--anyway")
 
-    for life in range(1, 30):
-        environment = two_versions.environment(DIE_AT=str(life))
-        answer = CommandServer.shared().run([*command, "--json"], environment, two_versions.home)
+    for die_at in range(1, 30):
+        environment = two_versions.environment(DIE_AT=str(die_at))
+        result = CommandServer.shared().run([*command, "--json"], environment, two_versions.home)
         assert aliases_of_detector(two_versions.home).get("champion") in (1, 2)
-        if answer.code != -signal.SIGKILL:
+        if result.code != -signal.SIGKILL:
             break
 
-    assert (answer.code, life > 2) == (0, True), answer.stderr
+    assert (result.code, die_at > 2) == (0, True), result.stderr
     assert aliases_of_detector(two_versions.home)["champion"] == 2
-    assert len(own(two_versions.home, "SELECT * FROM audit WHERE action = 'promoted' AND version = 2")) == 1
+    assert (
+        len(own_rows(two_versions.home, "SELECT * FROM audit WHERE action = 'promoted' AND version = 2")) == 1
+    )
 
 
 @pytest.mark.fault(
-    "kill -9 at each write of rollback", "one champion at every moment; the next roll-back is a whole one"
+    "kill -9 at each write of rollback", "one champion at any time; the next rollback is complete"
 )
-def test_a_roll_back_killed_anywhere_leaves_one_champion(two_versions):
+def test_a_rollback_killed_anywhere_leaves_one_champion(two_versions):
     two_versions.run("promote", "PT-1", "--kind", "detector", "--version", "2", "--anyway")
 
-    for life in range(1, 30):
-        environment = two_versions.environment(DIE_AT=str(life))
-        line = ["rollback", "PT-1", "--kind", "detector", "--json"]
-        answer = CommandServer.shared().run(line, environment, two_versions.home)
-        result = aliases_of_detector(two_versions.home)
-        assert result["champion"] in (1, 2)
-        if answer.code == 0:
+    for die_at in range(1, 30):
+        environment = two_versions.environment(DIE_AT=str(die_at))
+        command = ["rollback", "PT-1", "--kind", "detector", "--json"]
+        result = CommandServer.shared().run(command, environment, two_versions.home)
+        aliases = aliases_of_detector(two_versions.home)
+        assert aliases["champion"] in (1, 2)
+        if result.code == 0:
             break
 
-    assert set(result.values()) == {1, 2}
+    assert set(aliases.values()) == {1, 2}
 
 
 @pytest.mark.parametrize("command", ["detect", "forecast"])
 @pytest.mark.fault(
     "kill -9 at each write of detect and forecast", "the next run writes what is missing, once"
 )
-def test_scoring_killed_anywhere_keeps_each_prediction_once(trained, tmp_path, command, record_losses):
+def test_scoring_killed_anywhere_stores_each_prediction_once(trained, tmp_path, command, record_losses):
     shutil.copytree(trained.home, tmp_path / "undisturbed")
     shutil.copytree(trained.home, tmp_path / "killed")
     for name in ("undisturbed", "killed"):
-        move_artifacts(tmp_path / name, trained.home)
+        use_own_artifacts(tmp_path / name, trained.home)
     Installation(tmp_path / "undisturbed", {}).run(command, **QUICK)
 
-    answer, lives = killed_until_done(Installation(tmp_path / "killed", {}), command)
+    ended, kills = killed_until_done(Installation(tmp_path / "killed", {}), command)
 
     query = (
         "SELECT sensor_id, model_type, timestamp, origin, model_version, anomaly_score FROM ml_predictions"
     )
-    expected, result = own(tmp_path / "undisturbed", query), own(tmp_path / "killed", query)
-    assert (answer.code, lives > 0) == (0, True), answer.stderr
+    expected, result = own_rows(tmp_path / "undisturbed", query), own_rows(tmp_path / "killed", query)
+    assert (ended.code, kills > 0) == (0, True), ended.stderr
     record_losses(lost=len(set(expected) - set(result)), doubled=len(result) - len(set(result)))
     assert set(result) == set(expected)
 
@@ -267,11 +272,11 @@ def test_a_load_killed_anywhere_is_completed_by_the_next(empty_installation, rec
     sent = pd.concat(make_readings(f"PT-{number}", 100, seed=number) for number in range(3))
     path = empty_installation.write("plant.csv", sent)
 
-    answer, lives = killed_until_done(empty_installation, "load", path)
+    ended, kills = killed_until_done(empty_installation, "load", path)
 
-    (stored,) = own(
+    (stored,) = own_rows(
         empty_installation.home, "SELECT count(*), count(DISTINCT sensor_id) FROM sensor_readings"
     )
-    assert (answer.code, lives > 0) == (0, True), answer.stderr
+    assert (ended.code, kills > 0) == (0, True), ended.stderr
     record_losses(lost=len(sent) - stored[0], doubled=0)
     assert stored == (300, 3)

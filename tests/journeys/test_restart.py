@@ -1,4 +1,4 @@
-"""What was trained outlives everything: processes, caches, and the program that trained it."""
+"""Trained models survive restarts and deleted caches."""
 
 import shutil
 
@@ -20,8 +20,8 @@ def files_of(installation, kind):
     return result
 
 
-def test_after_a_restart_of_everything_nothing_is_trained_again(trained, tmp_path):
-    """The real console script, in a new process, without the cache, where training is impossible."""
+def test_after_a_restart_without_caches_nothing_is_trained_again(trained, tmp_path):
+    """The real console script, without the cache, with settings that make training impossible."""
     shutil.rmtree(trained.home / ".safeplan", ignore_errors=True)
     environment = trained.environment(SAFEPLAN_WINDOW_DETECTOR_MINIMUM="99999")
 
@@ -36,15 +36,15 @@ def test_after_a_restart_of_everything_nothing_is_trained_again(trained, tmp_pat
 
 @pytest.fixture
 def serving(trained, tmp_path):
-    """`mlflow models serve` for one registered model; answers the address to ask."""
+    """A function that runs `mlflow models serve` for one registered model; the server and its port."""
 
     def serve(model):
         port = free_port()
-        line = [str(BIN / "mlflow"), "models", "serve", "-m", f"models:/{model}@champion"]
-        line += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command = [str(BIN / "mlflow"), "models", "serve", "-m", f"models:/{model}@champion"]
+        command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         tracking = f"sqlite:///{trained.home / 'mlflow.db'}"
         environment = trained.environment(MLFLOW_TRACKING_URI=tracking)
-        return running_server(line, environment, tmp_path, f"http://127.0.0.1:{port}/ping"), port
+        return running_server(command, environment, tmp_path, f"http://127.0.0.1:{port}/ping"), port
 
     return serve
 
@@ -57,15 +57,15 @@ def test_a_registered_detector_is_served_alone(trained, serving):
 
     with server:
         rows = {"timestamp": [f"{t.isoformat()}Z" for t in times], "value": values}
-        answer = post_json(
+        response = post_json(
             f"http://127.0.0.1:{port}/invocations",
             {"dataframe_records": pd.DataFrame(rows).to_dict("records")},
         )
 
-    scores = [row["anomaly_score"] for row in answer["predictions"]]
+    scores = [row["anomaly_score"] for row in response["predictions"]]
     assert scores == pytest.approx(expected["anomaly_score"].tolist(), abs=1e-9)
-    assert [row["is_anomaly"] for row in answer["predictions"]] == expected["is_anomaly"].tolist()
-    assert answer["predictions"][3]["is_anomaly"]
+    assert [row["is_anomaly"] for row in response["predictions"]] == expected["is_anomaly"].tolist()
+    assert response["predictions"][3]["is_anomaly"]
 
 
 def test_a_registered_forecaster_is_served_alone(trained, serving):
@@ -73,10 +73,10 @@ def test_a_registered_forecaster_is_served_alone(trained, serving):
     server, port = serving("pt-1-forecaster")
 
     with server:
-        asked = {"dataframe_records": [{"timestamp": "2026-01-18T00:00:00Z"}], "params": {"horizon": 3}}
-        answer = post_json(f"http://127.0.0.1:{port}/invocations", asked)
+        request = {"dataframe_records": [{"timestamp": "2026-01-18T00:00:00Z"}], "params": {"horizon": 3}}
+        response = post_json(f"http://127.0.0.1:{port}/invocations", request)
 
-    ahead = pd.DataFrame(answer["predictions"])
+    ahead = pd.DataFrame(response["predictions"])
     assert len(ahead) == 4
     assert ahead["timestamp"][1:].tolist() == [f"{t.isoformat()}Z" for t in expected["timestamps"]]
     assert ahead["expected"][1:].tolist() == pytest.approx(expected["forecasted_values"].tolist())

@@ -1,4 +1,4 @@
-"""Secrets stay where they were put: not one letter of them in what is said, kept, logged or backed up."""
+"""Secrets are found in no output, log, table, run, model or backup."""
 
 import io
 import re
@@ -15,7 +15,7 @@ from tests.support.workspaces import make_readings
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
-MLFLOW_PASSWORD = "a long password"  # the one of `served_house`
+MLFLOW_PASSWORD = "a long password"  # the one of `server_installation`
 SECRETS = {
     "database": "db-5ecret-word",
     "mlflow": MLFLOW_PASSWORD,
@@ -25,11 +25,11 @@ SECRETS = {
 }
 
 
-def hiding_places(installation: Installation, server: Path) -> Iterator[tuple[str, bytes]]:
-    """Everything that was left behind, by name: files, what is packed in files, and every table."""
-    given = {installation.home / "tokens", server / "auth.ini"}
+def stored_contents(installation: Installation, server: Path) -> Iterator[tuple[str, bytes]]:
+    """Everything that was stored, by name: files, members of archives, and tables."""
+    secret_files = {installation.home / "tokens", server / "auth.ini"}
     for path in sorted([*installation.home.rglob("*"), *server.rglob("*")]):
-        if path.is_file() and path not in given:
+        if path.is_file() and path not in secret_files:
             yield str(path), path.read_bytes()
             if zipfile.is_zipfile(path):
                 yield from unpacked(str(path), path.read_bytes())
@@ -49,15 +49,15 @@ def unpacked(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
     """The members of an archive, and of archives in it."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in archive.namelist():
-            result = archive.read(member)
-            yield f"{name}:{member}", result
-            if result.startswith(b"PK"):
-                yield from unpacked(f"{name}:{member}", result)
+            inner = archive.read(member)
+            yield f"{name}:{member}", inner
+            if inner.startswith(b"PK"):
+                yield from unpacked(f"{name}:{member}", inner)
 
 
 @pytest.fixture
 def secret_installation(server_installation: Installation) -> Installation:
-    """The house whose database, MLflow, channels and endpoint all have secrets."""
+    """An installation whose database, MLflow, channels and endpoint all have secrets."""
     address = make_url(server_installation.settings["SAFEPLAN_DATABASE_URL"]).set(
         password=SECRETS["database"]
     )
@@ -75,31 +75,31 @@ def secret_installation(server_installation: Installation) -> Installation:
     )
 
 
-def ask_the_endpoint(installation: Installation) -> list[str]:
-    """What it answers to the right token, to a guess, and to a guess in the address and a header."""
+def request_endpoint(installation: Installation) -> list[str]:
+    """The responses to the right token, to a guess, and to a guess in the URL and a header."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    line = [str(BIN / "safeplan"), "serve", "--port", str(port)]
+    command = [str(BIN / "safeplan"), "serve", "--port", str(port)]
     body = {"dataframe_records": [{"sensor_id": "PT-1", "timestamp": None, "value": 1.0}]}
     with (
-        running_server(line, installation.environment(), installation.home, f"{url}/ping"),
+        running_server(command, installation.environment(), installation.home, f"{url}/ping"),
         httpx.Client(base_url=url) as client,
     ):
-        answers = [
+        responses = [
             client.post("/invocations", json=body, headers={"Authorization": f"Bearer {token}"})
             for token in (SECRETS["token"], SECRETS["guess"])
         ]
-        answers.append(client.get(f"/models?token={SECRETS['guess']}", headers={"X-Key": SECRETS["guess"]}))
-        answers.append(client.get("/metrics", headers={"Authorization": f"Bearer {SECRETS['token']}"}))
-    assert [answer.status_code for answer in answers] == [200, 401, 401, 200]
-    return [answer.text + str(answer.headers) for answer in answers]
+        responses.append(client.get(f"/models?token={SECRETS['guess']}", headers={"X-Key": SECRETS["guess"]}))
+        responses.append(client.get("/metrics", headers={"Authorization": f"Bearer {SECRETS['token']}"}))
+    assert [response.status_code for response in responses] == [200, 401, 401, 200]
+    return [response.text + str(response.headers) for response in responses]
 
 
 def cause_errors(installation: Installation) -> list[CommandResult]:
-    """Commands whose database, MLflow or password are not there: what an operator pastes into a mail."""
-    away = make_url(installation.settings["SAFEPLAN_DATABASE_URL"]).set(port=1)
+    """Run commands whose database, MLflow or password is missing: errors that people copy to mails."""
+    unreachable = make_url(installation.settings["SAFEPLAN_DATABASE_URL"]).set(port=1)
     broken = [
-        (1, {"SAFEPLAN_DATABASE_URL": away.render_as_string(hide_password=False)}),
+        (1, {"SAFEPLAN_DATABASE_URL": unreachable.render_as_string(hide_password=False)}),
         (2, {"SAFEPLAN_DATABASE_URL": f"nosuch://user:{SECRETS['database']}@host/db"}),
         (1, {"MLFLOW_TRACKING_URI": f"http://admin:{SECRETS['guess']}@127.0.0.1:1"}),
         (1, {"MLFLOW_TRACKING_PASSWORD": SECRETS["guess"]}),
@@ -107,11 +107,9 @@ def cause_errors(installation: Installation) -> list[CommandResult]:
     return [installation.run("status", expect=code, **settings) for code, settings in broken]
 
 
-@pytest.mark.attack(
-    "reading secrets from outputs, logs, tables, runs, models and back-ups", "not a letter of them"
-)
-def test_no_secret_is_found_in_anything_that_is_said_or_kept(secret_installation, tmp_path):
-    said = [
+@pytest.mark.attack("reading secrets from outputs, logs, tables, runs, models and backups", "none is found")
+def test_no_secret_is_found_in_anything_printed_or_stored(secret_installation, tmp_path):
+    results = [
         secret_installation.run("load", secret_installation.write("plant.csv", make_readings("PT-1", 100))),
         secret_installation.run("train", "--jobs", "1", SAFEPLAN_TUNING_TRIALS="1"),
         secret_installation.run("detect"),
@@ -122,18 +120,20 @@ def test_no_secret_is_found_in_anything_that_is_said_or_kept(secret_installation
         secret_installation.run("backup", str(secret_installation.home / "all.zip")),
         secret_installation.run("audit"),
     ]
-    answered = ask_the_endpoint(secret_installation)
+    responses = request_endpoint(secret_installation)
 
-    places = dict(hiding_places(secret_installation, tmp_path / "server"))
-    places |= {f"answer {place}": (one.stdout + one.stderr).encode() for place, one in enumerate(said)}
-    places |= {f"response {place}": one.encode() for place, one in enumerate(answered)}
+    contents = dict(stored_contents(secret_installation, tmp_path / "server"))
+    contents |= {
+        f"command {number}": (result.stdout + result.stderr).encode() for number, result in enumerate(results)
+    }
+    contents |= {f"response {number}": response.encode() for number, response in enumerate(responses)}
 
-    assert len(places) > 100
-    assert any("readings" in name or "sensor_readings" in name for name in places)
-    result = {
+    assert len(contents) > 100
+    assert any("readings" in name or "sensor_readings" in name for name in contents)
+    leaks = {
         (secret, name)
         for secret, word in SECRETS.items()
-        for name, content in places.items()
+        for name, content in contents.items()
         if word.encode() in content
     }
-    assert result == set()
+    assert leaks == set()

@@ -1,4 +1,4 @@
-"""Three minutes of the soak on SQLite; an hour with servers is `python -m tests.soak --postgres URL`."""
+"""Three minutes of the soak test on SQLite; `python -m tests.soak --postgres URL` is an hour on servers."""
 
 import pytest
 
@@ -9,10 +9,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.fault(
-    "three minutes of endpoint, scheduler and page with readings arriving, a fault every 15 s",
-    "memory, handles, threads and temporary files stay; everything is made up for",
+    "three minutes of endpoint, scheduler and dashboard with new readings and a fault every 15 s",
+    "memory, handles, threads and temporary files do not grow; nothing is lost",
 )
-def test_three_minutes_of_faults_leave_nothing_behind(tmp_path, record_losses):
+def test_three_minutes_of_faults_lose_nothing_and_leak_nothing(tmp_path, record_losses):
     verdict = evaluate_soak(read_notes(run_soak(3, 15, 6, None, tmp_path)))
 
     assert verdict.wrong == []

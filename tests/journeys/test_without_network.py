@@ -1,4 +1,4 @@
-"""An installation from a folder of wheels, with the network off: it installs, trains and scores."""
+"""Installation from a folder of wheels without a network: it installs, trains and scores."""
 
 import os
 import shutil
@@ -9,32 +9,27 @@ from pathlib import Path
 import pytest
 
 from tests.support.installation import ROOT, Installation
+from tests.support.requirements import skip_or_fail
 from tests.support.workspaces import make_readings
 
 pytestmark = pytest.mark.slow
 
-NO_NETWORK_COMMAND = [
-    "unshare",
-    "--map-root-user",
-    "--net",
-]  # a network without a single wire, not even to itself
+NO_NETWORK_COMMAND = ["unshare", "--map-root-user", "--net"]  # without any interface, not even loopback
 
 
 @pytest.fixture
 def no_network_command() -> list[str]:
-    """What a command is put behind to have no network."""
+    """The prefix of a command that runs without a network."""
     if (
         shutil.which("unshare") is None
         or subprocess.run([*NO_NETWORK_COMMAND, "true"], check=False).returncode
     ):
-        if os.environ.get("CI"):
-            pytest.fail("CI installs without a network, which takes `unshare --net`")
-        pytest.skip("this machine does not let us switch the network off (unshare --net)")
+        skip_or_fail("this machine does not allow to switch off the network (unshare --net)")
     return NO_NETWORK_COMMAND
 
 
 @pytest.mark.fault(
-    "no network, at the installation and after it", "everything comes from the folder of wheels"
+    "no network, during installation and operation", "everything comes from the folder of wheels"
 )
 def test_it_installs_trains_and_scores_without_a_network(no_network_command, tmp_path):
     wheels, installation = tmp_path / "wheels", Installation(tmp_path / "plant", {})
@@ -49,23 +44,27 @@ def test_it_installs_trains_and_scores_without_a_network(no_network_command, tmp
     }
     environment = clean | {"PATH": os.environ["PATH"], "SAFEPLAN_TUNING_TRIALS": "1"}
 
-    def do(*command: object, off: bool = True) -> subprocess.CompletedProcess[str]:
-        line = [*(no_network_command if off else []), *map(str, command)]
-        done = subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+    def run(*command: object) -> subprocess.CompletedProcess[str]:
+        completed = subprocess.run(
+            [*no_network_command, *map(str, command)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        return completed
 
-    do(sys.executable, "-m", "venv", tmp_path / "venv")
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
     pip = [tmp_path / "venv" / "bin" / "pip", "install", "--quiet", "--no-compile", "--no-index"]
-    listed = wheels / "requirements.txt"
-    do(*pip, "--find-links", wheels, "--require-hashes", "-r", listed)
-    do(*pip, "--no-deps", *wheels.glob("safeplan-*.whl"))
+    run(*pip, "--find-links", wheels, "--require-hashes", "-r", wheels / "requirements.txt")
+    run(*pip, "--no-deps", *wheels.glob("safeplan-*.whl"))
     safeplan = tmp_path / "venv" / "bin" / "safeplan"
-    do(safeplan, "load", "plant.csv")
-    do(safeplan, "train", "--jobs", "1")
-    reported = do(safeplan, "detect", "--json").stdout
+    run(safeplan, "load", "plant.csv")
+    run(safeplan, "train", "--jobs", "1")
+    detected = run(safeplan, "detect", "--json").stdout
 
-    assert '"status": "scored"' in reported
+    assert '"status": "scored"' in detected
     assert Path(installation.home / "mlflow.db").exists()

@@ -1,10 +1,9 @@
-"""The soak: endpoint, scheduler and page as real processes, for an hour, with a fault every minute.
+"""Soak test: endpoint, scheduler and dashboard as real processes, for an hour, with a fault every minute.
 
-Read `__main__` (the door), `plant` (what runs), `faults` (what is done to it), `watch` (what is
-measured), `verdict` (what must hold) and `curves` (what is drawn).
+Reading order: `__main__` (command line), `installation` (the processes), `faults`, `measurements`,
+`evaluation` (what must hold) and `charts`.
 
-Its clock is never stepped: its processes read the system's own, which cannot be moved for them alone without
-a library laid over the C library, and moving the machine's would shift whatever else runs there, proxies and
-measuring too. A clock that steps is forced where the time is an argument: in
+The clock is never set back here: the processes read the system's clock, which cannot be changed for them
+alone. A clock that is set back is tested where the time is an argument: in
 `tests/training/pipeline/test_forced_faults.py` and `tests/monitoring/alerts/test_alert_state_machine.py`.
 """

@@ -1,6 +1,6 @@
-"""`python -m tests.soak --minutes 60 --into DIR`: soak, measure, judge.
+"""`python -m tests.soak --minutes 60 --into DIR`: run the soak test, measure and evaluate it.
 
-Knows the order of things. Exit code 1 where something did not hold.
+Exit code 1 if a condition of `tests.soak.evaluation` does not hold.
 """
 
 import argparse
@@ -27,38 +27,35 @@ from tests.soak.measurements import (
 )
 
 QUIET_SECONDS = 45.0  # seconds without a fault at the end
-RECOVERY_SECONDS = (
-    120.0  # seconds after that until everything must be made up for, on a machine that does other things
-)
+RECOVERY_SECONDS = 120.0  # further seconds in which everything must be caught up, on a shared machine
 
 
 def main() -> None:
-    """Soak as the command line says."""
-    parser = argparse.ArgumentParser(description="Soak the whole installation, a fault every minute.")
+    """Run the soak test with the options of the command line."""
+    parser = argparse.ArgumentParser(description="Run a whole installation with a fault every minute.")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=60, help="seconds between two faults")
     parser.add_argument("--lasts", type=float, default=20, help="seconds that a fault lasts")
-    parser.add_argument("--postgres", help="soak on it and an MLflow server, both behind a wire that is cut")
-    parser.add_argument("--title", default="A soak", help="what docs/reliability.md calls it")
-    parser.add_argument("--into", type=Path, required=True, help="where notes, verdict and curves go")
-    parser.add_argument("--judge", type=Path, help="notes of an earlier soak, to be judged only")
+    parser.add_argument("--postgres", help="use this server and an MLflow server, both behind proxies")
+    parser.add_argument("--title", default="A soak test", help="title in docs/reliability.md")
+    parser.add_argument("--into", type=Path, required=True, help="folder for measurements, result and charts")
+    parser.add_argument("--judge", type=Path, help="measurements of an earlier run, to be evaluated only")
     arguments = parser.parse_args()
     arguments.into.mkdir(parents=True, exist_ok=True)
     path = arguments.judge or run_soak(
         arguments.minutes, arguments.every, arguments.lasts, arguments.postgres, arguments.into
     )
     notes = read_notes(path)
-    verdict = evaluate_soak(notes)
-    document = json.dumps(verdict.as_dict() | {"title": arguments.title}, indent=1, sort_keys=True) + "\n"
+    result = evaluate_soak(notes)
+    document = json.dumps(result.as_dict() | {"title": arguments.title}, indent=1, sort_keys=True) + "\n"
     (arguments.into / "soak.json").write_text(document, encoding="utf-8")
     (arguments.into / "soak.svg").write_text(render_svg(notes), encoding="utf-8")
     print(document)
-    sys.exit(1 if verdict.wrong else 0)
+    sys.exit(1 if result.wrong else 0)
 
 
 def run_soak(minutes: float, every: float, lasts: float, postgres: str | None, into: Path) -> Path:
-    """Soak; the notes that were taken."""
-    pace = JobSchedule()
+    """Run the soak test; the path of its measurements."""
     database_name = None
     if postgres is not None:
         database_name = f"soak_{uuid.uuid4().hex}"
@@ -68,8 +65,8 @@ def run_soak(minutes: float, every: float, lasts: float, postgres: str | None, i
     home = Path(tempfile.mkdtemp(prefix="safeplan-soak-")) / "home"
     path = into / "soak.jsonl"
     path.unlink(missing_ok=True)
-    installation = build_installation(home, postgres, pace)
-    installation.keep()
+    installation = build_installation(home, postgres, JobSchedule())
+    installation.restart_dead()
     for port in installation.ports.values():
         wait_for_port(port)
     note = NoteLog(path)
@@ -81,19 +78,19 @@ def run_soak(minutes: float, every: float, lasts: float, postgres: str | None, i
     feed = RepeatingTask("feed", 5, installation.feed.send, note)
     regular = [
         feed,
-        RepeatingTask("keep", 0.5, installation.keep, note),
+        RepeatingTask("keep", 0.5, installation.restart_dead, note),
         RepeatingTask("measure", 10, lambda: measure_processes(installation, note), note),
         RepeatingTask("post", 2, lambda: post_reading(installation, note), note),
         RepeatingTask("page", 20, lambda: visit_page(installation, note), note),
     ]
-    until = note.begun + minutes * 60
+    end = note.begun + minutes * 60
     with installation.sink.listening():
         for task in regular:
             task.start()
         time.sleep(60 if minutes > 3 else 20)
         injector.start()
         injector.join()
-        time.sleep(max(0.0, until - QUIET_SECONDS - time.monotonic()))
+        time.sleep(max(0.0, end - QUIET_SECONDS - time.monotonic()))
         feed.stop()
         time.sleep(QUIET_SECONDS)
         deadline = time.monotonic() + RECOVERY_SECONDS

@@ -1,6 +1,6 @@
-"""The curves of a soak as one SVG: memory, handles, threads and rows by the minute, faults as lines.
+"""Draw the measurements of a soak test as one SVG: memory, handles, threads and rows over time, with faults.
 
-Knows drawing with joined strings only, so that the same notes give the same file.
+Joins strings only, so that equal measurements give an equal file.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Line = list[tuple[float, float]]
 
 
 def render_svg(notes: Sequence[Note]) -> str:
-    """All panels below each other; time in minutes."""
+    """All panels, one below the other; time in minutes."""
     end = max(n["t"] for n in notes) / 60
     processes = [n for n in notes if n["what"] == "process"]
     panels = {
@@ -27,7 +27,7 @@ def render_svg(notes: Sequence[Note]) -> str:
             name: _line([n for n in notes if n["what"] == "files"], name)
             for name in ("temporary", "artifacts")
         },
-        "rows that are tidied away": {
+        "rows of tables that retention limits": {
             name: _line([n for n in notes if n["what"] == "rows" and name in n], name) for name in FLAT_ROWS
         },
     }
@@ -58,7 +58,8 @@ def _panel(panel_index: int, title: str, lines: dict[str, Line], faults: Sequenc
         f'<text x="{LEFT}" y="{top - 8}" font-weight="bold">{escape(title)}</text>',
         f'<rect x="{LEFT}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#999"/>',
         f'<text x="{LEFT - 6}" y="{top + HEIGHT}" text-anchor="end">0</text>',
-        f'<text x="{LEFT - 6}" y="{top + HEIGHT - maximum * down + 4:.1f}" text-anchor="end">{maximum:.0f}</text>',
+        f'<text x="{LEFT - 6}" y="{top + HEIGHT - maximum * down + 4:.1f}" text-anchor="end">'
+        f"{maximum:.0f}</text>",
         f'<text x="{LEFT + WIDTH}" y="{top + HEIGHT + 14}" text-anchor="end">{end:.0f} min</text>',
     ]
     for fault in faults:

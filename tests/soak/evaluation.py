@@ -1,7 +1,7 @@
-"""What a soak came to: what grew, what callers were answered, what was lost or done twice.
+"""Evaluate a soak test: what grew, what callers received, and what was lost or stored twice.
 
-Knows which curve must be flat and what flat means: not how large a thing is, but how much it grew over the
-longest life of its process, by a slope that single jumps do not move.
+A curve is flat if it did not grow over the longest life of its process, by a slope that single jumps do not
+change. Measuring is in `tests.soak.measurements`.
 """
 
 import json
@@ -16,21 +16,27 @@ import numpy as np
 Note = dict[str, Any]
 Curve = tuple[list[float], list[float]]  # minutes, values
 
-# By how much each may have grown in the end: what a process caches once, and the noise of its allocator.
+# Allowed growth: what a process caches once, and the noise of its allocator.
 GROWTH_LIMITS = {"mb": 30.0, "handles": 10.0, "threads": 5.0, "others_mb": 60.0}
-UNITS = {"mb": "MB", "handles": "handles", "threads": "threads", "others_mb": "MB of lasting helpers"}
+UNITS = {
+    "mb": "MB",
+    "handles": "handles",
+    "threads": "threads",
+    "others_mb": "MB of permanent helper processes",
+}
 FLAT_ROWS = ("ml_predictions", "job_runs", "outbox", "leases", "drift_checks")
-# The page keeps a reader's three handles for two minutes after he left; six come in that time.
+# The dashboard keeps three handles per session for two minutes after it ended; six sessions begin in that
+# time.
 READER_HANDLES = 18.0
-SETTLED_SECONDS = 600.0  # seconds of a page's life, from which on as many readers are forgotten as come
-WARM_UP_SHARE = 0.3  # of a life, in which caches fill and sessions come and go
-RAW_ERROR = "drawn with an error of the program"
-RECOVERY_SECONDS = 90.0  # seconds after a fault has ended, in which callers may still feel it
+SETTLED_SECONDS = 600.0  # lifetime of a dashboard process after which as many sessions end as begin
+WARM_UP_SHARE = 0.3  # of a lifetime, in which caches are filled
+RAW_ERROR = "drawn with an unhandled error"
+RECOVERY_SECONDS = 90.0  # seconds after a fault in which requests may still fail
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How much one thing grew over the time it was looked at, warm-up left out."""
+    """The growth of one measurement after the warm-up."""
 
     what: str
     first: float
@@ -41,19 +47,19 @@ class Growth:
 
     @property
     def flat(self) -> bool:
-        """Whether it stayed below its bar."""
+        """Whether the growth is within its limit."""
         return self.grown <= self.bar
 
 
 @dataclass(frozen=True)
 class SoakResult:
-    """Everything that a soak is judged by."""
+    """The result of a soak test; `wrong` lists the conditions that do not hold."""
 
     minutes: float
     servers: bool
     faults: dict[str, int]
     growths: list[Growth]
-    answers: dict[str, int]  # by status; 0: nobody listened
+    answers: dict[str, int]  # by status; 0: connection refused
     pages: dict[str, int]
     accounts: dict[str, Any]
     wrong: list[str]
@@ -61,16 +67,16 @@ class SoakResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for docs/reliability.md."""
         plain = {name: value for name, value in vars(self).items() if name != "growths"}
-        return plain | {"growths": [vars(one) | {"flat": one.flat} for one in self.growths]}
+        return plain | {"growths": [vars(growth) | {"flat": growth.flat} for growth in self.growths]}
 
 
 def read_notes(path: Path) -> list[Note]:
-    """All notes of a soak."""
+    """All measurements of a soak test."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def evaluate_soak(notes: Sequence[Note]) -> SoakResult:
-    """Hold the notes of one soak to what must be so."""
+    """Check the measurements of a soak test against all conditions."""
     begins = notes[0]
     faults = Counter(n["name"] for n in notes if n["what"] == "fault" and n["state"] == "begins")
     growths = list(_growths(notes))
@@ -78,7 +84,9 @@ def evaluate_soak(notes: Sequence[Note]) -> SoakResult:
     answers = Counter(str(n["status"]) for n in notes if n["what"] == "answer")
     pages = Counter(_page_outcome(n) for n in notes if n["what"] == "page")
     wrong = [
-        f"{one.what} grew by {one.grown:.0f}, {one.bar:.0f} is allowed" for one in growths if not one.flat
+        f"{growth.what} grew by {growth.grown:.0f}, the limit is {growth.bar:.0f}"
+        for growth in growths
+        if not growth.flat
     ]
     wrong += [f"{n['name']}: {n['error']}" for n in notes if n["what"] == "fault" and n["state"] == "failed"]
     wrong += [f"{n['of']}: {n['error']}" for n in notes if n["what"] == "trouble"]
@@ -106,7 +114,7 @@ def _growths(notes: Sequence[Note]) -> Iterator[Growth]:
     yield measure_growth("temporary files", files, lambda n: n["temporary"], 10.0)
     rows = [n for n in notes if n["what"] == "rows"]
     span = notes[-1]["t"] / 60
-    # Before the first were kept long enough to be forgotten, a table only grows.
+    # Until the first rows reach the end of their retention, a table only grows.
     for table in FLAT_ROWS if span > 20 else ():
         measured = [n for n in rows if table in n]
         base_limit = float(np.median([n[table] for n in measured]))
@@ -116,7 +124,7 @@ def _growths(notes: Sequence[Note]) -> Iterator[Growth]:
 
 
 def longest_lives(notes: Sequence[Note]) -> dict[str, list[Note]]:
-    """By role, what was measured of the process that lived longest."""
+    """By role, the measurements of the process that lived longest."""
     lives: dict[tuple[str, int], list[Note]] = {}
     for n in notes:
         if n["what"] == "process":
@@ -129,21 +137,19 @@ def longest_lives(notes: Sequence[Note]) -> dict[str, list[Note]]:
 
 
 def measure_growth(what: str, measured: Sequence[Note], value: Callable[[Note], float], bar: float) -> Growth:
-    """The slope that half of all pairs of moments exceed, times the time between first and last."""
+    """The median slope of all pairs of measurements, times the time between the first and the last."""
     steady = measured[int(WARM_UP_SHARE * len(measured)) :]
     minutes = np.array([n["t"] / 60 for n in steady])
     values = np.array([float(value(n)) for n in steady])
-    growth_result, other = np.triu_indices(len(steady), 1)
-    slope = float(
-        np.median((values[other] - values[growth_result]) / (minutes[other] - minutes[growth_result]))
-    )
+    earlier, later = np.triu_indices(len(steady), 1)
+    slope = float(np.median((values[later] - values[earlier]) / (minutes[later] - minutes[earlier])))
     span = float(minutes[-1] - minutes[0])
     return Growth(what, values[0], values[-1], round(slope * span, 2), bar, round(span, 1))
 
 
 def _account_errors(accounts: Note) -> Iterator[str]:
     if not accounts:
-        yield "it was cut off before the end"
+        yield "it was interrupted before the end"
         return
     for name in ("lost", "doubled", "unscored", "alert_changes_doubled", "messages_waiting"):
         if accounts[name]:
@@ -155,20 +161,20 @@ def _account_errors(accounts: Note) -> Iterator[str]:
 
 
 def _caller_errors(notes: Sequence[Note]) -> Iterator[str]:
-    """No 500 and no raw error ever; no refusal long after a fault."""
+    """Status 500 and unhandled errors never; refused requests not long after a fault."""
     ends = [n["t"] for n in notes if n["what"] == "fault" and n["state"] != "begins"]
     raw = [n for n in notes if n["what"] == "page" and _page_outcome(n) == RAW_ERROR]
     if raw:
-        yield f"the page showed an error of the program {len(raw)} times, first at {raw[0]['t']:.0f} s"
+        yield f"the dashboard showed an unhandled error {len(raw)} times, first at {raw[0]['t']:.0f} s"
     for n in notes:
         after = n["t"] - max((end for end in [0.0, *ends] if end <= n["t"]), default=0.0)
         if n["what"] == "answer" and n["status"] in (500, 502):
             yield f"the endpoint answered {n['status']} at {n['t']:.0f} s: {n['error']}"
         refused = n["what"] == "answer" and n["status"] != 200
-        away = n["what"] == "page" and n["state"] != "drawn"
-        if (refused or away) and after > RECOVERY_SECONDS and not _fault_active(notes, n["t"]):
-            why = n.get("error") or n.get("exceptions")
-            yield f"{n['what']} not given {after:.0f} s after a fault: {why}"
+        unreachable = n["what"] == "page" and n["state"] != "drawn"
+        if (refused or unreachable) and after > RECOVERY_SECONDS and not _fault_active(notes, n["t"]):
+            error = n.get("error") or n.get("exceptions")
+            yield f"{n['what']} failed {after:.0f} s after a fault: {error}"
 
 
 def _fault_active(notes: Sequence[Note], moment: float) -> bool:

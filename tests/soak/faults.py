@@ -1,6 +1,6 @@
-"""What is done to the plant, a fault a minute: each begins, lasts and is taken back.
+"""Faults of a soak test, one per minute: each begins, lasts and is removed again.
 
-Knows how to break things from outside. What must hold meanwhile and after is `verdict`'s.
+What must hold during and after them is in `tests.soak.evaluation`.
 """
 
 import os
@@ -17,7 +17,7 @@ from tests.soak.installation import SoakInstallation, is_alive, kill
 from tests.soak.proxy import ConnectionMode
 
 LOCKED_TABLES = "sensor_readings, ml_predictions, alerts, job_runs, leases, outbox"
-FULL_DISK_BYTES = 4096  # bytes; what a process may write into one file while the disk is full
+FULL_DISK_BYTES = 4096  # largest file that a process can write while the disk is full
 
 Fault = Callable[[SoakInstallation, float], None]
 
@@ -28,7 +28,7 @@ def kill_endpoint(installation: SoakInstallation, _: float) -> None:
 
 
 def kill_page(installation: SoakInstallation, _: float) -> None:
-    """Kill -9 of the page."""
+    """Kill -9 of the dashboard."""
     installation.services["page"].kill()
 
 
@@ -39,15 +39,15 @@ def kill_mlflow(installation: SoakInstallation, _: float) -> None:
 
 
 def kill_scheduler(installation: SoakInstallation, _: float) -> None:
-    """Kill -9 of the scheduler, in the middle of a job if there is one; its jobs must end with it."""
+    """Kill -9 of the scheduler, during a job if there is one; its jobs must end with it."""
     _wait_for_job(installation)
     others = installation.of("scheduler")[1:]
     installation.services["scheduler"].kill()
-    until = time.monotonic() + 20
-    while any(is_alive(pid) for pid in others) and time.monotonic() < until:
+    deadline = time.monotonic() + 20
+    while any(is_alive(pid) for pid in others) and time.monotonic() < deadline:
         time.sleep(0.2)
     survivors = [pid for pid in others if is_alive(pid)]
-    assert not survivors, f"{len(survivors)} processes of a killed scheduler live on"
+    assert not survivors, f"{len(survivors)} processes of a killed scheduler are still running"
 
 
 def kill_job(installation: SoakInstallation, _: float) -> None:
@@ -56,17 +56,17 @@ def kill_job(installation: SoakInstallation, _: float) -> None:
         kill(pid)
 
 
-def _wait_for_job(installation: SoakInstallation, patience: float = 25) -> list[int]:
-    """The processes that run a job, each the head of its own group, as soon as there is one."""
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        if pids := [pid for pid in installation.of("scheduler")[1:] if _heads_a_group(pid)]:
+def _wait_for_job(installation: SoakInstallation, timeout: float = 25) -> list[int]:
+    """The processes that run a job, each the leader of its group; waits for one."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if pids := [pid for pid in installation.of("scheduler")[1:] if _leads_a_group(pid)]:
             return pids
         time.sleep(0.1)
     return []
 
 
-def _heads_a_group(pid: int) -> bool:
+def _leads_a_group(pid: int) -> bool:
     try:
         return os.getpgid(pid) == pid
     except ProcessLookupError:
@@ -74,13 +74,13 @@ def _heads_a_group(pid: int) -> bool:
 
 
 def lock_database(installation: SoakInstallation, seconds: float) -> None:
-    """Somebody holds a lock on our tables."""
+    """Another connection locks the tables."""
     with _locked_tables(installation):
         time.sleep(seconds)
 
 
 def lock_mlflow(installation: SoakInstallation, seconds: float) -> None:
-    """Somebody holds a lock on MLflow's SQLite file."""
+    """Another connection locks MLflow's SQLite file."""
     connection = sqlite3.connect(installation.mlflow_file, timeout=30)
     connection.execute("BEGIN EXCLUSIVE")
     time.sleep(seconds)
@@ -106,11 +106,11 @@ def _locked_tables(installation: SoakInstallation) -> Iterator[None]:
 
 
 def fill_disk(installation: SoakInstallation, seconds: float) -> None:
-    """No process may write a file beyond 4 KB: database, cache, temporary files and logs alike."""
+    """Limit all files that the processes write to 4 KB: database, caches, temporary files and logs."""
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     full = (FULL_DISK_BYTES, resource.RLIM_INFINITY)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         _limit(installation, full)
         time.sleep(0.5)
     _limit(installation, unlimited)
@@ -125,20 +125,20 @@ def _limit(installation: SoakInstallation, limits: tuple[int, int]) -> None:
                 continue
 
 
-def _connection_fault(name: str, wire: ConnectionMode) -> Fault:
+def _connection_fault(name: str, mode: ConnectionMode) -> Fault:
     def fault(installation: SoakInstallation, seconds: float) -> None:
-        installation.proxies[name].set_mode(wire)
+        installation.proxies[name].set_mode(mode)
         time.sleep(seconds)
         installation.proxies[name].set_mode(ConnectionMode.WHOLE)
 
     return fault
 
 
-# Those that end a process for good come first and last: in between, each lives long enough to show a leak.
+# Kills come first and last: in between, each process lives long enough to show a leak.
 KILL_FAULTS: dict[str, Fault] = {
     "kill -9 of the endpoint": kill_endpoint,
-    "kill -9 of the scheduler in a job": kill_scheduler,
-    "kill -9 of the page": kill_page,
+    "kill -9 of the scheduler during a job": kill_scheduler,
+    "kill -9 of the dashboard": kill_page,
 }
 TEMPORARY_FAULTS: dict[str, Fault] = {
     "kill -9 of a job": kill_job,
@@ -146,8 +146,8 @@ TEMPORARY_FAULTS: dict[str, Fault] = {
     "a full disk": fill_disk,
 }
 SERVER_FAULTS: dict[str, Fault] = {
-    "the database away": _connection_fault("database", ConnectionMode.CUT),
-    "MLflow away": _connection_fault("mlflow", ConnectionMode.CUT),
+    "the database unreachable": _connection_fault("database", ConnectionMode.CUT),
+    "MLflow unreachable": _connection_fault("mlflow", ConnectionMode.CUT),
     "the database slow": _connection_fault("database", ConnectionMode.SLOW),
     "MLflow answers 500": _connection_fault("mlflow", ConnectionMode.FAILS),
     "the database stalls": _connection_fault("database", ConnectionMode.STALLED),
@@ -158,7 +158,7 @@ SERVER_FAULTS: dict[str, Fault] = {
 
 
 def schedule_faults(installation: SoakInstallation, count: int) -> list[tuple[str, Fault]]:
-    """So many faults in their order: kills at both ends, the others in between, in turn."""
+    """This many faults in order: kills at both ends, the others in between, in turn."""
     temporary = list((TEMPORARY_FAULTS | (SERVER_FAULTS if installation.proxies else {})).items())
     kills = list(KILL_FAULTS.items())
     ends = max(len(kills), count // 6)
@@ -169,7 +169,7 @@ def schedule_faults(installation: SoakInstallation, count: int) -> list[tuple[st
 
 
 class FaultInjector(threading.Thread):
-    """Does one fault after the other, each at its time; notes what it did and what went wrong with it."""
+    """Runs one fault after the other, each at its time, and logs its beginning, end and errors."""
 
     def __init__(
         self,
@@ -180,17 +180,23 @@ class FaultInjector(threading.Thread):
         note: Callable[..., None],
     ) -> None:
         super().__init__(name="faults", daemon=True)
-        self.plant, self.faults, self.every, self.lasts, self.note = installation, faults, every, lasts, note
+        self.installation, self.faults, self.every, self.lasts, self.note = (
+            installation,
+            faults,
+            every,
+            lasts,
+            note,
+        )
 
     def run(self) -> None:
-        """Until all are done."""
+        """Run all faults."""
         started = time.monotonic()
         for number, (name, fault) in enumerate(self.faults):
             time.sleep(max(0.0, started + number * self.every - time.monotonic()))
             self.note("fault", name=name, state="begins")
             try:
-                fault(self.plant, self.lasts)
-            except Exception as error:  # noqa: BLE001 (told, and judged at the end)
+                fault(self.installation, self.lasts)
+            except Exception as error:  # noqa: BLE001 (logged, and evaluated at the end)
                 self.note("fault", name=name, state="failed", error=f"{type(error).__name__}: {error}")
             else:
                 self.note("fault", name=name, state="ends")

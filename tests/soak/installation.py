@@ -1,6 +1,6 @@
-"""What is soaked: endpoint, scheduler and page as real processes, and readings that keep arriving.
+"""The installation of a soak test: real processes of endpoint, scheduler and dashboard, and new readings.
 
-Knows how the processes are started, ended and started again, as systemd would. Knows no faults.
+Starts, stops and restarts the processes like systemd. Faults are in `tests.soak.faults`.
 """
 
 import json
@@ -30,32 +30,33 @@ from training.storage.database import open_database
 
 STEP = timedelta(seconds=10)
 SENSORS = ("PT-1", "PT-2", "TT-3")
-HISTORY_READINGS = 400  # readings before the soak begins
+HISTORY_READINGS = 400  # readings before the soak test begins
 RESTART_SECONDS = 2.0  # systemd's RestartSec in conf/operate
 PROCESS_MARK = "SAFEPLAN_SOAK"
 
 
 @dataclass
 class JobSchedule:
-    """How often the jobs run: seldom enough for a machine that does other things, often enough to be hit."""
+    """How often the jobs run: seldom enough for a shared machine, often enough to be hit by faults."""
 
     detect: str = "*/20 * * * * *"
     deliver: str = "*/15 * * * * *"
     forecast: str = "40 */2 * * * *"
     drift: str = "5 */5 * * * *"
     retrain: str = "15 */8 * * * *"
-    tidy: str = "30 * * * * *"
-    retention: timedelta = timedelta(minutes=8)
+    retention: str = "30 * * * * *"
+    keep_rows: timedelta = timedelta(minutes=8)
 
     def environment(self) -> dict[str, str]:
-        """The settings of conf/monitoring.yaml that say so."""
-        crons = {"forecast": self.forecast, "drift": self.drift, "retrain": self.retrain, "tidy": self.tidy}
-        crons |= {"detect": self.detect, "deliver": self.deliver, "share": "50 */10 * * * *"}
+        """The same as environment variables."""
+        crons = {"forecast": self.forecast, "drift": self.drift, "retrain": self.retrain}
+        crons |= {"detect": self.detect, "deliver": self.deliver, "retention": self.retention}
+        crons["allocate_budget"] = "50 */10 * * * *"
         rules = {
             f"SAFEPLAN_SCHEDULE_{job.upper()}": json.dumps({"cron": cron, "timeout": "PT3M"})
             for job, cron in crons.items()
         }
-        retention = f"PT{self.retention.total_seconds():g}S"
+        retention = f"PT{self.keep_rows.total_seconds():g}S"
         names = ("PREDICTIONS", "MESSAGES", "RUNS", "DRIFT_CHECKS")
         return rules | {f"SAFEPLAN_RETENTION_{name}": retention for name in names}
 
@@ -88,18 +89,18 @@ SETTINGS = {
 
 @dataclass
 class SupervisedProcess:
-    """One process that lives for ever, and is started again when it does not."""
+    """A process that is restarted when it ends."""
 
     role: str
-    line: list[str]
+    command: list[str]
     environment: dict[str, str]
     home: Path
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
-    due: float = 0.0  # when it may be started again
+    due: float = 0.0  # earliest time of the next start
 
-    def keep(self) -> None:
-        """Start it, unless it lives; a moment after it died."""
+    def restart_if_dead(self) -> None:
+        """Start the process unless it runs, a moment after it ended."""
         if self.process is not None and self.process.poll() is None:
             return
         if self.process is not None:
@@ -108,7 +109,7 @@ class SupervisedProcess:
             self.starts += 1
             with (self.home / f"{self.role}.log").open("ab") as log:
                 self.process = subprocess.Popen(
-                    self.line,
+                    self.command,
                     env=self.environment,
                     cwd=self.home,
                     stdout=log,
@@ -117,13 +118,13 @@ class SupervisedProcess:
                 )
 
     def kill(self) -> None:
-        """As the kernel would, without a word."""
+        """Send SIGKILL."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
     def end(self) -> None:
-        """As systemd would: ask, wait, kill."""
+        """Send SIGTERM, wait, then SIGKILL, like systemd."""
         if self.process is None:
             return
         self.process.terminate()
@@ -135,20 +136,20 @@ class SupervisedProcess:
 
 @dataclass
 class MessageSink:
-    """Where alerts' messages go: counts each by its own id."""
+    """Receives notifications of alerts and counts each one."""
 
     port: int = field(default_factory=free_port)
-    seen: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take messages while the block runs."""
+        """Receive notifications during the block."""
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                crons = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                sink.seen[crons] = sink.seen.get(crons, 0) + 1
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                sink.counts[body] = sink.counts.get(body, 0) + 1
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -164,7 +165,7 @@ class MessageSink:
 
 
 class ReadingFeed:
-    """Readings as a plant sends them: a step apart, sent again until the database took them."""
+    """Sends readings like a plant: one per step, repeated until the database has stored them."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -177,12 +178,12 @@ class ReadingFeed:
         self.at = _floor(datetime.now(UTC).replace(tzinfo=None)) - HISTORY_READINGS * STEP
 
     def history(self) -> pd.DataFrame:
-        """What came before the soak."""
+        """The readings before the soak test."""
         rows = [row for _ in range(HISTORY_READINGS) for row in self._next_readings(with_anomalies=False)]
         return pd.DataFrame(rows)
 
     def send(self) -> None:
-        """All that is due by now, and what was not taken before."""
+        """Store all readings that are due, and those that could not be stored before."""
         rows = []
         while self.at <= datetime.now(UTC).replace(tzinfo=None):
             rows += self._next_readings()
@@ -203,7 +204,7 @@ class ReadingFeed:
         rows: list[dict[str, object]] = []
         for sensor_index, sensor in enumerate(SENSORS):
             value = 20 + 5 * np.sin(seconds / 300 + sensor_index) + self.random.normal(0, 0.3)
-            # A minute of each sensor's every six is odd: an alert is opened, returns and is closed.
+            # One minute in six is anomalous, so an alert opens, returns and closes.
             if with_anomalies and int(seconds // 60) % 6 == 2 * sensor_index and seconds % 60 < 50:
                 value += 12
             value = round(float(value), 3)
@@ -216,10 +217,10 @@ class ReadingFeed:
 
 @dataclass
 class SoakInstallation:
-    """Everything that runs, and how it is reached."""
+    """All processes of the soak test and their addresses."""
 
     installation: Installation
-    database: str  # straight to it
+    database: str  # its address without the proxy
     services: dict[str, SupervisedProcess]
     proxies: dict[str, TcpProxy]
     feed: ReadingFeed
@@ -227,20 +228,20 @@ class SoakInstallation:
     ports: dict[str, int]
     mlflow_file: Path
 
-    def keep(self) -> None:
-        """Start what died."""
+    def restart_dead(self) -> None:
+        """Start the processes that have ended."""
         for service in self.services.values():
-            service.keep()
+            service.restart_if_dead()
 
     def end(self) -> None:
-        """End everything."""
+        """Stop all processes and proxies."""
         for service in self.services.values():
             service.end()
         for proxy in self.proxies.values():
             proxy.close()
 
     def of(self, role: str) -> list[int]:
-        """All living processes of a service, its own first."""
+        """All running processes of a service, the main one first."""
         process = self.services[role].process
         pids = marked_processes(f"{PROCESS_MARK}={self.installation.settings[PROCESS_MARK]}-{role}")
         first = [process.pid] if process is not None and process.pid in pids else []
@@ -248,7 +249,7 @@ class SoakInstallation:
 
 
 def marked_processes(mark: str) -> set[int]:
-    """Processes whose environment says so when they were started, their forks among them."""
+    """Processes that were started with this variable in their environment, and their forks."""
     pids = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -259,17 +260,17 @@ def marked_processes(mark: str) -> set[int]:
     return pids
 
 
-def build_installation(home: Path, postgres: str | None, pace: JobSchedule) -> SoakInstallation:
-    """A furnished house: history loaded, champions trained, every process described and not yet started.
+def build_installation(home: Path, postgres: str | None, schedule: JobSchedule) -> SoakInstallation:
+    """An installation with loaded history and trained champions, whose processes are not started yet.
 
-    With PostgreSQL's address (its schema made by us), MLflow is a server too; both behind a proxy.
+    With the address of an empty PostgreSQL database, MLflow is a server too, and both are behind proxies.
     """
     home.mkdir(parents=True)
     (home / "tmp").mkdir()
     sink, proxies, services = MessageSink(), {}, {}
     ports = {"endpoint": free_port(), "page": free_port()}
     mark = uuid.uuid4().hex
-    settings = SETTINGS | pace.environment()
+    settings = SETTINGS | schedule.environment()
     settings |= {PROCESS_MARK: mark, "TMPDIR": str(home / "tmp")}
     settings |= {"SAFEPLAN_CHANNEL_ROOM": f"json://127.0.0.1:{sink.port}/"}
     database, mlflow_file = f"sqlite:///{home / 'safeplan.db'}", home / "mlflow.db"
@@ -286,22 +287,22 @@ def build_installation(home: Path, postgres: str | None, pace: JobSchedule) -> S
         settings["SAFEPLAN_DATABASE_URL"] = client_url
         settings["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{proxies['mlflow'].port}"
     command_home = Installation(home, settings)
-    lines = {
+    commands = {
         "endpoint": [str(BIN / "safeplan"), "serve", "--port", str(ports["endpoint"])],
         "scheduler": [str(BIN / "safeplan"), "schedule"],
         "page": [str(BIN / "safeplan"), "dashboard", "--port", str(ports["page"])],
     }
     if postgres is not None:
-        lines["mlflow"] = [
+        commands["mlflow"] = [
             *(str(BIN / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1"),
             *("--port", str(ports["mlflow"]), "--backend-store-uri", f"sqlite:///{mlflow_file}"),
             *("--serve-artifacts", "--artifacts-destination", str(home / "mlflow" / "artifacts")),
         ]
-    for role, line in lines.items():
+    for role, command in commands.items():
         environment = command_home.environment(**{PROCESS_MARK: f"{mark}-{role}"})
         if role == "mlflow":
             environment.pop("MLFLOW_TRACKING_URI")
-        services[role] = SupervisedProcess(role, line, environment, home)
+        services[role] = SupervisedProcess(role, command, environment, home)
     installation = SoakInstallation(
         command_home, database, services, proxies, ReadingFeed(client_url), sink, ports, mlflow_file
     )
@@ -311,7 +312,7 @@ def build_installation(home: Path, postgres: str | None, pace: JobSchedule) -> S
 
 def _load_and_train(installation: SoakInstallation) -> None:
     if "mlflow" in installation.services:
-        installation.services["mlflow"].keep()
+        installation.services["mlflow"].restart_if_dead()
         wait_for_port(installation.ports["mlflow"])
     installation.installation.run(
         "load", installation.installation.write("history.csv", installation.feed.history())
@@ -319,16 +320,16 @@ def _load_and_train(installation: SoakInstallation) -> None:
     installation.installation.run("train", "--jobs", "1")
 
 
-def wait_for_port(port: int, patience: float = 300) -> None:
-    """Until somebody listens there."""
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
+def wait_for_port(port: int, timeout: float = 300) -> None:
+    """Wait until a server listens on the port."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
         with socket.socket() as probe:
             probe.settimeout(1)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.5)
-    raise AssertionError(f"nothing listens on {port}")
+    raise AssertionError(f"no server listens on port {port}")
 
 
 def _floor(moment: datetime) -> datetime:
@@ -336,7 +337,7 @@ def _floor(moment: datetime) -> datetime:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -344,7 +345,7 @@ def is_alive(pid: int) -> bool:
 
 
 def kill(pid: int) -> None:
-    """Kill -9, if it is still there."""
+    """Send SIGKILL if the process exists."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

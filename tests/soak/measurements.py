@@ -1,7 +1,6 @@
-"""What is measured while it soaks: memory, handles, threads, files, rows, and what callers are answered.
+"""Measurements of a soak test: memory, handles, threads, files, rows, and the responses that callers receive.
 
-Knows /proc, the tables and both doors. Each measurement is a line of JSON: a soak that is cut off has been
-measured all the same.
+Each measurement is one line of JSON, so an interrupted run can be evaluated too (`tests.soak.evaluation`).
 """
 
 import asyncio
@@ -31,11 +30,11 @@ TABLES = (
 )
 MLFLOW_TABLES = ("runs", "model_versions", "logged_models")
 VIEWS = ("fleet", "forecast", "anomalies", "models")
-TIMEOUT_SECONDS = 60.0  # seconds; the machine does other things too
+TIMEOUT_SECONDS = 60.0  # long, because the machine is shared
 
 
 class NoteLog:
-    """Lines of JSON, each with the seconds since the soak began."""
+    """A file of JSON lines, each with the seconds since the soak test began."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,24 +42,25 @@ class NoteLog:
         self.lock = threading.Lock()
 
     def __call__(self, what: str, **values: Any) -> None:
-        """Write one down."""
+        """Write one line."""
         line = json.dumps({"t": round(time.monotonic() - self.begun, 2), "what": what, **values})
         with self.lock, self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 
 def measure_processes(installation: SoakInstallation, note: NoteLog) -> None:
-    """One look at everything."""
+    """Measure all processes, files and rows."""
     for role, service in installation.services.items():
         pids = installation.of(role)
         if service.process is None or service.process.pid not in pids:
             continue
-        measured = [(pid, found) for pid in pids if (found := _process(pid)) is not None]
-        # Jobs have groups of their own, and come and go.
-        lasting = [(pid, found) for pid, found in measured if _group(pid) == _group(service.process.pid)]
-        if not lasting or lasting[0][0] != service.process.pid:
+        measured = [(pid, figures) for pid in pids if (figures := _process(pid)) is not None]
+        # Jobs run in their own process groups and are not permanent.
+        group = _group(service.process.pid)
+        permanent = [(pid, figures) for pid, figures in measured if _group(pid) == group]
+        if not permanent or permanent[0][0] != service.process.pid:
             continue
-        main_process, *others = lasting
+        main_process, *others = permanent
         note(
             "process",
             role=role,
@@ -68,9 +68,9 @@ def measure_processes(installation: SoakInstallation, note: NoteLog) -> None:
             starts=service.starts,
             **main_process[1],
             others=len(others),
-            others_mb=round(sum(one["mb"] for _, one in others), 1),
-            others_handles=sum(one["handles"] for _, one in others),
-            others_cpu=round(sum(one["cpu"] for _, one in others), 1),
+            others_mb=round(sum(figures["mb"] for _, figures in others), 1),
+            others_handles=sum(figures["handles"] for _, figures in others),
+            others_cpu=round(sum(figures["cpu"] for _, figures in others), 1),
         )
     home = installation.installation.home
     note(
@@ -110,7 +110,7 @@ def _process(pid: int) -> dict[str, Any] | None:
 def _files(folder: Path) -> int:
     try:
         return sum(1 for path in folder.rglob("*") if path.is_file())
-    except OSError:  # it goes away while we look
+    except OSError:  # deleted meanwhile
         return -1
 
 
@@ -131,12 +131,12 @@ def _rows(installation: SoakInstallation) -> dict[str, Any]:
 
 
 def count_rows(installation: SoakInstallation, tables: tuple[str, ...]) -> list[int]:
-    """Rows of each table."""
+    """The number of rows of each table."""
     return [run_query(installation, f"SELECT count(*) FROM {table}")[0][0] for table in tables]
 
 
 def run_query(installation: SoakInstallation, query: str) -> list[tuple[Any, ...]]:
-    """What the database itself answers, past any proxy; given up after a second behind a lock."""
+    """Query the database without its proxy; a lock is waited for one second."""
     if installation.database.startswith("sqlite"):
         path = installation.installation.home / "safeplan.db"
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)
@@ -150,7 +150,7 @@ def run_query(installation: SoakInstallation, query: str) -> list[tuple[Any, ...
 
 
 class RepeatingTask(threading.Thread):
-    """Does something again and again until told to stop; what goes wrong with it is noted."""
+    """Calls a function periodically until it is stopped, and logs its errors."""
 
     def __init__(self, name: str, every: float, do: Callable[[], None], note: NoteLog) -> None:
         super().__init__(name=name, daemon=True)
@@ -158,23 +158,23 @@ class RepeatingTask(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Run until `stop` is called."""
         while not self.stopped.is_set():
             started = time.monotonic()
             try:
                 self.work()
-            except Exception as error:  # noqa: BLE001 (told, and judged at the end)
+            except Exception as error:  # noqa: BLE001 (logged, and evaluated at the end)
                 self.note("trouble", of=self.name, error=f"{type(error).__name__}: {error}"[:500])
             self.stopped.wait(max(0.1, self.every - (time.monotonic() - started)))
 
     def stop(self) -> None:
-        """After what it does now."""
+        """Stop after the current call."""
         self.stopped.set()
         self.join(2 * TIMEOUT_SECONDS)
 
 
 def post_reading(installation: SoakInstallation, note: NoteLog) -> None:
-    """Ask the endpoint about the newest reading of a sensor and the next hours."""
+    """Request a score and a forecast for the newest reading of a sensor."""
     sensor = SENSORS[-1]
     at, value = installation.feed.newest[sensor]
     rows = [{"sensor_id": sensor, "timestamp": f"{at.isoformat()}Z", "value": value}]
@@ -183,50 +183,53 @@ def post_reading(installation: SoakInstallation, note: NoteLog) -> None:
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
     started = time.monotonic()
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            predictions = json.loads(answer.read())["predictions"]
-            status, wrong = answer.status, next((row["error"] for row in predictions if row["error"]), None)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            predictions = json.loads(response.read())["predictions"]
+            status, problem = (
+                response.status,
+                next((row["error"] for row in predictions if row["error"]), None),
+            )
     except urllib.error.HTTPError as error:
-        status, wrong = error.code, error.read().decode()[:300]
+        status, problem = error.code, error.read().decode()[:300]
     except (OSError, ValueError) as error:
-        status, wrong = 0, f"{type(error).__name__}: {error}"[:200]
-    note("answer", status=status, error=wrong, seconds=round(time.monotonic() - started, 3))
+        status, problem = 0, f"{type(error).__name__}: {error}"[:200]
+    note("answer", status=status, error=problem, seconds=round(time.monotonic() - started, 3))
 
 
 def visit_page(installation: SoakInstallation, note: NoteLog) -> None:
-    """One reader opens the page, sees it drawn, and leaves."""
+    """Open the dashboard in one session, wait until it is drawn, and close it."""
     view = random.choice(VIEWS)
     started = time.monotonic()
     try:
-        state, wrong = asyncio.run(
+        state, problems = asyncio.run(
             asyncio.wait_for(_draw_page(installation.ports["page"], view), TIMEOUT_SECONDS)
         )
-    except Exception as error:  # noqa: BLE001 (a page that is away is an answer here)
-        state, wrong = "away", [f"{type(error).__name__}: {error}"[:200]]
-    note("page", view=view, state=state, exceptions=wrong, seconds=round(time.monotonic() - started, 2))
+    except Exception as error:  # noqa: BLE001 (an unreachable dashboard is a result here)
+        state, problems = "unreachable", [f"{type(error).__name__}: {error}"[:200]]
+    note("page", view=view, state=state, exceptions=problems, seconds=round(time.monotonic() - started, 2))
 
 
 async def _draw_page(port: int, view: str) -> tuple[str, list[str]]:
     base = f"127.0.0.1:{port}"
     message = BackMsg()
     message.rerun_script.query_string = f"view={view}"
-    wrong: list[str] = []
+    problems: list[str] = []
     async with connect(
         f"ws://{base}/_stcore/stream", origin=f"http://{base}", subprotocols=["streamlit"], max_size=None
-    ) as line:
-        await line.send(message.SerializeToString())
+    ) as socket:
+        await socket.send(message.SerializeToString())
         while True:
-            received = ForwardMsg.FromString(await line.recv())
+            received = ForwardMsg.FromString(await socket.recv())
             if received.WhichOneof("type") == "delta":
                 element = received.delta.new_element
                 if element.WhichOneof("type") == "exception":
-                    wrong.append(f"{element.exception.type}: {element.exception.message}"[:200])
+                    problems.append(f"{element.exception.type}: {element.exception.message}"[:200])
             if received.WhichOneof("type") == "script_finished":
-                return "drawn", wrong
+                return "drawn", problems
 
 
 def take_account(installation: SoakInstallation) -> dict[str, Any]:
-    """What arrived, what is there once, what is missing."""
+    """Count readings, scores and notifications that were sent, stored, lost or stored twice."""
     feed = installation.feed
     unsent = len(feed.pending)
     lost, doubled, unscored = unsent, 0, 0
@@ -264,8 +267,8 @@ def take_account(installation: SoakInstallation) -> dict[str, Any]:
         "unscored": unscored,
         "alert_changes": len(changes),
         "alert_changes_doubled": len(changes) - len(set(changes)),
-        "messages": len(installation.sink.seen),
-        "messages_again": sum(installation.sink.seen.values()) - len(installation.sink.seen),
+        "messages": len(installation.sink.counts),
+        "messages_again": sum(installation.sink.counts.values()) - len(installation.sink.counts),
         "messages_waiting": waiting,
         "alerts": run_query(installation, "SELECT count(*) FROM alerts")[0][0],
         "mlflow": _champions(installation.mlflow_file),

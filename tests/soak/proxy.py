@@ -1,7 +1,4 @@
-"""A wire that can be cut: TCP between a client and a server, passed on, slowed, held up, cut or failed.
-
-Knows bytes only.
-"""
+"""A TCP proxy between client and server that can pass, slow down, stall, cut or fail connections."""
 
 import asyncio
 import threading
@@ -10,21 +7,21 @@ from enum import StrEnum
 SERVER_ERROR_RESPONSE = (
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
-SLOW_SECONDS = 0.1  # a piece, each way
+SLOW_SECONDS = 0.1  # delay per block, in each direction
 
 
 class ConnectionMode(StrEnum):
-    """How it behaves."""
+    """The behaviour of a proxy."""
 
     WHOLE = "whole"
     SLOW = "slow"
-    STALLED = "stalled"  # taken, and never passed on
+    STALLED = "stalled"  # received, but not passed on
     CUT = "cut"
-    FAILS = "fails"  # every request is answered with 500
+    FAILS = "fails"  # every request gets status 500
 
 
 class TcpProxy:
-    """One wire; `wire` may be set at any time."""
+    """A proxy for one server; its mode can be changed at any time."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
@@ -35,14 +32,14 @@ class TcpProxy:
         self.server = asyncio.run_coroutine_threadsafe(self._listen(), self.loop).result()
         self.port = int(self.server.sockets[0].getsockname()[1])
 
-    def set_mode(self, wire: ConnectionMode) -> None:
-        """Behave so from now on; what is under way is broken where the wire is."""
-        self.mode = wire
-        if wire in (ConnectionMode.CUT, ConnectionMode.FAILS):
+    def set_mode(self, mode: ConnectionMode) -> None:
+        """Change the mode; CUT and FAILS also close open connections."""
+        self.mode = mode
+        if mode in (ConnectionMode.CUT, ConnectionMode.FAILS):
             self.loop.call_soon_threadsafe(self._break)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening and close open connections."""
         self.loop.call_soon_threadsafe(self.server.close)
         self.loop.call_soon_threadsafe(self._break)
 
@@ -63,27 +60,27 @@ class TcpProxy:
             writer.close()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self.target)
+            server_reader, server_writer = await asyncio.open_connection(*self.target)
         except OSError:
             writer.transport.abort()
             return
-        ends = {writer, far_writer}
+        ends = {writer, server_writer}
         self.open |= ends
         try:
-            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+            await asyncio.gather(self._pass(reader, server_writer), self._pass(server_reader, writer))
         finally:
             self.open -= ends
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while piece := await reader.read(65536):
+            while block := await reader.read(65536):
                 if self.mode is ConnectionMode.SLOW:
                     await asyncio.sleep(SLOW_SECONDS)
                 while self.mode is ConnectionMode.STALLED:
                     await asyncio.sleep(0.2)
-                writer.write(piece)
+                writer.write(block)
                 await writer.drain()
         except OSError:
-            pass  # broken by us or by one of the ends; both are ended below
+            pass  # closed by the proxy or by one end; both are closed below
         finally:
             writer.close()

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import TimeoutError as NothingShown
 
 from tests.support.installation import ROOT
+from tests.support.requirements import skip_or_fail
 
 CHROMIUM = os.environ.get("SAFEPLAN_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 ARTEFACTS = ROOT / "artefacts"
@@ -38,9 +38,7 @@ UNREACHABLE = """() => [...document.querySelectorAll('button, a[href], input, te
 def chromium() -> Iterator[Browser]:
     """The browser, until the block ends."""
     if not Path(CHROMIUM).exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"CI tests in a browser too, and there is none at {CHROMIUM}")
-        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium")
+        skip_or_fail(f"no browser at {CHROMIUM}: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

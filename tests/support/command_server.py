@@ -1,7 +1,7 @@
-"""Runs commands of the front door one after the other, each in a process of its own.
+"""Run `safeplan` commands one after the other, each in a forked process.
 
-Importing MLflow takes each of them seconds; this program does it once, then forks. It reads one JSON object a
-line (`arguments, environment, folder, stdout, stderr`) and answers with the exit code.
+Importing MLflow takes seconds; this program imports it once and forks. It reads one JSON object per line
+(`arguments, environment, folder, stdout, stderr`) and prints the exit code of each command.
 """
 
 import importlib
@@ -25,7 +25,7 @@ for _name in PRELOADED_MODULES:
 
 
 def main() -> None:
-    """Answer until nobody asks any more."""
+    """Run commands until stdin is closed."""
     for line in sys.stdin:
         child = os.fork()
         if not child:
@@ -41,7 +41,7 @@ def _run_command(command: dict[str, Any]) -> None:
         os.chdir(command["folder"])
         for name in INITIAL_ENVIRONMENT:
             os.environ.pop(name, None)
-        os.environ.update(command["environment"])  # what the imports have set stays set
+        os.environ.update(command["environment"])  # variables that the imports have set stay
         for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
             with open(command[name], "wb") as file:  # noqa: PTH123
                 os.dup2(file.fileno(), stream.fileno())

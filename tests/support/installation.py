@@ -1,6 +1,6 @@
-"""An installation as people drive it: whole processes, the real command line, a folder of its own.
+"""An installation in its own folder, operated through the real command line and real server processes.
 
-Knows how commands and servers are started, stopped and read. Knows nothing of what they should answer.
+Starts and stops commands and servers and reads their output. What they should print is in the tests.
 """
 
 import atexit
@@ -29,7 +29,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command said and how it ended."""
+    """The output and exit code of a command."""
 
     code: int
     stdout: str
@@ -37,7 +37,7 @@ class CommandResult:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The one JSON document on stdout."""
+        """The JSON document on stdout."""
         return json.loads(self.stdout)
 
     def of(self, sensor_id: str, kind: str) -> dict[str, Any]:
@@ -47,19 +47,19 @@ class CommandResult:
 
     @property
     def statuses(self) -> dict[tuple[str, str], str]:
-        """What became of each sensor and kind."""
+        """The status of each sensor and kind."""
         return {(o["sensor_id"], o["kind"]): o["status"] for o in self.document["sensors"]}
 
 
 @dataclass(frozen=True)
 class Installation:
-    """One SAFEPLAN_HOME with the environment its commands run in."""
+    """One SAFEPLAN_HOME with the environment of its commands."""
 
     home: Path
     settings: Mapping[str, str]
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """Ours, without what the shell of whoever runs the tests says about MLflow and SafePlan."""
+        """The environment of commands, without the MLflow and SafePlan variables of the test process."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SAFEPLAN_", "MLFLOW_"))}
         overrides = {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -68,36 +68,36 @@ class Installation:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             "OMP_NUM_THREADS": "1",
-            # Ten idle workers of an MLflow server otherwise take a third of a core.
+            # Without this, ten idle workers of an MLflow server use a third of a core.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         if sys.dont_write_bytecode:
-            # MLflow takes 3 s more to import where it must be compiled each time.
+            # MLflow takes 3 s longer to import if it is compiled each time.
             clean.pop("PYTHONDONTWRITEBYTECODE", None)
             overrides["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "safeplan-tests-bytecode")
         return clean | overrides | dict(self.settings) | extra
 
     def run(self, *command: str, expect: int = 0, **extra: str) -> CommandResult:
-        """Run `safeplan COMMAND --json` in a process of its own, and hold it to its exit code."""
-        answer = CommandServer.shared().run([*command, "--json"], self.environment(**extra), self.home)
-        assert answer.code == expect, f"{' '.join(command)} ended with {answer.code}:\n{answer.stderr}"
-        return answer
+        """Run `safeplan COMMAND --json` in its own process, and check its exit code."""
+        result = CommandServer.shared().run([*command, "--json"], self.environment(**extra), self.home)
+        assert result.code == expect, f"{' '.join(command)} ended with {result.code}:\n{result.stderr}"
+        return result
 
     def write(self, name: str, frame: pd.DataFrame) -> str:
-        """A CSV file in the house; its path."""
+        """Write a CSV file to the home folder and return its path."""
         path = self.home / name
         frame.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
         return str(path)
 
 
 class CommandServer:
-    """The process of `commands.py`, started when first needed and gone with this one."""
+    """The process of `tests.support.command_server`, started on first use and stopped with this process."""
 
     _instance: "CommandServer | None" = None
 
     @classmethod
     def shared(cls) -> "CommandServer":
-        """The one of this test process."""
+        """The command server of this test process."""
         if cls._instance is None:
             cls._instance = cls()
         return cls._instance
@@ -131,30 +131,30 @@ class CommandServer:
         return CommandResult(code, output_files["stdout"].read_text(), output_files["stderr"].read_text())
 
     def close(self) -> None:
-        """End it."""
+        """Stop the process."""
         self.process.communicate()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def run_process(
-    line: Sequence[str], environment: Mapping[str, str], cwd: Path, patience: float = 300
+    command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float = 300
 ) -> CommandResult:
     """Run a process to its end."""
-    done = subprocess.run(
-        line, env=dict(environment), cwd=cwd, capture_output=True, text=True, timeout=patience, check=False
+    completed = subprocess.run(
+        command, env=dict(environment), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
     )
-    return CommandResult(done.returncode, done.stdout, done.stderr)
+    return CommandResult(completed.returncode, completed.stdout, completed.stderr)
 
 
 @contextmanager
 def running_server(
-    line: Sequence[str], environment: Mapping[str, str], cwd: Path, ready: str
+    command: Sequence[str], environment: Mapping[str, str], cwd: Path, ready: str
 ) -> Iterator[None]:
-    """Run a server, with all its workers, while the block runs; `ready` answers when it is up."""
+    """Run a server with all its workers during the block; it is ready when the URL `ready` responds."""
     log = cwd / f"server-{time.monotonic_ns()}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            line, env=dict(environment), cwd=cwd, stdout=output, stderr=output, start_new_session=True
+            command, env=dict(environment), cwd=cwd, stdout=output, stderr=output, start_new_session=True
         )
         try:
             _wait_for(ready, process, log)
@@ -168,8 +168,8 @@ def running_server(
                 process.wait()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, patience: float = 180) -> None:
-    deadline = time.monotonic() + patience
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, timeout: float = 180) -> None:
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
@@ -178,20 +178,20 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, patience: f
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.3)
-    raise AssertionError(f"{url} never answered:\n{log.read_text()[-3000:]}")
+    raise AssertionError(f"{url} did not respond:\n{log.read_text()[-3000:]}")
 
 
 def post_json(url: str, body: object) -> Any:
-    """The answer to a JSON request."""
+    """Post JSON and return the JSON of the response."""
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.loads(response.read())
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,6 +1,6 @@
-"""Runs `safeplan` and kills it, as `kill -9` would, when it makes its n-th change of a database.
+"""Run `safeplan` and kill it like `kill -9` at its n-th commit of a database change.
 
-MLflow's changes count as well as our own; n is DIE_AT, and 0 lets it live.
+Changes by MLflow count too. n is the environment variable DIE_AT; 0: never.
 """
 
 import os
@@ -25,7 +25,7 @@ def _executing(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
 
 @event.listens_for(Engine, "commit")
 def _committing(connection: Any) -> None:
-    """Before a change is kept; the next one's death comes after it was."""
+    """Die before this commit; the commits before it are complete."""
     global commit_count  # noqa: PLW0603
     if connection.info.pop("changed", False):
         commit_count += 1
