@@ -1,7 +1,7 @@
-"""Settings: one section of one YAML file, read into a frozen model.
+"""Read settings: one section of one YAML file per class, overridden by the environment.
 
-Knows where `conf/` is, that the environment wins over the file, and that an unknown key is an error.
-Leaves what a setting means to the module that declares it.
+An unknown key is an error. What a setting means is defined in the module that declares it. Why this is not
+pydantic-settings: `docs/decisions/0004-own-settings-reader.md`.
 """
 
 import logging
@@ -23,7 +23,8 @@ class Settings(BaseModel):
 
     >>> class DriftSettings(Settings, file="monitoring", section="drift"):
     ...     false_alarm_rate: float = 0.01
-    >>> load(DriftSettings, environ={"SAFEPLAN_DRIFT_FALSE_ALARM_RATE": "0.05"}, folder=Path("nowhere"))
+    >>> environ = {"SAFEPLAN_DRIFT_FALSE_ALARM_RATE": "0.05"}
+    >>> load_settings(DriftSettings, environ=environ, folder=Path("nowhere"))
     DriftSettings(false_alarm_rate=0.05)
     """
 
@@ -31,8 +32,8 @@ class Settings(BaseModel):
 
     file: ClassVar[str] = ""
     section: ClassVar[str] = ""
-    former_section: ClassVar[str] = ""  # still read, with a deprecation notice
-    former_names: ClassVar[Mapping[str, str]] = {}  # fields by their former names, likewise
+    former_section: ClassVar[str] = ""  # still read, with a deprecation warning
+    former_names: ClassVar[Mapping[str, str]] = {}  # field by former name, which is still read too
 
     def __init_subclass__(
         cls,
@@ -61,7 +62,7 @@ def load_settings(
     """Read one section: defaults, then `folder/<file>.yaml`, then `SAFEPLAN_<SECTION>_<FIELD>`.
 
     Raises:
-        ConfigurationError: the file is no mapping, a key is unknown or a value is out of bounds.
+        ConfigurationError: the file is not a mapping, a key is unknown or a value is out of range.
     """
     environ = os.environ if environ is None else environ
     path = (conf_folder(environ) if folder is None else folder) / f"{kind.file}.yaml"
@@ -74,17 +75,17 @@ def load_settings(
 
 
 def home(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of the embedded defaults (`safeplan.db`, `mlflow.db`, `mlartifacts/`)."""
+    """The folder of `safeplan.db`, `mlflow.db` and `mlartifacts/`; the working folder if not set."""
     environ = os.environ if environ is None else environ
     return Path(environ.get("SAFEPLAN_HOME") or Path.cwd()).absolute()
 
 
 def conf_folder(environ: Mapping[str, str]) -> Path:
-    """`SAFEPLAN_CONF`, else `conf/` in the home folder, else the one shipped with the program."""
+    """`SAFEPLAN_CONF`, else `conf/` in the home folder, else the folder that is part of the program."""
     if chosen := environ.get("SAFEPLAN_CONF"):
         if not Path(chosen).is_dir():
             raise ConfigurationError(
-                f"SAFEPLAN_CONF names {chosen}, which is no folder. Correct or unset it."
+                f"SAFEPLAN_CONF is {chosen}, which is not a folder. Correct or unset it."
             )
         return Path(chosen)
     home_conf = home(environ) / "conf"
@@ -92,32 +93,32 @@ def conf_folder(environ: Mapping[str, str]) -> Path:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds; empty where the file is missing or empty."""
+    """The mapping in a YAML file; empty if the file is missing or empty."""
     if not path.exists():
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{path} is not readable YAML: {error}") from error
+        raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} must hold sections by name, not a {type(content).__name__}.")
+        raise ConfigurationError(f"{path} must contain sections by name, not a {type(content).__name__}.")
     return content
 
 
 def read_section(path: Path, section: str) -> dict[str, Any]:
-    """One section of a YAML file; empty where it is not written."""
+    """One section of a YAML file; empty if it is not there."""
     content = read_yaml(path).get(section)
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: {section} must hold settings by name, not {content!r}.")
+        raise ConfigurationError(f"{path}: {section} must contain settings by name, not {content!r}.")
     return content
 
 
 def read_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of one section that the environment sets, parsed as YAML scalars or lists."""
+    """The fields of one section that the environment sets, parsed as YAML."""
     values: dict[str, Any] = {}
     for section, name, field in _spellings(kind):
         variable = f"SAFEPLAN_{section}_{name}".upper()
@@ -129,12 +130,12 @@ def read_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[s
 
 
 def log_deprecated(former: str, current: str) -> None:
-    """Tell the operator that a former name was used, and the name that replaces it."""
+    """Warn that a former name was used, and which name replaces it."""
     log.warning("%s is deprecated and will be removed in a later version; use %s", former, current)
 
 
 def _read_file(kind: type[Settings], path: Path) -> dict[str, Any]:
-    """The section of the file, with former names replaced; a current name wins over a former one."""
+    """The section of the file, with former names replaced; a current name overrides a former one."""
     content: dict[str, Any] = {}
     for section in filter(None, (kind.former_section, kind.section)):
         written = read_section(path, section)
@@ -160,9 +161,9 @@ def _parsed(key: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        # The value itself may hold a password.
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigurationError(f"environment {key} is not readable YAML: {problem}.") from error
+        # Without the value, which may contain a password.
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise ConfigurationError(f"environment {key} is not valid YAML: {problem}.") from error
 
 
 def _explain(
