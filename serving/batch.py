@@ -20,6 +20,7 @@ from serving.recent_readings import Tail, to_tail
 from serving.scoring.forecasts import forecast_frame
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
 from training.common.times import read_iso, to_times, utc_now
@@ -27,8 +28,9 @@ from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
-from training.outcomes import FAILED, Outcome
+from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.plan import ForecasterSettings
+from training.reasons import dump_reasons, render
 from training.registry.model_registry import CHAMPION
 from training.settings import load_settings
 from training.workspace import Workspace
@@ -41,7 +43,7 @@ LATE_CHECK_READINGS = 200  # readings before the newest score among which late o
 
 
 class BatchStatus(StrEnum):
-    """The status of an outcome of batch scoring; a failed one has `training.outcomes.FAILED`."""
+    """The status of an outcome of batch scoring; a failed one has `OutcomeStatus.FAILED`."""
 
     SCORED = "scored"
     NOTHING_NEW = "nothing new"
@@ -111,7 +113,7 @@ class BatchService:
 
     def __init__(self, workspace: Workspace) -> None:
         self.readings = workspace.readings
-        self.champions = Champions(workspace.registry, workspace.model_cache)
+        self.champions = Champions(workspace.registry, workspace.model_cache, runtime=ScoringRuntime())
         self.predictions = PredictionStore(workspace.engine)
 
     def detect(self, sensor: Sensor, *, since: datetime | None, scored: datetime | None) -> Outcome:
@@ -272,7 +274,7 @@ def score_readings(
     )
     [result] = score_cases([ScoringCase(model, scored, to_tail(before, whole=False))])
     if isinstance(result, ScoringFailure):
-        raise DataError(f"{sensor_id}: {result.reason}")
+        raise DataError(f"{sensor_id}: {render(result.reason)}")
     return pd.DataFrame(
         {
             "sensor_id": sensor_id,
@@ -281,7 +283,8 @@ def score_readings(
             "anomaly_score": result.scores,
             "is_anomaly": result.anomalous,
             "severity": result.severities,
-            "reason": result.reasons,
+            "reason": result.texts,
+            "reason_data": [dump_reasons([reason]) if reason else None for reason in result.reasons],
             "historical_average": result.averages,
             "historical_std": result.deviations,
         }
@@ -296,12 +299,12 @@ def _run_for_each(
         try:
             outcome = work(sensor)
         except SafePlanError as error:
-            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=str(error))
+            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=str(error))
         # Any error of one sensor: the others must be processed.
         except Exception as error:
             log.exception("%s of %s failed", kind, sensor.id)
             message = f"{type(error).__name__}: {error}"
-            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=FAILED, error=message)
+            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=message)
         outcomes.append(outcome)
         watch(outcome)
     return outcomes

@@ -28,6 +28,7 @@ from serving.models.acceptance import ModelLoader
 from serving.predictions.store import PredictionStore
 from serving.recent_readings import to_tail
 from serving.vectorized.packed_detector import PackedDetector
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.detector import AnomalyDetector
 from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
@@ -167,7 +168,8 @@ class _ReplayInput:
 
     def replay_version(self, version: Version) -> VersionReplay:
         """Replay one version."""
-        model = ModelLoader(self.workspace.registry, self.workspace.model_cache).open(version)
+        loader = ModelLoader(self.workspace.registry, self.workspace.model_cache, ScoringRuntime())
+        model = loader.open(version)
         if not isinstance(model, PackedDetector | AnomalyDetector):
             raise ConfigurationError(f"{version.uri} is a {version.kind}; only detectors can be replayed.")
         good = self.readings[self.readings["data_quality"] == GOOD_QUALITY]

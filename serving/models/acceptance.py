@@ -29,6 +29,7 @@ from serving.recent_readings import Tail
 from serving.vectorized import packed_files
 from serving.vectorized.batch_scoring import score_packed, score_unpacked
 from serving.vectorized.packed_detector import DetectorArrays, PackedDetector
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
 from training.forecasting.forecaster import Forecaster
@@ -50,6 +51,7 @@ class ModelLoader:
 
     registry: Registry
     folder: Path
+    runtime: ScoringRuntime  # of the packed detectors
 
     def open(self, version: Version) -> Model:
         """Load a version after the checks.
@@ -62,7 +64,8 @@ class ModelLoader:
         is_checked = note.get("version", {}).get("tags", {}).get("model_sha256") == version.sha256
         if is_checked and note.get("program") == program_digest() and note.get("packed"):
             try:
-                return PackedDetector.of(packed_files.load_packed(self._packed_path(version), note["packed"]))
+                arrays = packed_files.load_packed(self._packed_path(version), note["packed"])
+                return PackedDetector.of(arrays, self.runtime)
             except UntrustedModel as error:
                 log.warning("%s is packed again: %s", version.uri, error)
         if not is_checked:
@@ -75,11 +78,12 @@ class ModelLoader:
             self._write_note(version)
             return model
         detector = load_detector(version, files)
-        packing = verified_packing(version, detector)
-        if packing is None:
+        packed = pack_verified(version, detector, self.runtime)
+        if packed is None:
             return detector
-        self._write_note(version, packed=packed_files.save_packed(packing, self._packed_path(version)))
-        return PackedDetector.of(packing)
+        arrays, model = packed
+        self._write_note(version, packed=packed_files.save_packed(arrays, self._packed_path(version)))
+        return model
 
     def load_metadata(self, name: str, number: int) -> Version | None:
         """A version's metadata when it was last loaded, for when the registry is unreachable."""
@@ -185,11 +189,18 @@ def _wrap_load_errors(version: Version) -> Iterator[None]:
         raise UntrustedModel(f"{version.uri} cannot be used: {type(error).__name__}: {error}") from error
 
 
-def verified_packing(version: Version, detector: AnomalyDetector) -> DetectorArrays | None:
-    """The packed detector if its scores equal the detector's; None, with a warning, where they do not."""
+def pack_verified(
+    version: Version, detector: AnomalyDetector, runtime: ScoringRuntime
+) -> tuple[DetectorArrays, PackedDetector] | None:
+    """The packed detector if its scores equal the detector's; None, with a warning, where they do not.
+
+    Features and calibration are the same code; trees and neighbours are stored in single precision and scored
+    by other algorithms than the fitted ones.
+    """
     try:
-        packing = DetectorArrays.of(detector)
-        difference = max_score_difference(detector, PackedDetector.of(packing))
+        arrays = DetectorArrays.of(detector)
+        packed = PackedDetector.of(arrays, runtime)
+        difference = max_score_difference(detector, packed)
     except (UntrustedModel, ValueError, IndexError) as error:
         log.warning("%s serves unpacked, which is slower: %s", version.uri, error)
         return None
@@ -198,7 +209,7 @@ def verified_packing(version: Version, detector: AnomalyDetector) -> DetectorArr
             "%s serves unpacked, which is slower: its packed scores differ by %g", version.uri, difference
         )
         return None
-    return packing
+    return arrays, packed
 
 
 def max_score_difference(detector: AnomalyDetector, packed: PackedDetector) -> float:

@@ -21,6 +21,7 @@ from pydantic import Field
 from serving.models.acceptance import Model, ModelLoader
 from serving.models.serving_state import ServingState
 from serving.vectorized.packed_detector import PackedDetector
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.detector import AnomalyDetector
 from training.errors import NoChampion, RegistryError, SafePlanError, UntrustedModel
 from training.forecasting.forecaster import Forecaster
@@ -105,9 +106,10 @@ class Champions:
         *,
         serving_state: ServingState | None = None,
         settings: CacheSettings | None = None,
+        runtime: ScoringRuntime | None = None,
     ) -> None:
         self.registry = registry
-        self.loader = ModelLoader(registry, cache)
+        self.loader = ModelLoader(registry, cache, runtime or ScoringRuntime())
         self.serving_state = serving_state
         self.settings = settings or CacheSettings()
         self.event_counts = ModelEventCounts()

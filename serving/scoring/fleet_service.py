@@ -13,6 +13,7 @@ from serving.models.champions import CacheSettings, Champions
 from serving.models.serving_state import ServingState
 from serving.recent_readings import RecentReadings, RecentSettings
 from serving.scoring.fleet_scoring import RequestScorer
+from serving.vectorized.runtime import ScoringRuntime
 from training.data.sensors import Fleet, Sensor
 from training.errors import SafePlanError, StoreError
 from training.ingest.row_validation import IngestSettings
@@ -52,6 +53,7 @@ class FleetService:
             workspace.model_cache,
             serving_state=ServingState(workspace.model_cache / "served.json"),
             settings=load_settings(CacheSettings),
+            runtime=ScoringRuntime(),
         )
         self.recent = RecentReadings(lambda: workspace.readings, load_settings(RecentSettings))
         self.sensor_cache = SensorCache(workspace)

@@ -14,16 +14,11 @@ from numpy.typing import NDArray
 
 from serving.recent_readings import EMPTY_TAIL, Tail
 from serving.vectorized.ensemble_scoring import compute_scores
-from serving.vectorized.features import (
-    ReadingBatch,
-    SensorParameters,
-    compute_feature_batch,
-    trailing_statistics,
-)
-from serving.vectorized.packed_detector import PackedDetector, table_rows
+from serving.vectorized.packed_detector import PackedDetector, sensor_parameters, table_rows
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.explanations import MIN_EXPLAINED_SCORE, explain, severity_of
-from training.anomaly.features import Design
+from training.anomaly.features import Design, ReadingBatch, SensorParameters, compute_feature_batch
 from training.common.arrays import Floats, Ints
 from training.reasons import Reason, ReasonCode, render
 
@@ -85,17 +80,17 @@ def score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores | ScoringFai
 
 def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
     results: dict[int, AnomalyScores] = {}
-    by_window: dict[int, list[int]] = {}
+    groups: dict[tuple[ScoringRuntime, int], list[int]] = {}
     for position, case in enumerate(cases):
         model = case.model
         if isinstance(model, PackedDetector):
-            by_window.setdefault(model.window, []).append(position)
+            groups.setdefault((model.runtime, model.window), []).append(position)
         else:
             results[position] = score_unpacked(model, case.asked, case.before)
-    for window, positions in by_window.items():
+    for positions in groups.values():
         pairs = [(cases[place].asked, cases[place].before) for place in positions]
         models = [model for place in positions if isinstance(model := cases[place].model, PackedDetector)]
-        results.update(zip(positions, score_batch(models, pairs, window), strict=True))
+        results.update(zip(positions, score_batch(models, pairs), strict=True))
     return [results[place] for place in range(len(cases))]
 
 
@@ -107,13 +102,11 @@ def score_unpacked(model: AnomalyDetector, scored: Tail, history: Tail) -> Anoma
 
 def score_packed(model: PackedDetector, scored: Tail, history: Tail) -> Floats:
     """One sensor's scores by its packed detector."""
-    return score_batch([model], [(scored, history)], model.window)[0].scores
+    return score_batch([model], [(scored, history)])[0].scores
 
 
-def score_batch(
-    models: Sequence[PackedDetector], cases: Sequence[tuple[Tail, Tail]], window: int
-) -> list[AnomalyScores]:
-    """Readings of many sensors whose windows have one length."""
+def score_batch(models: Sequence[PackedDetector], cases: Sequence[tuple[Tail, Tail]]) -> list[AnomalyScores]:
+    """Scores of many sensors of one runtime whose windows have one length; cases are (scored, history)."""
     histories = [past.newest(model.context) for model, (_, past) in zip(models, cases, strict=True)]
     history_sizes = np.array([len(past.seconds) for past in histories])
     scored_sizes = np.array([len(new.seconds) for new, _ in cases])
@@ -132,7 +125,7 @@ def score_batch(
         sensor,
         position[position >= (starts + history_sizes)[sensor]],
     )
-    parameters = SensorParameters.from_table(table_rows(models), window)
+    parameters = sensor_parameters(models[0].runtime.parameters, table_rows(models), models[0].window)
     design = compute_feature_batch(parameters, batch)
     scores = compute_scores(models, row_sensor, design)
     averages, deviations = _trailing_statistics(parameters, batch, starts[row_sensor], row_sensor)
@@ -150,9 +143,19 @@ def score_batch(
 def _trailing_statistics(
     parameters: SensorParameters, batch: ReadingBatch, first: Ints, of_row: Ints
 ) -> tuple[Floats, Floats]:
-    """Mean and deviation of what came before; of what was learned from, where too little did."""
-    counts, means, deviations = trailing_statistics(batch, first, parameters.window)
-    enough = counts >= parameters.window // 2
+    """Mean and standard deviation of up to two windows of readings before each row.
+
+    Those of the training where there are fewer than half a window. `first` is where each row's sensor begins.
+    """
+    window = parameters.window
+    positions = batch.rows[:, None] + np.arange(-2 * window, 0)
+    available = positions >= first[:, None]
+    values = np.where(available, batch.values[np.maximum(positions, 0)], 0.0)
+    counts = available.sum(axis=1)
+    means = values.sum(axis=1) / np.maximum(counts, 1)
+    squares = np.where(available, values - means[:, None], 0.0) ** 2
+    deviations = np.sqrt(squares.sum(axis=1) / np.maximum(counts - 1, 1))
+    enough = counts >= window // 2
     centre, spread = parameters.centre[of_row], parameters.spread[of_row]
     return np.where(enough, means, centre), np.where(enough, deviations, spread)
 

@@ -1,118 +1,118 @@
-"""A fitted detector in the form that serves: small, and scored together with others.
+"""A fitted detector in the form that is served: small, and scored together with others.
 
-Knows which numbers of an `AnomalyDetector` a score needs, and keeps them in arrays, small ones on the shelf.
-What it says is what the detector says; `acceptance` checks that for each one. Leaves the arithmetic to
-`many_features`, `grove`, `surroundings` and `choir`, files to `packed_files`.
+Trees and neighbours take the forms of `packed_forest` and `packed_lof`; all other numbers lie in the table of
+a `runtime`. Scores are computed in `batch_scoring`, files are written by `packed_files`.
+`serving.models.acceptance` checks that a packed detector scores as the fitted one does.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from serving.vectorized.features import profile_parameters
-from serving.vectorized.packed_forest import FOREST_ARENA, PackedForest, Slot, pack_forest, slot_parameters
+from serving.vectorized.packed_forest import PackedForest, Slot, pack_forest, slot_parameters
 from serving.vectorized.packed_lof import LofData, PackedLof
-from serving.vectorized.parameter_table import PARAMETER_TABLE, RowHandle
+from serving.vectorized.parameter_table import ParameterTable, RowHandle
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.base_detectors import BASE_DETECTORS, family_of
-from training.anomaly.calibration import MAX_KNOTS, Rarity
 from training.anomaly.detector import AnomalyDetector
-from training.anomaly.ensemble import Ensemble
-from training.anomaly.features import Profile
-from training.common.arrays import Floats, Ints
-
-
-@dataclass(frozen=True)
-class CalibrationTables:
-    """The calibration as arrays: a row a voice, and one for the ensemble."""
-
-    knots: Floats  # ascending, infinite behind the last
-    rarities: Floats
-    slopes: Floats
-    last: Floats
-    weights: Floats  # zero for a voice that is silent
-    budget: float
-
-    @classmethod
-    def of(cls, ensemble: Ensemble) -> "CalibrationTables":
-        """Take the calibration over."""
-        rarity_models: list[Rarity | None] = [ensemble.rarities.get(voice) for voice in BASE_DETECTORS]
-        rarity_models.append(ensemble.scales["ensemble"].rarity)
-        knots = np.full((len(rarity_models), MAX_KNOTS + 1), np.inf)
-        rarities = np.zeros((len(rarity_models), MAX_KNOTS + 1))
-        slopes, last = np.zeros(len(rarity_models)), np.zeros(len(rarity_models))
-        for row, model in enumerate(rarity_models):
-            if model is not None:
-                count = len(model.scores)
-                knots[row, :count], rarities[row, :count] = model.scores, model.rarities
-                rarities[row, count:] = model.rarities[-1]
-                slopes[row], last[row] = model.slope, model.scores[-1]
-        weights = np.array(
-            [ensemble.weights[voice] if voice in ensemble.rarities else 0.0 for voice in BASE_DETECTORS]
-        )
-        return cls(knots, rarities, slopes, last, weights, ensemble.scales["ensemble"].budget)
+from training.anomaly.ensemble import CalibrationTables
+from training.anomaly.features import SensorParameters
+from training.anomaly.profile import Profile
+from training.common.arrays import Ints
 
 
 @dataclass(frozen=True)
 class DetectorArrays:
-    """All that is kept of one detector, in memory or in a file."""
+    """All numbers of one detector, as kept in memory or in a file."""
 
     profile: Profile
     threshold: float
-    tables: CalibrationTables
+    tables: CalibrationTables  # of one sensor
     forests: dict[str, PackedForest]
     densities: dict[str, LofData]
 
     @classmethod
     def of(cls, detector: AnomalyDetector) -> "DetectorArrays":
-        """Take a fitted detector's numbers over."""
-        voices = detector.base_detectors
+        """The numbers of a fitted detector.
+
+        Raises:
+            UntrustedModel: a forest's nodes are in an unexpected order.
+        """
+        fitted = detector.base_detectors
         return cls(
             detector.profile,
             detector.threshold,
             CalibrationTables.of(detector.ensemble),
-            {voice: pack_forest(forest) for voice, forest in voices.fast_forests.items()},
+            {name: pack_forest(forest) for name, forest in fitted.fast_forests.items()},
             {
-                voice: LofData(np.asarray(near.tree.data), near.reach, near.density, near.k)
-                for voice, near in voices.fast_densities.items()
+                name: LofData(np.asarray(lof.tree.data), lof.reach, lof.density, lof.k)
+                for name, lof in fitted.fast_densities.items()
             },
         )
 
 
 @dataclass(frozen=True, eq=False)
 class PackedDetector:
-    """One sensor's detector among many."""
+    """One sensor's detector in a runtime."""
 
     profile: Profile
     threshold: float
-    window: int
-    context: int
     forests: dict[str, Slot]
     lofs: dict[str, PackedLof]
+    runtime: ScoringRuntime
     row_handle: RowHandle
 
     @classmethod
-    def of(cls, packing: DetectorArrays) -> "PackedDetector":
-        """Put a detector's trees among the others', and its numbers on the shelf."""
-        profile = packing.profile
-        slots = {voice: FOREST_ARENA.add(forest) for voice, forest in packing.forests.items()}
-        near = {voice: PackedLof.of(density) for voice, density in packing.densities.items()}
-        numbers = profile_parameters(profile) | vars(packing.tables) | _detector_parameters(slots, near)
-        row_handle = PARAMETER_TABLE.put(numbers)
-        return cls(profile, packing.threshold, profile.window, profile.context, slots, near, row_handle)
+    def of(cls, arrays: DetectorArrays, runtime: ScoringRuntime) -> "PackedDetector":
+        """Copy a detector's numbers into a runtime.
+
+        Raises:
+            ValueError: a density has more neighbours than can be packed.
+        """
+        slots = {name: runtime.forests.add(forest) for name, forest in arrays.forests.items()}
+        lofs = {name: PackedLof.of(density) for name, density in arrays.densities.items()}
+        tables = {name: entry[0] for name, entry in vars(arrays.tables).items()}
+        row_handle = runtime.parameters.put(
+            arrays.profile.parameters() | tables | _base_detector_parameters(slots, lofs)
+        )
+        return cls(arrays.profile, arrays.threshold, slots, lofs, runtime, row_handle)
+
+    @property
+    def window(self) -> int:
+        """Readings in one window; detectors with equal windows are scored together."""
+        return self.profile.window
+
+    @property
+    def context(self) -> int:
+        """The number of earlier readings that a score can depend on."""
+        return self.profile.context
 
 
-def _detector_parameters(slots: Mapping[str, Slot], near: Mapping[str, PackedLof]) -> dict[str, ArrayLike]:
-    """For every voice but the last: whether it speaks, and of forests where they stand."""
+def _base_detector_parameters(
+    slots: Mapping[str, Slot], lofs: Mapping[str, PackedLof]
+) -> dict[str, ArrayLike]:
+    """For every base detector but the deviation: whether it is active, and the slot of its forest."""
     numbers: dict[str, ArrayLike] = {}
-    for voice in BASE_DETECTORS[:-1]:
-        numbers[f"{voice}.speaks"] = voice in slots or voice in near
-        if family_of(voice) == "forest":
-            numbers |= {f"{voice}.{name}": entry for name, entry in slot_parameters(slots.get(voice)).items()}
+    for name in BASE_DETECTORS[:-1]:
+        numbers[f"{name}.active"] = name in slots or name in lofs
+        if family_of(name) == "forest":
+            numbers |= {f"{name}.{key}": entry for key, entry in slot_parameters(slots.get(name)).items()}
     return numbers
 
 
 def table_rows(detectors: Sequence[PackedDetector]) -> Ints:
-    """The rows of the shelf that hold these detectors' numbers."""
+    """The rows of the parameter table that hold these detectors' numbers."""
     return np.fromiter((one.row_handle.row for one in detectors), np.int64, len(detectors))
+
+
+def sensor_parameters(table: ParameterTable, rows: Ints, window: int) -> SensorParameters:
+    """What is normal for the sensors of these rows, whose windows have this length."""
+    names = [field.name for field in fields(SensorParameters) if field.name != "window"]
+    return SensorParameters(window, *(table.column(name)[rows] for name in names))
+
+
+def calibration_tables(table: ParameterTable) -> CalibrationTables:
+    """The calibration of all rows of the table, to be used at rows whose handles are held."""
+    return CalibrationTables(*(table.column(field.name) for field in fields(CalibrationTables)))

@@ -6,27 +6,30 @@ its own hash; where that fails, or the program is another, it is made anew. Neve
 
 import hashlib
 import io
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
-from serving.vectorized.packed_detector import CalibrationTables, DetectorArrays
+from serving.vectorized.packed_detector import DetectorArrays
 from serving.vectorized.packed_forest import NODE_DTYPE, PackedForest, check_forest
 from serving.vectorized.packed_lof import LofData
 from training.anomaly.base_detectors import BASE_DETECTORS, family_of
-from training.anomaly.features import POINTS, Profile
+from training.anomaly.ensemble import CalibrationTables
+from training.anomaly.features import POINTS
+from training.anomaly.profile import Profile
 from training.artifacts.model_files import array_read_lock
 from training.errors import UntrustedModel
 
-TABLE_NAMES = ("knots", "rarities", "slopes", "last", "weights")
+TABLE_NAMES = tuple(field.name for field in fields(CalibrationTables))
 
 
 def save_packed(packing: DetectorArrays, path: Path) -> str:
     """Write a packed detector; the SHA-256 of what was written."""
     arrays: dict[str, np.ndarray] = {
         "profile": np.frombuffer(packing.profile.model_dump_json().encode(), np.uint8),
-        "scalars": np.array([packing.threshold, packing.tables.budget]),
+        "scalars": np.array([packing.threshold]),
         **{f"tables.{name}": getattr(packing.tables, name) for name in TABLE_NAMES},
     }
     for voice, forest in packing.forests.items():
@@ -68,7 +71,7 @@ def load_packed(path: Path, sha256: str) -> DetectorArrays:
 
 def _parse_arrays(arrays: dict[str, np.ndarray]) -> DetectorArrays:
     profile = Profile.model_validate_json(arrays["profile"].tobytes())
-    threshold, budget = arrays["scalars"].tolist()
+    [threshold] = arrays["scalars"].tolist()
     forests, densities = {}, {}
     for voice in BASE_DETECTORS[:-1]:
         if f"{voice}.scalars" not in arrays:
@@ -82,6 +85,5 @@ def _parse_arrays(arrays: dict[str, np.ndarray]) -> DetectorArrays:
         else:
             rows, reach, density = (arrays[f"{voice}.{name}"] for name in ("rows", "reach", "density"))
             densities[voice] = LofData(rows, reach, density, int(scalars[0]))
-    knots, rarities, slopes, last, weights = (arrays[f"tables.{name}"] for name in TABLE_NAMES)
-    tables = CalibrationTables(knots, rarities, slopes, last, weights, budget)
+    tables = CalibrationTables(*(arrays[f"tables.{name}"] for name in TABLE_NAMES))
     return DetectorArrays(profile, threshold, tables, forests, densities)

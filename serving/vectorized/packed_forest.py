@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serving.vectorized.parameter_table import PARAMETER_TABLE, ParameterTable
+from serving.vectorized.parameter_table import ParameterTable
 from training.anomaly.isolation_forest import Forest
 from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
@@ -113,9 +113,6 @@ class ForestArena:
         return len(self.blocks) - 1, start
 
 
-FOREST_ARENA = ForestArena()  # one a process: its blocks are worth sharing
-
-
 def pack_forest(forest: Forest) -> PackedForest:
     """A forest with eight bytes a node.
 
@@ -186,18 +183,16 @@ class ForestBatch:
     depth: Ints
 
     @classmethod
-    def from_table(
-        cls, detector_name: str, rows: Ints, *, parameters: ParameterTable = PARAMETER_TABLE
-    ) -> "ForestBatch":
-        """Take the numbers of these rows, of a voice that speaks in all of them."""
-        return cls(*(parameters.column(f"{detector_name}.{one.name}")[rows] for one in fields(cls)))
+    def from_table(cls, table: ParameterTable, detector_name: str, rows: Ints) -> "ForestBatch":
+        """The forests of these rows of the table, in all of which the base detector is active."""
+        return cls(*(table.column(f"{detector_name}.{field.name}")[rows] for field in fields(cls)))
 
     def select(self, chosen: Ints) -> "ForestBatch":
         """Those of some rows only."""
         return ForestBatch(*(entries[chosen] for entries in vars(self).values()))
 
 
-def score_forests(batch: ForestBatch, rows: Floats, *, arena: ForestArena = FOREST_ARENA) -> Floats:
+def score_forests(arena: ForestArena, batch: ForestBatch, rows: Floats) -> Floats:
     """Oddness of each row by the forest of its own sensor."""
     result = np.empty(len(rows))
     batch_rows = max(1, LANE_BATCH // int(batch.trees.max(initial=1)))

@@ -73,6 +73,3 @@ class ParameterTable:
             table[tuple(slice(size) for size in old.shape)] = old
             self._tables[name] = table
         return self._tables[name]
-
-
-PARAMETER_TABLE = ParameterTable()  # one a process, as the grove

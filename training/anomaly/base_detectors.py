@@ -22,9 +22,10 @@ from training.anomaly.crossfit import (
     search_with_margin,
     spread_row_indices,
 )
-from training.anomaly.features import Design, Profile
+from training.anomaly.features import Design
 from training.anomaly.isolation_forest import Forest
 from training.anomaly.local_outlier_factor import Neighbourhood
+from training.anomaly.profile import Profile
 from training.common.arrays import Floats
 from training.reasons import Reason, ReasonCode
 

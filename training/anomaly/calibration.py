@@ -5,16 +5,19 @@ on held-out readings: readings a model has seen look more ordinary than those it
 """
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from scipy.fft import irfft, next_fast_len, rfft
 
-from training.common.arrays import Floats
+from training.common.arrays import Floats, Ints
 
 TAIL_SHARE = 0.05  # share of scores whose excess the extrapolation is fitted to
 MAX_KNOTS = 48  # knots of a curve
+CURVE_WIDTH = 64  # the next power of two, for the binary search
 MAX_ANOMALOUS_SHARE = 0.08  # more readings than that cannot be called anomalies
 ORDINARY_RARITY = 1.0  # rarity up to which scores stay below 0.3: nine ordinary readings in ten
 MIN_BUDGET_RARITY = -float(np.log10(MAX_ANOMALOUS_SHARE))
@@ -45,14 +48,55 @@ class Rarity(BaseModel):
         return self
 
     def of(self, scores: Floats) -> Floats:
-        """The rarity of each score; strictly increasing beyond the highest ordinary one."""
-        inside = np.interp(scores, self.scores, self.rarities)
-        return inside + self.slope * np.maximum(scores - self.scores[-1], 0.0)
+        """The rarity of each score; strictly increasing beyond the highest ordinary score."""
+        return self._curve.at(0, scores)
 
     def at(self, rarities: Floats) -> Floats:
-        """The score of each rarity: the way back."""
+        """The score of each rarity: the inverse of `of`."""
         inside = np.interp(rarities, self.rarities, self.scores)
         return inside + np.maximum(rarities - self.rarities[-1], 0.0) / self.slope
+
+    @cached_property
+    def _curve(self) -> "RarityCurves":
+        return RarityCurves.of([self])
+
+
+class RarityCurves(NamedTuple):
+    """Rarities as arrays: one row per curve, so that scores of many curves are looked up at once."""
+
+    knots: Floats  # (curves, CURVE_WIDTH) scores, increasing, infinite behind the last knot
+    rarities: Floats  # (curves, CURVE_WIDTH); the last one repeats
+    slopes: Floats  # beyond the last knot
+    last: Floats  # score of the last knot
+
+    @classmethod
+    def of(cls, curves: Sequence[Rarity | None]) -> "RarityCurves":
+        """The curves in this order; None leaves a row that must not be used."""
+        knots = np.full((len(curves), CURVE_WIDTH), np.inf)
+        rarities = np.zeros((len(curves), CURVE_WIDTH))
+        slopes, last = np.zeros(len(curves)), np.zeros(len(curves))
+        for row, curve in enumerate(curves):
+            if curve is not None:
+                count = len(curve.scores)
+                knots[row, :count], rarities[row, :count] = curve.scores, curve.rarities
+                rarities[row, count:] = curve.rarities[-1]
+                slopes[row], last[row] = curve.slope, curve.scores[-1]
+        return cls(knots, rarities, slopes, last)
+
+    def at(self, curve: Ints | int, scores: Floats) -> Floats:
+        """The rarity of each score on its curve, linear between knots and beyond the last; NaN stays NaN."""
+        knots, rarities = self.knots.ravel(), self.rarities.ravel()
+        left = np.zeros(len(scores), np.int64) + np.asarray(curve) * CURVE_WIDTH
+        inside = np.maximum(scores, knots.take(left))
+        # A binary search for the last knot at or below each score.
+        step = CURVE_WIDTH // 2
+        while step:
+            left += step * (knots.take(left + step) <= inside)
+            step //= 2
+        low, low_rarity = knots.take(left), rarities.take(left)
+        rise = (rarities.take(left + 1) - low_rarity) / (knots.take(left + 1) - low)
+        beyond = self.slopes[curve] * np.maximum(scores - self.last[curve], 0.0)
+        return np.asarray(low_rarity + rise * (inside - low) + beyond)
 
 
 def fit_rarity(scores: Floats, *, min_mean_excess: float = DEFAULT_MIN_MEAN_EXCESS) -> Rarity:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.anomaly.features import Profile
 from training.anomaly.forest_training import fit_forest_in_parts
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
+from training.anomaly.profile import Profile
 from training.common.arrays import Floats, Ints
 
 BLOCK_COUNT = 4

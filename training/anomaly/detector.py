@@ -17,7 +17,8 @@ from training.anomaly.base_detectors import BaseDetectors, DetectorParameters, f
 from training.anomaly.ensemble import MIN_MEAN_EXCESS, Ensemble, fit_ensemble
 from training.anomaly.explanations import explain, severity_of, trailing_statistics
 from training.anomaly.extrapolation import extrapolation_reach
-from training.anomaly.features import Design, Profile, compute_features, fit_profile
+from training.anomaly.features import Design
+from training.anomaly.profile import Profile, compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence, Times, join_history, to_sequence
 from training.anomaly.serialization import load_detector, save_detector
 from training.anomaly.split_half import split_half_surprises
@@ -230,9 +231,7 @@ class AnomalyDetector:
         return fit_ensemble(raw_scores, self.parameters, step=self.profile.step, reach=reach, halves=halves)
 
     def _design(self, sequence: ReadingSequence) -> Design:
-        whole = compute_features(self.profile, sequence.seconds, sequence.values)
-        # The rows of history were only there to be looked back at.
-        return whole.select(slice(sequence.history_size, None))
+        return compute_features(self.profile, sequence.seconds, sequence.values, first=sequence.history_size)
 
     def _detect_family(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:
         sequence = self._sequence(data, None, None)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.anomaly.features import POINTS, SHORT_WINDOW, Design, Profile
+from training.anomaly.features import POINTS, SHORT_WINDOW, Design
+from training.anomaly.profile import Profile
 from training.anomaly.sequence import ReadingSequence
 from training.common.arrays import Floats
 from training.reasons import Reason, ReasonCode

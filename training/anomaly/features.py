@@ -1,76 +1,35 @@
-"""What a detector looks at: one sensor's readings as two causal designs of features.
+"""Compute the features of readings: how far each one is from normal for its sensor.
 
-Knows what is usual for the sensor (`Profile`, learned once). `points` says how far each reading is from it
-in level, course, change, drift, spread, time unmoved and from what the readings before foretold; `windows`
-holds the last readings in spans that double going back, the newest sharp, the older as a whole. A row looks
-at its own and earlier readings only, never across a gap, and never further back than `Profile.context`.
-Leaves what is odd about a row to the detector.
+Features of many sensors are computed at once; a single sensor is a batch of one (`profile.compute_features`).
+A row depends on its own and earlier readings only, never on readings before a gap, and never on more than
+`SensorParameters.context` earlier readings. What is normal is learned in `profile`; what is anomalous is
+decided in `base_detectors` and `ensemble`.
 """
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from training.anomaly.one_step_forecast import NextStep, fit_next_step
-from training.anomaly.robust_statistics import robust_spread
-from training.anomaly.seasonal_profile import SeasonalProfile, fit_seasonal_profile
-from training.common.arrays import Floats, Ints
-from training.common.sampling import resolution_of
+from training.anomaly.one_step_forecast import forecast_errors
+from training.anomaly.seasonal_profile import interpolate_cycles
+from training.common.arrays import Flags, Floats, Ints
 
 POINTS = ("level", "deviation", "change", "trend", "spread", "unchanged", "forecast_error", "recent_errors")
-SHORT_WINDOW = 8  # readings that spread, drift and unrest call recent
-MAX_DEVIATIONS = 1e9  # robust standard deviations; nothing is said beyond, so that squares stay finite
-GAP_STEPS = 5  # a pause longer than this many steps ends the windows
-# How much the last step's change counts beside the distance from level and course. Without it, one in five
-# spikes of hourly weather was missed; added instead, it made alerts come and go with every reading.
-CHANGE_WEIGHT = 0.6
-
-
-class Profile(BaseModel):
-    """What is usual for one sensor."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    centre: FiniteFloat
-    spread: FiniteFloat = Field(gt=0, description="robust standard deviation of the level")
-    course: SeasonalProfile | None
-    remaining: FiniteFloat = Field(gt=0, description="spread around the course, in spreads of the level")
-    noise: FiniteFloat = Field(gt=0, description="spread of one step's change, in spreads of the level")
-    wobble: FiniteFloat = Field(description="usual log of the recent spread around its own mean")
-    wobble_spread: FiniteFloat = Field(gt=0)
-    next_step: NextStep = Field(description="in spreads around the course")
-    unrest: FiniteFloat = Field(gt=0, description="usual mean size of recent errors of the next step")
-    longest_unmoved: FiniteFloat = Field(ge=1, description="readings in a row without a move, 99.9 %")
-    resolution: FiniteFloat = Field(ge=0, description="step of a quantised sensor; 0: continuous")
-    step: FiniteFloat = Field(gt=0, description="seconds between readings, the median")
-    window: Literal[8, 16, 32, 64] = Field(description="readings in one window")
-    constant: bool
-    clocked: bool = Field(description="learned from readings with times")
-    sudden: FiniteFloat = Field(
-        0.0, ge=0, description="weight of a change in the deviation; at first it had none"
-    )
-    last: FiniteFloat = Field(description="time of the last reading learned from, seconds")
-
-    @property
-    def context(self) -> int:
-        """Earlier readings that a row's features can depend on."""
-        return int(min(max(2 * self.window, 2 * self.longest_unmoved + 1), 2048))
+SHORT_WINDOW = 8  # readings of the features trend, spread and recent_errors
+MAX_DEVIATIONS = 1e9  # robust standard deviations at which a level is clipped, so that squares stay finite
 
 
 @dataclass(frozen=True)
 class Design:
-    """The features of each row; windows are valid only where `full` says so."""
+    """The features of each row: eight numbers about the reading (POINTS) and the shape of its window."""
 
     points: Floats
-    windows: Floats
-    full: NDArray[np.bool_]
-    run: Ints  # readings in a row without a move, this one included
-    deviation: Floats  # from the usual level or course, or from the reading before, as `deviation_of` has it
+    windows: Floats  # means of the last readings over spans that double going back
+    full: Flags  # whether enough readings came before for `windows` to be used
+    run: Ints  # unchanged readings in a row, this one included
+    deviation: Floats  # from the normal level, the seasonal profile or the reading before; see `deviation_of`
 
     def select(self, selected: Ints | slice) -> "Design":
         """The features of some rows only."""
@@ -79,174 +38,181 @@ class Design:
     @classmethod
     def concat(cls, parts: list["Design"]) -> "Design":
         """The rows of all parts, one after another."""
-        columns = ([getattr(part, one.name) for part in parts] for one in fields(cls))
+        columns = ([getattr(part, column.name) for part in parts] for column in fields(cls))
         return cls(*map(np.concatenate, columns))
 
 
-def fit_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
-    """Learn what is usual from finite readings in order of time."""
-    unit = _scale_of(values)
-    scaled = values / unit
-    centre, spread, constant = _centre_and_spread(scaled)
-    level = _clip((scaled - centre) / spread)
-    step = float(np.median(np.diff(seconds))) if seconds.size > 1 else 1.0
-    step = step if step > 0 else 1.0
-    course = fit_seasonal_profile(seconds, level, step=step) if clocked and not constant else None
-    residual = level - course.at(seconds) if course else level
-    resolution = resolution_of(scaled)
-    finest = max(0.3 * resolution / spread, 1e-6)
-    window = _window_length(values.size)
-    remaining = max(robust_spread(residual), finest)
-    noise = max(robust_spread(np.diff(residual)), finest)
-    segment_starts = _segment_starts(seconds, GAP_STEPS * step)
-    residual = residual / remaining
-    windows = _recent_windows(residual, segment_starts, window)
-    spans = _doubling_spans(windows)
-    next_step = fit_next_step(spans[np.arange(values.size) - segment_starts >= SHORT_WINDOW])
-    wobble = _log_spread(windows[:, -SHORT_WINDOW:], noise / remaining)
-    run = _runs(level, segment_starts)
-    ends = np.append(run[1:] == 1, True)
-    return Profile(
-        centre=centre * unit,
-        spread=spread * unit,
-        course=course,
-        remaining=remaining,
-        noise=noise,
-        wobble=float(np.median(wobble)),
-        wobble_spread=max(robust_spread(wobble), 0.1),
-        next_step=next_step,
-        unrest=float(
-            np.median(_recent_error_size(_errors(next_step, spans, segment_starts), segment_starts))
-        ),
-        longest_unmoved=float(np.quantile(run[ends], 0.999)),
-        resolution=resolution * unit,
-        step=step,
-        window=window,
-        constant=constant,
-        clocked=clocked,
-        sudden=CHANGE_WEIGHT,
-        last=float(seconds[-1]),
-    )
+@dataclass(frozen=True)
+class SensorParameters:
+    """What is normal for sensors whose windows have one length: in each array one entry per sensor.
+
+    Named as in `profile.Profile`.
+    """
+
+    window: int
+    centre: Floats
+    spread: Floats
+    remaining: Floats
+    noise: Floats
+    wobble: Floats
+    wobble_spread: Floats
+    sudden: Floats
+    unrest: Floats
+    longest_unmoved: Floats
+    max_gap: Floats  # seconds
+    context: Ints
+    cycle: Floats  # seconds; 0 without a seasonal profile
+    slots: Ints
+    course: Floats  # (sensors, slots of the longest profile)
+    next_step: Floats  # (sensors, spans)
+    next_step_spread: Floats
 
 
-def compute_features(profile: Profile, seconds: Floats, values: Floats) -> Design:
-    """The features of finite readings in order of time."""
-    segment_starts = _segment_starts(seconds, GAP_STEPS * profile.step)
+@dataclass(frozen=True)
+class ReadingBatch:
+    """Finite readings of some sensors, each sensor's in order of time and behind the sensor's before."""
+
+    seconds: Floats
+    values: Floats
+    sensor: Ints  # the index of each reading's sensor
+    rows: Ints  # positions of the readings whose features are wanted
+
+
+def compute_feature_batch(parameters: SensorParameters, batch: ReadingBatch) -> Design:
+    """The features of the batch's `rows`."""
+    sensor, rows, window = batch.sensor, batch.rows, parameters.window
     with np.errstate(over="ignore"):
-        level = _clip((values - profile.centre) / profile.spread)
-    course = profile.course.at(seconds) if profile.course else np.zeros_like(level)
-    residual = (level - course) / profile.remaining
-    readings_before = np.arange(values.size) - segment_starts
-    run = np.minimum(_runs(level, segment_starts), profile.context)
-    windows = _recent_windows(residual, segment_starts, profile.window)
-    recent = windows[:, -SHORT_WINDOW:]
-    spans = _doubling_spans(windows)
-    wobble = _log_spread(recent, profile.noise / profile.remaining)
-    errors = _errors(profile.next_step, spans, segment_starts)
-    has_history = readings_before >= SHORT_WINDOW - 1
-    change = np.diff(residual, prepend=residual[:1]) * profile.remaining / profile.noise
-    change[readings_before == 0] = 0.0
+        level = clip_level((batch.values - parameters.centre[sensor]) / parameters.spread[sensor])
+    starts = segment_starts(batch.seconds, sensor, parameters.max_gap)
+    # The forecast error is needed of each row and of the readings shortly before it.
+    recent = recent_positions(rows, starts, SHORT_WINDOW)
+    is_needed = np.zeros(len(sensor), bool)
+    is_needed[recent] = True
+    needed = np.flatnonzero(is_needed)
+    place = (np.cumsum(is_needed) - 1)[recent]
+    own = place[:, -1]
+
+    residuals = _residuals(parameters, batch, level, _covered(needed, starts, window))
+    windows = recent_windows(residuals, needed, starts, window)
+    spans = doubling_spans(windows)
+    errors = _compressed_errors(parameters, spans, sensor[needed], needed == starts[needed])
+
+    of = sensor[rows]
+    if len(needed) > len(rows):  # else both are the same rows, and copies would take a third of the time
+        windows, spans = windows[own], spans[own]
+    short = windows[:, -SHORT_WINDOW:]
+    readings_before = rows - starts[rows]
+    has_short_window = readings_before >= SHORT_WINDOW - 1
+    noise, remaining = parameters.noise[of], parameters.remaining[of]
+    wobble = log_spread(short, noise / remaining)
+    change = np.where(readings_before == 0, 0.0, residuals[rows] - residuals[rows - 1]) * remaining / noise
+    run = np.minimum(unchanged_runs(level, starts)[rows], parameters.context[of])
+    recent_error = recent_error_size(errors[place])
     points = np.column_stack(
         [
-            np.arcsinh(level),
-            np.arcsinh(residual),
+            np.arcsinh(level[rows]),
+            np.arcsinh(residuals[rows]),
             np.arcsinh(change),
-            np.arcsinh(recent.mean(axis=1) - windows.mean(axis=1)),
-            np.where(has_history, (wobble - profile.wobble) / profile.wobble_spread, 0.0),
-            np.log(np.maximum(run / profile.longest_unmoved, 1.0)),
-            errors,
-            np.where(has_history, np.log(_recent_error_size(errors, segment_starts) / profile.unrest), 0.0),
+            np.arcsinh(short.mean(axis=1) - windows.mean(axis=1)),
+            np.where(has_short_window, (wobble - parameters.wobble[of]) / parameters.wobble_spread[of], 0.0),
+            np.log(np.maximum(run / parameters.longest_unmoved[of], 1.0)),
+            errors[own],
+            np.where(has_short_window, np.log(recent_error / parameters.unrest[of]), 0.0),
         ]
     )
-    full = readings_before >= profile.window // 2
-    return Design(points, np.arcsinh(spans), full, run, deviation_of(points, profile.sudden))
+    full = readings_before >= window // 2
+    return Design(points, np.arcsinh(spans), full, run, deviation_of(points, parameters.sudden[of]))
 
 
-def deviation_of(points: Floats, sudden: Floats | float) -> Floats:
-    """Distance from the usual level, from the course, or this share of the last change: whichever is largest.
+def deviation_of(points: Floats, change_weights: Floats) -> Floats:
+    """The largest of the distances from level and seasonal profile, and the weighted last change.
 
-    All in compressed robust deviations, by the columns of POINTS.
+    All in arcsinh of robust standard deviations, as in the columns of POINTS.
     """
     distance, change = np.abs(points[:, :2]).max(axis=1), np.abs(points[:, 2])
-    return np.asarray(np.maximum(distance, sudden * change))
+    return np.asarray(np.maximum(distance, change_weights * change))
 
 
-def _centre_and_spread(scaled: Floats) -> tuple[float, float, bool]:
-    centre = float(np.median(scaled))
-    spread = robust_spread(scaled)
-    # Numbers hold sixteen digits: less than the thirteenth of the level is rounding, not movement.
-    if spread > 1e-13 * abs(centre):
-        return centre, spread, False
-    return centre, max(1e-3 * abs(centre), 1e-12), True
-
-
-def _scale_of(values: Floats) -> float:
-    """A power of two near the largest value: dividing by it is exact and keeps squares finite."""
-    largest = float(np.max(np.abs(values)))
-    return float(2.0 ** np.clip(np.floor(np.log2(largest)), -1000, 1000)) if largest > 0 else 1.0
-
-
-def _clip(level: Floats) -> Floats:
+def clip_level(level: Floats) -> Floats:
+    """Levels within MAX_DEVIATIONS."""
     return np.clip(level, -MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
-def _segment_starts(seconds: Floats, longest_pause: float) -> Ints:
-    """For each row, where its unbroken stretch of readings begins."""
-    rows = np.arange(seconds.size)
-    broken = np.append(True, np.diff(seconds) > longest_pause) if seconds.size else np.zeros(0, bool)
-    return np.maximum.accumulate(np.where(broken, rows, 0)) if seconds.size else rows
+def segment_starts(seconds: Floats, sensor: Ints, max_gap: Floats) -> Ints:
+    """For each reading, where its segment without a gap begins; `max_gap` holds seconds per sensor."""
+    begins = np.ones(len(seconds), bool)
+    begins[1:] = (sensor[1:] != sensor[:-1]) | (np.diff(seconds) > max_gap[sensor[1:]])
+    starts: Ints = np.maximum.accumulate(np.where(begins, np.arange(len(seconds)), 0))
+    return starts
 
 
-def _recent_windows(values: Floats, segment_starts: Ints, length: int) -> Floats:
-    """The last readings of each row, oldest first; before a stretch begins, its first value repeats."""
-    if not values.size:
+def recent_positions(rows: Ints, starts: Ints, length: int) -> Ints:
+    """The last `length` positions up to each row, oldest first; before its segment, the first one repeats."""
+    return np.maximum(rows[:, None] + np.arange(1 - length, 1), starts[rows, None])
+
+
+def recent_windows(values: Floats, rows: Ints, starts: Ints, length: int) -> Floats:
+    """The last `length` values up to each row, by `recent_positions`."""
+    if not len(values):
         return np.empty((0, length))
-    padded = np.concatenate([np.zeros(length - 1), values])
-    windows = sliding_window_view(padded, length)
-    behind = np.arange(values.size) - segment_starts
-    short = np.flatnonzero(behind < length - 1)
-    if short.size:
-        windows = windows.copy()
-        rows = np.maximum(short[:, None] + np.arange(1 - length, 1), segment_starts[short, None])
-        windows[short] = values[rows]
+    # Copying stretches of a view is twice as fast as gathering by position.
+    windows = sliding_window_view(np.concatenate([np.zeros(length - 1), values]), length)[rows]
+    short = np.flatnonzero(rows - starts[rows] < length - 1)
+    windows[short] = values[recent_positions(rows[short], starts, length)]
     return windows
 
 
-def _log_spread(recent: Floats, noise: float) -> Floats:
-    """The log of the recent spread; a tenth of the noise is added, for frozen readings have none."""
-    return np.asarray(np.log(recent.std(axis=1) + 0.1 * noise))
-
-
-def _errors(next_step: NextStep, spans: Floats, segment_starts: Ints) -> Floats:
-    """Compressed errors of the next step; nothing is foreseen where a stretch begins."""
-    first = segment_starts == np.arange(segment_starts.size)
-    return np.where(first, 0.0, np.arcsinh(next_step.errors(spans)))
-
-
-def _recent_error_size(errors: Floats, segment_starts: Ints) -> Floats:
-    """How large recent errors were on average; a tenth is added, for a silent sensor has none."""
-    return np.asarray(_recent_windows(np.abs(errors), segment_starts, SHORT_WINDOW).mean(axis=1) + 0.1)
-
-
-def _doubling_spans(windows: Floats) -> Floats:
-    """Means of the last reading, the one before, the two before that, the four before those..."""
+def doubling_spans(windows: Floats) -> Floats:
+    """Means of the last reading, the one before, the two before that, the four before those, and so on."""
     length = windows.shape[1]
     borders = [length, *(length - 2**power for power in range(length.bit_length()))]
     spans = [windows[:, first:last].mean(axis=1) for last, first in pairwise(borders)]
     return np.column_stack(spans)
 
 
-def _runs(level: Floats, segment_starts: Ints) -> Ints:
-    """How many readings in a row, up to and with each, have not moved."""
-    rows = np.arange(level.size)
-    moved = np.append(True, np.abs(np.diff(level)) > 1e-9)[: level.size] | (segment_starts == rows)
-    return rows - np.maximum.accumulate(np.where(moved, rows, 0)) + 1
+def log_spread(short: Floats, noise: Floats | float) -> Floats:
+    """The log of the spread of each row; a tenth of the noise is added because frozen readings have none."""
+    return np.asarray(np.log(short.std(axis=1) + 0.1 * noise))
 
 
-def _window_length(readings: int) -> Literal[8, 16, 32, 64]:
-    """A tenth of what there is to learn from, as a power of two."""
-    if readings >= 640:
-        return 64
-    if readings >= 320:
-        return 32
-    return 16 if readings >= 160 else 8
+def recent_error_size(recent_errors: Floats) -> Floats:
+    """The mean size of each row of errors; a tenth is added because a constant sensor has none."""
+    return np.asarray(np.abs(recent_errors).mean(axis=1) + 0.1)
+
+
+def unchanged_runs(level: Floats, starts: Ints) -> Ints:
+    """The number of unchanged readings in a row, up to and including each reading."""
+    positions = np.arange(len(level))
+    changed = starts == positions
+    changed[1:] |= np.abs(np.diff(level)) > 1e-9
+    return positions - np.maximum.accumulate(np.where(changed, positions, 0)) + 1
+
+
+def _covered(needed: Ints, starts: Ints, window: int) -> Ints:
+    """The positions inside the windows of the needed readings; readings before them only count in runs."""
+    edges = np.zeros(len(starts) + 1, np.int64)
+    firsts = np.maximum(needed - window + 1, starts[needed])
+    edges += np.bincount(firsts, minlength=len(edges)) - np.bincount(needed + 1, minlength=len(edges))
+    return np.flatnonzero(np.cumsum(edges[:-1]) > 0)
+
+
+def _residuals(parameters: SensorParameters, batch: ReadingBatch, level: Floats, covered: Ints) -> Floats:
+    """Distances from the seasonal profile at these positions, in spreads around it; 0 elsewhere."""
+    sensor = batch.sensor[covered]
+    residuals = np.zeros(len(level))
+    residuals[covered] = level[covered]
+    if parameters.cycle.any():
+        cycle = np.where(parameters.cycle > 0, parameters.cycle, 1.0)[sensor]
+        slots, width = parameters.slots[sensor], parameters.course.shape[1]
+        seconds = batch.seconds[covered]
+        residuals[covered] -= interpolate_cycles(
+            seconds, cycle, slots, parameters.course.ravel(), sensor * width
+        )
+    residuals[covered] /= parameters.remaining[sensor]
+    return residuals
+
+
+def _compressed_errors(parameters: SensorParameters, spans: Floats, sensor: Ints, is_first: Flags) -> Floats:
+    """arcsinh of the one-step forecast errors; 0 at the first reading of a segment, which has no forecast."""
+    errors = forecast_errors(spans, parameters.next_step[sensor], parameters.next_step_spread[sensor])
+    return np.where(is_first, 0.0, np.arcsinh(errors))

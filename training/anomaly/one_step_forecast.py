@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from training.anomaly.robust_statistics import robust_spread
 from training.common.arrays import Floats
 
+MAX_SPANS = 6  # before a reading
 MAX_DEVIATIONS = 20.0  # robust deviations beyond which a reading teaches nothing about the usual next step
 REWEIGHTING_ROUNDS = 3  # of reweighting, after which the weights hardly move
 RIDGE_WEIGHT = 1e-3
@@ -20,14 +21,19 @@ class NextStep(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: tuple[FiniteFloat, ...] = Field(min_length=3, max_length=6)
+    weights: tuple[FiniteFloat, ...] = Field(min_length=3, max_length=MAX_SPANS)
     spread: FiniteFloat = Field(gt=0)
 
     def errors(self, spans: Floats) -> Floats:
         """How far each reading (first column) is from what the spans before it foretell, in usual errors."""
-        # Term by term, because a matrix product rounds differently with the number of rows.
-        forecast = sum(weight * spans[:, 1 + place] for place, weight in enumerate(self.weights))
-        return np.asarray((spans[:, 0] - forecast) / self.spread)
+        return forecast_errors(spans, np.asarray(self.weights), self.spread)
+
+
+def forecast_errors(spans: Floats, weights: Floats, spreads: Floats | float) -> Floats:
+    """(reading - forecast) / spread of each row of spans; `weights` of one row or of each row."""
+    # Term by term, because a matrix product rounds differently with the number of rows.
+    forecast = sum(weights[..., place] * spans[:, 1 + place] for place in range(spans.shape[1] - 1))
+    return np.asarray((spans[:, 0] - forecast) / spreads)
 
 
 def fit_next_step(spans: Floats) -> NextStep:

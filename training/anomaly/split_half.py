@@ -10,7 +10,7 @@ import numpy as np
 
 from training.anomaly.base_detectors import DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import fit_ensemble
-from training.anomaly.features import compute_features, fit_profile
+from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence
 from training.common.arrays import Floats
 

@@ -25,15 +25,11 @@ from training.anomaly.crossfit import (
     search_with_margin,
     spread_row_indices,
 )
-from training.anomaly.ensemble import (
-    compute_rarities,
-    detector_weights,
-    fit_detector_rarity,
-    weighted_mean_rarity,
-)
-from training.anomaly.features import Design, Profile
+from training.anomaly.ensemble import fit_detector_rarity, weighted_mean_rarity
+from training.anomaly.features import Design
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
+from training.anomaly.profile import Profile
 from training.common.arrays import Flags, Floats
 
 TREE_SIZES = (32, 64, 96)
@@ -70,26 +66,21 @@ class TrialCache:
     def surprise(self, parameters: DetectorParameters) -> tuple[Floats, Floats]:
         """The ensemble's surprise at the training rows and at the holdout rows, from the stored scores."""
         chosen = {"forest": parameters.trees, "density": parameters.neighbours, "deviation": 0}
-        keys = {name: (name, chosen[family_of(name)]) for name in BASE_DETECTORS}
-        rarities = {
-            name: self._fit_rarities(key) for name, key in keys.items() if key in self.training_scores
-        }
-        weights = detector_weights(parameters)
-        training_surprise, holdout_surprise = (
-            weighted_mean_rarity({name: parts[part] for name, parts in rarities.items()}, weights, rows=rows)
-            for part, rows in enumerate(self.row_counts)
-        )
-        return training_surprise, holdout_surprise
+        parts = [np.full((rows, len(BASE_DETECTORS)), np.nan) for rows in self.row_counts]
+        for column, name in enumerate(BASE_DETECTORS):
+            key = (name, chosen[family_of(name)])
+            if key in self.training_scores:
+                for part, rarities in zip(parts, self._fit_rarities(key), strict=True):
+                    part[:, column] = rarities
+        training, holdout = (weighted_mean_rarity(part, parameters.weights()) for part in parts)
+        return training, holdout
 
     def _fit_rarities(self, key: tuple[str, int]) -> tuple[Floats, Floats]:
         """Rarity of one base detector's scores, fitted once for all trials that give it this size."""
         if key not in self._rarities:
             raw_scores = self.training_scores[key]
             rarity = fit_detector_rarity(key[0], raw_scores[np.isfinite(raw_scores)])
-            self._rarities[key] = (
-                compute_rarities(rarity, raw_scores),
-                compute_rarities(rarity, self.holdout_scores[key]),
-            )
+            self._rarities[key] = (rarity.of(raw_scores), rarity.of(self.holdout_scores[key]))
         return self._rarities[key]
 
 

@@ -20,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.models.acceptance import load_detector, load_forecaster, verified_packing
+from serving.models.acceptance import load_detector, load_forecaster, pack_verified
+from serving.vectorized.runtime import ScoringRuntime
 from tests.support.workspaces import parse_time
 from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
@@ -166,7 +167,7 @@ def test_any_values_in_a_skops_file(detector_folder, tmp_path, data):
 
     def use() -> Any:
         detector = load_detector(VERSION, folder)
-        verified_packing(VERSION, detector)
+        pack_verified(VERSION, detector, ScoringRuntime())
         scores = detector.score([20.0, 99.0, -1e9])
         assert ((scores >= 0) & (scores <= 1)).all()
         return scores

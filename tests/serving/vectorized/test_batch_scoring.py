@@ -17,6 +17,7 @@ from serving.vectorized.packed_detector import DetectorArrays, PackedDetector
 from serving.vectorized.packed_files import load_packed, save_packed
 from serving.vectorized.packed_forest import ForestArena, pack_forest
 from serving.vectorized.parameter_table import ParameterTable
+from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.detector import AnomalyDetector
 from training.errors import UntrustedModel
 
@@ -68,7 +69,8 @@ def cases_of(learned, seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_together_they_score_as_each_alone(trained_detectors, seed):
     cases = cases_of(trained_detectors, seed)
-    models = [PackedDetector.of(DetectorArrays.of(detector)) for detector, _ in trained_detectors]
+    runtime = ScoringRuntime()
+    models = [PackedDetector.of(DetectorArrays.of(detector), runtime) for detector, _ in trained_detectors]
 
     together = score_cases([ScoringCase(model, *case) for model, case in zip(models, cases, strict=True)])
 
@@ -84,7 +86,8 @@ def test_together_they_score_as_each_alone(trained_detectors, seed):
 
 def test_neighbours_in_a_request_do_not_matter(trained_detectors):
     cases = cases_of(trained_detectors, 99)
-    models = [PackedDetector.of(DetectorArrays.of(detector)) for detector, _ in trained_detectors]
+    runtime = ScoringRuntime()
+    models = [PackedDetector.of(DetectorArrays.of(detector), runtime) for detector, _ in trained_detectors]
     asked = [ScoringCase(model, *case) for model, case in zip(models, cases, strict=True)]
 
     for alone, result in zip(asked, score_cases(asked), strict=True):
@@ -98,7 +101,8 @@ def test_a_packed_detector_is_the_same_from_a_file(trained_detectors, tmp_path):
 
     again = load_packed(tmp_path / "1.npz", save_packed(packing, tmp_path / "1.npz"))
 
-    first, second = (score_batch([PackedDetector.of(one)], [case], 64)[0] for one in (packing, again))
+    runtime = ScoringRuntime()
+    first, second = (score_batch([PackedDetector.of(one, runtime)], [case])[0] for one in (packing, again))
     np.testing.assert_array_equal(first.scores, second.scores)
 
 
@@ -155,8 +159,8 @@ def test_rows_of_the_shelf_are_used_again_and_widened():
 
 def test_one_sensor_that_cannot_be_judged_costs_the_others_nothing(trained_detectors, caplog):
     detector, values = trained_detectors[0]
-    good = PackedDetector.of(DetectorArrays.of(detector))
-    bad = PackedDetector.of(DetectorArrays.of(detector))
+    runtime = ScoringRuntime()
+    good, bad = (PackedDetector.of(DetectorArrays.of(detector), runtime) for _ in range(2))
     bad.lofs.update(dict.fromkeys(bad.lofs, "nonsense"))
     case = (Tail(np.array([detector.profile.last + HOUR]), np.array([20.0])), tail_behind(detector, values))
 

@@ -14,8 +14,9 @@ from training.anomaly.calibration import (
     interpolate_scales,
     widen_surprises,
 )
-from training.anomaly.features import POINTS, Profile, compute_features, fit_profile
+from training.anomaly.features import POINTS
 from training.anomaly.one_step_forecast import fit_next_step
+from training.anomaly.profile import Profile, compute_features, fit_profile
 from training.anomaly.seasonal_profile import DAY, WEEK, fit_seasonal_profile
 
 STEP = 600.0
