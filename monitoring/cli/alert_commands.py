@@ -279,7 +279,7 @@ def thresholds(
             row["reasons"] = [reason.as_dict() for reason in row["reasons"]]
         show_json({"command": "alerts thresholds", "thresholds": rows})
     else:
-        translator = load_translator()
+        translator = load_translator(zone="UTC")
         texts = [translator.reason_text(row.pop("reasons"), row["reason"]) for row in rows]
         show_rows([{**row, "reason": [text]} for row, text in zip(rows, texts, strict=True)], below="reason")
 
@@ -335,7 +335,8 @@ def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
     if as_json:
         show_json({"command": "alerts list", "alerts": [alert_to_dict(alert) for alert in shown_alerts]})
         return
-    translator, fleet = load_translator(), Workspace.here().fleet
+    # All times that commands print are UTC.
+    translator, fleet = load_translator(zone="UTC"), Workspace.here().fleet
     rows = []
     for alert in shown_alerts:
         sensor, evidence = fleet.get(alert.topic.sensor_id), alert.evidence

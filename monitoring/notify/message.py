@@ -101,7 +101,7 @@ def _body_lines(alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _:
         )
     )
     if event.by is not None:
-        lines.append(_("by {user}", user=event.by) + _action_detail(alert, event, _))
+        lines.append(_("by {who}", who=event.by) + _action_detail(alert, event, _))
     lines.append(_("alert {number}", number=f"{alert.id}.{number}"))
     return [line for line in lines if line]
 
