@@ -126,7 +126,7 @@ class PipelineComparison:
         prepare_home(home, cuts)
         workspace = Workspace(home)
         tracker = workspace.tracker
-        parents = {kind: tracker.start(kind.experiment, "benchmark", {}) for kind in Kind}
+        parents = {kind: tracker.open(kind.experiment, "benchmark", {}).run_id for kind in Kind}
         tracker.experiment("plain")
         mlflow.set_experiment("plain")
         return cls(workspace, parents)

@@ -41,7 +41,7 @@ def register_fleet_model(workspace: Workspace) -> Version | None:
     if current is not None and current.tags.get("code_digest") == digest:
         return None
     tracker, client = workspace.tracker, workspace.mlflow
-    run_id = tracker.start(FLEET_MODEL_NAME, FLEET_MODEL_NAME, {"code_digest": digest})
+    run_id = tracker.open(FLEET_MODEL_NAME, FLEET_MODEL_NAME, {"code_digest": digest}).run_id
     with registry_errors(f"cannot register {FLEET_MODEL_NAME}"):
         if not client.search_registered_models(f"name = '{FLEET_MODEL_NAME}'"):
             client.create_registered_model(

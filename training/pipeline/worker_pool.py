@@ -72,7 +72,8 @@ def _run_until_broken(
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     return list(running.values())
-                yield running.pop(future), _future_result(future)
+                result = _future_result(future)
+                yield running.pop(future), result
 
 
 def _run_alone(function: Callable[[T], R], task: T) -> R | Exception:

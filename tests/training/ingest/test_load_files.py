@@ -367,7 +367,7 @@ def test_refused_rows_do_not_overwrite_a_file_to_load(load, tmp_path):
 
 
 def test_refused_rows_need_a_writable_file(load, tmp_path):
-    with pytest.raises(ConfigurationError, match="Choose another file"):
+    with pytest.raises(ConfigurationError, match="Choose another path"):
         load(HEADER, refused_to=tmp_path / "nowhere" / "refused.csv")
 
 
