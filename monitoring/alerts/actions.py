@@ -7,7 +7,7 @@ training are made in `monitoring.watch.verdict_labels`.
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.alerts.alert import Alert, Transition
+from monitoring.alerts.alert import Alert, AlertEvent, Transition
 from monitoring.alerts.kinds import AlertChange, AlertState, AlertVerdict
 from training.common.formatting import format_duration
 from training.errors import ConfigurationError
@@ -80,6 +80,12 @@ def set_verdict(
     return Transition(alert).with_event(
         AlertChange.JUDGED, at, by=by, detail=detail, **verdict_fields, **acknowledged
     )
+
+
+def verdict_and_note(event: AlertEvent) -> tuple[AlertVerdict, str]:
+    """The verdict of a JUDGED event and its note: the inverse of the detail that `set_verdict` writes."""
+    verdict, _, note = event.detail.partition(": ")
+    return AlertVerdict(verdict), note
 
 
 def _acknowledged_fields(by: str, at: datetime) -> dict[str, Any]:

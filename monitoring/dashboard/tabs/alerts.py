@@ -11,6 +11,7 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from monitoring.alerts.actions import verdict_and_note
 from monitoring.alerts.alert import Alert, AlertEvent
 from monitoring.alerts.kinds import (
     SEVERITY_SYMBOLS,
@@ -71,8 +72,8 @@ def event_text(_: Translator, event: AlertEvent) -> str:
     if event.change in {AlertChange.OPENED, AlertChange.WORSENED, AlertChange.REPEATED}:
         parts.append(severity_name(_, event.severity))
     if event.change is AlertChange.JUDGED:
-        verdict, colon, note = event.detail.partition(": ")
-        parts.append(verdict_name(_, AlertVerdict(verdict)) + colon + note)
+        verdict, note = verdict_and_note(event)
+        parts.append(": ".join(filter(None, (verdict_name(_, verdict), note))))
     if event.by:
         parts.append(_("by {who}", who=event.by))
     return " · ".join(parts)

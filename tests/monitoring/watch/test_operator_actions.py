@@ -2,10 +2,12 @@
 
 import pytest
 
+from monitoring.alerts.actions import verdict_and_note
 from monitoring.alerts.kinds import AlertState, AlertType, AlertVerdict
 from monitoring.alerts.maintenance import list_maintenance
 from monitoring.watch.operator_actions import (
     acknowledge,
+    alert_history,
     alert_to_dict,
     find_alert,
     list_alerts,
@@ -211,3 +213,14 @@ def test_an_alert_as_json_is_flat_and_in_utc(raised_alert, alert_id):
     assert content["began_at"] == "2026-03-01T12:00:00Z"
     assert (content["score"], content["reason"], content["verdict"]) == (0.7, "unusual", None)
     assert not {"topic", "evidence"} & set(content)
+
+
+@pytest.mark.parametrize("note", [None, "valve 3: closed"])
+def test_the_event_of_a_verdict_has_the_verdict_and_its_note(raised_alert, alert_id, note):
+    set_verdict(
+        raised_alert.workspace, alert_id, AlertVerdict.FALSE, by="Ana", now=minutes_after_noon(61), note=note
+    )
+
+    event = alert_history(raised_alert.workspace, alert_id)[-1]
+
+    assert verdict_and_note(event) == (AlertVerdict.FALSE, note or "")
