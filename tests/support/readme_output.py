@@ -23,7 +23,8 @@ def run_demo() -> str:
     }
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [Path(sys.executable).parent / "safeplan", "demo", str(Path(folder) / "demo")],
+            [Path(sys.executable).parent / "safeplan", "demo"],
+            cwd=folder,
             env={**environment, "COLUMNS": "130"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -46,7 +47,7 @@ def excerpt(output: str) -> str:
     <BLANKLINE>
     4. end
     """
-    lines = [line.rstrip() for line in output.splitlines()]
+    lines = [line.rstrip(" ─") for line in output.splitlines()]
     starts = {line[0]: number for number, line in enumerate(lines) if re.match(r"[1-4]\. ", line)}
     loaded = lines[starts["1"] : starts["2"]]
     scored = lines[starts["3"] : starts["4"]]
@@ -54,7 +55,7 @@ def excerpt(output: str) -> str:
     table = [line for line in scored if line and not line.startswith(("finds:", "where it"))]
     rows = table[: 2 + ROWS_SHOWN] + (["..."] if len(table) > 2 + ROWS_SHOWN else [])
     ends = next(
-        (number for number, line in enumerate(anomalies) if line.startswith("Now look")), len(anomalies)
+        (number for number, line in enumerate(anomalies) if line.startswith("Next steps")), len(anomalies)
     )
     shown = [line for line in anomalies[:ends] if line]
     return "\n".join([*[line for line in loaded if line][:2], "...", *rows, "", *shown])

@@ -1,8 +1,9 @@
 """Collect the fault and attack tests while they run, and write docs/reliability.md.
 
 A test marked `fault(what, then)` or `attack(what, then)` names what it forces and the outcome. The fixture
-`record_losses` counts what was lost and doubled. `make reliability` writes the page; `make test` compares it
-with the run. After a run of a few files, `python -m tests.support.reliability_report --add` updates their lines.
+`record_losses` counts what was lost and doubled. `make reliability` writes the page; `make test` compares
+it with the run. After a run of a few files, `python -m tests.support.reliability_report --add` updates their
+lines.
 """
 
 import json
@@ -24,8 +25,8 @@ KINDS = {"fault": "Faults", "attack": "Attacks"}
 INTRODUCTION = """\
 # Reliability
 
-Failures and attacks that are tried against SafePlan ML at each change, and their outcome. Each line is a test,
-run as many times as shown. `make reliability` writes this page, and `make test` compares it with the tests.
+Failures and attacks that are tried against SafePlan ML at each change, and their outcome. Each line is a
+test, run as many times as shown. `make reliability` writes this page; `make test` compares it with the tests.
 """
 
 LONG_RUNS = """\

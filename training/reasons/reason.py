@@ -57,7 +57,7 @@ def dump_reasons(reasons: Iterable[Reason]) -> str | None:
 def load_reasons(stored: str | list[dict[str, Any]] | None) -> tuple[Reason, ...]:
     """The inverse of `dump_reasons`; empty where there are none that this version of the program knows.
 
-    Those are rows of 0.1.0, codes of a newer version, and JSON that was altered: show the text stored beside it.
+    Rows of 0.1.0, codes of a newer version and altered JSON give none: show the text stored beside it.
     """
     try:
         contents = json.loads(stored) if isinstance(stored, str) else stored
