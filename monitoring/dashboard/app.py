@@ -66,7 +66,8 @@ def _show_header(_: Translator) -> None:
         st.html(f'<h1 class="sp-name">SafePlan<span>{_("Predictions")}</span></h1>', width="content")
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             options = {name: LANGUAGE_LABELS.get(name, name.upper()) for name in available_languages()}
-            pick_option(_, _("Language"), "lang", options, _.language, label_visibility="collapsed")
+            label, hidden = _("Language"), "collapsed"
+            pick_option(label, "lang", options, _.language, key="lang-buttons", label_visibility=hidden)
             show_login(_)
 
 

@@ -4,7 +4,7 @@ Each part is refreshed by itself, so one that is unreachable does not hide the o
 reader are in `url_state`; what is shown is in `tabs`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -23,7 +23,8 @@ from training.common.times import utc_now
 from training.kinds import Kind
 from training.operations.overview import describe_models
 from training.quality.windows import WindowSettings
-from training.registry.version_cache import VersionCache
+from training.registry.model_registry import Listing, Version
+from training.registry.version_cache import EMPTY_SUMMARY, VersionCache, VersionKey, VersionRecord
 from training.settings import Settings, load_settings
 from training.workspace import Workspace
 
@@ -62,6 +63,7 @@ class DashboardState:
         self.fleet: SwrCache[FleetView] = SwrCache(lambda: load_fleet_view(workspace), max_age=fast)
         self.alerts: SwrCache[list[Alert]] = SwrCache(lambda: list_alerts(workspace), max_age=fast)
         self.models: SwrCache[ModelOutcomes] = SwrCache(self._load_models, max_age=slow)
+        self._listed_models: ModelOutcomes | None = None
         self.checks: SwrCache[list[DriftCheck]] = SwrCache(
             DriftCheckStore(workspace.engine).latest, max_age=slow
         )
@@ -81,19 +83,28 @@ class DashboardState:
         """The predictions store."""
         return PredictionStore(self.workspace.engine)
 
+    def model_outcomes(self) -> ModelOutcomes | None:
+        """The models of the fleet; at first what their aliases alone show, and None until those are read.
+
+        Of 10,000 models the versions behind the aliases and their runs take longer than the aliases.
+        """
+        return self.models.get_if_loaded() or self._listed_models
+
     def _load_models(self) -> ModelOutcomes:
         started = datetime.now(UTC)
         champions = self.batch.champions
         if champions.last_contact is None or champions.last_contact < started:
             champions.refresh()
-        view = self.fleet.get()
-        outcomes = describe_models(
-            self.workspace,
-            list(view.sensors.values()),
-            now=self.clock(),
-            listings=champions.listings,
-            cache=self._version_cache,
-        )
+        if self._listed_models is None:
+            listed = ListedVersions(self.workspace.registry, self.workspace.tracker)
+            self._listed_models = self._describe_models(champions.listings, listed)
+        return self._describe_models(champions.listings, self._version_cache)
+
+    def _describe_models(
+        self, listings: Mapping[tuple[str, Kind], Listing], cache: VersionCache
+    ) -> ModelOutcomes:
+        sensors = list(self.fleet.get().sensors.values())
+        outcomes = describe_models(self.workspace, sensors, now=self.clock(), listings=listings, cache=cache)
         return {(outcome.sensor_id, kind): outcome for outcome in outcomes if (kind := outcome.kind)}
 
     @cached_property
@@ -103,3 +114,22 @@ class DashboardState:
     def _load_trainable(self) -> Mapping[Kind, set[str]]:
         window = load_settings(WindowSettings)
         return {kind: self.workspace.readings.sensors_with_good(window.minimum(kind)) for kind in Kind}
+
+
+class ListedVersions(VersionCache):
+    """Versions without their runs, as far as the listings contain them; asks the registry nothing."""
+
+    def read(
+        self, requested: Iterable[VersionKey], known: Iterable[Version] = ()
+    ) -> Mapping[VersionKey, VersionRecord]:
+        """The known versions with all tags, the others by name and number only."""
+        versions = {(version.name, version.number): version for version in known}
+        return {
+            key: VersionRecord(versions.get(key) or _unread_version(*key), EMPTY_SUMMARY) for key in requested
+        }
+
+
+def _unread_version(name: str, number: int) -> Version:
+    return Version(
+        "", Kind.DETECTOR, name, number, run_id="", created=datetime.fromtimestamp(0, UTC), tags={}
+    )

@@ -4,10 +4,13 @@ Reads in bulk, by three queries for any number of sensors. Alerts, anomalies, dr
 made elsewhere; here they are only collected and ranked. Layout is in `tabs.fleet`.
 """
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,11 +20,13 @@ from monitoring.alerts.kinds import AlertState, Severity
 from monitoring.drift.store import DriftCheck
 from monitoring.drift.verdict import DriftVerdict
 from serving.predictions.store import PredictionStore
-from training.data.sensor_store import load_fleet
-from training.data.sensors import Sensor
+from training.data.sensor_store import read_sensors_table
+from training.data.sensors import Fleet, Sensor
+from training.data.sensors_file import SensorsFile, read_sensors_file
 from training.kinds import Kind
 from training.outcomes import Outcome, OutcomeStatus
 from training.reasons import Reason, load_reasons
+from training.settings import conf_folder
 from training.workspace import Workspace
 
 ModelOutcomes = Mapping[tuple[str, Kind], Outcome]
@@ -101,12 +106,26 @@ class Concern:
 
 def load_fleet_view(workspace: Workspace) -> FleetView:
     """All enabled sensors with their newest readings and scores."""
-    fleet = load_fleet(workspace.engine)
+    fleet = Fleet.merge(_read_sensors_file(), read_sensors_table(workspace.engine))
     sensors = {sensor.id: sensor for sensor in fleet.match()} if fleet else {}
     scores = PredictionStore(workspace.engine).newest_scores().set_index("sensor_id")
     scores = scores.rename(columns={"timestamp": "scored_at"}).reindex(columns=list(SCORE_COLUMNS))
     rows = workspace.readings.newest()[list(READING_COLUMNS)].join(scores, how="outer")
     return FleetView(sensors, rows.reindex(pd.Index(list(sensors), name="sensor_id")))
+
+
+def _read_sensors_file() -> SensorsFile:
+    """The sensors file, parsed again only after a change: for 5,000 sensors that takes most of a refresh."""
+    path = conf_folder(os.environ) / "sensors.yaml"
+    if not path.exists():
+        return read_sensors_file(path)
+    stat = path.stat()
+    return _parse_sensors_file(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1)
+def _parse_sensors_file(path: Path, _modified_ns: int, _size: int) -> SensorsFile:
+    return read_sensors_file(path)
 
 
 def alert_concerns(alerts: Collection[Alert], sensors: Collection[str]) -> list[Concern]:

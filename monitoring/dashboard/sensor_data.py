@@ -137,7 +137,7 @@ def load_versions(sensor_id: str, kind: Kind, aliases: str) -> list[Version]:  #
 
 def get_model(sensor_id: str, kind: Kind) -> Outcome | None:
     """The state of one model; None while the registry is read for the first time, or is unreachable."""
-    models = shared_state().models.get_if_loaded()
+    models = shared_state().model_outcomes()
     return None if models is None else models.get((sensor_id, kind))
 
 

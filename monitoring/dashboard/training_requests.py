@@ -23,6 +23,7 @@ from training.storage.database import reading, training_outcomes, trainings, wri
 from training.storage.leases import Owner
 
 PROJECT_ROOT = Path(__file__).parents[2]
+PROCESS_MODULE = "monitoring.dashboard.background_training"
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def start_training(
     training = store.add(request, by=by, now=now)
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / f"training-{training.id}.log"
-    command = [sys.executable, "-m", "monitoring.dashboard.background_training", str(training.id)]
+    command = [sys.executable, "-m", PROCESS_MODULE, str(training.id)]
     with path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 (our own program, and a number)
             command,

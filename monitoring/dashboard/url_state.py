@@ -121,12 +121,13 @@ def reader_translator() -> Translator:
 
 
 def pick_option(
-    _: Translator, label: str, name: str, options: dict[str, str], default: str, **control_options: object
+    label: str, name: str, options: dict[str, str], default: str, *, key: str, **control_options: object
 ) -> str:
-    """A row of buttons, one of them chosen; the key of that option."""
+    """A row of buttons, one of them chosen; the key of that option.
+
+    The labels of a control may not change; one with translated labels needs a key per language.
+    """
     current = read_choice(name, options, default)
-    # A key of its own for each language, or the browser would keep the old labels.
-    key = f"{name}-{_.language}"
     set_widget(key, current)
 
     def changed() -> None:
@@ -157,7 +158,7 @@ def pick_hours(_: Translator, step: timedelta | None) -> float | None:
     }
     min_hours = 150 * (step or timedelta(hours=1)) / timedelta(hours=1)
     default = next((name for name in list(options)[:-1] if float(name) >= min_hours), "all")
-    selected = pick_option(_, _("Period"), "hours", options, default)
+    selected = pick_option(_("Period"), "hours", options, default, key=f"hours-{_.language}")
     return None if selected == "all" else float(selected)
 
 

@@ -1,4 +1,4 @@
-"""Reports that are handed on as files, opened in a real browser: what a sensor is called never runs."""
+"""Reports opened in a real browser: names of sensors and notes are text, never markup."""
 
 from datetime import timedelta
 
@@ -23,21 +23,21 @@ pytestmark = pytest.mark.slow
 
 HOSTILE_ID = "<script>alert(1)</script>"
 HOSTILE_NAME = '"><img src=x onerror=alert(2)>'
-LENGTH = 248  # hours that it has sent; the models learn from the first 200
+LENGTH = 248  # hours of readings; the models are trained on the first 200
 NOW = parse_time("2026-01-11T09:00")
 
 
 @pytest.fixture
 def hostile_sensor(workspace, plan, training_stub):
-    """A sensor whose id, name, unit and platform mean harm: trained, drifted, alarmed and judged."""
+    """A sensor whose id, name, unit and platform are HTML: trained, drifted, with alerts and verdicts."""
     (workspace.home / "conf").mkdir()
-    reported = {"name": HOSTILE_NAME, "platform": HOSTILE_ID, "unit": HOSTILE_ID, "critical_high": 40.0}
-    (workspace.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {HOSTILE_ID: reported}}))
-    sent = make_readings(HOSTILE_ID, LENGTH)
-    workspace.readings.ingest(sent[:200])
+    fields = {"name": HOSTILE_NAME, "platform": HOSTILE_ID, "unit": HOSTILE_ID, "critical_high": 40.0}
+    (workspace.home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {HOSTILE_ID: fields}}))
+    readings = make_readings(HOSTILE_ID, LENGTH)
+    workspace.readings.ingest(readings[:200])
     add_missing_sensors(workspace.engine, [HOSTILE_ID])
     train_fleet(workspace, load_fleet(workspace.engine).match(), list(Kind), plan, jobs=1)
-    later = sent[200:]
+    later = readings[200:]
     workspace.readings.ingest(later.assign(value=later["value"] + 30))
     sensors = workspace.fleet.match(())
     detect_fleet(workspace, sensors)
@@ -49,10 +49,10 @@ def hostile_sensor(workspace, plan, training_stub):
 
 
 @pytest.mark.attack(
-    "a sensor, a note and a judge called by scripts, in the shift report and the drift reports in a browser",
-    "shown as letters; nothing is run",
+    "scripts as names of a sensor, a note and a user, in the shift report and the drift reports in a browser",
+    "they are shown as text; nothing is run",
 )
-def test_reports_of_a_sensor_called_script_run_nothing(hostile_sensor, tmp_path):
+def test_reports_of_a_sensor_named_as_a_script_run_nothing(hostile_sensor, tmp_path):
     sensors = hostile_sensor.fleet.match(())
     folder = tmp_path / "reports"
     shift = build_shift_report(hostile_sensor, start=NOW - timedelta(days=3), end=NOW, words=Translator("en"))
@@ -62,7 +62,7 @@ def test_reports_of_a_sensor_called_script_run_nothing(hostile_sensor, tmp_path)
     pages = sorted(folder.glob("*.html"))
 
     assert AlertType.ANOMALY in {alert.topic.type for alert in list_alerts(hostile_sensor)}
-    assert {one.status for one in outcomes} == {"drifted"}
+    assert {outcome.status for outcome in outcomes} == {"drifted"}
     assert {FLEET_PAGE, "shift.html"} < {page.name for page in pages}
     assert len(pages) == 4
     with chromium() as browser:

@@ -1,7 +1,6 @@
-"""One plant made into a large one: the same readings, models and predictions under many other names.
+"""Make a large fleet of a small one: copy readings, models and predictions under new sensor ids.
 
-Knows the tables of both databases, because a thousand models through MLflow's client take half a minute. What
-it makes is what training that many sensors would have left.
+Writes to the tables of both databases, because a thousand models through MLflow's client take half a minute.
 """
 
 import sqlite3
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-SENSOR_COLUMNS = {  # the tables of one home that know a sensor, and in which column
+SENSOR_COLUMNS = {  # the tables that refer to a sensor, and in which column
     "sensor_readings": "sensor_id",
     "ml_predictions": "sensor_id",
 }
@@ -17,7 +16,7 @@ MODEL_TABLES = ("registered_models", "registered_model_tags", "registered_model_
 
 
 def copy_sensors(home: Path, sensor_ids: list[str], copies: int, *, since: str = "") -> list[str]:
-    """Give each sensor so many doubles, `PT-1-001` and on; `since` leaves out the older readings."""
+    """Copy each sensor `copies` times, as `PT-1-001` and so on; `since` leaves out older readings."""
     duplicates = {
         f"{sensor_id}-{number:03d}": sensor_id for number in range(1, copies + 1) for sensor_id in sensor_ids
     }
@@ -31,7 +30,7 @@ def copy_sensors(home: Path, sensor_ids: list[str], copies: int, *, since: str =
                 _copy_rows(connection, table, column, original, duplicate, since)
     connection.close()
     with sqlite3.connect(home / "mlflow.db") as connection:
-        # MLflow finds tags by their key; without these, thousands of names take minutes.
+        # The primary keys of these tables start with another column; without indexes this takes minutes.
         for table in (*MODEL_TABLES, "model_version_tags"):
             connection.execute(f"CREATE INDEX {table}_by_name ON {table} (name)")
         for duplicate, original in duplicates.items():

@@ -69,7 +69,7 @@ def show(_: Translator) -> None:
 def _show_fleet(_: Translator) -> None:
     # Read once: the counts above and the list below must agree.
     shared = shared_state()
-    view, models, alerts = shared.fleet.get(), shared.models.get_if_loaded(), shared.alerts.get()
+    view, models, alerts = shared.fleet.get(), shared.model_outcomes(), shared.alerts.get()
     if not view.sensors:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return

@@ -42,7 +42,7 @@ def show(_: Translator) -> None:
 
 
 def _show_fleet(_: Translator) -> None:
-    view, models = shared_state().fleet.get(), shared_state().models.get_if_loaded()
+    view, models = shared_state().fleet.get(), shared_state().model_outcomes()
     if models is None:
         st.info(_("Reading the model registry."))
         return
@@ -193,7 +193,7 @@ def gate_text(_: Translator, both: Mapping[Kind, Outcome]) -> str:
             refusals.append(f"▲ {kind_name(_, kind)}: {_.reason_text(reasons, text)}")
     if refusals:
         return "; ".join(refusals)
-    return f"✓ {_('passed')}" if any(outcome.version for outcome in both.values()) else ""
+    return f"✓ {_('passed')}" if any(outcome.detail.get("gate_passed") for outcome in both.values()) else ""
 
 
 def drift_text(_: Translator, checks: ChecksByModel, sensor_id: str) -> str:
@@ -217,7 +217,7 @@ def model_age_days(outcome: Outcome) -> float | None:
 
 
 def _show_sensor(_: Translator, sensor_id: str) -> None:
-    models = shared_state().models.get_if_loaded()
+    models = shared_state().model_outcomes()
     if models is None:
         return
     checks = checks_by_model(shared_state().checks.get_if_loaded() or [])

@@ -67,7 +67,7 @@ def _pick_sensors(_: Translator, sensors: Mapping[str, Sensor]) -> list[str]:
 
 def _suggest_sensors(sensor_ids: Sequence[str]) -> list[str]:
     """Sensors that lack a model and can have one; else the first few."""
-    models = shared_state().models.get_if_loaded() or {}
+    models = shared_state().model_outcomes() or {}
     trainable = shared_state().trainable.get_if_loaded() or {}
     without_model = [
         sensor_id
