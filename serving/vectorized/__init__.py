@@ -1,5 +1,5 @@
-"""Score many sensors at once: packed detectors in shared arrays.
+"""Score readings of many sensors at once: packed detectors in memory that they share.
 
-Reading order: `batch_scoring`, `packed_detector`, `features`, `ensemble_scoring`, `packed_forest`,
-`packed_lof`.
+Features and calibration are those of `training.anomaly`. Reading order: `batch_scoring`, `ensemble_scoring`,
+`packed_detector`, `runtime`, `packed_forest`, `packed_lof`, `parameter_table`, `packed_files`.
 """

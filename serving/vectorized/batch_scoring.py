@@ -1,7 +1,7 @@
-"""Many sensors' readings judged at once: what batch scoring and the endpoint both go through.
+"""Score readings of many sensors at once, for batch scoring and the endpoint.
 
-Knows how to put readings to detectors, each in the light of those before it, all sensors together. Leaves
-where readings come from to `recent` and the command's store, features to `many_features`, scores to `choir`.
+Where readings come from is in `serving.recent_readings` and `serving.batch`; features are computed in
+`training.anomaly.features`, scores in `ensemble_scoring`.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("safeplan.serving")
 
 
 class ScoringCase(NamedTuple):
-    """Readings of one sensor to be judged, in order of time, and those before them."""
+    """Readings of one sensor to score, in order of time, and those before them."""
 
     model: PackedDetector | AnomalyDetector
     asked: Tail
@@ -34,7 +34,7 @@ class ScoringCase(NamedTuple):
 
 
 class AnomalyScores(NamedTuple):
-    """One entry a reading asked about."""
+    """The scores of one case; one entry per reading."""
 
     scores: Floats
     averages: Floats
@@ -49,7 +49,7 @@ class AnomalyScores(NamedTuple):
 
     @property
     def severities(self) -> NDArray[np.object_]:
-        """The band of each score."""
+        """The severity of each score."""
         return severity_of(self.scores)
 
     @property
@@ -66,13 +66,13 @@ class ScoringFailure:
 
 
 def score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores | ScoringFailure]:
-    """The verdicts of each case; one that cannot be judged costs the others nothing."""
+    """The scores of each case; one that fails does not affect the others."""
     try:
         return list(_score_cases(cases))
-    # Whatever one sensor's readings or model set off, the others must be answered; the log has the trace.
+    # Any error of one sensor's model or readings: the other sensors must be scored. The log has the trace.
     except Exception as error:
         if len(cases) == 1:
-            log.exception("readings could not be judged")
+            log.exception("readings could not be scored")
             reason = Reason(ReasonCode.SERVING_SCORING_FAILED, {"error": type(error).__name__})
             return [ScoringFailure(reason)]
     return [one for case in cases for one in score_cases([case])]
@@ -95,13 +95,13 @@ def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
 
 
 def score_unpacked(model: AnomalyDetector, scored: Tail, history: Tail) -> AnomalyScores:
-    """One sensor's readings by the detector itself."""
+    """The scores of one sensor by its fitted detector."""
     explained = model.explain(scored.series, history=history.series)
     return AnomalyScores(**explained._asdict(), threshold=model.threshold)
 
 
 def score_packed(model: PackedDetector, scored: Tail, history: Tail) -> Floats:
-    """One sensor's scores by its packed detector."""
+    """The scores of one sensor by its packed detector."""
     return score_batch([model], [(scored, history)])[0].scores
 
 

@@ -1,8 +1,8 @@
-"""The trees of many sensors' forests in a few large blocks of memory, walked for all rows at once.
+"""Store the trees of many sensors' forests in a few large blocks of memory, and score all rows at once.
 
-Knows a node as eight bytes and where each forest stands. A forest scored alone costs a tenth of a
-millisecond, nearly all of it overhead; here a thousand rows of 500 sensors share it. Leaves how trees are
-grown to `training.anomaly.isolation_forest`.
+A node takes eight bytes, in single precision. A forest scored alone takes 0.1 ms, nearly all of it overhead;
+here 1,000 rows of 500 sensors share it. Exact scores of one sensor's forest are computed in
+`training.anomaly.isolation_forest`.
 """
 
 import threading
@@ -18,20 +18,20 @@ from training.anomaly.isolation_forest import Forest
 from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
 
-# An inner node's left child is the next node, its right child stands so far `beyond` that; the `value` of a
-# leaf is its path length.
+# An inner node's left child is the next node; its right child comes `beyond` nodes later. The `value` of an
+# inner node is its threshold, that of a leaf its path length.
 NODE_DTYPE = np.dtype(
     [("value", np.float32), ("beyond", np.uint16), ("feature", np.uint8), ("inner", np.uint8)]
 )
 Nodes = NDArray[np.void]
 
-BLOCK_NODES = 8 * 2**20  # nodes: 64 MB of address space, of which the system gives only what is written to
-LANE_BATCH = 2**19
+BLOCK_NODES = 8 * 2**20  # 64 MB of address space; the system provides memory only for what is written
+LANE_BATCH = 2**19  # pairs of row and tree walked at once
 
 
 @dataclass(frozen=True)
 class PackedForest:
-    """One forest's nodes, and where its trees begin among them."""
+    """One forest's nodes, and where its trees begin."""
 
     nodes: Nodes
     roots: Ints
@@ -41,9 +41,9 @@ class PackedForest:
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """A forest's place in a block; given back when nobody scores with it any more."""
+    """A forest's place in a block; released when this object is collected."""
 
-    block: int  # its number among the grove's
+    block: int  # index of the arena's block
     start: int
     size: int
     roots: Ints  # in the block
@@ -53,13 +53,13 @@ class Slot:
 
 @dataclass(eq=False)
 class NodeBlock:
-    """Nodes of many forests, and the stretches of it that are free."""
+    """Nodes of many forests, and the free parts (start, size)."""
 
     nodes: Nodes = field(default_factory=lambda: np.empty(BLOCK_NODES, NODE_DTYPE))
     free: list[tuple[int, int]] = field(default_factory=lambda: [(0, BLOCK_NODES)])
 
     def take(self, size: int) -> int | None:
-        """The start of a free stretch of this size, now taken."""
+        """Take a part of this size and return its start; None where no free part is large enough."""
         for place, (start, length) in enumerate(self.free):
             if length >= size:
                 self.free[place] = (start + size, length - size)
@@ -67,7 +67,7 @@ class NodeBlock:
         return None
 
     def release(self, start: int, size: int) -> None:
-        """Free a stretch, joined with its free neighbours."""
+        """Free a part and join it with free neighbours."""
         joined: list[tuple[int, int]] = []
         for begin, length in sorted([*self.free, (start, size)]):
             if joined and joined[-1][0] + joined[-1][1] == begin:
@@ -78,16 +78,16 @@ class NodeBlock:
 
 
 class ForestArena:
-    """All forests in memory; safe for several threads."""
+    """The memory of all forests; safe for several threads."""
 
     def __init__(self) -> None:
         self.blocks: list[NodeBlock] = []
-        # A plot comes back wherever it is collected, perhaps in the middle of `plant`: without the lock.
+        # Filled by the garbage collector, possibly in the middle of `add`: without the lock.
         self._returned: deque[tuple[NodeBlock, int, int]] = deque()
         self._lock = threading.Lock()
 
     def add(self, forest: PackedForest) -> Slot:
-        """Give a forest a place."""
+        """Copy a forest into a block."""
         size = len(forest.nodes)
         with self._lock:
             while self._returned:
@@ -108,24 +108,24 @@ class ForestArena:
         start = self.blocks[-1].take(size)
         if start is None:
             raise UntrustedModel(
-                f"A forest of {size:,} nodes is larger than any of ours. Retrain this sensor."
+                f"a forest of {size:,} nodes exceeds the limit of {BLOCK_NODES:,}. Retrain this sensor."
             )
         return len(self.blocks) - 1, start
 
 
 def pack_forest(forest: Forest) -> PackedForest:
-    """A forest with eight bytes a node.
+    """A forest with eight bytes per node.
 
     Raises:
-        UntrustedModel: its nodes are not in the order in which scikit-learn grows them.
+        UntrustedModel: its nodes are not in the order in which scikit-learn stores them.
     """
     index = np.arange(len(forest.children))
     left, right = forest.children.T
     leaf = left == index
     if not np.array_equal(left[~leaf], index[~leaf] + 1) or (right - index).max(initial=0) >= 2**16:
-        raise UntrustedModel("The forest's nodes stand in an order that is not ours. Retrain this sensor.")
+        raise UntrustedModel("a forest's nodes are not in the expected order. Retrain this sensor.")
     nodes = np.zeros(len(index), NODE_DTYPE)
-    # A reading in single precision is above a threshold just where it is above the next single below it.
+    # A reading in single precision exceeds a threshold exactly if it exceeds the next lower single number.
     nearest = forest.threshold.astype(np.float32)
     below = np.where(nearest > forest.threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)
     nodes["value"] = np.where(leaf, forest.length, below)
@@ -136,10 +136,10 @@ def pack_forest(forest: Forest) -> PackedForest:
 
 
 def check_forest(forest: PackedForest, columns: int) -> None:
-    """Refuse a forest, read from a file, that leads out of itself.
+    """Refuse a forest from a file whose walk could leave it.
 
     Raises:
-        UntrustedModel: a child or a feature is outside.
+        UntrustedModel: a child, a feature or a number is invalid.
     """
     nodes, index = forest.nodes, np.arange(len(forest.nodes))
     inner = nodes["inner"] > 0
@@ -156,11 +156,11 @@ def check_forest(forest: PackedForest, columns: int) -> None:
         and 0 <= forest.depth <= 64
     )
     if not sound:
-        raise UntrustedModel("A packed forest leads out of itself.")
+        raise UntrustedModel("a packed forest has an invalid node.")
 
 
 def slot_parameters(slot: Slot | None) -> dict[str, ArrayLike]:
-    """What must be known of a forest to ask it, as numbers for the shelf."""
+    """What a slot's forest needs to be scored, as entries of the parameter table."""
     if slot is None:
         return {"block": 0, "roots": np.zeros(1, np.int64), "trees": 0, "normal_length": 0.0, "depth": 0}
     return {
@@ -174,7 +174,7 @@ def slot_parameters(slot: Slot | None) -> dict[str, ArrayLike]:
 
 @dataclass(frozen=True)
 class ForestBatch:
-    """The forest of each row asked about: an entry a row, of `roots` the first `trees`."""
+    """The forest of each row; of `roots` the first `trees` count."""
 
     block: Ints
     roots: Ints
@@ -188,12 +188,12 @@ class ForestBatch:
         return cls(*(table.column(f"{detector_name}.{field.name}")[rows] for field in fields(cls)))
 
     def select(self, chosen: Ints) -> "ForestBatch":
-        """Those of some rows only."""
+        """The forests of some rows only."""
         return ForestBatch(*(entries[chosen] for entries in vars(self).values()))
 
 
 def score_forests(arena: ForestArena, batch: ForestBatch, rows: Floats) -> Floats:
-    """Oddness of each row by the forest of its own sensor."""
+    """The anomaly score of each row by its own forest."""
     result = np.empty(len(rows))
     batch_rows = max(1, LANE_BATCH // int(batch.trees.max(initial=1)))
     for number in np.unique(batch.block).tolist():
@@ -205,10 +205,10 @@ def score_forests(arena: ForestArena, batch: ForestBatch, rows: Floats) -> Float
 
 
 def _score_block(nodes: Nodes, batch: ForestBatch, rows: Floats) -> Floats:
-    """One lane a row and tree, all walked down together."""
+    """One lane per row and tree, all walked together."""
     max_trees = int(batch.trees.max())
     node = batch.roots[:, :max_trees][np.arange(max_trees) < batch.trees[:, None]]
-    # scikit-learn's trees compare single precision with thresholds.
+    # scikit-learn compares readings in single precision.
     single_precision = rows.astype(np.float32)
     first = np.repeat(np.arange(len(rows)) * single_precision.shape[1], batch.trees)
     leaves = _walk_trees(nodes, node, single_precision.ravel(), first, int(batch.depth.max()))
@@ -219,9 +219,9 @@ def _score_block(nodes: Nodes, batch: ForestBatch, rows: Floats) -> Floats:
 
 
 def _walk_trees(nodes: Nodes, node: Ints, readings: NDArray[np.float32], first: Ints, depth: int) -> Nodes:
-    """The leaf that each lane reaches; `first` is where its row begins among `readings`.
+    """The leaf that each lane reaches; `first` is where its row begins in `readings`.
 
-    Every step writes into the same few arrays: fresh ones would take longer than the arithmetic.
+    Each step writes into the same few arrays, because allocating them would take longer than the arithmetic.
     """
     lanes = len(node)
     packed_nodes, current = nodes.view(np.uint64), np.empty(lanes, np.uint64)

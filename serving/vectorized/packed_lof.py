@@ -1,9 +1,8 @@
-"""How thin it is around readings, compared with their neighbours in what a sensor's detector learned from.
+"""Compute the Local Outlier Factor of few rows of many sensors.
 
-Knows the Local Outlier Factor of many sensors at once. Asked for two rows of each of 500 sensors, search
-trees wait for memory most of their 50 ms; one small matrix product a sensor reads it in order, and leaves
-some 25 rows to be measured exactly. Leaves learning to `training.anomaly.local_outlier_factor`, whose numbers
-these are.
+For two rows of each of 500 sensors, search trees take 50 ms, mostly waiting for memory. A matrix product per
+sensor reads memory in order and leaves some 25 candidates, whose distances are computed exactly. Many rows
+of one sensor are computed in `training.anomaly.local_outlier_factor`.
 """
 
 from collections.abc import Sequence
@@ -16,15 +15,15 @@ from numpy.typing import NDArray
 from training.anomaly.local_outlier_factor import DENSITY_EPSILON
 from training.common.arrays import Floats, Ints
 
-COLUMN_GROUPS = 128  # in so many the columns of a product are compared; more than a density has neighbours
-# Of single precision, in units of the squared lengths: more than rounding and ten additions can amount to.
+COLUMN_GROUPS = 128  # into which the columns of a product are divided; the largest number of neighbours
+# Relative to squared lengths: more than the rounding of ten additions in single precision.
 ROUNDING_TOLERANCE = 4e-6
 ROW_BATCH = 128
 
 
 @dataclass(frozen=True)
 class LofData:
-    """What one density learned: its rows, how far the k-th neighbour of each is, how dense it is there."""
+    """A fitted LOF: its rows, the distance of each one to its k-th neighbour, and its density."""
 
     rows: Floats
     reach: Floats
@@ -34,29 +33,29 @@ class LofData:
 
 @dataclass(frozen=True)
 class PackedLof:
-    """The same, laid out to be compared with: a product with `turned` gives squared distances, nearly."""
+    """The same for comparison: a product with `distance_matrix` gives approximate squared distances."""
 
-    distance_matrix: NDArray[np.float32]  # -2 times each row, and below it its squared length; a column a row
+    distance_matrix: NDArray[np.float32]  # a column per row: -2 times the row, then its squared length
     row_data: Floats  # each row, its reach, its density
     max_norm: float
     k: int
-    shape: tuple[int, int]  # columns compared, and neighbours: what those asked together must share
+    shape: tuple[int, int]  # columns of the matrix, and k; LOFs of one shape are computed together
 
     @classmethod
     def of(cls, density: LofData) -> "PackedLof":
-        """Lay a density out.
+        """Prepare a fitted LOF.
 
         Raises:
-            ValueError: it has more neighbours than are told apart here.
+            ValueError: it has more neighbours than COLUMN_GROUPS.
         """
         if density.k > COLUMN_GROUPS:
             raise ValueError(
-                f"a density of {density.k} neighbours; at most {COLUMN_GROUPS} are compared at once"
+                f"a LOF of {density.k} neighbours cannot be packed: at most {COLUMN_GROUPS} are possible"
             )
         rows = density.rows
         squares = (rows**2).sum(axis=1)
         width = -(-len(rows) // COLUMN_GROUPS) * COLUMN_GROUPS
-        # Columns that stand for no row are infinitely far.
+        # The columns beyond the rows are infinitely far.
         turned = np.zeros((rows.shape[1] + 1, width), np.float32)
         turned[-1] = np.inf
         turned[:-1, : len(rows)], turned[-1, : len(rows)] = -2 * rows.T, squares
@@ -64,12 +63,12 @@ class PackedLof:
         return cls(turned, known, float(np.sqrt(squares.max())), density.k, (width, density.k))
 
 
-def compute_lof(surroundings: Sequence[PackedLof | None], owner: Ints, rows: Floats) -> Floats:
-    """LOF of each row, 1 is ordinary, by the surroundings of its owner; `owner` ascends."""
+def compute_lof(lof_of_sensor: Sequence[PackedLof | None], owner: Ints, rows: Floats) -> Floats:
+    """LOF of each row by the LOF of its sensor, whose index `owner` ascends; 1 is ordinary."""
     result = np.empty(len(rows))
     owners, firsts, counts = np.unique(owner, return_index=True, return_counts=True)
     by_shape: dict[tuple[int, int], list[int]] = {}
-    lofs = [one for whose in owners.tolist() if (one := surroundings[whose]) is not None]
+    lofs = [one for index in owners.tolist() if (one := lof_of_sensor[index]) is not None]
     for place, lof in enumerate(lofs):
         by_shape.setdefault(lof.shape, []).append(place)
     for places in by_shape.values():
@@ -83,10 +82,10 @@ def compute_lof(surroundings: Sequence[PackedLof | None], owner: Ints, rows: Flo
 
 
 def _compute_group_lof(lofs: Sequence[PackedLof], lengths: list[int], rows: Floats) -> Floats:
-    """The same where all have one number of neighbours and of columns; each is asked about so many rows."""
+    """LOF where all fitted LOFs have one shape; `lengths` is the number of rows of each."""
     k, columns = lofs[0].k, rows.shape[1]
     row, column = _find_candidates(lofs, lengths, rows)
-    # Each candidate's row, reach and density, fetched sensor by sensor.
+    # The row, reach and density of each candidate, copied sensor by sensor.
     candidate_data = np.empty((len(row), columns + 2))
     cuts = np.searchsorted(row, [0, *accumulate(lengths)]).tolist()
     for lof, first, last in zip(lofs, cuts, cuts[1:], strict=False):
@@ -97,7 +96,7 @@ def _compute_group_lof(lofs: Sequence[PackedLof], lengths: list[int], rows: Floa
     slot = np.arange(len(row)) - starts[row]
     table = np.full((len(rows), int(slot.max()) + 1), np.inf)
     table[row, slot] = squared
-    # Of rows equally far the one learned first, whatever else is asked about.
+    # A stable order of ties makes results independent of the other rows.
     nearest = np.argsort(table, axis=1, kind="stable")[:, :k]
     nearest_rows = starts[:, None] + nearest
     distances = np.sqrt(np.take_along_axis(table, nearest, axis=1))
@@ -106,18 +105,16 @@ def _compute_group_lof(lofs: Sequence[PackedLof], lengths: list[int], rows: Floa
     return np.asarray(candidate_data[nearest_rows, columns + 1].mean(axis=1) / own_density)
 
 
-def _find_candidates(
-    surroundings: Sequence[PackedLof], lengths: Sequence[int], rows: Floats
-) -> tuple[Ints, Ints]:
-    """For each row, in order, those that may be among its k nearest: all of them, and a few more."""
-    k, width = surroundings[0].k, surroundings[0].distance_matrix.shape[1]
+def _find_candidates(lofs: Sequence[PackedLof], lengths: Sequence[int], rows: Floats) -> tuple[Ints, Ints]:
+    """Pairs (row, column) in order of rows: the k nearest neighbours of each row and a few others."""
+    k, width = lofs[0].k, lofs[0].distance_matrix.shape[1]
     queries = np.ones((len(rows), rows.shape[1] + 1), np.float32)
     queries[:, :-1] = rows
-    longest = np.repeat([one.max_norm for one in surroundings], lengths)
+    longest = np.repeat([one.max_norm for one in lofs], lengths)
     tolerance = (ROUNDING_TOLERANCE * (np.sqrt((rows**2).sum(axis=1)) + longest) ** 2).astype(np.float32)
     ends = list(accumulate(lengths))
     candidates = []
-    # So few at once that the products stay in the processor's cache.
+    # In batches whose products stay in the processor's cache.
     products_buffer = np.empty((max(ROW_BATCH, *lengths), width), np.float32)
     first = place = 0
     while place < len(lengths):
@@ -126,15 +123,15 @@ def _find_candidates(
             last = ends[place]
             np.dot(
                 queries[first:last],
-                surroundings[place].distance_matrix,
+                lofs[place].distance_matrix,
                 out=products_buffer[first - begin : last - begin],
             )
             first, place = last, place + 1
         products = products_buffer[: first - begin]
-        # k groups have a row at least as near as the k-th nearest group's nearest: so k rows are that near.
+        # At least k rows are as near as the k-th smallest of the minima of groups.
         closest = products.reshape(len(products), -1, COLUMN_GROUPS).min(axis=1)
         bound = np.partition(closest, k - 1, axis=1)[:, k - 1] + tolerance[begin:first]
-        # Ten times as quick as np.nonzero.
+        # Ten times as fast as np.nonzero.
         candidates.append(np.flatnonzero(products <= bound[:, None]) + begin * width)
     row, column = np.divmod(np.concatenate(candidates), width)
     return row, column

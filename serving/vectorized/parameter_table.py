@@ -1,7 +1,7 @@
-"""The numbers of all detectors in memory, in tables with a row each: a request picks its rows at once.
+"""Store the numbers of packed detectors in tables with a row each, so that a request gathers rows at once.
 
-Gathered from 500 objects, one by one, they cost it 10 ms. Knows tables that grow, and rows that are used
-again when nobody holds them. What the numbers mean is `packed_detector`'s.
+Gathering them from 500 objects would take 10 ms per request. Tables grow, and rows without a handle are
+reused. What the numbers mean is in `packed_detector`.
 """
 
 import threading
@@ -19,7 +19,7 @@ INITIAL_ROWS = 64
 
 @dataclass(frozen=True, eq=False)
 class RowHandle:
-    """A row of every table, as long as somebody holds this."""
+    """A row of every table, reserved as long as this object exists."""
 
     row: int
 
@@ -29,16 +29,16 @@ class ParameterTable:
 
     def __init__(self) -> None:
         self._tables: dict[str, NDArray[Any]] = {}
-        self._rows = 0  # ever used
+        self._rows = 0  # in use or free
         self._free: list[int] = []
-        # A row comes back wherever its place is collected, perhaps in the middle of `put`: without the lock.
+        # Filled by the garbage collector, possibly in the middle of `put`: without the lock.
         self._returned: deque[int] = deque()
         self._lock = threading.Lock()
 
     def put(self, numbers: Mapping[str, ArrayLike]) -> RowHandle:
-        """Keep numbers in a row of their own.
+        """Store numbers in a row of their own.
 
-        Where a one-dimensional entry is shorter than others of its name, zeros follow it.
+        A one-dimensional entry shorter than others of its name is filled up with zeros.
         """
         with self._lock:
             while self._returned:
@@ -58,11 +58,11 @@ class ParameterTable:
         return row_handle
 
     def column(self, name: str) -> NDArray[Any]:
-        """The table of a name, to be read in rows whose places are held."""
+        """The table of a name; read only rows whose handles are held."""
         return self._tables[name]
 
     def _ensure_capacity(self, name: str, entry: NDArray[Any], row: int) -> NDArray[Any]:
-        """The table, large enough; readers go on with the smaller one, which holds what they ask for."""
+        """The table, enlarged if needed; readers may keep using the smaller one, which has their rows."""
         old = self._tables.get(name)
         if old is None:
             old = np.zeros((INITIAL_ROWS, *entry.shape), entry.dtype)

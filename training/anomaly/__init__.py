@@ -1,6 +1,5 @@
-"""The anomaly detector: features, base detectors, ensemble and calibration. Arrays only: no disk, database or
-MLflow outside `serialization`.
+"""The anomaly detector: features, base detectors, ensemble and calibration.
 
-Reading order: `detector`, `features`, `base_detectors`, `ensemble`, `calibration`, `explanations`,
-`serialization`.
+Works on arrays; only `serialization` touches files. Reading order: `detector`, `profile`, `features`,
+`base_detectors`, `crossfit`, `ensemble`, `calibration`, `explanations`, `serialization`.
 """

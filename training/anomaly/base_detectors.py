@@ -1,12 +1,11 @@
-"""The voices of a detector's ensemble: forest and density on two designs, and the plain deviation.
+"""The base detectors of the ensemble: Isolation Forest and LOF on points and on windows, and the deviation.
 
-Knows what each voice looks at and which are silent; leaves calibration and time to the detector.
+Fits them and computes their raw scores. Fitting by blocks is in `crossfit`, calibration in `ensemble`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
@@ -15,7 +14,6 @@ from training.anomaly.crossfit import (
     MAX_DENSITY_ROWS,
     HeldOutLof,
     HoldoutBlocks,
-    fit_density,
     fit_forest,
     held_out_forest,
     resolution_jitter,
@@ -26,7 +24,8 @@ from training.anomaly.features import Design
 from training.anomaly.isolation_forest import Forest
 from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
-from training.common.arrays import Floats
+from training.anomaly.sklearn_adapter import fit_lof
+from training.common.arrays import Flags, Floats
 from training.reasons import Reason, ReasonCode
 
 DESIGNS = ("points", "windows")
@@ -34,31 +33,36 @@ BASE_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_
 
 
 class DetectorParameters(BaseModel):
-    """What may differ between one sensor's detector and another's.
+    """The parameters of one sensor's detector.
 
-    `contamination` only moves the labels of `detect_isolation_forest` and `detect_lof`, as in scikit-learn.
+    `contamination` only affects the labels of `detect_isolation_forest` and `detect_lof`, as in scikit-learn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    contamination: float = Field(0.1, gt=0, le=0.5, description="share of training that may be odd")
+    contamination: float = Field(
+        0.1, gt=0, le=0.5, description="share of training readings that are anomalous"
+    )
     trees: int = Field(64, ge=8, le=400, multiple_of=4)
     neighbours: int = Field(20, ge=2, le=100)
     forest_weight: float = Field(1.0, ge=0, le=10)
     density_weight: float = Field(1.0, ge=0, le=10)
     deviation_weight: float = Field(1.5, ge=0, le=10)
     windows_share: float = Field(
-        0.35, ge=0, le=1, description="of forest's and density's weight; rest: points"
+        0.35,
+        ge=0,
+        le=1,
+        description="share of the forest's and density's weight for windows; the rest: points",
     )
     alarms_per_day: float | None = Field(
-        None, gt=0, description="false alarms tolerated at a score of 0.5; none: one in 1,000 readings"
+        None, gt=0, description="false alarms allowed at a score of 0.5; none: one in 1,000 readings"
     )
     lifetime_days: float | None = Field(
-        None, gt=0, description="how long it scores until it is learned anew; none: longer than it learned"
+        None, gt=0, description="days until the next training; none: longer than the training window"
     )
 
     def weights(self) -> Floats:
-        """One weight a voice, in the order of VOICES."""
+        """One weight per base detector, in the order of BASE_DETECTORS."""
         points = 1.0 - self.windows_share
         return np.array(
             [
@@ -78,7 +82,7 @@ def family_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class BaseDetectors:
-    """The fitted scikit-learn objects by voice, and the same as arrays for scoring."""
+    """The fitted scikit-learn objects by name, and the same as arrays for scoring."""
 
     forests: dict[str, IsolationForest]
     densities: dict[str, LocalOutlierFactor]
@@ -93,17 +97,17 @@ class BaseDetectors:
         densities: dict[str, LocalOutlierFactor],
         skipped: dict[str, Reason],
     ) -> "BaseDetectors":
-        """Take over fitted objects, checking those that came from a file."""
+        """Prepare fitted objects for scoring; raises UntrustedModel where one from a file is inconsistent."""
         return cls(
             forests,
             densities,
             skipped,
-            {voice: Forest.of(forest) for voice, forest in forests.items()},
-            {voice: Neighbourhood.of(density) for voice, density in densities.items()},
+            {name: Forest.of(forest) for name, forest in forests.items()},
+            {name: Neighbourhood.of(density) for name, density in densities.items()},
         )
 
     def raw_scores(self, design: Design) -> Floats:
-        """What each voice says of each row, shape (rows, voices); NaN where a voice is silent."""
+        """Raw scores, shape (rows, base detectors); NaN where a base detector is skipped."""
         raw_scores = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
         for column, name in enumerate(BASE_DETECTORS[:-1]):
             model = self.fast_forests.get(name) or self.fast_densities.get(name)
@@ -122,7 +126,7 @@ def fit_base_detectors(
     seed: int,
     density_rows: int = MAX_DENSITY_ROWS,
 ) -> tuple[BaseDetectors, Floats]:
-    """Fit each voice on all rows; also return what it says of each row when its block is held out."""
+    """Fit each base detector on all rows; also return its raw scores of held-out blocks."""
     forests: dict[str, IsolationForest] = {}
     fast_forests: dict[str, Forest] = {}
     densities: dict[str, LocalOutlierFactor] = {}
@@ -142,16 +146,16 @@ def fit_base_detectors(
             lof_input = rows[lof_rows] + resolution_jitter(rows[lof_rows].shape, profile, seed)
             k = min(parameters.neighbours, len(lof_rows) // 4)
             near = search_with_margin(lof_input, max_neighbours=k)
-            densities[name] = fit_density(lof_input, near, neighbours=k)
+            densities[name] = fit_lof(lof_input, near.nearest, neighbours=k)
             held_out_density = HeldOutLof.build(rows, lof_input, lof_rows, blocks, near, max_neighbours=k)
             held_out[usable, column] = held_out_density.lof(k)
     held_out[:, -1] = design.deviation
-    fast_densities = {voice: Neighbourhood.of(density) for voice, density in densities.items()}
+    fast_densities = {name: Neighbourhood.of(density) for name, density in densities.items()}
     return BaseDetectors(forests, densities, skipped, fast_forests, fast_densities), held_out
 
 
-def input_rows(design: Design, name: str) -> tuple[NDArray[np.bool_], Floats]:
-    """Which rows a voice can speak of, and the features it looks at there."""
+def input_rows(design: Design, name: str) -> tuple[Flags, Floats]:
+    """The rows that a base detector can score, and their features."""
     if name.endswith("windows"):
         return design.full, design.windows[design.full]
     return np.ones(len(design.points), bool), design.points

@@ -1,7 +1,8 @@
-"""From raw scores to one scale: how rarely a sensor's ordinary readings score as high.
+"""Calibrate raw scores: how rarely a sensor's ordinary readings score as high, and the alarm budget.
 
-Knows tail probabilities and the alarm budget; knows nothing of features or detectors. All of it is learned
-on held-out readings: readings a model has seen look more ordinary than those it will see.
+Everything is learned from held-out scores, because readings that a model was fitted to look more ordinary
+than those it will see. Base detectors are combined in `ensemble`; docs/concepts/calibration.md has the
+formulas.
 """
 
 from collections.abc import Sequence
@@ -9,29 +10,26 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from scipy.fft import irfft, next_fast_len, rfft
 
-from training.common.arrays import Floats, Ints
+from training.common.arrays import Flags, Floats, Ints
 
-TAIL_SHARE = 0.05  # share of scores whose excess the extrapolation is fitted to
+TAIL_SHARE = 0.05  # share of the scores to whose excess the tail is fitted
 MAX_KNOTS = 48  # knots of a curve
 CURVE_WIDTH = 64  # the next power of two, for the binary search
-MAX_ANOMALOUS_SHARE = 0.08  # more readings than that cannot be called anomalies
-ORDINARY_RARITY = 1.0  # rarity up to which scores stay below 0.3: nine ordinary readings in ten
+MAX_ANOMALOUS_SHARE = 0.08  # of the readings may score 0.5, whatever the alarm budget
+ORDINARY_RARITY = 1.0  # up to it scores stay below 0.3: nine in ten ordinary readings
 MIN_BUDGET_RARITY = -float(np.log10(MAX_ANOMALOUS_SHARE))
-DEFAULT_MIN_MEAN_EXCESS = 0.01  # the smallest mean excess believed of a tail, where nothing else is said
-EPISODE_END_READINGS = 16  # readings without an alarm that end an episode
-PARTS_PER_HALF = (
-    2  # of each half that is judged by the other; how much they differ is how much the future may
-)
-COMPARISON_QUANTILE = 0.9  # quantile by which parts are compared
-WIDENING_SHARES = (0.0, 0.5, 2.0)  # how far beyond the mean a part is moved out, as shares of its distance
+DEFAULT_MIN_MEAN_EXCESS = 0.01  # the smallest mean excess accepted of a tail
+EPISODE_END_READINGS = 16  # without an alarm
+PARTS_PER_HALF = 2  # the difference between parts shows how much the future may differ
+COMPARISON_QUANTILE = 0.9  # by which parts are compared
+WIDENING_SHARES = (0.0, 0.5, 2.0)  # how far a part is moved out, as shares of its distance to the mean
 
 
 class Rarity(BaseModel):
-    """-log10 of the share of ordinary readings that score at least as high; beyond them, a straight line."""
+    """-log10 of the share of ordinary readings that score at least as high; linear beyond the last knot."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -100,11 +98,10 @@ class RarityCurves(NamedTuple):
 
 
 def fit_rarity(scores: Floats, *, min_mean_excess: float = DEFAULT_MIN_MEAN_EXCESS) -> Rarity:
-    """Learn the tail from held-out scores in order of time: empirical where it is known, exponential beyond.
+    """Learn rarities from held-out scores in order of time: empirical quantiles with an exponential tail.
 
-    Scores that wander are fewer than they look, and what lies beyond them is known less well; their tail
-    starts earlier and is the longer. `finest` is the smallest mean excess believed: without it the first
-    move of a dead sensor would be infinitely rare.
+    Autocorrelated scores are worth fewer independent ones, so their tail starts earlier. Without
+    `min_mean_excess` the first change of a dead sensor would be infinitely rare.
 
     >>> fit_rarity(np.linspace(0, 1, 1001)).of(np.array([0.9])).round(2)
     array([1.])
@@ -126,7 +123,7 @@ def merge_ties(scores: Floats) -> Floats:
 def _fit_sorted_rarity(ordered: Floats, sample_size: float, min_mean_excess: float) -> Rarity:
     shares = np.unique(np.geomspace(min(5.0 / sample_size, 0.5), 1.0, MAX_KNOTS))[::-1]
     knots = np.quantile(ordered, 1.0 - shares)
-    # Of tied knots the first counts: a score shared by many is not rare.
+    # Of tied knots the first is kept: a score that many readings share is not rare.
     distinct = np.append(True, np.diff(knots) > 1e-12 * max(1.0, abs(knots[-1])))
     knots, rarities = knots[distinct], -np.log10(shares[distinct])
     start = float(np.quantile(ordered, 1 - max(TAIL_SHARE, min(10.0 / sample_size, 0.5))))
@@ -140,7 +137,7 @@ def _fit_sorted_rarity(ordered: Floats, sample_size: float, min_mean_excess: flo
 
 
 class Scale(BaseModel):
-    """From the ensemble's surprise to a score in [0, 1] that means the same on each sensor.
+    """Converts the ensemble's surprise to a score in [0, 1] that means the same on each sensor.
 
     A score of 0.5 is as rare on ordinary readings as the alarm budget allows, 0.3 ten times as frequent but
     no more frequent than one reading in ten, 0.7 ten times as rare as 0.5, 0.9 a hundred times; beyond, it
@@ -162,7 +159,7 @@ class Scale(BaseModel):
         return float(self.rarity.at(np.array([self.budget]))[0])
 
     def share_above(self, score: float) -> float:
-        """The share of ordinary readings promised to score at least this, for scores from 0.3 to 0.9."""
+        """The expected share of ordinary readings with at least this score, for scores from 0.3 to 0.9."""
         if score >= 0.5:
             return float(10.0 ** -(self.budget + (score - 0.5) / 0.2))
         look_budget = float(look_rarity(self.budget))
@@ -170,7 +167,7 @@ class Scale(BaseModel):
 
 
 def score_rarities(rarity: Floats, budget: Floats | float) -> Floats:
-    """The score of readings so rare, where readings as rare as `budget` score 0.5."""
+    """The score of each rarity, where readings as rare as `budget` score 0.5."""
     steps, look = rarity - budget, look_rarity(budget)
     ordinary = 0.3 * np.maximum(rarity, 0.0) / look
     doubtful = 0.3 + 0.2 * (rarity - look) / (budget - look)
@@ -187,10 +184,10 @@ def look_rarity(budget: Floats | float) -> Floats:
 
 
 def widen_surprises(halves: Sequence[Floats]) -> Floats:
-    """Surprises of readings not learned from, those of parts further out than the mean moved out further.
+    """Surprises of the halves three times, with parts above the mean moved out by each WIDENING_SHARES.
 
-    What differs so much between parts of the training may differ yet more from the training later: not at
-    all, by half as much again or three times as much, equally likely. Each of `halves` is in order of time.
+    Parts of the training that differ may differ more from it later: not at all, by half as much again or
+    three times as much, equally likely. Each of `halves` is in order of time.
 
     >>> widen_surprises([np.array([0.0, 0.0, 4.0, 4.0])]).tolist()
     [0.0, 0.0, 4.0, 4.0, 0.0, 0.0, 5.0, 5.0, 0.0, 0.0, 8.0, 8.0]
@@ -204,11 +201,10 @@ def widen_surprises(halves: Sequence[Floats]) -> Floats:
 
 
 def fit_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading: float) -> Scale:
-    """The scale of readings far from those learned from, by what each half of these is to the other.
+    """The scale of readings far from the training, from the surprises of its halves.
 
-    The budget counts alarms and is met by all that has been seen: readings held out nearby, and the halves.
-    How many readings the alarms will take is promised by what may yet come: a sensor that leaves for good
-    raises one alarm, and it lasts.
+    The budget counts alarms and holds for held-out readings nearby and for the halves. The number of readings
+    in alarm follows from the widened surprises: a level that moves for good raises one alarm, which lasts.
     """
     seen_scale = fit_scale(np.concatenate(halves), episodes_per_reading=episodes_per_reading)
     rarity = fit_rarity(widen_surprises(halves))
@@ -217,17 +213,16 @@ def fit_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading
 
 
 def interpolate_scales(near: Scale, far: Scale, share: float) -> Scale:
-    """Each score at that share of the way from the near scale's surprise to the far one's."""
-    # Rounding can bring a mean below the least of what it is the mean of.
+    """The scale whose surprise at each score lies at this share of the way from `near` to `far`."""
+    # Rounding can make a mean smaller than both numbers.
     budget = max((1.0 - share) * near.budget + share * far.budget, MIN_BUDGET_RARITY)
     beyond = max(0.0, *(scale.rarity.rarities[-1] - scale.budget for scale in (near, far)))
     rarities = np.union1d(np.linspace(0.0, budget + beyond, MAX_KNOTS - 1), budget)
     near_surprises, far_surprises = (
         scale.rarity.at(_equivalent_rarities(rarities, budget, scale.budget)) for scale in (near, far)
     )
-    surprises = np.maximum.accumulate(
-        (1.0 - share) * near_surprises + share * far_surprises
-    )  # whatever rounding does
+    # Rounding must not make the surprises decrease.
+    surprises = np.maximum.accumulate((1.0 - share) * near_surprises + share * far_surprises)
     distinct = np.append(True, np.diff(surprises) > 0)
     rarities, surprises = rarities[distinct], surprises[distinct]
     return Scale(
@@ -241,13 +236,13 @@ def interpolate_scales(near: Scale, far: Scale, share: float) -> Scale:
 
 
 def _equivalent_rarities(rarities: Floats, budget: float, other: float) -> Floats:
-    """The rarities that score under the other budget as these do under this one."""
+    """The rarities that have the same scores under the other budget."""
     knots, equivalent = ((0.0, float(look_rarity(one)), one) for one in (budget, other))
     return np.asarray(np.interp(rarities, knots, equivalent) + np.maximum(rarities - budget, 0.0))
 
 
 def fit_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
-    """Learn which surprise meets the budget; an alarm is an episode, however many readings it lasts.
+    """Learn the surprise that meets the alarm budget; an alarm is an episode of any number of readings.
 
     `surprise` is of held-out readings in order of time.
     """
@@ -263,17 +258,17 @@ def fit_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
     return Scale(rarity=rarity, budget=max(-float(np.log10(share)), MIN_BUDGET_RARITY))
 
 
-def count_episodes(alarmed: NDArray[np.bool_]) -> int:
-    """Alarms as an operator counts them: one, until it has been quiet for sixteen readings."""
+def count_episodes(alarmed: Flags) -> int:
+    """The number of alarms: one lasts until sixteen readings in a row are without an alarm."""
     rows = np.flatnonzero(alarmed)
     return int(np.count_nonzero(np.diff(rows) > EPISODE_END_READINGS)) + min(rows.size, 1)
 
 
 def effective_sample_size(scores: Floats) -> float:
-    """How many independent scores so many wandering ones are worth for their tail, at least four.
+    """The number of independent scores that autocorrelated ones are worth for their tail, at least four.
 
-    n divided by the root of the autocorrelation time of the ranks: dividing by the time itself, right for
-    a mean, gave tails so long that less was found.
+    n divided by the square root of the autocorrelation time of the ranks. Dividing by the time itself, which
+    is right for a mean, gave longer tails that found fewer faults.
     """
     ranks = np.empty(scores.size)
     ranks[np.argsort(scores, kind="stable")] = np.arange(scores.size)

@@ -1,8 +1,7 @@
-"""AnomalyDetector: Isolation Forest, LOF and the plain deviation as one calibrated score in [0, 1].
+"""AnomalyDetector: Isolation Forest, LOF and deviation as one calibrated score in [0, 1], with a reason.
 
-Knows how readings become a score, a verdict and a reason, and how a fitted detector is kept in files.
-Leaves features to `features`, the models to `voices`, calibration and the alarm budget to `ensemble`,
-words to `reasons`.
+Features are computed in `features`, base detectors fitted in `base_detectors`, scores calibrated in
+`ensemble`, reasons chosen in `explanations`, files written by `serialization`.
 """
 
 from dataclasses import replace
@@ -28,11 +27,11 @@ from training.reasons import Reason, render
 
 Labels = NDArray[np.int64]
 
-MIN_READINGS = 30  # readings to learn from
+MIN_READINGS = 30  # of a training
 DAY = 86_400.0  # seconds
-MAX_TRAINING_ROWS = 10_000  # newest readings the models learn from; the usual course uses all
-# How often a reading counts to the voices whose alarm was called false. After two such episodes the next one
-# scores 0.64 to 0.72 instead of 0.68 to 0.79, the same deviation the other way as before; ten times is worse.
+MAX_TRAINING_ROWS = 10_000  # newest readings the base detectors are fitted to; the profile uses all
+# How often a reading of a dismissed alarm counts in the base detectors. After two such episodes a similar one
+# scores 0.64 to 0.72 instead of 0.68 to 0.79, and the opposite deviation as before; ten times is worse.
 DISMISSED_WEIGHT = 6
 
 
@@ -46,11 +45,11 @@ class Explained(NamedTuple):
 
 
 class AnomalyDetector:
-    """How odd is each reading of one sensor, given those before it?
+    """Scores how anomalous each reading of one sensor is, given those before it.
 
-    >>> usual = np.sin(np.arange(500) / 5)
-    >>> detector = AnomalyDetector().fit(usual)
-    >>> bool(detector.score([9.0], history=usual)[0] > 0.9)
+    >>> training = np.sin(np.arange(500) / 5)
+    >>> detector = AnomalyDetector().fit(training)
+    >>> bool(detector.score([9.0], history=training)[0] > 0.9)
     True
     """
 
@@ -67,26 +66,26 @@ class AnomalyDetector:
 
     @property
     def threshold(self) -> float:
-        """Scores from here on are anomalies."""
+        """The lowest score of an anomaly."""
         return self._threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
         if not 0.3 <= value <= 0.8:
-            raise ConfigurationError(f"A threshold of {value} is outside 0.3 to 0.8; 0.5 is the default.")
+            raise ConfigurationError(f"threshold {value} is outside 0.3 to 0.8; the default is 0.5.")
         self._threshold = float(value)
 
     @property
     def step_seconds(self) -> float:
-        """The usual time between two readings."""
+        """The median time between two readings."""
         return self.profile.step
 
     def fit(
         self, data: ArrayLike, timestamps: Times = None, *, dismissed: NDArray[np.bool_] | None = None
     ) -> Self:
-        """Learn what is usual; infinite and missing values are left out.
+        """Fit to readings; infinite and missing values are left out.
 
-        `dismissed` says of each reading whether somebody called an alarm there false: it counts six times.
+        `dismissed` marks readings of alarms that somebody dismissed as false: they count six times.
 
         Raises:
             NotTrainable: fewer than 30 finite readings.
@@ -106,16 +105,17 @@ class AnomalyDetector:
         self.base_detectors, raw_scores = fit_base_detectors(
             design.select(rows), self.profile, self.parameters, seed=self.seed
         )
-        # The scale counts each reading once. Six times, they become the tail that all else is held to, and
-        # of other faults none was found any more where ten units for six hours had been called false.
+        # The calibration counts each reading once. Counted six times, dismissed readings of ten units for six
+        # hours became the tail, and no other fault was found any more.
         first_copies = np.append(True, np.diff(rows) > 0)
         self.ensemble = self._fit_ensemble(recent, raw_scores[first_copies])
         return self
 
     def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:
-        """Oddness of each reading in [0, 1]; NaN where the value is; nothing later is looked at.
+        """The score of each reading in [0, 1], from it and earlier readings; NaN where the value is.
 
-        `history` are the readings before; without them, what needs a past stays silent.
+        `history` are the readings before. Without them, features of windows are 0 and base detectors of
+        windows are skipped.
         """
         sequence = self._sequence(data, timestamps, history)
         scores = self.ensemble.score(self.base_detectors.raw_scores(self._design(sequence)))
@@ -155,15 +155,15 @@ class AnomalyDetector:
         )
 
     def promised_share(self, score: float) -> float:
-        """The share of ordinary readings that are to score at least this, for scores from 0.3 to 0.9."""
+        """The expected share of ordinary readings with at least this score, for scores from 0.3 to 0.9."""
         return self.ensemble.scales["ensemble"].share_above(score)
 
     def detect_isolation_forest(self, data: ArrayLike) -> tuple[Labels, Floats]:
-        """Labels (-1 odd, 1 usual, at the contamination chosen) and scores of Isolation Forest alone."""
+        """Labels (-1 anomalous, 1 normal, by `contamination`) and scores of Isolation Forest alone."""
         return self._detect_family("forest", data)
 
     def detect_lof(self, data: ArrayLike) -> tuple[Labels, Floats]:
-        """Labels and scores of LOF alone; all usual where LOF had to be left out (`voices.silent`)."""
+        """Labels and scores of LOF alone; all normal if LOF was skipped (`base_detectors.skipped`)."""
         return self._detect_family("density", data)
 
     def detect_ensemble(self, data: ArrayLike, threshold: float = 0.5) -> tuple[Labels, Floats]:
@@ -175,18 +175,18 @@ class AnomalyDetector:
         """The score that this percentage of the readings stays below.
 
         Raises:
-            DataError: none of the readings can be judged, or no percentile.
+            DataError: no reading has a score, or the percentile is outside 0 to 100.
         """
         scores = self.score(data)
         if not 0 <= percentile <= 100 or not np.isfinite(scores).any():
             raise DataError(
-                f"No score is at percentile {percentile:g} of {np.count_nonzero(np.isfinite(scores))} judged "
-                "readings; give at least one finite reading and a percentile from 0 to 100."
+                f"there is no percentile {percentile:g} of {np.count_nonzero(np.isfinite(scores))} scores: "
+                "give at least one finite reading and a percentile from 0 to 100."
             )
         return float(np.nanpercentile(scores, percentile))
 
     def get_anomaly_summary(self, data: ArrayLike) -> dict[str, float | int]:
-        """Counts and scores over the readings that could be judged."""
+        """Counts and scores of the readings that have a score."""
         scores = self.score(data)
         judged = scores[np.isfinite(scores)]
         anomalies = int(np.count_nonzero(judged >= self.threshold))
@@ -209,13 +209,13 @@ class AnomalyDetector:
         """Read what `save` wrote; scores are the same to the last bit.
 
         Raises:
-            UntrustedModel: a file is missing, altered, of another version, or holds nonsense.
+            UntrustedModel: a file is missing, invalid or of another version.
         """
         return load_detector(cls, folder)
 
     def _sequence(self, data: ArrayLike, timestamps: Times, history: ArrayLike | None) -> ReadingSequence:
         if not hasattr(self, "profile"):
-            raise NotTrainable("This detector has learned nothing yet; call fit(readings) first.")
+            raise NotTrainable("this detector is not fitted yet. Call fit(readings) first.")
         profile = self.profile
         requested = to_sequence(data, timestamps, step=profile.step, after=profile.last)
         if history is not None:
@@ -224,7 +224,7 @@ class AnomalyDetector:
         return requested if profile.clocked else requested.with_regular_times(profile.step)
 
     def _fit_ensemble(self, sequence: ReadingSequence, raw_scores: Floats) -> Ensemble:
-        """The scale of all voices, for readings as far behind those learned from as the lifetime says."""
+        """The calibration for readings as far beyond the training as the lifetime reaches."""
         days = float(sequence.seconds[-1] - sequence.seconds[0]) / DAY
         reach = extrapolation_reach(self.parameters.lifetime_days, learned_days=days)
         halves = split_half_surprises(sequence, self.parameters, seed=self.seed) if reach else []
@@ -238,8 +238,8 @@ class AnomalyDetector:
         if family not in self.ensemble.scales:
             return np.ones(sequence.input_size, np.int64), np.zeros(sequence.input_size)
         raw_scores = self.base_detectors.raw_scores(self._design(sequence))
-        # On tied readings nearly all score alike, those seen while learning a hundredth above those held out:
-        # LOF called every reading of a flag odd that was zero in 99 of 100.
+        # Tied readings nearly all have one score, a hundredth higher in training than held out: LOF labelled
+        # every reading of a flag anomalous that was zero in 99 of 100.
         conservative_surprise = self.ensemble.surprise(raw_scores - MIN_MEAN_EXCESS[family] / 2, family)
         rarity = self.ensemble.scales[family].rarity.of(conservative_surprise)
         anomalous = sequence.in_input_order(rarity) > -np.log10(self.parameters.contamination)
@@ -247,5 +247,5 @@ class AnomalyDetector:
 
 
 def create_anomaly_detector(contamination: float = 0.1) -> AnomalyDetector:
-    """A detector at its defaults, not yet fitted."""
+    """A detector with default parameters, not fitted yet."""
     return AnomalyDetector(DetectorParameters(contamination=contamination))

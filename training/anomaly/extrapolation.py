@@ -1,19 +1,19 @@
-"""How far from its training a detector will be used.
+"""How far beyond its training window a detector will score, from its lifetime.
 
-Knows the length of its training and how long it is to score. Leaves what is learned for so long to `halves`
-and `calibration`. Imports no model, for the gate is asked in the process that only writes.
+What that means for the calibration is in `split_half` and `calibration`. Imports no model, because the gate
+runs in a process that loads none.
 """
 
 import numpy as np
 
-# Lifetimes as shares of what was learned from. Over 91 series the share of readings above 0.5 was what
-# held-out readings promise, or less, up to a tenth of the training behind it; at a quarter it was 3 to 20
-# times as much on those that wander, and hardly more at a half than at twice the training.
+# Lifetimes as shares of the training window. On 91 series, up to a tenth of the window after the training, no
+# more readings scored above 0.5 than held-out readings predict; at a quarter, 3 to 20 times as many on series
+# that wander; at half a window hardly fewer than at two windows.
 NEAR_SHARE, FAR_SHARE = 0.15, 0.5
 
 
 def extrapolation_reach(lifetime_days: float | None, *, learned_days: float) -> float:
-    """How far away readings are to be scored: 0 right behind those learned from, 1 as far as it matters.
+    """How far beyond the training readings are scored: 0 right after it, 1 half a training window or more.
 
     >>> [round(extrapolation_reach(days, learned_days=60), 2) for days in (7, 20, 60, None)]
     [0.0, 0.52, 1.0, 1.0]

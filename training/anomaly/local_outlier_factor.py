@@ -1,33 +1,33 @@
-"""The Local Outlier Factor from one neighbour search: any smaller k costs no new search.
+"""Compute the Local Outlier Factor (LOF) from one neighbour search, which serves any smaller k too.
 
-Knows distances and densities. Gives scikit-learn's numbers without its 2 ms a call; leaves the choice of
-rows, features and k to the detector.
+Gives scikit-learn's scores without its 2 ms per call. Rows, features and k are chosen in `base_detectors` and
+`crossfit`; many sensors' LOFs are computed together by `serving.vectorized.packed_lof`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.common.arrays import Floats, Ints
+from training.anomaly.sklearn_adapter import read_lof
+from training.common.arrays import Flags, Floats, Ints
 from training.errors import UntrustedModel
 
-DENSITY_EPSILON = 1e-10  # scikit-learn's own guard against densities of tied rows
-LEAF_ROWS = 32  # rows below which the search looks at each: with SciPy's 16 it takes a tenth longer
+DENSITY_EPSILON = 1e-10  # scikit-learn's guard against infinite densities of tied rows
+LEAF_ROWS = 32  # of the search tree: with SciPy's 16 a search takes a tenth longer
 
 
 def build_tree(rows: Floats) -> cKDTree:
-    """The tree in which the neighbours among these rows are found."""
+    """A search tree of these rows."""
     return cKDTree(rows, leafsize=LEAF_ROWS)
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Rows learned from, how far their k-th neighbour is, and how dense it is around them."""
+    """The training rows, the distance of each one to its k-th neighbour, and its density."""
 
-    # scikit-learn's own tree finds the same, but checks its input for 0.2 ms at every call.
+    # scikit-learn's own tree gives the same, but validates its input for 0.2 ms at every call.
     tree: cKDTree
     reach: Floats
     density: Floats
@@ -36,14 +36,13 @@ class Neighbourhood:
 
     @classmethod
     def of(cls, fitted: LocalOutlierFactor) -> "Neighbourhood":
-        """Take over a fitted LOF; the search tree is built anew, so a file cannot bring a crooked one.
+        """The numbers of a fitted LOF; the search tree is built here, so a file cannot contain a wrong one.
 
         Raises:
             UntrustedModel: sizes disagree or numbers are not finite.
         """
-        rows = np.asarray(fitted._fit_X, np.float64)
+        rows, distances, density = read_lof(fitted)
         k = int(fitted.n_neighbors_)
-        distances, density = np.asarray(fitted._distances_fit_X_), np.asarray(fitted._lrd)
         sound = (
             rows.ndim == 2
             and rows.shape[1] == fitted.n_features_in_
@@ -53,11 +52,11 @@ class Neighbourhood:
             and all(bool(np.isfinite(part).all()) for part in (rows, distances, density))
         )
         if not sound:
-            raise UntrustedModel("The neighbours' file is inconsistent. Retrain this sensor.")
-        return cls(build_tree(rows), distances[:, -1].astype(np.float64), density, k, rows.shape[1])
+            raise UntrustedModel("A LOF's file is inconsistent. Retrain this sensor.")
+        return cls(build_tree(rows), distances[:, -1], density, k, rows.shape[1])
 
     def score(self, rows: Floats) -> Floats:
-        """How much thinner it is around each row than around its neighbours: LOF, 1 is ordinary."""
+        """LOF: how much lower the density at each row is than at its neighbours; 1 is ordinary."""
         if not len(rows):
             return np.empty(0)
         distances, indices = self.tree.query(rows, self.k)
@@ -66,31 +65,30 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class NeighbourSearch:
-    """Distances to the nearest rows, sorted, at the largest k anyone will ask for."""
+    """Distances to the nearest rows, sorted, for the largest k that will be used."""
 
     distances: Floats
     indices: Ints
 
     @classmethod
     def among(cls, rows: Floats, *, max_neighbours: int) -> "NeighbourSearch":
-        """Each row's neighbours among the other rows."""
+        """The neighbours of each row among the other rows."""
         return cls(*_neighbours_of_rows(build_tree(rows), np.arange(len(rows)), max_neighbours))
 
     @classmethod
     def of_queries(cls, queries: Floats, tree: cKDTree, *, max_neighbours: int) -> "NeighbourSearch":
-        """The neighbours that each query has among the rows of a tree, which it is not one of."""
+        """The neighbours of queries among the rows of a tree, which contains none of the queries."""
         return cls(*tree.query(queries, max_neighbours))
 
     def nearest(self, n_neighbors: int) -> tuple[Floats, Ints]:
-        """The nearest few of those found, as scikit-learn asks for them: distances and numbers."""
+        """Distances and indices of the nearest `n_neighbors`."""
         return self.distances[:, :n_neighbors], self.indices[:, :n_neighbors]
 
-    def restricted_to(
-        self, tree: cKDTree, row_mask: NDArray[np.bool_], *, max_neighbours: int
-    ) -> "NeighbourSearch":
-        """The same among the rows kept only, numbered anew: what is left of each one's neighbours.
+    def restricted_to(self, tree: cKDTree, row_mask: Flags, *, max_neighbours: int) -> "NeighbourSearch":
+        """The search of the rows in `row_mask` among themselves, with their indices in the smaller table.
 
-        `tree` holds the rows kept; it is asked for those few of whose neighbours not enough are left.
+        Drops the other rows from each list of neighbours. `tree` holds the rows in `row_mask`; it is searched
+        for the few rows that have too few neighbours left.
         """
         remaining = row_mask[self.indices[row_mask]]
         rank = np.cumsum(remaining, axis=1, dtype=np.int32)
@@ -109,9 +107,9 @@ class NeighbourSearch:
 
 
 def _neighbours_of_rows(tree: cKDTree, rows: Ints, largest: int) -> tuple[Floats, Ints]:
-    """Distances to the nearest of a tree's rows, and their numbers, of some of these rows themselves."""
+    """Distances and indices of the neighbours of some of a tree's own rows."""
     distances, indices = tree.query(tree.data[rows], largest + 1)
-    # A row is its own nearest; among exact copies it may come second, which costs nothing.
+    # A row is its own nearest neighbour; among exact copies it may come later, at the same distance.
     is_self = indices == rows[:, None]
     is_self[~is_self.any(axis=1), -1] = True
     shape = (len(rows), largest)
@@ -119,14 +117,14 @@ def _neighbours_of_rows(tree: cKDTree, rows: Ints, largest: int) -> tuple[Floats
 
 
 def held_out_lof(inside: NeighbourSearch, outside: NeighbourSearch, k: int) -> Floats:
-    """LOF at any k up to the largest searched, of queries against rows they are not among."""
+    """LOF of queries against rows they are not among, for any k up to that of the searches."""
     reach = inside.distances[:, k - 1]
     density = _density(inside.distances[:, :k], inside.indices[:, :k], reach)
     return local_outlier_factor(outside.distances[:, :k], outside.indices[:, :k], reach, density)
 
 
 def local_outlier_factor(distances: Floats, indices: Ints, reach: Floats, density: Floats) -> Floats:
-    """LOF from distances to neighbours whose reach and density are known."""
+    """LOF from the distances to neighbours with known reach and density (Breunig and others 2000)."""
     return np.asarray(density[indices].mean(axis=1) / _density(distances, indices, reach))
 
 

@@ -1,6 +1,6 @@
-"""The detector anyone can make without a model: how many robust standard deviations from the median.
+"""A detector without a model: the robust z-score, which the gate compares detectors with.
 
-Knows nothing of time. It is the yardstick that a detector must not fall behind.
+Ignores time and history.
 """
 
 from typing import Self
@@ -14,7 +14,7 @@ from training.common.arrays import Floats
 
 
 class NaiveDetector:
-    """Scores by the robust z; the threshold allows a given share of the training readings to alarm.
+    """Scores by the robust z-score, at a threshold that a given share of the training readings reaches.
 
     >>> naive = NaiveDetector(alarm_rate=0.1).fit(pd.Series([1.0, 2, 3, 2, 1, 2, 3, 2, 1, 9]))
     >>> naive.score([2.0, 9.0]) >= naive.threshold
@@ -28,7 +28,7 @@ class NaiveDetector:
         self._centre, self._spread, self._limit = 0.0, 1.0, 1.0
 
     def fit(self, readings: pd.Series) -> Self:
-        """Learn median, spread and the limit that the given share of readings exceeds."""
+        """Learn the median, the spread and the distance that the given share of readings exceeds."""
         values = readings.to_numpy(np.float64)
         self._centre = float(np.median(values))
         self._spread = robust_spread(values) or 1e-3 * abs(self._centre) or 1.0
@@ -36,7 +36,7 @@ class NaiveDetector:
         return self
 
     def score(self, data: ArrayLike, *, history: ArrayLike | None = None) -> Floats:  # noqa: ARG002
-        """Half the distance in units of the limit, in [0, 1]: 0.5 at the limit."""
+        """distance / (distance + limit), in [0, 1]: 0.5 at the limit."""
         distance = self._distance(np.asarray(data, np.float64))
         scores: Floats = distance / (distance + self._limit)
         return scores

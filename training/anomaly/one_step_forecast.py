@@ -1,6 +1,6 @@
-"""What the next reading should be, from the ones before it: how a slow signal shows a small fault.
+"""A robust linear forecast of the next reading from those before it; it shows small faults of slow signals.
 
-Knows one robust linear prediction from spans of the past; leaves what an error means to `features`.
+Spans of readings and features of the errors are computed in `features`.
 """
 
 import numpy as np
@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from training.anomaly.robust_statistics import robust_spread
 from training.common.arrays import Floats
 
-MAX_SPANS = 6  # before a reading
-MAX_DEVIATIONS = 20.0  # robust deviations beyond which a reading teaches nothing about the usual next step
-REWEIGHTING_ROUNDS = 3  # of reweighting, after which the weights hardly move
+MAX_SPANS = 6
+MAX_DEVIATIONS = 20.0  # robust standard deviations at which readings are clipped for the fit
+REWEIGHTING_ROUNDS = 3  # afterwards the weights hardly change
 RIDGE_WEIGHT = 1e-3
-MIN_SPREAD = 1e-4  # smallest spread of errors believed: a noiseless signal is foretold to the last bit
+MIN_SPREAD = 1e-4  # of errors: a signal without noise is forecast to the last digit
 
 
 class NextStep(BaseModel):
-    """Weights of the spans before a reading, newest first, and the usual size of the error."""
+    """The weights of the spans before a reading, newest first, and the spread of the error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class NextStep(BaseModel):
     spread: FiniteFloat = Field(gt=0)
 
     def errors(self, spans: Floats) -> Floats:
-        """How far each reading (first column) is from what the spans before it foretell, in usual errors."""
+        """How far each reading (first column) is from its forecast, in spreads of the error."""
         return forecast_errors(spans, np.asarray(self.weights), self.spread)
 
 
@@ -37,7 +37,7 @@ def forecast_errors(spans: Floats, weights: Floats, spreads: Floats | float) -> 
 
 
 def fit_next_step(spans: Floats) -> NextStep:
-    """Least squares, large errors counting less (Huber)."""
+    """Least squares with Huber weights: large errors count less."""
     clipped = np.clip(spans, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     target, spans_before = clipped[:, 0], clipped[:, 1:]
     if len(spans) < 30:

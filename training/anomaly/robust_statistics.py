@@ -1,20 +1,17 @@
-"""Centre and spread of readings that hold outliers, ties and numbers of any size.
-
-Knows order statistics; leaves what they are used for to its callers.
-"""
+"""The spread of readings with outliers and ties, by quantiles."""
 
 import numpy as np
 
 from training.common.arrays import Floats
 
-# Two-sided normal quantiles: (upper - lower) quantile = factor x standard deviation.
+# Quantiles of a normal distribution: (upper - lower) = factor x standard deviation.
 RANGES = ((0.25, 0.75, 1.349), (0.05, 0.95, 3.290), (0.005, 0.995, 5.152))
 
 
 def robust_spread(values: Floats) -> float:
-    """The standard deviation that the bulk of the values suggests; 0 only where all are equal.
+    """The standard deviation estimated from the interquartile range; 0 only where all values are equal.
 
-    Where more than half of the values are equal, the quartiles see nothing and wider ranges speak.
+    Where the quartiles are equal, wider ranges are used.
 
     >>> robust_spread(np.array([0.0, 0.0, 0.0, 0.0, 1e9])) > 0
     True

@@ -1,7 +1,7 @@
-"""A sensor's usual course over the day and the week.
+"""Fit a sensor's normal level over the day or the week, where it has one.
 
-Knows clock times and medians. A course is kept only where it explains readings it was not learned from;
-leaves what deviates from it to `features`.
+A profile is kept only if it explains cycles it was not fitted to. Distances from it are computed in
+`features`.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,14 @@ from training.common.arrays import Floats, Ints
 
 DAY = 86_400.0  # seconds
 WEEK = 7 * DAY
-FIRST_MONDAY = 4 * DAY  # the epoch was a Thursday; weeks start four days later
-MIN_CYCLES = 3  # cycles of history before a course can be told from chance
-CYCLES = ((DAY, 24), (WEEK, 168))  # with the most slots a course of each has
-MAX_REMAINING_SHARE = (
-    0.85  # the spread that remains, on cycles not learned from, as a share of the spread before
-)
+FIRST_MONDAY = 4 * DAY  # 1970 began on a Thursday; weeks start on Monday
+MIN_CYCLES = 3  # with fewer, a profile cannot be distinguished from chance
+CYCLES = ((DAY, 24), (WEEK, 168))  # each with the largest number of slots
+MAX_REMAINING_SHARE = 0.85  # of the spread, on held-out cycles, that a profile may leave unexplained
 
 
 class SeasonalProfile(BaseModel):
-    """The usual value by time of cycle, as deviation from the sensor's centre."""
+    """The normal value by time of the cycle, as deviation from the sensor's centre."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +29,7 @@ class SeasonalProfile(BaseModel):
     usual: tuple[FiniteFloat, ...] = Field(min_length=2, max_length=400)
 
     def at(self, seconds: Floats) -> Floats:
-        """The usual value at these times, interpolated between the slots around them."""
+        """The normal value at these times, interpolated between the nearest slots."""
         return interpolate_cycles(seconds, self.cycle, len(self.usual), np.asarray(self.usual), 0)
 
 
@@ -53,10 +51,10 @@ def interpolate_cycles(
 def fit_seasonal_profile(
     seconds: Floats, values: Floats, *, step: float, cycles: Sequence[tuple[float, int]] = CYCLES
 ) -> SeasonalProfile | None:
-    """The best course the history supports: weekly, daily, or none.
+    """The weekly or daily profile that explains held-out cycles best, or None.
 
-    Judged on cycles left out (odd cycles by even ones and the reverse), because medians of chance always
-    explain the readings they were taken from.
+    Every second cycle is predicted from the others and the reverse, because medians always explain the
+    readings they were computed from.
     """
     remaining = {}
     for cycle, finest in cycles:
@@ -72,11 +70,11 @@ def fit_seasonal_profile(
 
 
 def _holdout_spread(seconds: Floats, values: Floats, cycle: float, slots: int) -> float:
-    odd_cycles = ((seconds - FIRST_MONDAY) // cycle).astype(np.int64) % 2 == 1
-    if odd_cycles.all() or not odd_cycles.any():
+    in_fold = ((seconds - FIRST_MONDAY) // cycle).astype(np.int64) % 2 == 1
+    if in_fold.all() or not in_fold.any():
         return float("inf")
     residuals = np.empty_like(values)
-    for fold in (odd_cycles, ~odd_cycles):
+    for fold in (in_fold, ~in_fold):
         residuals[fold] = values[fold] - _fit_medians(seconds[~fold], values[~fold], cycle, slots).at(
             seconds[fold]
         )
@@ -86,7 +84,7 @@ def _holdout_spread(seconds: Floats, values: Floats, cycle: float, slots: int) -
 def _fit_medians(seconds: Floats, values: Floats, cycle: float, slots: int) -> SeasonalProfile:
     slot = np.minimum((_phase(seconds, cycle) * slots).astype(np.int64), slots - 1)
     usual = np.full(slots, float(np.median(values)))
-    # All slots' medians by one sort: a call of the library's median for each took half of the learning.
+    # All medians by one sort: one call of np.median per slot took half of the fit.
     ordered = values[np.lexsort((values, slot))]
     sizes = np.bincount(slot, minlength=slots)
     begins, filled = np.cumsum(sizes) - sizes, sizes > 0

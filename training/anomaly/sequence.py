@@ -1,7 +1,4 @@
-"""Readings in any form a caller has them, as seconds and finite values in order of time.
-
-Knows arrays, Series, times and the order rows were asked in; knows nothing of models.
-"""
+"""Convert readings (arrays or Series, with or without times) to seconds and values in order of time."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,17 +18,17 @@ DEFAULT_STEP = 60.0  # seconds between readings of an array without times
 
 @dataclass(frozen=True)
 class ReadingSequence:
-    """Finite readings in order of time; the first `before` of them are history."""
+    """Readings without missing values, in order of time; the first `history_size` of them are history."""
 
     seconds: Floats
     values: Floats
     history_size: int
-    input_positions: Ints  # where each reading after the history stands among those asked
+    input_positions: Ints  # the position in the caller's data of each reading after the history
     input_size: int
     clocked: bool
 
     def in_input_order(self, results: Floats) -> Floats:
-        """Results of the rows behind the history as the caller's rows stood; NaN for those left out."""
+        """Results of the rows after the history in the order of the caller's data; NaN for those left out."""
         answer = np.full(self.input_size, np.nan)
         answer[self.input_positions] = results
         return answer
@@ -47,7 +44,7 @@ class ReadingSequence:
         )
 
     def with_regular_times(self, step: float) -> "ReadingSequence":
-        """Times replaced by places: for a model learned from readings without times."""
+        """With times at a constant step, for a model fitted to readings without times."""
         return replace(self, seconds=step * np.arange(self.values.size, dtype=np.float64))
 
 
@@ -58,10 +55,10 @@ def to_sequence(
     step: float = DEFAULT_STEP,
     after: float = -DEFAULT_STEP,
 ) -> ReadingSequence:
-    """Put readings in order of time; rows without times follow each other from `after` at `step`.
+    """Sort readings by time; those without times follow each other from `after` at `step` seconds.
 
     Raises:
-        DataError: a table of several columns, or something that is no number.
+        DataError: the data has several columns, or contains something that is not a number.
     """
     values = _column(data)
     given = _seconds(data, timestamps)
@@ -78,7 +75,7 @@ def to_sequence(
 def join_history(
     history: ReadingSequence, requested: ReadingSequence, *, step: float, context: int
 ) -> ReadingSequence:
-    """The readings asked about behind the newest of those before them."""
+    """The requested readings after the newest of those before them."""
     if not requested.values.size or not history.values.size:
         return requested
     if history.clocked and not requested.clocked:
@@ -102,10 +99,10 @@ def _column(data: ArrayLike | pd.Series) -> Floats:
     try:
         values = np.asarray(data, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"Readings must be numbers: {error}. Leave a missing one as NaN.") from error
+        raise DataError(f"readings must be numbers: {error}. Use NaN for a missing one.") from error
     if values.size != max(values.shape, default=1):
         raise DataError(
-            f"Readings of shape {values.shape} are of several sensors; a detector knows one. Give one column."
+            f"readings of shape {values.shape} have several columns: a detector is of one sensor. Give one."
         )
     return values.ravel()
 

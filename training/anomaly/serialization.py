@@ -1,7 +1,7 @@
-"""A fitted detector as files: one skops file a scikit-learn object, and `detector.json` for the rest.
+"""Save and load a fitted detector: one skops file per scikit-learn object, and `detector.json` for the rest.
 
-Knows the names and the format's version, and checks all that comes back before it is used; leaves which
-types a file may hold to `model_files`.
+Everything that is read is checked before use. Which types a skops file may contain is in
+`training.artifacts.model_files`.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ LAYOUT_VERSION = 1
 
 
 class SavedDetector(BaseModel):
-    """What `detector.json` holds."""
+    """The content of `detector.json`, the same since 0.1.0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class SavedDetector(BaseModel):
 
 
 def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
-    """Write a fitted detector into a folder, made if it is missing."""
+    """Write a fitted detector into a folder, which is created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, fitted in (detector.base_detectors.forests | detector.base_detectors.densities).items():
         write_skops(fitted, folder / f"{name}.skops")
@@ -55,28 +55,28 @@ def save_detector(detector: "AnomalyDetector", folder: Path) -> None:
 
 
 def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
-    """Read a detector back; raises UntrustedModel on anything that does not fit together."""
+    """Read what `save_detector` wrote; raises UntrustedModel where files are invalid or inconsistent."""
     content = read_json(folder / "detector.json")
     check_layout(content.get("format"), LAYOUT_VERSION, name="detector.json")
     try:
         saved = SavedDetector.model_validate(content)
     except ValidationError as error:
-        raise UntrustedModel(f"detector.json does not fit: {error}. Retrain this sensor.") from error
-    active = [voice for voice in BASE_DETECTORS if voice not in saved.silent]
+        raise UntrustedModel(f"detector.json is invalid: {error}. Retrain this sensor.") from error
+    active = [name for name in BASE_DETECTORS if name not in saved.silent]
     calibrated = set(saved.ensemble.rarities) == set(active) and set(saved.ensemble.weights) == set(
         BASE_DETECTORS
     )
     if not calibrated or "ensemble" not in saved.ensemble.scales:
-        raise UntrustedModel("detector.json lacks the calibration of a voice. Retrain this sensor.")
+        raise UntrustedModel("detector.json lacks the calibration of a base detector. Retrain this sensor.")
     detector = kind(saved.parameters, threshold=saved.threshold, seed=saved.seed)
     detector.profile = saved.profile
     detector.ensemble = saved.ensemble
     fitted = {
-        voice: _read_base_detector(folder, voice, saved.profile) for voice in active if voice != "deviation"
+        name: _read_base_detector(folder, name, saved.profile) for name in active if name != "deviation"
     }
     detector.base_detectors = BaseDetectors.of(
-        {voice: model for voice, model in fitted.items() if family_of(voice) == "forest"},
-        {voice: model for voice, model in fitted.items() if family_of(voice) == "density"},
+        {name: model for name, model in fitted.items() if family_of(name) == "forest"},
+        {name: model for name, model in fitted.items() if family_of(name) == "density"},
         {name: Reason(ReasonCode.TEXT, {"text": text}) for name, text in saved.silent.items()},
     )
     return detector
@@ -86,7 +86,7 @@ def _read_base_detector(folder: Path, name: str, profile: Profile) -> Any:
     fitted = read_skops(folder / f"{name}.skops")
     expected = "IsolationForest" if family_of(name) == "forest" else "LocalOutlierFactor"
     if type(fitted).__name__ != expected:
-        raise UntrustedModel(f"{name}.skops holds a {type(fitted).__name__}, not a {expected}.")
+        raise UntrustedModel(f"{name}.skops contains a {type(fitted).__name__}, not a {expected}.")
     columns = len(POINTS) if name.endswith("points") else profile.window.bit_length()
     if getattr(fitted, "n_features_in_", None) != columns:
         raise UntrustedModel(f"{name}.skops was fitted to other features. Retrain this sensor.")

@@ -1,9 +1,8 @@
-"""What the detector of one half of the readings says of the other half.
+"""Score each half of the training by a detector fitted to the other half.
 
-Knows how a window is cut in two, with a gap between. Readings held out from the voices lie between those
-learned from, and centre, course and the idea of the next step have seen them: they stand for tomorrow, not
-for a time as far away as the training is long, when a sensor that wanders will have wandered on. Leaves what
-the surprises mean to `calibration`.
+Held-out blocks lie between training blocks, and the sensor's profile is fitted to them: they represent the
+near future only. The halves represent a time as far away as the training is long, when a level that wanders
+has moved. What the surprises mean is learned in `calibration`.
 """
 
 import numpy as np
@@ -14,16 +13,16 @@ from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence
 from training.common.arrays import Floats
 
-MIN_HALF_READINGS = 60  # readings of a half: with fewer, its detector is another one
-# A half's detector may be smaller than the one it stands for: its scores are calibrated by themselves.
+MIN_HALF_READINGS = 60  # with fewer, a half's detector behaves differently
+# Smaller than the detector they represent: a half's scores have a calibration of their own.
 MAX_TREES, MAX_LOF_ROWS = 32, 400
-GAP_SHARE = 0.1  # of a half, at most a window: rows that look back into what was learned from are left out
+GAP_SHARE = 0.1  # of a half, at most a window: rows whose windows reach into the other half are left out
 
 
 def split_half_surprises(
     sequence: ReadingSequence, parameters: DetectorParameters, *, seed: int
 ) -> list[Floats]:
-    """How surprising each half is to the other's detector, in order of time; empty with too few readings."""
+    """The surprises of each half to the other's detector, in order of time; empty with too few readings."""
     seconds, values = sequence.seconds, sequence.values
     middle = values.size // 2
     if middle < MIN_HALF_READINGS:

@@ -1,4 +1,4 @@
-"""What a detector does for one sensor."""
+"""The detector of one sensor: scores, reasons, calibration for its lifetime, files."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,6 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from training.anomaly.base_detectors import DetectorParameters
-from training.anomaly.crossfit import fit_density, search_with_margin
 from training.anomaly.detector import AnomalyDetector, create_anomaly_detector
 from training.anomaly.features import POINTS
 from training.anomaly.isolation_forest import Forest
@@ -50,7 +49,7 @@ def test_ordinary_readings_after_training_rarely_alarm():
     assert np.median(scores) < 0.3
 
 
-def test_a_reading_ordinary_at_noon_is_odd_at_night():
+def test_a_reading_normal_at_noon_is_anomalous_at_night():
     """The sensor peaks at 06:00 and dips at 18:00."""
     copy = LATER.copy()
     dip = copy.index.get_indexer([pd.Timestamp("2026-01-08 18:00")])[0]
@@ -60,7 +59,7 @@ def test_a_reading_ordinary_at_noon_is_odd_at_night():
     assert "normal for this time of day or week (45" in result.reason
 
 
-def test_a_sensor_that_stops_moving_is_found_and_says_since_when():
+def test_a_frozen_sensor_is_found_and_its_reason_has_the_duration():
     copy = LATER.copy()
     copy.iloc[200:320] = copy.iloc[200]
     result = DETECTOR.detect(copy, history=HISTORY)
@@ -68,11 +67,11 @@ def test_a_sensor_that_stops_moving_is_found_and_says_since_when():
     assert result.reason.iloc[200:320].str.contains("has not changed for").any()
 
 
-def test_one_posted_reading_without_history_is_judged_by_its_level():
+def test_one_reading_without_history_is_scored_by_its_level():
     night = pd.Timestamp("2026-01-08 18:00")
-    ordinary, odd = (DETECTOR.score(pd.Series([value], index=[night]))[0] for value in (45.0, 70.0))
+    ordinary, anomalous = (DETECTOR.score(pd.Series([value], index=[night]))[0] for value in (45.0, 70.0))
     assert ordinary < 0.3
-    assert odd > 0.8
+    assert anomalous > 0.8
 
 
 def test_one_reading_with_history_scores_as_it_does_within_a_batch():
@@ -83,7 +82,7 @@ def test_one_reading_with_history_scores_as_it_does_within_a_batch():
         assert alone[0] == pytest.approx(batch[row], abs=1e-9)
 
 
-def test_missing_values_get_no_score_and_disturb_no_other():
+def test_missing_values_have_no_score_and_do_not_affect_others():
     gappy = LATER.copy()
     gappy.iloc[50] = np.nan
     scores = DETECTOR.score(gappy, history=HISTORY)
@@ -92,7 +91,7 @@ def test_missing_values_get_no_score_and_disturb_no_other():
     assert np.array_equal(scores, DETECTOR.score(gappy.dropna().reindex(gappy.index), history=HISTORY), True)
 
 
-def test_an_infinite_reading_is_certainly_odd():
+def test_an_infinite_reading_scores_above_0_9():
     assert DETECTOR.score(changed(10, np.inf), history=HISTORY)[10] > 0.9
 
 
@@ -104,7 +103,7 @@ def test_plain_arrays_need_no_times():
     assert scores[-1] > 0.9
 
 
-def test_times_given_apart_are_the_same_as_a_series():
+def test_times_as_an_argument_equal_those_of_a_series():
     apart = AnomalyDetector().fit(HISTORY.to_numpy(), HISTORY.index)
     assert np.array_equal(
         apart.score(LATER.to_numpy(), LATER.index, history=HISTORY), DETECTOR.score(LATER, history=HISTORY)
@@ -126,7 +125,7 @@ def test_times_given_apart_are_the_same_as_a_series():
     ],
     ids=["constant", "zero", "tied", "pulses", "tiny", "huge", "minute", "ramp", "stairs"],
 )
-def test_no_training_series_makes_its_own_readings_odd(series):
+def test_no_training_series_scores_its_own_readings_as_anomalies(series):
     detector = AnomalyDetector().fit(series)
     scores = detector.score(series)
     assert np.isfinite(scores).all()
@@ -135,7 +134,7 @@ def test_no_training_series_makes_its_own_readings_odd(series):
     assert absurd[-1] > 0.8
 
 
-def test_lof_is_left_out_of_a_constant_sensor_with_a_reason():
+def test_lof_is_skipped_for_a_constant_sensor_with_a_reason():
     detector = AnomalyDetector().fit(np.full(100, 5.0))
     labels, scores = detector.detect_lof(np.array([5.0, 9.0]))
     assert detector.base_detectors.skipped["density_points"] == Reason(ReasonCode.SKIPPED_CONSTANT)
@@ -149,18 +148,18 @@ def test_too_few_readings_are_refused_with_their_number():
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("call", "message"),
     [
-        (lambda it: type(it)().score([1.0]), "learned nothing yet"),
-        (lambda it: it.score(np.zeros((500, 2))), "several sensors"),
+        (lambda it: type(it)().score([1.0]), "not fitted yet"),
+        (lambda it: it.score(np.zeros((500, 2))), "several columns"),
         (lambda it: it.score(["wide open"]), "must be numbers"),
-        (lambda it: it.calculate_anomaly_threshold([]), "percentile 95 of 0 judged"),
+        (lambda it: it.calculate_anomaly_threshold([]), "percentile 95 of 0 scores"),
         (lambda it: it.calculate_anomaly_threshold([1.0], 101), "percentile 101"),
     ],
 )
-def test_what_cannot_be_answered_is_said_plainly(asked, says):
-    with pytest.raises(DataError, match=says):
-        asked(AnomalyDetector().fit(np.random.default_rng(0).normal(size=100)))
+def test_an_invalid_call_is_refused_with_its_reason(call, message):
+    with pytest.raises(DataError, match=message):
+        call(AnomalyDetector().fit(np.random.default_rng(0).normal(size=100)))
 
 
 def test_one_column_of_a_table_is_a_series():
@@ -181,7 +180,7 @@ def test_a_level_far_larger_than_its_movement_is_not_called_constant():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_flag_that_is_rarely_set_is_usual_where_it_is_not_set(seed):
+def test_a_flag_that_is_rarely_set_is_normal_where_it_is_not_set(seed):
     flag = (np.random.default_rng(seed).random(1000) < 0.01).astype(float)
     detector = AnomalyDetector().fit(flag)
     for alone in (detector.detect_isolation_forest, detector.detect_lof):
@@ -190,19 +189,19 @@ def test_a_flag_that_is_rarely_set_is_usual_where_it_is_not_set(seed):
         assert scores[flag == 1].mean() > scores[flag == 0].mean()
 
 
-def test_the_threshold_stays_within_its_bounds():
+def test_a_threshold_outside_its_bounds_is_refused():
     with pytest.raises(ConfigurationError, match=r"0\.9 is outside"):
         AnomalyDetector(threshold=0.9)
 
 
 def test_a_smaller_alarm_budget_scores_the_same_reading_lower():
     strict = AnomalyDetector(DetectorParameters(alarms_per_day=0.01)).fit(HISTORY)
-    odd = changed(100, 4)
-    assert strict.score(odd, history=HISTORY)[100] < DETECTOR.score(odd, history=HISTORY)[100]
+    anomalous = changed(100, 4)
+    assert strict.score(anomalous, history=HISTORY)[100] < DETECTOR.score(anomalous, history=HISTORY)[100]
 
 
-def test_a_gap_ends_what_windows_can_see():
-    """After five hours of silence a new level is judged as a level, not as a change."""
+def test_windows_do_not_reach_across_a_gap():
+    """After five hours without readings a new level is scored as a level, not as a change."""
     after = LATER.iloc[100:160]
     with_past = DETECTOR.score(after, history=HISTORY.iloc[:-50])
     without = DETECTOR.score(after)
@@ -229,7 +228,7 @@ def test_the_original_methods_keep_their_shapes():
     assert 0 < detector.calculate_anomaly_threshold(data, 99) < 1
 
 
-def test_detect_gives_one_complete_row_a_reading():
+def test_detect_returns_one_complete_row_per_reading():
     result = DETECTOR.detect(changed(100, 9), history=HISTORY)
     assert list(result.columns) == [
         "timestamp",
@@ -241,41 +240,31 @@ def test_detect_gives_one_complete_row_a_reading():
         "historical_average",
         "historical_std",
     ]
-    odd = result.iloc[100]
-    assert odd.is_anomaly
-    assert odd.severity in {"probable", "certain"}
-    assert odd.reason
+    anomalous = result.iloc[100]
+    assert anomalous.is_anomaly
+    assert anomalous.severity in {"probable", "certain"}
+    assert anomalous.reason
     assert result.reason[result.anomaly_score < 0.3].eq("").all()
     assert result[["historical_average", "historical_std"]].notna().all().all()
 
 
 def test_forest_scores_are_those_of_scikit_learn():
     rows = np.random.default_rng(0).normal(size=(700, 6))
-    asked = np.random.default_rng(1).normal(size=(300, 6)) * 3
+    queries = np.random.default_rng(1).normal(size=(300, 6)) * 3
     fitted = IsolationForest(n_estimators=40, random_state=0).fit(rows)
-    assert Forest.of(fitted).score(asked) == pytest.approx(-fitted.score_samples(asked), abs=1e-9)
+    assert Forest.of(fitted).score(queries) == pytest.approx(-fitted.score_samples(queries), abs=1e-9)
 
 
 def test_the_detectors_own_forest_and_lof_score_as_scikit_learn_does():
-    asked = np.random.default_rng(1).normal(size=(300, len(POINTS))) * 3
+    queries = np.random.default_rng(1).normal(size=(300, len(POINTS))) * 3
     forest = DETECTOR.base_detectors.forests["forest_points"]
     density = DETECTOR.base_detectors.densities["density_points"]
-    assert Forest.of(forest).score(asked) == pytest.approx(-forest.score_samples(asked), abs=1e-9)
-    assert Neighbourhood.of(density).score(asked) == pytest.approx(-density.score_samples(asked), abs=1e-9)
+    assert Forest.of(forest).score(queries) == pytest.approx(-forest.score_samples(queries), abs=1e-9)
+    assert Neighbourhood.of(density).score(queries) == pytest.approx(
+        -density.score_samples(queries), abs=1e-9
+    )
     assert isinstance(forest, IsolationForest)
     assert isinstance(density, LocalOutlierFactor)
-
-
-def test_lof_is_what_it_would_be_with_a_search_of_its_own():
-    rows = np.random.default_rng(0).normal(size=(400, 5))
-    theirs = LocalOutlierFactor(n_neighbors=20, novelty=True, algorithm="kd_tree").fit(rows)
-
-    ours = fit_density(rows, search_with_margin(rows, max_neighbours=20), neighbours=20)
-
-    assert vars(ours).keys() == vars(theirs).keys()
-    for name in ("_distances_fit_X_", "_lrd", "negative_outlier_factor_"):
-        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-12)
-    np.testing.assert_allclose(ours.score_samples(rows + 1), theirs.score_samples(rows + 1), rtol=1e-12)
 
 
 def test_saving_and_loading_changes_nothing(tmp_path):
@@ -288,7 +277,7 @@ def test_saving_and_loading_changes_nothing(tmp_path):
     )
 
 
-def test_a_constant_sensors_detector_can_be_kept(tmp_path):
+def test_the_detector_of_a_constant_sensor_can_be_saved(tmp_path):
     detector = AnomalyDetector().fit(np.full(100, 5.0))
     detector.save(tmp_path)
     assert AnomalyDetector.load(tmp_path).score([5.0, 6.0]).tolist() == detector.score([5.0, 6.0]).tolist()
@@ -301,11 +290,11 @@ def test_a_constant_sensors_detector_can_be_kept(tmp_path):
         ('"threshold": 0.5', '"threshold": 0.99'),
         ('"threshold": 0.5', '"threshold": NaN'),
         ('"window": 64', '"window": 100000'),
-        ('"seed": 0', '"stranger": 0'),
+        ('"seed": 0', '"unknown": 0'),
         ('{"', '["'),
     ],
 )
-def test_a_crooked_description_is_refused(tmp_path, stored, instead):
+def test_an_invalid_detector_json_is_refused(tmp_path, stored, instead):
     DETECTOR.save(tmp_path)
     path = tmp_path / "detector.json"
     text = path.read_text()
@@ -315,29 +304,29 @@ def test_a_crooked_description_is_refused(tmp_path, stored, instead):
         AnomalyDetector.load(tmp_path)
 
 
-def test_models_of_another_design_are_refused(tmp_path):
+def test_a_forest_of_other_features_is_refused(tmp_path):
     DETECTOR.save(tmp_path)
     (tmp_path / "forest_windows.skops").rename(tmp_path / "forest_points.skops")
     with pytest.raises(UntrustedModel):
         AnomalyDetector.load(tmp_path)
 
 
-def test_a_tree_that_runs_in_a_circle_is_refused():
+def test_a_tree_with_a_cycle_is_refused():
     fitted = IsolationForest(n_estimators=4, random_state=0).fit(
         np.random.default_rng(0).normal(size=(50, 2))
     )
     fitted.estimators_[1].tree_.children_left[0] = 0
-    with pytest.raises(UntrustedModel, match="no tree"):
+    with pytest.raises(UntrustedModel, match="invalid tree"):
         Forest.of(fitted)
 
 
 def wandering(size: int) -> np.ndarray:
-    """Noise around a level that climbs by six noises while it is learned."""
+    """Noise around a level that rises by six standard deviations of the noise."""
     return np.random.default_rng(0).normal(size=size) + np.linspace(0, 6, size)
 
 
-def test_a_level_that_wanders_raises_what_counts_as_odd_far_from_the_training():
-    """It climbed by six while it was learned: it may well climb on."""
+def test_a_wandering_level_raises_the_threshold_far_from_the_training():
+    """It rose by six during the training, so it may rise further."""
     values = wandering(2000)
     soon, long = (AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(values) for life in (0.1, None))
     later = np.random.default_rng(1).normal(size=500) + 8
@@ -347,7 +336,7 @@ def test_a_level_that_wanders_raises_what_counts_as_odd_far_from_the_training():
     assert long.score([60.0], history=values)[0] > 0.9
 
 
-def test_a_longer_lifetime_never_makes_a_reading_odder():
+def test_a_longer_lifetime_never_raises_a_score():
     values = wandering(2000)
     days = 2000 / 1440
     lives = [0.1 * days, 0.25 * days, 0.4 * days, 5 * days]
@@ -359,17 +348,17 @@ def test_a_longer_lifetime_never_makes_a_reading_odder():
     assert scores[0] > scores[-1]
 
 
-def test_the_order_of_readings_by_oddness_does_not_depend_on_the_lifetime():
+def test_the_order_of_scores_does_not_depend_on_the_lifetime():
     values = wandering(2000)
-    asked = np.random.default_rng(1).normal(scale=4, size=300)
+    queries = np.random.default_rng(1).normal(scale=4, size=300)
     soon, long = (
-        AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(values).score(asked, history=values)
+        AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(values).score(queries, history=values)
         for life in (0.1, None)
     )
     assert np.all(np.diff(long[np.argsort(soon, kind="stable")]) >= 0)
 
 
-def test_too_few_readings_to_keep_a_half_from_learning_are_believed_less():
+def test_a_training_too_short_for_halves_lowers_scores_far_from_it():
     few = np.random.default_rng(0).normal(size=100)
     soon, long = (AnomalyDetector(DetectorParameters(lifetime_days=life)).fit(few) for life in (0.001, None))
     assert long.score([4.0], history=few)[0] < soon.score([4.0], history=few)[0]

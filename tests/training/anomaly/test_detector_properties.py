@@ -1,4 +1,4 @@
-"""What every detector must obey, whatever the readings."""
+"""Laws of every detector, for any readings."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def fitted(series: pd.Series) -> AnomalyDetector:
 @EXAMPLES
 @given(factor=st.floats(1e-3, 1e3), offset=st.floats(-100, 100))
 def test_the_unit_does_not_matter(series, factor, offset):
-    """Celsius or Fahrenheit, odd is odd."""
+    """Celsius or Fahrenheit, the score is the same."""
     other = series * factor + offset
     scores, others = (
         AnomalyDetector().fit(s[:SPLIT]).score(s[SPLIT:], history=s[:SPLIT]) for s in (series, other)
@@ -57,7 +57,7 @@ def test_the_order_of_rows_does_not_matter(series, seed):
 @every_series
 @EXAMPLES
 @given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=40))
-def test_scores_stay_between_nought_and_one(series, values):
+def test_scores_are_between_0_and_1(series, values):
     scores = fitted(series).score(np.array(values), history=series[:SPLIT])
     judged = ~np.isnan(np.array(values))
     assert np.isnan(scores[~judged]).all()
@@ -67,7 +67,7 @@ def test_scores_stay_between_nought_and_one(series, values):
 @every_series
 @EXAMPLES
 @given(cut=st.integers(1, 199), future=st.floats(-1e6, 1e6))
-def test_no_score_looks_into_the_future(series, cut, future):
+def test_no_score_depends_on_later_readings(series, cut, future):
     later = series[SPLIT:]
     changed = later.copy()
     changed.iloc[cut:] = future
@@ -85,7 +85,7 @@ def test_a_copy_of_training_with_one_absurd_value_scores_it_highest(series):
 
 
 @every_series
-def test_further_out_is_never_less_odd(series):
+def test_a_larger_excursion_never_scores_lower(series):
     detector = fitted(series)
     span = float(series.max() - series.min())
     after = series.index[SPLIT : SPLIT + 1]

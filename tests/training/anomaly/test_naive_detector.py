@@ -1,4 +1,4 @@
-"""The naive detector: robust deviations, one threshold, no memory."""
+"""The naive detector: robust z-scores and one threshold, without history."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from tests.support.workspaces import make_series
 from training.anomaly.naive_detector import NaiveDetector
 
 
-def test_it_alarms_on_the_share_of_training_readings_it_was_allowed():
+def test_it_alarms_on_the_allowed_share_of_training_readings():
     readings = make_series(1000)
 
     naive = NaiveDetector(alarm_rate=0.02).fit(readings)
@@ -25,7 +25,7 @@ def test_further_out_scores_higher_and_all_scores_are_in_bounds():
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-def test_one_wild_training_reading_moves_neither_centre_nor_spread():
+def test_one_outlier_in_the_training_changes_neither_centre_nor_spread():
     tame, wild = make_series(), make_series()
     wild.iloc[7] = 1e9
 
@@ -35,7 +35,7 @@ def test_one_wild_training_reading_moves_neither_centre_nor_spread():
 
 
 @pytest.mark.parametrize("value", [0.0, 20.0, -3e8])
-def test_a_constant_sensor_is_usual_where_it_always_was_and_odd_elsewhere(value):
+def test_a_constant_sensor_is_normal_at_its_value_and_anomalous_elsewhere(value):
     naive = NaiveDetector(alarm_rate=0.01).fit(pd.Series(np.full(50, value)))
 
     here, elsewhere = naive.score([value, value + abs(value) + 5])
@@ -43,7 +43,7 @@ def test_a_constant_sensor_is_usual_where_it_always_was_and_odd_elsewhere(value)
     assert here < naive.threshold < elsewhere
 
 
-def test_it_remembers_nothing():
+def test_it_ignores_the_history():
     naive = NaiveDetector(alarm_rate=0.01).fit(make_series())
 
     np.testing.assert_array_equal(naive.score([21.0]), naive.score([21.0], history=[1e6] * 9))
