@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the program's own help: `make docs`; a test holds the file to it."""
+"""Write docs/cli.md from the help texts of the program: `make docs`. A test compares the file with them."""
 
 import sys
 from collections.abc import Iterator
@@ -10,16 +10,19 @@ from safeplan import app
 
 HEAD = """# The command line
 
-Written by `make docs` from the program's own help; every example is run by a test.
+Written by `make docs` from the help texts of the program; a test runs every example.
 
-`SENSOR` may be an id or a glob; without one, all enabled sensors are meant. `--json` prints one JSON
-document on stdout, the story goes to stderr. Exit codes: 0 all done, 1 some sensors failed, 2 bad usage or
-configuration, 3 the gate refused.
+`SENSOR` is a sensor id or a glob pattern; without one, a command uses all enabled sensors. Results are
+printed on stdout, as a table or with `--json` as one JSON document; progress and errors on stderr. Exit
+codes: 0 success, 1 some sensors failed, 2 wrong usage or configuration, 3 the gate refused a version.
+
+`safeplan --version` prints the version. `safeplan --install-completion` installs completion of commands
+and options for bash, zsh, fish or PowerShell; `safeplan --show-completion` prints the script instead.
 """
 
 
 def render_document() -> str:
-    """The whole file."""
+    """The content of docs/cli.md."""
     group = typer.main.get_command(app)
     sections = [HEAD]
     for name, command in sorted(group.commands.items()):
@@ -28,13 +31,13 @@ def render_document() -> str:
 
 
 def _sections(name: str, command: Any) -> Iterator[str]:
-    """A command's help, then that of the commands below it, in the order in which they are used."""
+    """The help of a command, then that of its subcommands, in the order in which they are used."""
     context = typer.Context(command, info_name=name)
     context.max_content_width = 100
     context.terminal_width = 100
     yield f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n"
-    for below, part in getattr(command, "commands", {}).items():
-        yield from _sections(f"{name} {below}", part)
+    for subname, subcommand in getattr(command, "commands", {}).items():
+        yield from _sections(f"{name} {subname}", subcommand)
 
 
 if __name__ == "__main__":

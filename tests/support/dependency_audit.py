@@ -1,7 +1,7 @@
-"""Looks every locked package up among the known vulnerabilities; what is accepted has a reason.
+"""Check all locked packages for known vulnerabilities; an accepted one has a reason.
 
-Knows pip-audit and `accepted_vulnerabilities.txt`. A package that cannot be looked up, because the index has
-no list of vulnerabilities, is counted and told, never passed over in silence.
+Uses pip-audit and `accepted_vulnerabilities.txt`. Packages that cannot be checked, because the index has no list
+of vulnerabilities, are counted and reported.
 """
 
 import json
@@ -58,11 +58,11 @@ def main() -> None:
         check=False,
     )
     if not done.stdout:
-        sys.exit(f"pip-audit said nothing:\n{done.stderr[-2000:]}")
+        sys.exit(f"pip-audit printed nothing:\n{done.stderr[-2000:]}")
     holes, looked_up, skipped = verdict(
         json.loads(done.stdout), accepted(ACCEPTED.read_text(encoding="utf-8"))
     )
-    print(f"{looked_up} packages looked up, {skipped} could not be: the index has no list of vulnerabilities")
+    print(f"{looked_up} packages checked, {skipped} could not be: the index has no list of vulnerabilities")
     if holes:
         sys.exit("\n".join([*holes, f"Upgrade, or accept it with a reason in tests/{ACCEPTED.name}."]))
 

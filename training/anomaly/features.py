@@ -148,7 +148,8 @@ def segment_starts(seconds: Floats, sensor: Ints, max_gap: Floats) -> Ints:
 
 def recent_positions(rows: Ints, starts: Ints, length: int) -> Ints:
     """The last `length` positions up to each row, oldest first; before its segment, the first one repeats."""
-    return np.maximum(rows[:, None] + np.arange(1 - length, 1), starts[rows, None])
+    positions: Ints = np.maximum(rows[:, None] + np.arange(1 - length, 1), starts[rows, None])
+    return positions
 
 
 def recent_windows(values: Floats, rows: Ints, starts: Ints, length: int) -> Floats:
