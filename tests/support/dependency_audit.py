@@ -1,7 +1,7 @@
 """Check all locked packages for known vulnerabilities; an accepted one has a reason.
 
-Uses pip-audit and `accepted_vulnerabilities.txt`. Packages that cannot be checked, because the index has no list
-of vulnerabilities, are counted and reported.
+Uses pip-audit and `accepted_vulnerabilities.txt`. Packages that cannot be checked, because the index has no
+list of vulnerabilities, are counted and reported.
 """
 
 import json
