@@ -1,7 +1,7 @@
-"""The front door: every command of SafePlan ML.
+"""The command line of SafePlan ML: a command parses arguments, calls one function and prints the result.
 
-Knows how commands are spelled, what they print and with which code they end. Each parses, calls one function
-of a floor and prints; a floor is imported only when one of its commands runs.
+A package is imported only when one of its commands runs, so that `safeplan --help` is fast. Output is
+formatted in `training.operations.console`.
 """
 
 import sys
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from monitoring.cli import alert_commands, schedule_commands
+from training.common.clock import utc_now
 from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
 from training.kinds import Engine, Kind, Promotion
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 SOME_FAILED, BAD_USAGE, GATE_REFUSED = 1, 2, 3
 
 app = typer.Typer(
-    help="One tuned anomaly detector and one forecaster for every sensor, tracked and served with MLflow.",
+    help="Train, serve and monitor one anomaly detector and one forecaster per sensor, with MLflow.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"max_content_width": 100},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -39,7 +40,7 @@ app.command()(schedule_commands.replay)
 
 
 class Form(StrEnum):
-    """How a file lays out its readings."""
+    """The layout of a file."""
 
     AUTO = "auto"
     LONG = "long"
@@ -47,7 +48,7 @@ class Form(StrEnum):
 
 
 class Decimal(StrEnum):
-    """What stands before the fraction of a number."""
+    """The decimal separator of a file."""
 
     AUTO = "auto"
     POINT = "point"
@@ -55,27 +56,32 @@ class Decimal(StrEnum):
 
     @property
     def sign(self) -> Literal[".", ","] | None:
-        """The character, or None where the file tells."""
+        """The character, or None to detect it in the file."""
         return {"point": ".", "comma": ","}.get(self.value)  # type: ignore[return-value]
 
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or globs; all if none.")]
-Name = Annotated[str, typer.Argument(metavar="SENSOR", help="The id of one sensor.")]
-OneKind = Annotated[Kind, typer.Option("--kind", help="Which of the sensor's two models.")]
-BothKinds = Annotated[list[Kind] | None, typer.Option("--kind", help="Only this kind; may be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SENSOR", help="Sensor ids or glob patterns. Default: all enabled sensors."),
+]
+Name = Annotated[str, typer.Argument(metavar="SENSOR", help="The id of a sensor.")]
+OneKind = Annotated[Kind, typer.Option("--kind", help="The kind of model.")]
+BothKinds = Annotated[
+    list[Kind] | None, typer.Option("--kind", help="Only this kind of model; can be repeated.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Moment = Annotated[
     datetime | None,
     typer.Option(
         formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
         metavar="TIME",
-        help="A time in UTC, like 2026-01-31 or 2026-01-31T06:00.",
+        help="A time in UTC, such as 2026-01-31 or 2026-01-31T06:00.",
     ),
 ]
 
 
 def main() -> None:
-    """Run one command; every error we know ends in one line on stderr and its exit code."""
+    """Run one command; each expected error ends in one line on stderr and an exit code."""
     try:
         app()
     except (ConfigurationError, UnknownSensor) as error:
@@ -86,9 +92,30 @@ def main() -> None:
         _exit_with_error(error, SOME_FAILED)
 
 
+def print_version(requested: bool) -> None:
+    """Print the version of the program and end."""
+    if requested:
+        from importlib.metadata import version
+
+        typer.echo(f"safeplan {version('safeplan')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common_options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
 @app.command()
 def demo() -> None:
-    """Tell the whole story on real readings: a year of three weather stations, in the folder ./demo.
+    """Load, train, promote, score and forecast real readings in the folder ./demo.
+
+    The readings are one year of three weather stations in New York.
 
     Example: safeplan demo
     """
@@ -99,24 +126,33 @@ def demo() -> None:
 
 @app.command()
 def load(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, CSV.gz or Parquet.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, CSV.gz or Parquet files.")],
     columns: Annotated[
-        list[str] | None, typer.Option("--map", help="A column: theirs=ours, such as tag=sensor_id.")
+        list[str] | None,
+        typer.Option("--map", help="Rename a column, such as tag=sensor_id; can be repeated."),
     ] = None,
-    form: Annotated[Form, typer.Option(help="A row a reading, or a column a sensor.")] = Form.AUTO,
+    form: Annotated[
+        Form, typer.Option(help="long: one row per reading; wide: one column per sensor.")
+    ] = Form.AUTO,
     timezone: Annotated[
-        str | None, typer.Option(help="Zone of stamps without one, like Europe/Oslo.")
+        str | None, typer.Option(help="Time zone of timestamps without one, such as Europe/Oslo.")
     ] = None,
-    stamps: Annotated[str | None, typer.Option(help="How stamps are written, like '%d/%m/%Y %H:%M'.")] = None,
-    decimal: Annotated[Decimal, typer.Option(help="What numbers are written with.")] = Decimal.AUTO,
-    separator: Annotated[str | None, typer.Option(help="What stands between columns, like ';'.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="How text is encoded, like latin-1.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse sensors that are not known yet.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="New values win over stored ones.")] = False,
-    refused: Annotated[Path | None, typer.Option(help="Write refused rows and reasons to this CSV.")] = None,
+    stamps: Annotated[
+        str | None, typer.Option(help="Format of timestamps, such as '%d/%m/%Y %H:%M'.")
+    ] = None,
+    decimal: Annotated[Decimal, typer.Option(help="Decimal separator of numbers.")] = Decimal.AUTO,
+    separator: Annotated[str | None, typer.Option(help="Separator between columns, such as ';'.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Text encoding, such as latin-1.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse readings of unknown sensors.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace stored values by new ones with the same timestamp.")
+    ] = False,
+    refused: Annotated[
+        Path | None, typer.Option(help="Write refused rows with reasons to this CSV file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read files of readings; every row is accepted, corrected or refused with a reason.
+    """Load readings from files; each row is accepted, corrected or refused with a reason.
 
     Example: safeplan load readings.csv.gz --map tag=sensor_id --timezone America/Sao_Paulo
     """
@@ -152,7 +188,7 @@ def load(
 
 @app.command()
 def sensors(names: Names = None, as_json: AsJson = False) -> None:
-    """Show each sensor's readings, its grade with the reasons, and whether it can be trained.
+    """Show each sensor's readings, data quality grade with reasons, and trainable models.
 
     Example: safeplan sensors 'PT-*'
     """
@@ -168,7 +204,7 @@ def sensors(names: Names = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def status(names: Names = None, as_json: AsJson = False) -> None:
-    """Show which version serves each sensor, how old it is, how good it was, and what has no model.
+    """Show each sensor's champions with age and metrics, and sensors without a model.
 
     Example: safeplan status --json
     """
@@ -176,7 +212,7 @@ def status(names: Names = None, as_json: AsJson = False) -> None:
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    outcomes = describe_models(workspace, workspace.fleet.match(names or ()), now=_now())
+    outcomes = describe_models(workspace, workspace.fleet.match(names or ()), now=utc_now())
     _print_outcomes("status", outcomes, as_json)
 
 
@@ -184,22 +220,29 @@ def status(names: Names = None, as_json: AsJson = False) -> None:
 def train(
     names: Names = None,
     kinds: BothKinds = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Optuna trials a sensor and kind.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Optuna trials per sensor and kind.")] = None,
     budget: Annotated[
-        float | None, typer.Option(min=0.01, help="Seconds of search a sensor, for all its kinds.")
+        float | None, typer.Option(min=0.01, help="Seconds of search per sensor, for all kinds together.")
     ] = None,
     engine: Annotated[
-        Engine, typer.Option(help="Workers on this machine, or a Ray cluster (RAY_ADDRESS).")
+        Engine,
+        typer.Option(
+            help="Where to train: worker processes of this machine, or a Ray cluster (RAY_ADDRESS)."
+        ),
     ] = Engine.LOCAL,
-    jobs: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one per core.")] = 0,
     promote: Annotated[
-        Promotion, typer.Option(help="Who promotes: the gate, or a human later.")
+        Promotion, typer.Option(help="managed: promote what passes the gate; manual: leave it as challenger.")
     ] = Promotion.MANAGED,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train also what has not changed.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Also train models whose data has not changed.")
+    ] = False,
     as_of: Moment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tune, fit, grade and register the models of the sensors named; what was cut off goes on.
+    """Tune, train, evaluate and register models; promote those that pass the gate.
+
+    Resumes an interrupted training run; skips sensors whose data has not changed.
 
     Example: safeplan train 'PT-*' --kind forecaster --trials 60
     """
@@ -241,7 +284,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(min=1, help="Optuna trials.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search the best parameters of one model as a run of its own; nothing is registered.
+    """Search the best parameters of one model as an MLflow run; nothing is registered.
 
     Example: safeplan tune PT-1001 --kind detector --trials 100
     """
@@ -260,7 +303,7 @@ def detect(
     since: Moment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score what was stored since the last scoring, and keep the scores.
+    """Score readings stored since the last run of this command, and store the scores.
 
     Example: safeplan detect 'PT-*' --since 2026-01-31
     """
@@ -278,11 +321,11 @@ def detect(
 def forecast(
     names: Names = None,
     horizon: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Steps ahead of each sensor.")
+        int | None, typer.Option(min=1, max=10_000, help="Number of steps to forecast.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forecast from the newest stored readings, and keep the forecasts.
+    """Forecast from each sensor's newest readings, and store the forecasts.
 
     Example: safeplan forecast PT-1001 --horizon 48
     """
@@ -298,18 +341,25 @@ def forecast(
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; conf/serving.yaml if none.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: conf/serving.yaml.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes.")] = None,
-    tokens: Annotated[Path | None, typer.Option(help="A file of bearer tokens, one a line.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Server processes.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="File with bearer tokens, one per line.")] = None,
     allow_everyone: Annotated[
-        bool, typer.Option("--allow-everyone", help="Let anyone who can reach it use it, without a token.")
+        bool, typer.Option("--allow-everyone", help="Listen on other addresses without a token.")
     ] = False,
     register: Annotated[
-        bool, typer.Option("--register", help="Register safeplan-fleet for mlflow models serve, and end.")
+        bool,
+        typer.Option(
+            "--register", help="Register the model safeplan-fleet for mlflow models serve, and exit."
+        ),
     ] = False,
 ) -> None:
-    """Answer over HTTP for all sensors, following promotions; see docs/http.md.
+    """Serve scores and forecasts of all sensors over HTTP; see docs/http.md.
+
+    A promotion takes effect while the server runs.
 
     Example: safeplan serve --port 8080
     """
@@ -333,17 +383,17 @@ def serve(
 @app.command()
 def dashboard(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; conf/monitoring.yaml if none.")
+        str | None, typer.Option(help="Address to listen on. Default: conf/monitoring.yaml.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on.")] = None,
     mlflow: Annotated[
-        str | None, typer.Option(help="Address of the MLflow UI, for links to runs and versions.")
+        str | None, typer.Option(help="Address of the MLflow UI for links to runs and versions.")
     ] = None,
     allow_everyone: Annotated[
-        bool, typer.Option("--allow-everyone", help="Let anyone who can reach it look, without a token.")
+        bool, typer.Option("--allow-everyone", help="Listen on other addresses without a token.")
     ] = False,
 ) -> None:
-    """Show the Predictions page in the browser; see docs/page.md.
+    """Serve the dashboard with readings, alerts, forecasts and models; see docs/page.md.
 
     Example: safeplan dashboard --mlflow http://127.0.0.1:5000
     """
@@ -360,14 +410,20 @@ def dashboard(
 def drift(
     names: Names = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the fleet page and a report a model there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write HTML reports to this folder: one of the fleet, one per drifted model."
+        ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=1e-6, max=0.2, help="False alarms a check, like 0.01.")
+        float | None,
+        typer.Option(
+            min=1e-6, max=0.2, help="Share of checks without drift that may report drift, such as 0.01."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare readings since training with the window each champion was trained on.
+    """Compare the readings since training with each champion's training window.
 
     Example: safeplan drift 'PT-*' --html drift
     """
@@ -384,10 +440,12 @@ def drift(
     if rate is not None:
         settings = settings.model_copy(update={"false_alarm_rate": rate})
     with progress("checking", 2 * len(selected)) as advance:
-        outcomes = check_fleet(workspace, selected, now=_now(), settings=settings, html=html, watch=advance)
+        outcomes = check_fleet(
+            workspace, selected, now=utc_now(), settings=settings, html=html, watch=advance
+        )
     if not as_json:
         _print_rows("drift", drift_rows(outcomes), as_json=False, below="advice")
-    failed = [one for one in outcomes if one.failed]
+    failed = [outcome for outcome in outcomes if outcome.failed]
     if as_json or failed:
         _print_outcomes("drift", outcomes if as_json else failed, as_json)
 
@@ -397,12 +455,14 @@ def promote(
     name: Name,
     kind: OneKind,
     version: Annotated[
-        int | None, typer.Option(min=1, help="Which one; the challenger if not given.")
+        int | None, typer.Option(min=1, help="Version number. Default: the challenger.")
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Promote also what the gate refused.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Promote a version that the gate refused.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a version serve; the gate speaks first (exit 3 where it refuses).
+    """Promote a version to champion if it passed the gate (exit code 3 if it did not).
 
     Example: safeplan promote PT-1001 --kind forecaster --version 1
     """
@@ -416,7 +476,7 @@ def promote(
 
 @app.command()
 def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
-    """Give the champion's alias back to the version before it; twice undoes it.
+    """Make the previous champion the champion again; a second rollback undoes the first.
 
     Example: safeplan rollback PT-1001 --kind forecaster
     """
@@ -429,12 +489,14 @@ def rollback(name: Name, kind: OneKind, as_json: AsJson = False) -> None:
 
 @app.command()
 def audit(
-    name: Annotated[str | None, typer.Argument(metavar="SENSOR", help="Only what concerns it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="SENSOR", help="Only entries about this sensor.")
+    ] = None,
     since: Moment = None,
-    limit: Annotated[int, typer.Option(min=1, help="Entries at most, the newest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of entries.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Show who promoted, rolled back, changed settings or spoke about an alert, newest first.
+    """Show who promoted, rolled back, changed settings or answered an alert, and when.
 
     Example: safeplan audit --since 2026-01-31
     """
@@ -442,14 +504,16 @@ def audit(
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    record_external_changes(workspace.engine, workspace.registry.listings(), now=_now())
+    record_external_changes(workspace.engine, workspace.registry.listings(), now=utc_now())
     listed = entries(workspace.engine, sensor_id=name, since=since, limit=limit)
-    _print_rows("audit", [deed.as_dict() for deed in listed], as_json)
+    _print_rows("audit", [entry.as_dict() for entry in listed], as_json)
 
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Check the database, the registry, the models, the disk, the jobs and the messages, and say what to do.
+    """Check database, registry, models, disk, jobs and messages, and show what to do.
+
+    Exit code 1 if there is a problem.
 
     Example: safeplan doctor
     """
@@ -458,7 +522,7 @@ def doctor(as_json: AsJson = False) -> None:
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    checks = [*run_checks(workspace), *check_scheduler(workspace, now=_now())]
+    checks = [*run_checks(workspace), *check_scheduler(workspace, now=utc_now())]
     _print_rows("doctor", [check.as_dict() for check in checks], as_json)
     if any(check.is_problem for check in checks):
         raise typer.Exit(SOME_FAILED)
@@ -469,14 +533,14 @@ def backup(
     to: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write, such as plant.zip.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write readings, predictions, models and settings into one archive, while everything goes on working.
+    """Write readings, predictions, models and settings to one archive while in use.
 
     Example: safeplan backup plant-2026-01-31.zip
     """
     from training.operations.backup import back_up
     from training.workspace import Workspace
 
-    _print_rows("backup", [back_up(Workspace.here(), to, now=_now()).summary], as_json)
+    _print_rows("backup", [back_up(Workspace.here(), to, now=utc_now()).summary], as_json)
 
 
 @app.command()
@@ -484,17 +548,17 @@ def restore(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that safeplan backup wrote.")],
     as_json: AsJson = False,
 ) -> None:
-    """Put an archive into an installation that holds nothing yet; SQLite or PostgreSQL, whichever is set.
+    """Restore an archive into an empty installation, on SQLite or PostgreSQL.
 
     Example: safeplan restore plant-2026-01-31.zip
     """
-    from training.operations.backup import restore as put_back
+    from training.operations.backup import restore as restore_archive
     from training.workspace import Workspace
 
-    _print_rows("restore", [put_back(Workspace.here(), source).summary], as_json)
+    _print_rows("restore", [restore_archive(Workspace.here(), source).summary], as_json)
 
 
-# The numbers that each command's table shows; `--json` has all.
+# The metrics in each command's table; `--json` has all.
 COLUMNS = {
     "train": ("skill", "mase", "coverage", "recall_mean", "false_alarms_per_day"),
     "tune": ("loss",),
@@ -505,7 +569,7 @@ COLUMNS = {
 
 
 def _print_outcomes(command: str, outcomes: "Sequence[Outcome]", as_json: bool) -> None:
-    """Print what became of each sensor; exit 1 where any failed."""
+    """Print the outcomes; exit with code 1 if any failed."""
     from training.operations.console import show_outcomes
 
     show_outcomes(command, outcomes, COLUMNS.get(command, ()), as_json=as_json)
@@ -514,7 +578,7 @@ def _print_outcomes(command: str, outcomes: "Sequence[Outcome]", as_json: bool) 
 
 
 def _print_rows(command: str, rows: "Sequence[Row]", as_json: bool, below: str = "") -> None:
-    """Print rows that are no outcomes; the lists of the key `below` come after the table, a line each."""
+    """Print rows; the sentences of the key `below` follow the table, one per line."""
     from training.operations.console import show_json, show_rows
 
     if as_json:
@@ -524,18 +588,14 @@ def _print_rows(command: str, rows: "Sequence[Row]", as_json: bool, below: str =
 
 
 def _audited_workspace(command: str) -> "Workspace":
-    """The workspace of a command that changes something; what its settings are goes into the audit."""
+    """The workspace of a command that changes something; changed settings go into the audit log."""
     from training.common.users import current_user
     from training.registry.audit import record_settings_changes
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    record_settings_changes(workspace.engine, command, who=current_user(), now=_now())
+    record_settings_changes(workspace.engine, command, who=current_user(), now=utc_now())
     return workspace
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _exit_with_error(error: SafePlanError, code: int) -> None:

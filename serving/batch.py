@@ -23,7 +23,8 @@ from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
-from training.common.times import read_iso, to_times, utc_now
+from training.common.clock import utc_now
+from training.common.times import read_iso, to_times
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from training.common.clock import utc_now
 from training.common.formatting import format_value
-from training.common.times import utc_now
 from training.common.users import current_user
 from training.errors import ConfigurationError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.common.times import to_naive_utc, utc_now
+from training.common.clock import utc_now
 
 if TYPE_CHECKING:
     from monitoring.schedule.job_runs import JobRunStore
@@ -112,6 +112,7 @@ def _run_once(runner: Any, name: str, as_json: bool) -> int:
 
 def _show_status(runs: "JobRunStore", settings: Any, as_json: bool) -> None:
     from monitoring.schedule.settings import JobName, parse_cron, site_zone
+    from training.common.times import to_naive_utc
     from training.operations.console import show_json, show_rows
 
     now = datetime.now(UTC)

@@ -7,7 +7,7 @@ import logging
 import sys
 
 from monitoring.dashboard.training_requests import TrainingStore
-from training.common.times import utc_now
+from training.common.clock import utc_now
 from training.data.sensor_store import load_fleet
 from training.errors import SafePlanError
 from training.pipeline.fleet import train_fleet

@@ -19,7 +19,7 @@ from serving.batch import BatchService
 from serving.http.server_process import ServerSettings
 from serving.http.tokens import Caller, Tokens
 from serving.predictions.store import PredictionStore
-from training.common.times import utc_now
+from training.common.clock import utc_now
 from training.kinds import Kind
 from training.operations.overview import describe_models
 from training.quality.windows import WindowSettings

@@ -1,6 +1,6 @@
 """Times inside the platform: naive UTC datetimes, seconds since 1970, and their text in tags and JSON.
 
-`utc_now` reads the clock; the rest is pure. Parsing what files and people write is
+Pure; the clock is read in `clock`. Parsing what files and people write is
 `training.ingest.timestamp_parsing`.
 """
 
@@ -12,11 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.common.arrays import Floats
-
-
-def utc_now() -> datetime:
-    """The time now as naive UTC."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def to_naive_utc(time: datetime) -> datetime:

@@ -6,7 +6,7 @@ Moves the same aliases as the MLflow UI. The gate decided when the version was r
 
 from datetime import datetime
 
-from training.common.times import utc_now
+from training.common.clock import utc_now
 from training.common.users import current_user
 from training.data.sensors import Sensor
 from training.errors import GateRefused, NoChampion

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.common.times import read_iso, utc_now
+from training.common.clock import utc_now
+from training.common.times import read_iso
 from training.common.users import current_user
 from training.data.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.data.sensors import Sensor

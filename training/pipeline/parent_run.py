@@ -12,7 +12,8 @@ from datetime import datetime
 
 from mlflow.entities import Run
 
-from training.common.times import iso, read_iso, utc_now
+from training.common.clock import utc_now
+from training.common.times import iso, read_iso
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome, summary

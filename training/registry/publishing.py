@@ -27,7 +27,7 @@ from mlflow.entities import (
     RunTag,
 )
 
-from training.common.times import utc_now
+from training.common.clock import utc_now
 from training.registry.mlflow_adapter import LOGGED_TABLES_TAG, artifact_repository
 from training.registry.model_registry import registry_errors
 from training.registry.packaging import MLmodelTemplate

@@ -158,13 +158,14 @@ def _list_anomalies(_: Translator, sensor: Sensor, scored: pd.DataFrame) -> None
             "reason": newest["reason"].to_numpy(),
         }
     )
-    value_title = f"{_('Value')} {unit_symbol(sensor.unit)}".strip()
+    unit = f" ({unit_symbol(sensor.unit)})" if sensor.unit else ""
     st.dataframe(
         table,
         hide_index=True,
+        height="content",
         column_config={
             "time": st.column_config.TextColumn(_("Time"), width="small"),
-            "value": st.column_config.TextColumn(value_title, width="small", alignment="right"),
+            "value": st.column_config.TextColumn(f"{_('Value')}{unit}", width="small", alignment="right"),
             "score": st.column_config.ProgressColumn(
                 _("Score"), min_value=0, max_value=1, format="%.2f", width="small"
             ),

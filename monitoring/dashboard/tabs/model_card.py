@@ -19,6 +19,7 @@ from monitoring.dashboard.url_state import run_action, shared_state
 from monitoring.dashboard.wording import drift_verdict_text, grade_cards, kind_name
 from monitoring.drift.recording import EXPERIMENT
 from monitoring.drift.store import DriftCheck
+from monitoring.drift.verdict import DriftVerdict
 from monitoring.i18n.translation import Translator
 from serving.http.tokens import Role
 from training.common.times import read_iso
@@ -55,6 +56,7 @@ def show_model(
 def _show_drift(_: Translator, check: DriftCheck, unit: str) -> None:
     """The newest drift check: verdict, reason, onset, recent quality of the model, advice."""
     weight, verdict_text = drift_verdict_text(_, check.verdict)
+    label = _("Drift") if check.verdict is DriftVerdict.STEADY else verdict_text  # the reason has the rest
     version, checked_at = check.model_version, _.moment(check.checked_at)
     details = [_("v{version} checked at {moment}", version=version, moment=checked_at)]
     if check.since is not None:
@@ -67,7 +69,7 @@ def _show_drift(_: Translator, check: DriftCheck, unit: str) -> None:
         details.append(_.reason_text(check.advice_reasons, check.advice))
     reason = _.reason_text(check.reasons, check.reason, unit=unit)
     st.html(
-        f"<p>{severity_badge(weight, verdict_text)} {escape(reason)}<br>"
+        f"<p>{severity_badge(weight, label)} {escape(reason)}<br>"
         f'<small class="sp-faint">{escape(" · ".join(details))}</small></p>'
     )
     if check.run_id:
