@@ -203,7 +203,7 @@ def test_endpoint_and_dashboard_survive_stalled_servers(trained):
         )
         start(running_server([safeplan, "dashboard", "--port", str(ports[1])], environment, home, page))
         reader = PageReader(start(chromium()).new_page(), page)
-        reader.open("/?sensor=PT-1", "Needs a human now")
+        reader.open("/?sensor=PT-1", "Action required")
 
         with trained.stalled(trained.mlflow, 60):
             time.sleep(TIMEOUT)  # the endpoint checks for new champions meanwhile

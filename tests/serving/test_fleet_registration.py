@@ -39,8 +39,8 @@ CODE = {
     *(
         f"vectorized/{name}"
         for name in (
-            *("__init__", "batch_scoring", "ensemble_scoring", "features", "packed_detector"),
-            *("packed_files", "packed_forest", "packed_lof", "parameter_table"),
+            *("__init__", "batch_scoring", "ensemble_scoring", "packed_detector"),
+            *("packed_files", "packed_forest", "packed_lof", "parameter_table", "runtime"),
         )
     ),
 }
