@@ -226,15 +226,16 @@ def concern_text(_: Translator, concern: Concern, sensor: Sensor) -> str:
     """A concern in one sentence."""
     if concern.alert is not None:
         return f"{alert_name(_, concern.alert)}: {alert_text(_, concern.alert, sensor)}"
-    reason = _.reason_text(concern.reasons, concern.text, unit=sensor.unit)
     kind = kind_name(_, concern.kind) if concern.kind else ""
     if concern.topic is ConcernTopic.DECISION:
-        return _("A {kind} is awaiting approval. Gate: {gate}", kind=kind, gate=reason)
+        # Without the unit: the figures of the gate are relative.
+        gate = _.reason_text(concern.reasons, concern.text)
+        return _("A {kind} is awaiting approval. Gate: {gate}", kind=kind, gate=gate)
     if concern.topic is ConcernTopic.UNTRAINED and concern.kind is None:
         return _("Enough readings for both models; none has been trained yet.")
     if concern.topic is ConcernTopic.UNTRAINED:
         return _("Enough readings for a {kind}; none has been trained yet.", kind=kind)
-    return reason
+    return _.reason_text(concern.reasons, concern.text, unit=sensor.unit)
 
 
 def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | None) -> None:
