@@ -99,6 +99,8 @@ CSS = """
 [data-tag], [data-tag] span, [data-tag] button, [data-testid="stBaseButton-primary"]:enabled,
 [data-testid="stBaseButton-primary"]:enabled p, [data-testid="stBaseButton-primaryFormSubmit"]:enabled,
 [data-testid="stBaseButton-primaryFormSubmit"]:enabled p { color: light-dark(#ffffff, #0f1720); }
+/* Streamlit fades what is being redrawn to a third; a periodic refresh must stay readable. */
+.stElementContainer[data-stale="true"], .stTabs [role="tablist"], .stTabs [role="tab"] { opacity: 1; }
 .sp-faint { color: light-dark(%(faint_light)s, %(faint_dark)s); }
 .sp-cards dl.sp-card { margin: 0; padding: .7rem .9rem; }
 .sp-cards dl dt, .sp-cards dl dd, .sp-cards dl p { margin-left: 0; padding-left: 0; }

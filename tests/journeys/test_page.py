@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, WebSocketRoute
 
 from tests.support.browser import TIMEOUT, UNREACHABLE, PageReader, chromium, save_times
 from tests.support.fleet_copies import copy_sensors
@@ -45,6 +45,8 @@ VIEWS = {
     "Model Status": "Detectors serving",
     "Training": "Requirements",
 }
+FADED = """() => [...document.querySelectorAll('[data-stale=true]')]
+  .filter(e => getComputedStyle(e).opacity !== '1').length"""
 CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
 
 
@@ -275,6 +277,36 @@ def test_every_control_has_a_name_and_is_reached_by_the_keyboard(reader):
     reader.page.keyboard.press("ArrowLeft")
     reader.page.keyboard.press("Enter")
     reader.wait_for_text(VIEWS["Model Status"])
+
+
+def test_a_slow_refresh_fades_nothing(browser, served_installation):
+    """Streamlit fades what is being redrawn to a third; a reader could not read it on a slow machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    passed_on = float("inf")
+
+    def hold_after_start(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            nonlocal passed_on
+            passed_on -= 1
+            if passed_on >= 0:
+                socket.send(message)
+
+        server.on_message(pass_on)
+
+    page.route_web_socket("**/_stcore/stream", hold_after_start)
+    reader = PageReader(page, served_installation.page)
+    reader.open("/?sensor=PT-1&view=models", VIEWS["Model Status"])
+    reader.settle()
+    page.add_style_tag(content="* { transition: none !important; }")
+
+    passed_on = 3  # the start of the next run arrives, what it draws does not
+    page.locator("[data-stale=true]").first.wait_for(state="attached")
+
+    assert page.evaluate(FADED) == 0
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
