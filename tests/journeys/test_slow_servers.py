@@ -208,12 +208,12 @@ def test_endpoint_and_dashboard_survive_stalled_servers(trained):
         with trained.stalled(trained.mlflow, 60):
             time.sleep(TIMEOUT)  # the endpoint checks for new champions meanwhile
             (scored,) = post_json(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
-            reader.tab("Fleet", "Every sensor")
+            reader.tab("Overview", "All sensors")
         assert scored["detector_version"] == "1"
 
         with trained.stalled(trained.database, 5):
             (again,) = post_json(f"{endpoint}/invocations", {"dataframe_records": [row]})["predictions"]
-            reader.tab("Anomaly Detection", "Status now")
+            reader.tab("Anomaly Detection", "Current status")
         assert again["anomaly_score"] == scored["anomaly_score"]
         reader.tab("Model Status", "Detectors serving")
         reader.page.get_by_role("link", name="pt-1-detector v1").wait_for()
