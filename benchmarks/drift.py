@@ -32,7 +32,7 @@ from benchmarks.drift_peers import PEERS
 from benchmarks.drift_report import RATES, ageing_table, summarise, summarise_stated
 from benchmarks.drift_scale import check_cost, show_cost
 from benchmarks.drift_windows import INJECTIONS, LAGS, DriftCase, inject_drift, make_cases
-from monitoring.drift.detection import DriftSettings, compare
+from monitoring.drift.compare_frames import DriftSettings, compare
 
 PARTS = ("fleet", "windows", "changes")
 OURS = "SafePlan"

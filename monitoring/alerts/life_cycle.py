@@ -1,8 +1,9 @@
 """The life cycle of alerts: conditions and the passing of time change alerts, as one pure function.
 
-Covers hold times, hysteresis, return to normal, repetition, escalation, the end of shelving, maintenance and
-closing. A condition holds until the next one. Conditions may arrive in portions of any size: the result is
-the same. Reads no clock and no table. Conditions are made in `monitoring.watch`, what people do in `actions`.
+Covers hold times, hysteresis, de-duplication (a repeated condition becomes part of the active alert of its
+topic), return to normal, escalation, the end of shelving, maintenance and closing. A condition holds until
+the next one. Conditions may arrive in portions of any size: the result is the same. Reads no clock and no
+table. Conditions are made in `monitoring.watch`, what people do in `actions`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

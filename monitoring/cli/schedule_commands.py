@@ -13,7 +13,7 @@ import typer
 from training.common.clock import utc_now
 
 if TYPE_CHECKING:
-    from monitoring.schedule.job_runs import JobRunStore
+    from monitoring.schedule.job_run_store import JobRunStore
 
 TIME_OPTION: dict[str, Any] = {
     "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
@@ -36,7 +36,7 @@ def schedule(
 
     Example: safeplan schedule --once detect
     """
-    from monitoring.schedule.job_process import JobRunner
+    from monitoring.schedule.job_runner import JobRunner
     from monitoring.schedule.scheduler import JobScheduler
     from monitoring.schedule.settings import ScheduleSettings
     from training.operations.console import stderr_console
@@ -86,7 +86,7 @@ def replay(
 
 
 def _run_once(runner: Any, name: str, as_json: bool) -> int:
-    from monitoring.schedule.job_runs import RunStatus
+    from monitoring.schedule.job_run_store import RunStatus
     from monitoring.schedule.settings import parse_job_name
     from training.operations.console import show_json, show_rows, stderr_console
     from training.storage.leases import LeaseTaken

@@ -1,6 +1,6 @@
 """The scheduled jobs: call the same functions as the commands, for the whole fleet.
 
-When jobs are due is in `settings`; their processes are in `job_process`.
+When jobs are due is in `settings`; their processes are in `job_runner`.
 """
 
 from collections.abc import Callable, Iterable
@@ -95,7 +95,7 @@ def apply_retention(workspace: Workspace, now: datetime) -> JobResult:
     """Delete rows older than the retention settings."""
     from monitoring.drift.store import DriftCheckStore  # noqa: PLC0415
     from monitoring.notify.outbox import Outbox  # noqa: PLC0415
-    from monitoring.schedule.job_runs import JobRunStore  # noqa: PLC0415
+    from monitoring.schedule.job_run_store import JobRunStore  # noqa: PLC0415
     from serving.predictions.store import PredictionStore  # noqa: PLC0415
 
     retention, engine = load_settings(DataRetentionSettings), workspace.engine

@@ -1,7 +1,7 @@
 """Scheduler: start each job when it is due, on APScheduler, until the process is stopped.
 
 Several schedulers may share one database; each due time is run by one of them. A single run is in
-`job_process`.
+`job_runner`.
 """
 
 import logging
@@ -13,7 +13,7 @@ from types import FrameType
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitoring.schedule.job_process import CompletedRun, JobRunner
+from monitoring.schedule.job_runner import CompletedRun, JobRunner
 from monitoring.schedule.settings import JobName, ScheduleSettings, parse_cron, site_zone
 
 log = logging.getLogger("safeplan.schedule")

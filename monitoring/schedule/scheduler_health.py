@@ -14,7 +14,7 @@ from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import AlertType
 from monitoring.alerts.store import AlertStore
 from monitoring.notify.outbox import ChannelQueue, Outbox
-from monitoring.schedule.job_runs import JobRun, JobRunStore, RunStatus
+from monitoring.schedule.job_run_store import JobRun, JobRunStore, RunStatus
 from serving.doctor import HealthCheck, HealthStatus, run_guarded
 from training.data.sensors import Fleet, Sensor
 from training.reasons import Reason, ReasonCode

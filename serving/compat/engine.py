@@ -14,7 +14,7 @@ from typing import Any
 from serving.batch import BatchService
 from serving.compat.engine_records import Records, SensorId, parse_model_type
 from serving.compat.engine_shapes import detection_result, forecast_result, retraining_result, status_result
-from serving.models.alias_poller import PollSettings
+from serving.models.poller import PollSettings
 from training.common.times import to_naive_utc
 from training.data.sensor_store import load_fleet
 from training.data.sensors import Fleet, Sensor

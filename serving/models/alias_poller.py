@@ -1,66 +1,82 @@
-"""Call a function, such as `Champions.refresh`, every few seconds in a thread.
+"""Aliases of the registry, read by polling: each sensor's champion, and which champions have moved.
 
-The intervals vary at random, so that several workers poll at different times. The effect of a moved alias is
-in `champions`.
+MLflow's webhooks refuse private addresses, so moves are noticed by comparing every alias with the version in
+memory. What a move leads to is in `champions`; the timer is in `poller`.
 """
 
 import logging
-import random
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
-from pydantic import Field
-
-from training.errors import SafePlanError
-from training.settings import Settings
+from serving.models.serving_state import ServingState
+from training.errors import RegistryError
+from training.kinds import Kind
+from training.registry.model_registry import CHAMPION, Listing, Registry, Version
 
 log = logging.getLogger("safeplan.serving")
 
-MIN_PAUSE_SHARE = 0.2  # shortest pause between two polls, as a share of the interval
+ModelKey = tuple[str, Kind]
 
 
-class PollSettings(Settings, file="serving", section="follow"):
-    """How often the aliases are read: how soon a promotion is live."""
+class AliasPoller:
+    """The aliases as last read, and whether the registry answers."""
 
-    every: float = Field(4.0, gt=0, le=60, description="seconds between two reads of the aliases")
-    jitter: float = Field(0.25, ge=0, lt=1, description="random share by which each interval varies")
+    def __init__(self, registry: Registry, serving_state: ServingState | None) -> None:
+        self.registry = registry
+        self.serving_state = serving_state
+        self.listings: Mapping[ModelKey, Listing] = {}
+        self.unreachable_reason: str | None = None  # the error while the registry cannot be reached
+        self.last_contact: datetime | None = None
 
+    def poll(self) -> bool:
+        """Read all aliases by one query; returns whether the registry answers again after an outage.
 
-class Poller:
-    """Polls until it is closed; an error does not end it."""
+        Raises:
+            RegistryError: the registry is unreachable; the aliases stay as last read.
+        """
+        try:
+            self.listings = self.registry.listings()
+        except RegistryError as error:
+            if self.unreachable_reason is None:
+                log.warning("the registry is unreachable: %s", error)
+            self.unreachable_reason = str(error)
+            raise
+        recovered = self.unreachable_reason is not None
+        if recovered:
+            log.info("the registry is reachable again")
+        self.unreachable_reason, self.last_contact = None, datetime.now(UTC)
+        return recovered
 
-    def __init__(
-        self, poll: Callable[[], object], settings: PollSettings, *, rng: random.Random | None = None
-    ) -> None:
-        self.poll = poll
-        self.settings = settings
-        self.rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+    def load_initial(self, refresh: Callable[[], object]) -> None:
+        """Refresh once; while the registry is unreachable, take the aliases of the last start.
 
-    def start(self) -> None:
-        """Start polling."""
-        self._thread.start()
+        Raises:
+            RegistryError: the registry is unreachable and no aliases are stored.
+        """
+        try:
+            refresh()
+        except RegistryError:
+            stored = None if self.serving_state is None else self.serving_state.listings()
+            if not stored:
+                raise
+            self.listings = stored
 
-    def close(self) -> None:
-        """Stop, without waiting for a poll in progress."""
-        self._closed.set()
+    def moved(self, serving: Mapping[ModelKey, Version]) -> list[ModelKey]:
+        """The sensors and kinds whose alias names another version than the serving one, or none."""
+        champion_uris = self.champion_uris()
+        return [key for key, version in serving.items() if champion_uris.get(key) != version.uri]
 
-    def pause(self, spent: float = 0.0) -> float:
-        """Seconds until the next poll, after one of `spent` seconds; never 0, even after a slow one."""
-        spread = self.settings.jitter * (2 * self.rng.random() - 1)
-        return self.settings.every * max(1 + spread - spent / self.settings.every, MIN_PAUSE_SHARE)
+    def champion_versions(self) -> dict[ModelKey, int]:
+        """The champions' version numbers, by sensor and kind."""
+        return {
+            key: listing.aliases[CHAMPION]
+            for key, listing in self.listings.items()
+            if CHAMPION in listing.aliases
+        }
 
-    def _run(self) -> None:
-        spent = 0.0
-        while not self._closed.wait(self.pause(spent)):
-            started = time.monotonic()
-            try:
-                self.poll()
-            except SafePlanError as error:
-                log.debug("polling failed: %s", error)
-            # Any other error: without the next poll no promotion would ever be noticed.
-            except Exception:
-                log.exception("polling failed")
-            spent = time.monotonic() - started
+    def champion_uris(self) -> dict[ModelKey, str]:
+        """The champions' URIs, by sensor and kind."""
+        return {
+            key: f"models:/{self.listings[key].name}/{number}"
+            for key, number in self.champion_versions().items()
+        }

@@ -2,7 +2,8 @@
 
 Loads a champion at its first use. When an alias moves, the new version is loaded beside the old one and takes
 over once it passes the checks; a version that fails is refused: the old one keeps serving and the error
-becomes a tag. The checks are in `acceptance`, polling in `alias_poller`, scoring in `serving.scoring`.
+becomes a tag. Moves of aliases are noticed in `alias_poller`; the checks are in `acceptance`, scoring is in
+`serving.scoring`.
 """
 
 import logging
@@ -19,6 +20,7 @@ from pathlib import Path
 from pydantic import Field
 
 from serving.models.acceptance import Model, ModelLoader
+from serving.models.alias_poller import AliasPoller, ModelKey
 from serving.models.serving_state import ServingState
 from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
@@ -30,8 +32,6 @@ from training.registry.model_registry import CHAMPION, Listing, Registry, Versio
 from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
-
-ModelKey = tuple[str, Kind]
 
 MAX_TAG_LENGTH = 500  # characters of the tag `serving`
 LOADING_THREADS = 3
@@ -113,16 +113,14 @@ class Champions:
         self.serving_state = serving_state
         self.settings = settings or CacheSettings()
         self.event_counts = ModelEventCounts()
-        self.unreachable_reason: str | None = None  # the error while the registry cannot be reached
-        self.last_contact: datetime | None = None
-        self._listings: Mapping[ModelKey, Listing] = {}
+        self.aliases = AliasPoller(registry, serving_state)
         self._loaded: OrderedDict[ModelKey, ServingModel] = OrderedDict()
         self._failed: dict[tuple[str, int], tuple[datetime, SafePlanError]] = {}
         # Versions that could not be fetched once: possibly a fault of the network.
         self._fetch_failures: set[tuple[str, int]] = set()
         self._locks: dict[ModelKey, threading.Lock] = {}
         self._lock = threading.Lock()
-        self._load_initial_listings()
+        self.aliases.load_initial(self.refresh)
 
     def refresh(self) -> None:
         """Read all aliases by one query and switch the sensors whose champion has changed.
@@ -130,39 +128,29 @@ class Champions:
         Raises:
             RegistryError: the registry is unreachable; the current models keep serving.
         """
-        try:
-            self._listings = self.registry.listings()
-        except RegistryError as error:
-            if self.unreachable_reason is None:
-                log.warning("the registry is unreachable: %s", error)
-            self.unreachable_reason = str(error)
-            raise
-        if self.unreachable_reason is not None:
-            log.info("the registry is reachable again")
+        recovered = self.aliases.poll()
+        if recovered:
             # Errors of the outage need no pause before the next try.
             self._failed = {
                 key: failed for key, failed in self._failed.items() if isinstance(failed[1], UntrustedModel)
             }
-        self.unreachable_reason, self.last_contact = None, datetime.now(UTC)
-        moved = [key for key in list(self._loaded) if self._has_moved(key)]
+        moved = self.aliases.moved({key: model.version for key, model in self.loaded().items()})
         # In parallel, because loading mostly waits for the registry; in random order, so that workers that
         # load the same versions find many already packed by the others.
         random.shuffle(moved)
         if moved:
             with ThreadPoolExecutor(LOADING_THREADS, thread_name_prefix="loading") as pool:
                 list(pool.map(self._switch_version, moved))
-        current_uris = {
-            f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}" for listing in self._listings.values()
-        }
+        current_uris = set(self.aliases.champion_uris().values())
         self.event_counts.refused = {
             uri: error for uri, error in self.event_counts.refused.items() if uri in current_uris
         }
         if self.serving_state is not None:
-            self.serving_state.save(self._listings, self.loaded().values())
+            self.serving_state.save(self.listings, self.loaded().values())
 
     def name(self, sensor_id: str, kind: Kind) -> str | None:
         """The name of a sensor's registered model of a kind, or None."""
-        listing = self._listings.get((sensor_id, kind))
+        listing = self.listings.get((sensor_id, kind))
         return None if listing is None else listing.name
 
     def detector(self, sensor_id: str) -> ServingDetector:
@@ -199,24 +187,21 @@ class Champions:
     @property
     def listings(self) -> Mapping[ModelKey, Listing]:
         """The aliases as last read from the registry."""
-        return self._listings
+        return self.aliases.listings
 
     def champion_versions(self) -> dict[ModelKey, int]:
         """The champions' version numbers, by sensor and kind."""
-        return {
-            key: listing.aliases[CHAMPION]
-            for key, listing in self._listings.items()
-            if CHAMPION in listing.aliases
-        }
+        return self.aliases.champion_versions()
 
-    def _load_initial_listings(self) -> None:
-        try:
-            self.refresh()
-        except RegistryError:
-            stored = None if self.serving_state is None else self.serving_state.listings()
-            if not stored:
-                raise
-            self._listings = stored
+    @property
+    def unreachable_reason(self) -> str | None:
+        """The error while the registry cannot be reached."""
+        return self.aliases.unreachable_reason
+
+    @property
+    def last_contact(self) -> datetime | None:
+        """When the registry last answered (UTC)."""
+        return self.aliases.last_contact
 
     def _get_serving(self, key: ModelKey) -> ServingModel:
         loaded = self._loaded.get(key)
@@ -242,14 +227,8 @@ class Champions:
                 raise
             return self._load_version(key, last)
 
-    def _has_moved(self, key: ModelKey) -> bool:
-        """Whether the alias names another version than the serving one."""
-        listing, current = self._listings.get(key), self._loaded.get(key)
-        champion_uri = None if listing is None else f"models:/{listing.name}/{listing.aliases.get(CHAMPION)}"
-        return current is not None and current.version.uri != champion_uri
-
     def _switch_version(self, key: ModelKey) -> None:
-        listing = self._listings.get(key)
+        listing = self.listings.get(key)
         number = None if listing is None else listing.aliases.get(CHAMPION)
         if number is None:
             with self._lock:
@@ -263,7 +242,7 @@ class Champions:
             self.event_counts.count("takeovers")
 
     def _load_version(self, key: ModelKey, number: int) -> ServingModel:
-        name = self._listings[key].name
+        name = self.listings[key].name
         failed = self._failed.get((name, number))
         if failed is not None and (datetime.now(UTC) - failed[0]).total_seconds() < self.settings.retry_after:
             raise failed[1]
@@ -308,7 +287,7 @@ class Champions:
             while len(self._loaded) > 2 * self.settings.sensors:
                 self._loaded.popitem(last=False)
                 self.event_counts.count("evictions")
-        listing = self._listings.get(key)
+        listing = self.listings.get(key)
         if listing is not None:
             needed = {serving.version.number, *listing.aliases.values()}
             self.loader.prune(listing.name, needed, now=datetime.now(UTC).timestamp())
@@ -341,7 +320,7 @@ class Champions:
             log.warning("models:/%s/%d could not be tagged: %s", name, number, error)
 
     def _champion_number(self, key: ModelKey) -> int:
-        listing = self._listings.get(key)
+        listing = self.listings.get(key)
         if listing is None or CHAMPION not in listing.aliases:
             sensor_id, kind = key
             raise NoChampion(

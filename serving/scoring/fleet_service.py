@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Mapping
 
 from serving.contract import Limits
-from serving.models.alias_poller import Poller, PollSettings
 from serving.models.champions import CacheSettings, Champions
+from serving.models.poller import Poller, PollSettings
 from serving.models.serving_state import ServingState
 from serving.recent_readings import RecentReadings, RecentSettings
 from serving.scoring.fleet_scoring import RequestScorer

@@ -28,7 +28,10 @@ CODE = {
         "http/process_tuning",
         "http/request_bodies",
     ),
-    *(f"models/{name}" for name in ("__init__", "acceptance", "alias_poller", "champions", "serving_state")),
+    *(
+        f"models/{name}"
+        for name in ("__init__", "acceptance", "alias_poller", "champions", "poller", "serving_state")
+    ),
     *(
         f"scoring/{name}"
         for name in (

@@ -1,7 +1,7 @@
 """AnomalyDetector: Isolation Forest, LOF and deviation as one calibrated score in [0, 1], with a reason.
 
-Features are computed in `features`, base detectors fitted in `base_detectors`, scores calibrated in
-`ensemble`, reasons chosen in `explanations`, files written by `serialization`.
+Features are computed in `features`, base detectors fitted in `base_detectors` and combined in `ensemble`,
+scores calibrated in `calibration`, reasons chosen in `explanations`, files written by `serialization`.
 """
 
 from dataclasses import replace

@@ -24,8 +24,8 @@ from evidently.legacy.renderers.html_widgets import group_widget
 from evidently.legacy.utils import NumpyEncoder
 from evidently.metrics import ValueDrift
 
+from monitoring.drift.compare_frames import compare
 from monitoring.drift.comparison import DriftComparison, DriftSettings
-from monitoring.drift.detection import compare
 from monitoring.drift.statistics import Readings, WindowScale
 from training.common.times import to_times
 from training.reasons import render_all

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from monitoring.drift.accuracy import alarm_rate, forecast_accuracy
-from monitoring.drift.detection import to_readings
+from monitoring.drift.compare_frames import to_readings
 from tests.support.drift_series import hourly_series
 
 STEP = 3600.0

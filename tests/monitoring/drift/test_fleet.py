@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from monitoring.alerts.kinds import AlertType
-from monitoring.drift.detection import DriftSettings
+from monitoring.drift.compare_frames import DriftSettings
 from monitoring.drift.fleet import LEASE_NAME, check_fleet
 from monitoring.drift.recording import EXPERIMENT
 from monitoring.drift.result import drift_rows

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import insert
 
 import safeplan
-from monitoring.schedule.job_process import JobRunner
-from monitoring.schedule.job_runs import JobRunStore, RunStatus
+from monitoring.schedule.job_run_store import JobRunStore, RunStatus
+from monitoring.schedule.job_runner import JobRunner
 from monitoring.schedule.jobs import DataRetentionSettings, JobResult
 from monitoring.schedule.scheduler import JobScheduler
 from monitoring.schedule.settings import (

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitoring.schedule.job_runs import JobRunStore, RunStatus
+from monitoring.schedule.job_run_store import JobRunStore, RunStatus
 from monitoring.schedule.scheduler_health import check_scheduler
 from monitoring.schedule.settings import JobName
 from serving.doctor import HealthStatus

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from monitoring.alerts.kinds import AlertVerdict
 from monitoring.notify.delivery import deliver
-from monitoring.schedule.job_process import JobRunner
-from monitoring.schedule.job_runs import RunStatus
+from monitoring.schedule.job_run_store import RunStatus
+from monitoring.schedule.job_runner import JobRunner
 from monitoring.schedule.settings import JobName, JobRule, ScheduleSettings
 from monitoring.watch.operator_actions import set_verdict
 from monitoring.watch.watcher import watch_fleet

@@ -14,8 +14,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from serving.contract import PredictionRequest
-from serving.models.alias_poller import Poller, PollSettings
 from serving.models.champions import CacheSettings, Champions
+from serving.models.poller import Poller, PollSettings
 from serving.models.serving_state import ServingState
 from serving.scoring.fleet_service import FleetService
 from serving.vectorized.packed_detector import PackedDetector

@@ -16,7 +16,7 @@ from evidently.legacy.renderers.html_widgets import group_widget
 from evidently.legacy.utils import NumpyEncoder
 from evidently.metrics import ValueDrift
 
-from monitoring.drift.detection import DriftComparer, DriftSettings, compare, to_readings
+from monitoring.drift.compare_frames import DriftComparer, DriftSettings, compare, to_readings
 from monitoring.drift.report.evidently_adapter import (
     LIBRARY_FILE,
     page_of,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from monitoring.drift.champion_data import ChampionReadings
-from monitoring.drift.detection import compare, to_readings
+from monitoring.drift.compare_frames import compare, to_readings
 from monitoring.drift.report.charts import render_sparkline
 from monitoring.drift.report.html_page import render_fleet_page
 from monitoring.drift.result import DriftCheckResult

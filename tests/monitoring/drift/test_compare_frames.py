@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.drift.detection import DriftSettings, compare, to_readings
+from monitoring.drift.compare_frames import DriftSettings, compare, to_readings
 from monitoring.drift.kinds import DriftKind
 from monitoring.drift.verdict import DriftOrigin, DriftVerdict
 from tests.support.drift_series import hourly_series, split_window

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from monitoring.schedule.job_runs import JobRunStore, RunStatus
+from monitoring.schedule.job_run_store import JobRunStore, RunStatus
 from monitoring.schedule.jobs import JobResult, run_job
 from monitoring.schedule.settings import JobName, ScheduleSettings, due_times, parse_cron, site_zone
 from training.common.gc_tuning import freeze_objects, reduce_gc_frequency

@@ -1,7 +1,7 @@
 """Store of job runs: which job ran for which due time, on which process, and how it ended.
 
 Holds the SQL of `job_runs`; the row that is inserted first claims the due time. Runs are executed by
-`job_process`.
+`job_runner`.
 """
 
 from collections import Counter
