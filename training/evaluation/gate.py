@@ -35,6 +35,12 @@ class GateSettings(Settings, file="training", section="gate"):
         0.05, ge=0, description="mean error may exceed the champion's by this share"
     )
     max_alarm_excess: float = Field(3.0, ge=1, description="false alarms a day, as a multiple of the budget")
+    min_recall: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="a detector that finds a smaller share of the injected faults is weak",
+    )
     max_recall_loss: float = Field(
         0.05, ge=0, le=1, description="recall of injected faults may be this much below the champion's"
     )

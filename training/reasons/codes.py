@@ -135,6 +135,21 @@ class ReasonCode(StrEnum):
     FLOOD = "flood"
     TEXT = "text"
 
+    # status of a sensor
+    STATUS_NO_READINGS = "status_no_readings"
+    STATUS_SILENT_SINCE = "status_silent_since"
+    STATUS_ANOMALOUS = "status_anomalous"
+    STATUS_DEVIATES_ABOVE = "status_deviates_above"
+    STATUS_DEVIATES_BELOW = "status_deviates_below"
+    STATUS_NEVER_SCORED = "status_never_scored"
+    STATUS_UNSCORED_SINCE = "status_unscored_since"
+    STATUS_WEAK_DETECTOR = "status_weak_detector"
+    STATUS_FALLBACK = "status_fallback"
+    STATUS_FALLBACK_RECALL = "status_fallback_recall"
+    STATUS_LIMITS_ONLY = "status_limits_only"
+    STATUS_NOT_MONITORED = "status_not_monitored"
+    STATUS_COVERAGE_UNKNOWN = "status_coverage_unknown"
+
     # alarm budget
     BUDGET_GRANTED = "budget_granted"
     BUDGET_RAISED = "budget_raised"

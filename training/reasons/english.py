@@ -211,6 +211,35 @@ TEMPLATES: dict[ReasonCode, str] = {
         "first was {sensor:text} at {time:time}: {first:reason}"
     ),
     ReasonCode.TEXT: "{text:text}",
+    # status of a sensor
+    ReasonCode.STATUS_NO_READINGS: "no reading has been stored",
+    ReasonCode.STATUS_SILENT_SINCE: "no data since {time:time}",
+    ReasonCode.STATUS_ANOMALOUS: (
+        "score {score:number} at {time:time}; the threshold of an anomaly is {threshold:number}"
+    ),
+    ReasonCode.STATUS_DEVIATES_ABOVE: (
+        "{value:quantity} at {time:time} is {size:size} SDs above the mean of the readings before "
+        "({normal:quantity})"
+    ),
+    ReasonCode.STATUS_DEVIATES_BELOW: (
+        "{value:quantity} at {time:time} is {size:size} SDs below the mean of the readings before "
+        "({normal:quantity})"
+    ),
+    ReasonCode.STATUS_NEVER_SCORED: "a detector serves, but no reading has been scored yet",
+    ReasonCode.STATUS_UNSCORED_SINCE: "a detector serves, but no reading since {time:time} has been scored",
+    ReasonCode.STATUS_WEAK_DETECTOR: (
+        "the detector finds {recall:percent} of the injected faults; {required:percent} are required"
+    ),
+    ReasonCode.STATUS_FALLBACK: "no detector passed the gate; fixed rules watch the sensor",
+    ReasonCode.STATUS_FALLBACK_RECALL: (
+        "no detector passed the gate; fixed rules watch the sensor and find {recall:percent} of the "
+        "injected faults"
+    ),
+    ReasonCode.STATUS_LIMITS_ONLY: "no detector; only the operating limits are checked",
+    ReasonCode.STATUS_NOT_MONITORED: "no detector and no operating limits",
+    ReasonCode.STATUS_COVERAGE_UNKNOWN: (
+        "the model registry cannot be read; what watches the sensor is not known"
+    ),
     # alarm budget
     ReasonCode.BUDGET_GRANTED: "alerts a day: {requested:number}, within the alarm budget",
     ReasonCode.BUDGET_RAISED: (

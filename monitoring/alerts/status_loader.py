@@ -1,0 +1,187 @@
+"""Load the status of many sensors: newest readings and scores, alerts and sampling steps, by four queries.
+
+What a sensor is monitored by comes from the registry (`coverage_of`), so that a model moved there counts. The
+judgement is in `sensor_status`.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from monitoring.alerts.alert import Alert
+from monitoring.alerts.kinds import Severity
+from monitoring.alerts.rules import AlertRules, InstrumentRules
+from monitoring.alerts.sensor_status import (
+    Coverage,
+    Monitor,
+    SensorCondition,
+    StatusInputs,
+    judge_status,
+)
+from monitoring.alerts.store import AlertStore
+from monitoring.alerts.watch_store import load_memories
+from serving.predictions.store import PredictionStore
+from training.data.readings import GOOD_QUALITY, ReadingStore
+from training.data.sensors import Sensor
+from training.evaluation.gate import GateSettings
+from training.kinds import Kind
+from training.outcomes import Outcome, OutcomeStatus
+from training.reasons import Reason, ReasonCode
+from training.settings import load_settings
+from training.storage.database import reading
+
+SILENCE_OF_UNKNOWN_STEP = timedelta(days=1)  # where nothing is known about how often a sensor sends
+SCORE_COLUMNS = ("anomaly_score", "threshold", "historical_average", "historical_std")
+DetectorOutcomes = Mapping[str, Outcome]  # by sensor
+
+
+def load_statuses(
+    engine: Engine, sensors: Sequence[Sensor], detectors: DetectorOutcomes | None, *, now: datetime
+) -> dict[str, SensorCondition]:
+    """The status of each sensor at a time (naive UTC), in the order of the sensors.
+
+    `detectors` are the outcomes of `training.operations.overview.describe_models`; None where the registry
+    cannot be read.
+    """
+    return judge_statuses(
+        sensors,
+        rows=load_newest_rows(engine),
+        alerts=AlertStore(engine).find(alive=True),
+        steps=load_steps(engine, sensors),
+        detectors=detectors,
+        now=now,
+    )
+
+
+def judge_statuses(
+    sensors: Iterable[Sensor],
+    *,
+    rows: pd.DataFrame,
+    alerts: Collection[Alert],
+    steps: Mapping[str, timedelta],
+    detectors: DetectorOutcomes | None,
+    now: datetime,
+) -> dict[str, SensorCondition]:
+    """The status of each sensor from what is known of all: `rows` as `load_newest_rows` returns them."""
+    rules, min_recall = AlertRules.from_conf(), load_settings(GateSettings).min_recall
+    alerts_by_sensor: dict[str, list[Alert]] = defaultdict(list)
+    for alert in alerts:
+        alerts_by_sensor[alert.topic.sensor_id].append(alert)
+    row_by_sensor = rows.to_dict("index")
+    conditions = {}
+    for sensor in sensors:
+        outcome = None if detectors is None else detectors.get(sensor.id)
+        unknown = detectors is None
+        coverage = (
+            Coverage(Monitor.UNKNOWN) if unknown else coverage_of(sensor, outcome, min_recall=min_recall)
+        )
+        inputs = _inputs(
+            sensor,
+            row_by_sensor.get(sensor.id, {}),
+            tuple(alerts_by_sensor.get(sensor.id, ())),
+            steps.get(sensor.id),
+            rules.of(sensor).instrument,
+            coverage,
+            now,
+        )
+        conditions[sensor.id] = judge_status(inputs)
+    return conditions
+
+
+def coverage_of(sensor: Sensor, outcome: Outcome | None, *, min_recall: float) -> Coverage:
+    """What monitors a sensor, given the outcome of its detector."""
+    if outcome is None or outcome.status != OutcomeStatus.SERVING:
+        has_limits = sensor.critical_low is not None or sensor.critical_high is not None
+        return Coverage(Monitor.LIMITS if has_limits else Monitor.NOTHING, min_recall=min_recall)
+    recall = outcome.metrics.get("recall_mean")
+    return Coverage(Monitor.DETECTOR, outcome.version, recall, min_recall)
+
+
+def detectors_of(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
+    """The outcomes of detectors, by sensor."""
+    return {outcome.sensor_id: outcome for outcome in outcomes if outcome.kind is Kind.DETECTOR}
+
+
+def load_newest_rows(engine: Engine) -> pd.DataFrame:
+    """Each sensor's newest reading and score by two queries: `timestamp, value, data_quality, scored_at` and
+    `SCORE_COLUMNS`, by `sensor_id`.
+    """
+    scores = PredictionStore(engine).newest_scores().set_index("sensor_id")
+    scores = scores.rename(columns={"timestamp": "scored_at"}).reindex(columns=["scored_at", *SCORE_COLUMNS])
+    readings = ReadingStore(engine).newest()[["timestamp", "value", "data_quality"]]
+    return readings.join(scores, how="outer")
+
+
+def load_steps(engine: Engine, sensors: Sequence[Sensor]) -> dict[str, timedelta]:
+    """The normal time between two readings of each sensor: declared, else as the watch has learned it."""
+    with reading(engine) as connection:
+        memories = load_memories(connection, [sensor.id for sensor in sensors if sensor.step is None])
+    steps = {sensor.id: sensor.step for sensor in sensors if sensor.step is not None}
+    learned = {id_: memory.habit.step for id_, memory in memories.items() if memory.habit.step is not None}
+    return steps | learned
+
+
+def _inputs(
+    sensor: Sensor,
+    row: Mapping[Any, Any],
+    alerts: tuple[Alert, ...],
+    step: timedelta | None,
+    rules: InstrumentRules,
+    coverage: Coverage,
+    now: datetime,
+) -> StatusInputs:
+    value = _number(row.get("value"))
+    quality = row.get("data_quality")
+    limit_severity, limit_reason = _exceeded_limit(sensor, value)
+    silence = max(rules.silent_steps * step, rules.silent_least) if step else SILENCE_OF_UNKNOWN_STEP
+    return StatusInputs(
+        now=now,
+        coverage=coverage,
+        silent_after=silence,
+        reading_at=_time(row.get("timestamp")),
+        value=value,
+        is_good=quality is None or pd.isna(quality) or int(quality) == GOOD_QUALITY,
+        step=step,
+        low=sensor.low,
+        high=sensor.high,
+        limit_severity=limit_severity,
+        limit_reason=limit_reason,
+        scored_at=_time(row.get("scored_at")),
+        score=_number(row.get("anomaly_score")),
+        threshold=_number(row.get("threshold")),
+        average=_number(row.get("historical_average")),
+        deviation=_number(row.get("historical_std")),
+        alerts=alerts,
+    )
+
+
+def _exceeded_limit(sensor: Sensor, value: float | None) -> tuple[int, Reason | None]:
+    """The severity of the critical limit that a value exceeds, and the reason; 0 and None where it does not.
+
+    A value outside the instrument's range is not believed.
+    """
+    if value is None or _is_outside(value, sensor.low, sensor.high):
+        return 0, None
+    if sensor.critical_high is not None and value > sensor.critical_high:
+        code, limit = ReasonCode.LIMIT_UPPER_CROSSED, sensor.critical_high
+    elif sensor.critical_low is not None and value < sensor.critical_low:
+        code, limit = ReasonCode.LIMIT_LOWER_CROSSED, sensor.critical_low
+    else:
+        return 0, None
+    return int(Severity.CRITICAL), Reason(code, {"value": value, "limit": limit})
+
+
+def _is_outside(value: float, low: float | None, high: float | None) -> bool:
+    return (low is not None and value < low) or (high is not None and value > high)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def _time(value: Any) -> datetime | None:
+    return None if value is None or pd.isna(value) else pd.Timestamp(value).to_pydatetime()
