@@ -286,24 +286,27 @@ def thresholds(
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="shift.html or shift.xlsx")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="shift.html, shift.xlsx or shift.pdf")],
     hours: Annotated[float, typer.Option(min=0.1, help="Length of the shift.")] = 8.0,
     as_of: OptionalTime = None,
     language: Annotated[str | None, typer.Option(help="en or pt; default: site.language.")] = None,
+    by: AuthorOption = "",
 ) -> None:
     """Write the shift report for the handover.
 
     Example: safeplan alerts report shift.html --hours 8 --language pt
     """
     from monitoring.i18n.translation import load_translator
-    from monitoring.reports.shift_report import build_shift_report, write_report
+    from monitoring.reports.report_files import write_report
+    from monitoring.reports.shift_report import build_shift_report
     from training.workspace import Workspace
 
     end = as_of or utc_now()
     start = end - timedelta(hours=hours)
-    write_report(
-        build_shift_report(Workspace.here(), start=start, end=end, words=load_translator(language)), file
+    shift = build_shift_report(
+        Workspace.here(), start=start, end=end, author=by or current_user(), words=load_translator(language)
     )
+    write_report(shift, file)
     typer.echo(f"wrote {file}")
 
 

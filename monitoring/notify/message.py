@@ -4,6 +4,7 @@ Recipients are selected in `channels`; messages are sent in `delivery`.
 """
 
 import uuid
+from enum import StrEnum
 from typing import Any
 
 from monitoring.alerts.alert import Alert, AlertEvent
@@ -11,6 +12,7 @@ from monitoring.alerts.kinds import (
     AlertChange,
     AlertType,
     InstrumentProblem,
+    Severity,
     problem_name,
     severity_name,
     type_name,
@@ -21,8 +23,24 @@ from monitoring.i18n.translation import Translator
 from training.data.sensors import Sensor
 from training.operations.console import to_json_value
 
+RESOLVING_CHANGES = {AlertChange.RETURNED, AlertChange.CLOSED}
+OPERATOR_CHANGES = {
+    AlertChange.ACKNOWLEDGED,
+    AlertChange.SHELVED,
+    AlertChange.UNSHELVED,
+    AlertChange.JUDGED,
+}
 # Receivers that store message ids can drop a message that arrives twice.
 MESSAGE_NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
+
+
+class NotifyType(StrEnum):
+    """How urgent a channel shows a message; the values are Apprise's."""
+
+    INFO = "info"
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
 
 
 def compose_message(
@@ -40,6 +58,7 @@ def compose_message(
         "id": message_id(alert, number),
         "title": title,
         "body": "\n".join(_body_lines(alert, event, number, sensor, _)),
+        "notify_type": notify_type(event).value,
         "severity": int(event.severity),
         "type": alert.topic.type.value,
         "change": event.change.value,
@@ -49,6 +68,15 @@ def compose_message(
         "number": number,
         "at": to_json_value(event.at),
     }
+
+
+def notify_type(event: AlertEvent) -> NotifyType:
+    """How a channel shows a change; what a person did about an alert is no failure."""
+    if event.change in RESOLVING_CHANGES:
+        return NotifyType.SUCCESS
+    if event.change in OPERATOR_CHANGES:
+        return NotifyType.INFO
+    return NotifyType.WARNING if event.severity is Severity.WARNING else NotifyType.FAILURE
 
 
 def message_id(alert: Alert, number: int) -> str:

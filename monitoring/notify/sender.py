@@ -9,21 +9,11 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
+from pathlib import Path
 from typing import Any, Protocol
 
 import apprise
 
-from monitoring.alerts.kinds import AlertChange, Severity
-
-NOTIFY_TYPES = {
-    Severity.WARNING: apprise.NotifyType.WARNING,
-    Severity.DANGER: apprise.NotifyType.FAILURE,
-    Severity.CRITICAL: apprise.NotifyType.FAILURE,
-}
-RESOLVED_NOTIFY_TYPES = {
-    AlertChange.RETURNED: apprise.NotifyType.SUCCESS,
-    AlertChange.CLOSED: apprise.NotifyType.SUCCESS,
-}
 # Sent beside title and body to webhooks.
 PAYLOAD_FIELDS = ("id", "severity", "type", "change", "sensor_id", "platform", "alert_id", "number", "at")
 ADDRESS_LEAKING_LOGGERS = ("apprise", "urllib3", "requests")
@@ -75,15 +65,20 @@ class AppriseSender:
         if isinstance(getattr(channel, "headers", None), dict):
             channel.headers["Idempotency-Key"] = message["id"]
         if hasattr(channel, "payload_extras") and channel.app_id and "json" in channel.secure_protocol:
-            channel.payload_extras["alert"] = {name: message[name] for name in PAYLOAD_FIELDS}
+            channel.payload_extras["alert"] = {
+                name: message[name] for name in PAYLOAD_FIELDS if name in message
+            }
 
 
 def _notify(channel: Any, message: Mapping[str, Any]) -> str:
     """Send a message; returns the error, without the address, or an empty text."""
-    change, severity = AlertChange(message["change"]), Severity(message["severity"])
-    kind = RESOLVED_NOTIFY_TYPES.get(change, NOTIFY_TYPES[severity])
+    # Messages that were queued by 0.1.0 have no type.
+    kind = apprise.NotifyType(message.get("notify_type", apprise.NotifyType.WARNING))
+    attachment = message.get("attachment")
+    if attachment is not None and not Path(attachment).is_file():
+        return f"the attachment {attachment} is not a file; it was deleted or is on another machine"
     with apprise.LogCapture(level=logging.WARNING) as captured:  # type: ignore[no-untyped-call]
-        if channel.notify(body=message["body"], title=message["title"], notify_type=kind):
+        if channel.notify(body=message["body"], title=message["title"], notify_type=kind, attach=attachment):
             return ""
         status_match = re.search(r"error=(\d{3})\b", captured.getvalue())
     return f"the channel answered {status_match[1]}" if status_match else "the channel could not be reached"

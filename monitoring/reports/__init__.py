@@ -1,4 +1,4 @@
 """Reports for the control room: alert statistics, shift report, limits at risk.
 
-Reading order: `alert_statistics`, `shift_report`.
+Reading order: `alert_statistics`, `shift_report`, `shift_figures`, `alert_chart`, `report_files`.
 """

@@ -18,7 +18,8 @@ from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.workspace import Workspace
 
-NOTIFYING_CHANGES = (AlertChange.OPENED, AlertChange.REPEATED)  # changes that call an operator
+# Changes that make an operator look.
+CALLING_CHANGES = (AlertChange.OPENED, AlertChange.WORSENED, AlertChange.REPEATED)
 MAX_WORST_SENSORS = 10
 ONE_HOUR = timedelta(hours=1)
 
@@ -55,7 +56,7 @@ def compute_statistics(
     notifications = sorted(
         (event.at, alert_id)
         for alert_id, event in changes
-        if event.change in NOTIFYING_CHANGES and alert_id in by_id
+        if event.change in CALLING_CHANGES and alert_id in by_id
     )
     opened = [
         alert_id for alert_id, event in changes if event.change is AlertChange.OPENED and alert_id in by_id

@@ -1,52 +1,37 @@
-"""Shift report: one page for the hand-over, as HTML (prints to PDF) or as an Excel workbook.
+"""The shift report for the handover: its figures, tables and charts, as values in one language.
 
-Texts are in the reader's language. Names and notes are escaped: neither HTML nor formulas in them run.
+Cells are values, so that a spreadsheet sorts and filters them. Figures are computed in `shift_figures` and
+charts drawn in `alert_chart`; the report is written as HTML, Excel or PDF in `report_files`.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-
-from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.properties import PageSetupProperties
+from datetime import datetime, timedelta
 
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import (
     SEVERITY_SYMBOLS,
     AlertState,
     AlertType,
-    alert_count_text,
     severity_name,
     state_name,
     verdict_name,
 )
+from monitoring.alerts.maintenance import MaintenanceWindow, list_maintenance
 from monitoring.alerts.store import FLOOD_SUBJECT
-from monitoring.i18n.translation import Translator
+from monitoring.i18n.translation import Translator, unit_symbol
 from monitoring.notify.message import alert_name
+from monitoring.reports.alert_chart import AlertChart, load_chart
 from monitoring.reports.limit_risks import LimitRisk, find_risks
+from monitoring.reports.shift_figures import ShiftFigures, load_figures
 from monitoring.watch.operator_actions import list_alerts
-from training.data.sensors import Fleet
-from training.errors import ConfigurationError, write_errors
+from training.data.sensors import Fleet, Sensor
 from training.registry.audit import ALIAS_MOVES, PROMOTED, ROLLED_BACK, AuditEntry, entries
 from training.workspace import Workspace
 
-MAX_COLUMN_WIDTH = 60  # characters, of a column in the sheet
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run cells that start so
-CSS = """
-@page { size: A4 landscape; margin: 12mm }
-body { font: 12px/1.4 sans-serif; color: #111; margin: 2em auto; max-width: 1200px }
-h1 { font-size: 19px; margin: 0 } h2 { font-size: 14px; margin: 1.6em 0 .4em; break-after: avoid }
-p { color: #555; margin: .3em 0 0 } table { border-collapse: collapse; width: 100% }
-th { text-align: left; border-bottom: 2px solid #333; white-space: nowrap }
-thead { display: table-header-group } td { border-bottom: 1px solid #ccc; vertical-align: top }
-th, td { padding: 4px 10px 4px 0; overflow-wrap: break-word } td:last-child { min-width: 24em }
-td:nth-child(-n+4) { white-space: nowrap } tr:nth-child(even) td { background: #f6f6f6 }
-tr { break-inside: avoid } @media print { body { margin: 0; max-width: none; font-size: 10px } }
-"""
+MAX_CHARTS = 20  # of the most severe alerts; a chart takes 0.1 s and 15 kB
+
+Cell = str | int | float | datetime | timedelta | None  # times are naive UTC
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,7 @@ class ReportSection:
     title: str
     empty: str  # shown instead of a table without rows
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -64,13 +49,16 @@ class ShiftReport:
     """The report in one language."""
 
     title: str
-    summary: str
-    language: str
+    header: Sequence[tuple[str, str]]  # period, time zone, author
+    figures: ReportSection
     sections: Sequence[ReportSection]
+    charts: Sequence[AlertChart]
+    signatures: Sequence[str]
+    words: Translator
 
 
 def build_shift_report(
-    workspace: Workspace, *, start: datetime, end: datetime, words: Translator
+    workspace: Workspace, *, start: datetime, end: datetime, author: str, words: Translator
 ) -> ShiftReport:
     """The report of the shift from `start` until `end` (naive UTC)."""
     _, fleet = words, workspace.fleet
@@ -79,131 +67,145 @@ def build_shift_report(
         a for a in alerts if a.topic.type is AlertType.INSTRUMENT and a.topic.subject != FLOOD_SUBJECT
     ]
     process_alerts = [a for a in alerts if a not in instrument_alerts]
-    open_instrument_alerts = [a for a in instrument_alerts if a.state is not AlertState.CLOSED]
+    shelved = [a for a in alerts if a.shelved_until is not None and a.state is not AlertState.CLOSED]
+    windows = [work for work in list_maintenance(workspace, since=start) if work.start < end]
     risks = find_risks(workspace, list(fleet.values()), start=end, end=end + (end - start))
+    drawn = [a for a in process_alerts if a.topic.subject != FLOOD_SUBJECT][:MAX_CHARTS]
     return ShiftReport(
-        title=_("Shift report {start} to {end}", start=_.moment(start), end=_.moment(end)),
-        summary=_summary_text(_, alerts),
-        language=_.language,
+        title=_("Shift report"),
+        header=(
+            (_("Period"), _("{start} to {end}", start=_.moment(start), end=_.moment(end))),
+            (_("Time zone"), zone_name(_, end)),
+            (_("Author"), author),
+        ),
+        figures=_figures_section(_, load_figures(workspace, alerts, windows, start=start, end=end)),
         sections=(
-            _alerts_section(_, fleet, _("Alerts and verdicts"), _("No alerts."), process_alerts),
-            _risks_section(_, risks),
+            _alerts_section(_, fleet, _("Alerts and verdicts"), _("No alerts."), process_alerts, end),
             _alerts_section(
-                _, fleet, _("Instruments in fault"), _("No instrument is in fault."), open_instrument_alerts
+                _, fleet, _("Instruments in fault"), _("No instrument is in fault."), instrument_alerts, end
             ),
+            _shelved_section(_, fleet, shelved),
+            _maintenance_section(_, fleet, windows),
+            _risks_section(_, risks),
             _model_changes_section(_, _load_model_changes(workspace, start, end)),
         ),
+        charts=[load_chart(workspace, alert, start=start, end=end, words=_) for alert in drawn],
+        signatures=(_("Handed over by"), _("Taken over by")),
+        words=_,
     )
 
 
-def _summary_text(_: Translator, alerts: Sequence[Alert]) -> str:
-    """The summary line."""
-    alive = [alert for alert in alerts if alert.state is AlertState.OPEN]
-    unseen = sum(alert.acknowledged_at is None for alert in alive)
-    open_text, unseen_text = (
-        _("{count} still open", count=len(alive)),
-        _("{count} seen by nobody yet", count=unseen),
+def zone_name(_: Translator, at: datetime) -> str:
+    """The time zone of the site with its offset at a time.
+
+    >>> zone_name(Translator("pt", "America/Sao_Paulo"), datetime(2026, 1, 31))
+    'America/Sao_Paulo (UTC-03:00)'
+    """
+    return f"{_.zone.key} (UTC{_.moment(at, 'xxx')})"
+
+
+def _figures_section(_: Translator, figures: ShiftFigures) -> ReportSection:
+    """The key figures; accepted rates are those of ISA-18.2 and EEMUA 191 for one operator."""
+    per_hour = _(
+        "at most {acceptable} are acceptable, {maximum} manageable (ISA-18.2)", acceptable=6, maximum=12
     )
-    return f"{alert_count_text(_, len(alerts))} · {open_text} · {unseen_text}"
-
-
-def render_html(report: ShiftReport) -> str:
-    """One HTML page without external resources."""
-    parts = [
-        f"<!doctype html><html lang='{report.language}'><head><meta charset='utf-8'>",
-        f"<title>{html.escape(report.title)}</title><style>{CSS}</style></head><body>",
-        f"<h1>{html.escape(report.title)}</h1><p>{html.escape(report.summary)}</p>",
+    in_ten = _("10 or more are a flood (EEMUA 191)")
+    rows: list[tuple[Cell, ...]] = [
+        (_("Calls"), figures.calls, _("an alert opened, became worse or active again")),
+        (_("Calls per operator-hour"), round(figures.calls_per_operator_hour, 2), per_hour),
+        (_("Most calls in 10 minutes"), figures.most_in_ten_minutes, in_ten),
+        (_("Alerts"), figures.alerts, ""),
+        (_("Active alerts"), figures.active, ""),
+        (_("Unacknowledged alerts"), figures.unacknowledged, ""),
+        (_("Median time to acknowledge"), figures.median_acknowledge_time, ""),
+        (_("Shelved alerts"), figures.shelved, ""),
+        (_("Maintenance windows"), figures.maintenance, ""),
     ]
-    for section in report.sections:
-        parts.append(f"<h2>{html.escape(section.title)}</h2>")
-        if not section.rows:
-            parts.append(f"<p>{html.escape(section.empty)}</p>")
-            continue
-        head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in section.columns)
-        lines = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in section.rows
-        )
-        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>")
-    return "".join([*parts, "</body></html>\n"])
-
-
-def write_excel(report: ShiftReport, path: Path) -> None:
-    """An Excel workbook with one sheet per table."""
-    book = Workbook()
-    book.remove(book.active)
-    for section in report.sections:
-        sheet = book.create_sheet(section.title[:31])
-        for row in (section.columns, *section.rows):
-            sheet.append([_escape_formula(cell) for cell in row])
-        for cell in sheet[1]:
-            cell.font = Font(bold=True)
-        for index, name in enumerate(section.columns):
-            widest = max(len(text) for text in (name, *(row[index] for row in section.rows)))
-            sheet.column_dimensions[get_column_letter(index + 1)].width = min(widest + 2, MAX_COLUMN_WIDTH)
-        for row in sheet.iter_rows():
-            for cell in row:
-                cell.alignment = Alignment(vertical="top", wrap_text=True)
-        sheet.freeze_panes = "A2"
-        sheet.page_setup.orientation, sheet.page_setup.fitToHeight = "landscape", 0
-        sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
-    book.save(path)
-
-
-def write_report(report: ShiftReport, path: Path) -> None:
-    """Write the report in the format of the file's suffix.
-
-    Raises:
-        ConfigurationError: the suffix is neither .html nor .xlsx.
-        UnwritableFile: the file cannot be written.
-    """
-    with write_errors("The report", path):
-        if path.suffix == ".xlsx":
-            write_excel(report, path)
-        elif path.suffix == ".html":
-            path.write_text(render_html(report), encoding="utf-8")
-        else:
-            raise ConfigurationError(f"{path.name} is neither .html nor .xlsx; choose one of them.")
-
-
-def _escape_formula(text: str) -> str:
-    """A text that no spreadsheet takes for a formula.
-
-    >>> _escape_formula("=1+1"), _escape_formula("PT-1")
-    ("'=1+1", 'PT-1')
-    """
-    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
+    return ReportSection(_("Key figures"), "", (_("Figure"), _("Value"), _("Remark")), rows)
 
 
 def _alerts_section(
-    _: Translator, fleet: Fleet, title: str, empty: str, alerts: Sequence[Alert]
+    _: Translator, fleet: Fleet, title: str, empty: str, alerts: Sequence[Alert], end: datetime
 ) -> ReportSection:
-    columns = (_("Severity"), _("Type"), _("Sensor"), _("Since"), _("State"), _("Verdict"), _("By"), _("Why"))
-    rows = [
+    columns = (
+        *(_("No."), _("Severity"), _("Type"), _("Sensor"), _("Platform"), _("Since"), _("Until")),
+        *(_("Duration"), _("Value"), _("Unit"), _("State"), _("Acknowledged"), _("Acknowledged by")),
+        *(_("Verdict"), _("Verdict by"), _("Why"), _("Comment")),
+    )
+    rows: list[tuple[Cell, ...]] = [
         (
+            alert.id,
             f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
             alert_name(_, alert),
             _sensor_title(fleet, alert.topic.sensor_id),
-            _.moment(alert.began_at),
+            alert.topic.platform,
+            alert.began_at,
+            alert.returned_at,
+            (alert.returned_at or end) - alert.began_at,
+            alert.evidence.value,
+            _unit(fleet, alert),
             state_name(_, alert.state),
+            alert.acknowledged_at,
+            alert.acknowledged_by,
             verdict_name(_, alert.verdict) if alert.verdict else "",
-            alert.verdict_by or alert.acknowledged_by or "",
-            " · ".join(filter(None, (_reason_text(_, fleet, alert), alert.note))),
+            alert.verdict_by,
+            _.reason_text(alert.evidence.reasons, alert.evidence.reason, unit=_unit(fleet, alert)),
+            alert.note,
         )
         for alert in alerts
     ]
     return ReportSection(title, empty, columns, rows)
 
 
-def _reason_text(_: Translator, fleet: Fleet, alert: Alert) -> str:
-    sensor = fleet.get(alert.topic.sensor_id)
-    return _.reason_text(alert.evidence.reasons, alert.evidence.reason, unit=sensor.unit if sensor else None)
+def _shelved_section(_: Translator, fleet: Fleet, alerts: Sequence[Alert]) -> ReportSection:
+    columns = (_("No."), _("Severity"), _("Sensor"), _("Type"), _("Shelved until"), _("By"))
+    rows: list[tuple[Cell, ...]] = [
+        (
+            alert.id,
+            f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
+            _sensor_title(fleet, alert.topic.sensor_id),
+            alert_name(_, alert),
+            alert.shelved_until,
+            alert.shelved_by,
+        )
+        for alert in alerts
+    ]
+    return ReportSection(_("Shelved alerts"), _("No alert is shelved."), columns, rows)
 
 
-def _sensor_title(fleet: Fleet, sensor_id: str) -> str:
-    """A sensor's id and name."""
-    sensor = fleet.get(sensor_id)
-    return " ".join(filter(None, (sensor_id, sensor.name if sensor else "")))
+def _maintenance_section(_: Translator, fleet: Fleet, windows: Sequence[MaintenanceWindow]) -> ReportSection:
+    columns = (_("Sensor or platform"), _("From"), _("Until"), _("Work"), _("By"))
+    rows: list[tuple[Cell, ...]] = [
+        (
+            _sensor_title(fleet, work.sensor_id) if work.sensor_id else work.platform,
+            work.start,
+            work.end,
+            work.reason,
+            work.made_by,
+        )
+        for work in windows
+    ]
+    return ReportSection(_("Maintenance"), _("No maintenance in this shift."), columns, rows)
+
+
+def _risks_section(_: Translator, risks: Sequence[LimitRisk]) -> ReportSection:
+    columns = (
+        *(_("Sensor"), _("Limit"), _("Newest reading"), _("Unit"), _("Reached at"), _("Probability")),
+        _("Forecast from"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (
+            _sensor_name(risk.sensor),
+            risk.limit,
+            risk.value,
+            unit_symbol(risk.sensor.unit),
+            risk.at,
+            _.percent(risk.probability),
+            risk.forecast_at,
+        )
+        for risk in risks
+    ]
+    return ReportSection(_("At risk in the next shift"), _("No critical limit is at risk."), columns, rows)
 
 
 def _load_model_changes(workspace: Workspace, start: datetime, end: datetime) -> list[AuditEntry]:
@@ -213,45 +215,33 @@ def _load_model_changes(workspace: Workspace, start: datetime, end: datetime) ->
 
 
 def _model_changes_section(_: Translator, entries: Sequence[AuditEntry]) -> ReportSection:
-    columns = (_("Time"), _("Model"), _("Change"), _("Version"), _("Before"), _("By"), _("Why"))
+    """One line per change; the gate's reasons are on the dashboard and in MLflow."""
+    columns = (_("Time"), _("Model"), _("Change"), _("Version"), _("Before"), _("By"))
     change_names = {PROMOTED: _("promoted"), ROLLED_BACK: _("rolled back")}
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
-            _.moment(entry.at),
+            entry.at,
             entry.subject,
             change_names.get(entry.action, _("withdrawn")),
-            "" if entry.version is None else str(entry.version),
-            str(entry.detail.get("before") or ""),
+            entry.version,
+            entry.detail.get("before"),
             entry.who,
-            _.reason_text(entry.detail.get("gate_reasons"), str(entry.detail.get("gate") or "")),
         )
         for entry in entries
     ]
     return ReportSection(_("Model changes"), _("No model has changed."), columns, rows)
 
 
-def _risks_section(_: Translator, risks: Sequence[LimitRisk]) -> ReportSection:
-    columns = (
-        _("Sensor"),
-        _("Limit"),
-        _("Newest reading"),
-        _("Reached at"),
-        _("Probability"),
-        _("Forecast from"),
-    )
-    rows = [
-        (
-            " ".join(filter(None, (risk.sensor.id, risk.sensor.name))),
-            _value_text(_, risk.limit, risk.sensor.unit),
-            "" if risk.value is None else _value_text(_, risk.value, risk.sensor.unit),
-            _.moment(risk.at),
-            _.percent(risk.probability),
-            _.moment(risk.forecast_at),
-        )
-        for risk in risks
-    ]
-    return ReportSection(_("At risk in the next shift"), _("No critical limit is at risk."), columns, rows)
+def _sensor_title(fleet: Fleet, sensor_id: str) -> str:
+    """A sensor's id and name."""
+    sensor = fleet.get(sensor_id)
+    return sensor_id if sensor is None else _sensor_name(sensor)
 
 
-def _value_text(_: Translator, value: float, unit: str) -> str:
-    return f"{_.number(value)} {unit}".strip()
+def _sensor_name(sensor: Sensor) -> str:
+    return " ".join(filter(None, (sensor.id, sensor.name)))
+
+
+def _unit(fleet: Fleet, alert: Alert) -> str:
+    sensor = fleet.get(alert.topic.sensor_id)
+    return "" if sensor is None else unit_symbol(sensor.unit)

@@ -110,6 +110,13 @@ def apply_retention(workspace: Workspace, now: datetime) -> JobResult:
     )
 
 
+def report(workspace: Workspace, now: datetime) -> JobResult:
+    """Write the shift report and queue it for its channels."""
+    from monitoring.reports.scheduled_report import write_scheduled_report  # noqa: PLC0415
+
+    return JobResult(False, f"wrote {write_scheduled_report(workspace, now=now)}")
+
+
 JOB_FUNCTIONS: dict[JobName, Callable[[Workspace, datetime], JobResult]] = {
     JobName.DETECT: detect,
     JobName.FORECAST: forecast,
@@ -118,6 +125,7 @@ JOB_FUNCTIONS: dict[JobName, Callable[[Workspace, datetime], JobResult]] = {
     JobName.DRIFT: drift,
     JobName.RETRAIN: retrain,
     JobName.RETENTION: apply_retention,
+    JobName.REPORT: report,
 }
 
 

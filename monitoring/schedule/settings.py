@@ -59,6 +59,7 @@ class JobName(StrEnum):
     DRIFT = "drift"
     RETRAIN = "retrain"
     RETENTION = "retention"
+    REPORT = "report"
 
 
 FORMER_JOB_NAMES = {"share": JobName.ALLOCATE_BUDGET, "tidy": JobName.RETENTION}  # of 0.1.0
@@ -110,6 +111,9 @@ class ScheduleSettings(
     drift: JobRule = JobRule(cron="0 1 * * *", timeout=timedelta(hours=1))
     retrain: JobRule = JobRule(cron="0 2 * * *", timeout=timedelta(hours=6))
     retention: JobRule = JobRule(cron="45 1 * * *", timeout=timedelta(hours=1))
+
+    # Off until a site has shifts and channels; see the section shift_report.
+    report: JobRule = JobRule(cron="0 7,15,23 * * *", timeout=timedelta(minutes=30), enabled=False)
 
     def rule(self, job: JobName) -> JobRule:
         """The rule of one job."""

@@ -9,7 +9,8 @@ from monitoring.alerts.kinds import AlertType, AlertVerdict
 from monitoring.drift.fleet import check_fleet
 from monitoring.drift.recording import FLEET_PAGE
 from monitoring.i18n.translation import Translator
-from monitoring.reports.shift_report import build_shift_report, write_report
+from monitoring.reports.report_files import write_report
+from monitoring.reports.shift_report import build_shift_report
 from monitoring.watch.operator_actions import list_alerts, set_verdict
 from monitoring.watch.watcher import watch_fleet
 from serving.batch import detect_fleet, forecast_fleet
@@ -55,7 +56,9 @@ def hostile_sensor(workspace, plan, training_stub):
 def test_reports_of_a_sensor_named_as_a_script_run_nothing(hostile_sensor, tmp_path):
     sensors = hostile_sensor.fleet.match(())
     folder = tmp_path / "reports"
-    shift = build_shift_report(hostile_sensor, start=NOW - timedelta(days=3), end=NOW, words=Translator("en"))
+    shift = build_shift_report(
+        hostile_sensor, start=NOW - timedelta(days=3), end=NOW, author="Ana", words=Translator("en")
+    )
     folder.mkdir()
     write_report(shift, folder / "shift.html")
     outcomes = check_fleet(hostile_sensor, sensors, now=NOW, html=folder)

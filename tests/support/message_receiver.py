@@ -26,6 +26,7 @@ class MessageReceiver:
         self.replies = iter(replies)
         self.accepted: list[dict] = []
         self.received_ids: list[str] = []
+        self.attachments: list[list[dict]] = []  # of each accepted message that has any
         self.lock = threading.Lock()
         self.wake = threading.Event()
         receiver = self
@@ -38,6 +39,7 @@ class MessageReceiver:
                     receiver.received_ids.append(self.headers["Idempotency-Key"])
                     if reply is Reply.ACCEPT:
                         receiver.accepted.append(body["alert"])
+                        receiver.attachments += [body["attachments"]] if body.get("attachments") else []
                 if reply is Reply.STALL:
                     receiver.wake.wait(5)
                 elif reply is not Reply.DISCONNECT:

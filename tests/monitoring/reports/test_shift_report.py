@@ -1,16 +1,24 @@
 """Shift report: its tables, languages and formats; names and notes are escaped."""
 
 import sys
+from dataclasses import replace
+from datetime import timedelta
 
+import numpy as np
 import openpyxl
 import pytest
+from pypdf import PdfReader
 
 import safeplan
 from monitoring.alerts.kinds import AlertVerdict
+from monitoring.alerts.maintenance import MaintenanceWindow, add_maintenance
 from monitoring.i18n.translation import Translator
+from monitoring.reports.alert_chart import load_chart
 from monitoring.reports.limit_risks import find_risks
-from monitoring.reports.shift_report import build_shift_report, render_html, write_report
-from monitoring.watch.operator_actions import set_verdict
+from monitoring.reports.report_files import write_report
+from monitoring.reports.report_html import render_html
+from monitoring.reports.shift_report import build_shift_report
+from monitoring.watch.operator_actions import acknowledge, alert_history, set_verdict, shelve
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
 from training.errors import ConfigurationError
 from training.registry.audit import PROMOTED, ROLLED_BACK, AuditEntry, record_entry
@@ -36,23 +44,113 @@ def shift_fleet(monitored_fleet):
     return monitored_fleet
 
 
-def page(shift, language="en"):
+def report(shift, language="en", zone="UTC"):
     return build_shift_report(
-        shift.workspace, start=minutes_after_noon(-60), end=minutes_after_noon(61), words=Translator(language)
+        shift.workspace,
+        start=minutes_after_noon(-60),
+        end=minutes_after_noon(61),
+        author="Ana",
+        words=Translator(language, zone),
     )
 
 
-def test_alerts_risks_and_instruments_have_a_table_each(shift_fleet):
-    alerts, ahead, instruments, _ = page(shift_fleet).sections
+def table(shift, title, language="en"):
+    """The rows of one table, as dictionaries by column."""
+    (section,) = [s for s in report(shift, language).sections if s.title == title]
+    return [dict(zip(section.columns, row, strict=True)) for row in section.rows]
 
-    assert [row[:3] for row in alerts.rows] == [
+
+def figures(shift):
+    return {name: value for name, value, _ in report(shift).figures.rows}
+
+
+def test_alerts_risks_and_instruments_have_a_table_each(shift_fleet):
+    alerts = table(shift_fleet, "Alerts and verdicts")
+
+    assert [(row["Severity"], row["Type"], row["Sensor"]) for row in alerts] == [
         ("◆ critical", "Forecast warning", "PT-1"),
         ("▲ danger", "Anomaly", "PT-2"),
     ]
-    assert alerts.rows[1][5] == "confirmed anomaly"
-    assert [row[:2] for row in ahead.rows] == [("PT-1", "30 bar")]
-    assert ahead.rows[0][3:5] == ("2026-03-01 13:30", "100 %")
-    assert [row[1:3] for row in instruments.rows] == [("Instrument (no data)", "TT-1")]
+    assert alerts[1]["Verdict"] == "confirmed anomaly"
+    (risk,) = table(shift_fleet, "At risk in the next shift")
+    assert (risk["Sensor"], risk["Limit"], risk["Unit"]) == ("PT-1", 30, "bar")
+    assert (risk["Reached at"], risk["Probability"]) == (minutes_after_noon(90), "100 %")
+    (instrument,) = table(shift_fleet, "Instruments in fault")
+    assert (instrument["Type"], instrument["Sensor"]) == ("Instrument (no data)", "TT-1")
+
+
+def test_the_header_names_period_zone_and_author(shift_fleet):
+    shift = report(shift_fleet, "pt", "America/Sao_Paulo")
+
+    assert dict(shift.header) == {
+        "Período": "01/03/2026 08:00 a 01/03/2026 10:01",
+        "Fuso horário": "America/Sao_Paulo (UTC-03:00)",
+        "Autor": "Ana",
+    }
+
+
+def test_calls_count_what_made_an_operator_look(monitored_fleet):
+    """A repeated alert is one line of the table and two calls."""
+    monitored_fleet.read("PT-2", 0, noisy_values(60, seed=7))
+    monitored_fleet.score("PT-2", 0, [0.7] * 10 + [0.0] * 15 + [0.7] * 10 + [0.0] * 25)
+    monitored_fleet.watch_each(0, 60)
+    (alert,) = monitored_fleet.alerts("PT-2")
+    acknowledge(monitored_fleet.workspace, alert.id, by="Ana", now=minutes_after_noon(60))
+    opened_again = max(
+        e.at for e in alert_history(monitored_fleet.workspace, alert.id) if e.change == "repeated"
+    )
+
+    shown = figures(monitored_fleet)
+
+    own_calls = 1 + alert.repeats
+    others = [a for a in monitored_fleet.alerts() if a.id != alert.id]
+    assert alert.repeats == 1
+    assert shown["Calls"] == own_calls + len(others)
+    assert shown["Calls per operator-hour"] == round((own_calls + len(others)) / (121 / 60), 2)
+    assert shown["Median time to acknowledge"] == minutes_after_noon(60) - opened_again
+
+
+def test_shelved_alerts_and_maintenance_are_listed(shift_fleet):
+    (alert,) = shift_fleet.alerts("PT-2")
+    until = minutes_after_noon(180)
+    shelve(shift_fleet.workspace, alert.id, until, by="Ana", now=minutes_after_noon(60))
+    work = MaintenanceWindow(minutes_after_noon(0), until, "pump seal", "Rui", platform="P-51")
+    add_maintenance(shift_fleet.workspace, work, now=minutes_after_noon(0))
+
+    (shelved,) = table(shift_fleet, "Shelved alerts")
+    (planned,) = table(shift_fleet, "Maintenance")
+
+    assert (shelved["Sensor"], shelved["Shelved until"], shelved["By"]) == ("PT-2", until, "Ana")
+    assert (planned["Sensor or platform"], planned["Work"], planned["By"]) == ("P-51", "pump seal", "Rui")
+    assert (figures(shift_fleet)["Shelved alerts"], figures(shift_fleet)["Maintenance windows"]) == (1, 1)
+
+
+def test_each_process_alert_has_a_chart_of_its_readings(shift_fleet):
+    first, second = report(shift_fleet).charts
+
+    assert [first.title[-22:], second.title[-13:]] == ["PT-1: Forecast warning", "PT-2: Anomaly"]
+    assert second.began_at == minutes_after_noon(0)
+    assert second.readings["timestamp"].min() < minutes_after_noon(-20)
+    assert second.svg().startswith("<svg")
+    assert second.png().startswith(b"\x89PNG")
+
+
+def test_a_chart_of_many_readings_keeps_every_extreme(monitored_fleet):
+    values = np.zeros(12_000)
+    values[7_001] = 99.0
+    monitored_fleet.read("PT-2", -12_000, values)
+    monitored_fleet.score("PT-2", 0, [0.9] * 60)
+    monitored_fleet.watch(60)
+    (alert,) = [a for a in monitored_fleet.alerts("PT-2") if a.topic.type == "ANOMALY"]
+
+    began = minutes_after_noon(-12_000)
+    alert = replace(alert, began_at=began)
+    chart = load_chart(
+        monitored_fleet.workspace, alert, start=began, end=minutes_after_noon(60), words=Translator()
+    )
+
+    assert len(chart.readings) <= 2_000
+    assert chart.readings["value"].max() == 99.0
 
 
 def test_risks_are_of_the_next_shift_by_the_newest_forecast(monitored_fleet):
@@ -85,17 +183,18 @@ def test_model_changes_of_the_shift_are_listed(shift_fleet):
         )
         record_entry(shift_fleet.workspace.engine, entry)
 
-    changes = page(shift_fleet).sections[-1]
+    changes = table(shift_fleet, "Model changes")
 
-    assert [row[2:4] for row in changes.rows] == [("promoted", "2"), ("rolled back", "1")]
-    assert "Alterações de modelos" in render_html(page(shift_fleet, "pt"))
-    assert "revertido" in render_html(page(shift_fleet, "pt"))
+    assert [(row["Change"], row["Version"]) for row in changes] == [("promoted", 2), ("rolled back", 1)]
+    assert "Alterações de modelos" in render_html(report(shift_fleet, "pt"))
+    assert "revertido" in render_html(report(shift_fleet, "pt"))
 
 
 def test_the_page_is_available_in_portuguese(shift_fleet):
-    reported = render_html(page(shift_fleet, "pt"))
+    reported = render_html(report(shift_fleet, "pt"))
 
-    assert "Relatório de turno, 01/03/2026 11:00 a " in reported
+    assert "Relatório de turno" in reported
+    assert "01/03/2026 11:00 a 01/03/2026 13:01" in reported
     assert "Em risco no próximo turno" in reported
     assert "sem dados desde" in reported
     assert "anomalia confirmada" in reported
@@ -103,8 +202,9 @@ def test_the_page_is_available_in_portuguese(shift_fleet):
 
 @pytest.mark.attack("a script and a formula in a name and a note of the shift report", "shown as letters")
 def test_names_and_notes_are_shown_and_not_run(shift_fleet, tmp_path):
-    reported = render_html(page(shift_fleet))
-    write_report(page(shift_fleet), tmp_path / "shift.xlsx")
+    shift = report(shift_fleet)
+    reported = render_html(shift)
+    write_report(shift, tmp_path / "shift.xlsx")
 
     assert "<script>" not in reported
     assert "&lt;script&gt;" in reported
@@ -114,11 +214,41 @@ def test_names_and_notes_are_shown_and_not_run(shift_fleet, tmp_path):
     assert "'=cmd()" in [cell.value for cell in cells]
 
 
+def test_times_and_durations_in_excel_are_values(shift_fleet, tmp_path):
+    """Text can be neither sorted nor filtered by time."""
+    write_report(report(shift_fleet, "pt", "America/Sao_Paulo"), tmp_path / "shift.xlsx")
+
+    sheet = openpyxl.load_workbook(tmp_path / "shift.xlsx")["Alertas e vereditos"]
+    since, duration = sheet["F3"], sheet["H3"]
+    assert (since.value, since.number_format) == (minutes_after_noon(-180), "dd/mm/yyyy hh:mm")
+    assert duration.value == timedelta(minutes=61)
+
+
+def test_an_empty_sheet_states_that_it_is_empty(monitored_fleet, tmp_path):
+    write_report(report(monitored_fleet), tmp_path / "shift.xlsx")
+
+    assert (
+        openpyxl.load_workbook(tmp_path / "shift.xlsx")["Shelved alerts"]["A2"].value
+        == "No alert is shelved."
+    )
+
+
+def test_the_pdf_holds_every_alert(shift_fleet, tmp_path):
+    write_report(report(shift_fleet, "pt"), tmp_path / "shift.pdf")
+
+    content = (tmp_path / "shift.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    text = " ".join(page.extract_text() for page in PdfReader(tmp_path / "shift.pdf").pages)
+    assert "Relatório de turno" in text
+    assert "PT-2" in text
+    assert "anomalia confirmada" in text
+
+
 def test_a_shift_without_alerts_has_no_tables(monitored_fleet):
-    reported = render_html(page(monitored_fleet))
+    reported = render_html(report(monitored_fleet))
 
     assert "No alerts." in reported
-    assert "<table>" not in reported
+    assert reported.count("<table") == 1  # the key figures
 
 
 def test_the_command_writes_the_format_of_the_suffix(shift_fleet, tmp_path, monkeypatch):
@@ -129,11 +259,11 @@ def test_the_command_writes_the_format_of_the_suffix(shift_fleet, tmp_path, monk
 
     assert not end.value.code
     assert "PT-2" in (tmp_path / "shift.html").read_text()
-    with pytest.raises(ConfigurationError, match=r"shift\.pdf is neither"):
-        write_report(page(shift_fleet), tmp_path / "shift.pdf")
+    with pytest.raises(ConfigurationError, match=r"shift\.doc is not a report: .*\.html, \.pdf, \.xlsx"):
+        write_report(report(shift_fleet), tmp_path / "shift.doc")
 
 
-@pytest.mark.parametrize("name", ["shift.html", "shift.xlsx"])
+@pytest.mark.parametrize("name", ["shift.html", "shift.xlsx", "shift.pdf"])
 def test_a_report_in_a_missing_folder_is_refused(shift_fleet, tmp_path, name):
     with pytest.raises(ConfigurationError, match=r"cannot be written to .*nowhere.*No such file"):
-        write_report(page(shift_fleet), tmp_path / "nowhere" / name)
+        write_report(report(shift_fleet), tmp_path / "nowhere" / name)
