@@ -7,7 +7,7 @@ Finds the new readings and stores the results. Like the endpoint, it scores by
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -40,6 +40,7 @@ log = logging.getLogger("safeplan.serving")
 
 MAX_CONTEXT_READINGS = 4096  # history of a score or a forecast; detectors and forecasters use less
 SCORING_BATCH = 50_000  # readings scored at once
+ROWS_PER_WRITE = 10_000  # scores stored at once
 LATE_CHECK_READINGS = 200  # readings before the newest score among which late ones are searched
 
 
@@ -70,12 +71,13 @@ def detect_fleet(
     """
     service = BatchService(workspace)
     scored = service.predictions.last_scored()
-    return _run_for_each(
-        sensors,
-        Kind.DETECTOR,
-        watch,
-        lambda sensor: service.detect(sensor, since=since, scored=scored.get(sensor.id)),
-    )
+    writer = ScoreWriter(service.predictions, watch)
+
+    def score(sensor: Sensor) -> Outcome:
+        return service.detect(sensor, since=since, scored=scored.get(sensor.id), save=writer.stage)
+
+    _run_for_each(sensors, Kind.DETECTOR, writer.add, score)
+    return writer.finish()
 
 
 def forecast_fleet(
@@ -109,6 +111,58 @@ class SensorForecast:
         return self.model_version if self.champion is None else self.champion.model.method
 
 
+class ScoreWriter:
+    """Stores the scores of many sensors together, because a write costs much for one row and little for more.
+
+    An outcome is passed to `watch` once its scores are stored.
+    """
+
+    def __init__(self, predictions: PredictionStore, watch: OutcomeCallback) -> None:
+        self.predictions = predictions
+        self.watch = watch
+        self._frames: list[pd.DataFrame] = []
+        self._waiting: list[Outcome] = []
+        self._written: list[Outcome] = []
+
+    def stage(self, scores: pd.DataFrame) -> None:
+        """Keep scores until the next write; the outcome of their sensor is added after them."""
+        self._frames.append(scores)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add one sensor's outcome."""
+        self._waiting.append(outcome)
+        if sum(map(len, self._frames)) >= ROWS_PER_WRITE:
+            self._write()
+
+    def finish(self) -> list[Outcome]:
+        """Store what remains; returns the outcomes in the order in which they were added."""
+        self._write()
+        return self._written
+
+    def _write(self) -> None:
+        error = self._save_frames()
+        for scored in self._waiting:
+            is_lost = error is not None and scored.status == BatchStatus.SCORED
+            outcome = replace(scored, status=OutcomeStatus.FAILED, error=error) if is_lost else scored
+            self._written.append(outcome)
+            self.watch(outcome)
+        self._frames, self._waiting = [], []
+
+    def _save_frames(self) -> str | None:
+        """Store the staged scores; returns the error, which becomes the outcome of each of their sensors."""
+        if not self._frames:
+            return None
+        try:
+            self.predictions.save_scores(pd.concat(self._frames, ignore_index=True), made_at=utc_now())
+        except SafePlanError as error:
+            return str(error)
+        # As for one sensor: each must have its outcome, whatever failed.
+        except Exception as error:
+            log.exception("scores could not be stored")
+            return f"{type(error).__name__}: {error}"
+        return None
+
+
 class BatchService:
     """Scores and forecasts single sensors; opened once per command."""
 
@@ -117,22 +171,29 @@ class BatchService:
         self.champions = Champions(workspace.registry, workspace.model_cache, runtime=ScoringRuntime())
         self.predictions = PredictionStore(workspace.engine)
 
-    def detect(self, sensor: Sensor, *, since: datetime | None, scored: datetime | None) -> Outcome:
-        """Score one sensor's new readings and store the scores.
+    def detect(
+        self,
+        sensor: Sensor,
+        *,
+        since: datetime | None,
+        scored: datetime | None,
+        save: Callable[[pd.DataFrame], None] | None = None,
+    ) -> Outcome:
+        """Score one sensor's new readings and store the scores, or pass them to `save`.
 
         Raises:
             NoChampion: it has no detector champion.
             DataError: it has no good reading.
         """
         champion = self.champions.detector(sensor.id)
-        newest = self._newest_reading(sensor)
         begin = since or scored or read_iso(champion.version.tags["train_end"])
         stored = self.readings.between(sensor.id, begin, quality=GOOD_QUALITY)
         new_readings = to_tail(
             stored if since is not None else stored[stored["timestamp"] > begin], whole=False
         )
-        if not len(new_readings.seconds) and scored is None:
-            new_readings = newest
+        if not len(new_readings.seconds):
+            newest = self._newest_reading(sensor)
+            new_readings = newest if scored is None else new_readings
         scores = [] if since is not None else self._score_late_readings(sensor, champion, scored)
         scores += [
             score_readings(
@@ -145,7 +206,10 @@ class BatchService:
         scored_frame = pd.concat(scores, ignore_index=True)
         scored_frame["threshold"] = champion.model.threshold
         scored_frame["model_version"] = str(champion.version.number)
-        self.predictions.save_scores(scored_frame, made_at=utc_now())
+        if save is None:
+            self.predictions.save_scores(scored_frame, made_at=utc_now())
+        else:
+            save(scored_frame)
         last = scored_frame.iloc[-1]
         return self._outcome(
             sensor,

@@ -226,3 +226,20 @@ def test_readings_before_a_newer_score_of_the_endpoint_are_scored(trained_worksp
     assert stored(trained_workspace)["timestamp"].tolist() == [
         TRAINED_UNTIL + timedelta(hours=h) for h in (1, 2, 3, 4)
     ]
+
+
+def test_the_scores_of_many_sensors_are_stored_by_one_write(trained_workspace, monkeypatch):
+    """A write costs more than a score: a fleet that is scored each minute would spend its time on writes."""
+    writes = []
+    save = PredictionStore.save_scores
+    monkeypatch.setattr(
+        PredictionStore,
+        "save_scores",
+        lambda store, scores, **more: writes.append(len(scores)) or save(store, scores, **more),
+    )
+    sensors = load_fleet(trained_workspace.engine).match(["PT-1"]) * 3
+
+    outcomes = detect_fleet(trained_workspace, sensors)
+
+    assert [outcome.status for outcome in outcomes] == ["scored"] * 3
+    assert len(writes) == 1
