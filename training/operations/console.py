@@ -117,7 +117,7 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
         return
     # Rows may have different keys: a sensor without readings has fewer.
     keys = dict.fromkeys(key for row in rows for key in row if key != below)
-    names = [name for name in keys if any(row.get(name) not in (None, "") for row in rows)]
+    names = [name for name in keys if any(row.get(name) not in (None, "", {}) for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
@@ -141,8 +141,8 @@ def show_json(document: Any) -> None:
 def format_cell(value: Any) -> str:
     """One value as text for a table.
 
-    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"])]
-    ['0.123', '4,743', '1,000', '', 'yes', 'a, b']
+    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"], {"low": 0.0})]
+    ['0.123', '4,743', '1,000', '', 'yes', 'a, b', 'low 0']
     """
     if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -154,6 +154,8 @@ def format_cell(value: Any) -> str:
         return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, list | tuple):
         return ", ".join(format_cell(part) for part in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {format_cell(part)}" for key, part in value.items())
     return str(value)
 
 

@@ -52,7 +52,8 @@ def show(_: Translator) -> None:
         return
     with right:
         hours = pick_hours(_, sampling_step(sensor.id, newest))
-    kinds, interval = (AlertType.ANOMALY, AlertType.INSTRUMENT), shared_state().settings.refresh
+    kinds = (AlertType.LIMIT, AlertType.ANOMALY, AlertType.INSTRUMENT)
+    interval = shared_state().settings.refresh
     auto_refresh(_show_current, interval)(_, sensor)
     auto_refresh(show_alerts, interval)(_, sensor, kinds)
     auto_refresh(_show_history, interval)(_, sensor, hours)
