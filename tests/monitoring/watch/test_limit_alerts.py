@@ -1,5 +1,6 @@
 """Limit alerts: raised with the very reading, without a model, and cleared about as fast as raised."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -11,7 +12,15 @@ from monitoring.alerts.alert import AlertTopic, PendingAlert
 from monitoring.alerts.instrument_baseline import RecentValues
 from monitoring.alerts.kinds import AlertState, AlertType
 from monitoring.alerts.life_cycle import advance
-from monitoring.alerts.rules import AlertRules, LimitRules
+from monitoring.alerts.rules import (
+    AnomalyRules,
+    DriftRules,
+    ForecastRules,
+    InstrumentRules,
+    LifeRules,
+    LimitRules,
+    SensorRules,
+)
 from monitoring.watch.instrument_conditions import Reading
 from monitoring.watch.limit_conditions import limit_conditions, measure
 from tests.support.monitored_fleet import MINUTE, NOON, minutes_after_noon, noisy_values, waiting_messages
@@ -32,9 +41,9 @@ def steam(monitored_fleet):
 
 
 def limit_alerts(fleet, name="TT-202"):
-    """The limit alerts by subject, with their changes."""
+    """The limit alerts by subject, with the changes that readings make."""
     return {
-        alert.topic.subject: fleet.alert_history(alert)
+        alert.topic.subject: [change for change in fleet.alert_history(alert) if change[0] != "escalated"]
         for alert in fleet.alerts(name)
         if alert.topic.type is AlertType.LIMIT
     }
@@ -128,9 +137,9 @@ def test_a_reading_of_bad_quality_is_no_limit(steam):
 
 
 def test_a_forecast_of_a_limit_ends_without_a_message_when_the_limit_is_reached(steam, monkeypatch):
-    """ "Returned to normal" would be wrong: the limit alert reports it from now on."""
+    """To report it as returned to normal would be wrong: the limit alert reports it from now on."""
     monkeypatch.setenv("SAFEPLAN_CHANNEL_ROOM", "json://127.0.0.1:1/")
-    steam.read("TT-202", 0, [10.0] * 20 + [120.0] * 20)
+    steam.read("TT-202", 0, [*noisy_values(20, seed=1), *(noisy_values(20, seed=2) + 110)])
     steam.forecast("TT-202", 5, [80.0, 110.0])
     steam.watch_each(5, 19)
     assert [alert.topic.type for alert in steam.alerts("TT-202", alive=True)] == [AlertType.FORECAST_WARNING]
@@ -193,6 +202,9 @@ SENSOR = Sensor(
     max_rate=20,
 )  # fmt: skip
 RULES = LimitRules(on_delay=2 * MINUTE, off_delay=3 * MINUTE, deadband=5)
+DEFAULT_RULES = SensorRules(
+    RULES, AnomalyRules(), ForecastRules(), DriftRules(), InstrumentRules(), LifeRules()
+)
 walks = st.lists(st.floats(-99, 99), min_size=1, max_size=60)
 kinds = st.sampled_from(list(LimitKind))
 
@@ -202,8 +214,7 @@ def judge(values, kind, rules=RULES):
     readings = [Reading(NOON + minute * MINUTE, value, good=True) for minute, value in enumerate(values)]
     measurements = measure(readings, RecentValues(), SENSOR)
     conditions = limit_conditions(measurements, SENSOR, rules)[kind]
-    defaults = AlertRules.from_conf().rules
-    timing = type(defaults)(**{**vars(defaults), "limit": rules}).timing(AlertType.LIMIT, MINUTE, kind.value)
+    timing = replace(DEFAULT_RULES, limit=rules).timing(AlertType.LIMIT, MINUTE, kind.value)
     topic = AlertTopic(AlertType.LIMIT, "PT-1", kind.value)
     result = advance(topic, PendingAlert(), None, conditions, timing, now=readings[-1].at)
     changes = [

@@ -76,14 +76,12 @@ def test_a_change_faster_than_permitted_is_judged_with_the_reading_before(limite
     assert rows[1]["reason"] == "changes by +1.9 bar a minute, at most 0.5 bar permitted: 39 bar"
 
 
-def test_rows_judged_together_are_judged_as_one_by_one(limited):
+def test_a_row_is_judged_as_if_it_were_the_last_one(limited):
     rows = [("PT-1", NEXT + hour * HOUR, value) for hour, value in enumerate((20.0, 41.0, 350.0, 96.0, 20.0))]
 
-    together = answer(limited, *rows).records()
+    together = [row["severity"] for row in answer(limited, *rows).records()]
 
-    assert [row["severity"] for row in together] == [
-        answer(limited, row).records()[0]["severity"] for row in rows
-    ]
+    assert together == [answer(limited, *rows[:end]).records()[-1]["severity"] for end in range(1, 6)]
 
 
 def test_what_is_stored_of_a_score_is_its_own_severity_and_reason(limited):
