@@ -107,7 +107,12 @@ def load_chart(
 
 
 def _limits(_: Translator, sensor: Sensor) -> tuple[tuple[str, float], ...]:
-    limits = ((_("critical high"), sensor.critical_high), (_("critical low"), sensor.critical_low))
+    limits = (
+        (_("critical high"), sensor.critical_high),
+        (_("high limit"), sensor.warning_high),
+        (_("low limit"), sensor.warning_low),
+        (_("critical low"), sensor.critical_low),
+    )
     return tuple((name, limit) for name, limit in limits if limit is not None)
 
 
