@@ -152,10 +152,10 @@ def format_cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, Mapping):
+        value = [f"{key} {format_cell(part)}" for key, part in value.items()]
     if isinstance(value, list | tuple):
         return ", ".join(format_cell(part) for part in value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {format_cell(part)}" for key, part in value.items())
     return str(value)
 
 
