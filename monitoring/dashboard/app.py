@@ -10,7 +10,7 @@ import streamlit as st
 
 from monitoring.dashboard.login import show_login
 from monitoring.dashboard.part_errors import describe_error
-from monitoring.dashboard.tabs import anomalies, fleet, forecast, models, training
+from monitoring.dashboard.tabs import anomalies, fleet, forecast, models, training, trends
 from monitoring.dashboard.theme import apply_style, escape_markdown
 from monitoring.dashboard.url_state import (
     VIEWS,
@@ -30,6 +30,7 @@ from monitoring.i18n.translation import Translator, available_languages
 LANGUAGE_LABELS = {"en": "EN", "pt": "PT"}
 TAB_RENDERERS: dict[str, Callable[[Translator], None]] = {
     "fleet": fleet.show,
+    "trends": trends.show,
     "forecast": forecast.show,
     "anomalies": anomalies.show,
     "models": models.show,
@@ -66,7 +67,10 @@ def _show_page() -> None:
 
 def tab_names(_: Translator) -> tuple[str, ...]:
     """The names of the tabs, in the order of VIEWS."""
-    return _("Overview"), _("Forecasting"), _("Anomaly Detection"), _("Model Status"), _("Training")
+    return (
+        *(_("Overview"), _("Trends"), _("Forecasting")),
+        *(_("Anomaly Detection"), _("Model Status"), _("Training")),
+    )
 
 
 def _show_header(_: Translator) -> None:

@@ -31,7 +31,7 @@ SENT_ADDRESS_KEY = "sent-address"  # an address that the browser has not confirm
 RERUN_PAGE_KEY = "rerun-page"  # a click inside a fragment changed something outside of it
 ACTION_RESULT_KEY = "action-result"
 RETRY_SECONDS = 5.0
-VIEWS = ("fleet", "forecast", "anomalies", "models", "training")
+VIEWS = ("fleet", "trends", "forecast", "anomalies", "models", "training")
 
 
 @st.cache_resource(show_spinner=False)
@@ -67,6 +67,11 @@ def read_choice(name: str, allowed: Collection[str], default: str) -> str:
     """A choice, or the default where there is none or it is not possible."""
     chosen = _choices().get(name, default)
     return chosen if chosen in allowed else default
+
+
+def read_text(name: str) -> str:
+    """A choice as it stands in the address; empty where there is none."""
+    return _choices().get(name, "")
 
 
 def read_number(name: str, default: int, *, low: int, high: int) -> int:
