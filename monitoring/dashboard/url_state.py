@@ -70,7 +70,7 @@ def read_choice(name: str, allowed: Collection[str], default: str) -> str:
 
 
 def read_text(name: str) -> str:
-    """A choice as it stands in the address; empty where there is none."""
+    """The text of a choice in the address; empty where there is none."""
     return _choices().get(name, "")
 
 
