@@ -95,7 +95,7 @@ def _shift_to_end(cut: SensorSeries) -> SensorSeries:
 
 def _fit_candidate(cut: SensorSeries, kind: Kind, home: Path) -> Candidate:
     plan = Plan.from_conf(trials=2)
-    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
+    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, min_recall=0, max_recall_loss=1)
     readings = cut.as_readings().drop(columns="sensor_id").assign(data_quality=0)
     found = run_training_task(
         TrainingTask(Sensor(id=cut.sensor_id), kind, readings, (), replace(plan, gate=gate), home / "learned")

@@ -56,7 +56,7 @@ def daily_readings(seed: int, rows: int) -> pd.DataFrame:
 def fit_models(workspace: Workspace, folder: Path) -> dict[Kind, list[Upload]]:
     """Learn a few models and upload them."""
     plan = Plan.from_conf(trials=2)
-    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, max_recall_loss=1)
+    gate = GateSettings(min_skill=-9, min_coverage=0, max_alarm_excess=99, min_recall=0, max_recall_loss=1)
     uploads: dict[Kind, list[Upload]] = {}
     for kind in Kind:
         for seed in range(MODEL_SHAPES):

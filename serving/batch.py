@@ -22,7 +22,7 @@ from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_
 from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.calibration import count_episodes
-from training.anomaly.detector import AnomalyDetector
+from training.anomaly.profile_detector import ProfileDetector
 from training.common.clock import utc_now
 from training.common.times import read_iso, to_times
 from training.data.readings import GOOD_QUALITY, ReadingStore
@@ -326,7 +326,7 @@ class BatchService:
 
 
 def score_readings(
-    readings: ReadingStore, sensor_id: str, model: PackedDetector | AnomalyDetector, scored: Tail
+    readings: ReadingStore, sensor_id: str, model: PackedDetector | ProfileDetector, scored: Tail
 ) -> pd.DataFrame:
     """One sensor's readings scored by one model, with the stored readings before them as history.
 
@@ -334,8 +334,9 @@ def score_readings(
         DataError: they cannot be scored.
     """
     times = to_times(scored.seconds)
-    context = model.context if isinstance(model, PackedDetector) else MAX_CONTEXT_READINGS
-    before = readings.latest(sensor_id, context, end=times[0].to_pydatetime(), quality=GOOD_QUALITY)
+    before = readings.latest(
+        sensor_id, MAX_CONTEXT_READINGS, end=times[0].to_pydatetime(), quality=GOOD_QUALITY
+    )
     [result] = score_cases([ScoringCase(model, scored, to_tail(before, whole=False))])
     if isinstance(result, ScoringFailure):
         raise DataError(f"{sensor_id}: {render(result.reason)}")

@@ -37,6 +37,7 @@ def trained(workspace, cli, training_stub, monkeypatch):
     """PT-1 with a champion of each kind."""
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_RECALL", "0")
     ingest_readings(workspace, "PT-1")
     assert cli("train", "--jobs", "1")[0] == 0
     return workspace

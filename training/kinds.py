@@ -39,3 +39,8 @@ class Engine(StrEnum):
 
     LOCAL = "local"  # worker processes on this machine
     RAY = "ray"  # a Ray cluster
+
+
+FALLBACK_RECIPE = (
+    "rule-based fallback"  # the tag `recipe` of the version that serves where no detector passed
+)

@@ -19,6 +19,7 @@ class OutcomeStatus(StrEnum):
     # training
     PROMOTED = "promoted"  # the new version is the champion
     WAITING = "waiting"  # a version passed the gate and waits as challenger
+    FALLBACK = "fallback"  # the detector was refused by the gate; the rule-based fallback is the champion
     REFUSED = "refused"  # by the gate; the version is the challenger
     UNCHANGED = "unchanged"  # the newest version was trained on the same data
     TUNED = "tuned"  # searched, nothing registered

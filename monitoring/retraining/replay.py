@@ -29,7 +29,7 @@ from serving.predictions.store import PredictionStore
 from serving.recent_readings import to_tail
 from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
-from training.anomaly.detector import AnomalyDetector
+from training.anomaly.profile_detector import ProfileDetector
 from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError, DataError
@@ -170,7 +170,7 @@ class _ReplayInput:
         """Replay one version."""
         loader = ModelLoader(self.workspace.registry, self.workspace.model_cache, ScoringRuntime())
         model = loader.open(version)
-        if not isinstance(model, PackedDetector | AnomalyDetector):
+        if not isinstance(model, PackedDetector | ProfileDetector):
             raise ConfigurationError(f"{version.uri} is a {version.kind}; only detectors can be replayed.")
         good = self.readings[self.readings["data_quality"] == GOOD_QUALITY]
         scores = score_readings(self.workspace.readings, self.sensor.id, model, to_tail(good, whole=False))

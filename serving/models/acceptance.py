@@ -31,6 +31,8 @@ from serving.vectorized.batch_scoring import score_packed, score_unpacked
 from serving.vectorized.packed_detector import DetectorArrays, PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.detector import AnomalyDetector
+from training.anomaly.detector_files import open_detector
+from training.anomaly.profile_detector import ProfileDetector
 from training.errors import UntrustedModel
 from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
@@ -39,7 +41,7 @@ from training.registry.signatures import SIGNATURES
 
 log = logging.getLogger("safeplan.serving")
 
-Model = PackedDetector | AnomalyDetector | Forecaster
+Model = PackedDetector | ProfileDetector | Forecaster
 
 RECENT_COPY_SECONDS = 3600.0
 MAX_SCORE_DIFFERENCE = 1e-6  # between a detector's scores and those of its packed form; 1e-9 occurs
@@ -78,6 +80,10 @@ class ModelLoader:
             self._write_note(version)
             return model
         detector = load_detector(version, files)
+        if not isinstance(detector, AnomalyDetector):
+            # Fixed rules are one small file and score in a millisecond: there is nothing to pack.
+            self._write_note(version)
+            return detector
         packed = pack_verified(version, detector, self.runtime)
         if packed is None:
             return detector
@@ -153,10 +159,10 @@ def check_signature(version: Version, description: Path) -> None:
         raise UntrustedModel(f"{version.uri} does not have the columns of a {version.kind}. Roll back.")
 
 
-def load_detector(version: Version, files: Path) -> AnomalyDetector:
+def load_detector(version: Version, files: Path) -> ProfileDetector:
     """Load a detector; it must score an absurd reading at least as high as an ordinary one."""
     with _wrap_load_errors(version):
-        detector = AnomalyDetector.load(files)
+        detector = open_detector(files)
         profile = detector.profile
         absurdity = profile.centre + 1e6 * profile.spread
         ordinary, absurd = (float(detector.score([value])[0]) for value in (profile.centre, absurdity))

@@ -24,7 +24,7 @@ from serving.models.alias_poller import AliasPoller, ModelKey
 from serving.models.serving_state import ServingState
 from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
-from training.anomaly.detector import AnomalyDetector
+from training.anomaly.profile_detector import ProfileDetector
 from training.errors import NoChampion, RegistryError, SafePlanError, UntrustedModel
 from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
@@ -58,7 +58,7 @@ class ServingDetector:
     """A sensor's detector in memory, serving since `since` (UTC)."""
 
     version: Version
-    model: PackedDetector | AnomalyDetector
+    model: PackedDetector | ProfileDetector
     since: datetime
 
 

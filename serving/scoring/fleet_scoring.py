@@ -16,7 +16,6 @@ from serving.contract import PredictionRequest, PredictionResponse
 from serving.models.champions import Champions, ServingDetector, ServingForecaster
 from serving.recent_readings import EMPTY_TAIL, RecentReadings, Tail
 from serving.scoring.forecasts import ForecastCache
-from serving.scoring.limits import judge_limits
 from serving.scoring.request_rows import PostedReadings, RequestRows, group_posted, parse_rows
 from serving.scoring.response import (
     SensorScores,
@@ -25,12 +24,11 @@ from serving.scoring.response import (
     new_response,
     write_errors,
     write_forecasts,
-    write_limits,
     write_scores,
 )
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
-from training.anomaly.detector import AnomalyDetector
+from training.anomaly.profile_detector import ProfileDetector
 from training.common.arrays import Ints
 from training.data.sensors import Sensor
 from training.errors import NoChampion, SafePlanError
@@ -81,7 +79,6 @@ class RequestScorer:
         lookup = self.recent.get_tails([group.sensor_id for group in groups])
         response = new_response(request, rows, () if lookup.reached else (STORE_UNREACHABLE,))
         self._score(groups, lookup.tails, response)
-        self._write_limits(groups, lookup.tails, response)
         for group in groups:
             if group.forecast_rows or request.horizon:
                 tail = lookup.tails.get(group.sensor_id, EMPTY_TAIL)
@@ -150,20 +147,8 @@ class RequestScorer:
             )
         write_scores(response, scored_sensors)
 
-    def _write_limits(
-        self, groups: list[SensorRequest], tails: Mapping[str, Tail], response: PredictionResponse
-    ) -> None:
-        """Judge the posted readings against the limits of their sensors, whether a detector serves or not."""
-        sensors = self.sensors()
-        for group in groups:
-            sensor = sensors.get(group.sensor_id)
-            if sensor is not None and group.scored_rows:
-                tail = tails.get(group.sensor_id, EMPTY_TAIL)
-                judgements = judge_limits(sensor, group.posted.seconds, group.posted.values, tail)
-                write_limits(response, group.scored_rows, group.posted.places, judgements)
-
     def _build_case(
-        self, group: SensorRequest, model: PackedDetector | AnomalyDetector, tail: Tail
+        self, group: SensorRequest, model: PackedDetector | ProfileDetector, tail: Tail
     ) -> tuple[ScoringCase, Ints]:
         """The posted readings with the stored ones between them, and the position of each posted one."""
         posted = group.posted

@@ -16,9 +16,9 @@ from serving.recent_readings import EMPTY_TAIL, Tail
 from serving.vectorized.ensemble_scoring import compute_scores
 from serving.vectorized.packed_detector import PackedDetector, sensor_parameters, table_rows
 from serving.vectorized.runtime import ScoringRuntime
-from training.anomaly.detector import AnomalyDetector
 from training.anomaly.explanations import MIN_EXPLAINED_SCORE, explain, severity_of
 from training.anomaly.features import Design, ReadingBatch, SensorParameters, compute_feature_batch
+from training.anomaly.profile_detector import ProfileDetector
 from training.common.arrays import Floats, Ints
 from training.reasons import Reason, ReasonCode, render
 
@@ -28,7 +28,7 @@ log = logging.getLogger("safeplan.serving")
 class ScoringCase(NamedTuple):
     """Readings of one sensor to score, in order of time, and those before them."""
 
-    model: PackedDetector | AnomalyDetector
+    model: PackedDetector | ProfileDetector
     asked: Tail
     before: Tail = EMPTY_TAIL
 
@@ -94,8 +94,8 @@ def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
     return [results[place] for place in range(len(cases))]
 
 
-def score_unpacked(model: AnomalyDetector, scored: Tail, history: Tail) -> AnomalyScores:
-    """The scores of one sensor by its fitted detector."""
+def score_unpacked(model: ProfileDetector, scored: Tail, history: Tail) -> AnomalyScores:
+    """The scores of one sensor by a detector that is not packed: fixed rules, or a rare ensemble."""
     explained = model.explain(scored.series, history=history.series)
     return AnomalyScores(**explained._asdict(), threshold=model.threshold)
 

@@ -40,7 +40,6 @@ SENSORS = {
 }
 VIEWS = {
     "Overview": "Action required",
-    "Trends": "Download CSV",
     "Forecasting": "Forecast reliability",
     "Anomaly Detection": "Current status",
     "Model Status": "Detectors serving",

@@ -6,28 +6,25 @@ scores calibrated in `calibration`, reasons chosen in `explanations`, files writ
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from training.anomaly.base_detectors import BaseDetectors, DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import MIN_MEAN_EXCESS, Ensemble, fit_ensemble
-from training.anomaly.explanations import explain, severity_of, trailing_statistics
 from training.anomaly.extrapolation import extrapolation_reach
 from training.anomaly.features import Design
-from training.anomaly.profile import Profile, compute_features, fit_profile
-from training.anomaly.sequence import ReadingSequence, Times, join_history, to_sequence
+from training.anomaly.profile import compute_features, fit_profile
+from training.anomaly.profile_detector import ProfileDetector, finite_training_sequence
+from training.anomaly.sequence import ReadingSequence, Times
 from training.anomaly.serialization import load_detector, save_detector
 from training.anomaly.split_half import split_half_surprises
 from training.common.arrays import Floats
-from training.errors import ConfigurationError, DataError, NotTrainable
-from training.reasons import Reason, render
+from training.errors import DataError
 
 Labels = NDArray[np.int64]
 
-MIN_READINGS = 30  # of a training
 DAY = 86_400.0  # seconds
 MAX_TRAINING_ROWS = 10_000  # newest readings the base detectors are fitted to; the profile uses all
 # How often a reading of a dismissed alarm counts in the base detectors. After two such episodes a similar one
@@ -35,16 +32,7 @@ MAX_TRAINING_ROWS = 10_000  # newest readings the base detectors are fitted to; 
 DISMISSED_WEIGHT = 6
 
 
-class Explained(NamedTuple):
-    """What a detector finds in readings; one entry per reading, in the order of the request."""
-
-    scores: Floats  # in [0, 1]; NaN where the value is
-    reasons: list[Reason | None]  # None where the score is normal
-    averages: Floats  # of the readings before
-    deviations: Floats
-
-
-class AnomalyDetector:
+class AnomalyDetector(ProfileDetector):
     """Scores how anomalous each reading of one sensor is, given those before it.
 
     >>> training = np.sin(np.arange(500) / 5)
@@ -53,32 +41,15 @@ class AnomalyDetector:
     True
     """
 
-    profile: Profile
     base_detectors: BaseDetectors
     ensemble: Ensemble
 
     def __init__(
         self, parameters: DetectorParameters | None = None, *, threshold: float = 0.5, seed: int = 0
     ) -> None:
+        super().__init__(threshold)
         self.parameters = parameters or DetectorParameters()
-        self.threshold = threshold
         self.seed = seed
-
-    @property
-    def threshold(self) -> float:
-        """The lowest score of an anomaly."""
-        return self._threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        if not 0.3 <= value <= 0.8:
-            raise ConfigurationError(f"threshold {value} is outside 0.3 to 0.8; the default is 0.5.")
-        self._threshold = float(value)
-
-    @property
-    def step_seconds(self) -> float:
-        """The median time between two readings."""
-        return self.profile.step
 
     def fit(
         self, data: ArrayLike, timestamps: Times = None, *, dismissed: NDArray[np.bool_] | None = None
@@ -90,11 +61,7 @@ class AnomalyDetector:
         Raises:
             NotTrainable: fewer than 30 finite readings.
         """
-        sequence = to_sequence(data, timestamps).finite()
-        if len(sequence.values) < MIN_READINGS:
-            raise NotTrainable(
-                f"{len(sequence.values)} finite readings; a detector needs {MIN_READINGS}. Collect more."
-            )
+        sequence = finite_training_sequence(data, timestamps)
         self.profile = fit_profile(sequence.seconds, sequence.values, clocked=sequence.clocked)
         newest = slice(-MAX_TRAINING_ROWS, None)
         recent = replace(sequence, seconds=sequence.seconds[newest], values=sequence.values[newest])
@@ -110,49 +77,6 @@ class AnomalyDetector:
         first_copies = np.append(True, np.diff(rows) > 0)
         self.ensemble = self._fit_ensemble(recent, raw_scores[first_copies])
         return self
-
-    def score(self, data: ArrayLike, timestamps: Times = None, *, history: ArrayLike | None = None) -> Floats:
-        """The score of each reading in [0, 1], from it and earlier readings; NaN where the value is.
-
-        `history` are the readings before. Without them, features of windows are 0 and base detectors of
-        windows are skipped.
-        """
-        sequence = self._sequence(data, timestamps, history)
-        scores = self.ensemble.score(self.base_detectors.raw_scores(self._design(sequence)))
-        return sequence.in_input_order(scores)
-
-    def explain(self, readings: pd.Series, *, history: ArrayLike | None = None) -> Explained:
-        """Scores and reasons of readings, with what was normal before each one."""
-        sequence = self._sequence(readings, None, history)
-        design = self._design(sequence)
-        scores = self.ensemble.score(self.base_detectors.raw_scores(design))
-        average, deviation = trailing_statistics(sequence, self.profile)
-        reasons: list[Reason | None] = [None] * sequence.input_size
-        explained = explain(self.profile, design, sequence.seconds, sequence.values, scores)
-        for position, reason in zip(sequence.input_positions.tolist(), explained, strict=True):
-            reasons[position] = reason
-        return Explained(
-            scores=sequence.in_input_order(scores),
-            reasons=reasons,
-            averages=sequence.in_input_order(average),
-            deviations=sequence.in_input_order(deviation),
-        )
-
-    def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
-        """One row per reading: score, severity, reason in English, and what was normal before it."""
-        explained = self.explain(readings, history=history)
-        return pd.DataFrame(
-            {
-                "timestamp": readings.index,
-                "value": readings.to_numpy(np.float64),
-                "anomaly_score": explained.scores,
-                "is_anomaly": explained.scores >= self.threshold,
-                "severity": severity_of(explained.scores),
-                "reason": [render(reason) if reason else "" for reason in explained.reasons],
-                "historical_average": explained.averages,
-                "historical_std": explained.deviations,
-            }
-        )
 
     def promised_share(self, score: float) -> float:
         """The expected share of ordinary readings with at least this score, for scores from 0.3 to 0.9."""
@@ -213,15 +137,8 @@ class AnomalyDetector:
         """
         return load_detector(cls, folder)
 
-    def _sequence(self, data: ArrayLike, timestamps: Times, history: ArrayLike | None) -> ReadingSequence:
-        if not hasattr(self, "profile"):
-            raise NotTrainable("this detector is not fitted yet. Call fit(readings) first.")
-        profile = self.profile
-        requested = to_sequence(data, timestamps, step=profile.step, after=profile.last)
-        if history is not None:
-            before = to_sequence(history, step=profile.step, after=profile.last)
-            requested = join_history(before, requested, step=profile.step, context=profile.context)
-        return requested if profile.clocked else requested.with_regular_times(profile.step)
+    def _scores(self, sequence: ReadingSequence, design: Design) -> Floats:  # noqa: ARG002
+        return self.ensemble.score(self.base_detectors.raw_scores(design))
 
     def _fit_ensemble(self, sequence: ReadingSequence, raw_scores: Floats) -> Ensemble:
         """The calibration for readings as far beyond the training as the lifetime reaches."""
@@ -229,9 +146,6 @@ class AnomalyDetector:
         reach = extrapolation_reach(self.parameters.lifetime_days, learned_days=days)
         halves = split_half_surprises(sequence, self.parameters, seed=self.seed) if reach else []
         return fit_ensemble(raw_scores, self.parameters, step=self.profile.step, reach=reach, halves=halves)
-
-    def _design(self, sequence: ReadingSequence) -> Design:
-        return compute_features(self.profile, sequence.seconds, sequence.values, first=sequence.history_size)
 
     def _detect_family(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:
         sequence = self._sequence(data, None, None)

@@ -49,7 +49,7 @@ def explain(
     reasons: list[Reason | None] = [None] * len(scores)
     explained = np.flatnonzero(scores >= MIN_EXPLAINED_SCORE)
     if explained.size:
-        sizes = _feature_sizes(design.points[explained])
+        sizes = feature_sizes(design.points[explained])
         offset = len(values) - len(scores)
         for row, row_sizes in zip(explained.tolist(), sizes, strict=True):
             reasons[row] = _reason(profile, design, row, row_sizes, seconds, values, offset + row)
@@ -65,7 +65,7 @@ def trailing_statistics(sequence: ReadingSequence, profile: Profile) -> tuple[Fl
     return average[sequence.history_size :], deviation[sequence.history_size :]
 
 
-def _feature_sizes(points: Floats) -> Floats:
+def feature_sizes(points: Floats) -> Floats:
     """How many robust standard deviations each feature is from normal; time unchanged on a similar scale."""
     sizes = np.abs(points)
     sizes[:, :4] = np.sinh(sizes[:, :4])

@@ -39,7 +39,7 @@ class GateSettings(Settings, file="training", section="gate"):
         0.3,
         ge=0,
         le=1,
-        description="a detector that finds a smaller share of the injected faults is weak",
+        description="share of injected faults that a detector must find, whatever the champion finds",
     )
     max_recall_loss: float = Field(
         0.05, ge=0, le=1, description="recall of injected faults may be this much below the champion's"
@@ -57,11 +57,12 @@ class GateStatus(StrEnum):
 
     PASSED = "passed"
     REFUSED = "refused"
+    FALLBACK = "fallback"  # a rule-based detector, because the detector was refused
 
 
 @dataclass(frozen=True)
 class GateDecision:
-    """Whether the challenger may be promoted: all reasons if it passed, the unmet conditions if not."""
+    """Whether the challenger may be promoted: all reasons if it may, the unmet conditions if not."""
 
     status: GateStatus
     reasons: tuple[Reason, ...]
@@ -69,16 +70,22 @@ class GateDecision:
     @property
     def passed(self) -> bool:
         """Whether the challenger may be promoted."""
-        return self.status is GateStatus.PASSED
+        return self.status is not GateStatus.REFUSED
 
     @property
     def reason(self) -> Reason:
         """Status and reasons as one reason."""
-        code = ReasonCode.GATE_PASSED if self.passed else ReasonCode.GATE_REFUSED
-        return Reason(code, {"reasons": self.reasons})
+        return Reason(GATE_CODES[self.status], {"reasons": self.reasons})
 
     def __str__(self) -> str:
         return render(self.reason)
+
+
+GATE_CODES = {
+    GateStatus.PASSED: ReasonCode.GATE_PASSED,
+    GateStatus.REFUSED: ReasonCode.GATE_REFUSED,
+    GateStatus.FALLBACK: ReasonCode.GATE_FALLBACK,
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,25 @@ def evaluate_gate(
     return GateDecision(GateStatus.PASSED, tuple(check.reason for check in checks))
 
 
+def decide_fallback(
+    refused: GateDecision, fallback: Metrics, detector: Metrics | None, settings: GateSettings
+) -> GateDecision | None:
+    """Whether the rule-based fallback serves where a detector was refused; None if the champion stays.
+
+    `detector` are the metrics of the champion, None if there is none or it is a fallback itself. It stays if
+    it finds `min_recall` of the injected faults, or more of them than the fallback.
+    """
+    recall = fallback["recall_mean"]
+    if detector is not None and detector["recall_mean"] >= min(settings.min_recall, recall):
+        return None
+    grade = {"recall": recall, "alarms": fallback["false_alarms_per_day"]}
+    reasons = (
+        Reason(ReasonCode.GATE_FALLBACK_GRADE, grade),
+        Reason(ReasonCode.GATE_DETECTOR_REFUSED, {"reasons": refused.reasons}),
+    )
+    return GateDecision(GateStatus.FALLBACK, reasons)
+
+
 def check_forecaster(
     challenger: Metrics, champion: Metrics | None, settings: GateSettings
 ) -> list[GateCheck]:
@@ -122,7 +148,7 @@ def check_forecaster(
 
 
 def check_detector(challenger: Metrics, champion: Metrics | None, settings: GateSettings) -> list[GateCheck]:
-    """Within the alarm budget, better than a robust z-score, and a recall no worse than the champion's.
+    """Within the alarm budget, recall above the floor and no worse than a robust z-score's or the champion's.
 
     Verdicts on real alarms outweigh injected faults: a challenger that repeats fewer dismissed alarms than
     the champion may lose more recall.
@@ -142,6 +168,9 @@ def check_detector(challenger: Metrics, champion: Metrics | None, settings: Gate
             Reason(ReasonCode.GATE_RECALL, {"recall": recall, "naive": naive}),
         ),
     ]
+    if not recall >= settings.min_recall:
+        required = {"recall": recall, "required": settings.min_recall}
+        checks.append(GateCheck(False, Reason(ReasonCode.GATE_MIN_RECALL, required)))
     learned, lifetime = challenger.get("learned_days", inf), challenger.get("lifetime_days", 0.0)
     if extrapolation_reach(lifetime, learned_days=learned) > 0:
         durations = {"learned": learned * SECONDS_PER_DAY, "lifetime": lifetime * SECONDS_PER_DAY}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from training.anomaly.detector import AnomalyDetector
+from training.anomaly.profile_detector import ProfileDetector
 from training.common.arrays import Flags
 
 
@@ -46,7 +47,7 @@ def fit_with_feedback(
 
 
 def grade_label_feedback(
-    detector: AnomalyDetector, values: pd.Series, labels: Sequence[LabelledInterval]
+    detector: ProfileDetector, values: pd.Series, labels: Sequence[LabelledInterval]
 ) -> dict[str, float]:
     """How many confirmed anomalies a detector finds, and how many dismissed alarms it repeats.
 

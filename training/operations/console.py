@@ -29,6 +29,7 @@ from rich.text import Text
 from training.ingest.load_report import LoadReport
 from training.outcomes import Outcome, OutcomeStatus, summary
 
+EXPLAINED_STATUSES = (OutcomeStatus.REFUSED, OutcomeStatus.FALLBACK)  # a sentence follows the table
 DEFAULT_WIDTH = 140  # columns if the output is not a terminal
 
 
@@ -45,7 +46,7 @@ Row = Mapping[str, Any]
 def show_outcomes(
     command: str, outcomes: Sequence[Outcome], metrics: Sequence[str], *, as_json: bool
 ) -> None:
-    """Print outcomes with the named metrics, then failures with their errors."""
+    """Print outcomes with the named metrics, why the gate refused a version, and failures with errors."""
     if as_json:
         document = {
             "command": command,
@@ -67,6 +68,9 @@ def show_outcomes(
         if not outcome.failed
     ]
     show_rows(rows)
+    for outcome in outcomes:
+        if outcome.status in EXPLAINED_STATUSES and outcome.detail.get("gate"):
+            stdout_console.print(Text(f"  {outcome.sensor_id} {outcome.kind}: {outcome.detail['gate']}"))
     failures = [outcome for outcome in outcomes if outcome.failed]
     show_rows(
         [
@@ -117,7 +121,7 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
         return
     # Rows may have different keys: a sensor without readings has fewer.
     keys = dict.fromkeys(key for row in rows for key in row if key != below)
-    names = [name for name in keys if any(row.get(name) not in (None, "", {}) for row in rows)]
+    names = [name for name in keys if any(row.get(name) not in (None, "") for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
@@ -141,8 +145,8 @@ def show_json(document: Any) -> None:
 def format_cell(value: Any) -> str:
     """One value as text for a table.
 
-    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"], {"low": 0.0})]
-    ['0.123', '4,743', '1,000', '', 'yes', 'a, b', 'low 0']
+    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"])]
+    ['0.123', '4,743', '1,000', '', 'yes', 'a, b']
     """
     if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -152,8 +156,6 @@ def format_cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, Mapping):
-        value = [f"{key} {format_cell(part)}" for key, part in value.items()]
     if isinstance(value, list | tuple):
         return ", ".join(format_cell(part) for part in value)
     return str(value)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
+from training.anomaly.rule_based_detector import RULES_FILE
 from training.artifacts.model_files import DATA, MODEL_FOLDER, read_json
 from training.data.sensors import Sensor
 from training.errors import UntrustedModel
@@ -37,7 +38,7 @@ Model = TypeVar("Model")
 
 # Increase this when the program trains a different model from the same readings; all sensors are then
 # retrained.
-RECIPE_VERSION = 10
+RECIPE_VERSION = 11
 PARAMETERS_FILE = "parameters.json"  # one of a version's files; the next search starts from it
 
 
@@ -60,6 +61,11 @@ class Incumbent:
         except UntrustedModel as error:
             log.warning("comparison with the champion in %s skipped: %s", self.files, error)
             return None
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the champion is a rule-based fallback."""
+        return (self.files / RULES_FILE).exists()
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -133,6 +139,7 @@ class TrainingResult:
     pictures: Mapping[str, bytes]
     threshold: float | None = None
     borrowed_from: str | None = None  # the peer whose parameters these are
+    recipe: str | None = None  # how the model was made, where not as usual
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,7 @@ class Candidate:
     result: TrainingResult
     gate_decision: GateDecision
     seconds: Mapping[str, float]
+    fallback: "Candidate | None" = None  # what serves instead of a refused detector
 
     @property
     def files(self) -> Path:
@@ -209,7 +217,7 @@ def run_with(train: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
     files.mkdir(parents=True)
     result = train(replace(task, fingerprint=fingerprint), window, files, clock)
     decision = evaluate_gate(task.kind, result.metrics, result.incumbent_metrics, task.plan.gate)
-    return Candidate(
+    candidate = Candidate(
         sensor=task.sensor,
         kind=task.kind,
         package=package,
@@ -220,6 +228,11 @@ def run_with(train: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
         gate_decision=decision,
         seconds=clock.seconds,
     )
+    if decision.passed or task.kind is not Kind.DETECTOR:
+        return candidate
+    from training.pipeline.fit_fallback import train_fallback  # noqa: PLC0415
+
+    return replace(candidate, fallback=train_fallback(task, candidate))
 
 
 def compute_fingerprint(task: TrainingTask, window: Window) -> str:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
+from training.anomaly.detector_files import open_detector
 from training.anomaly.naive_detector import NaiveDetector
 from training.artifacts.model_files import write_json
 from training.evaluation.fault_injection import grade_detector
@@ -31,6 +32,7 @@ from training.pipeline.fit import (
     log,
     split_window,
 )
+from training.pipeline.fit_fallback import new_fallback
 from training.pipeline.plan import Plan
 from training.quality.windows import Window
 from training.registry.run_charts import render_scores
@@ -134,15 +136,17 @@ def _grade_incumbent(
     Verdicts are about the alarms of the version as it serves, so they are graded before that.
     """
     incumbent, seed = task.incumbent, task.study.seed
-    champion = incumbent.load_model(AnomalyDetector.load) if incumbent else None
+    champion = incumbent.load_model(open_detector) if incumbent else None
     if incumbent is None or champion is None:
         return None
     verdicts = grade_label_feedback(champion, window.values, task.labels)
     if incumbent.verdict_counts:
         verdicts["alarms_confirmed"], verdicts["alarms_false"] = map(float, incumbent.verdict_counts)
     if incumbent.train_end >= newest.index[0]:
-        parameters: DetectorParameters = champion.parameters
-        champion = AnomalyDetector(parameters, threshold=champion.threshold, seed=seed)
-        fit_with_feedback(champion, older, task.labels)
+        if isinstance(champion, AnomalyDetector):
+            champion = AnomalyDetector(champion.parameters, threshold=champion.threshold, seed=seed)
+            fit_with_feedback(champion, older, task.labels)
+        else:
+            champion = new_fallback(task).fit(exclude_confirmed_anomalies(older, task.labels))
     graded = exclude_confirmed_anomalies(newest, task.labels)
     return grade_detector(champion, graded, history=older, seed=seed) | verdicts

@@ -75,7 +75,7 @@ def train_fleet(
         trainer = FleetTrainer(workspace, plan, retrainings, Path(folder), fresh=fresh)
         for outcome in trainer.outcomes(sensors, engine, jobs or os.cpu_count() or 1):
             outcomes.append(outcome)
-            if outcome.status == OutcomeStatus.PROMOTED:
+            if outcome.status in {OutcomeStatus.PROMOTED, OutcomeStatus.FALLBACK}:
                 _audit_promotion(workspace, outcome)
             watch(outcome)
     for kind, retraining in retrainings.items():
@@ -225,7 +225,8 @@ class FleetTrainer:
         if isinstance(result, Candidate):
             parent, keep = self.retrainings[kind].run_id, self.plan.retention.keep_versions
             outcome = self.recorder.record(result, parent, self.plan.promotion, keep=keep)
-            shutil.rmtree(result.package)
+            for candidate in filter(None, (result, result.fallback)):
+                shutil.rmtree(candidate.package)
             return outcome
         snapshot = self.snapshots[sensor_id, kind]
         version = snapshot.versions[0]

@@ -49,7 +49,11 @@ class PeerModels:
         registered = [id_ for id_ in self._types[type_] if (id_, kind) in self._snapshot.listings]
         snapshots = self._snapshot.of(registered[:MAX_COMPARED], [kind]).values()
         best_first = sorted(snapshots, key=lambda snapshot: -_grade(snapshot, kind))
-        champions = [snapshot.champion for snapshot in best_first if snapshot.champion is not None]
+        champions = [
+            champion
+            for snapshot in best_first
+            if (champion := snapshot.champion) is not None and not champion.is_fallback
+        ]
         # One more than needed: a sensor is not its own peer.
         candidates = map(self._peer, champions[: MAX_PEERS + 1])
         return [peer for peer in candidates if peer is not None]

@@ -7,6 +7,7 @@ MLflow are made by `training.registry.publishing` and `training.registry.model_r
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version as installed
@@ -54,7 +55,22 @@ class Recorder:
         self.registry = registry
 
     def record(self, candidate: Candidate, parent: str, promotion: Promotion, *, keep: int) -> Outcome:
-        """Log the run, register the version and set its alias; delete versions beyond the newest `keep`."""
+        """Log the run, register the version and set its alias; delete versions beyond the newest `keep`.
+
+        The fallback of a refused detector is recorded before it: an interruption between the two leaves the
+        sensor monitored.
+        """
+        if candidate.fallback is None:
+            return self._record(candidate, parent, promotion, keep=keep)[1]
+        fallback, outcome = self._record(candidate.fallback, parent, promotion, keep=keep)
+        refused, _ = self._record(candidate, parent, promotion, keep=keep)
+        if outcome.alias == CHALLENGER:
+            self.registry.set_challenger(fallback)  # of the two, the one that may be promoted waits
+        return replace(outcome, detail={**outcome.detail, "refused_version": refused.number})
+
+    def _record(
+        self, candidate: Candidate, parent: str, promotion: Promotion, *, keep: int
+    ) -> tuple[Version, Outcome]:
         run = self.tracker.open(candidate.kind.experiment, candidate.sensor.id, run_tags(candidate), parent)
         try:
             version = self._register(candidate, run)
@@ -66,7 +82,7 @@ class Recorder:
         outcome = self.complete(version, promotion, metrics=run_metrics(candidate))
         if version.number > keep:
             self.registry.delete_old_versions(candidate.sensor.id, candidate.kind, keep=keep)
-        return outcome
+        return version, outcome
 
     def _register(self, candidate: Candidate, run: OpenRun) -> Version:
         window, result = candidate.window, candidate.result
@@ -105,7 +121,8 @@ class Recorder:
         passed = version.gate_passed
         if passed and promotion is Promotion.MANAGED:
             self.registry.promote(version)
-            status, alias = OutcomeStatus.PROMOTED, CHAMPION
+            status = OutcomeStatus.FALLBACK if version.is_fallback else OutcomeStatus.PROMOTED
+            alias = CHAMPION
         else:
             self.registry.set_challenger(version)
             status, alias = (OutcomeStatus.WAITING if passed else OutcomeStatus.REFUSED), CHALLENGER
@@ -170,6 +187,7 @@ def run_tags(candidate: Candidate) -> dict[str, str]:
         "fingerprint": candidate.fingerprint,
         "gate": str(candidate.gate_decision),
         **donor_tags(candidate),
+        **recipe_tags(candidate),
         **sensor_tags(candidate),
         **window_tags(candidate),
     }
@@ -199,6 +217,7 @@ def version_tags(candidate: Candidate) -> dict[str, str]:
         "model_sha256": digest_folder(candidate.files),
         **gate_tags(candidate.gate_decision),
         **donor_tags(candidate),
+        **recipe_tags(candidate),
         **verdict_tags(candidate),
         **window_tags(candidate),
     }
@@ -217,6 +236,12 @@ def donor_tags(candidate: Candidate) -> dict[str, str]:
     """The peer whose parameters the model has, if its sensor has too few readings for a search."""
     donor = candidate.result.borrowed_from
     return {} if donor is None else {"borrowed_from": donor}
+
+
+def recipe_tags(candidate: Candidate) -> dict[str, str]:
+    """How the model was made, where not as usual."""
+    recipe = candidate.result.recipe
+    return {} if recipe is None else {"recipe": recipe}
 
 
 def verdict_tags(candidate: Candidate) -> dict[str, str]:

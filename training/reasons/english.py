@@ -66,6 +66,9 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.GATE_NO_CHAMPION: "no champion to compare with",
     ReasonCode.GATE_ERROR: "mean error {error:number}, champion {champion:number}",
     ReasonCode.GATE_FALSE_ALARMS: "{alarms:number} false alarms a day, at most {allowed:number} allowed",
+    ReasonCode.GATE_MIN_RECALL: (
+        "finds {recall:percent} of the injected faults, at least {required:percent} required"
+    ),
     ReasonCode.GATE_RECALL: "finds {recall:percent} of the injected faults, a robust z-score {naive:percent}",
     ReasonCode.GATE_RECALL_CHAMPION: (
         "finds {recall:percent} of the injected faults, champion {champion:percent}"
@@ -83,6 +86,11 @@ TEMPLATES: dict[ReasonCode, str] = {
         "repeats {raised:count} of {dismissed:count} dismissed alarms, champion {champion:count} "
         "({right:count} of its {judged:count} judged alarms were confirmed)"
     ),
+    ReasonCode.GATE_FALLBACK: "rule-based fallback: {reasons:reason}",
+    ReasonCode.GATE_FALLBACK_GRADE: (
+        "fixed rules find {recall:percent} of the injected faults, with {alarms:number} false alarms a day"
+    ),
+    ReasonCode.GATE_DETECTOR_REFUSED: "the trained detector was refused: {reasons:reason}",
     # data quality
     ReasonCode.QUALITY_NO_READINGS: "no readings received",
     ReasonCode.QUALITY_NOT_LOADED: "no readings yet; run: safeplan load FILE",
@@ -196,13 +204,8 @@ TEMPLATES: dict[ReasonCode, str] = {
     ),
     ReasonCode.INSTRUMENT_MARKED_BAD: "{value:quantity} was sent with bad quality",
     ReasonCode.INSTRUMENT_NO_DATA: "no data since {time:time}; normally one reading every {step:duration}",
-    ReasonCode.LIMIT_UPPER_CROSSED: "critical high limit of {limit:quantity} reached: {value:quantity}",
-    ReasonCode.LIMIT_LOWER_CROSSED: "critical low limit of {limit:quantity} reached: {value:quantity}",
-    ReasonCode.LIMIT_HIGH_CROSSED: "high limit of {limit:quantity} reached: {value:quantity}",
-    ReasonCode.LIMIT_LOW_CROSSED: "low limit of {limit:quantity} reached: {value:quantity}",
-    ReasonCode.LIMIT_RATE_CROSSED: (
-        "changes by {rate:signed} a minute, at most {limit:quantity} permitted: {value:quantity}"
-    ),
+    ReasonCode.LIMIT_UPPER_CROSSED: "{value:quantity} is above the critical high limit of {limit:quantity}",
+    ReasonCode.LIMIT_LOWER_CROSSED: "{value:quantity} is below the critical low limit of {limit:quantity}",
     ReasonCode.LIMIT_UPPER_EXPECTED: (
         "forecast to exceed the critical high limit of {limit:quantity} in {duration:duration} "
         "(probability {probability:percent})"

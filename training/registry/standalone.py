@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from training.anomaly.detector import AnomalyDetector
+from training.anomaly.detector_files import open_detector
+from training.anomaly.profile_detector import ProfileDetector
+from training.anomaly.rule_based_detector import RULES_FILE
 from training.errors import DataError
 from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
@@ -20,7 +22,7 @@ from training.registry.signatures import SIGNATURES
 class StandaloneDetector:
     """Scores rows of `timestamp, value`, each in the context of the rows before it."""
 
-    def __init__(self, detector: AnomalyDetector) -> None:
+    def __init__(self, detector: ProfileDetector) -> None:
         self._detector = detector
 
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
@@ -74,6 +76,6 @@ def as_utc(stamps: pd.Series) -> pd.DatetimeIndex:
 def _load_pyfunc(path: str) -> StandaloneDetector | StandaloneForecaster:
     """Load a version from the folder of its files; MLflow calls this."""
     folder = Path(path)
-    if (folder / "detector.json").exists():
-        return StandaloneDetector(AnomalyDetector.load(folder))
+    if any((folder / name).exists() for name in ("detector.json", RULES_FILE)):
+        return StandaloneDetector(open_detector(folder))
     return StandaloneForecaster(Forecaster.load(folder))

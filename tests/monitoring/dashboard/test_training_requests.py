@@ -121,6 +121,7 @@ def test_the_process_trains_as_the_command_does_and_stores_each_outcome(
 ):
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_RECALL", "0")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "PT-2", 12)

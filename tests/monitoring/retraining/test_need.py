@@ -73,6 +73,7 @@ def trained(workspace, training_stub, monkeypatch):
     """Two sensors, both without models."""
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_RECALL", "0")
     monkeypatch.setattr("monitoring.retraining.need.os.cpu_count", lambda: 1)
     ingest_readings(workspace, "PT-1")
     ingest_readings(workspace, "PT-2", seed=1)

@@ -180,6 +180,7 @@ def test_a_challenger_that_misses_a_confirmed_or_repeats_a_dismissed_event_waits
 def nightly_workspace(faulty_workspace, monkeypatch):
     """The same, with a gate that passes everything and training in this process."""
     monkeypatch.setenv("SAFEPLAN_GATE_MAX_RECALL_LOSS", "1")
+    monkeypatch.setenv("SAFEPLAN_GATE_MIN_RECALL", "0")
     monkeypatch.setenv("SAFEPLAN_GATE_MIN_SKILL", "-9")
     monkeypatch.setattr("monitoring.retraining.need.os.cpu_count", lambda: 1)
     return faulty_workspace

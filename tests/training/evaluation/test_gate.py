@@ -2,7 +2,13 @@
 
 import pytest
 
-from training.evaluation.gate import GateDecision, GateSettings, GateStatus, evaluate_gate
+from training.evaluation.gate import (
+    GateDecision,
+    GateSettings,
+    GateStatus,
+    decide_fallback,
+    evaluate_gate,
+)
 from training.kinds import Kind
 from training.reasons import Reason, ReasonCode, dump_reasons, load_reasons
 
@@ -122,6 +128,7 @@ def test_the_conditions_of_a_forecaster_can_be_set(settings, challenger):
     ("settings", "challenger"),
     [
         ({"max_alarm_excess": 1}, {"false_alarms_per_day": 1.1}),
+        ({"min_recall": 0.81}, {}),
         ({"max_recall_loss": 0}, {"recall_mean": 0.79}),
         ({"max_verdict_cost": 0}, {"recall_mean": 0.7, "verdicts_false_raised": 0.0}),
     ],
@@ -173,3 +180,48 @@ def test_a_budget_extrapolated_beyond_its_training_window_is_stated(learned, ext
     assert result.passed
     text = "the alarm budget is extrapolated: trained on 10 d, valid for 7 d"
     assert (text in str(result)) is extrapolated
+
+
+@pytest.mark.parametrize(
+    ("recall", "naive", "champion", "passes"),
+    [
+        (0.0, 0.0, None, False),  # a robust z-score that finds nothing either is no excuse
+        (0.0, 0.0, 0.02, False),  # nor is a champion that found 2 %: this replaced it
+        (0.29, 0.1, None, False),
+        (0.30, 0.1, None, True),
+        (0.35, 0.1, 0.02, True),
+        (NAN, 0.0, None, False),
+    ],
+)
+def test_a_detector_must_find_the_floor_whatever_the_others_find(recall, naive, champion, passes):
+    grades = {"recall_mean": recall, "naive_recall_mean": naive}
+    result = decide(Kind.DETECTOR, grades, None if champion is None else {"recall_mean": champion})
+
+    assert result.passed is passes
+    codes = {reason.code for reason in result.reasons}
+    assert (ReasonCode.GATE_MIN_RECALL in codes) is not passes
+
+
+@pytest.mark.parametrize(
+    ("champion", "serves"),
+    [
+        (None, True),  # there is none, or it is a fallback itself
+        ({"recall_mean": 0.02}, True),
+        ({"recall_mean": 0.2}, True),
+        ({"recall_mean": 0.29}, False),  # below the floor, and still more than fixed rules find
+        ({"recall_mean": 0.5}, False),
+    ],
+)
+def test_the_fallback_serves_unless_the_champion_finds_enough_or_more(champion, serves):
+    refused = decide(Kind.DETECTOR, {"recall_mean": 0.0, "naive_recall_mean": 0.0})
+    fallback = {"recall_mean": 0.25, "false_alarms_per_day": 0.5}
+
+    decision = decide_fallback(refused, fallback, champion, GateSettings())
+
+    assert (decision is not None) is serves
+    if decision is not None:
+        assert decision.passed
+        assert str(decision) == (
+            "rule-based fallback: fixed rules find 25 % of the injected faults, with 0.5 false alarms a day; "
+            "the trained detector was refused: finds 0 % of the injected faults, at least 30 % required"
+        )

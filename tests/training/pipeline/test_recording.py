@@ -81,6 +81,7 @@ def test_the_outcome_equals_what_was_written(recorded):
         "gate": version.tags["gate"],
         "gate_reasons": version.tags["gate_reasons"],
         "gate_passed": True,
+        "recipe": None,
     }
 
 
