@@ -41,8 +41,10 @@ HISTORY_MINUTES = 6 * MINUTES_PER_DAY
 CHANNEL = "SAFEPLAN_CHANNEL_ROOM"
 ENVIRONMENT = ("SAFEPLAN_DATABASE_URL", "SAFEPLAN_CONF", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 CALLS = frozenset({AlertChange.OPENED, AlertChange.REPEATED, AlertChange.WORSENED})
-BEFORE, AFTER = 2, 75  # minutes around a fault that are run one by one
-COARSE_MINUTES = 10  # between two runs of the rest of the day
+BEFORE, AFTER = 2, 12  # minutes around a fault that are run one by one
+LONG_MINUTES = 40  # of a longer event only the beginning and the end are
+COARSE_MINUTES = 30  # between two runs of the rest of the day
+ANNOUNCED_MINUTES = 10  # before a stop, and after the restart
 FORECAST_MINUTE = 2  # of each hour
 ALLOCATE_MINUTE = 90  # of the day
 QUIET_MINUTES = 180  # after a fault, in which what happens to its sensor is due to the fault
@@ -144,15 +146,20 @@ def run_plant_day(
 
 
 def run_minutes() -> list[int]:
-    """The minutes at which the jobs run: each one around a fault, every tenth elsewhere."""
-    minutes = set(range(0, MINUTES_PER_DAY, COARSE_MINUTES)) | {MINUTES_PER_DAY - 1}
+    """The minutes at which the jobs run: each one around what happens, every half hour elsewhere.
+
+    Alerts change at the times of readings, so that fewer runs find the same changes; the status is recorded
+    at each run.
+    """
+    minutes = set(range(0, MINUTES_PER_DAY, COARSE_MINUTES)) | {MINUTES_PER_DAY - 1, ALLOCATE_MINUTE}
     minutes |= set(range(FORECAST_MINUTE, MINUTES_PER_DAY, 60))
     for event in (*FAULTS, *STOPS):
-        long = isinstance(event, PumpStop) or event.permanent
-        spans = [(event.start, event.start + 40)] if long else [(event.start, event.end)]
-        spans += [(event.end, event.end + 20)] if long else []
+        minutes.add(event.start - ANNOUNCED_MINUTES)
+        spans = [(event.start, event.end)]
+        if event.minutes > LONG_MINUTES:
+            spans = [(event.start, event.start), (event.end, event.end)]
         for start, end in spans:
-            minutes |= set(range(start - BEFORE, end + (0 if long else AFTER)))
+            minutes |= set(range(start - BEFORE, end + AFTER))
     return sorted(minute for minute in minutes if minute < MINUTES_PER_DAY)
 
 
@@ -194,8 +201,8 @@ class SimulatedDay:
     def _announce_stops(self, minute: int, now: datetime) -> None:
         """Enter an announced stop ten minutes before it, until ten minutes after the restart."""
         for stop in STOPS:
-            if stop.announced and minute == stop.start - COARSE_MINUTES:
-                until = MIDNIGHT + (stop.end + COARSE_MINUTES) * MINUTE
+            if stop.announced and minute == stop.start - ANNOUNCED_MINUTES:
+                until = MIDNIGHT + (stop.end + ANNOUNCED_MINUTES) * MINUTE
                 window = MaintenanceWindow(now, until, "planned stop", "control room", platform=PUMP)
                 add_maintenance(self.workspace, window, now=now)
 
@@ -214,7 +221,7 @@ def report_faults(record: DayRecord) -> list[FaultReport]:
 def report_fault(record: DayRecord, fault: PlantFault) -> FaultReport:
     """What the operator got to know of one fault."""
     start, end = MIDNIGHT + fault.start * MINUTE, MIDNIGHT + fault.end * MINUTE
-    until = end + QUIET_MINUTES * MINUTE
+    until = MIDNIGHT + last_minute(fault) * MINUTE
     by_id = {alert.id: alert for alert in record.alerts if alert.topic.sensor_id == fault.sensor_id}
     events = [(by_id[i], event) for i, event in record.changes if i in by_id and start <= event.at < until]
     calls = [(alert, event) for alert, event in events if event.change in CALLS]
@@ -250,6 +257,14 @@ def report_fault(record: DayRecord, fault: PlantFault) -> FaultReport:
     )
 
 
+def last_minute(fault: PlantFault) -> int:
+    """The minute until which what happens to the sensor is due to the fault: others may begin before."""
+    starts = [other.start for other in FAULTS if other.sensor_id == fault.sensor_id]
+    if SENSORS[fault.sensor_id].stop is not None:
+        starts += [stop.start for stop in STOPS]
+    return min([fault.end + QUIET_MINUTES, *(start for start in starts if start >= fault.end)])
+
+
 def alert_label(alert: Alert) -> str:
     """The type of an alert, with its subject."""
     return f"{alert.topic.type.value} {alert.topic.subject}".strip()
@@ -257,7 +272,7 @@ def alert_label(alert: Alert) -> str:
 
 def stop_messages(record: DayRecord, stop: PumpStop) -> list[ReceivedMessage]:
     """The messages about the pump's sensors from a stop until three hours after the restart."""
-    start = MIDNIGHT + (stop.start - COARSE_MINUTES) * MINUTE
+    start = MIDNIGHT + (stop.start - ANNOUNCED_MINUTES) * MINUTE
     until = MIDNIGHT + (stop.end + QUIET_MINUTES) * MINUTE
     pump_sensors = {name for name, sensor in SENSORS.items() if sensor.stop is not None}
     return [m for m in record.messages if m.sensor_id in pump_sensors and start <= m.at < until]

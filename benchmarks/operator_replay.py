@@ -36,7 +36,7 @@ NIGHT = timedelta(hours=1, minutes=30)  # when the alarm budget is allocated
 POLL = timedelta(hours=8)
 DAY = timedelta(days=1)
 SHIFTS = 500
-END_OF_ALERT = frozenset({AlertChange.RETURNED, AlertChange.CLOSED})
+END_OF_ALERT = frozenset({"returned", "closed", "accepted"})
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def alert_shares(workspace: Workspace, plant: WaterPlant) -> dict[str, float]:
     for alert_id, event in store.changes():
         if event.change in CALLS:
             opened.setdefault(alert_id, event.at)
-        elif event.change in END_OF_ALERT and alert_id in opened:
+        elif event.change.value in END_OF_ALERT and alert_id in opened:
             spans.setdefault(by_id[alert_id], []).append((opened.pop(alert_id), event.at))
     for alert_id, begin in opened.items():
         spans.setdefault(by_id[alert_id], []).append((begin, plant.end))

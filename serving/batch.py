@@ -334,9 +334,8 @@ def score_readings(
         DataError: they cannot be scored.
     """
     times = to_times(scored.seconds)
-    before = readings.latest(
-        sensor_id, MAX_CONTEXT_READINGS, end=times[0].to_pydatetime(), quality=GOOD_QUALITY
-    )
+    context = model.context if isinstance(model, PackedDetector) else MAX_CONTEXT_READINGS
+    before = readings.latest(sensor_id, context, end=times[0].to_pydatetime(), quality=GOOD_QUALITY)
     [result] = score_cases([ScoringCase(model, scored, to_tail(before, whole=False))])
     if isinstance(result, ScoringFailure):
         raise DataError(f"{sensor_id}: {render(result.reason)}")

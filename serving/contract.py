@@ -6,7 +6,7 @@ A request is refused as a whole with `BadRequest`, a single row with its `error`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -93,9 +93,11 @@ class PredictionResponse:
 
     columns: dict[str, list[Any]]
     seconds: list[float]  # the time of each row, in seconds since 1970; NaN where it has none
-    reasons: list[tuple[Reason, ...]]  # of each row, what its column `reason` shows as text
+    reasons: list[tuple[Reason, ...]]  # of each row, why its score is high and what was unreachable
     origins: dict[str, float]  # by sensor, the time of the newest reading its forecast has used
     notes: tuple[Reason, ...] = ()  # what was unreachable
+    # By row, the limit that its reading has reached: shown in `severity` and `reason` before the score's.
+    limits: dict[int, Reason] = field(default_factory=dict)
 
     def records(self) -> list[dict[str, Any]]:
         """One object per row."""

@@ -18,7 +18,7 @@ class BudgetSettings(Settings, file="monitoring", section="budget"):
     operators: int = Field(1, ge=1, description="operators on a shift")
     danger_share: float = Field(0.15, gt=0, le=1, description="share of all alerts that may have severity 3")
     critical_share: float = Field(
-        0.05, ge=0, lt=1, description="share of all alerts reserved for severity 4, forecasts at a limit"
+        0.05, ge=0, lt=1, description="share of all alerts reserved for severity 4, critical limits"
     )
     certain: float = Field(
         0.99, gt=0.5, le=1, description="scores from this on raise alerts whatever the budget is"

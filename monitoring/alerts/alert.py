@@ -71,6 +71,7 @@ class Condition:
     sustained_severity: int = 0
     evidence: AlertEvidence = AlertEvidence()
     explained: bool = False  # by another alert: neither begins nor ends one, and restarts the hold time
+    superseded: bool = False  # by another alert, which reports it from now on: closes this one at once
 
     def __post_init__(self) -> None:
         if self.sustained_severity < self.met_severity:
@@ -140,11 +141,18 @@ class Transition:
     events: tuple[AlertEvent, ...] = ()
 
     def with_event(
-        self, change: AlertChange, at: datetime, *, by: str | None = None, detail: str = "", **now: object
+        self,
+        change: AlertChange,
+        at: datetime,
+        *,
+        by: str | None = None,
+        detail: str = "",
+        notify: bool = True,
+        **now: object,
     ) -> "Transition":
         """One more event and the fields of the alert that it sets; an event is never before the last one."""
         changed_at = max(at, self.alert.changed_at)
         changed = replace(self.alert, changed_at=changed_at, revision=self.alert.revision + 1, **now)  # type: ignore[arg-type]
-        notify = self.alert.shelved_until is None or change in {AlertChange.SHELVED, AlertChange.UNSHELVED}
-        event = AlertEvent(change, changed_at, changed.severity, by, detail, notify)
+        audible = self.alert.shelved_until is None or change in {AlertChange.SHELVED, AlertChange.UNSHELVED}
+        event = AlertEvent(change, changed_at, changed.severity, by, detail, notify and audible)
         return Transition(changed, (*self.events, event))

@@ -4,7 +4,7 @@ Learned once a day from a window of readings before that day, so that the result
 the fleet is watched. What deviates from it is judged in `monitoring.watch.instrument_conditions`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from training.common.sampling import infer_step
 from training.quality.fault_checks import NEAR_ZERO_SHARE
 
 PERCENT_UNITS = {"%", "percent", "pct"}
+MAX_RECENT_VALUES = 80  # enough to judge the next reading
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,50 @@ class ConstantRun:
 
 
 @dataclass(frozen=True)
+class RecentValues:
+    """The newest good readings inside the range; times in seconds since 1970."""
+
+    seconds: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+    def followed_by(self, seconds: Sequence[float], values: Sequence[float]) -> "RecentValues":
+        """With later readings, of which the newest are kept."""
+        newest = slice(-MAX_RECENT_VALUES, None)
+        return RecentValues((*self.seconds, *seconds)[newest], (*self.values, *values)[newest])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"seconds": list(self.seconds), "values": list(self.values)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "RecentValues":
+        """The inverse of `as_dict`."""
+        return cls(tuple(stored["seconds"]), tuple(stored["values"]))
+
+
+@dataclass(frozen=True)
 class InstrumentMemory:
     """What is kept of an instrument between two watches: habit, time of the newest reading, current run."""
 
     habit: InstrumentHabit
     last: datetime
     constant_run: ConstantRun | None
+    recent: "RecentValues | None" = None  # None: kept by a version that did not need them
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the time of the newest reading."""
         return {
             "habit": self.habit.as_dict(),
             "standing": None if self.constant_run is None else self.constant_run.as_dict(),
+            "recent": None if self.recent is None else self.recent.as_dict(),
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any], last: datetime) -> "InstrumentMemory":
         """The inverse of `as_dict`."""
         constant_run = None if stored["standing"] is None else ConstantRun.from_dict(stored["standing"])
-        return cls(InstrumentHabit.from_dict(stored["habit"]), last, constant_run)
+        recent = RecentValues.from_dict(stored["recent"]) if stored.get("recent") else None
+        return cls(InstrumentHabit.from_dict(stored["habit"]), last, constant_run, recent)
 
 
 def fit_habit(

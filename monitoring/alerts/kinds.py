@@ -6,6 +6,7 @@ The values are those of the table `alerts`, of the command line and of notificat
 from enum import IntEnum, StrEnum
 
 from monitoring.i18n.translation import Translator
+from training.data.limits import LimitKind
 
 # By severity, from normal to critical: readable without colours.
 SEVERITY_SYMBOLS = ("✓", "○", "●", "▲", "◆")
@@ -14,8 +15,9 @@ SEVERITY_SYMBOLS = ("✓", "○", "●", "▲", "◆")
 class AlertType(StrEnum):
     """What an alert is about."""
 
+    LIMIT = "LIMIT"  # a reading has reached a limit of its sensor
     ANOMALY = "ANOMALY"  # anomalous readings
-    FORECAST_WARNING = "FORECAST_WARNING"  # a critical limit is forecast to be exceeded
+    FORECAST_WARNING = "FORECAST_WARNING"  # a critical limit is forecast to be reached
     DRIFT = "DRIFT"  # readings differ from those the models were trained on
     INSTRUMENT = "INSTRUMENT"  # a fault of the instrument, not of the process
 
@@ -75,6 +77,7 @@ def type_name(_: Translator, kind: AlertType) -> str:
     'Instrumento'
     """
     return {
+        AlertType.LIMIT: _("Limit"),
         AlertType.ANOMALY: _("Anomaly"),
         AlertType.FORECAST_WARNING: _("Forecast warning"),
         AlertType.DRIFT: _("Drift"),
@@ -90,6 +93,17 @@ def problem_name(_: Translator, problem: InstrumentProblem) -> str:
         InstrumentProblem.MARKED_BAD: _("marked bad"),
         InstrumentProblem.NO_DATA: _("no data"),
     }[problem]
+
+
+def limit_name(_: Translator, kind: LimitKind) -> str:
+    """The name of a kind of limit."""
+    return {
+        LimitKind.HIGH_HIGH: _("high-high"),
+        LimitKind.LOW_LOW: _("low-low"),
+        LimitKind.RATE_OF_CHANGE: _("rate of change"),
+        LimitKind.HIGH: _("high"),
+        LimitKind.LOW: _("low"),
+    }[kind]
 
 
 def severity_name(_: Translator, severity: Severity) -> str:

@@ -98,6 +98,11 @@ class _TopicLifecycle:
 
     def apply(self, condition: Condition) -> None:
         """Apply one condition."""
+        if condition.superseded:
+            self.pending = PendingAlert(seen=condition.at)
+            if self.transition is not None:
+                self._close(condition.at, notify=False)
+            return
         if condition.explained or self._maintenance_end(condition.at) is not None:
             self.pending = replace(self.pending, since={}, evidence=None, seen=condition.at)
             return
@@ -192,9 +197,15 @@ class _TopicLifecycle:
                 due.change, due.at, escalations=count, waiting_since=due.at
             )
         else:
-            closed = self.transition.with_event(due.change, due.at, state=AlertState.CLOSED, closed_at=due.at)
-            self.finished.append(closed)
-            self.transition = None
+            self._close(due.at)
+
+    def _close(self, at: datetime, *, notify: bool = True) -> None:
+        assert self.transition is not None
+        closed = self.transition.with_event(
+            AlertChange.CLOSED, at, notify=notify, state=AlertState.CLOSED, closed_at=at
+        )
+        self.finished.append(closed)
+        self.transition = None
 
     def _open_or_worsen(self, due: DueChange) -> None:
         """Open an alert, worsen the open one or repeat the returned one after the hold time."""

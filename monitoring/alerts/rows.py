@@ -10,6 +10,7 @@ from typing import Any
 
 from monitoring.alerts.alert import Alert, AlertEvidence, AlertTopic, PendingAlert, recency_weight
 from monitoring.alerts.kinds import AlertState, AlertType, AlertVerdict, Severity
+from training.data.limits import LimitKind
 from training.reasons import dump_reasons, load_reasons
 from training.storage.alert_tables import alerts
 
@@ -53,6 +54,10 @@ def _evidence_weight(row: Mapping[str, Any]) -> float:
     """The weight of stored evidence; it has no column of its own."""
     if row["probability"] is not None:
         return float(row["probability"])
+    if row["type"] == AlertType.LIMIT.value and row["subject"] == LimitKind.RATE_OF_CHANGE.value:
+        # Scripts raise alerts without reasons.
+        rates = [abs(reason.values["rate"]) for reason in load_reasons(row["reason_data"])]
+        return max(rates, default=0.0) - (row["limit"] or 0.0)
     if row["score"] is not None or row["type"] == AlertType.DRIFT.value:
         return float(row["score"] or 0.0)
     if row["limit"] is not None and row["value"] is not None:

@@ -10,10 +10,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitoring.alerts.kinds import AlertType, Severity
 from monitoring.alerts.life_cycle import AlertTiming
+from training.data.limits import LimitKind
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError
 from training.settings import Settings, load_settings
@@ -27,6 +28,64 @@ class DeviationDirection(StrEnum):
     BOTH = "both"
     HIGH = "high"
     LOW = "low"
+
+
+class LimitDelays(BaseModel):
+    """What differs for one kind of limit; what is left out is as for the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deadband: float | None = Field(None, ge=0, description="in the sensor's unit; of max_rate per minute")
+    on_delay: timedelta | None = Field(None, ge=timedelta(0), description="time beyond the limit")
+    off_delay: timedelta | None = Field(None, ge=timedelta(0), description="time inside the limit")
+
+
+class LimitRules(Settings, file="monitoring", section="limit_alerts"):
+    """Limit alerts: severity 4 at a critical limit, 3 at max_rate, 2 at a warning limit (after ISA-18.2)."""
+
+    enabled: bool = Field(True, description="raise these alerts")
+    on_delay: timedelta = Field(
+        timedelta(0), ge=timedelta(0), description="time beyond the limit before an alert is raised"
+    )
+    off_delay: timedelta = Field(
+        MINUTE, ge=timedelta(0), description="time inside the dead band until the alert returns to normal"
+    )
+    deadband: float | None = Field(
+        None,
+        ge=0,
+        description="back inside the limit by this much to end the condition, in the sensor's unit; without "
+        "one, deadband_share",
+    )
+    deadband_share: float = Field(
+        0.01, ge=0, lt=1, description="dead band as a share of the range; without a range, of the limit"
+    )
+    kinds: dict[LimitKind, LimitDelays] = Field(
+        default_factory=dict,
+        description="other values for high_high, low_low, rate_of_change, high or low",
+    )
+
+    def deadband_of(self, kind: LimitKind, sensor: Sensor, limit: float) -> float:
+        """How far back inside a limit a reading must be."""
+        own = self.kinds.get(kind, LimitDelays()).deadband
+        if own is not None:
+            return own
+        if kind is LimitKind.RATE_OF_CHANGE:
+            return self.deadband_share * limit
+        if self.deadband is not None:
+            return self.deadband
+        if sensor.low is None or sensor.high is None:
+            return self.deadband_share * abs(limit)
+        return self.deadband_share * (sensor.high - sensor.low)
+
+    def on_delay_of(self, kind: LimitKind) -> timedelta:
+        """How long a limit must be reached."""
+        own = self.kinds.get(kind, LimitDelays()).on_delay
+        return self.on_delay if own is None else own
+
+    def off_delay_of(self, kind: LimitKind) -> timedelta:
+        """How long readings must be back inside."""
+        own = self.kinds.get(kind, LimitDelays()).off_delay
+        return self.off_delay if own is None else own
 
 
 class AnomalyRules(Settings, file="monitoring", section="anomaly_alerts"):
@@ -55,7 +114,7 @@ class AnomalyRules(Settings, file="monitoring", section="anomaly_alerts"):
 
 
 class ForecastRules(Settings, file="monitoring", section="forecast_alerts"):
-    """Forecast alerts, severity 4: a critical limit is exceeded or forecast to be."""
+    """Forecast alerts, severity 4: a critical limit is forecast to be reached."""
 
     enabled: bool = Field(True, description="raise these alerts")
     hold: timedelta = Field(timedelta(0), ge=timedelta(0), description="time before an alert is raised")
@@ -146,10 +205,14 @@ class RuleExceptions(Settings, file="monitoring", section="exceptions"):
     platforms: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict, description="by platform")
 
 
+TypeRules = LimitRules | AnomalyRules | ForecastRules | DriftRules | InstrumentRules
+
+
 @dataclass(frozen=True)
 class SensorRules:
     """All rules for one sensor."""
 
+    limit: LimitRules
     anomaly: AnomalyRules
     forecast: ForecastRules
     drift: DriftRules
@@ -160,14 +223,20 @@ class SensorRules:
         """Whether alerts of a type are raised."""
         return self._of(kind).enabled
 
-    def timing(self, kind: AlertType, step: timedelta) -> AlertTiming:
-        """The time limits of a type; `step` is the sampling interval of the sensor."""
-        hold = self._of(kind).hold
+    def timing(self, kind: AlertType, step: timedelta, subject: str = "") -> AlertTiming:
+        """The time limits of a type and, of limits, a kind; `step` is the sensor's sampling interval."""
+        rules, return_after = self._of(kind), self.life.return_after
+        if isinstance(rules, LimitRules):
+            # Scripts raise limit alerts with a subject of their own.
+            limit_kind = LimitKind(subject) if subject in set(LimitKind) else LimitKind.HIGH_HIGH
+            hold, return_after = rules.on_delay_of(limit_kind), rules.off_delay_of(limit_kind)
+        else:
+            hold = rules.hold
         dangerous = self.anomaly.danger_hold if kind is AlertType.ANOMALY else hold
         close_after = max(self.life.close_after, self.life.close_steps * step)
         return AlertTiming(
             hold={Severity.WARNING: hold, Severity.DANGER: dangerous, Severity.CRITICAL: hold},
-            return_after=self.life.return_after,
+            return_after=return_after,
             close_after=close_after,
             forget_after=max(self.life.forget_after, close_after),
             escalate_after={
@@ -178,8 +247,9 @@ class SensorRules:
             escalations=self.life.escalations,
         )
 
-    def _of(self, kind: AlertType) -> AnomalyRules | ForecastRules | DriftRules | InstrumentRules:
-        rules_by_type: dict[AlertType, AnomalyRules | ForecastRules | DriftRules | InstrumentRules] = {
+    def _of(self, kind: AlertType) -> TypeRules:
+        rules_by_type: dict[AlertType, TypeRules] = {
+            AlertType.LIMIT: self.limit,
             AlertType.ANOMALY: self.anomaly,
             AlertType.FORECAST_WARNING: self.forecast,
             AlertType.DRIFT: self.drift,
@@ -188,7 +258,7 @@ class SensorRules:
         return rules_by_type[kind]
 
 
-S = TypeVar("S", AnomalyRules, ForecastRules, DriftRules, InstrumentRules, LifeRules)
+S = TypeVar("S", LimitRules, AnomalyRules, ForecastRules, DriftRules, InstrumentRules, LifeRules)
 
 
 @dataclass(frozen=True)
@@ -207,6 +277,7 @@ class AlertRules:
         """
         alert_rules = cls(
             SensorRules(
+                limit=load_settings(LimitRules),
                 anomaly=load_settings(AnomalyRules),
                 forecast=load_settings(ForecastRules),
                 drift=load_settings(DriftRules),

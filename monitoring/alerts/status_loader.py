@@ -13,7 +13,6 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from monitoring.alerts.alert import Alert
-from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import AlertRules, InstrumentRules
 from monitoring.alerts.sensor_status import (
     Coverage,
@@ -25,12 +24,12 @@ from monitoring.alerts.sensor_status import (
 from monitoring.alerts.store import AlertStore
 from monitoring.alerts.watch_store import load_memories
 from serving.predictions.store import PredictionStore
+from training.data.limits import SEVERITY_OF_LIMIT, MeasuredReading, most_severe_limit
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.evaluation.gate import GateSettings
 from training.kinds import FALLBACK_RECIPE, Kind
 from training.outcomes import Outcome, OutcomeStatus
-from training.reasons import Reason, ReasonCode
 from training.settings import load_settings
 from training.storage.database import reading
 
@@ -137,7 +136,7 @@ def _inputs(
 ) -> StatusInputs:
     value = _number(row.get("value"))
     quality = row.get("data_quality")
-    limit_severity, limit_reason = _exceeded_limit(sensor, value)
+    limit = None if value is None else most_severe_limit(sensor, MeasuredReading(value))
     silence = max(rules.silent_steps * step, rules.silent_least) if step else SILENCE_OF_UNKNOWN_STEP
     return StatusInputs(
         now=now,
@@ -149,8 +148,8 @@ def _inputs(
         step=step,
         low=sensor.low,
         high=sensor.high,
-        limit_severity=limit_severity,
-        limit_reason=limit_reason,
+        limit_severity=0 if limit is None else SEVERITY_OF_LIMIT[limit.kind],
+        limit_reason=None if limit is None else limit.reason,
         scored_at=_time(row.get("scored_at")),
         score=_number(row.get("anomaly_score")),
         threshold=_number(row.get("threshold")),
@@ -158,26 +157,6 @@ def _inputs(
         deviation=_number(row.get("historical_std")),
         alerts=alerts,
     )
-
-
-def _exceeded_limit(sensor: Sensor, value: float | None) -> tuple[int, Reason | None]:
-    """The severity of the critical limit that a value exceeds, and the reason; 0 and None where it does not.
-
-    A value outside the instrument's range is not believed.
-    """
-    if value is None or _is_outside(value, sensor.low, sensor.high):
-        return 0, None
-    if sensor.critical_high is not None and value > sensor.critical_high:
-        code, limit = ReasonCode.LIMIT_UPPER_CROSSED, sensor.critical_high
-    elif sensor.critical_low is not None and value < sensor.critical_low:
-        code, limit = ReasonCode.LIMIT_LOWER_CROSSED, sensor.critical_low
-    else:
-        return 0, None
-    return int(Severity.CRITICAL), Reason(code, {"value": value, "limit": limit})
-
-
-def _is_outside(value: float, low: float | None, high: float | None) -> bool:
-    return (low is not None and value < low) or (high is not None and value > high)
 
 
 def _number(value: Any) -> float | None:

@@ -146,19 +146,21 @@ def add_horizontal_line(
 def add_limits(
     figure: Figure, limits: Sequence[LimitLine], value_range: ValueRange | None, palette: Palette
 ) -> None:
-    """Lines at the limits; one so far away that it would flatten the readings is named at the edge."""
+    """Lines at the limits; those so far away that they would flatten the readings are named at the edge."""
     if value_range is None:
         return
     low, high = value_range
     for limit in limits:
-        colour = palette.of(limit.weight)
         if low <= limit.value <= high:
+            colour = palette.of(limit.weight)
             add_horizontal_line(figure, limit.value, limit.label, colour, dash="dot", side="left")
-            continue
-        above = limit.value > high
-        note = annotation(f"{'↑' if above else '↓'} {limit.label}", colour, "left", 12)
-        edge = {"y": 1 if above else 0, "yref": "y domain", "yanchor": "top" if above else "bottom"}
-        figure["layout"]["annotations"].append(note | edge)
+    above = sorted((limit for limit in limits if limit.value > high), key=lambda limit: limit.value)
+    below = sorted((limit for limit in limits if limit.value < low), key=lambda limit: -limit.value)
+    for arrow, distant, y, anchor in (("↑", above, 1, "top"), ("↓", below, 0, "bottom")):
+        if distant:
+            labels = " · ".join(limit.label for limit in distant)
+            note = annotation(f"{arrow} {labels}", palette.of(distant[0].weight), "left", 12)
+            figure["layout"]["annotations"].append(note | {"y": y, "yref": "y domain", "yanchor": anchor})
 
 
 def annotation(text: str, colour: str, side: str, size: int) -> Figure:

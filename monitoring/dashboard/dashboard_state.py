@@ -90,6 +90,11 @@ class DashboardState:
         """
         return self.models.get_if_loaded() or self._listed_models
 
+    def refresh_errors(self) -> list[Exception]:
+        """Why readings, scores, alerts or checks shown are old: the errors of their last refresh."""
+        caches = (self.fleet, self.alerts, self.checks, self.trainable)
+        return [error for cache in caches if (error := cache.last_error) is not None]
+
     def _load_models(self) -> ModelOutcomes:
         started = datetime.now(UTC)
         champions = self.batch.champions

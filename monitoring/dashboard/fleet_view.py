@@ -171,15 +171,21 @@ def anomaly_concerns(view: FleetView, alerted_sensors: Collection[str]) -> list[
 
 
 def drift_concerns(checks: Iterable[DriftCheck], alerted_sensors: Collection[str]) -> list[Concern]:
-    """The sensors whose readings have drifted and that have no alert about it, the most costly first."""
+    """The sensors whose readings have drifted and that have no alert about it, the most costly first.
+
+    Of the checks of a sensor's two models, which read the same readings, the most costly one is shown.
+    """
     drifted_checks = [
         check
         for check in checks
         if check.verdict is DriftVerdict.DRIFTED and check.sensor_id not in alerted_sensors
     ]
+    by_sensor: dict[str, DriftCheck] = {}
+    for check in sorted(drifted_checks, key=lambda check: -(check.cost or 0.0)):
+        by_sensor.setdefault(check.sensor_id, check)
     return [
-        Concern(2, ConcernTopic.DRIFT, check.sensor_id, check.reason, check.reasons, since=check.since)
-        for check in sorted(drifted_checks, key=lambda check: -(check.cost or 0.0))
+        Concern(2, ConcernTopic.DRIFT, sensor_id, check.reason, check.reasons, since=check.since)
+        for sensor_id, check in by_sensor.items()
     ]
 
 

@@ -54,6 +54,15 @@ def load_history(sensor_id: str, hours: float | None, newest: datetime) -> Readi
     return ReadingHistory(downsample(good), len(readings))
 
 
+@st.cache_data(ttl=CACHE_TTL, max_entries=200, show_spinner=False)
+def load_period(sensor_id: str, start: datetime, end: datetime, newest: datetime) -> pd.DataFrame:  # noqa: ARG001
+    """The good readings of a period, both ends included, downsampled: `timestamp, value`."""
+    readings = shared_state().workspace.readings.between(
+        sensor_id, start, end + timedelta(microseconds=1), quality=GOOD_QUALITY
+    )
+    return downsample(readings.reset_index(drop=True))
+
+
 @st.cache_data(ttl=CACHE_TTL, max_entries=2_000, show_spinner=False)
 def sampling_step(sensor_id: str, _newest: datetime) -> timedelta | None:
     """The sampling step of a sensor, as declared or inferred from its newest readings."""

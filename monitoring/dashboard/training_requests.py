@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, func, insert, select, update
 
-from training.errors import ConfigurationError
+from training.errors import ConfigurationError, write_errors
 from training.kinds import Kind, Promotion
 from training.outcomes import Outcome
 from training.storage.database import reading, training_outcomes, trainings, writing
@@ -180,7 +180,8 @@ def start_training(
     """Start a training in its own process; one at a time.
 
     Raises:
-        ConfigurationError: the request is empty, or another training is in progress.
+        ConfigurationError: the request is empty, another training is in progress, or the log cannot be
+            written.
     """
     if (other := store.running(now)) is not None:
         raise ConfigurationError(
@@ -188,10 +189,12 @@ def start_training(
             f"({other.done} of {other.total} models); wait until it has finished"
         )
     training = store.add(request, by=by, now=now)
-    logs.mkdir(parents=True, exist_ok=True)
     path = logs / f"training-{training.id}.log"
     command = [sys.executable, "-m", PROCESS_MODULE, str(training.id)]
-    with path.open("wb") as log:
+    with write_errors("the log of the training", path):
+        logs.mkdir(parents=True, exist_ok=True)
+        log = path.open("wb")
+    with log:
         process = subprocess.Popen(  # noqa: S603 (our own program, and a number)
             command,
             stdin=subprocess.DEVNULL,

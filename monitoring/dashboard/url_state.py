@@ -5,8 +5,8 @@ that is not possible is ignored. Drawing the controls for a sensor and a period 
 share is in `dashboard_state`.
 """
 
-from collections.abc import Callable, Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime, timedelta
 from functools import wraps
 from itertools import count
 from typing import Any, TypeVar
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from monitoring.dashboard.dashboard_state import DashboardState
+from monitoring.dashboard.fleet_view import FleetView
+from monitoring.dashboard.part_errors import describe_error, forget_error
 from monitoring.dashboard.theme import escape_markdown
 from monitoring.i18n.translation import Translator, available_languages, load_translator
 from serving.http.tokens import Caller, Role
@@ -28,7 +30,8 @@ SYNCHRONIZED_KEY = "synchronized-choices"  # those that the address was last wri
 SENT_ADDRESS_KEY = "sent-address"  # an address that the browser has not confirmed yet
 RERUN_PAGE_KEY = "rerun-page"  # a click inside a fragment changed something outside of it
 ACTION_RESULT_KEY = "action-result"
-VIEWS = ("fleet", "forecast", "anomalies", "models", "training")
+RETRY_SECONDS = 5.0
+VIEWS = ("fleet", "trends", "forecast", "anomalies", "models", "training")
 
 
 @st.cache_resource(show_spinner=False)
@@ -64,6 +67,11 @@ def read_choice(name: str, allowed: Collection[str], default: str) -> str:
     """A choice, or the default where there is none or it is not possible."""
     chosen = _choices().get(name, default)
     return chosen if chosen in allowed else default
+
+
+def read_text(name: str) -> str:
+    """The text of a choice in the address; empty where there is none."""
+    return _choices().get(name, "")
 
 
 def read_number(name: str, default: int, *, low: int, high: int) -> int:
@@ -104,15 +112,35 @@ def auto_refresh(show: Callable[..., None], every: float) -> Callable[..., None]
 
 
 def render_safely(show: Callable[..., None], *arguments: Any) -> bool:
-    """Draw a part; False, with the error in its place, where a database or registry is unreachable."""
+    """Draw a part; False, with the error in its place, where that fails."""
+    part = show.__qualname__
     try:
         show(*arguments)
-    except SafePlanError as error:
-        _ = reader_translator()
-        st.error(escape_markdown(str(error)))
-        st.caption(_("The rest of the page keeps working. This part is retried at its next refresh."))
+    except Exception as error:  # noqa: BLE001 (logged and shown; the other parts must be drawn)
+        st.error(escape_markdown(describe_error(error, part)))
+        st.caption(_retry_notice())
         return False
+    forget_error(part)
     return True
+
+
+def render_with_retry(show: Callable[..., None], *arguments: Any) -> None:
+    """Draw a part that has no refresh of its own; where that fails, rerun the page every few seconds."""
+    if not render_safely(show, *arguments):
+        auto_refresh(_rerun_page, RETRY_SECONDS)(count())
+
+
+def _rerun_page(runs: Iterator[int]) -> None:
+    if next(runs):  # the first run is within that of the page
+        st.rerun()
+
+
+def _retry_notice() -> str:
+    try:
+        _: Callable[[str], str] = reader_translator()
+    except SafePlanError:
+        _ = str  # English: the settings cannot be read, which may be the error itself
+    return _("This part is retried automatically.")
 
 
 def reader_translator() -> Translator:
@@ -188,6 +216,18 @@ def sensor_title(sensor: Sensor) -> str:
     return f"{sensor.id} · {description}" if description else sensor.id
 
 
+def fleet_with(sensor_id: str) -> tuple[FleetView, datetime]:
+    """The fleet, and the newest reading of a sensor that is shown.
+
+    Where the sensor has left the fleet or lost its readings meanwhile, the page is rerun with another one.
+    """
+    view = shared_state().fleet.get()
+    newest = view.newest_of(sensor_id)
+    if newest is None:
+        st.rerun()
+    return view, newest
+
+
 def current_caller() -> Caller | None:
     """Who is logged in; looked up each time, so that a withdrawn token is no longer valid."""
     token = st.session_state.get("token")
@@ -214,8 +254,8 @@ def run_action(
         return
     try:
         result = action(caller.name)
-    except SafePlanError as error:
-        _keep_result("error", str(error))
+    except Exception as error:  # noqa: BLE001 (logged and shown: the button did not do its work)
+        _keep_result("error", describe_error(error, action.__qualname__))
         return
     if success is not None:
         _keep_result("success", success(result))

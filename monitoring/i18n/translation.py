@@ -142,6 +142,15 @@ class Translator:
             at.replace(tzinfo=UTC).astimezone(self.zone), used_pattern, locale=self._locale
         )
 
+    def zone_name(self, at: datetime) -> str:
+        """The time zone of the site with its offset at a time (naive UTC).
+
+        >>> Translator("pt", "America/Sao_Paulo").zone_name(datetime(2026, 1, 31))
+        'America/Sao_Paulo (UTC-03:00)'
+        """
+        offset = self.moment(at, "xxx")
+        return "UTC" if self.zone.key == "UTC" else f"{self.zone.key} (UTC{offset})"
+
     def counted(self, count: int, thing: str) -> str:
         """A number of things; `thing` is "reading" or "gap".
 

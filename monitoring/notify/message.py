@@ -13,6 +13,7 @@ from monitoring.alerts.kinds import (
     AlertType,
     InstrumentProblem,
     Severity,
+    limit_name,
     problem_name,
     severity_name,
     type_name,
@@ -20,6 +21,7 @@ from monitoring.alerts.kinds import (
 )
 from monitoring.alerts.store import FLOOD_SUBJECT
 from monitoring.i18n.translation import Translator
+from training.data.limits import LimitKind
 from training.data.sensors import Sensor
 from training.operations.console import to_json_value
 
@@ -101,16 +103,19 @@ def change_name(_: Translator, change: AlertChange) -> str:
 
 
 def alert_name(_: Translator, alert: Alert) -> str:
-    """The name of an alert: its type, and the problem of an instrument."""
+    """The name of an alert: its type, and the kind of limit or the problem of the instrument."""
     subject = alert.topic.subject
     if subject == FLOOD_SUBJECT:
         return _("Alarm flood")
     name = type_name(_, alert.topic.type)
-    if alert.topic.type is not AlertType.INSTRUMENT:
+    # Scripts raise alerts with a subject of their own.
+    if alert.topic.type is AlertType.LIMIT:
+        detail = limit_name(_, LimitKind(subject)) if subject in set(LimitKind) else subject
+    elif alert.topic.type is AlertType.INSTRUMENT:
+        detail = problem_name(_, InstrumentProblem(subject)) if subject in set(InstrumentProblem) else subject
+    else:
         return name
-    # Scripts raise instrument alerts with a subject of their own.
-    problem = problem_name(_, InstrumentProblem(subject)) if subject in set(InstrumentProblem) else subject
-    return f"{name} ({problem})"
+    return f"{name} ({detail})" if detail else name
 
 
 def _body_lines(alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator) -> list[str]:

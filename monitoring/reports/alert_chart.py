@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from monitoring.alerts.alert import Alert
 from monitoring.i18n.translation import Translator, unit_symbol
 from monitoring.notify.message import alert_name
+from training.common.downsampling import downsample
 from training.data.readings import GOOD_QUALITY
 from training.data.sensors import Sensor
 from training.workspace import Workspace
@@ -22,7 +23,7 @@ from training.workspace import Workspace
 SIZE_INCHES = (7.0, 2.1)
 DPI = 110
 MIN_MARGIN = timedelta(minutes=30)  # shown before and after the alert, and at least half of its duration
-MAX_POINTS = 2_000
+MAX_BUCKETS = 500  # each keeps up to four readings
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - of Matplotlib's day numbers, naive UTC
 READINGS_COLOUR, ALERT_COLOUR, LIMIT_COLOUR = "#1b4f72", "#f5b041", "#b03a2e"
 
@@ -97,7 +98,7 @@ def load_chart(
     sensor = workspace.fleet.get(sensor_id) or Sensor(id=sensor_id)
     return AlertChart(
         title=f"{alert.id} · {sensor.id} {sensor.name}".rstrip() + f": {alert_name(words, alert)}",
-        readings=_thinned(readings),
+        readings=downsample(readings, MAX_BUCKETS),
         began_at=began,
         ended_at=max(ended, began + timedelta(seconds=1)),
         limits=_limits(words, sensor),
@@ -107,14 +108,10 @@ def load_chart(
 
 
 def _limits(_: Translator, sensor: Sensor) -> tuple[tuple[str, float], ...]:
-    limits = ((_("critical high"), sensor.critical_high), (_("critical low"), sensor.critical_low))
+    limits = (
+        (_("critical high"), sensor.critical_high),
+        (_("high limit"), sensor.warning_high),
+        (_("low limit"), sensor.warning_low),
+        (_("critical low"), sensor.critical_low),
+    )
     return tuple((name, limit) for name, limit in limits if limit is not None)
-
-
-def _thinned(readings: pd.DataFrame) -> pd.DataFrame:
-    """At most `MAX_POINTS` readings: of each group the lowest and the highest, so that no spike is lost."""
-    if len(readings) <= MAX_POINTS:
-        return readings
-    group = pd.Series(range(len(readings)), index=readings.index) * (MAX_POINTS // 2) // len(readings)
-    values = readings["value"].groupby(group)
-    return readings.loc[sorted({*values.idxmin(), *values.idxmax()})]

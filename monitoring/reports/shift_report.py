@@ -75,7 +75,7 @@ def build_shift_report(
         title=_("Shift report"),
         header=(
             (_("Period"), _("{start} to {end}", start=_.moment(start), end=_.moment(end))),
-            (_("Time zone"), zone_name(_, end)),
+            (_("Time zone"), _.zone_name(end)),
             (_("Author"), author),
         ),
         figures=_figures_section(_, load_figures(workspace, alerts, windows, start=start, end=end)),
@@ -93,15 +93,6 @@ def build_shift_report(
         signatures=(_("Handed over by"), _("Taken over by")),
         words=_,
     )
-
-
-def zone_name(_: Translator, at: datetime) -> str:
-    """The time zone of the site with its offset at a time.
-
-    >>> zone_name(Translator("pt", "America/Sao_Paulo"), datetime(2026, 1, 31))
-    'America/Sao_Paulo (UTC-03:00)'
-    """
-    return f"{_.zone.key} (UTC{_.moment(at, 'xxx')})"
 
 
 def _figures_section(_: Translator, figures: ShiftFigures) -> ReportSection:

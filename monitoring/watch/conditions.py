@@ -11,7 +11,14 @@ from datetime import date, datetime
 import pandas as pd
 
 from monitoring.alerts.alert import AlertTopic, Condition
-from monitoring.alerts.instrument_baseline import ConstantRun, InstrumentHabit, InstrumentMemory, fit_habit
+from monitoring.alerts.instrument_baseline import (
+    MAX_RECENT_VALUES,
+    ConstantRun,
+    InstrumentHabit,
+    InstrumentMemory,
+    RecentValues,
+    fit_habit,
+)
 from monitoring.alerts.kinds import AlertType, InstrumentProblem
 from monitoring.alerts.rules import SensorRules
 from monitoring.watch.anomaly_conditions import SeverityThresholds, anomaly_conditions, warning_threshold
@@ -25,8 +32,11 @@ from monitoring.watch.instrument_conditions import (
     range_conditions,
     track_runs,
 )
+from monitoring.watch.limit_conditions import critical_crossings, followed_by, limit_conditions, measure
 from monitoring.watch.new_data import NewData
 from training.common.arrays import equal_runs
+from training.common.times import epoch_seconds
+from training.data.limits import MIN_RATE_SECONDS, LimitKind, is_out_of_range, out_of_range
 from training.data.sensors import Sensor
 
 PastReader = Callable[[datetime], pd.DataFrame]  # the window of good readings before a time
@@ -51,7 +61,8 @@ def initial_memory(
     run = int(equal_runs(values).counts[-1])
     constant_run = ConstantRun(float(values[-1]), _to_datetime(window["timestamp"].iloc[-run]), run)
     habit = _fit_habit(sensor, window, begin.date(), rules)
-    return InstrumentMemory(habit, _to_datetime(window["timestamp"].iloc[-1]), constant_run)
+    last = _to_datetime(window["timestamp"].iloc[-1])
+    return InstrumentMemory(habit, last, constant_run, _recent_values(sensor, window))
 
 
 def collect_conditions(
@@ -77,16 +88,24 @@ def collect_conditions(
         for reading, run, habit in zip(new_data.readings, constant_runs, habits, strict=True)
         if rules.instrument.enabled and is_unusually_constant(run, habit, sensor.unit)
     }
-    conditions_by_topic = {
+    explained |= {reading.at for reading in new_data.readings if is_out_of_range(sensor, reading.value)}
+    recent = _values_before(sensor, memory, past, begin)
+    measurements = measure(new_data.readings, recent, sensor)
+    conditions_by_topic: dict[tuple[AlertType, str], list[Condition]] = {
+        (AlertType.LIMIT, kind.value): conditions
+        for kind, conditions in limit_conditions(measurements, sensor, rules.limit).items()
+    }
+    conditions_by_topic |= {
         (AlertType.ANOMALY, ""): anomaly_conditions(
             new_data.scored, rules.anomaly, thresholds, unit=sensor.unit, explained=explained
         ),
         (AlertType.DRIFT, ""): drift_conditions(new_data.checks),
     }
-    for side in (HIGH, LOW):
-        conditions_by_topic[AlertType.FORECAST_WARNING, side] = crossing_conditions(
-            new_data.forecasts, sensor, side, rules.forecast, width=width
-        )
+    for side, kind in ((HIGH, LimitKind.HIGH_HIGH), (LOW, LimitKind.LOW_LOW)):
+        conditions = crossing_conditions(new_data.forecasts, sensor, side, rules.forecast, width=width)
+        if rules.limit.enabled:
+            conditions += critical_crossings(measurements, sensor, kind)
+        conditions_by_topic[AlertType.FORECAST_WARNING, side] = sorted(conditions, key=lambda one: one.at)
     habit = habits[-1] if habits else None if memory is None else memory.habit
     instrument_conditions = {
         InstrumentProblem.FROZEN: frozen_conditions(
@@ -107,13 +126,38 @@ def collect_conditions(
         for problem, conditions in instrument_conditions.items()
     }
     if new_data.readings:
-        memory = InstrumentMemory(habits[-1], new_data.readings[-1].at, constant_runs[-1])
+        memory = InstrumentMemory(
+            habits[-1], new_data.readings[-1].at, constant_runs[-1], followed_by(recent, measurements)
+        )
     conditions_by_alert_topic = {
         AlertTopic(kind, sensor.id, subject, sensor.platform): conditions
         for (kind, subject), conditions in conditions_by_topic.items()
         if rules.enabled(kind)
     }
     return SensorConditions(conditions_by_alert_topic, memory)
+
+
+def _values_before(
+    sensor: Sensor, memory: InstrumentMemory | None, past: PastReader, begin: datetime
+) -> RecentValues:
+    """The good readings before the new ones: from memory unless they are too few to measure a rate."""
+    if memory is None:
+        return RecentValues()
+    recent = memory.recent
+    if recent is None or (
+        sensor.max_rate is not None
+        and len(recent.seconds) == MAX_RECENT_VALUES
+        and recent.seconds[-1] - recent.seconds[0] < MIN_RATE_SECONDS
+    ):
+        return _recent_values(sensor, past(begin))
+    return recent
+
+
+def _recent_values(sensor: Sensor, window: pd.DataFrame) -> RecentValues:
+    values = window["value"].to_numpy(float)
+    measured = ~out_of_range(sensor, values)
+    seconds = epoch_seconds(window["timestamp"])[measured]
+    return RecentValues(tuple(seconds.tolist()), tuple(values[measured].tolist()))
 
 
 def _daily_habits(

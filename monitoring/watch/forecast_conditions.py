@@ -1,7 +1,8 @@
-"""Conditions of forecast alerts: when a critical limit is exceeded, and with which probability.
+"""Conditions of forecast alerts: when a critical limit will be reached, and with which probability.
 
 Takes each half of the forecast interval as half of a normal distribution around the expected value. Forecasts
-are made in `training.forecasting`.
+are made in `training.forecasting`; a limit that a reading has already reached is a limit alert
+(`limit_conditions`).
 """
 
 from collections.abc import Sequence
@@ -70,22 +71,21 @@ def _condition(
 ) -> Condition:
     probabilities = crossing_probabilities(forecast, limit, side, width)
     probable = np.flatnonzero(probabilities >= rules.probability)
-    highest = float(np.nanmax(probabilities, initial=0.0))
     inside = np.inf if forecast.value is None else (limit - forecast.value) * (1 if side == HIGH else -1)
-    crossed = inside <= 0
-    values = {"limit": limit, "unit": sensor.unit}
-    if crossed:
-        crosses_at, probability = forecast.origin, 1.0
-        code = ReasonCode.LIMIT_UPPER_CROSSED if side == HIGH else ReasonCode.LIMIT_LOWER_CROSSED
-        values |= {"value": forecast.value}
-    elif probable.size:
-        crosses_at, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
-        code = ReasonCode.LIMIT_UPPER_EXPECTED if side == HIGH else ReasonCode.LIMIT_LOWER_EXPECTED
-        duration = (crosses_at - forecast.origin).total_seconds()
-        values |= {"duration": duration, "probability": probability}
-    else:
+    if inside <= 0:
+        return Condition(forecast.origin)
+    if not probable.size:
+        highest = float(np.nanmax(probabilities, initial=0.0))
         is_over = highest < rules.probability - rules.hysteresis and inside > rules.deadband
         return Condition(forecast.origin, 0, 0 if is_over else Severity.CRITICAL)
+    crosses_at, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
+    values = {
+        "limit": limit,
+        "unit": sensor.unit,
+        "duration": (crosses_at - forecast.origin).total_seconds(),
+        "probability": probability,
+    }
+    code = ReasonCode.LIMIT_UPPER_EXPECTED if side == HIGH else ReasonCode.LIMIT_LOWER_EXPECTED
     evidence = AlertEvidence(
         weight=probability,
         value=forecast.value,

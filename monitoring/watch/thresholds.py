@@ -189,12 +189,13 @@ def _score_history(scores: pd.DataFrame, hysteresis: float, now: datetime) -> Sc
 
 
 def _count_other_alerts(connection: Connection, start: datetime, end: datetime) -> int:
-    """The number of drift and instrument alerts; critical alerts have their own share of the budget."""
+    """The number of alerts that no threshold changes; critical alerts have their own share of the budget."""
     query = (
         select(func.count())
         .select_from(alert_changes.join(alerts, alerts.c.id == alert_changes.c.alert_id))
         .where(
-            alerts.c.type.in_([AlertType.DRIFT.value, AlertType.INSTRUMENT.value]),
+            alerts.c.type.in_([AlertType.LIMIT.value, AlertType.DRIFT.value, AlertType.INSTRUMENT.value]),
+            alerts.c.severity < Severity.CRITICAL,
             alerts.c.subject != FLOOD_SUBJECT,
             alert_changes.c.change.in_([AlertChange.OPENED.value, AlertChange.REPEATED.value]),
             alert_changes.c.at >= start,

@@ -262,9 +262,9 @@ class FleetWatch:
         for sensor, sensor_conditions in sensors_and_conditions:
             step = sensor_conditions.memory.habit.step if sensor_conditions.memory else sensor.step
             for topic, conditions in sensor_conditions.conditions.items():
-                yield TopicUpdate(
-                    topic, conditions, self.alert_rules.of(sensor).timing(topic.type, step or UNKNOWN_STEP)
-                )
+                rules = self.alert_rules.of(sensor)
+                timing = rules.timing(topic.type, step or UNKNOWN_STEP, topic.subject)
+                yield TopicUpdate(topic, conditions, timing)
 
     def _unwatched_updates(
         self,
@@ -286,7 +286,8 @@ class FleetWatch:
             )
             rules = self.alert_rules.rules if sensor is None else self.alert_rules.of(sensor)
             conditions = [] if watched else [Condition(self.now)]
-            yield TopicUpdate(alert.topic, conditions, rules.timing(alert.topic.type, UNKNOWN_STEP))
+            timing = rules.timing(alert.topic.type, UNKNOWN_STEP, alert.topic.subject)
+            yield TopicUpdate(alert.topic, conditions, timing)
 
     def _outcome(self, sensor: Sensor, transitions: Sequence[Transition]) -> Outcome:
         if sensor.id in self.failed:

@@ -15,14 +15,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 from sqlalchemy.exc import DataError as DataRefused
 
 from serving.contract import PredictionResponse
 from serving.predictions.store import PredictionStore
+from training.anomaly.explanations import severity_of
 from training.errors import DataError, StoreError
-from training.reasons import dump_reasons
+from training.reasons import dump_reasons, render_all
 from training.settings import Settings
 
 log = logging.getLogger("safeplan.serving")
@@ -181,6 +183,9 @@ def response_rows(response: PredictionResponse, made_at: datetime) -> list[dict[
             row |= {name: columns[name][position] for name in SCORE_COLUMNS}
             row["model_version"] = columns["detector_version"][position]
             row["reason_data"] = dump_reasons(response.reasons[position])
+            if position in response.limits:  # limits are judged again wherever readings are shown
+                row["reason"] = render_all(response.reasons[position])
+                row["severity"] = severity_of(np.array([row["anomaly_score"]]))[0]
         else:
             sensor_id = columns["sensor_id"][position]
             row |= {

@@ -16,6 +16,7 @@ from serving.contract import PredictionRequest, PredictionResponse
 from serving.models.champions import Champions, ServingDetector, ServingForecaster
 from serving.recent_readings import EMPTY_TAIL, RecentReadings, Tail
 from serving.scoring.forecasts import ForecastCache
+from serving.scoring.limits import judge_limits
 from serving.scoring.request_rows import PostedReadings, RequestRows, group_posted, parse_rows
 from serving.scoring.response import (
     SensorScores,
@@ -24,6 +25,7 @@ from serving.scoring.response import (
     new_response,
     write_errors,
     write_forecasts,
+    write_limits,
     write_scores,
 )
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
@@ -79,6 +81,7 @@ class RequestScorer:
         lookup = self.recent.get_tails([group.sensor_id for group in groups])
         response = new_response(request, rows, () if lookup.reached else (STORE_UNREACHABLE,))
         self._score(groups, lookup.tails, response)
+        self._write_limits(groups, lookup.tails, response)
         for group in groups:
             if group.forecast_rows or request.horizon:
                 tail = lookup.tails.get(group.sensor_id, EMPTY_TAIL)
@@ -146,6 +149,18 @@ class RequestScorer:
                 SensorScores(group.scored_rows, places, result, str(detector.version.number), note)
             )
         write_scores(response, scored_sensors)
+
+    def _write_limits(
+        self, groups: list[SensorRequest], tails: Mapping[str, Tail], response: PredictionResponse
+    ) -> None:
+        """Judge the posted readings against the limits of their sensors, whether a detector serves or not."""
+        sensors = self.sensors()
+        for group in groups:
+            sensor = sensors.get(group.sensor_id)
+            if sensor is not None and group.scored_rows:
+                tail = tails.get(group.sensor_id, EMPTY_TAIL)
+                judgements = judge_limits(sensor, group.posted.seconds, group.posted.values, tail)
+                write_limits(response, group.scored_rows, group.posted.places, judgements)
 
     def _build_case(
         self, group: SensorRequest, model: PackedDetector | ProfileDetector, tail: Tail

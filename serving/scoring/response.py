@@ -4,7 +4,7 @@ Renders reasons in English, the language of the endpoint. Decides nothing; that 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.contract import COLUMNS_OUT, PredictionRequest, PredictionResponse
 from serving.scoring.forecasts import RequestedForecast
+from serving.scoring.limits import LimitJudgement
 from serving.scoring.request_rows import RequestRows
 from serving.vectorized.batch_scoring import AnomalyScores
 from training.anomaly.explanations import severity_of
@@ -80,6 +81,23 @@ def write_scores(response: PredictionResponse, sensors: Sequence[SensorScores]) 
             column[row] = entry
     for row, entry in zip(rows, row_reasons, strict=True):
         response.reasons[row] = entry
+
+
+def write_limits(
+    response: PredictionResponse,
+    rows: list[int],
+    places: Ints,
+    judgements: Mapping[int, LimitJudgement],
+) -> None:
+    """Write severity and reason of the readings at a limit; `places` holds the reading of each row."""
+    if not judgements:
+        return
+    for row, place in zip(rows, places.tolist(), strict=True):
+        if (judgement := judgements.get(place)) is None:
+            continue
+        response.limits[row] = judgement.reason
+        response.columns["severity"][row] = judgement.severity
+        response.columns["reason"][row] = render_all((judgement.reason, *response.reasons[row]))
 
 
 def write_forecasts(

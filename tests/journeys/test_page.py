@@ -40,6 +40,7 @@ SENSORS = {
 }
 VIEWS = {
     "Overview": "Action required",
+    "Trends": "Download CSV",
     "Forecasting": "Forecast reliability",
     "Anomaly Detection": "Current status",
     "Model Status": "Detectors serving",

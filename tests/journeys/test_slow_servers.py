@@ -219,3 +219,25 @@ def test_endpoint_and_dashboard_survive_stalled_servers(trained):
         reader.page.get_by_role("link", name="pt-1-detector v1").wait_for()
         reader.settle()
         assert reader.errors == []
+
+
+@pytest.mark.fault(
+    "a dashboard that is opened while its database is unreachable",
+    "it shows the error, and everything without a reload once the database is back",
+)
+def test_a_dashboard_opened_without_a_database_recovers_by_itself(trained):
+    port = free_port()
+    command, page = [str(BIN / "safeplan"), "dashboard", "--port", str(port)], f"http://127.0.0.1:{port}"
+    trained.database.set_mode(ConnectionMode.CUT)
+    try:
+        with (
+            running_server(command, trained.installation.environment(), trained.installation.home, page),
+            chromium() as browser,
+        ):
+            reader = PageReader(browser.new_page(), page)
+            reader.open("/?sensor=PT-1", "This part is retried automatically.")
+            trained.database.set_mode(ConnectionMode.WHOLE)
+            reader.wait_for_text("All sensors")
+            assert reader.errors == []
+    finally:
+        trained.database.set_mode(ConnectionMode.WHOLE)

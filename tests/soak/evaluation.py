@@ -165,7 +165,8 @@ def _caller_errors(notes: Sequence[Note]) -> Iterator[str]:
     ends = [n["t"] for n in notes if n["what"] == "fault" and n["state"] != "begins"]
     raw = [n for n in notes if n["what"] == "page" and _page_outcome(n) == RAW_ERROR]
     if raw:
-        yield f"the dashboard showed an unhandled error {len(raw)} times, first at {raw[0]['t']:.0f} s"
+        first = f"first at {raw[0]['t']:.0f} s on {raw[0]['view']}: {'; '.join(raw[0]['exceptions'])}"
+        yield f"the dashboard showed an unhandled error {len(raw)} times, {first}"
     for n in notes:
         after = n["t"] - max((end for end in [0.0, *ends] if end <= n["t"]), default=0.0)
         if n["what"] == "answer" and n["status"] in (500, 502):

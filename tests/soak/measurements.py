@@ -7,21 +7,26 @@ import asyncio
 import json
 import os
 import random
+import re
 import sqlite3
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import connect
 
+from monitoring.dashboard.part_errors import UNEXPECTED
 from tests.soak.installation import SENSORS, SoakInstallation
 
 TABLES = (
@@ -31,6 +36,8 @@ TABLES = (
 MLFLOW_TABLES = ("runs", "model_versions", "logged_models")
 VIEWS = ("fleet", "forecast", "anomalies", "models")
 TIMEOUT_SECONDS = 60.0  # long, because the machine is shared
+MAX_ERROR_LENGTH = 500
+ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*")
 
 
 class NoteLog:
@@ -199,21 +206,55 @@ def post_reading(installation: SoakInstallation, note: NoteLog) -> None:
 def visit_page(installation: SoakInstallation, note: NoteLog) -> None:
     """Open the dashboard in one session, wait until it is drawn, and close it."""
     view = random.choice(VIEWS)
+    log = installation.installation.home / "page.log"
+    logged = log.stat().st_size
     started = time.monotonic()
+    drawn = DrawnPage()
     try:
-        state, problems = asyncio.run(
-            asyncio.wait_for(_draw_page(installation.ports["page"], view), TIMEOUT_SECONDS)
-        )
+        draw = _draw_page(installation.ports["page"], view, drawn)
+        asyncio.run(asyncio.wait_for(draw, TIMEOUT_SECONDS))
+        state = "drawn"
     except Exception as error:  # noqa: BLE001 (an unreachable dashboard is a result here)
-        state, problems = "unreachable", [f"{type(error).__name__}: {error}"[:200]]
-    note("page", view=view, state=state, exceptions=problems, seconds=round(time.monotonic() - started, 2))
+        state = "unreachable"
+        drawn.exceptions.append(f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH])
+    if drawn.exceptions:
+        drawn.exceptions += logged_errors(log, logged)
+    seconds = round(time.monotonic() - started, 2)
+    note("page", view=view, state=state, exceptions=drawn.exceptions, notices=drawn.notices, seconds=seconds)
 
 
-async def _draw_page(port: int, view: str) -> tuple[str, list[str]]:
+@dataclass
+class DrawnPage:
+    """What one session was shown instead of data."""
+
+    exceptions: list[str] = field(default_factory=list)  # of the program, handled by nobody
+    notices: list[str] = field(default_factory=list)  # errors and warnings with an explanation
+
+    def add(self, element: Element) -> None:
+        """Note an element of the page if it shows an error."""
+        kind = element.WhichOneof("type")
+        if kind == "exception":
+            # The dashboard hides the message of an exception from its readers; the log has it.
+            self.exceptions.append(
+                f"{element.exception.type}: {element.exception.message}"[:MAX_ERROR_LENGTH]
+            )
+        elif kind == "alert" and element.alert.format in (Alert.ERROR, Alert.WARNING):
+            unexpected = UNEXPECTED in element.alert.body
+            (self.exceptions if unexpected else self.notices).append(element.alert.body[:MAX_ERROR_LENGTH])
+
+
+def logged_errors(log: Path, start: int) -> list[str]:
+    """The last lines of the tracebacks that a log contains from a position on."""
+    with log.open("rb") as file:
+        file.seek(start)
+        text = file.read().decode(errors="replace")
+    return [line[:MAX_ERROR_LENGTH] for line in text.splitlines() if ERROR_LINE.match(line)]
+
+
+async def _draw_page(port: int, view: str, drawn: DrawnPage) -> None:
     base = f"127.0.0.1:{port}"
     message = BackMsg()
     message.rerun_script.query_string = f"view={view}"
-    problems: list[str] = []
     async with connect(
         f"ws://{base}/_stcore/stream", origin=f"http://{base}", subprotocols=["streamlit"], max_size=None
     ) as socket:
@@ -221,11 +262,9 @@ async def _draw_page(port: int, view: str) -> tuple[str, list[str]]:
         while True:
             received = ForwardMsg.FromString(await socket.recv())
             if received.WhichOneof("type") == "delta":
-                element = received.delta.new_element
-                if element.WhichOneof("type") == "exception":
-                    problems.append(f"{element.exception.type}: {element.exception.message}"[:200])
+                drawn.add(received.delta.new_element)
             if received.WhichOneof("type") == "script_finished":
-                return "drawn", problems
+                return
 
 
 def take_account(installation: SoakInstallation) -> dict[str, Any]:

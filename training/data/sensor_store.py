@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Column, Connection, Engine, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from training.data.sensors import Fleet, Sensor
 from training.data.sensors_file import Fields, read_sensors_file
+from training.errors import ConfigurationError
 from training.storage.database import reading, sensors, writing
 
 
@@ -27,7 +28,8 @@ def load_fleet(engine: Engine, path: Path | None = None) -> Fleet:
 def read_sensors_table(engine: Engine) -> dict[str, Fields]:
     """The columns that are filled, by sensor id."""
     with reading(engine) as connection:
-        rows = connection.execute(select(sensors).order_by(sensors.c.id)).mappings().all()
+        query = select(*_stored_columns(connection)).order_by(sensors.c.id)
+        rows = connection.execute(query).mappings().all()
     fields_by_id: dict[str, Fields] = {}
     for row in rows:
         filled = {name: value for name, value in row.items() if value is not None}
@@ -38,12 +40,23 @@ def read_sensors_table(engine: Engine) -> dict[str, Fields]:
 
 
 def save_sensors(engine: Engine, chosen: Iterable[Sensor]) -> None:
-    """Write whole sensors into the table, replacing rows of the same id."""
+    """Write whole sensors into the table, replacing rows of the same id.
+
+    Raises:
+        ConfigurationError: a field is set that the table of another system has no column for.
+    """
     rows = [_row(sensor) for sensor in chosen]
     insert = _insert(engine)
-    columns = {column.name: insert.excluded[column.name] for column in sensors.c if not column.primary_key}
     with writing(engine) as connection:
+        stored = {column.name for column in _stored_columns(connection)}
+        for row in rows:
+            if missing := sorted(name for name in row.keys() - stored if row.pop(name) is not None):
+                raise ConfigurationError(
+                    f"{row['id']}: the table sensors has no column {', '.join(missing)}. Add it, or set the "
+                    "field in conf/sensors.yaml."
+                )
         if rows:
+            columns = {name: insert.excluded[name] for name in stored - {"id"}}
             connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=columns), rows)
 
 
@@ -57,6 +70,12 @@ def add_missing_sensors(engine: Engine, ids: Iterable[str]) -> list[str]:
             rows = [{"id": sensor_id} for sensor_id in new]
             connection.execute(_insert(engine).on_conflict_do_nothing(), rows)
     return new
+
+
+def _stored_columns(connection: Connection) -> list[Column[Any]]:
+    """The columns that the table has: one that another system maintains may be without the newest."""
+    stored = {column["name"] for column in inspect(connection).get_columns(sensors.name)}
+    return [column for column in sensors.c if column.name in stored]
 
 
 def _insert(engine: Engine) -> postgresql.Insert | sqlite.Insert:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,9 @@ from training.data.sensors_file import Fields, SensorsFile, read_sensors_file
 from training.errors import ConfigurationError, UnknownSensor
 
 MAX_ID_LENGTH = 200
-# Below, above, and whether the two may be equal.
-LIMIT_ORDER = (
-    ("low", "high", False),
-    ("critical_low", "critical_high", False),
-    ("low", "critical_low", True),
-    ("critical_high", "high", True),
-    ("low", "critical_high", False),
-    ("critical_low", "high", False),
-)
+# From the lowest to the highest. A limit may equal the end of the range on its side, and no other limit.
+LIMITS_IN_ORDER = ("low", "critical_low", "warning_low", "warning_high", "critical_high", "high")
+RANGE_ENDS = {"low": {"critical_low", "warning_low"}, "high": {"critical_high", "warning_high"}}
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -51,6 +46,9 @@ class Sensor(BaseModel):
     high: float | None = None
     critical_low: float | None = None  # operating limits: values that the plant must not reach
     critical_high: float | None = None
+    warning_low: float | None = None  # inside the critical limits: the operator has time to act
+    warning_high: float | None = None
+    max_rate: float | None = None  # fastest permitted change, in the unit per minute
     sentinels: tuple[float, ...] = ()  # numbers that this sensor sends for "no value"
     enabled: bool = True
 
@@ -82,12 +80,15 @@ class Sensor(BaseModel):
     def _check_limits(self) -> "Sensor":
         if self.step is not None and self.step <= timedelta(0):
             raise ValueError(f"step {self.step} is invalid: it must be above zero")
-        for name in ("low", "high", "critical_low", "critical_high"):
+        for name in (*LIMITS_IN_ORDER, "max_rate"):
             limit = getattr(self, name)
             if limit is not None and not math.isfinite(limit):
                 raise ValueError(f"{name} = {limit} is invalid: it must be finite")
-        for below, above, may_be_equal in LIMIT_ORDER:
+        if self.max_rate is not None and self.max_rate <= 0:
+            raise ValueError(f"max_rate = {self.max_rate:g} is invalid: it must be above zero")
+        for below, above in combinations(LIMITS_IN_ORDER, 2):
             least, most = getattr(self, below), getattr(self, above)
+            may_be_equal = above in RANGE_ENDS.get(below, ()) or below in RANGE_ENDS.get(above, ())
             if least is None or most is None or least < most or (may_be_equal and least == most):
                 continue
             raise ValueError(f"{below} = {least:g} must be below {above} = {most:g}")

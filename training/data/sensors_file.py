@@ -39,7 +39,7 @@ def read_sensors_file(path: Path | None = None) -> SensorsFile:
         return SensorsFile(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506 (a safe one)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict) or not content.keys() <= set(SECTIONS):
         raise ConfigurationError(f"{path} must contain only the sections {' and '.join(SECTIONS)}.")

@@ -121,7 +121,7 @@ def show_rows(rows: Sequence[Row], *, below: str = "") -> None:
         return
     # Rows may have different keys: a sensor without readings has fewer.
     keys = dict.fromkeys(key for row in rows for key in row if key != below)
-    names = [name for name in keys if any(row.get(name) not in (None, "") for row in rows)]
+    names = [name for name in keys if any(row.get(name) not in (None, "", {}) for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
@@ -145,8 +145,8 @@ def show_json(document: Any) -> None:
 def format_cell(value: Any) -> str:
     """One value as text for a table.
 
-    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"])]
-    ['0.123', '4,743', '1,000', '', 'yes', 'a, b']
+    >>> [format_cell(value) for value in (0.123456, 4743.2, 999.9, None, True, ["a", "b"], {"low": 0.0})]
+    ['0.123', '4,743', '1,000', '', 'yes', 'a, b', 'low 0']
     """
     if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -156,6 +156,8 @@ def format_cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, Mapping):
+        value = [f"{key} {format_cell(part)}" for key, part in value.items()]
     if isinstance(value, list | tuple):
         return ", ".join(format_cell(part) for part in value)
     return str(value)

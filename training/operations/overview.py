@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from training.common.times import read_iso
-from training.data.sensors import Sensor
+from training.data.sensors import LIMITS_IN_ORDER, Sensor
 from training.kinds import Kind
 from training.outcomes import Outcome, OutcomeStatus
 from training.quality.assessment import assess_readings
@@ -73,6 +73,12 @@ def trainable_kinds(good: int, window: WindowSettings) -> list[Kind]:
     return [kind for kind in Kind if good >= window.minimum(kind)]
 
 
+def _limits_of(sensor: Sensor) -> dict[str, float]:
+    """The limits that a sensor has, from the lowest to the highest; then the permitted rate of change."""
+    limits = {name: getattr(sensor, name) for name in (*LIMITS_IN_ORDER, "max_rate")}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
 def _sensor_row(
     workspace: Workspace, sensor: Sensor, spans: pd.DataFrame, settings: SensorRowSettings
 ) -> dict[str, Any]:
@@ -82,6 +88,7 @@ def _sensor_row(
         "platform": sensor.platform,
         "type": sensor.type,
         "unit": sensor.unit,
+        "limits": _limits_of(sensor),
         "enabled": sensor.enabled,
     }
     if sensor.id not in spans.index:

@@ -204,8 +204,13 @@ TEMPLATES: dict[ReasonCode, str] = {
     ),
     ReasonCode.INSTRUMENT_MARKED_BAD: "{value:quantity} was sent with bad quality",
     ReasonCode.INSTRUMENT_NO_DATA: "no data since {time:time}; normally one reading every {step:duration}",
-    ReasonCode.LIMIT_UPPER_CROSSED: "{value:quantity} is above the critical high limit of {limit:quantity}",
-    ReasonCode.LIMIT_LOWER_CROSSED: "{value:quantity} is below the critical low limit of {limit:quantity}",
+    ReasonCode.LIMIT_UPPER_CROSSED: "critical high limit of {limit:quantity} reached: {value:quantity}",
+    ReasonCode.LIMIT_LOWER_CROSSED: "critical low limit of {limit:quantity} reached: {value:quantity}",
+    ReasonCode.LIMIT_HIGH_CROSSED: "high limit of {limit:quantity} reached: {value:quantity}",
+    ReasonCode.LIMIT_LOW_CROSSED: "low limit of {limit:quantity} reached: {value:quantity}",
+    ReasonCode.LIMIT_RATE_CROSSED: (
+        "changes by {rate:signed} a minute, at most {limit:quantity} permitted: {value:quantity}"
+    ),
     ReasonCode.LIMIT_UPPER_EXPECTED: (
         "forecast to exceed the critical high limit of {limit:quantity} in {duration:duration} "
         "(probability {probability:percent})"

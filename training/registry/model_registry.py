@@ -21,12 +21,14 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME
+from sqlalchemy.exc import SQLAlchemyError
 
 from training.artifacts.model_files import DATA, MODEL_FOLDER, check_digest
 from training.errors import NoChampion, RegistryError, UntrustedModel
 from training.evaluation.gate import GateStatus
 from training.kinds import FALLBACK_RECIPE, Kind
 from training.registry.mlflow_adapter import is_missing_alias, is_missing_model, is_taken_name
+from training.storage.store_errors import explain
 
 NAME_BATCH = 100  # names in one query: servers refuse URLs longer than about 8,000 characters
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -95,11 +97,15 @@ class Listing:
 
 @contextmanager
 def registry_errors(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into RegistryError, with the cause kept."""
+    """Turn MLflow's errors into RegistryError, with the cause kept.
+
+    MLflow passes on what its database raises while it is opened, and what the network or the disk raises
+    during a transfer of files.
+    """
     try:
         yield
-    except MlflowException as error:
-        raise RegistryError(f"{what}: {error.message}") from error
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise RegistryError(f"{what}: {_explain(error)}") from error
 
 
 class Registry:
@@ -117,17 +123,18 @@ class Registry:
         name, exists = self._resolve_name(sensor_id, kind)
         if exists:
             return name
-        try:
-            self.client.create_registered_model(
-                name,
-                tags={"sensor_id": sensor_id, "kind": kind.value},
-                description=f"The {kind} of sensor {sensor_id}.",
-            )
-        except MlflowException as error:
-            if not is_taken_name(error):
-                raise RegistryError(f"cannot create the registered model {name}: {error.message}") from error
-            # Another process was faster. If it was for another id with this slug, the name changes.
-            name = self.create_model(sensor_id, kind)
+        with registry_errors(f"cannot create the registered model {name}"):
+            try:
+                self.client.create_registered_model(
+                    name,
+                    tags={"sensor_id": sensor_id, "kind": kind.value},
+                    description=f"The {kind} of sensor {sensor_id}.",
+                )
+            except MlflowException as error:
+                if not is_taken_name(error):
+                    raise
+                # Another process was faster. If it was for another id with this slug, the name changes.
+                name = self.create_model(sensor_id, kind)
         return name
 
     def listings(self) -> dict[tuple[str, Kind], Listing]:
@@ -181,12 +188,13 @@ class Registry:
 
     def find_alias(self, name: str, alias: str) -> Version | None:
         """The version that an alias of a registered model points at, or None."""
-        try:
-            return _version(self.client.get_model_version_by_alias(name, alias))
-        except MlflowException as error:
-            if is_missing_alias(error):
-                return None
-            raise RegistryError(f"cannot look up {name}@{alias}: {error.message}") from error
+        with registry_errors(f"cannot look up {name}@{alias}"):
+            try:
+                return _version(self.client.get_model_version_by_alias(name, alias))
+            except MlflowException as error:
+                if is_missing_alias(error):
+                    return None
+                raise
 
     def champion(self, sensor_id: str, kind: Kind) -> Version:
         """The champion of a sensor.
@@ -327,19 +335,19 @@ class Registry:
                 shutil.rmtree(cached)
             else:
                 return cached
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetch-") as folder:
-            with registry_errors(f"cannot fetch the files of {version.uri}"):
-                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=folder))
-            files, description = fetched / DATA / MODEL_FOLDER, fetched / MLMODEL_FILE_NAME
-            check_digest(files, version.sha256, model=version.uri)
-            if description.is_file():
-                description.replace(description_of(cached))
-            try:
-                files.rename(cached)
-            except OSError:
-                # Another process fetched the same files first.
-                check_digest(cached, version.sha256, model=version.uri)
+        with registry_errors(f"cannot fetch the files of {version.uri}"):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetch-") as folder:
+                fetched = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=folder))
+                files, description = fetched / DATA / MODEL_FOLDER, fetched / MLMODEL_FILE_NAME
+                check_digest(files, version.sha256, model=version.uri)
+                if description.is_file():
+                    description.replace(description_of(cached))
+                try:
+                    files.rename(cached)
+                except OSError:
+                    # Another process fetched the same files first.
+                    check_digest(cached, version.sha256, model=version.uri)
         return cached
 
     def _exists(self, name: str, number: str | None) -> bool:
@@ -355,12 +363,22 @@ class Registry:
         return hashed, self._find_model(hashed) is not None
 
     def _find_model(self, name: str) -> RegisteredModel | None:
-        try:
-            return self.client.get_registered_model(name)
-        except MlflowException as error:
-            if is_missing_model(error):
-                return None
-            raise RegistryError(f"cannot look up {name}: {error.message}") from error
+        with registry_errors(f"cannot look up {name}"):
+            try:
+                return self.client.get_registered_model(name)
+            except MlflowException as error:
+                if is_missing_model(error):
+                    return None
+                raise
+
+
+def _explain(error: Exception) -> str:
+    """The first line of the message; MLflow adds the statement and a link to what a database raised."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    if isinstance(cause, SQLAlchemyError):
+        return explain(cause)
+    message = error.message if isinstance(error, MlflowException) else error
+    return str(message).strip().split("\n")[0]
 
 
 def description_of(files: Path) -> Path:

@@ -75,11 +75,11 @@ def connect(settings: TrackingSettings | None = None, folder: Path | None = None
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_address(settings, folder)
-    if uri == f"sqlite:///{(folder or home()) / 'mlflow.db'}":
-        (folder or home()).mkdir(parents=True, exist_ok=True)
     if uri != os.environ.get("MLFLOW_TRACKING_URI"):
         _default_addresses.add(uri)
     with registry_errors(f"cannot reach MLflow at {uri}"):
+        if uri == f"sqlite:///{(folder or home()) / 'mlflow.db'}":
+            (folder or home()).mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(uri)
         return MlflowClient()
 

@@ -13,7 +13,7 @@ alerts = Table(
     "alerts",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("type", Text, nullable=False),  # ANOMALY, FORECAST_WARNING, DRIFT or INSTRUMENT
+    Column("type", Text, nullable=False),  # LIMIT, ANOMALY, FORECAST_WARNING, DRIFT or INSTRUMENT
     Column("sensor_id", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("platform", Text, nullable=False),

@@ -62,6 +62,9 @@ sensors = Table(
     Column("high", Double),
     Column("critical_low", Double),  # operating limits
     Column("critical_high", Double),
+    Column("warning_low", Double),  # inside the critical limits
+    Column("warning_high", Double),
+    Column("max_rate", Double),  # fastest permitted change, per minute
     Column("sentinels", JSON(none_as_null=True)),  # numbers that mean no value
     Column("enabled", Boolean),
 )

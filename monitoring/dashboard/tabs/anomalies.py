@@ -20,7 +20,14 @@ from monitoring.dashboard.sensor_data import get_model, load_history, load_score
 from monitoring.dashboard.tabs.alerts import show_alerts
 from monitoring.dashboard.tabs.limits import sensor_limits
 from monitoring.dashboard.theme import current_palette, escape_markdown, severity_badge, show_cards
-from monitoring.dashboard.url_state import auto_refresh, pick_hours, pick_sensor, sensor_title, shared_state
+from monitoring.dashboard.url_state import (
+    auto_refresh,
+    fleet_with,
+    pick_hours,
+    pick_sensor,
+    sensor_title,
+    shared_state,
+)
 from monitoring.dashboard.wording import score_text
 from monitoring.i18n.translation import Translator, unit_symbol
 from training.data.sensors import Sensor
@@ -45,14 +52,15 @@ def show(_: Translator) -> None:
         return
     with right:
         hours = pick_hours(_, sampling_step(sensor.id, newest))
-    kinds, interval = (AlertType.ANOMALY, AlertType.INSTRUMENT), shared_state().settings.refresh
+    kinds = (AlertType.LIMIT, AlertType.ANOMALY, AlertType.INSTRUMENT)
+    interval = shared_state().settings.refresh
     auto_refresh(_show_current, interval)(_, sensor)
     auto_refresh(show_alerts, interval)(_, sensor, kinds)
     auto_refresh(_show_history, interval)(_, sensor, hours)
 
 
 def _show_current(_: Translator, sensor: Sensor) -> None:
-    newest_score = shared_state().fleet.get().rows.loc[sensor.id].to_dict()
+    newest_score = fleet_with(sensor.id)[0].rows.loc[sensor.id].to_dict()
     st.subheader(escape_markdown(sensor_title(sensor)), anchor=False)
     if pd.isna(newest_score["anomaly_score"]):
         st.info(
@@ -117,9 +125,8 @@ def score_scale_html(_: Translator, score: float, threshold: float | None) -> st
 
 
 def _show_history(_: Translator, sensor: Sensor, hours: float | None) -> None:
-    view = shared_state().fleet.get()
-    newest, newest_score = view.newest_of(sensor.id), view.rows.loc[sensor.id].to_dict()
-    assert newest is not None
+    view, newest = fleet_with(sensor.id)
+    newest_score = view.rows.loc[sensor.id].to_dict()
     measured = load_history(sensor.id, hours, newest)
     span = hours or (newest - measured.good["timestamp"].min()) / timedelta(hours=1)
     scored_at = newest if pd.isna(newest_score["scored_at"]) else newest_score["scored_at"]

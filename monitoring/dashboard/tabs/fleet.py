@@ -54,6 +54,7 @@ VIEW_BY_TOPIC = {
     ConcernTopic.UNTRAINED: "training",
 }
 VIEW_BY_ALERT_TYPE = {
+    AlertType.LIMIT: "anomalies",
     AlertType.ANOMALY: "anomalies",
     AlertType.INSTRUMENT: "anomalies",
     AlertType.FORECAST_WARNING: "forecast",
@@ -86,7 +87,9 @@ def collect_concerns(
     checks, trainable = shared_state().checks.get_if_loaded() or [], shared_state().trainable.get_if_loaded()
     concerns = [
         *alert_concerns(alerts, view.sensors),
-        *anomaly_concerns(view, _alerted_sensors(alerts, AlertType.ANOMALY, AlertType.INSTRUMENT)),
+        *anomaly_concerns(
+            view, _alerted_sensors(alerts, AlertType.LIMIT, AlertType.ANOMALY, AlertType.INSTRUMENT)
+        ),
         *drift_concerns(checks, _alerted_sensors(alerts, AlertType.DRIFT)),
     ]
     if models is not None:

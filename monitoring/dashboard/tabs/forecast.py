@@ -28,6 +28,7 @@ from monitoring.dashboard.tabs.limits import forecast_crossings, sensor_limits
 from monitoring.dashboard.theme import current_palette, escape_markdown, severity_badge, show_cards
 from monitoring.dashboard.url_state import (
     auto_refresh,
+    fleet_with,
     pick_hours,
     pick_sensor,
     read_number,
@@ -88,9 +89,7 @@ def _pick_steps(_: Translator, step: timedelta | None) -> int:
 
 
 def _show_forecast(_: Translator, sensor: Sensor, steps: int, hours: float | None) -> None:
-    view = shared_state().fleet.get()
-    newest = view.newest_of(sensor.id)
-    assert newest is not None
+    newest = fleet_with(sensor.id)[1]
     measured = load_history(sensor.id, hours, newest)
     try:
         forecast = _load_forecast(sensor, steps, newest)
@@ -154,8 +153,7 @@ def _show_summary(
 
 
 def _show_model(_: Translator, sensor: Sensor, steps: int) -> None:
-    newest = shared_state().fleet.get().newest_of(sensor.id)
-    assert newest is not None
+    newest = fleet_with(sensor.id)[1]
     _show_quality(_, sensor, newest)
     with suppress(DataError, RegistryError):  # shown in place of the chart
         _show_components(_, sensor, _load_forecast(sensor, steps, newest))

@@ -16,14 +16,17 @@ from training.data.sensors import Sensor
 from training.pipeline.plan import ForecasterSettings
 from training.settings import load_settings
 
+WARNING_WEIGHT = 2
 POSSIBLE_WEIGHT = 2  # the severity of a crossing that is possible but not probable
 
 
 def sensor_limits(_: Translator, sensor: Sensor) -> list[LimitLine]:
-    """The critical limits and the instrument range of a sensor, as far as they are configured."""
+    """The limits and the instrument range of a sensor, as far as they are configured."""
     limits = (
         (sensor.critical_high, _("critical high limit"), CRITICAL_WEIGHT),
         (sensor.critical_low, _("critical low limit"), CRITICAL_WEIGHT),
+        (sensor.warning_high, _("high limit"), WARNING_WEIGHT),
+        (sensor.warning_low, _("low limit"), WARNING_WEIGHT),
         (sensor.high, _("instrument limit"), 1),
         (sensor.low, _("instrument limit"), 1),
     )

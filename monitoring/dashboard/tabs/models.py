@@ -220,6 +220,8 @@ def _show_sensor(_: Translator, sensor_id: str) -> None:
     models = shared_state().model_outcomes()
     if models is None:
         return
+    if sensor_id not in shared_state().fleet.get().sensors:
+        st.rerun()  # it has left the fleet; the page shows another one
     checks = checks_by_model(shared_state().checks.get_if_loaded() or [])
     for column, kind in zip(st.columns(2, gap="large"), Kind, strict=True):
         with column:

@@ -1,6 +1,7 @@
 """The dashboard page without a browser: what each tab shows, and what its buttons do."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -432,9 +433,10 @@ def test_links_lead_to_the_run_and_the_version(page, monkeypatch):
     )
 
 
-def test_a_drift_verdict_is_shown_with_the_models(page, dashboard_workspace, monkeypatch):
-    monkeypatch.setenv("SAFEPLAN_PAGE_MLFLOW", "http://127.0.0.1:5000/")
-    check = DriftCheck(
+@pytest.fixture
+def drifted() -> DriftCheck:
+    """A check of the detector of PT-1 that found drift."""
+    return DriftCheck(
         sensor_id="PT-1",
         model_type="ANOMALY_DETECTOR",
         checked_at=NEWEST,
@@ -450,7 +452,22 @@ def test_a_drift_verdict_is_shown_with_the_models(page, dashboard_workspace, mon
         quality={"alarms_per_day": 3.5},
         run_id="0123456789abcdef",
     )
-    DriftCheckStore(dashboard_workspace.engine).save([check])
+
+
+def test_drift_that_both_models_of_a_sensor_show_is_one_concern(page, dashboard_workspace, drifted):
+    forecaster = replace(drifted, model_type="FORECASTER", cost=9.0, reason="the level moved by 9 bar")
+    DriftCheckStore(dashboard_workspace.engine).save([drifted, forecaster])
+
+    app = page()
+
+    assert len([1 for candidate in app.button if "drift-PT-1" in (candidate.key or "")]) == 1
+    assert "the level moved by 9 bar" in page_text(app)
+    assert "the level moved by 3 bar" not in page_text(app)
+
+
+def test_a_drift_verdict_is_shown_with_the_models(page, dashboard_workspace, drifted, monkeypatch):
+    monkeypatch.setenv("SAFEPLAN_PAGE_MLFLOW", "http://127.0.0.1:5000/")
+    DriftCheckStore(dashboard_workspace.engine).save([drifted])
 
     app = page("/?view=models&sensor=PT-1")
 
@@ -461,7 +478,7 @@ def test_a_drift_verdict_is_shown_with_the_models(page, dashboard_workspace, mon
         "since 2026-01-08 07:00",
         "v1 checked at 2026-01-09 07:00",
         "3.5 recent alarms per day",
-        render_all(check.advice_reasons),
+        render_all(drifted.advice_reasons),
     ):
         assert part in text
     links = [block.proto.url for block in app.get("link_button")]

@@ -266,18 +266,6 @@ def test_a_forecast_alert_ends_only_when_the_forecast_is_clearly_below_the_limit
     assert monitored_fleet.alert_history(alert) == [("opened", 0), ("returned", 125)]
 
 
-def test_a_limit_that_is_already_exceeded_has_probability_one(monitored_fleet):
-    store_normal_data(monitored_fleet, "PT-2", "TT-1")
-    monitored_fleet.read("PT-1", 0, [35.0])
-    monitored_fleet.forecast("PT-1", 0, [20.0])
-
-    monitored_fleet.watch(1)
-
-    (alert,) = monitored_fleet.alerts()
-    assert alert.evidence.probability == 1
-    assert alert.evidence.crosses_at == minutes_after_noon(0)
-
-
 def test_a_sensor_without_limits_raises_no_forecast_alert(monitored_fleet):
     store_normal_data(monitored_fleet, "PT-1", "PT-2", "TT-1")
     monitored_fleet.forecast("PT-2", 30, [1e9])

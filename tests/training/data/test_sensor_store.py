@@ -2,8 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import text
+
 from training.data.sensor_store import add_missing_sensors, load_fleet, save_sensors
 from training.data.sensors import Sensor
+from training.errors import ConfigurationError
+from training.storage import schema
+from training.storage.database import open_database, writing
 
 
 def test_the_table_keeps_every_field(engine, tmp_path):
@@ -18,6 +24,9 @@ def test_the_table_keeps_every_field(engine, tmp_path):
         high=400,
         critical_low=20,
         critical_high=310,
+        warning_low=30,
+        warning_high=290,
+        max_rate=15,
         sentinels=(-200, 9999),
         enabled=False,
     )
@@ -47,3 +56,38 @@ def test_adding_missing_sensors_leaves_the_others_unchanged(engine, tmp_path):
 
     fleet = load_fleet(engine, tmp_path / "none.yaml")
     assert {sensor.id: sensor.unit for sensor in fleet.values()} == {"PT-1": "bar", "PT-2": ""}
+
+
+@pytest.fixture
+def foreign_table(engine, database_url):
+    """A table of sensors that another system maintains, as a view without the columns of revision 0008."""
+    with writing(engine) as connection:
+        for name in ("warning_low", "warning_high", "max_rate"):
+            connection.execute(text(f"ALTER TABLE sensors DROP COLUMN {name}"))
+        connection.execute(text("ALTER TABLE sensors RENAME TO plant_sensors"))
+        connection.execute(text("CREATE VIEW sensors AS SELECT * FROM plant_sensors"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+        connection.execute(
+            text("INSERT INTO plant_sensors (id, unit, critical_high) VALUES ('PT-1', 'bar', 30)")
+        )
+    opened = open_database(database_url)
+    yield opened
+    with writing(opened) as connection:
+        connection.execute(text("DROP VIEW sensors"))
+        connection.execute(text("ALTER TABLE plant_sensors RENAME TO sensors"))
+    opened.dispose()
+
+
+def test_a_view_without_the_newest_columns_is_upgraded_and_read(foreign_table, write_sensors):
+    path = write_sensors("sensors:\n  PT-1: {warning_high: 25}")
+
+    sensor = load_fleet(foreign_table, path)["PT-1"]
+
+    assert (sensor.unit, sensor.critical_high, sensor.warning_high) == ("bar", 30, 25)
+    with writing(foreign_table) as connection:
+        assert schema.schema_revision(connection) == schema.CURRENT_REVISION
+
+
+def test_a_limit_that_a_foreign_table_cannot_keep_is_refused(foreign_table):
+    with pytest.raises(ConfigurationError, match="PT-1: the table sensors has no column max_rate"):
+        save_sensors(foreign_table, [Sensor(id="PT-1", max_rate=5)])

@@ -52,6 +52,20 @@ def test_the_field_of_a_sensor_wins_over_that_of_its_type(write_sensors):
             "sensors:\n  PT-1: {high: 10, critical_high: 11}",
             "PT-1.*critical_high = 11 must be below high = 10",
         ),
+        (
+            "sensors:\n  PT-1: {warning_low: 5, critical_low: 5}",
+            "critical_low = 5 must be below warning_low = 5",
+        ),
+        (
+            "sensors:\n  PT-1: {warning_low: 8, warning_high: 5}",
+            "warning_low = 8 must be below warning_high = 5",
+        ),
+        (
+            "sensors:\n  PT-1: {warning_high: 9, critical_high: 8}",
+            "warning_high = 9 must be below critical_high",
+        ),
+        ("sensors:\n  PT-1: {warning_high: 9, high: 8}", "warning_high = 9 must be below high = 8"),
+        ("sensors:\n  PT-1: {max_rate: 0}", "max_rate = 0 is invalid: it must be above zero"),
         ("sensors:\n  PT-1: {low: .inf}", "PT-1.*must be finite"),
         ("sensors:\n  PT-1: {step: soon}", "PT-1.*5 min"),
         ("sensors:\n  PT-1: {step: 0}", "PT-1.*above zero"),
