@@ -28,6 +28,7 @@ from monitoring.alerts.status_loader import DetectorOutcomes, detectors_of, load
 from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore
 from monitoring.schedule.jobs import run_job
 from monitoring.schedule.settings import JobName
+from monitoring.watch.operator_actions import acknowledge, list_alerts
 from training.kinds import Kind
 from training.operations.overview import describe_models
 from training.outcomes import Outcome
@@ -47,6 +48,7 @@ COARSE_MINUTES = 30  # between two runs of the rest of the day
 ANNOUNCED_MINUTES = 10  # before a stop, and after the restart
 FORECAST_MINUTE = 2  # of each hour
 ALLOCATE_MINUTE = 90  # of the day
+OPERATOR_DELAY = 5 * MINUTE  # until an alert is acknowledged
 QUIET_MINUTES = 180  # after a fault, in which what happens to its sensor is due to the fault
 
 
@@ -67,7 +69,7 @@ class FaultReport:
     statuses: Mapping[str, int]  # minutes by status, from then on to the end of the fault
     returned_early: bool  # an alert returned to normal before the fault was over
     cleared_after: float | None  # all alerts returned; None: not within three hours
-    messages: tuple[str, ...]  # changes, in the order of arrival
+    messages: tuple[str, ...]  # changes in the order of arrival, without the operator's own acknowledgement
 
     @property
     def detected(self) -> bool:
@@ -186,6 +188,7 @@ class SimulatedDay:
         if minute % 60 == FORECAST_MINUTE:
             self._run(JobName.FORECAST, now)
         self._run(JobName.DELIVER, now)
+        self._acknowledge(now)
         with self.clock.phase("status"):
             sensors = self.workspace.fleet.match()
             conditions = load_statuses(self.workspace.engine, sensors, self.detectors, now=now)
@@ -205,6 +208,12 @@ class SimulatedDay:
                 until = MIDNIGHT + (stop.end + ANNOUNCED_MINUTES) * MINUTE
                 window = MaintenanceWindow(now, until, "planned stop", "control room", platform=PUMP)
                 add_maintenance(self.workspace, window, now=now)
+
+    def _acknowledge(self, now: datetime) -> None:
+        """The operator acknowledges what was reported some minutes ago."""
+        for alert in list_alerts(self.workspace):
+            if alert.acknowledged_at is None and alert.changed_at <= now - OPERATOR_DELAY and alert.id:
+                acknowledge(self.workspace, alert.id, by="control room", now=now)
 
     def _run(self, job: JobName, now: datetime) -> None:
         with self.clock.phase(job.value):
@@ -231,7 +240,13 @@ def report_fault(record: DayRecord, fault: PlantFault) -> FaultReport:
     cleared = bool(returns) and len(
         {alert.id for alert, e in events if e.change is AlertChange.RETURNED}
     ) >= len(raised)
-    received = [m for m in record.messages if m.sensor_id == fault.sensor_id and start <= m.at < until]
+    received = [
+        message
+        for message in record.messages
+        if message.sensor_id == fault.sensor_id
+        and start <= message.at < until
+        and message.change != AlertChange.ACKNOWLEDGED
+    ]
     due = start + fault.within * MINUTE
     statuses = Counter(
         shown[fault.sensor_id]
@@ -275,7 +290,13 @@ def stop_messages(record: DayRecord, stop: PumpStop) -> list[ReceivedMessage]:
     start = MIDNIGHT + (stop.start - ANNOUNCED_MINUTES) * MINUTE
     until = MIDNIGHT + (stop.end + QUIET_MINUTES) * MINUTE
     pump_sensors = {name for name, sensor in SENSORS.items() if sensor.stop is not None}
-    return [m for m in record.messages if m.sensor_id in pump_sensors and start <= m.at < until]
+    return [
+        message
+        for message in record.messages
+        if message.sensor_id in pump_sensors
+        and start <= message.at < until
+        and message.change != AlertChange.ACKNOWLEDGED
+    ]
 
 
 def unexplained_calls(record: DayRecord) -> list[tuple[Alert, AlertEvent]]:
