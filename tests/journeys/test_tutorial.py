@@ -1,12 +1,16 @@
-"""The commands of the tutorial work, in their order, in an empty folder."""
+"""The commands of the tutorial work, in their order, in an empty folder.
+
+`safeplan` is forked from a process that has imported everything; `tests/test_docs.py` runs it as installed.
+"""
 
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.installation import BIN, CommandServer
 
 pytestmark = pytest.mark.slow
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
@@ -19,7 +23,7 @@ def test_the_tutorial_leads_to_an_alert_and_a_promotion(tmp_path):
     commands = re.findall(r"^\$ (.+)$", text, re.MULTILINE)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("SAFEPLAN", "MLFLOW"))},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(map(str, (CommandServer.shared().programs, BIN, os.environ["PATH"]))),
         "SAFEPLAN_HOME": str(tmp_path / "pump"),
     }
 

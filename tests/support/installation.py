@@ -6,6 +6,7 @@ Starts and stops commands and servers and reads their output. What they should p
 import atexit
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -18,10 +19,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
+
+from tests.support.command_client import run_forked
+from training.operations.registry_backup import rename_paths
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -90,6 +95,13 @@ class Installation:
         return str(path)
 
 
+def copy_installation(original: Installation, home: Path, **settings: str) -> Installation:
+    """A copy in another folder, with artifacts of its own."""
+    shutil.copytree(original.home, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("lock", "ready"))
+    rename_paths(home / "mlflow.db", str(original.home / "mlartifacts"), str(home / "mlartifacts"))
+    return Installation(home, settings)
+
+
 class CommandServer:
     """The process of `tests.support.command_server`, started on first use and stopped with this process."""
 
@@ -104,36 +116,45 @@ class CommandServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="safeplan-commands-"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.command_server"],
-            env=Installation(self.folder, {}).environment(),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.address = str(self.folder / "socket")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.command_server", str(listener.fileno())],
+                env=Installation(self.folder, {}).environment(),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+            )
         atexit.register(self.close)
 
     def run(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> CommandResult:
         """Run one command to its end."""
-        output_files = {name: self.folder / name for name in ("stdout", "stderr")}
-        command_request = {
-            "arguments": list(arguments),
-            "environment": dict(environment),
-            "folder": str(folder),
-            **{name: str(path) for name, path in output_files.items()},
-        }
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command_request) + "\n")
-        self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        return CommandResult(code, output_files["stdout"].read_text(), output_files["stderr"].read_text())
+        with open(os.devnull) as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # noqa: PTH123
+            streams = [stream.fileno() for stream in (stdin, out, err)]
+            code = run_forked(self.address, arguments, environment, str(folder), streams)
+            return CommandResult(code, *(_read_from_start(stream) for stream in (out, err)))
+
+    @cached_property
+    def programs(self) -> Path:
+        """A folder for PATH with a program `safeplan` whose commands this server runs."""
+        folder = self.folder / "bin"
+        folder.mkdir()
+        program = [sys.executable, "-IS", str(ROOT / "tests" / "support" / "command_client.py"), self.address]
+        (folder / "safeplan").write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n', encoding="utf-8")
+        (folder / "safeplan").chmod(0o755)
+        return folder
 
     def close(self) -> None:
         """Stop the process."""
         self.process.communicate()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read_from_start(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def run_process(
