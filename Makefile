@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 WHEELS ?= wheels
 SOURCES := training serving monitoring tests benchmarks safeplan.py
+# A worker per core, up to four: each takes 1 GB with its servers.
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores : 4)))
+# Whole files per worker, in the order of tests/support/distribution.py.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-long reliability audit check lint format docs readme words lock wheels clean
@@ -22,18 +26,18 @@ demo: .venv/.ready  ## load, train, promote, score and forecast real readings, i
 	$(BIN)/safeplan demo
 
 test: .venv/.ready  ## run all tests, with minimum coverage
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 --cov --cov-report=
+	$(PYTEST) --durations=20 --cov --cov-report=
 	$(BIN)/python -m tests.support.coverage_minimums
 	$(BIN)/python -m tests.support.reliability_report --check
 
-test-fast: .venv/.ready  ## run the tests that need no server, browser or process of their own
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 -m "not slow and not postgres"
+test-fast: .venv/.ready  ## run the quick tests, which need no server, browser or process of their own
+	$(PYTEST) --durations=10 -m "not slow and not postgres"
 
-test-long: .venv/.ready  ## run what CI runs in part only: long soaks and every repetition
-	SAFEPLAN_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m long
+test-long: .venv/.ready  ## run all repetitions of the tests of which make test runs a sample
+	SAFEPLAN_TEST_LONG=1 $(PYTEST) --durations=20 -m long
 
 reliability: .venv/.ready  ## run the fault and attack tests, and rewrite docs/reliability.md
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "fault or attack"
+	$(PYTEST) -m "fault or attack"
 	$(BIN)/python -m tests.support.reliability_report
 
 check: lint  ## check format, lint, types, package structure and the word list

@@ -9,9 +9,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.reliability_report import TrialCollector, pytest_collection_modifyitems, record_losses  # noqa: F401 (hooks)
+from tests.support.distribution import sort_for_workers
+from tests.support.reliability_report import TrialCollector, attach_markers, record_losses  # noqa: F401 (fixture)
 from tests.support.requirements import skip_or_fail
-from tests.support.workspaces import empty_mlflow, fitted_models, plan, training_stub, workspace  # noqa: F401 (fixtures)
+from tests.support.sampling import SampleReporter, sample  # noqa: F401 (fixture)
+from tests.support.workspaces import build_once, empty_mlflow, fitted_models, plan, training_stub, workspace  # noqa: F401 (fixtures)
 from training.data.readings import ReadingStore
 from training.storage.database import open_database
 
@@ -22,6 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Gather what was tried, where all workers report to."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(TrialCollector(), "reliability")
+        config.pluginmanager.register(SampleReporter(), "samples")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Attach what the reports need, and order the tests for the workers."""
+    attach_markers(items)
+    if hasattr(config, "workerinput"):
+        sort_for_workers(items)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

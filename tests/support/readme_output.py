@@ -16,21 +16,20 @@ BLOCK = re.compile(r"(<!-- demo output -->\n).*?(<!-- end -->)", re.DOTALL)
 ROWS_SHOWN = 8  # of the table of sensors
 
 
-def run_demo() -> str:
+def print_demo(folder: Path) -> str:
     """What a newcomer sees: `safeplan demo` in an empty folder, with the defaults."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("SAFEPLAN", "MLFLOW"))
     }
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [Path(sys.executable).parent / "safeplan", "demo"],
-            cwd=folder,
-            env={**environment, "COLUMNS": "130"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-        )
+    done = subprocess.run(
+        [Path(sys.executable).parent / "safeplan", "demo"],
+        cwd=folder,
+        env={**environment, "COLUMNS": "130"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
     return done.stdout
 
 
@@ -69,7 +68,8 @@ def shown_in_readme() -> str:
 
 def main() -> None:
     """Run the demo and rewrite the block."""
-    block = f"\n```text\n{excerpt(run_demo())}\n```\n\n"
+    with tempfile.TemporaryDirectory() as folder:
+        block = f"\n```text\n{excerpt(print_demo(Path(folder)))}\n```\n\n"
     text = README.read_text(encoding="utf-8")
     README.write_text(BLOCK.sub(lambda match: match[1] + block + match[2], text), encoding="utf-8")
 

@@ -66,7 +66,7 @@ def record_losses(record_property: Any) -> Any:
     return account
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def attach_markers(items: list[pytest.Item]) -> None:
     """Attach each marker to its test, so that it reaches the process that collects reports."""
     for item in items:
         for kind in KINDS:

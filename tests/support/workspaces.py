@@ -4,8 +4,10 @@ Training is replaced by a copy of the session's models; everything after it is r
 charts.
 """
 
+import fcntl
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +30,8 @@ from training.registry.tracking import TrackingSettings, connect
 from training.workspace import Workspace
 
 START = "2026-01-01"
+
+BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 def make_readings(
@@ -82,13 +86,36 @@ class TrainingStub:
 
 
 @pytest.fixture(scope="session")
-def fitted_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[Path, TrainingResult]]:
+def build_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> BuildOnce:
+    """A function that fills a folder of the session, which all workers share, in the first that needs it."""
+    base = tmp_path_factory.getbasetemp()
+    top = base if worker_id == "master" else base.parent
+
+    def build(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = top / name
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "ready").exists():
+                fill(folder)
+                (folder / "ready").touch()
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def fitted_models(build_once: BuildOnce) -> dict[Kind, tuple[Path, TrainingResult]]:
     """A detector and a forecaster of one sensor, trained like `safeplan train --trials 2` does."""
-    fitted = {}
-    for kind in Kind:
-        candidate = run_training_task(make_task(kind, tmp_path_factory.mktemp(kind.value)))
-        fitted[kind] = (candidate.files, candidate.result)  # type: ignore[union-attr]
-    return fitted
+
+    def train(folder: Path) -> None:
+        fitted = {}
+        for kind in Kind:
+            candidate = run_training_task(make_task(kind, folder / kind.value))
+            fitted[kind] = (candidate.files, candidate.result)  # type: ignore[union-attr]
+        (folder / "fitted").write_bytes(pickle.dumps(fitted))
+
+    return pickle.loads((build_once("fitted_models", train) / "fitted").read_bytes())
 
 
 def make_task(kind: Kind, folder: Path, **changes: Any) -> TrainingTask:
@@ -122,14 +149,16 @@ def training_stub(
 
 
 @pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_mlflow(build_once: BuildOnce) -> Path:
     """An empty mlflow.db; creating its tables takes longer than most tests."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect(TrackingSettings(uri=f"sqlite:///{folder / 'mlflow.db'}")).search_experiments()
-        mlflow.set_tracking_uri(None)
-    return folder / "mlflow.db"
+
+    def create_tables(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            connect(TrackingSettings(uri=f"sqlite:///{folder / 'mlflow.db'}")).search_experiments()
+            mlflow.set_tracking_uri(None)
+
+    return build_once("mlflow", create_tables) / "mlflow.db"
 
 
 @pytest.fixture

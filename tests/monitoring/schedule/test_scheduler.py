@@ -84,6 +84,7 @@ def ran(workspace):
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
+@pytest.mark.slow
 def test_a_due_time_is_run_once(runner, workspace):
     first = runner().run_due(JobName.DETECT)
     again = runner(minutes=0.5).run_due(JobName.DETECT)
@@ -95,6 +96,7 @@ def test_a_due_time_is_run_once(runner, workspace):
     assert ran(workspace) == ["detect 12:00", "detect 12:01"]
 
 
+@pytest.mark.slow
 def test_several_schedulers_on_one_database_run_a_due_time_once(runner, workspace):
     made = [runner(), runner(), runner()]
     result = []
@@ -108,6 +110,7 @@ def test_several_schedulers_on_one_database_run_a_due_time_once(runner, workspac
     assert len([one for one in result if one is not None]) == 1
 
 
+@pytest.mark.slow
 def test_missed_due_times_are_counted_and_logged(runner, workspace, caplog):
     runner().run_due(JobName.DETECT)
 
@@ -118,6 +121,7 @@ def test_missed_due_times_are_counted_and_logged(runner, workspace, caplog):
     assert "job detect missed 29 due times" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_stuck_job_is_killed_with_its_children_and_can_run_again(runner, workspace):
     stuck = runner(hangs, timeout=6).run_due(JobName.DETECT)
     child = int((workspace.home / "child.txt").read_text())
@@ -128,6 +132,7 @@ def test_a_stuck_job_is_killed_with_its_children_and_can_run_again(runner, works
     assert freed.status is RunStatus.DONE
 
 
+@pytest.mark.slow
 def test_a_job_sees_the_current_environment(runner, monkeypatch):
     for minutes, mark in enumerate(("first", "second")):
         monkeypatch.setenv("SAFEPLAN_MARK", mark)
@@ -135,6 +140,7 @@ def test_a_job_sees_the_current_environment(runner, monkeypatch):
         assert runner(returns_its_mark, minutes=minutes).run_once(JobName.DETECT).detail == mark
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "status", "detail"),
     [
@@ -151,6 +157,7 @@ def test_the_failure_of_a_job_is_stored(runner, workspace, work, status, detail)
     assert stored.ended_at == NOON
 
 
+@pytest.mark.slow
 def test_a_job_that_another_process_runs_is_skipped(runner, workspace):
     with lease(workspace.engine, "job detect"):
         assert runner().run_due(JobName.DETECT) is None
@@ -161,6 +168,7 @@ def test_a_job_that_another_process_runs_is_skipped(runner, workspace):
     assert ran(workspace) == ["retention 12:00"]
 
 
+@pytest.mark.slow
 def test_the_scheduler_starts_enabled_jobs_until_it_is_stopped(workspace):
     every = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60))
     off = JobRule(cron="* * * * * *", timeout=timedelta(seconds=60), enabled=False)
@@ -214,6 +222,7 @@ def cli(workspace, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_once_runs_a_job_and_prints_its_result(workspace, cli):
     code, out, _ = cli("--once", "retention", "--json")
 

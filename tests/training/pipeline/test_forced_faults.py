@@ -313,6 +313,7 @@ def test_a_clock_that_is_set_back_gives_no_negative_age(champions):
     assert all(outcome.metrics["age_days"] >= 0 for outcome in outcomes)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a fleet of 5,000 sensors", "listed, described and scored by each command")
 def test_five_thousand_sensors_are_described_and_scored(champions):
     names = [f"T-{number:04}" for number in range(5_000)]
@@ -340,6 +341,7 @@ TEN_MILLION = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "10 million readings of one sensor", "described, trained and scored from the newest, within 200 MB"
 )
