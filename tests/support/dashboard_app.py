@@ -24,7 +24,7 @@ from training.workspace import Workspace
 NEWEST = parse_time("2026-01-09T07:00")  # 200 hours from the first of January
 TOKENS = {"ana": "promote", "ole": "operate", "eva": "read"}
 SECRET = "0123456789abcdef-"
-PATIENCE = 60
+PATIENCE = 180  # seconds, after which a test fails; no test measures time
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def fitted_models(build_once: BuildOnce) -> dict[Kind, tuple[Path, TrainingResul
     def train(folder: Path) -> None:
         fitted = {}
         for kind in Kind:
+            (folder / kind.value).mkdir()
             candidate = run_training_task(make_task(kind, folder / kind.value))
             fitted[kind] = (candidate.files, candidate.result)  # type: ignore[union-attr]
         (folder / "fitted").write_bytes(pickle.dumps(fitted))

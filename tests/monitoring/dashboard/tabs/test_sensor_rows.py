@@ -3,6 +3,7 @@
 from streamlit.testing.v1 import AppTest
 
 from monitoring.dashboard.tabs.sensor_rows import MAX_ROWS, filter_sensors
+from tests.support.dashboard_app import PATIENCE
 from training.data.sensors import Sensor
 
 SENSORS = {
@@ -35,7 +36,7 @@ st.session_state["shown"] = pick_rows(Translator(), list(sensors), sensors, "fil
 
 
 def test_a_large_table_shows_the_first_rows_and_finds_the_others():
-    app = AppTest.from_string(SCRIPT).run()
+    app = AppTest.from_string(SCRIPT, default_timeout=PATIENCE).run()
     assert len(app.session_state["shown"]) == MAX_ROWS
     assert "of 1,000 sensors shown" in app.caption[0].value
 
