@@ -69,9 +69,9 @@ class DashboardState:
         )
         self.trainable: SwrCache[Mapping[Kind, set[str]]] = SwrCache(self._load_trainable, max_age=60.0)
 
-    def caller(self, token: str) -> Caller | None:
-        """The caller whose token this is, or None."""
-        return self.tokens.caller(f"Bearer {token}")
+    def caller(self, token_digest: str) -> Caller | None:
+        """The caller whose token has this digest, or None."""
+        return self.tokens.caller_of_digest(token_digest)
 
     @cached_property
     def batch(self) -> BatchService:

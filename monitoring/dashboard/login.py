@@ -1,24 +1,27 @@
-"""Login on the page: with a token of the endpoint, once per session.
+"""Login on the page with a token of the endpoint; it lasts for a shift, over reloads and links.
 
 Contains the login dialog and the notice for readers without the needed role. The roles are in
-`serving.http.tokens`.
+`serving.http.tokens`, the cookie is in `login_session`.
 """
 
 import streamlit as st
 
+from monitoring.dashboard.login_session import exchange_script, login_sessions
 from monitoring.dashboard.theme import escape_markdown
-from monitoring.dashboard.url_state import current_caller, has_role, shared_state
+from monitoring.dashboard.url_state import TOKEN_DIGEST_KEY, current_caller, has_role, shared_state
 from monitoring.i18n.translation import Translator
-from serving.http.tokens import Role
+from serving.http.tokens import Role, token_digest
 
 LOGIN_BOX_KEY = "login-box"
 REFUSED_KEY = "login-refused"
+SCRIPT_KEY = "login-script"
 
 
 def show_login(_: Translator) -> None:
     """A popover in the header: log in, or who is logged in and a way out."""
     caller = current_caller()
-    label = _("Log in") if caller is None else escape_markdown(caller.name)
+    _send_cookie()
+    label = _("Log in") if caller is None else f"{escape_markdown(caller.name)} · {role_name(_, caller.role)}"
     icon = ":material/lock:" if caller is None else ":material/lock_open:"
     with st.popover(label, icon=icon):
         if caller is not None:
@@ -48,6 +51,11 @@ def require_role(_: Translator, role: Role) -> bool:
     return False
 
 
+def role_name(_: Translator, role: Role) -> str:
+    """The name of a role."""
+    return {Role.READ: _("viewer"), Role.OPERATE: _("operator"), Role.PROMOTE: _("engineer")}[role]
+
+
 def role_text(_: Translator, role: Role) -> str:
     """What a role allows."""
     return {
@@ -58,12 +66,22 @@ def role_text(_: Translator, role: Role) -> str:
 
 
 def _log_in() -> None:
-    token = st.session_state.pop(LOGIN_BOX_KEY, "")
-    if shared_state().caller(token) is None:
+    digest = token_digest(st.session_state.pop(LOGIN_BOX_KEY, "").strip())
+    if shared_state().caller(digest) is None:
         st.session_state[REFUSED_KEY] = True
     else:
-        st.session_state["token"] = token
+        st.session_state[TOKEN_DIGEST_KEY] = digest
+        st.session_state[f"{SCRIPT_KEY}-text"] = exchange_script(login_sessions().issue_ticket(digest))
 
 
 def _log_out() -> None:
-    st.session_state.pop("token", None)
+    st.session_state[TOKEN_DIGEST_KEY] = None
+    st.session_state[f"{SCRIPT_KEY}-text"] = exchange_script(None)
+
+
+def _send_cookie() -> None:
+    """Let the browser set or delete its cookie, once after a login or logout."""
+    with st.container(key=SCRIPT_KEY):
+        script = st.session_state.pop(f"{SCRIPT_KEY}-text", None)
+        if script is not None:
+            st.html(script, unsafe_allow_javascript=True)

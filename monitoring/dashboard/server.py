@@ -13,9 +13,11 @@ from typing import Any
 import streamlit as st
 import uvicorn
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from streamlit import config
 
 from monitoring.dashboard.dashboard_state import PageSettings
+from monitoring.dashboard.login_session import SESSION_PATH, login_sessions
 from monitoring.dashboard.theme import THEME_OPTIONS
 from monitoring.dashboard.url_state import shared_state
 from serving.http.process_tuning import limit_registry_waits
@@ -73,7 +75,8 @@ def create_dashboard_app() -> st.App:
     limit_registry_waits()
     for name, value in STREAMLIT_OPTIONS.items():
         config.set_option(name, value)
-    return st.App(SCRIPT, lifespan=_lifespan, middleware=[Middleware(SecurityHeaders)])
+    session = Route(SESSION_PATH, login_sessions().answer, methods=["POST", "DELETE"])
+    return st.App(SCRIPT, lifespan=_lifespan, routes=[session], middleware=[Middleware(SecurityHeaders)])
 
 
 def serve_dashboard(settings: PageSettings) -> None:

@@ -15,6 +15,7 @@ import streamlit as st
 
 from monitoring.dashboard.dashboard_state import DashboardState
 from monitoring.dashboard.fleet_view import FleetView
+from monitoring.dashboard.login_session import COOKIE, login_sessions
 from monitoring.dashboard.part_errors import describe_error, forget_error
 from monitoring.dashboard.theme import escape_markdown
 from monitoring.i18n.translation import Translator, available_languages, load_translator
@@ -30,6 +31,7 @@ SYNCHRONIZED_KEY = "synchronized-choices"  # those that the address was last wri
 SENT_ADDRESS_KEY = "sent-address"  # an address that the browser has not confirmed yet
 RERUN_PAGE_KEY = "rerun-page"  # a click inside a fragment changed something outside of it
 ACTION_RESULT_KEY = "action-result"
+TOKEN_DIGEST_KEY = "token-digest"  # noqa: S105 - a key of the session, no secret
 RETRY_SECONDS = 5.0
 VIEWS = ("fleet", "trends", "forecast", "anomalies", "models", "training")
 
@@ -229,9 +231,14 @@ def fleet_with(sensor_id: str) -> tuple[FleetView, datetime]:
 
 
 def current_caller() -> Caller | None:
-    """Who is logged in; looked up each time, so that a withdrawn token is no longer valid."""
-    token = st.session_state.get("token")
-    return shared_state().caller(token) if token else None
+    """Who is logged in; looked up each time, so that a withdrawn token is no longer valid.
+
+    A new session, after a reload or of a link, begins with the login of the browser's cookie.
+    """
+    if TOKEN_DIGEST_KEY not in st.session_state:
+        st.session_state[TOKEN_DIGEST_KEY] = login_sessions().token_digest(st.context.cookies.get(COOKIE))
+    digest = st.session_state[TOKEN_DIGEST_KEY]
+    return shared_state().caller(digest) if digest else None
 
 
 def has_role(role: Role) -> bool:

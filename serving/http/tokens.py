@@ -42,7 +42,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class _Entry:
-    digest: bytes
+    digest: str
     caller: Caller
 
 
@@ -72,14 +72,18 @@ class Tokens:
 
     def caller(self, authorization: str | None) -> Caller | None:
         """The caller whose token an Authorization header holds, or None."""
+        scheme, _, token = (authorization or "").partition(" ")
+        caller = self.caller_of_digest(token_digest(token.strip()))
+        return caller if scheme.lower() == "bearer" else None
+
+    def caller_of_digest(self, digest: str) -> Caller | None:
+        """The caller whose token has this digest, as `token_digest` returns it, or None."""
         if self.file is not None:
             self._reload(self.file)
-        scheme, _, token = (authorization or "").partition(" ")
-        offered = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         # Always compare with every token: the response time must not show which one matched.
         entries = (*self._environment_entries, *self._file_entries)
-        matches = [one.caller for one in entries if hmac.compare_digest(offered, one.digest)]
-        return matches[0] if matches and scheme.lower() == "bearer" else None
+        matches = [one.caller for one in entries if hmac.compare_digest(digest, one.digest)]
+        return matches[0] if matches else None
 
     def _reload(self, file: Path) -> None:
         try:
@@ -99,6 +103,11 @@ class Tokens:
                 f"{file} contains no token. Write one per line, for example from: openssl rand -hex 32"
             )
         self._file_entries, self._file_state = entries, file_state
+
+
+def token_digest(token: str) -> str:
+    """The digest by which tokens are compared and login sessions remembered."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _parse_entries(text: str, origin: str) -> list[_Entry]:
@@ -121,4 +130,4 @@ def _parse_entry(line: str, origin: str) -> _Entry:
             f"{origin} contains a token of less than {MIN_TOKEN_LENGTH} characters. Create one with: "
             "openssl rand -hex 32"
         )
-    return _Entry(hashlib.sha256(token.encode()).digest(), Caller(name, Role[role.upper()]))
+    return _Entry(token_digest(token), Caller(name, Role[role.upper()]))

@@ -163,6 +163,21 @@ def test_a_view_can_be_sent_to_a_colleague(reader, browser, served_installation)
     context.close()
 
 
+def test_a_login_survives_reloads_and_links_until_logout(reader):
+    reader.open("/?lang=en", VIEWS["Overview"])
+    reader.log_in(TOKEN, "ana")
+    reader.settle()
+
+    reader.open("/?view=models&lang=en", VIEWS["Model Status"])
+    reader.page.get_by_role("button", name="ana · engineer").click()
+    reader.page.get_by_role("button", name="Log out").click()
+    reader.page.get_by_role("button", name="Log in").first.wait_for()
+    reader.settle()
+    reader.open("/?view=training&lang=en", VIEWS["Training"])
+
+    reader.page.get_by_role("button", name="Log in").first.wait_for()
+
+
 def test_a_training_started_on_the_page_ends_in_a_new_registered_version(reader, served_installation):
     reader.open("/?view=training&lang=en", VIEWS["Training"])
     reader.log_in(TOKEN, "ana")

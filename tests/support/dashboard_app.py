@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from monitoring.dashboard import url_state
 from monitoring.dashboard.server import SCRIPT
+from serving.http.tokens import token_digest
 from tests.serving.conftest import trained_home, trained_workspace  # noqa: F401 (fixtures)
 from tests.support.workspaces import parse_time
 from training.workspace import Workspace
@@ -53,7 +54,7 @@ def page(dashboard_workspace: Workspace) -> Iterator[Callable[..., AppTest]]:
             name, _, value = pair.partition("=")
             app.query_params[name] = value
         if reader:
-            app.session_state["token"] = SECRET + reader
+            app.session_state[url_state.TOKEN_DIGEST_KEY] = token_digest(SECRET + reader)
         shared = url_state.shared_state()
         for cached in (shared.models, shared.trainable, shared.checks):
             cached.get()
