@@ -51,7 +51,7 @@ class LoginSessions:
         return str(self._signer.dumps(digest)) if expires > self._clock() else None
 
     def token_digest(self, cookie: str | None) -> str | None:
-        """The digest of the token that a cookie stands for; None if it is forged, altered or too old."""
+        """The digest of the token of a cookie; None if it is forged, altered or too old."""
         try:
             return str(self._signer.loads(cookie or "", max_age=int(SESSION_DURATION.total_seconds())))
         except BadSignature:
