@@ -1,4 +1,4 @@
-"""Actions of operators on an alert: acknowledge, shelve, unshelve, set a verdict.
+"""Actions of operators on an alert: acknowledge, shelve, unshelve, set a verdict, accept a new level.
 
 Pure functions. They are stored, audited and notified in `monitoring.watch.operator_actions`; labels for
 training are made in `monitoring.watch.verdict_labels`.
@@ -11,6 +11,7 @@ from monitoring.alerts.alert import Alert, AlertEvent, Transition
 from monitoring.alerts.kinds import AlertChange, AlertState, AlertVerdict
 from training.common.formatting import format_duration
 from training.errors import ConfigurationError
+from training.reasons import Reason, ReasonCode
 
 
 def acknowledge(alert: Alert, by: str, at: datetime) -> Transition:
@@ -40,9 +41,9 @@ def shelve(alert: Alert, until: datetime, by: str, at: datetime, *, longest: tim
         )
     if alert.shelved_until == until:
         return Transition(alert)
-    detail = f"until {until:%Y-%m-%d %H:%M} UTC"
+    reasons = (Reason(ReasonCode.ACTION_SHELVED, {"until": until.isoformat()}),)
     return Transition(alert).with_event(
-        AlertChange.SHELVED, at, by=by, detail=detail, shelved_until=until, shelved_by=by
+        AlertChange.SHELVED, at, by=by, reasons=reasons, shelved_until=until, shelved_by=by
     )
 
 
@@ -76,16 +77,38 @@ def set_verdict(
     acknowledged = (
         {} if alert.acknowledged_at or alert.state is AlertState.CLOSED else _acknowledged_fields(by, at)
     )
-    detail = verdict.value if note is None else f"{verdict.value}: {note}"
+    reason = Reason(ReasonCode.ACTION_VERDICT, {"verdict": verdict.value})
+    if note is not None:
+        reason = Reason(ReasonCode.ACTION_VERDICT_NOTE, {"verdict": verdict.value, "note": note})
     return Transition(alert).with_event(
-        AlertChange.JUDGED, at, by=by, detail=detail, **verdict_fields, **acknowledged
+        AlertChange.JUDGED, at, by=by, reasons=(reason,), **verdict_fields, **acknowledged
     )
 
 
+def accept_level(alert: Alert, by: str, at: datetime) -> Transition:
+    """Accept the new level of an alert as the normal one, which closes the alert.
+
+    Raises:
+        ConfigurationError: the alert has not settled at a new level.
+    """
+    if alert.settled is None:
+        raise ConfigurationError(
+            f"Alert {alert.id} has not settled at a new level. See: safeplan alerts show {alert.id}"
+        )
+    acknowledged = {} if alert.acknowledged_at else _acknowledged_fields(by, at)
+    ended: dict[str, Any] = {
+        "state": AlertState.CLOSED,
+        "closed_at": at,
+        "shelved_until": None,
+        "shelved_by": None,
+    }
+    return Transition(alert).with_event(AlertChange.ACCEPTED, at, by=by, **ended, **acknowledged)
+
+
 def verdict_and_note(event: AlertEvent) -> tuple[AlertVerdict, str]:
-    """The verdict of a JUDGED event and its note: the inverse of the detail that `set_verdict` writes."""
-    verdict, _, note = event.detail.partition(": ")
-    return AlertVerdict(verdict), note
+    """The verdict of a JUDGED event and its note."""
+    values = event.reasons[0].values
+    return AlertVerdict(values["verdict"]), str(values.get("note", ""))
 
 
 def _acknowledged_fields(by: str, at: datetime) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from monitoring.alerts.kinds import AlertChange, AlertState, AlertType, AlertVerdict, Severity
+from monitoring.alerts.levels import LevelMemory, ObservedReading
+from training.anomaly.normal_band import NormalBand
 from training.common.times import to_seconds
 from training.reasons import Reason, render_all
 
@@ -39,6 +41,7 @@ class AlertEvidence:
     reason: str = ""
     model_version: str = ""
     reasons: tuple[Reason, ...] = ()
+    at: datetime | None = None  # of the reading, forecast or check; unknown in rows of 0.1.0
 
     def __post_init__(self) -> None:
         if self.reasons and not self.reason:
@@ -72,6 +75,8 @@ class Condition:
     evidence: AlertEvidence = AlertEvidence()
     explained: bool = False  # by another alert: neither begins nor ends one, and restarts the hold time
     superseded: bool = False  # by another alert, which reports it from now on: closes this one at once
+    value: float | None = None  # the sensor's value then
+    band: NormalBand | None = None  # of the readings before; the end of an alert is judged by it
 
     def __post_init__(self) -> None:
         if self.sustained_severity < self.met_severity:
@@ -89,6 +94,14 @@ class PendingAlert:
     last_at: datetime | None = None  # the newest condition that was met
     seen: datetime | None = None  # the newest condition that was evaluated
     evidence: AlertEvidence | None = None
+    first: ObservedReading | None = None  # of the condition that may become an alert
+    current: ObservedReading | None = None
+    normal: NormalBand | None = None  # before the condition
+    deviated: bool = False  # the level has left the normal band
+    raised: bool = False  # the newest score has not fallen yet
+    lingers_until: datetime | None = None  # a score that stays high after a return counts for nothing
+    steady: ObservedReading | None = None  # a new level, and since when the score has been low at it
+    levels: LevelMemory = field(default_factory=LevelMemory)
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,18 @@ class Alert:
     note: str | None = None
     group_id: int | None = None
     revision: int = 0
+    first: ObservedReading | None = None
+    current: ObservedReading | None = None
+    normal: NormalBand | None = None  # before the alert
+    deviated: bool = False  # the level has left the normal band: the alert lasts until it is back
+    settled: ObservedReading | None = None  # the new level, and since when it is one
+    notified: bool = True  # False while its changes are history and nobody was notified of them
+
+    @property
+    def worst(self) -> ObservedReading | None:
+        """The reading of the evidence."""
+        at, value = self.evidence.at, self.evidence.value
+        return None if at is None or value is None else ObservedReading(at, value)
 
 
 @dataclass(frozen=True)
@@ -129,8 +154,13 @@ class AlertEvent:
     at: datetime
     severity: Severity
     by: str | None = None
-    detail: str = ""
+    reasons: tuple[Reason, ...] = ()
+    detail: str = ""  # the English text of `reasons` unless it is given
     notify: bool = True  # False while the alert is shelved
+
+    def __post_init__(self) -> None:
+        if self.reasons and not self.detail:
+            object.__setattr__(self, "detail", render_all(self.reasons))
 
 
 @dataclass(frozen=True)
@@ -146,6 +176,7 @@ class Transition:
         at: datetime,
         *,
         by: str | None = None,
+        reasons: tuple[Reason, ...] = (),
         detail: str = "",
         notify: bool = True,
         **now: object,
@@ -154,5 +185,5 @@ class Transition:
         changed_at = max(at, self.alert.changed_at)
         changed = replace(self.alert, changed_at=changed_at, revision=self.alert.revision + 1, **now)  # type: ignore[arg-type]
         audible = self.alert.shelved_until is None or change in {AlertChange.SHELVED, AlertChange.UNSHELVED}
-        event = AlertEvent(change, changed_at, changed.severity, by, detail, notify and audible)
+        event = AlertEvent(change, changed_at, changed.severity, by, reasons, detail, notify and audible)
         return Transition(changed, (*self.events, event))

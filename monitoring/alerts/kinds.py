@@ -54,12 +54,18 @@ class AlertChange(StrEnum):
     WORSENED = "worsened"
     RETURNED = "returned"
     REPEATED = "repeated"  # another excursion before it was closed
+    SETTLED = "settled"  # at a new level: not anomalous any more, and not normal
+    ACCEPTED = "accepted"  # the new level, by a person or after the agreed time
     ESCALATED = "escalated"  # not acknowledged in time
     ACKNOWLEDGED = "acknowledged"
     SHELVED = "shelved"
     UNSHELVED = "unshelved"
     JUDGED = "judged"
     CLOSED = "closed"
+
+
+# Changes that make an operator look: what the alarm budget and the statistics count.
+CALLING_CHANGES = (AlertChange.OPENED, AlertChange.REPEATED, AlertChange.WORSENED)
 
 
 class AlertVerdict(StrEnum):

@@ -1,9 +1,12 @@
 """The life cycle of alerts: conditions and the passing of time change alerts, as one pure function.
 
 Covers hold times, hysteresis, de-duplication (a repeated condition becomes part of the active alert of its
-topic), return to normal, escalation, the end of shelving, maintenance and closing. A condition holds until
-the next one. Conditions may arrive in portions of any size: the result is the same. Reads no clock and no
-table. Conditions are made in `monitoring.watch`, what people do in `actions`.
+topic), return to normal, new levels, escalation, the end of shelving, maintenance and closing. A condition
+holds until the next one. Conditions may arrive in portions of any size: the result is the same. Reads no
+clock and no table. Conditions are made in `monitoring.watch`, what people do in `actions`.
+
+An alert whose level has left the normal band is over when the level is back in it, whatever the score is: the
+score of a window stays high after the end, and falls during a step that lasts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +16,9 @@ from typing import Any, NamedTuple
 
 from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Transition
 from monitoring.alerts.kinds import AlertChange, AlertState, Severity
+from monitoring.alerts.levels import LevelMemory, ObservedReading
+from training.anomaly.normal_band import NormalBand
+from training.reasons import Reason, ReasonCode
 
 SEVERITIES = tuple(Severity)
 MaintenanceWindows = Sequence[tuple[datetime, datetime]]  # from, until (excluded)
@@ -28,6 +34,7 @@ class AlertTiming:
     forget_after: timedelta  # after the return of an unacknowledged alert
     escalate_after: Mapping[int, timedelta]  # by severity: without acknowledgement; repeats
     escalations: int  # at most
+    accept_level_after: timedelta = timedelta(hours=8)  # at a new level, which is then the normal one
 
 
 @dataclass(frozen=True)
@@ -101,40 +108,98 @@ class _TopicLifecycle:
         if condition.superseded:
             self.pending = PendingAlert(seen=condition.at)
             if self.transition is not None:
-                self._close(condition.at, notify=False)
+                self._close(AlertChange.CLOSED, condition.at, notify=False)
             return
+        before = self.pending
+        observed = None if condition.value is None else ObservedReading(condition.at, condition.value)
+        if observed is not None:
+            self._update_alert(current=observed)
         if condition.explained or self._maintenance_end(condition.at) is not None:
-            self.pending = replace(self.pending, since={}, evidence=None, seen=condition.at)
+            self.pending = replace(
+                before, since={}, evidence=None, seen=condition.at, current=observed or before.current
+            )
             return
-        since_before = self.pending.since
+        levels = before.levels
+        if observed is not None and condition.band is not None:
+            levels = levels.add(observed, condition.band, normal=not condition.sustained_severity)
+        lingers = self._lingers(condition)
+        met_severity = 0 if lingers else condition.met_severity
+        sustained_severity = 0 if lingers else condition.sustained_severity
         since = {
-            int(severity): since_before.get(severity, condition.at)
+            int(severity): before.since.get(severity, condition.at)
             for severity in SEVERITIES
-            if severity <= condition.met_severity
-            or (severity <= condition.sustained_severity and severity in since_before)
+            if severity <= met_severity or (severity <= sustained_severity and severity in before.since)
         }
-        evidence = (
-            condition.evidence.stronger(self.pending.evidence)
-            if condition.met_severity
-            else self.pending.evidence
-        )
+        evidence = replace(condition.evidence, at=condition.at)
         self.pending = PendingAlert(
             since=since,
-            clear_since=None if condition.sustained_severity else self.pending.clear_since or condition.at,
-            last_at=condition.at if condition.met_severity else self.pending.last_at,
+            clear_since=None if condition.sustained_severity else before.clear_since or condition.at,
+            last_at=condition.at if met_severity else before.last_at,
             seen=condition.at,
-            evidence=evidence if since else None,
+            evidence=(evidence.stronger(before.evidence) if met_severity else before.evidence)
+            if since
+            else None,
+            current=observed or before.current,
+            raised=condition.sustained_severity > 0,
+            lingers_until=None
+            if before.raised and not condition.sustained_severity
+            else before.lingers_until,
+            levels=levels,
         )
-        if (
-            self.transition is not None
-            and self.transition.alert.state is AlertState.OPEN
-            and condition.met_severity
-        ):
-            alert = self.transition.alert
-            updated = replace(
-                alert, last_at=condition.at, evidence=condition.evidence.stronger(alert.evidence)
+        if since:
+            self._remember_beginning(before, observed, condition.band)
+        if met_severity and self._alert_is_open():
+            self._update_alert(last_at=condition.at, evidence=evidence.stronger(self._alert().evidence))
+        if condition.band is not None and self._alert_is_open():
+            self._judge_level(condition, before)
+
+    def _lingers(self, condition: Condition) -> bool:
+        """Whether a high score is left over: its reading is back in the band that the level had left."""
+        alert = None if self.transition is None else self.transition.alert
+        if alert is None or not alert.deviated or alert.normal is None or condition.value is None:
+            return False
+        if condition.value not in alert.normal:
+            return False
+        until = self.pending.lingers_until
+        return alert.state is AlertState.OPEN or (until is not None and condition.at < until)
+
+    def _remember_beginning(
+        self, before: PendingAlert, observed: ObservedReading | None, band: NormalBand | None
+    ) -> None:
+        """Keep the first reading of a condition, the band before it, and whether the level has left that."""
+        begins = not before.since
+        normal = (before.levels.band or band) if begins else before.normal
+        self.pending = replace(
+            self.pending,
+            first=observed if begins else before.first,
+            normal=normal,
+            deviated=(before.deviated and not begins) or _is_outside(self.pending.levels, normal),
+        )
+
+    def _judge_level(self, condition: Condition, before: PendingAlert) -> None:
+        """Whether the alert is over, by the level where that has left the normal band."""
+        alert, levels = self._alert(), self.pending.levels
+        outside = _is_outside(levels, alert.normal)
+        if outside and not alert.deviated:
+            self._update_alert(deviated=True)
+        if alert.normal is None or not self._alert().deviated:
+            return
+        if not outside:
+            began = levels.inside_since(alert.normal) or condition.at
+            # A change is not dated before the reading that shows it.
+            began = max(began, condition.at - self.timing.return_after)
+            self.pending = replace(
+                self.pending, clear_since=(before.clear_since if alert.deviated else None) or began
             )
-            self.transition = replace(self.transition, alert=updated)
+            return
+        steady = None
+        if not condition.sustained_severity:
+            level = levels.level
+            assert level is not None
+            tolerance = max(alert.normal.half_width, levels.spread / 2)
+            unmoved = before.steady is not None and abs(before.steady.value - level) <= tolerance
+            steady = before.steady if unmoved else ObservedReading(condition.at, level)
+        self.pending = replace(self.pending, clear_since=None, steady=steady)
 
     def advance_to(self, until: datetime, *, included: bool = True) -> None:
         """Apply the changes that are due until a time; those due exactly then only if `included`."""
@@ -145,7 +210,8 @@ class _TopicLifecycle:
 
     def _due_changes(self) -> Iterable[DueChange]:
         alert = None if self.transition is None else self.transition.alert
-        open_severity = alert.severity if alert is not None and alert.state is AlertState.OPEN else 0
+        active = alert is not None and alert.state is AlertState.OPEN and alert.settled is None
+        open_severity = alert.severity if alert is not None and active else 0
         for severity, since in self.pending.since.items():
             if severity > open_severity:
                 yield DueChange(
@@ -156,12 +222,22 @@ class _TopicLifecycle:
         if alert.shelved_until is not None:
             yield DueChange(alert.shelved_until, -9, AlertChange.UNSHELVED)
         if alert.state is AlertState.OPEN:
-            if self.pending.clear_since is not None:
-                yield DueChange(self.pending.clear_since + self.timing.return_after, 2, AlertChange.RETURNED)
+            yield from self._end_due(alert)
             yield from self._escalation_due(alert)
         elif alert.shelved_until is None and not self.pending.since and alert.returned_at is not None:
             delay = self.timing.close_after if alert.acknowledged_at else self.timing.forget_after
             yield DueChange(max(alert.returned_at + delay, alert.changed_at), 4, AlertChange.CLOSED)
+
+    def _end_due(self, alert: Alert) -> Iterable[DueChange]:
+        """The return to normal, or the new level and its acceptance."""
+        if self.pending.clear_since is not None:
+            yield DueChange(self.pending.clear_since + self.timing.return_after, 2, AlertChange.RETURNED)
+        elif alert.settled is not None:
+            if alert.shelved_until is None and not self.pending.since:
+                accepted_at = alert.settled.at + self.timing.accept_level_after
+                yield DueChange(max(accepted_at, alert.changed_at), 4, AlertChange.ACCEPTED)
+        elif self.pending.steady is not None:
+            yield DueChange(self.pending.steady.at + self.timing.return_after, 2, AlertChange.SETTLED)
 
     def _escalation_due(self, alert: Alert) -> Iterable[DueChange]:
         if alert.waiting_since is None or alert.shelved_until or alert.escalations >= self.timing.escalations:
@@ -188,24 +264,58 @@ class _TopicLifecycle:
                 escalations=0,
             )
         elif due.change is AlertChange.RETURNED:
-            self.transition = self.transition.with_event(
-                due.change, due.at, state=AlertState.RETURNED, returned_at=due.at
-            )
+            self._return_to_normal(due)
+        elif due.change is AlertChange.SETTLED:
+            self._settle(due)
         elif due.change is AlertChange.ESCALATED:
             count = alert.escalations + 1
             self.transition = self.transition.with_event(
                 due.change, due.at, escalations=count, waiting_since=due.at
             )
         else:
-            self._close(due.at)
+            self._close(due.change, due.at)
 
-    def _close(self, at: datetime, *, notify: bool = True) -> None:
+    def _close(self, change: AlertChange, at: datetime, *, notify: bool = True) -> None:
         assert self.transition is not None
-        closed = self.transition.with_event(
-            AlertChange.CLOSED, at, notify=notify, state=AlertState.CLOSED, closed_at=at
-        )
+        closed = self.transition.with_event(change, at, notify=notify, state=AlertState.CLOSED, closed_at=at)
         self.finished.append(closed)
         self.transition = None
+        self.pending = replace(self.pending, steady=None, lingers_until=None)
+
+    def _return_to_normal(self, due: DueChange) -> None:
+        """Return an alert; a score that is high because of it counts for nothing until it has fallen.
+
+        The step back from a new level raises the score as the step to it did.
+        """
+        assert self.transition is not None
+        alert, current = self.transition.alert, self.pending.current
+        lingers = alert.deviated and (self.pending.raised or alert.settled is not None)
+        self.pending = replace(
+            self.pending,
+            steady=None,
+            lingers_until=due.at + self.timing.close_after if lingers else None,
+        )
+        reasons: tuple[Reason, ...] = ()
+        if alert.deviated and alert.normal is not None and current is not None:
+            values = {"value": current.value, "time": current.at.isoformat(), **_band_values(alert.normal)}
+            reasons = (Reason(ReasonCode.LEVEL_RETURNED, values),)
+        self.transition = self.transition.with_event(
+            due.change, due.at, reasons=reasons, state=AlertState.RETURNED, returned_at=due.at, settled=None
+        )
+
+    def _settle(self, due: DueChange) -> None:
+        """The score has fallen and the level has not come back: the alert stays open at the new level."""
+        assert self.transition is not None
+        steady, normal = self.pending.steady, self.transition.alert.normal
+        assert steady is not None
+        assert normal is not None
+        values = {"level": steady.value, "time": steady.at.isoformat(), "before": normal.level}
+        self.transition = self.transition.with_event(
+            due.change,
+            due.at,
+            reasons=(Reason(ReasonCode.LEVEL_SETTLED, values),),
+            settled=ObservedReading(due.at, steady.value),
+        )
 
     def _open_or_worsen(self, due: DueChange) -> None:
         """Open an alert, worsen the open one or repeat the returned one after the hold time."""
@@ -217,7 +327,7 @@ class _TopicLifecycle:
         assert last is not None
         if self.transition is None:
             self.transition = Transition(self._new_alert(due)).with_event(
-                AlertChange.OPENED, due.at, detail=evidence.reason
+                AlertChange.OPENED, due.at, reasons=evidence.reasons, detail=evidence.reason
             )
             return
         alert = self.transition.alert
@@ -234,10 +344,27 @@ class _TopicLifecycle:
         if worse:
             changes |= {"acknowledged_at": None, "acknowledged_by": None}
         change = AlertChange.WORSENED
-        if alert.state is not AlertState.OPEN:
+        if alert.state is not AlertState.OPEN or alert.settled is not None:
             change = AlertChange.REPEATED
             changes |= {"state": AlertState.OPEN, "returned_at": None, "repeats": alert.repeats + 1}
-        self.transition = self.transition.with_event(change, due.at, detail=evidence.reason, **changes)
+            normal = self._normal_again(alert)
+            outside = _is_outside(self.pending.levels, normal)
+            changes |= {"normal": normal, "deviated": self.pending.deviated or outside, "settled": None}
+            self.pending = replace(self.pending, steady=None, lingers_until=None)
+        self.transition = self.transition.with_event(
+            change, due.at, reasons=evidence.reasons, detail=evidence.reason, **changes
+        )
+
+    def _normal_again(self, alert: Alert) -> NormalBand | None:
+        """The normal band of a repetition: the newer one, unless the excursions before have widened it.
+
+        A step from a new level does not make that level the normal one.
+        """
+        before, newer = alert.normal, self.pending.normal
+        if before is None or newer is None:
+            return before or newer
+        widened = before.level in newer and newer.half_width >= before.half_width
+        return before if alert.settled is not None or widened else newer
 
     def _new_alert(self, due: DueChange) -> Alert:
         assert self.pending.evidence is not None
@@ -253,8 +380,35 @@ class _TopicLifecycle:
             changed_at=began,
             evidence=self.pending.evidence,
             waiting_since=self.now,
+            first=self.pending.first,
+            current=self.pending.current,
+            normal=self.pending.normal,
+            deviated=self.pending.deviated,
         )
+
+    def _alert(self) -> Alert:
+        assert self.transition is not None
+        return self.transition.alert
+
+    def _alert_is_open(self) -> bool:
+        return self.transition is not None and self.transition.alert.state is AlertState.OPEN
+
+    def _update_alert(self, **fields: Any) -> None:
+        """Change fields of the alert without an event, where there is one."""
+        if self.transition is not None:
+            self.transition = replace(self.transition, alert=replace(self.transition.alert, **fields))
 
     def _maintenance_end(self, at: datetime) -> datetime | None:
         """The end of the maintenance at a time; None if there is none."""
         return max((end for start, end in self.maintenance if start <= at < end), default=None)
+
+
+def _is_outside(levels: LevelMemory, band: NormalBand | None) -> bool:
+    """Whether the level has left a band; False where either is unknown."""
+    level = levels.level
+    return band is not None and level is not None and level not in band
+
+
+def _band_values(band: NormalBand) -> dict[str, float]:
+    """The values of a band in a reason."""
+    return {"low": band.low, "high": band.high}

@@ -178,6 +178,11 @@ class LifeRules(Settings, file="monitoring", section="life"):
         ge=timedelta(0),
         description="time after the return until an unacknowledged alert is closed",
     )
+    accept_level_after: timedelta = Field(
+        timedelta(hours=8),
+        gt=timedelta(0),
+        description="time at a new level after which it counts as normal, if no person accepts it before",
+    )
     escalate_warning: timedelta = Field(
         timedelta(hours=8), gt=timedelta(0), description="time until an unacknowledged warning is escalated"
     )
@@ -245,6 +250,7 @@ class SensorRules:
                 Severity.CRITICAL: self.life.escalate_critical,
             },
             escalations=self.life.escalations,
+            accept_level_after=self.life.accept_level_after,
         )
 
     def _of(self, kind: AlertType) -> TypeRules:

@@ -14,6 +14,7 @@ from monitoring.alerts.alert import Alert, AlertEvent, AlertTopic, Transition
 from monitoring.alerts.kinds import AlertChange, AlertState, AlertType, Severity
 from monitoring.alerts.rows import alert_from_row, alert_to_row
 from training.errors import ConfigurationError, StoreError
+from training.reasons import dump_reasons, load_reasons
 from training.storage.alert_tables import alert_changes, alerts
 from training.storage.database import reading
 
@@ -134,7 +135,14 @@ class AlertStore:
         return [
             (
                 row.alert_id,
-                AlertEvent(AlertChange(row.change), row.at, Severity(row.severity), row.by, row.detail or ""),
+                AlertEvent(
+                    AlertChange(row.change),
+                    row.at,
+                    Severity(row.severity),
+                    row.by,
+                    load_reasons(row.reason_data),
+                    row.detail or "",
+                ),
             )
             for row in rows
         ]
@@ -171,6 +179,7 @@ class AlertStore:
                         "severity": int(event.severity),
                         "by": event.by,
                         "detail": event.detail or None,
+                        "reason_data": dump_reasons(event.reasons),
                     }
                     for place, event in enumerate(transition.events, start=1)
                 ],

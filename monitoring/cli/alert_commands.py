@@ -95,17 +95,28 @@ def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
 
     Example: safeplan alerts show 1
     """
+    from monitoring.i18n.translation import load_translator
     from monitoring.watch.operator_actions import alert_history, alert_to_dict, find_alert
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
     workspace = Workspace.here()
     alert, events = find_alert(workspace, alert_id), alert_history(workspace, alert_id)
-    changes = [
-        {"at": e.at, "change": e.change.value, "severity": int(e.severity), "by": e.by, "what": e.detail}
-        for e in events
+    sensor = workspace.fleet.get(alert.topic.sensor_id)
+    translator, unit = load_translator(zone="UTC"), sensor.unit if sensor else None
+    changes: list[dict[str, Any]] = [
+        {
+            "at": event.at,
+            "change": event.change.value,
+            "severity": int(event.severity),
+            "by": event.by,
+            "what": translator.reason_text(event.reasons, event.detail, unit=unit),
+        }
+        for event in events
     ]
     if as_json:
+        for event, change in zip(events, changes, strict=True):
+            change["reasons"] = [reason.as_dict() for reason in event.reasons]
         show_json({"command": "alerts show", "alert": alert_to_dict(alert), "changes": changes})
         return
     _print_alerts([alert], as_json=False)
@@ -158,6 +169,21 @@ def unshelve(alert_id: AlertIdArgument, by: AuthorOption = "") -> None:
 
     _print_alerts(
         [unshelve_alert(Workspace.here(), alert_id, by=by or current_user(), now=utc_now())], as_json=False
+    )
+
+
+@app.command()
+def accept(ids: Annotated[list[int], typer.Argument(metavar="ID...")], by: AuthorOption = "") -> None:
+    """Accept the new level of alerts as the normal one, which closes them.
+
+    Example: safeplan alerts accept 1
+    """
+    from monitoring.watch.operator_actions import accept_level
+    from training.workspace import Workspace
+
+    workspace = Workspace.here()
+    _print_alerts(
+        [accept_level(workspace, one, by=by or current_user(), now=utc_now()) for one in ids], as_json=False
     )
 
 
@@ -330,6 +356,7 @@ def deliver(as_json: JsonOption = False) -> None:
 
 
 def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
+    from monitoring.alerts.evidence_text import evidence_text
     from monitoring.i18n.translation import load_translator
     from monitoring.watch.operator_actions import alert_to_dict
     from training.operations.console import show_json, show_rows
@@ -342,9 +369,8 @@ def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
     translator, fleet = load_translator(zone="UTC"), Workspace.here().fleet
     rows = []
     for alert in shown_alerts:
-        sensor, evidence = fleet.get(alert.topic.sensor_id), alert.evidence
-        unit = sensor.unit if sensor else None
-        text = translator.reason_text(evidence.reasons, evidence.reason, unit=unit)
+        sensor = fleet.get(alert.topic.sensor_id)
+        text = evidence_text(translator, alert, sensor.unit if sensor else None)
         rows.append({**_alert_row(alert), "why": [text] if text else []})
     show_rows(rows, below="why")
 
@@ -357,7 +383,8 @@ def _alert_row(alert: "Alert") -> dict[str, Any]:
         "type": alert.topic.type.value,
         "sensor": alert.topic.sensor_id,
         "what": alert.topic.subject,
-        "state": alert.state.value,
+        "state": alert.state.value if alert.settled is None else "settled",
+        "repeats": alert.repeats or None,
         "since": alert.began_at,
         "last": alert.last_at,
         "value": None if alert.evidence.value is None else format_value(alert.evidence.value),

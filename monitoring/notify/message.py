@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from monitoring.alerts.alert import Alert, AlertEvent
+from monitoring.alerts.evidence_text import evidence_text
 from monitoring.alerts.kinds import (
     AlertChange,
     AlertType,
@@ -31,6 +32,7 @@ OPERATOR_CHANGES = {
     AlertChange.SHELVED,
     AlertChange.UNSHELVED,
     AlertChange.JUDGED,
+    AlertChange.ACCEPTED,
 }
 # Receivers that store message ids can drop a message that arrives twice.
 MESSAGE_NAMESPACE = uuid.UUID("2f6a1c52-4f0f-4a94-9d3c-7c1f6f1f5f10")
@@ -73,10 +75,10 @@ def compose_message(
 
 
 def notify_type(event: AlertEvent) -> NotifyType:
-    """How a channel shows a change; what a person did about an alert is no failure."""
+    """How a channel shows a change: what a person did is no failure, a new level no return to normal."""
     if event.change in RESOLVING_CHANGES:
         return NotifyType.SUCCESS
-    if event.change in OPERATOR_CHANGES:
+    if event.change in OPERATOR_CHANGES or event.change is AlertChange.SETTLED:
         return NotifyType.INFO
     return NotifyType.WARNING if event.severity is Severity.WARNING else NotifyType.FAILURE
 
@@ -93,6 +95,8 @@ def change_name(_: Translator, change: AlertChange) -> str:
         AlertChange.WORSENED: _("severity raised"),
         AlertChange.RETURNED: _("returned to normal"),
         AlertChange.REPEATED: _("active again"),
+        AlertChange.SETTLED: _("settled at a new level"),
+        AlertChange.ACCEPTED: _("new level accepted"),
         AlertChange.ESCALATED: _("not acknowledged"),
         AlertChange.ACKNOWLEDGED: _("acknowledged"),
         AlertChange.SHELVED: _("shelved"),
@@ -120,9 +124,9 @@ def alert_name(_: Translator, alert: Alert) -> str:
 
 def _body_lines(alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator) -> list[str]:
     evidence = alert.evidence
-    lines = [_.reason_text(evidence.reasons, evidence.reason, unit=sensor.unit)]
-    if evidence.value is not None:
-        lines.append(_("value {value}", value=_.quantity(evidence.value, sensor.unit)))
+    lines = [evidence_text(_, alert, sensor.unit)]
+    if event.change in {AlertChange.RETURNED, AlertChange.SETTLED} and event.reasons:
+        lines.insert(0, _.reason_text(event.reasons, event.detail, unit=sensor.unit))
     if evidence.crosses_at is not None:
         lines.append(_("limit reached at {time}", time=_.moment(evidence.crosses_at)))
     lines.append(

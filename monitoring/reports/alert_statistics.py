@@ -11,26 +11,29 @@ from typing import Any
 
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
 from monitoring.alerts.alert import Alert, AlertEvent
-from monitoring.alerts.kinds import AlertChange, AlertState, AlertVerdict
+from monitoring.alerts.kinds import CALLING_CHANGES, AlertChange, AlertState, AlertVerdict
 from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore
 from training.settings import load_settings
 from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.workspace import Workspace
 
-# Changes that make an operator look.
-CALLING_CHANGES = (AlertChange.OPENED, AlertChange.WORSENED, AlertChange.REPEATED)
 MAX_WORST_SENSORS = 10
 ONE_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class AlertStatistics:
-    """Figures of a period; rates are of all operators together."""
+    """Figures of a period; rates are of all operators together.
+
+    A call is what makes an operator look: an alert that opens, becomes worse or becomes active again.
+    """
 
     alerts: int
-    per_day: float
+    calls: int
+    per_day: float  # calls
     budget_per_day: float
+    changes: int  # of any kind: the messages of a channel that gets all
     most_in_ten_minutes: int
     floods: int
     worst: tuple[dict[str, Any], ...]
@@ -67,8 +70,10 @@ def compute_statistics(
     }
     return AlertStatistics(
         alerts=len(opened),
-        per_day=len(opened) / days,
+        calls=len(notifications),
+        per_day=len(notifications) / days,
         budget_per_day=settings.per_day,
+        changes=sum(alert_id in by_id for alert_id, _ in changes),
         most_in_ten_minutes=max_in_window([at for at, _ in notifications], settings.flood_within),
         floods=len(floods),
         worst=tuple(_worst_sensors(notifications, by_id, days)),

@@ -10,10 +10,10 @@ from statistics import median
 
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
 from monitoring.alerts.alert import Alert, AlertEvent
-from monitoring.alerts.kinds import AlertChange, AlertState
+from monitoring.alerts.kinds import CALLING_CHANGES, AlertChange, AlertState
 from monitoring.alerts.maintenance import MaintenanceWindow
 from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore
-from monitoring.reports.alert_statistics import CALLING_CHANGES, max_in_window
+from monitoring.reports.alert_statistics import max_in_window
 from training.settings import load_settings
 from training.workspace import Workspace
 

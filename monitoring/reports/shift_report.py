@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitoring.alerts.alert import Alert
+from monitoring.alerts.evidence_text import evidence_text
 from monitoring.alerts.kinds import (
     SEVERITY_SYMBOLS,
+    AlertChange,
     AlertState,
     AlertType,
     severity_name,
@@ -20,7 +22,7 @@ from monitoring.alerts.kinds import (
 from monitoring.alerts.maintenance import MaintenanceWindow, list_maintenance
 from monitoring.alerts.store import FLOOD_SUBJECT
 from monitoring.i18n.translation import Translator, unit_symbol
-from monitoring.notify.message import alert_name
+from monitoring.notify.message import alert_name, change_name
 from monitoring.reports.alert_chart import AlertChart, load_chart
 from monitoring.reports.limit_risks import LimitRisk, find_risks
 from monitoring.reports.shift_figures import ShiftFigures, load_figures
@@ -135,17 +137,25 @@ def _alerts_section(
             (alert.returned_at or end) - alert.began_at,
             alert.evidence.value,
             _unit(fleet, alert),
-            state_name(_, alert.state),
+            _state_text(_, alert),
             alert.acknowledged_at,
             alert.acknowledged_by,
             verdict_name(_, alert.verdict) if alert.verdict else "",
             alert.verdict_by,
-            _.reason_text(alert.evidence.reasons, alert.evidence.reason, unit=_unit(fleet, alert)),
+            evidence_text(_, alert, _unit(fleet, alert)),
             alert.note,
         )
         for alert in alerts
     ]
     return ReportSection(title, empty, columns, rows)
+
+
+def _state_text(_: Translator, alert: Alert) -> str:
+    """The state, and how often the episode was repeated: it is one line however often that is."""
+    state = state_name(_, alert.state)
+    if alert.settled is not None:
+        state = f"{state}, {change_name(_, AlertChange.SETTLED)}"
+    return _("{state}, repeated {count} times", state=state, count=alert.repeats) if alert.repeats else state
 
 
 def _shelved_section(_: Translator, fleet: Fleet, alerts: Sequence[Alert]) -> ReportSection:

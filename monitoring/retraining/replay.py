@@ -207,6 +207,7 @@ class _ReplayInput:
                 score=row["anomaly_score"],
                 threshold=row["threshold"],
                 normal=row["historical_average"],
+                deviation=row["historical_std"],
                 reason=row["reason"],
                 model_version=number,
                 # Missing text of a data frame is NaN.

@@ -11,6 +11,7 @@ from datetime import datetime
 from monitoring.alerts.alert import AlertEvidence, Condition
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import AnomalyRules, DeviationDirection
+from training.anomaly.normal_band import NormalBand
 from training.reasons import Reason
 
 
@@ -26,6 +27,7 @@ class ScoredReading:
     reason: str
     model_version: str
     reasons: tuple[Reason, ...] = ()
+    deviation: float | None = None  # standard deviation of the readings before, whose mean is `normal`
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def anomaly_conditions(
     higher.
     """
     return [
-        Condition(reading.at, explained=True)
+        Condition(reading.at, explained=True, value=reading.value)
         if reading.at in explained
         else _condition(reading, rules, thresholds, unit)
         for reading in scored
@@ -86,7 +88,14 @@ def _condition(
         model_version=reading.model_version,
         reasons=reasons,
     )
-    return Condition(reading.at, met_severity, max(met_severity, sustained_severity), evidence)
+    return Condition(
+        reading.at,
+        met_severity,
+        max(met_severity, sustained_severity),
+        evidence,
+        value=reading.value,
+        band=NormalBand.of(reading.normal, reading.deviation),
+    )
 
 
 def _severity(score: float, warning: float, danger: float) -> int:

@@ -5,7 +5,7 @@ made in its own `*_conditions` module.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import pandas as pd
@@ -129,8 +129,9 @@ def collect_conditions(
         memory = InstrumentMemory(
             habits[-1], new_data.readings[-1].at, constant_runs[-1], followed_by(recent, measurements)
         )
+    values = {reading.at: reading.value for reading in new_data.readings}
     conditions_by_alert_topic = {
-        AlertTopic(kind, sensor.id, subject, sensor.platform): conditions
+        AlertTopic(kind, sensor.id, subject, sensor.platform): _with_values(conditions, values)
         for (kind, subject), conditions in conditions_by_topic.items()
         if rules.enabled(kind)
     }
@@ -158,6 +159,16 @@ def _recent_values(sensor: Sensor, window: pd.DataFrame) -> RecentValues:
     measured = ~out_of_range(sensor, values)
     seconds = epoch_seconds(window["timestamp"])[measured]
     return RecentValues(tuple(seconds.tolist()), tuple(values[measured].tolist()))
+
+
+def _with_values(conditions: list[Condition], values: Mapping[datetime, float]) -> list[Condition]:
+    """The conditions with the value of the sensor at their time, where there is one."""
+    return [
+        replace(condition, value=values[condition.at])
+        if condition.value is None and condition.at in values
+        else condition
+        for condition in conditions
+    ]
 
 
 def _daily_habits(

@@ -77,7 +77,7 @@ def _condition(
     if not probable.size:
         highest = float(np.nanmax(probabilities, initial=0.0))
         is_over = highest < rules.probability - rules.hysteresis and inside > rules.deadband
-        return Condition(forecast.origin, 0, 0 if is_over else Severity.CRITICAL)
+        return Condition(forecast.origin, 0, 0 if is_over else Severity.CRITICAL, value=forecast.value)
     crosses_at, probability = forecast.times[int(probable[0])], float(probabilities[probable].max())
     values = {
         "limit": limit,
@@ -95,4 +95,4 @@ def _condition(
         model_version=forecast.model_version,
         reasons=(Reason(code, values),),
     )
-    return Condition(forecast.origin, Severity.CRITICAL, Severity.CRITICAL, evidence)
+    return Condition(forecast.origin, Severity.CRITICAL, Severity.CRITICAL, evidence, value=forecast.value)

@@ -146,6 +146,7 @@ def _to_scored_reading(row: Row[Any]) -> ScoredReading:
         score=row.anomaly_score,
         threshold=row.threshold or 0.0,
         normal=row.historical_average,
+        deviation=row.historical_std,
         reason=row.reason or "",
         model_version=row.model_version,
         reasons=load_reasons(row.reason_data),

@@ -112,11 +112,29 @@ def set_verdict(
     )
 
 
+def accept_level(workspace: Workspace, alert_id: int, *, by: str, now: datetime) -> Alert:
+    """Accept the new level of an alert as the normal one, which closes the alert.
+
+    Raises:
+        ConfigurationError: there is no such alert, or it has not settled at a new level.
+    """
+
+    def accept_one(alert: Alert) -> Transition:
+        if alert.id != alert_id and alert.settled is None:
+            return Transition(alert)  # of a flood, some alerts only have settled
+        return actions.accept_level(alert, by, now)
+
+    return _apply_action(workspace, alert_id, accept_one, now)
+
+
 def alert_to_dict(alert: Alert) -> dict[str, Any]:
     """Plain values for `--json`."""
     values = {**vars(alert.topic), **vars(alert), **vars(alert.evidence)}
     values["reasons"] = [reason.as_dict() for reason in alert.evidence.reasons]
-    hidden = {"topic", "evidence", "weight"}
+    readings = {name: getattr(alert, name) for name in ("first", "worst", "current", "settled")}
+    values |= {name: None if reading is None else reading.as_dict() for name, reading in readings.items()}
+    values["normal"] = None if alert.normal is None else {"low": alert.normal.low, "high": alert.normal.high}
+    hidden = {"topic", "evidence", "weight", "at", "deviated"}
     return {name: to_json_value(value) for name, value in values.items() if name not in hidden}
 
 

@@ -140,6 +140,15 @@ class ReasonCode(StrEnum):
     LIMIT_UPPER_EXPECTED = "limit_upper_expected"
     LIMIT_LOWER_EXPECTED = "limit_lower_expected"
     FLOOD = "flood"
+    LEVEL_SETTLED = "level_settled"
+    LEVEL_RETURNED = "level_returned"
+    EVIDENCE_AT = "evidence_at"
+    EVIDENCE_ABOVE_NORMAL = "evidence_above_normal"
+    EVIDENCE_BELOW_NORMAL = "evidence_below_normal"
+    EVIDENCE_CURRENT = "evidence_current"
+    ACTION_SHELVED = "action_shelved"
+    ACTION_VERDICT = "action_verdict"
+    ACTION_VERDICT_NOTE = "action_verdict_note"
     TEXT = "text"
 
     # status of a sensor

@@ -223,6 +223,23 @@ TEMPLATES: dict[ReasonCode, str] = {
         "{alerts:count} alerts at once (a flood is {threshold:count} in {duration:duration}); the "
         "first was {sensor:text} at {time:time}: {first:reason}"
     ),
+    ReasonCode.LEVEL_SETTLED: (
+        "settled at a new level of {level:quantity} since {time:time} ({before:quantity} before)"
+    ),
+    ReasonCode.LEVEL_RETURNED: (
+        "{value:quantity} at {time:time}, inside the normal range of {low:quantity} to {high:quantity}"
+    ),
+    ReasonCode.EVIDENCE_AT: "{time:time}: {reason:reason}",
+    ReasonCode.EVIDENCE_ABOVE_NORMAL: (
+        "{value:quantity} at {time:time}, above the normal range of {low:quantity} to {high:quantity}"
+    ),
+    ReasonCode.EVIDENCE_BELOW_NORMAL: (
+        "{value:quantity} at {time:time}, below the normal range of {low:quantity} to {high:quantity}"
+    ),
+    ReasonCode.EVIDENCE_CURRENT: "newest reading {value:quantity} at {time:time}",
+    ReasonCode.ACTION_SHELVED: "until {until:time}",
+    ReasonCode.ACTION_VERDICT: "{verdict:text}",
+    ReasonCode.ACTION_VERDICT_NOTE: "{verdict:text}: {note:text}",
     ReasonCode.TEXT: "{text:text}",
     # status of a sensor
     ReasonCode.STATUS_NO_READINGS: "no reading has been stored",

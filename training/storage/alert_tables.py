@@ -3,7 +3,19 @@
 What the columns mean is defined in `monitoring`; training reads the verdicts and the maintenance windows.
 """
 
-from sqlalchemy import JSON, Column, Double, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+    true,
+)
 
 from training.storage.columns import UtcTime, metadata
 
@@ -47,6 +59,10 @@ alerts = Table(
     Column("group_id", Integer),  # the alert of the flood that this one is part of
     Column("changed_at", UtcTime, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("settled_at", UtcTime),  # at a new level, which nobody has accepted yet
+    Column("settled_level", Double),
+    Column("notified", Boolean, nullable=False, server_default=true()),  # false: history only
+    Column("observed", JSON(none_as_null=True)),  # first and newest reading, time of the worst, normal band
     sqlite_autoincrement=True,
 )
 Index("alerts_by_time", alerts.c.opened_at)
@@ -71,7 +87,8 @@ alert_changes = Table(
     Column("recorded_at", UtcTime, nullable=False),  # by the clock of the program
     Column("severity", Integer, nullable=False),
     Column("by", Text),
-    Column("detail", Text),
+    Column("detail", Text),  # in English
+    Column("reason_data", Text),  # the detail as JSON; empty where 0.1.0 wrote a text only
 )
 Index("alert_changes_by_time", alert_changes.c.at)
 

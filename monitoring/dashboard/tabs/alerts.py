@@ -13,6 +13,7 @@ import streamlit as st
 
 from monitoring.alerts.actions import verdict_and_note
 from monitoring.alerts.alert import Alert, AlertEvent
+from monitoring.alerts.evidence_text import evidence_text
 from monitoring.alerts.kinds import (
     SEVERITY_SYMBOLS,
     AlertChange,
@@ -51,9 +52,9 @@ def show_alerts(_: Translator, sensor: Sensor, kinds: Collection[AlertType] | No
 
 
 def alert_text(_: Translator, alert: Alert, sensor: Sensor) -> str:
-    """The reason of an alert; for an expected crossing, with its time."""
+    """The evidence of an alert; for an expected crossing, with its time."""
     evidence = alert.evidence
-    text = _.reason_text(evidence.reasons, evidence.reason, unit=sensor.unit)
+    text = evidence_text(_, alert, sensor.unit)
     if evidence.crosses_at is None or evidence.probability is None or evidence.probability >= 1:
         return text
     return _("{reason}: {moment}", reason=text, moment=_.moment(evidence.crosses_at))
@@ -61,19 +62,24 @@ def alert_text(_: Translator, alert: Alert, sensor: Sensor) -> str:
 
 def alert_badge(_: Translator, alert: Alert) -> str:
     """The severity of an alert as HTML, with its state unless it is open."""
+    if alert.settled is not None:
+        settled = change_name(_, AlertChange.SETTLED)
+        return severity_badge(alert.severity, f"{severity_name(_, alert.severity)}, {settled}")
     if alert.state is AlertState.OPEN:
         return severity_badge(alert.severity, severity_name(_, alert.severity))
     return severity_badge(1, f"{severity_name(_, alert.severity)}, {state_name(_, alert.state)}")
 
 
-def event_text(_: Translator, event: AlertEvent) -> str:
-    """One event of an alert: time, change, severity or verdict, and the person."""
+def event_text(_: Translator, event: AlertEvent, unit: str | None = None) -> str:
+    """One event of an alert: time, change, severity, readings or verdict, and the person."""
     parts = [_.moment(event.at), change_name(_, event.change)]
     if event.change in {AlertChange.OPENED, AlertChange.WORSENED, AlertChange.REPEATED}:
         parts.append(severity_name(_, event.severity))
     if event.change is AlertChange.JUDGED:
         verdict, note = verdict_and_note(event)
         parts.append(": ".join(filter(None, (verdict_name(_, verdict), note))))
+    if event.change in {AlertChange.RETURNED, AlertChange.SETTLED} and event.reasons:
+        parts.append(_.reason_text(event.reasons, event.detail, unit=unit))
     if event.by:
         parts.append(_("by {who}", who=event.by))
     return " · ".join(parts)
@@ -93,7 +99,7 @@ def _show_alert(_: Translator, alert: Alert, sensor: Sensor) -> None:
             if has_role(Role.OPERATE):
                 _show_actions(_, alert)
         with event_column:
-            _show_events(_, alert.id)
+            _show_events(_, alert.id, sensor.unit)
 
 
 def _verdict_html(_: Translator, alert: Alert) -> str:
@@ -105,8 +111,8 @@ def _verdict_html(_: Translator, alert: Alert) -> str:
     return f"<p><b>{escape(verdict_line)}</b> {escape(by + note)}</p>"
 
 
-def _show_events(_: Translator, alert_id: int) -> None:
-    texts = [event_text(_, event) for event in alert_history(shared_state().workspace, alert_id)]
+def _show_events(_: Translator, alert_id: int, unit: str) -> None:
+    texts = [event_text(_, event, unit) for event in alert_history(shared_state().workspace, alert_id)]
     if len(texts) > MAX_EVENTS_SHOWN:
         texts = [*texts[:1], "…", *texts[1 - MAX_EVENTS_SHOWN :]]
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)

@@ -28,8 +28,9 @@ def test_counts_rates_and_the_sensors_with_most_alerts(busy_fleet):
 
     result = alert_statistics(busy_fleet.workspace, start=minutes_after_noon(0), end=minutes_after_noon(1440))
 
-    assert result.alerts == 3
-    assert result.per_day == pytest.approx(3)
+    assert (result.alerts, result.calls) == (3, 6)
+    assert result.per_day == pytest.approx(6)
+    assert result.changes == sum(len(busy_fleet.alert_history(alert)) for alert in busy_fleet.alerts())
     assert result.budget_per_day == 120
     assert [(one["sensor_id"], one["calls"]) for one in result.worst] == [
         ("PT-1", 4),
