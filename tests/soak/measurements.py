@@ -37,7 +37,8 @@ MLFLOW_TABLES = ("runs", "model_versions", "logged_models")
 VIEWS = ("fleet", "forecast", "anomalies", "models")
 TIMEOUT_SECONDS = 60.0  # long, because the machine is shared
 MAX_ERROR_LENGTH = 500
-ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*")
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)  # begins the last line of a traceback
 
 
 class NoteLog:
@@ -218,7 +219,7 @@ def visit_page(installation: SoakInstallation, note: NoteLog) -> None:
         state = "unreachable"
         drawn.exceptions.append(f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH])
     if drawn.exceptions:
-        drawn.exceptions += logged_errors(log, logged)
+        drawn.exceptions += filter(None, [logged_error(log, logged)])
     seconds = round(time.monotonic() - started, 2)
     note("page", view=view, state=state, exceptions=drawn.exceptions, notices=drawn.notices, seconds=seconds)
 
@@ -243,12 +244,13 @@ class DrawnPage:
             (self.exceptions if unexpected else self.notices).append(element.alert.body[:MAX_ERROR_LENGTH])
 
 
-def logged_errors(log: Path, start: int) -> list[str]:
-    """The last lines of the tracebacks that a log contains from a position on."""
+def logged_error(log: Path, start: int) -> str:
+    """The end of the last traceback that a log contains from a position on; empty without one."""
     with log.open("rb") as file:
         file.seek(start)
-        text = file.read().decode(errors="replace")
-    return [line[:MAX_ERROR_LENGTH] for line in text.splitlines() if ERROR_LINE.match(line)]
+        text = COLOUR.sub("", file.read().decode(errors="replace"))
+    errors = list(ERROR_LINE.finditer(text))
+    return " ".join(text[errors[-1].start() :].split())[:MAX_ERROR_LENGTH] if errors else ""
 
 
 async def _draw_page(port: int, view: str, drawn: DrawnPage) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from monitoring.dashboard.part_errors import UNEXPECTED
 from tests.support.installation import ROOT
 from tests.support.requirements import skip_or_fail
 
@@ -75,8 +76,14 @@ class PageReader:
             self.wait_for_text(expected_text)
 
     def wait_for_text(self, text: str | Pattern[str]) -> None:
-        """Wait until a text is visible; tables repeat their text, hidden, for screen readers."""
+        """Wait until a text is visible, on a page without an unexpected error.
+
+        Tables repeat their text, hidden, for screen readers.
+        """
         self.page.get_by_text(text).filter(visible=True).first.wait_for()
+        assert not self.page.get_by_text(UNEXPECTED).count(), self.page.get_by_text(
+            UNEXPECTED
+        ).all_inner_texts()
 
     def settle(self) -> None:
         """Wait until the script has finished and everything it sent is drawn."""

@@ -16,6 +16,7 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from monitoring.dashboard import url_state
+from monitoring.dashboard.part_errors import UNEXPECTED
 from monitoring.dashboard.server import SCRIPT
 from serving.http.tokens import token_digest
 from tests.serving.conftest import trained_home, trained_workspace  # noqa: F401 (fixtures)
@@ -60,6 +61,7 @@ def page(dashboard_workspace: Workspace) -> Iterator[Callable[..., AppTest]]:
             cached.get()
         app.run()
         assert not app.exception, app.exception
+        assert UNEXPECTED not in page_text(app), [error.value for error in app.error]
         return app
 
     yield draw
