@@ -34,7 +34,7 @@ TABLES = (
     *("job_runs", "leases", "drift_checks", "audit", "labels"),
 )
 MLFLOW_TABLES = ("runs", "model_versions", "logged_models")
-VIEWS = ("fleet", "forecast", "anomalies", "models")
+VIEWS = ("fleet", "trends", "forecast", "anomalies", "models")
 TIMEOUT_SECONDS = 60.0  # long, because the machine is shared
 MAX_ERROR_LENGTH = 500
 COLOUR = re.compile(r"\x1b\[[\d;]*m")

@@ -24,6 +24,7 @@ from training.workspace import Workspace
 
 CONTENT = {
     "fleet": "All sensors",
+    "trends": "No alerts of these sensors",
     "forecast": "Forecast reliability",
     "anomalies": "PT-1",
     "models": "Detectors serving",
