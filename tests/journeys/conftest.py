@@ -1,43 +1,39 @@
 """Installations that are trained once per session, because training is too slow to repeat."""
 
-import fcntl
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.conftest import POSTGRES, _in_postgres
-from tests.support.installation import BIN, Installation, free_port, running_server
-from tests.support.workspaces import make_readings
+from tests.support.installation import BIN, Installation, copy_installation, free_port, running_server
+from tests.support.workspaces import BuildOnce, make_readings
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
-    """A function that returns a folder which all workers of the session share."""
-    base = tmp_path_factory.getbasetemp()
-    top = base if worker_id == "master" else base.parent
-
-    def folder(name: str) -> Path:
-        (top / name).mkdir(exist_ok=True)
-        return top / name
-
-    return folder
-
-
-@pytest.fixture(scope="session")
-def trained(shared_folder: Callable[[str], Path]) -> Installation:
+def trained(build_once: BuildOnce) -> Installation:
     """PT-1 with a champion of each kind, trained through the command line; tests must not change it."""
-    installation = Installation(shared_folder("trained"), {})
-    with (installation.home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (installation.home / "ready").exists():
-            installation.run("load", installation.write("readings.csv", make_readings("PT-1", 400)))
-            installation.run("train", "--jobs", "1")
-            (installation.home / "ready").touch()
-    return installation
+
+    def train(home: Path) -> None:
+        installation = Installation(home, {})
+        installation.run("load", installation.write("readings.csv", make_readings("PT-1", 400)))
+        installation.run("train", "--jobs", "1")
+
+    return Installation(build_once("trained", train), {})
+
+
+@pytest.fixture(scope="session")
+def trained_twice(build_once: BuildOnce, trained: Installation) -> Installation:
+    """The same with a second detector that waits for approval; tests must not change it."""
+
+    def train(home: Path) -> None:
+        copy = copy_installation(trained, home)
+        copy.run("train", "--kind", "detector", "--fresh", "--promote", "manual", "--jobs", "1")
+
+    return Installation(build_once("trained_twice", train), {})
 
 
 @pytest.fixture

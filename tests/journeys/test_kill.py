@@ -1,6 +1,5 @@
 """Kill -9 at any point of a command: the next run continues, and each result is stored once."""
 
-import shutil
 import signal
 import sqlite3
 import sys
@@ -12,9 +11,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.installation import ROOT, CommandResult, CommandServer, Installation, run_process
+from tests.support.installation import (
+    ROOT,
+    CommandResult,
+    CommandServer,
+    Installation,
+    copy_installation,
+    run_process,
+)
+from tests.support.sampling import LONG
 from tests.support.workspaces import make_readings
-from training.operations.registry_backup import rename_paths
 
 pytestmark = pytest.mark.slow
 
@@ -158,20 +164,24 @@ def test_two_trainings_at_once_register_each_version_once(empty_installation):
     assert_complete(empty_installation.home, every)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
-    "kill -9 at each write of train", "the next run continues; each version, run and alias exists once"
+    "kill -9 at the writes of train (a sample of them at each change, each one by `make test-long`)",
+    "the next run continues; each version, run and alias exists once",
 )
-def test_a_training_killed_at_each_change_is_completed(empty_installation, record_losses):
-    """Each run gets one commit further than the one before, until one reaches the end."""
+def test_a_training_killed_at_its_changes_is_completed(empty_installation, record_losses, sample):
+    """Each run gets further than the one before, in a long run by one commit, until one reaches the end."""
     every = send(empty_installation, 1)
     kills = 0
-    while (result := train(empty_installation, die_at=kills + 1)).code == -signal.SIGKILL:
+    for die_at in sample(range(1, 100), 33):
+        result = train(empty_installation, die_at=die_at)
+        if result.code != -signal.SIGKILL:
+            break
         kills += 1
-        assert kills < 100
         assert {len(versions) for versions in registered(empty_installation.home).values()} <= {1}
 
     assert result.code == 0, result.stderr
-    assert kills > 10
+    assert kills > (10 if LONG else 3)
     assert_complete(empty_installation.home, every)
     record_losses(lost=len(every - set(registered(empty_installation.home))), doubled=0)
 
@@ -187,18 +197,9 @@ def killed_until_done(installation: Installation, *command: str) -> tuple[Comman
 
 
 @pytest.fixture
-def two_versions(trained: Installation, tmp_path: Path) -> Installation:
-    """A copy of the trained installation with a second detector that waits for approval."""
-    shutil.copytree(trained.home, tmp_path / "copy")
-    installation = Installation(tmp_path / "copy", {})
-    use_own_artifacts(installation.home, trained.home)
-    installation.run("train", "--kind", "detector", "--fresh", "--promote", "manual", "--jobs", "1", **QUICK)
-    return installation
-
-
-def use_own_artifacts(home: Path, old: Path) -> None:
-    """Replace the absolute paths in a copied store."""
-    rename_paths(home / "mlflow.db", str(old / "mlartifacts"), str(home / "mlartifacts"))
+def two_versions(trained_twice: Installation, tmp_path: Path) -> Installation:
+    """PT-1 with a second detector that waits for approval."""
+    return copy_installation(trained_twice, tmp_path / "copy")
 
 
 def aliases_of_detector(home: Path) -> dict[str, int]:
@@ -250,18 +251,15 @@ def test_a_rollback_killed_anywhere_leaves_one_champion(two_versions):
     "kill -9 at each write of detect and forecast", "the next run writes what is missing, once"
 )
 def test_scoring_killed_anywhere_stores_each_prediction_once(trained, tmp_path, command, record_losses):
-    shutil.copytree(trained.home, tmp_path / "undisturbed")
-    shutil.copytree(trained.home, tmp_path / "killed")
-    for name in ("undisturbed", "killed"):
-        use_own_artifacts(tmp_path / name, trained.home)
-    Installation(tmp_path / "undisturbed", {}).run(command, **QUICK)
+    undisturbed, killed = (copy_installation(trained, tmp_path / name) for name in ("undisturbed", "killed"))
+    undisturbed.run(command, **QUICK)
 
-    ended, kills = killed_until_done(Installation(tmp_path / "killed", {}), command)
+    ended, kills = killed_until_done(killed, command)
 
     query = (
         "SELECT sensor_id, model_type, timestamp, origin, model_version, anomaly_score FROM ml_predictions"
     )
-    expected, result = own_rows(tmp_path / "undisturbed", query), own_rows(tmp_path / "killed", query)
+    expected, result = own_rows(undisturbed.home, query), own_rows(killed.home, query)
     assert (ended.code, kills > 0) == (0, True), ended.stderr
     record_losses(lost=len(set(expected) - set(result)), doubled=len(result) - len(set(result)))
     assert set(result) == set(expected)

@@ -18,11 +18,17 @@ from playwright.sync_api import Browser, WebSocketRoute
 from tests.support.browser import TIMEOUT, UNREACHABLE, PageReader, chromium, save_times
 from tests.support.fleet_copies import copy_sensors
 from tests.support.held_training import RELEASE_FILE
-from tests.support.installation import BIN, Installation, free_port, post_json, running_server
+from tests.support.installation import (
+    BIN,
+    Installation,
+    copy_installation,
+    free_port,
+    post_json,
+    running_server,
+)
 from tests.support.workspaces import make_readings
 
-# They share one installation, so one worker runs them.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.slow
 
 TOKEN = "0123456789abcdef-ana"
 EVIL = "<script>alert(1)</script>"
@@ -69,11 +75,10 @@ class ServedInstallation:
 
 @pytest.fixture(scope="module")
 def served_installation(
-    tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path
+    tmp_path_factory: pytest.TempPathFactory, trained_twice: Installation
 ) -> Iterator[ServedInstallation]:
     """PT-1 has champions and a detector awaiting approval; NEW-1 and a hostile name have readings only."""
     home = tmp_path_factory.mktemp("page")
-    shutil.copy(empty_mlflow, home / "mlflow.db")
     (home / "conf").mkdir()
     (home / "conf" / "sensors.yaml").write_text(yaml.safe_dump({"sensors": SENSORS}), encoding="utf-8")
     ports = free_port(), free_port(), free_port()
@@ -87,11 +92,9 @@ def served_installation(
         "SAFEPLAN_GATE_MIN_SKILL": "-9",
         "SAFEPLAN_GATE_MIN_COVERAGE": "0",
     }
-    installation = Installation(home, quick)
-    readings = pd.concat([make_readings("PT-1", 400), make_readings("NEW-1", 80), make_readings(EVIL, 60)])
+    installation = copy_installation(trained_twice, home, **quick)
+    readings = pd.concat([make_readings("NEW-1", 80), make_readings(EVIL, 60)])
     installation.run("load", installation.write("plant.csv", readings))
-    installation.run("train", "PT-1", "--jobs", "1")
-    installation.run("train", "PT-1", "--kind", "detector", "--jobs", "1", "--fresh", "--promote", "manual")
     installation.run("detect", "PT-1", "--since", "2026-01-16")
     served = Installation(home, {**quick, "MLFLOW_TRACKING_URI": mlflow})
     tracking = [

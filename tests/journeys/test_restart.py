@@ -5,7 +5,14 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.support.installation import BIN, free_port, post_json, run_process, running_server
+from tests.support.installation import (
+    BIN,
+    copy_installation,
+    free_port,
+    post_json,
+    run_process,
+    running_server,
+)
 from training.anomaly.detector import AnomalyDetector
 from training.artifacts.model_files import MODEL_FOLDER
 from training.forecasting.forecaster import Forecaster
@@ -22,11 +29,12 @@ def files_of(installation, kind):
 
 def test_after_a_restart_without_caches_nothing_is_trained_again(trained, tmp_path):
     """The real console script, without the cache, with settings that make training impossible."""
-    shutil.rmtree(trained.home / ".safeplan", ignore_errors=True)
-    environment = trained.environment(SAFEPLAN_WINDOW_DETECTOR_MINIMUM="99999")
+    restarted = copy_installation(trained, tmp_path / "restarted")
+    shutil.rmtree(restarted.home / ".safeplan", ignore_errors=True)
+    environment = restarted.environment(SAFEPLAN_WINDOW_DETECTOR_MINIMUM="99999")
 
     detected = run_process([str(BIN / "safeplan"), "detect", "--json"], environment, tmp_path)
-    forecast = trained.run("forecast", "--horizon", "5", SAFEPLAN_WINDOW_FORECASTER_MINIMUM="99999")
+    forecast = restarted.run("forecast", "--horizon", "5", SAFEPLAN_WINDOW_FORECASTER_MINIMUM="99999")
 
     assert detected.code == 0, detected.stderr
     assert detected.of("PT-1", "detector")["version"] == 1

@@ -175,21 +175,27 @@ def test_days_without_injected_faults_have_at_most_one_alert_per_sensor(november
     assert len(raised) / 30 <= 120
 
 
+@pytest.mark.long
 @pytest.mark.fault(
-    "kill -9 between any two commits of every watch of thirty days",
+    "kill -9 between any two commits of the watches of thirty days (a sample of the watches at each change, "
+    "all of them by `make test-long`)",
     "no alert, change or message is lost or stored twice",
 )
-def test_kills_between_any_two_commits_of_each_watch_change_no_result(
-    november_workspace, month_alerts, record_losses
+def test_kills_between_any_two_commits_of_a_watch_change_no_result(
+    november_workspace, month_alerts, record_losses, sample
 ):
     """Each process dies one commit later than the one before, until one completes.
 
-    Writes between two commits are rolled back with the process; `test_dying_watch` kills there too.
+    Writes between two commits are rolled back with the process; `test_watch_crashes` kills there too.
     """
     _, expected = month_alerts
     delete_alerts(november_workspace)
+    interrupted = sample(poll_times(), 15)
     killed = 0
     for now in poll_times():
+        if now not in interrupted:
+            watch(november_workspace, now)
+            continue
         count = 0
         while not run_killed(
             november_workspace,
@@ -205,4 +211,4 @@ def test_kills_between_any_two_commits_of_each_watch_change_no_result(
     lost = sum(row not in after for before, after in zip(expected, result, strict=True) for row in before)
     doubled = sum(row not in before for before, after in zip(expected, result, strict=True) for row in after)
     record_losses(lost=lost, doubled=doubled)
-    assert killed > 4 * len(poll_times())
+    assert killed > 4 * len(interrupted)
