@@ -4,6 +4,7 @@ A package is imported only when one of its commands runs, so that `safeplan --he
 formatted in `training.operations.console`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from monitoring.cli import alert_commands, schedule_commands
+from monitoring.cli.site_time import OptionalTime
 from training.common.clock import utc_now
 from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 from training.errors import ConfigurationError, GateRefused, SafePlanError, UnknownSensor
@@ -70,14 +72,6 @@ BothKinds = Annotated[
     list[Kind] | None, typer.Option("--kind", help="Only this kind of model; can be repeated.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Moment = Annotated[
-    datetime | None,
-    typer.Option(
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
-        metavar="TIME",
-        help="A time in UTC, such as 2026-01-31 or 2026-01-31T06:00.",
-    ),
-]
 
 
 def main() -> None:
@@ -107,8 +101,14 @@ def common_options(
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Language of alerts and reports: en or pt; also SAFEPLAN_LANG."),
+    ] = None,
 ) -> None:
     """Options before the command."""
+    if lang is not None:
+        os.environ["SAFEPLAN_LANG"] = lang
 
 
 @app.command()
@@ -237,7 +237,7 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Also train models whose data has not changed.")
     ] = False,
-    as_of: Moment = None,
+    as_of: OptionalTime = None,
     as_json: AsJson = False,
 ) -> None:
     """Tune, train, evaluate and register models; promote those that pass the gate.
@@ -300,7 +300,7 @@ def tune(
 @app.command()
 def detect(
     names: Names = None,
-    since: Moment = None,
+    since: OptionalTime = None,
     as_json: AsJson = False,
 ) -> None:
     """Score readings stored since the last run of this command, and store the scores.
@@ -492,7 +492,7 @@ def audit(
     name: Annotated[
         str | None, typer.Argument(metavar="SENSOR", help="Only entries about this sensor.")
     ] = None,
-    since: Moment = None,
+    since: OptionalTime = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of entries.")] = 100,
     as_json: AsJson = False,
 ) -> None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitoring.cli.site_time import TIME_OPTION, OptionalTime
 from training.common.clock import utc_now
-from training.common.formatting import format_value
 from training.common.users import current_user
 from training.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from monitoring.alerts.alert import Alert
+    from monitoring.i18n.translation import Translator
 
 app = typer.Typer(
     help="List, acknowledge, shelve and judge alerts; maintenance windows, thresholds and reports.",
@@ -34,12 +35,6 @@ SensorNames = Annotated[
     list[str] | None, typer.Argument(metavar="SENSOR", help="Ids or glob patterns; default: all.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-TIME_OPTION: dict[str, Any] = {
-    "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
-    "metavar": "TIME",
-    "help": "A time in UTC, for example 2026-01-31 or 2026-01-31T06:00.",
-}
-OptionalTime = Annotated[datetime | None, typer.Option(**TIME_OPTION)]
 
 
 @app.callback()
@@ -95,7 +90,9 @@ def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
 
     Example: safeplan alerts show 1
     """
+    from monitoring.alerts.kinds import severity_name
     from monitoring.i18n.translation import load_translator
+    from monitoring.notify.message import change_name
     from monitoring.watch.operator_actions import alert_history, alert_to_dict, find_alert
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
@@ -103,14 +100,14 @@ def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
     workspace = Workspace.here()
     alert, events = find_alert(workspace, alert_id), alert_history(workspace, alert_id)
     sensor = workspace.fleet.get(alert.topic.sensor_id)
-    translator, unit = load_translator(zone="UTC"), sensor.unit if sensor else None
+    _, unit = load_translator(), sensor.unit if sensor else None
     changes: list[dict[str, Any]] = [
         {
             "at": event.at,
             "change": event.change.value,
             "severity": int(event.severity),
             "by": event.by,
-            "what": translator.reason_text(event.reasons, event.detail, unit=unit),
+            "what": _.reason_text(event.reasons, event.detail, unit=unit),
         }
         for event in events
     ]
@@ -120,7 +117,18 @@ def show(alert_id: AlertIdArgument, as_json: JsonOption = False) -> None:
         show_json({"command": "alerts show", "alert": alert_to_dict(alert), "changes": changes})
         return
     _print_alerts([alert], as_json=False)
-    show_rows(changes)
+    show_rows(
+        [
+            {
+                _("Time"): _.moment_with_zone(event.at),
+                _("Change"): change_name(_, event.change),
+                _("Severity"): severity_name(_, event.severity),
+                _("By"): event.by,
+                _("Why"): change["what"],
+            }
+            for event, change in zip(events, changes, strict=True)
+        ]
+    )
 
 
 @app.command()
@@ -231,6 +239,7 @@ def maintenance(
         cancel_maintenance,
         list_maintenance,
     )
+    from monitoring.i18n.translation import load_translator
     from training.operations.console import show_json, show_rows
     from training.workspace import Workspace
 
@@ -245,11 +254,25 @@ def maintenance(
             start or utc_now(), until, reason, by or current_user(), sensor_id=sensor_id, platform=platform
         )
         add_maintenance(workspace, work, now=utc_now())
-    rows = [vars(work) for work in list_maintenance(workspace)]
+    windows = list_maintenance(workspace)
     if as_json:
-        show_json({"command": "alerts maintenance", "maintenance": rows})
-    else:
-        show_rows(rows)
+        show_json({"command": "alerts maintenance", "maintenance": [vars(work) for work in windows]})
+        return
+    _ = load_translator()
+    show_rows(
+        [
+            {
+                _("No."): work.id,
+                _("Sensor"): work.sensor_id,
+                _("Platform"): work.platform,
+                _("From"): _.moment_with_zone(work.start),
+                _("Until"): _.moment_with_zone(work.end),
+                _("Work"): work.reason,
+                _("By"): work.made_by,
+            }
+            for work in windows
+        ]
+    )
 
 
 @app.command()
@@ -305,7 +328,7 @@ def thresholds(
             row["reasons"] = [reason.as_dict() for reason in row["reasons"]]
         show_json({"command": "alerts thresholds", "thresholds": rows})
     else:
-        translator = load_translator(zone="UTC")
+        translator = load_translator()
         texts = [translator.reason_text(row.pop("reasons"), row["reason"]) for row in rows]
         show_rows([{**row, "reason": [text]} for row, text in zip(rows, texts, strict=True)], below="reason")
 
@@ -359,38 +382,50 @@ def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
     from monitoring.alerts.evidence_text import evidence_text
     from monitoring.i18n.translation import load_translator
     from monitoring.watch.operator_actions import alert_to_dict
-    from training.operations.console import show_json, show_rows
+    from training.operations.console import show_json, show_rows, stdout_console
     from training.workspace import Workspace
 
     if as_json:
         show_json({"command": "alerts list", "alerts": [alert_to_dict(alert) for alert in shown_alerts]})
         return
-    # All times that commands print are UTC.
-    translator, fleet = load_translator(zone="UTC"), Workspace.here().fleet
+    translator, fleet = load_translator(), Workspace.here().fleet
+    if not shown_alerts:
+        stdout_console.print(translator("No alerts."))
     rows = []
     for alert in shown_alerts:
         sensor = fleet.get(alert.topic.sensor_id)
-        text = evidence_text(translator, alert, sensor.unit if sensor else None)
-        rows.append({**_alert_row(alert), "why": [text] if text else []})
+        unit = sensor.unit if sensor else None
+        text = evidence_text(translator, alert, unit)
+        rows.append({**_alert_row(translator, alert, unit), "why": [text] if text else []})
     show_rows(rows, below="why")
 
 
-def _alert_row(alert: "Alert") -> dict[str, Any]:
-    optional_fields = {"shelved until": alert.shelved_until, "verdict": alert.verdict and alert.verdict.value}
+def _alert_row(_: "Translator", alert: "Alert", unit: str | None) -> dict[str, Any]:
+    from monitoring.alerts.kinds import (
+        SEVERITY_SYMBOLS,
+        AlertChange,
+        severity_name,
+        state_name,
+        verdict_name,
+    )
+    from monitoring.notify.message import alert_name, change_name
+
+    value, score = alert.evidence.value, alert.evidence.score
+    settled = alert.settled is not None
     return {
-        "id": alert.id,
-        "severity": int(alert.severity),
-        "type": alert.topic.type.value,
-        "sensor": alert.topic.sensor_id,
-        "what": alert.topic.subject,
-        "state": alert.state.value if alert.settled is None else "settled",
-        "repeats": alert.repeats or None,
-        "since": alert.began_at,
-        "last": alert.last_at,
-        "value": None if alert.evidence.value is None else format_value(alert.evidence.value),
-        "score": alert.evidence.score,
-        "acknowledged by": alert.acknowledged_by,
-        **optional_fields,
+        _("No."): alert.id,
+        _("Severity"): f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
+        _("Type"): alert_name(_, alert),
+        _("Sensor"): alert.topic.sensor_id,
+        _("State"): change_name(_, AlertChange.SETTLED) if settled else state_name(_, alert.state),
+        _("Repeats"): alert.repeats or None,
+        _("Since"): _.moment_with_zone(alert.began_at),
+        _("Last seen"): _.moment_with_zone(alert.last_at),
+        _("Value"): None if value is None else _.quantity(value, unit),
+        _("Score"): None if score is None else _.number(score, 3),
+        _("Acknowledged by"): alert.acknowledged_by,
+        _("Shelved until"): alert.shelved_until and _.moment_with_zone(alert.shelved_until),
+        _("Verdict"): alert.verdict and verdict_name(_, alert.verdict),
     }
 
 

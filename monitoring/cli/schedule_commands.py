@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitoring.cli.site_time import TIME_OPTION
 from training.common.clock import utc_now
 
 if TYPE_CHECKING:
     from monitoring.schedule.job_run_store import JobRunStore
 
-TIME_OPTION: dict[str, Any] = {
-    "formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
-    "metavar": "TIME",
-    "help": "A time in UTC, for example 2026-01-31 or 2026-01-31T06:00.",
-}
 EXIT_SOME_FAILED, EXIT_DONE_ELSEWHERE, EXIT_TIMED_OUT = 1, 4, 5
 
 

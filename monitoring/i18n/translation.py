@@ -26,6 +26,7 @@ from training.reasons.rendering import render_all
 from training.settings import PACKAGED_CONF, Settings, conf_folder, load_settings
 
 ENGLISH = "en"
+LANGUAGE_VARIABLE = "SAFEPLAN_LANG"  # of one command; the option --lang sets it
 # Numeric dates as a control room writes them; the clock has 24 hours in every language.
 DATETIME_PATTERNS = {"en": "yyyy-MM-dd HH:mm", "pt": "dd/MM/yyyy HH:mm"}
 UNIT_SYMBOLS = {"degC": "°C", "degF": "°F", "m3": "m³", "m3/h": "m³/h", "m3/d": "m³/d"}
@@ -142,6 +143,15 @@ class Translator:
             at.replace(tzinfo=UTC).astimezone(self.zone), used_pattern, locale=self._locale
         )
 
+    def moment_with_zone(self, at: datetime) -> str:
+        """A time (naive UTC) in the time zone of the site, with its offset.
+
+        >>> Translator("pt", "America/Sao_Paulo").moment_with_zone(datetime(2026, 1, 31, 6))
+        '31/01/2026 03:00 -03:00'
+        """
+        offset = "UTC" if self.zone.key == "UTC" else self.moment(at, "xxx")
+        return f"{self.moment(at)} {offset}"
+
     def zone_name(self, at: datetime) -> str:
         """The time zone of the site with its offset at a time (naive UTC).
 
@@ -174,13 +184,15 @@ def unit_symbol(unit: str) -> str:
 
 
 def load_translator(language: str | None = None, zone: str | None = None) -> Translator:
-    """The translator for a language and a time zone, by default those of conf/monitoring.yaml.
+    """The translator for a language and a time zone.
+
+    By default the language of SAFEPLAN_LANG, then that of conf/monitoring.yaml, whose time zone is used.
 
     Raises:
         ConfigurationError: there is no catalogue for the language.
     """
     site = load_settings(SiteSettings)
-    return Translator(language or site.language, zone or site.zone)
+    return Translator(language or os.environ.get(LANGUAGE_VARIABLE) or site.language, zone or site.zone)
 
 
 def available_languages() -> tuple[str, ...]:

@@ -134,13 +134,13 @@ def test_closed_alerts_are_listed_with_all(raised_alert, cli):
     assert minutes_after_noon(0).isoformat() in listed(cli, "--all", "PT-1")[0]["began_at"]
 
 
-def test_reasons_are_in_the_language_of_the_site_and_in_utc(monitored_fleet, cli, monkeypatch):
+def test_reasons_are_in_the_language_and_the_time_zone_of_the_site(monitored_fleet, cli, monkeypatch):
     monkeypatch.setenv("SAFEPLAN_SITE_LANGUAGE", "pt")
     monkeypatch.setenv("SAFEPLAN_SITE_ZONE", "America/Sao_Paulo")
     monitored_fleet.read("PT-1", 0, noisy_values(10, seed=7))
     monitored_fleet.watch(30, "PT-1")
 
-    assert "sem dados desde 01/03/2026 12:09; normalmente uma leitura a cada 1 min" in cli("list")[1]
+    assert "sem dados desde 01/03/2026 09:09; normalmente uma leitura a cada 1 min" in cli("list")[1]
     assert listed(cli)[0]["reasons"] == [
         {"code": "instrument_no_data", "time": "2026-03-01T12:09:00", "step": 60.0}
     ]
