@@ -1,4 +1,4 @@
-"""Settings of a process that answers requests: thread switching, garbage collection and registry timeouts.
+"""Settings of a process that answers requests: threads, garbage collection, registry timeouts, metrics.
 
 Called by entry points before they build a `FleetService`. Constructing objects changes none of these.
 """
@@ -6,6 +6,8 @@ Called by entry points before they build a `FleetService`. Constructing objects 
 import gc
 import os
 import sys
+
+from prometheus_client import disable_created_metrics
 
 from training.common.gc_tuning import freeze_objects, reduce_gc_frequency
 
@@ -27,6 +29,7 @@ def tune_server_process() -> None:
     limit_registry_waits()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     reduce_gc_frequency()  # one large answer creates ten times as many objects as Python's default threshold
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter
 
 
 def limit_registry_waits() -> None:

@@ -64,6 +64,16 @@ def test_shares_add_up_to_the_budget_and_none_exceeds_its_request(parts, total):
         assert result.sum() == pytest.approx(total, rel=1e-6)
 
 
+def test_a_quiet_sensor_keeps_its_threshold_beside_a_frequent_one():
+    """Its rate of one alert in 30 days has no end in decimals; its share must cover all of it."""
+    quiet, noisy = allocate_shares(
+        [BudgetClaim("quiet", UNJUDGED, lambda _: 1 / 30), frequent("noisy")], 10.0, highest=0.99
+    )
+
+    assert quiet.threshold == DETECTOR_THRESHOLD
+    assert noisy.threshold > DETECTOR_THRESHOLD
+
+
 def frequent(name, *, judged=UNJUDGED, certain=0.0):
     """Forty alerts a day with a threshold of 0.5, and a tenth of that for every 0.1 above."""
     return BudgetClaim(name, judged, lambda level: max(40 * 0.1 ** (10 * (max(level, 0.5) - 0.5)), certain))

@@ -40,6 +40,21 @@ def test_a_tuned_process_switches_threads_early_and_collects_rarely():
     assert (threshold, timeout) == ("20000", "5")
 
 
+def test_only_a_tuned_process_leaves_out_the_creation_times_of_counters():
+    """Importing our metrics must not change those of another program in the same process."""
+    program = (
+        "from prometheus_client import CollectorRegistry, Counter, generate_latest;"
+        "from serving.http import metrics, process_tuning;"
+        "registry = CollectorRegistry(); Counter('rows', 'Rows.', registry=registry);"
+        "shown = lambda: b'rows_created' in generate_latest(registry);"
+        "before = shown(); process_tuning.tune_server_process(); print(before, shown())"
+    )
+
+    output = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60)
+
+    assert output.split() == ["True", "False"]
+
+
 def test_a_timeout_in_the_environment_wins(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"):
