@@ -81,8 +81,8 @@ def allocate_shares(
 def fair_shares(requested: Floats, minimum: Floats, weights: Floats, total: float) -> Floats:
     """Shares between `minimum` and `requested`, in proportion to the weights, with at most this total.
 
-    A sensor whose request is granted gets exactly that: rounded down, a third of an alert a day would not cover
-    a rate of a third, and the sensor's threshold would rise for nothing.
+    A sensor whose request is granted gets exactly that: rounded down, a share of a third would not cover a
+    rate of a third, and the sensor's threshold would rise for nothing.
 
     >>> fair_shares(np.array([1.0, 8.0, 8.0]), np.zeros(3), np.array([1.0, 1.0, 3.0]), 9.0).round(9)
     array([1., 2., 6.])

@@ -75,11 +75,6 @@ class CovarianceMixture:
         curves[:, distances == 0] = 1.0 + JITTER
         return np.asarray(curves[:, where.reshape(lags.shape)])
 
-    @property
-    def models(self) -> int:
-        """The number of covariances."""
-        return len(_correlation_curves(np.zeros(1), self.cells, self.week)[1])
-
 
 @dataclass(frozen=True)
 class _CovarianceGrid:

@@ -146,7 +146,7 @@ class Champions:
             uri: error for uri, error in self.event_counts.refused.items() if uri in current_uris
         }
         if self.serving_state is not None:
-            self.serving_state.save(self.listings, self.loaded().values())
+            self.serving_state.save(self.listings, [model.version for model in self.loaded().values()])
 
     def name(self, sensor_id: str, kind: Kind) -> str | None:
         """The name of a sensor's registered model of a kind, or None."""

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from training.kinds import Kind
 from training.registry.model_registry import Listing, Version
@@ -16,14 +16,6 @@ from training.registry.model_registry import Listing, Version
 log = logging.getLogger("safeplan.serving")
 
 ModelKey = tuple[str, Kind]
-
-
-class HasVersion(Protocol):
-    """A model in memory."""
-
-    @property
-    def version(self) -> Version:
-        """The registered version."""
 
 
 class ServingState:
@@ -45,11 +37,9 @@ class ServingState:
         number = self._written["served"].get(f"{key[1]} {key[0]}")
         return None if number is None else int(number)
 
-    def save(self, listings: Mapping[ModelKey, Listing], serving: Iterable[HasVersion]) -> None:
+    def save(self, listings: Mapping[ModelKey, Listing], serving: Iterable[Version]) -> None:
         """Write aliases and serving versions to the file, if they have changed."""
-        served = {
-            f"{model.version.kind} {model.version.sensor_id}": model.version.number for model in serving
-        }
+        served = {f"{version.kind} {version.sensor_id}": version.number for version in serving}
         content = {
             "listings": [
                 {

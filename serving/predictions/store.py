@@ -191,30 +191,6 @@ class PredictionStore:
         result = self._fetch(select(ml_predictions).select_from(ids).join(ml_predictions, scored))
         return result.sort_values(["sensor_id", "made_at"]).drop_duplicates("sensor_id", keep="last")
 
-    def latest_forecast(self, sensor_id: str) -> pd.DataFrame:
-        """The forecast from the newest origin, of the version stored last; empty where there is none."""
-        forecasts = (
-            PREDICTION_COLUMNS.sensor_id == sensor_id,
-            PREDICTION_COLUMNS.model_type == Kind.FORECASTER.model_type,
-        )
-        newest = (
-            select(PREDICTION_COLUMNS.origin, PREDICTION_COLUMNS.model_version)
-            .where(*forecasts)
-            .order_by(
-                PREDICTION_COLUMNS.origin.desc(),
-                PREDICTION_COLUMNS.made_at.desc(),
-                PREDICTION_COLUMNS.model_version.desc(),
-            )
-            .limit(1)
-            .subquery()
-        )
-        query = select(ml_predictions).join(
-            newest,
-            (PREDICTION_COLUMNS.origin == newest.c.origin)
-            & (PREDICTION_COLUMNS.model_version == newest.c.model_version),
-        )
-        return self._fetch(query.where(*forecasts).order_by(PREDICTION_COLUMNS.timestamp))
-
     def delete_before(self, time: datetime) -> int:
         """Delete the predictions for times before a time; returns their number."""
         with writing(self.engine) as connection:

@@ -14,8 +14,8 @@ from serving.contract import COLUMNS_OUT, PredictionRequest, PredictionResponse
 from serving.scoring.forecasts import RequestedForecast
 from serving.scoring.limits import LimitJudgement
 from serving.scoring.request_rows import RequestRows
-from serving.vectorized.batch_scoring import AnomalyScores
 from training.anomaly.explanations import severity_of
+from training.anomaly.profile_detector import AnomalyScores
 from training.common.arrays import Floats, Ints
 from training.reasons import Reason, render, render_all
 

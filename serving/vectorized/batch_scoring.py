@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.recent_readings import EMPTY_TAIL, Tail
 from serving.vectorized.ensemble_scoring import compute_scores
 from serving.vectorized.packed_detector import PackedDetector, sensor_parameters, table_rows
 from serving.vectorized.runtime import ScoringRuntime
-from training.anomaly.explanations import MIN_EXPLAINED_SCORE, explain, severity_of
+from training.anomaly.explanations import MIN_EXPLAINED_SCORE, explain
 from training.anomaly.features import Design, ReadingBatch, SensorParameters, compute_feature_batch
-from training.anomaly.profile_detector import ProfileDetector
+from training.anomaly.profile_detector import AnomalyScores, ProfileDetector
 from training.common.arrays import Floats, Ints
-from training.reasons import Reason, ReasonCode, render
+from training.reasons import Reason, ReasonCode
 
 log = logging.getLogger("safeplan.serving")
 
@@ -31,31 +30,6 @@ class ScoringCase(NamedTuple):
     model: PackedDetector | ProfileDetector
     asked: Tail
     before: Tail = EMPTY_TAIL
-
-
-class AnomalyScores(NamedTuple):
-    """The scores of one case; one entry per reading."""
-
-    scores: Floats
-    averages: Floats
-    deviations: Floats
-    reasons: Sequence[Reason | None]
-    threshold: float
-
-    @property
-    def anomalous(self) -> NDArray[np.bool_]:
-        """Which scores reach the threshold."""
-        return self.scores >= self.threshold
-
-    @property
-    def severities(self) -> NDArray[np.object_]:
-        """The severity of each score."""
-        return severity_of(self.scores)
-
-    @property
-    def texts(self) -> list[str]:
-        """The reasons in English, empty where there is none."""
-        return [render(reason) if reason else "" for reason in self.reasons]
 
 
 @dataclass(frozen=True)
@@ -96,8 +70,7 @@ def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
 
 def score_unpacked(model: ProfileDetector, scored: Tail, history: Tail) -> AnomalyScores:
     """The scores of one sensor by a detector that is not packed: fixed rules, or a rare ensemble."""
-    explained = model.explain(scored.series, history=history.series)
-    return AnomalyScores(**explained._asdict(), threshold=model.threshold)
+    return model.explain(scored.series, history=history.series)
 
 
 def score_packed(model: PackedDetector, scored: Tail, history: Tail) -> Floats:

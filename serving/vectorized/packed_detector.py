@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serving.vectorized.packed_forest import PackedForest, Slot, pack_forest, slot_parameters
-from serving.vectorized.packed_lof import LofData, PackedLof
+from serving.vectorized.packed_lof import PackedLof
 from serving.vectorized.parameter_table import ParameterTable, RowHandle
 from serving.vectorized.runtime import ScoringRuntime
 from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import SensorParameters
+from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.common.arrays import Ints
 
@@ -31,7 +32,7 @@ class DetectorArrays:
     threshold: float
     tables: CalibrationTables  # of one sensor
     forests: dict[str, PackedForest]
-    densities: dict[str, LofData]
+    densities: dict[str, Neighbourhood]
 
     @classmethod
     def of(cls, detector: AnomalyDetector) -> "DetectorArrays":
@@ -46,10 +47,7 @@ class DetectorArrays:
             detector.threshold,
             CalibrationTables.of(detector.ensemble),
             {name: pack_forest(forest) for name, forest in fitted.fast_forests.items()},
-            {
-                name: LofData(np.asarray(lof.tree.data), lof.reach, lof.density, lof.k)
-                for name, lof in fitted.fast_densities.items()
-            },
+            fitted.fast_densities,
         )
 
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from serving.vectorized.packed_detector import DetectorArrays
 from serving.vectorized.packed_forest import NODE_DTYPE, PackedForest, check_forest
-from serving.vectorized.packed_lof import LofData
 from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import POINTS
+from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.artifacts.model_files import array_read_lock
 from training.errors import UntrustedModel
@@ -84,6 +84,6 @@ def _parse_arrays(arrays: dict[str, np.ndarray]) -> DetectorArrays:
             forests[voice] = forest
         else:
             rows, reach, density = (arrays[f"{voice}.{name}"] for name in ("rows", "reach", "density"))
-            densities[voice] = LofData(rows, reach, density, int(scalars[0]))
+            densities[voice] = Neighbourhood(rows, reach, density, int(scalars[0]))
     tables = CalibrationTables(*(arrays[f"tables.{name}"] for name in TABLE_NAMES))
     return DetectorArrays(profile, threshold, tables, forests, densities)

@@ -12,7 +12,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from training.anomaly.local_outlier_factor import DENSITY_EPSILON
+from training.anomaly.local_outlier_factor import DENSITY_EPSILON, Neighbourhood
 from training.common.arrays import Floats, Ints
 
 COLUMN_GROUPS = 128  # into which the columns of a product are divided; the largest number of neighbours
@@ -22,18 +22,8 @@ ROW_BATCH = 128
 
 
 @dataclass(frozen=True)
-class LofData:
-    """A fitted LOF: its rows, the distance of each one to its k-th neighbour, and its density."""
-
-    rows: Floats
-    reach: Floats
-    density: Floats
-    k: int
-
-
-@dataclass(frozen=True)
 class PackedLof:
-    """The same for comparison: a product with `distance_matrix` gives approximate squared distances."""
+    """A fitted LOF for comparison: a product with `distance_matrix` gives approximate squared distances."""
 
     distance_matrix: NDArray[np.float32]  # a column per row: -2 times the row, then its squared length
     row_data: Floats  # each row, its reach, its density
@@ -42,7 +32,7 @@ class PackedLof:
     shape: tuple[int, int]  # columns of the matrix, and k; LOFs of one shape are computed together
 
     @classmethod
-    def of(cls, density: LofData) -> "PackedLof":
+    def of(cls, density: Neighbourhood) -> "PackedLof":
         """Prepare a fitted LOF.
 
         Raises:

@@ -142,7 +142,10 @@ def test_batch_scoring_and_endpoint_give_the_same_score(ask, trained_workspace):
 
 def test_batch_and_endpoint_give_the_same_forecast(ask, trained_workspace):
     forecast_fleet(trained_workspace, trained_workspace.fleet.match(["PT-1"]), horizon=5)
-    stored = PredictionStore(trained_workspace.engine).latest_forecast("PT-1")
+    forecasts = PredictionStore(trained_workspace.engine).between(
+        "PT-1", model_type=Kind.FORECASTER.model_type
+    )
+    stored = forecasts[forecasts["origin"] == forecasts["origin"].max()]
 
     rows = ask(("PT-1", NEXT, None), horizon=5)
 

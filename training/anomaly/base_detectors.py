@@ -28,7 +28,6 @@ from training.anomaly.sklearn_adapter import fit_lof
 from training.common.arrays import Flags, Floats
 from training.reasons import Reason, ReasonCode
 
-DESIGNS = ("points", "windows")
 BASE_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
 
 

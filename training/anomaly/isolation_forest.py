@@ -30,7 +30,6 @@ class Forest:
     length: Floats  # at leaves: the expected path length
     depth: int
     normal_length: float  # expected path length of a row in a tree of that number of samples
-    columns: int
     trees: tuple[Tree, ...]  # scikit-learn's trees, faster for many rows
 
     @classmethod
@@ -78,7 +77,6 @@ class Forest:
             length=np.where(leaf, depths + expected_length(samples), 0.0),
             depth=int(depths.max()),
             normal_length=float(expected_length(np.array([float(fitted.max_samples_)]))[0]),
-            columns=columns,
             trees=tuple(trees),
         )
 

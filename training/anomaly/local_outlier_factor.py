@@ -5,6 +5,7 @@ Gives scikit-learn's scores without its 2 ms per call. Rows, features and k are 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -27,16 +28,14 @@ def build_tree(rows: Floats) -> cKDTree:
 class Neighbourhood:
     """The training rows, the distance of each one to its k-th neighbour, and its density."""
 
-    # scikit-learn's own tree gives the same, but validates its input for 0.2 ms at every call.
-    tree: cKDTree
+    rows: Floats
     reach: Floats
     density: Floats
     k: int
-    columns: int
 
     @classmethod
     def of(cls, fitted: LocalOutlierFactor) -> "Neighbourhood":
-        """The numbers of a fitted LOF; the search tree is built here, so a file cannot contain a wrong one.
+        """The numbers of a fitted LOF.
 
         Raises:
             UntrustedModel: sizes disagree or numbers are not finite.
@@ -53,7 +52,12 @@ class Neighbourhood:
         )
         if not sound:
             raise UntrustedModel("A LOF's file is inconsistent. Retrain this sensor.")
-        return cls(build_tree(rows), distances[:, -1], density, k, rows.shape[1])
+        return cls(rows, distances[:, -1], density, k)
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """The search tree, built here: scikit-learn's own validates its input for 0.2 ms at every call."""
+        return build_tree(self.rows)
 
     def score(self, rows: Floats) -> Floats:
         """LOF: how much lower the density at each row is than at its neighbours; 1 is ordinary."""

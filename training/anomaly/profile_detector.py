@@ -6,31 +6,48 @@ rules.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from training.anomaly.explanations import explain, severity_of, trailing_statistics
 from training.anomaly.features import Design
 from training.anomaly.profile import Profile, compute_features
 from training.anomaly.sequence import ReadingSequence, Times, join_history, to_sequence
-from training.common.arrays import Floats
+from training.common.arrays import Flags, Floats
 from training.errors import ConfigurationError, NotTrainable
 from training.reasons import Reason, render
 
 MIN_READINGS = 30  # of a training
 
 
-class Explained(NamedTuple):
-    """What a detector finds in readings; one entry per reading, in the order of the request."""
+class AnomalyScores(NamedTuple):
+    """The scores of one sensor's readings; one entry per reading, in the order of the request."""
 
     scores: Floats  # in [0, 1]; NaN where the value is
-    reasons: list[Reason | None]  # None where the score is normal
     averages: Floats  # of the readings before
     deviations: Floats
+    reasons: Sequence[Reason | None]  # None where the score is normal
+    threshold: float
+
+    @property
+    def anomalous(self) -> Flags:
+        """Which scores reach the threshold."""
+        return self.scores >= self.threshold
+
+    @property
+    def severities(self) -> NDArray[np.object_]:
+        """The severity of each score."""
+        return severity_of(self.scores)
+
+    @property
+    def texts(self) -> list[str]:
+        """The reasons in English, empty where there is none."""
+        return [render(reason) if reason else "" for reason in self.reasons]
 
 
 class ProfileDetector(ABC):
@@ -74,7 +91,7 @@ class ProfileDetector(ABC):
         sequence = self._sequence(data, timestamps, history)
         return sequence.in_input_order(self._scores(sequence, self._design(sequence)))
 
-    def explain(self, readings: pd.Series, *, history: ArrayLike | None = None) -> Explained:
+    def explain(self, readings: pd.Series, *, history: ArrayLike | None = None) -> AnomalyScores:
         """Scores and reasons of readings, with what was normal before each one."""
         sequence = self._sequence(readings, None, history)
         design = self._design(sequence)
@@ -84,11 +101,12 @@ class ProfileDetector(ABC):
         explained = self._reasons(sequence, design, scores)
         for position, reason in zip(sequence.input_positions.tolist(), explained, strict=True):
             reasons[position] = reason
-        return Explained(
-            scores=sequence.in_input_order(scores),
-            reasons=reasons,
-            averages=sequence.in_input_order(average),
-            deviations=sequence.in_input_order(deviation),
+        return AnomalyScores(
+            sequence.in_input_order(scores),
+            sequence.in_input_order(average),
+            sequence.in_input_order(deviation),
+            reasons,
+            self.threshold,
         )
 
     def detect(self, readings: pd.Series, *, history: ArrayLike | None = None) -> pd.DataFrame:
@@ -99,9 +117,9 @@ class ProfileDetector(ABC):
                 "timestamp": readings.index,
                 "value": readings.to_numpy(np.float64),
                 "anomaly_score": explained.scores,
-                "is_anomaly": explained.scores >= self.threshold,
-                "severity": severity_of(explained.scores),
-                "reason": [render(reason) if reason else "" for reason in explained.reasons],
+                "is_anomaly": explained.anomalous,
+                "severity": explained.severities,
+                "reason": explained.texts,
                 "historical_average": explained.averages,
                 "historical_std": explained.deviations,
             }

@@ -103,11 +103,6 @@ class Forecaster:
         """1 - error / error of the naive reference over rolling origins; at most 0 where that is served."""
         return self.fitted.skill
 
-    @property
-    def step_seconds(self) -> float:
-        """Seconds between two forecasts."""
-        return self.fitted.state.step
-
     def forecast(self, periods: int, *, history: pd.Series | None = None) -> pd.DataFrame:
         """The next `periods` steps after the newest reading, in the training or in `history`."""
         state = self._state(history)

@@ -6,7 +6,6 @@ good readings are used for is decided in `training.quality.windows`.
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from training.data.sensors import Sensor
 from training.quality.fault_checks import FaultChecks, QualitySettings
 from training.quality.fault_report import FaultFinding, InstrumentFault
 from training.quality.grades import QualityEvidence, compute_grade, explain_grade
-from training.reasons import Reason, render
+from training.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -36,20 +35,6 @@ class SensorQuality:
         """The episodes of all kinds in order of time; of each kind, the largest."""
         faults = (fault for finding in self.findings for fault in finding.faults)
         return tuple(sorted(faults, key=lambda fault: (fault.start, fault.end, fault.kind)))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, bounded in size, without the readings; reasons are English text."""
-        return {
-            "sensor_id": self.sensor_id,
-            "grade": self.grade,
-            "reasons": [render(reason) for reason in self.reasons],
-            "received": self.received,
-            "good": len(self.good),
-            "step_seconds": self.step.total_seconds() if self.step else None,
-            "resolution": self.resolution,
-            "episodes": {finding.kind.value: finding.episodes for finding in self.findings},
-            "faults": [fault.as_dict() for fault in self.faults],
-        }
 
 
 def assess_readings(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ import pandas as pd
 from training.common.arrays import Floats, IndexRuns, Ints
 from training.common.formatting import format_value
 from training.common.sampling import Stamps
-from training.reasons import Reason, ReasonCode, render
+from training.reasons import Reason, ReasonCode
 
 
 class FaultKind(StrEnum):
@@ -70,16 +69,6 @@ class InstrumentFault:
     end: datetime
     count: int  # readings affected; of a gap, those missing
     detail: Reason
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "kind": self.kind.value,
-            "start": self.start.isoformat(),
-            "end": self.end.isoformat(),
-            "count": self.count,
-            "detail": render(self.detail),
-        }
 
 
 @dataclass(frozen=True)

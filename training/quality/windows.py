@@ -96,13 +96,6 @@ class Window:
         """The newest readings, at most `rows`."""
         return self if len(self) <= rows else self._cut(len(self) - rows, len(self))
 
-    def between(self, start: datetime | None = None, end: datetime | None = None) -> "Window":
-        """The readings from `start` on and before `end`."""
-        stamps = self.values.index
-        first = 0 if start is None else int(stamps.searchsorted(pd.Timestamp(start)))
-        last = len(self) if end is None else int(stamps.searchsorted(pd.Timestamp(end)))
-        return self._cut(first, max(first, last))
-
     def _cut(self, first: int, last: int) -> "Window":
         return replace(self, values=self.values.iloc[first:last])
 

@@ -202,17 +202,6 @@ def test_scores_returns_the_last_score_of_each_reading(predictions):
     assert predictions.scores("PT-9", NOON).empty
 
 
-def test_the_latest_forecast_is_the_one_from_the_newest_origin(predictions):
-    predictions.save_forecasts(forecast(*range(48), origin=NOON - HOUR), made_at=NIGHT)
-    predictions.save_forecasts(forecast(1, 2, origin=NOON, version="1"), made_at=NOON)
-    predictions.save_forecasts(forecast(3, 4, origin=NOON, version="2"), made_at=NIGHT)
-
-    result = predictions.latest_forecast("PT-1001")
-
-    assert result["predicted_value"].tolist() == [3, 4]
-    assert result["timestamp"].tolist() == [NOON + HOUR, NOON + 2 * HOUR]
-
-
 def test_an_empty_store_returns_empty_results(predictions):
     assert predictions.save_scores(scores(), made_at=NOON) == 0
     assert predictions.last_scored() == {}
@@ -222,7 +211,6 @@ def test_an_empty_store_returns_empty_results(predictions):
         predictions.anomalies(),
         predictions.statistics(),
         predictions.newest_scores(),
-        predictions.latest_forecast("PT-1001"),
     ):
         assert len(frame) == 0
     assert predictions.delete_before(NIGHT) == 0

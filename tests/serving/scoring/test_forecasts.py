@@ -8,6 +8,7 @@ from serving.batch import forecast_fleet
 from serving.contract import PredictionRequest
 from serving.predictions.store import PredictionStore
 from training.errors import NoChampion
+from training.kinds import Kind
 from training.storage.database import sensors, writing
 
 NEXT = "2026-01-09T08:00:00Z"
@@ -64,7 +65,10 @@ def missing(sensor_id):
 def test_batch_forecasts_are_clipped_to_the_range(narrow_range_service, trained_workspace):
     forecast_fleet(trained_workspace, trained_workspace.fleet.match(["PT-1"]), horizon=24)
 
-    stored = PredictionStore(trained_workspace.engine).latest_forecast("PT-1")
+    forecasts = PredictionStore(trained_workspace.engine).between(
+        "PT-1", model_type=Kind.FORECASTER.model_type
+    )
+    stored = forecasts[forecasts["origin"] == forecasts["origin"].max()]
 
     assert stored["lower_bound"].min() == LOW
     assert stored["upper_bound"].max() == HIGH

@@ -169,7 +169,7 @@ def test_the_step_is_inferred_from_the_readings(step):
 
     forecaster = fitted(series)
 
-    assert forecaster.step_seconds == pd.Timedelta(series.index[1] - series.index[0]).total_seconds()
+    assert forecaster.fitted.state.step == pd.Timedelta(series.index[1] - series.index[0]).total_seconds()
     assert forecaster.forecast(3)["timestamps"].iloc[-1] == series.index[-1] + 3 * (
         series.index[1] - series.index[0]
     )

@@ -114,15 +114,6 @@ def test_a_capped_window_has_the_newest_readings():
     assert len(window(range(3)).capped(100)) == 3
 
 
-def test_a_time_range_includes_its_start_and_excludes_its_end():
-    hours = window(range(10), every="1h")
-
-    part = hours.between(START + pd.Timedelta("2h"), START + pd.Timedelta("5h"))
-
-    assert part.values.tolist() == [2, 3, 4]
-    assert len(hours.between(START + pd.Timedelta("5h"), START)) == 0
-
-
 def test_a_window_holds_only_the_good_readings_of_its_time_range():
     frame = frame_of(np.random.default_rng(0).normal(size=100))
     frame.loc[10, "data_quality"] = 1
