@@ -29,7 +29,7 @@ from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
 from training.errors import DataError, NoChampion, SafePlanError
 from training.kinds import Kind
-from training.outcomes import Outcome, OutcomeStatus
+from training.outcomes import Outcome, OutcomeStatus, failed_outcome
 from training.pipeline.plan import ForecasterSettings
 from training.reasons import dump_reasons, render
 from training.registry.model_registry import CHAMPION
@@ -362,13 +362,9 @@ def _run_for_each(
     for sensor in sensors:
         try:
             outcome = work(sensor)
-        except SafePlanError as error:
-            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=str(error))
         # Any error of one sensor: the others must be processed.
-        except Exception as error:
-            log.exception("%s of %s failed", kind, sensor.id)
-            message = f"{type(error).__name__}: {error}"
-            outcome = Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=message)
+        except Exception as error:  # noqa: BLE001
+            outcome = failed_outcome(sensor.id, kind, error, task="prediction", log=log)
         outcomes.append(outcome)
         watch(outcome)
     return outcomes

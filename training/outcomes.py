@@ -3,12 +3,14 @@
 Holds the fields that all commands share. Does not format them; that is `training.operations.console`.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from training.errors import SafePlanError
 from training.kinds import Kind
 
 
@@ -64,6 +66,17 @@ class Outcome:
             "error": self.error,
             **self.detail,
         }
+
+
+def failed_outcome(
+    sensor_id: str, kind: Kind | None, error: Exception, *, task: str, log: logging.Logger
+) -> Outcome:
+    """The outcome of a task that an error ended; the trace of an unexpected one goes to the log."""
+    message = str(error)
+    if not isinstance(error, SafePlanError):
+        log.error("%s of the %s of %s failed", task, kind, sensor_id, exc_info=error)
+        message = f"{type(error).__name__}: {error}"
+    return Outcome(sensor_id=sensor_id, kind=kind, status=OutcomeStatus.FAILED, error=message)
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, int]:

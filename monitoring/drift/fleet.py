@@ -8,6 +8,7 @@ in `recording`.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,9 @@ from serving.models.champions import Champions, ServingModel
 from serving.predictions.store import PredictionStore
 from training.common.times import read_iso
 from training.data.sensors import Sensor
-from training.errors import DataError, SafePlanError
+from training.errors import DataError
 from training.kinds import Kind
-from training.outcomes import Outcome, OutcomeStatus
+from training.outcomes import Outcome, OutcomeStatus, failed_outcome
 from training.pipeline.plan import DetectorSettings
 from training.quality.fault_checks import QualitySettings
 from training.reasons import Reason, ReasonCode
@@ -62,31 +63,19 @@ def check_fleet(
     """
     # The matrices are small: several BLAS threads only wait for each other, at twice the CPU.
     with lease(workspace.engine, LEASE_NAME), threadpool_limits(1):
-        return _check_fleet(workspace, sensors, now, settings or load_settings(DriftSettings), html, watch)
-
-
-def _check_fleet(
-    workspace: Workspace,
-    sensors: Sequence[Sensor],
-    now: datetime,
-    settings: DriftSettings,
-    html: Path | None,
-    watch: OutcomeCallback,
-) -> list[Outcome]:
-    fleet_check = FleetDriftCheck(workspace, settings, now)
-    checked: list[DriftCheckResult] = []
-    outcomes = []
-    for sensor in sensors:
-        for checked_or_outcome in fleet_check.of(sensor):
-            if isinstance(checked_or_outcome, DriftCheckResult):
-                checked.append(checked_or_outcome)
-                watch(to_outcome(checked_or_outcome))
+        fleet_check = FleetDriftCheck(workspace, settings or load_settings(DriftSettings), now)
+        checked: list[DriftCheckResult] = []
+        outcomes: list[Outcome] = []
+        for result in chain.from_iterable(map(fleet_check.of, sensors)):
+            if isinstance(result, DriftCheckResult):
+                checked.append(result)
+                watch(to_outcome(result))
             else:
-                outcomes.append(checked_or_outcome)
-                watch(checked_or_outcome)
-    checked = attribute_origins(checked)
-    if checked:
-        checked = record_checks(workspace, checked, now=now, settings=fleet_check.settings, html=html)
+                outcomes.append(result)
+                watch(result)
+        checked = attribute_origins(checked)
+        if checked:
+            checked = record_checks(workspace, checked, now=now, settings=fleet_check.settings, html=html)
     ranked = sorted(
         checked, key=lambda one: (VERDICT_ORDER.index(one.check.verdict), -(one.check.cost or 0.0))
     )
@@ -118,13 +107,9 @@ class FleetDriftCheck:
         for kind in kinds:
             try:
                 yield self._check_champion(sensor, kind)
-            except SafePlanError as error:
-                yield Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=str(error))
             # An error of one sensor must not stop the others.
-            except Exception as error:
-                log.exception("drift check of the %s of %s failed", kind, sensor.id)
-                error_text = f"{type(error).__name__}: {error}"
-                yield Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.FAILED, error=error_text)
+            except Exception as error:  # noqa: BLE001
+                yield failed_outcome(sensor.id, kind, error, task="drift check", log=log)
 
     def _check_champion(self, sensor: Sensor, kind: Kind) -> DriftCheckResult:
         find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster

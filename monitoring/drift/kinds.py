@@ -13,6 +13,8 @@ from monitoring.drift.statistics import WindowScale
 from monitoring.drift.verdict import DriftOrigin
 from training.reasons import Reason, ReasonCode
 
+Describer = Callable[[DriftFinding, WindowScale, str], Reason]  # of a shift, in this unit
+
 LOST_CYCLE_DEPTH = 0.35  # share of the usual depth below which the daily cycle is lost
 MAX_LOG_FACTOR = 50.0  # keeps exp() finite
 DERIVED_CHANNELS = frozenset({"score", "error"})  # channels that move because the readings did
@@ -37,20 +39,6 @@ class DriftKind(StrEnum):
     ERROR = "error"
 
 
-KIND_BY_STATISTIC = {
-    "level": DriftKind.LEVEL,
-    "noise": DriftKind.NOISE,
-    "spread": DriftKind.SPREAD,
-    "cycle": DriftKind.CYCLE,
-    "low": DriftKind.RANGE,
-    "high": DriftKind.RANGE,
-    "below": DriftKind.RANGE,
-    "above": DriftKind.RANGE,
-    "score": DriftKind.SCORE,
-    "error": DriftKind.ERROR,
-    "missing": DriftKind.MISSING,
-    "step": DriftKind.STEP,
-}
 ORIGIN_BY_KIND = {
     DriftKind.STUCK: DriftOrigin.INSTRUMENT,
     DriftKind.STEP: DriftOrigin.INSTRUMENT,
@@ -88,7 +76,8 @@ def describe_drift(judgement: DriftJudgement, scale: WindowScale, *, unit: str) 
             name = joint_name
     if name == "missing" and "step" in by_name and by_name["step"].p <= LIKELY_P:
         name = "step"  # sampling at half the rate is not a gap
-    return DriftDescription(KIND_BY_STATISTIC[name], describe_finding(by_name[name], scale, unit=unit), name)
+    kind, describe = STATISTIC_KINDS[name]
+    return DriftDescription(kind, describe(by_name[name], scale, unit), name)
 
 
 def _primary_finding(judgement: DriftJudgement) -> DriftFinding:
@@ -109,7 +98,8 @@ def describe_slope(description: DriftDescription, per_day: float, unit: str) -> 
 
 def describe_finding(finding: DriftFinding, scale: WindowScale, *, unit: str) -> Reason:
     """How far one statistic has moved."""
-    return DESCRIBERS[finding.statistic.name](finding, scale, unit)
+    _, describe = STATISTIC_KINDS[finding.statistic.name]
+    return describe(finding, scale, unit)
 
 
 def _describe_level(finding: DriftFinding, scale: WindowScale, unit: str) -> Reason:
@@ -118,21 +108,19 @@ def _describe_level(finding: DriftFinding, scale: WindowScale, unit: str) -> Rea
     return Reason(ReasonCode.DRIFT_LEVEL, {"change": change, "size": size, "unit": unit})
 
 
-def _edge_describer(code: ReasonCode, scale_name: str) -> Callable[[DriftFinding, WindowScale, str], Reason]:
+def _edge_describer(code: ReasonCode, scale_name: str) -> Describer:
     def describe(finding: DriftFinding, scale: WindowScale, unit: str) -> Reason:
         return Reason(code, {"change": finding.shift.mean * getattr(scale, scale_name), "unit": unit})
 
     return describe
 
 
-def _describe_noise(finding: DriftFinding, _: WindowScale, __: str) -> Reason:
-    code = ReasonCode.DRIFT_NOISE_UP if finding.size > 0 else ReasonCode.DRIFT_NOISE_DOWN
-    return Reason(code, {"factor": _to_factor(finding.size)})
+def _factor_describer(up: ReasonCode, down: ReasonCode) -> Describer:
+    def describe(finding: DriftFinding, _: WindowScale, __: str) -> Reason:
+        factor = math.exp(min(finding.size, MAX_LOG_FACTOR))
+        return Reason(up if finding.size > 0 else down, {"factor": factor})
 
-
-def _describe_spread(finding: DriftFinding, _: WindowScale, __: str) -> Reason:
-    code = ReasonCode.DRIFT_SPREAD_UP if finding.size > 0 else ReasonCode.DRIFT_SPREAD_DOWN
-    return Reason(code, {"factor": _to_factor(finding.size)})
+    return describe
 
 
 def _describe_cycle(finding: DriftFinding, _: WindowScale, __: str) -> Reason:
@@ -156,25 +144,18 @@ def _describe_score(finding: DriftFinding, _: WindowScale, __: str) -> Reason:
     return Reason(ReasonCode.DRIFT_SCORE, {"change": round(finding.size, 2)})
 
 
-def _describe_error(finding: DriftFinding, _: WindowScale, __: str) -> Reason:
-    return Reason(ReasonCode.DRIFT_ERROR, {"factor": _to_factor(finding.size)})
-
-
-DESCRIBERS: dict[str, Callable[[DriftFinding, WindowScale, str], Reason]] = {
-    "level": _describe_level,
-    "noise": _describe_noise,
-    "spread": _describe_spread,
-    "cycle": _describe_cycle,
-    "low": _edge_describer(ReasonCode.DRIFT_LOWEST, "spread"),
-    "high": _edge_describer(ReasonCode.DRIFT_HIGHEST, "spread"),
-    "below": _edge_describer(ReasonCode.DRIFT_LOWEST_PROFILE, "robust"),
-    "above": _edge_describer(ReasonCode.DRIFT_HIGHEST_PROFILE, "robust"),
-    "missing": _describe_missing,
-    "step": _describe_step,
-    "score": _describe_score,
-    "error": _describe_error,
+# The kind that each statistic shows, and how its shift is described.
+STATISTIC_KINDS: dict[str, tuple[DriftKind, Describer]] = {
+    "level": (DriftKind.LEVEL, _describe_level),
+    "noise": (DriftKind.NOISE, _factor_describer(ReasonCode.DRIFT_NOISE_UP, ReasonCode.DRIFT_NOISE_DOWN)),
+    "spread": (DriftKind.SPREAD, _factor_describer(ReasonCode.DRIFT_SPREAD_UP, ReasonCode.DRIFT_SPREAD_DOWN)),
+    "cycle": (DriftKind.CYCLE, _describe_cycle),
+    "low": (DriftKind.RANGE, _edge_describer(ReasonCode.DRIFT_LOWEST, "spread")),
+    "high": (DriftKind.RANGE, _edge_describer(ReasonCode.DRIFT_HIGHEST, "spread")),
+    "below": (DriftKind.RANGE, _edge_describer(ReasonCode.DRIFT_LOWEST_PROFILE, "robust")),
+    "above": (DriftKind.RANGE, _edge_describer(ReasonCode.DRIFT_HIGHEST_PROFILE, "robust")),
+    "missing": (DriftKind.MISSING, _describe_missing),
+    "step": (DriftKind.STEP, _describe_step),
+    "score": (DriftKind.SCORE, _describe_score),
+    "error": (DriftKind.ERROR, _factor_describer(ReasonCode.DRIFT_ERROR, ReasonCode.DRIFT_ERROR)),
 }
-
-
-def _to_factor(log_factor: float) -> float:
-    return math.exp(min(log_factor, MAX_LOG_FACTOR))

@@ -34,14 +34,10 @@ class DriftCheckResult:
 
 def to_outcome(result: DriftCheckResult) -> Outcome:
     """The row of the command's table."""
-    check, version = result.check, result.champion.version
-    return Outcome(
-        sensor_id=check.sensor_id,
-        kind=version.kind,
-        status=check.verdict,
-        model=version.name,
-        version=version.number,
-        alias=CHAMPION,
+    check = result.check
+    return result.champion.version.outcome(
+        check.verdict,
+        CHAMPION,
         metrics={"p_value": check.p_value, "cost": check.cost, "readings": check.readings, **check.quality},
         detail={
             "drift": check.kind,

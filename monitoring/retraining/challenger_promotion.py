@@ -5,7 +5,7 @@ that the control room would have seen. Replaying is in `replay`, moving aliases 
 `training.operations.promotion`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitoring.retraining.replay import VersionReplay, replay
@@ -100,20 +100,13 @@ def decide_promotion(
         now=now,
     )
     detail = {**outcome.detail, "replay": render(comparison.reason)}
-    return Outcome(**{**vars(outcome), "detail": detail})
+    return replace(outcome, detail=detail)
 
 
 def _leave_waiting(workspace: Workspace, challenger: Version, reason: Reason) -> Outcome:
     _tag_replay(workspace, challenger, reason)
-    return Outcome(
-        sensor_id=challenger.sensor_id,
-        kind=Kind.DETECTOR,
-        status=OutcomeStatus.WAITING,
-        model=challenger.name,
-        version=challenger.number,
-        alias=CHALLENGER,
-        detail={"gate": challenger.tags["gate"], "replay": render(reason)},
-    )
+    detail = {"gate": challenger.tags["gate"], "replay": render(reason)}
+    return challenger.outcome(OutcomeStatus.WAITING, CHALLENGER, detail=detail)
 
 
 def _tag_replay(workspace: Workspace, challenger: Version, reason: Reason) -> None:

@@ -150,13 +150,9 @@ def _model_outcome(
     if "train_end" in version.tags:
         # Not negative, even if the clock was set back.
         metrics["age_days"] = max((now - read_iso(version.tags["train_end"])) / DAY, 0.0)
-    return Outcome(
-        sensor_id=sensor.id,
-        kind=kind,
-        status=OutcomeStatus.SERVING if alias == CHAMPION else OutcomeStatus.WAITING,
-        model=version.name,
-        version=version.number,
-        alias=alias,
+    return version.outcome(
+        OutcomeStatus.SERVING if alias == CHAMPION else OutcomeStatus.WAITING,
+        alias,
         metrics=metrics,
         detail={
             **gate_detail(version),

@@ -43,7 +43,7 @@ def promote_version(
     _audit_move(
         workspace, PROMOTED, version, before, who, now, gate=decision, gate_reasons=reasons, anyway=anyway
     )
-    return _outcome(version, OutcomeStatus.PROMOTED)
+    return version.outcome(OutcomeStatus.PROMOTED, CHAMPION, detail=gate_detail(version))
 
 
 def roll_back(
@@ -62,7 +62,7 @@ def roll_back(
     before = workspace.registry.find(sensor.id, kind, CHAMPION)
     version = workspace.registry.rollback(sensor.id, kind)
     _audit_move(workspace, ROLLED_BACK, version, before, who, now)
-    return _outcome(version, OutcomeStatus.ROLLED_BACK)
+    return version.outcome(OutcomeStatus.ROLLED_BACK, CHAMPION, detail=gate_detail(version))
 
 
 def _select_version(workspace: Workspace, sensor: Sensor, kind: Kind, number: int | None) -> Version:
@@ -96,15 +96,3 @@ def _audit_move(
         {"before": None if before is None else before.number, **detail},
     )
     record_entry(workspace.engine, entry)
-
-
-def _outcome(version: Version, status: OutcomeStatus) -> Outcome:
-    return Outcome(
-        sensor_id=version.sensor_id,
-        kind=version.kind,
-        status=status,
-        model=version.name,
-        version=version.number,
-        alias=CHAMPION,
-        detail=gate_detail(version),
-    )

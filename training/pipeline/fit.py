@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("safeplan.training")
 
 Model = TypeVar("Model")
+Parameters = TypeVar("Parameters")
 
 # Increase this when the program trains a different model from the same readings; all sensors are then
 # retrained.
@@ -114,11 +115,19 @@ class TrainingTask:
             name=f"{self.sensor.id}/{self.kind}/{self.fingerprint[:12]}",
         )
 
-    def donor(self, window: Window) -> PeerModel | None:
+    def starting_points(self, parse: Callable[[Mapping[str, Any]], Parameters]) -> list[Parameters]:
+        """Where a search starts: the champion's parameters, then the peers'."""
+        incumbent = self.incumbent
+        stored = [incumbent.parameters] if incumbent and incumbent.parameters else []
+        stored += [peer.parameters for peer in self.peers]
+        parsed = (parse_stored(parameters, parse) for parameters in stored)
+        return [parameters for parameters in parsed if parameters is not None]
+
+    def donor(self, window: Window, parse: Callable[[Mapping[str, Any]], object]) -> PeerModel | None:
         """The peer whose parameters are used if the sensor has too few readings for a search."""
-        if self.peers and len(window) < self.plan.tuning.borrow_below:
-            return self.peers[0]
-        return None
+        if not self.peers or len(window) >= self.plan.tuning.borrow_below:
+            return None
+        return self.peers[0] if parse_stored(self.peers[0].parameters, parse) is not None else None
 
 
 @dataclass(frozen=True)
@@ -233,6 +242,17 @@ def run_with(train: TrainFunction, task: TrainingTask) -> Candidate | Unchanged:
     from training.pipeline.fit_fallback import train_fallback  # noqa: PLC0415
 
     return replace(candidate, fallback=train_fallback(task, candidate))
+
+
+def parse_stored(
+    stored: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], Parameters]
+) -> Parameters | None:
+    """The parameters, or None if another version of the program wrote them in another form."""
+    try:
+        return parse(stored)
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("stored parameters are not used: %s", error)
+        return None
 
 
 def compute_fingerprint(task: TrainingTask, window: Window) -> str:

@@ -4,13 +4,10 @@ Decides which readings each step sees. The search is in `training.tuning.detecto
 in `training.evaluation.fault_injection`.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
@@ -29,7 +26,6 @@ from training.pipeline.fit import (
     PhaseTimer,
     TrainingResult,
     TrainingTask,
-    log,
     split_window,
 )
 from training.pipeline.fit_fallback import new_fallback
@@ -47,7 +43,7 @@ def train_detector(task: TrainingTask, window: Window, files: Path, clock: Phase
     plan, seed = task.plan, task.study.seed
     older, newest = split_window(window, plan.tuning.judged_share)
     labels, graded = task.labels, exclude_confirmed_anomalies(newest, task.labels)
-    donor = _usable_donor(task.donor(window))
+    donor = task.donor(window, DetectorParameters.model_validate)
     threshold = donor.threshold if donor and donor.threshold else plan.detector.threshold
     with clock.phase("tune"):
         tuned = _borrow_parameters(donor, plan) if donor else _tune(task, older)
@@ -92,10 +88,7 @@ def train_detector(task: TrainingTask, window: Window, files: Path, clock: Phase
 
 def _tune(task: TrainingTask, older: pd.Series) -> TuningResult[DetectorParameters]:
     """The best of a search that starts from the champion's parameters, then from the peers'."""
-    incumbent = task.incumbent
-    starting_parameters = [incumbent.parameters] if incumbent and incumbent.parameters else []
-    starting_parameters += [peer.parameters for peer in task.peers]
-    parsed = (_parse_parameters(parameters) for parameters in starting_parameters)
+    starts = task.starting_points(DetectorParameters.model_validate)
     return tune_detector(
         older,
         plan=task.study,
@@ -103,7 +96,7 @@ def _tune(task: TrainingTask, older: pd.Series) -> TuningResult[DetectorParamete
         contamination=task.plan.detector.contamination,
         lifetime_days=task.plan.detector.lifetime_days,
         labels=[(label.start, label.end, label.anomalous) for label in task.labels],
-        first=[parameters.model_dump() for parameters in parsed if parameters is not None],
+        first=[parameters.model_dump() for parameters in starts],
     )
 
 
@@ -113,19 +106,6 @@ def _borrow_parameters(donor: PeerModel, plan: Plan) -> TuningResult[DetectorPar
     plan_values = {name: getattr(plan.detector, name) for name in names}
     parameters = DetectorParameters.model_validate({**donor.parameters, **plan_values})
     return TuningResult(parameters, float("nan"), pd.DataFrame())
-
-
-def _usable_donor(donor: PeerModel | None) -> PeerModel | None:
-    return donor if donor is not None and _parse_parameters(donor.parameters) is not None else None
-
-
-def _parse_parameters(parameters: Mapping[str, Any]) -> DetectorParameters | None:
-    """The parameters, or None if another version of the program wrote them in another form."""
-    try:
-        return DetectorParameters.model_validate(parameters)
-    except ValidationError as error:
-        log.warning("the search does not start from stored parameters: %s", error)
-        return None
 
 
 def _grade_incumbent(

@@ -4,10 +4,8 @@ Decides which readings each step sees. The search is in `training.tuning.forecas
 `training.evaluation.backtest`.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -22,7 +20,6 @@ from training.pipeline.fit import (
     PhaseTimer,
     TrainingResult,
     TrainingTask,
-    log,
     split_window,
 )
 from training.quality.windows import Window
@@ -38,7 +35,7 @@ def train_forecaster(task: TrainingTask, window: Window, files: Path, clock: Pha
     settings = task.plan.forecaster
     window = replace(window, values=exclude_confirmed_anomalies(window.values, task.labels))
     older, newest = split_window(window, task.plan.tuning.judged_share)
-    donor = _usable_donor(task.donor(window))
+    donor = task.donor(window, ForecasterParameters.from_json)
     with clock.phase("tune"):
         tuned = _borrow_parameters(donor, settings.horizon_steps) if donor else _tune(task, window, older)
     with clock.phase("grade"):
@@ -64,13 +61,8 @@ def train_forecaster(task: TrainingTask, window: Window, files: Path, clock: Pha
 
 def _tune(task: TrainingTask, window: Window, older: pd.Series) -> TuningResult[ForecasterParameters]:
     """The best of a search that starts from the champion's structures, then from the peers'."""
-    incumbent = task.incumbent
-    starting_parameters = [incumbent.parameters] if incumbent and incumbent.parameters else []
-    starting_parameters += [peer.parameters for peer in task.peers]
-    parsed = (_parse_parameters(parameters) for parameters in starting_parameters)
-    starts = [
-        start for parameters in parsed if parameters is not None for start in starting_points(parameters)
-    ]
+    known = task.starting_points(ForecasterParameters.from_json)
+    starts = [start for parameters in known for start in starting_points(parameters)]
     return tune_forecaster(
         older,
         step=window.step,
@@ -84,19 +76,6 @@ def _borrow_parameters(donor: PeerModel, horizon: int) -> TuningResult[Forecaste
     """A peer's structures for this plan's horizon, without a search."""
     parameters = ForecasterParameters.from_json({**donor.parameters, "horizon": horizon})
     return TuningResult(parameters, float("nan"), pd.DataFrame())
-
-
-def _usable_donor(donor: PeerModel | None) -> PeerModel | None:
-    return donor if donor is not None and _parse_parameters(donor.parameters) is not None else None
-
-
-def _parse_parameters(parameters: Mapping[str, Any]) -> ForecasterParameters | None:
-    """The parameters, or None if another version of the program wrote them in another form."""
-    try:
-        return ForecasterParameters.from_json(parameters)
-    except (KeyError, TypeError, ValueError) as error:
-        log.warning("the search does not start from stored parameters: %s", error)
-        return None
 
 
 def _new_forecaster(task: TrainingTask, window: Window, parameters: ForecasterParameters) -> Forecaster:

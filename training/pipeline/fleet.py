@@ -22,9 +22,9 @@ from training.common.times import read_iso
 from training.common.users import current_user
 from training.data.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.data.sensors import Sensor
-from training.errors import NotTrainable, SafePlanError, StoreError, UntrustedModel
+from training.errors import NotTrainable, StoreError, UntrustedModel
 from training.kinds import Engine, Kind
-from training.outcomes import Outcome, OutcomeStatus
+from training.outcomes import Outcome, OutcomeStatus, failed_outcome
 from training.pipeline.fit import Candidate, Incumbent, TrainingTask, Unchanged, run_training_task
 from training.pipeline.parent_run import Retraining, finish_retraining, resume_or_start
 from training.pipeline.peer_models import PeerModels
@@ -81,6 +81,20 @@ def train_fleet(
     for kind, retraining in retrainings.items():
         finish_retraining(workspace, retraining, [outcome for outcome in outcomes if outcome.kind is kind])
     return outcomes
+
+
+def training_readings(
+    workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan, *, end: datetime
+) -> pd.DataFrame:
+    """The readings up to `end` that a model may be trained on, without those during maintenance."""
+    # Twice the rows, because some are faults; limited, because a sensor may send a reading each second.
+    read = workspace.readings.latest(
+        sensor.id,
+        2 * plan.window.rows(kind),
+        start=end - plan.window.history(kind),
+        end=end + timedelta.resolution,
+    )
+    return exclude_intervals(read, maintenance_intervals(workspace.engine, sensor))
 
 
 def _audit_promotion(workspace: Workspace, outcome: Outcome) -> None:
@@ -148,7 +162,7 @@ class FleetTrainer:
                 # A tag that was edited in the MLflow UI can cause any error; see `_record_safely`.
                 except Exception as error:  # noqa: BLE001
                     self._release(sensor.id, kind)
-                    self.refused.append(self._failed(sensor.id, kind, error))
+                    self.refused.append(_failed(sensor.id, kind, error))
                 else:
                     yield task
 
@@ -157,7 +171,7 @@ class FleetTrainer:
         try:
             stack.enter_context(lease(self.workspace.engine, f"train {kind} {sensor_id}"))
         except StoreError as error:
-            self.refused.append(self._failed(sensor_id, kind, error))
+            self.refused.append(_failed(sensor_id, kind, error))
             return False
         self.leases[sensor_id, kind] = stack
         return True
@@ -183,8 +197,12 @@ class FleetTrainer:
         return TrainingTask(
             sensor=sensor,
             kind=kind,
-            readings=self._readings(
-                sensor, kind, min(spans["last"][sensor.id], self.retrainings[kind].as_of)
+            readings=training_readings(
+                self.workspace,
+                sensor,
+                kind,
+                self.plan,
+                end=min(spans["last"][sensor.id], self.retrainings[kind].as_of),
             ),
             labels=self.workspace.labels.of(sensor.id),
             plan=self.plan,
@@ -192,17 +210,6 @@ class FleetTrainer:
             incumbent=incumbent,
             known_fingerprint=fingerprint,
         )
-
-    def _readings(self, sensor: Sensor, kind: Kind, last: datetime) -> pd.DataFrame:
-        window, end = self.plan.window, min(last, self.retrainings[kind].as_of)
-        # Twice the rows, because some are faults; limited, because a sensor may send a reading each second.
-        read = self.workspace.readings.latest(
-            sensor.id,
-            2 * window.rows(kind),
-            start=end - window.history(kind),
-            end=end + timedelta.resolution,
-        )
-        return exclude_intervals(read, maintenance_intervals(self.workspace.engine, sensor))
 
     def _incumbent(self, champion: Version | None) -> Incumbent | None:
         if champion is None:
@@ -235,22 +242,13 @@ class FleetTrainer:
         return unchanged_outcome(version, snapshot)
 
     def _record_safely(self, task: TrainingTask, result: Candidate | Unchanged | Exception) -> Outcome:
-        sensor_id, kind = task.sensor.id, task.kind
         try:
             return self._record(task, result)
-        # An error of one sensor must not stop the others. The outcome names it, the log has the traceback of
-        # an unexpected one.
+        # An error of one sensor must not stop the others.
         except Exception as error:  # noqa: BLE001
-            return self._failed(sensor_id, kind, error)
+            return _failed(task.sensor.id, task.kind, error)
         finally:
-            self._release(sensor_id, kind)
-
-    def _failed(self, sensor_id: str, kind: Kind, error: Exception) -> Outcome:
-        message = str(error)
-        if not isinstance(error, SafePlanError):
-            log.error("training %s %s failed", kind, sensor_id, exc_info=error)
-            message = f"{type(error).__name__}: {error}"
-        return Outcome(sensor_id=sensor_id, kind=kind, status=OutcomeStatus.FAILED, error=message)
+            self._release(task.sensor.id, task.kind)
 
     def _release(self, sensor_id: str, kind: Kind) -> None:
         self.snapshots.pop((sensor_id, kind), None)
@@ -261,3 +259,7 @@ class FleetTrainer:
     def _drain_refused(self) -> Iterator[Outcome]:
         while self.refused:
             yield self.refused.pop(0)
+
+
+def _failed(sensor_id: str, kind: Kind, error: Exception) -> Outcome:
+    return failed_outcome(sensor_id, kind, error, task="training", log=log)

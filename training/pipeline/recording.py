@@ -130,30 +130,16 @@ class Recorder:
             version, validation_status=ValidationStatus.PASSED if passed else ValidationStatus.REFUSED
         )
         self.tracker.finish(version.run_id)
-        return Outcome(
-            sensor_id=version.sensor_id,
-            kind=version.kind,
-            status=status,
-            model=version.name,
-            version=version.number,
-            alias=alias,
-            metrics=self.tracker.metrics(version.run_id) if metrics is None else metrics,
-            detail=_outcome_detail(version),
-        )
+        if metrics is None:
+            metrics = self.tracker.metrics(version.run_id)
+        return version.outcome(status, alias, metrics=metrics, detail=_outcome_detail(version))
 
 
 def unchanged_outcome(version: Version, snapshot: ModelSnapshot) -> Outcome:
     """The outcome for a newest version whose training input has not changed."""
-    aliases = snapshot.aliases_of(version)
-    return Outcome(
-        sensor_id=version.sensor_id,
-        kind=version.kind,
-        status=OutcomeStatus.UNCHANGED,
-        model=version.name,
-        version=version.number,
-        alias=aliases[0] if aliases else None,
-        metrics=snapshot.metrics,
-        detail=_outcome_detail(version),
+    alias = next(iter(snapshot.aliases_of(version)), None)
+    return version.outcome(
+        OutcomeStatus.UNCHANGED, alias, metrics=snapshot.metrics, detail=_outcome_detail(version)
     )
 
 

@@ -6,12 +6,12 @@ The search is that of `training.pipeline.fit`, whose model is discarded.
 import tempfile
 from pathlib import Path
 
-from training.data.maintenance_filter import exclude_intervals, maintenance_intervals
 from training.data.sensors import Sensor
 from training.errors import NotTrainable
 from training.kinds import Kind
 from training.outcomes import Outcome, OutcomeStatus
 from training.pipeline.fit import Candidate, TrainingTask, run_training_task
+from training.pipeline.fleet import training_readings
 from training.pipeline.plan import Plan
 from training.pipeline.recording import sensor_tags, window_tags
 from training.registry.publishing import Publisher, RunContent
@@ -32,12 +32,7 @@ def tune_sensor(workspace: Workspace, sensor: Sensor, kind: Kind, plan: Plan) ->
             TrainingTask(
                 sensor=sensor,
                 kind=kind,
-                readings=exclude_intervals(
-                    workspace.readings.latest(
-                        sensor.id, 2 * plan.window.rows(kind), start=last - plan.window.history(kind)
-                    ),
-                    maintenance_intervals(workspace.engine, sensor),
-                ),
+                readings=training_readings(workspace, sensor, kind, plan, end=last),
                 labels=workspace.labels.of(sensor.id),
                 plan=plan,
                 folder=Path(folder),

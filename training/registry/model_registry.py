@@ -27,6 +27,7 @@ from training.artifacts.model_files import DATA, MODEL_FOLDER, check_digest
 from training.errors import NoChampion, RegistryError, UntrustedModel
 from training.evaluation.gate import GateStatus
 from training.kinds import FALLBACK_RECIPE, Kind
+from training.outcomes import Outcome
 from training.registry.mlflow_adapter import is_missing_alias, is_missing_model, is_taken_name
 from training.storage.store_errors import explain
 
@@ -77,6 +78,18 @@ class Version:
     def is_fallback(self) -> bool:
         """Whether this version is the rule-based fallback of a sensor without a better detector."""
         return self.tags.get("recipe") == FALLBACK_RECIPE
+
+    def outcome(self, status: StrEnum, alias: str | None, **fields: Any) -> Outcome:
+        """The outcome of a command for this version; `fields` are its other fields, such as `metrics`."""
+        return Outcome(
+            sensor_id=self.sensor_id,
+            kind=self.kind,
+            status=status,
+            model=self.name,
+            version=self.number,
+            alias=alias,
+            **fields,
+        )
 
     @property
     def sha256(self) -> str:

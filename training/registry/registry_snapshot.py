@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from training.kinds import Kind
 from training.registry.model_registry import CHAMPION, Listing, Registry, Version, plain_name
-from training.registry.tracking import Tracker
+from training.registry.tracking import RunSummary, Tracker
+from training.registry.version_cache import EMPTY_SUMMARY
 
 ModelKey = tuple[str, Kind]
 
@@ -65,25 +66,15 @@ class RegistrySnapshot:
             )
             for key, name in names.items()
         }
-        metrics = self._metrics(of_key[0] for of_key in newest_first.values() if of_key)
-        return {key: self._model_snapshot(key, of_key, metrics) for key, of_key in newest_first.items()}
+        runs = self.tracker.summaries_of(of_key[0] for of_key in newest_first.values() if of_key)
+        return {key: self._model_snapshot(key, of_key, runs) for key, of_key in newest_first.items()}
 
     def _model_snapshot(
-        self, key: ModelKey, versions: Sequence[Version], metrics: Mapping[str, Mapping[str, float]]
+        self, key: ModelKey, versions: Sequence[Version], runs: Mapping[str, RunSummary]
     ) -> ModelSnapshot:
         if not versions:
             return ModelSnapshot()
         # Another process may have trained this sensor for the first time since the listing.
         listing = self.listings.get(key)
         aliases = listing.aliases if listing else self.registry.aliases(versions[0].name)
-        return ModelSnapshot(tuple(versions), aliases, metrics.get(versions[0].run_id, {}))
-
-    def _metrics(self, versions: Iterable[Version]) -> dict[str, Mapping[str, float]]:
-        runs: dict[Kind, list[str]] = {}
-        for version in versions:
-            runs.setdefault(version.kind, []).append(version.run_id)
-        return {
-            run_id: summary.metrics
-            for kind, run_ids in runs.items()
-            for run_id, summary in self.tracker.summaries(kind.experiment, run_ids).items()
-        }
+        return ModelSnapshot(tuple(versions), aliases, runs.get(versions[0].run_id, EMPTY_SUMMARY).metrics)

@@ -6,7 +6,7 @@ One parent run per retraining and kind, one child run per sensor. What a run con
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus, RunTag
 from pydantic import Field
 
+from training.kinds import Kind
 from training.registry.mlflow_adapter import EXPERIMENT_KIND, EXPERIMENT_KIND_TAG, PARENT_RUN_TAG
-from training.registry.model_registry import registry_errors
+from training.registry.model_registry import Version, registry_errors
 from training.settings import Settings, home, load_settings
 
 # MLflow reads these when it is used. Without the last one it prints the address of each finished run on
@@ -150,6 +151,17 @@ class Tracker:
             summaries |= {
                 run.info.run_id: RunSummary(dict(run.data.metrics), dict(run.data.tags)) for run in runs
             }
+        return summaries
+
+    def summaries_of(self, versions: Iterable[Version]) -> dict[str, RunSummary]:
+        """The metrics and tags of the runs of versions, by run."""
+        runs: dict[Kind, set[str]] = {}
+        for version in versions:
+            if version.run_id:
+                runs.setdefault(version.kind, set()).add(version.run_id)
+        summaries: dict[str, RunSummary] = {}
+        for kind, run_ids in runs.items():
+            summaries |= self.summaries(kind.experiment, sorted(run_ids))
         return summaries
 
     def unfinished(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:

@@ -4,11 +4,9 @@ A complete version and its run do not change, so each is read once. What is show
 `training.operations.overview`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from training.kinds import Kind
 from training.registry.model_registry import Registry, ValidationStatus, Version
 from training.registry.tracking import RunSummary, Tracker
 
@@ -50,23 +48,13 @@ class VersionCache:
             names = sorted({name for name, _ in missing - {(v.name, v.number) for v in versions}})
             if names:
                 versions += [v for v in self.registry.versions_in(names) if (v.name, v.number) in missing]
-            runs = self._runs(versions)
+            runs = self.tracker.summaries_of(versions)
             self._records |= {
                 (v.name, v.number): VersionRecord(v, runs.get(v.run_id, EMPTY_SUMMARY)) for v in versions
             }
         records = {key: record for key, record in self._records.items() if key in keys}
         self._records = {key: record for key, record in records.items() if _is_complete(record.version)}
         return records
-
-    def _runs(self, versions: Iterable[Version]) -> dict[str, RunSummary]:
-        by_kind: dict[Kind, set[str]] = defaultdict(set)
-        for version in versions:
-            if version.run_id:
-                by_kind[version.kind].add(version.run_id)
-        summaries: dict[str, RunSummary] = {}
-        for kind, run_ids in by_kind.items():
-            summaries |= self.tracker.summaries(kind.experiment, sorted(run_ids))
-        return summaries
 
 
 def _is_complete(version: Version) -> bool:
