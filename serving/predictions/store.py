@@ -28,7 +28,7 @@ from serving.predictions.rows import to_frame, to_rows
 from serving.predictions.upsert import upsert
 from training.kinds import Kind
 from training.storage import bulk_insert
-from training.storage.database import ml_predictions, reading, writing
+from training.storage.database import distinct_ids, ml_predictions, reading, writing
 
 PREDICTION_COLUMNS = ml_predictions.c
 SCORE_COLUMNS = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
@@ -175,14 +175,14 @@ class PredictionStore:
 
     def last_scored(self) -> dict[str, datetime]:
         """The time of each sensor's newest scored reading, by index seeks."""
-        ids = _distinct_ids()
+        ids = distinct_ids(PREDICTION_COLUMNS.sensor_id)
         with reading(self.engine) as connection:
             rows = connection.execute(select(ids.c.sensor_id, _newest_score(ids))).all()
         return {sensor_id: last for sensor_id, last in rows if last is not None}
 
     def newest_scores(self) -> pd.DataFrame:
         """The last score of each sensor's newest scored reading, by one query; a row per sensor."""
-        ids = _distinct_ids()
+        ids = distinct_ids(PREDICTION_COLUMNS.sensor_id)
         scored = and_(
             PREDICTION_COLUMNS.sensor_id == ids.c.sensor_id,
             PREDICTION_COLUMNS.model_type == Kind.DETECTOR.model_type,
@@ -225,17 +225,6 @@ class PredictionStore:
 def _type_conditions(model_type: str | None) -> Iterator[ColumnElement[bool]]:
     if model_type is not None:
         yield PREDICTION_COLUMNS.model_type == model_type
-
-
-def _distinct_ids() -> CTE:
-    """Each sensor once, by stepping through the primary key."""
-    ids = select(func.min(PREDICTION_COLUMNS.sensor_id).label("sensor_id")).cte("ids", recursive=True)
-    following = (
-        select(func.min(PREDICTION_COLUMNS.sensor_id))
-        .where(PREDICTION_COLUMNS.sensor_id > ids.c.sensor_id)
-        .scalar_subquery()
-    )
-    return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))
 
 
 def _newest_score(ids: CTE) -> ScalarSelect[Any]:

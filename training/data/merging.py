@@ -40,10 +40,6 @@ class MergeResult:
     outcomes: npt.NDArray[np.int8]
     compared_with: Floats
 
-    def count(self, outcome: MergeOutcome) -> int:
-        """The number of rows with this outcome."""
-        return int((self.outcomes == outcome).sum())
-
 
 @dataclass(frozen=True)
 class _StoredGroups:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import CTE, ColumnElement, Engine, Select, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, literal, select
 
 from training.data.merging import MergeResult, merge
 from training.storage import bulk_insert
-from training.storage.database import reading, sensor_readings, writing
+from training.storage.database import distinct_ids, reading, sensor_readings, writing
 
 GOOD_QUALITY = 0  # the data_quality of a reading that may train and score
 READING_COLUMNS = ("timestamp", "value", "data_quality")
@@ -113,7 +113,7 @@ class ReadingStore:
 
     def last_times(self) -> pd.Series:
         """The time of each sensor's newest reading by `sensor_id`; fast for any number of readings."""
-        ids = _distinct_ids()
+        ids = distinct_ids(sensor_readings.c.sensor_id)
         newest = (
             select(func.max(sensor_readings.c.timestamp))
             .where(sensor_readings.c.sensor_id == ids.c.sensor_id)
@@ -124,7 +124,8 @@ class ReadingStore:
 
     def newest(self) -> pd.DataFrame:
         """Each sensor's newest reading: `timestamp, value, data_quality` by `sensor_id`; as fast."""
-        ids, columns = _distinct_ids(), sensor_readings.c
+        columns = sensor_readings.c
+        ids = distinct_ids(columns.sensor_id)
         last = (
             select(func.max(columns.timestamp))
             .where(columns.sensor_id == ids.c.sensor_id)
@@ -140,7 +141,8 @@ class ReadingStore:
 
     def sensors_with_good(self, count: int) -> set[str]:
         """The sensors with at least `count` good readings, without counting the rest."""
-        ids, columns = _distinct_ids(), sensor_readings.c
+        columns = sensor_readings.c
+        ids = distinct_ids(columns.sensor_id)
         last_needed = (
             select(literal(1))
             .where(columns.sensor_id == ids.c.sensor_id, columns.data_quality == GOOD_QUALITY)
@@ -197,13 +199,3 @@ def _time_conditions(
         yield columns.timestamp < end
     if quality is not None:
         yield columns.data_quality == quality
-
-
-def _distinct_ids() -> CTE:
-    """Each id once, by steps through the primary key: 5,000 steps instead of 10,000,000 rows."""
-    columns = sensor_readings.c
-    ids = select(func.min(columns.sensor_id).label("sensor_id")).cte("ids", recursive=True)
-    following = (
-        select(func.min(columns.sensor_id)).where(columns.sensor_id > ids.c.sensor_id).scalar_subquery()
-    )
-    return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))

@@ -12,13 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import (
     JSON,
-    Boolean,
-    Column,
     Connection,
-    Double,
     Engine,
-    Float,
-    Integer,
     MetaData,
     Table,
     func,
@@ -29,7 +24,8 @@ from sqlalchemy import (
 
 from training.artifacts.archive import ArchiveReader, ArchiveWriter
 from training.errors import BadArchive
-from training.storage.columns import UtcTime, metadata
+from training.storage.bulk_insert import arrow_type
+from training.storage.columns import metadata
 from training.storage.database import leases, reading
 from training.storage.schema import CURRENT_REVISION, create_schema, upgrade_schema
 from training.storage.store_errors import store_errors
@@ -98,7 +94,7 @@ def _tables() -> list[Table]:
 
 
 def _write(connection: Connection, table: Table, path: Path) -> int:
-    schema = pa.schema([(column.name, _arrow_type(column)) for column in table.columns])
+    schema = pa.schema([(column.name, arrow_type(column)) for column in table.columns])
     rows = 0
     streamed = connection.execution_options(stream_results=True, max_row_buffer=ROW_BATCH)
     order = table.primary_key.columns
@@ -117,19 +113,6 @@ def _as_arrow(rows: Sequence[Any], table: Table, schema: pa.Schema) -> pa.Table:
     return pa.table(
         [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)], schema=schema
     )
-
-
-def _arrow_type(column: Column[Any]) -> pa.DataType:
-    kind = column.type
-    if isinstance(kind, UtcTime):
-        return pa.timestamp("us")
-    if isinstance(kind, Boolean):
-        return pa.bool_()
-    if isinstance(kind, Integer):
-        return pa.int64()
-    if isinstance(kind, Double | Float):
-        return pa.float64()
-    return pa.string()
 
 
 def _read(connection: Connection, table: Table, path: Path) -> int:

@@ -14,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from sqlalchemy import (
+    Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     Integer,
@@ -70,16 +72,16 @@ def fetch(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
         else _fetch_by_cursor(connection, statement)
     )
     names = statement.selected_columns.keys()
-    schema = pa.schema([(column.key, _arrow_type(column.type)) for column in statement.selected_columns])
+    schema = pa.schema([(column.key, arrow_type(column)) for column in statement.selected_columns])
     table = pa.concat_tables(chain([schema.empty_table()], (part.rename_columns(names) for part in parts)))
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
 
-def _arrow_type(kind: Any) -> pa.DataType:
-    if isinstance(kind, UtcTime):
-        return pa.timestamp("us")
-    return {Double: pa.float64(), Integer: pa.int64()}.get(type(kind), pa.string())
+def arrow_type(column: ColumnElement[Any]) -> pa.DataType:
+    """The type of a column's values; text for JSON and all others."""
+    types = {UtcTime: pa.timestamp("us"), Boolean: pa.bool_(), Integer: pa.int64(), Double: pa.float64()}
+    return types.get(type(column.type), pa.string())
 
 
 def _copy_in(connection: Connection, batch: pd.DataFrame) -> None:
@@ -121,7 +123,7 @@ def _fetch_by_cursor(connection: Connection, statement: Select[Any]) -> Iterator
         type_coerce(column, Text) if isinstance(column.type, TypeDecorator) else column
         for column in statement.selected_columns
     ]
-    types = [_arrow_type(column.type) for column in statement.selected_columns]
+    types = [arrow_type(column) for column in statement.selected_columns]
     cursor: Any = connection.execute(statement.with_only_columns(*columns)).cursor
     while rows := cursor.fetchmany(FETCH_BATCH_ROWS):
         values = zip(*rows, strict=True)
@@ -135,7 +137,7 @@ def _fetch_by_cursor(connection: Connection, statement: Select[Any]) -> Iterator
 
 
 def _fetch_by_copy(connection: Connection, statement: Select[Any]) -> Iterator[pa.Table]:
-    types = {str(n): _arrow_type(column.type) for n, column in enumerate(statement.selected_columns)}
+    types = {str(n): arrow_type(column) for n, column in enumerate(statement.selected_columns)}
     read_options = pa_csv.ReadOptions(column_names=list(types), use_threads=False)
     convert_options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
 

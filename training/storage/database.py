@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 from sqlalchemy import (
+    CTE,
     JSON,
     Boolean,
     Column,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
+    select,
     text,
 )
 from sqlalchemy.engine import URL, make_url
@@ -250,6 +253,13 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction to write in, committed as a whole or not at all; on SQLite, writers wait here."""
     with store_errors(engine.url), engine.execution_options(writes=True).begin() as connection:
         yield connection
+
+
+def distinct_ids(column: Column[str]) -> CTE:
+    """Each id of a primary key's first column once, by steps: 5,000 steps instead of 10,000,000 rows."""
+    ids = select(func.min(column).label("sensor_id")).cte("ids", recursive=True)
+    following = select(func.min(column)).where(column > ids.c.sensor_id).scalar_subquery()
+    return ids.union_all(select(following).where(ids.c.sensor_id.is_not(None)))
 
 
 def _address(url: str | None) -> URL:

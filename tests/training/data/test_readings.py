@@ -78,9 +78,11 @@ def test_a_contradicting_value_is_a_correction_with_replace(store):
 def test_a_change_of_quality_alone_is_a_correction_only_with_replace(store):
     store.ingest(batch(("PT-1", 0, 1.5), quality=[0]))
 
-    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1])).count(MergeOutcome.KNOWN) == 1
+    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1])).outcomes == [MergeOutcome.KNOWN]
     assert store.between("PT-1")["data_quality"].tolist() == [0]
-    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1]), replace=True).count(MergeOutcome.CORRECTED) == 1
+    assert store.ingest(batch(("PT-1", 0, 1.5), quality=[1]), replace=True).outcomes == [
+        MergeOutcome.CORRECTED
+    ]
     assert store.between("PT-1")["data_quality"].tolist() == [1]
 
 
