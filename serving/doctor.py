@@ -152,14 +152,19 @@ def _check_database(workspace: Workspace) -> Iterator[HealthCheck]:
     )
     yield from run_guarded("writing to the database", lambda: _check_writable(workspace))
     abandoned = [name for name, owner in held_leases if Owner.parse(owner).is_gone()]
-    if abandoned:
-        values = {"count": len(abandoned), "names": abandoned[:MAX_NAMES_SHOWN]}
-        yield HealthCheck.of(
-            "interrupted work",
-            Reason(ReasonCode.DOCTOR_INTERRUPTED, values),
-            HealthStatus.PROBLEM,
-            Reason(ReasonCode.DOCTOR_RESUME),
-        )
+    yield from _check_absence(
+        "interrupted work", ReasonCode.DOCTOR_INTERRUPTED, ReasonCode.DOCTOR_RESUME, names=abandoned
+    )
+
+
+def _check_absence(
+    subject: str, code: ReasonCode, action: ReasonCode, **unwanted: list[str]
+) -> Iterator[HealthCheck]:
+    """A problem with the number of unwanted things and the first of them; nothing where there are none."""
+    [(name, entries)] = unwanted.items()
+    if entries:
+        reason = Reason(code, {"count": len(entries), name: entries[:MAX_NAMES_SHOWN]})
+        yield HealthCheck.of(subject, reason, HealthStatus.PROBLEM, Reason(action))
 
 
 def _check_writable(workspace: Workspace) -> list[HealthCheck]:
@@ -189,24 +194,17 @@ def _check_registry(workspace: Workspace) -> Iterator[HealthCheck]:
         for version in workspace.registry.versions_of(listing.name)[:1]
         if version.validation_status is ValidationStatus.PENDING
     ]
-    if pending:
-        values = {"count": len(pending), "versions": pending[:MAX_NAMES_SHOWN]}
-        yield HealthCheck.of(
-            "half-registered versions",
-            Reason(ReasonCode.DOCTOR_HALF_REGISTERED, values),
-            HealthStatus.PROBLEM,
-            Reason(ReasonCode.DOCTOR_RESUME),
-        )
+    yield from _check_absence(
+        "half-registered versions",
+        ReasonCode.DOCTOR_HALF_REGISTERED,
+        ReasonCode.DOCTOR_RESUME,
+        versions=pending,
+    )
     known_ids = {*workspace.fleet, *workspace.readings.last_times().index}
     orphans = sorted({sensor_id for sensor_id, _ in serving} - known_ids)
-    if orphans:
-        values = {"count": len(orphans), "sensors": orphans[:MAX_NAMES_SHOWN]}
-        yield HealthCheck.of(
-            "champions without a sensor",
-            Reason(ReasonCode.DOCTOR_ORPHANS, values),
-            HealthStatus.PROBLEM,
-            Reason(ReasonCode.DOCTOR_RENAMED),
-        )
+    yield from _check_absence(
+        "champions without a sensor", ReasonCode.DOCTOR_ORPHANS, ReasonCode.DOCTOR_RENAMED, sensors=orphans
+    )
     for sensor_id, kind in serving:
         load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
         yield from run_guarded(f"{kind} of {sensor_id}", partial(_check_loads, load, sensor_id))

@@ -168,7 +168,7 @@ class _ReplayInput:
 
     def replay_version(self, version: Version) -> VersionReplay:
         """Replay one version."""
-        loader = ModelLoader(self.workspace.registry, self.workspace.model_cache, ScoringRuntime())
+        loader = ModelLoader(self.workspace.model_cache, ScoringRuntime())
         model = loader.open(version)
         if not isinstance(model, PackedDetector | ProfileDetector):
             raise ConfigurationError(f"{version.uri} is a {version.kind}; only detectors can be replayed.")

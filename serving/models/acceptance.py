@@ -1,6 +1,6 @@
 """Load registered versions and check them before they serve: tags, signature, files and a smoke prediction.
 
-Hashes are checked by `training.registry.model_registry`, allowed types by `training.artifacts.model_files`.
+Hashes are checked by `training.registry.version_files`, allowed types by `training.artifacts.model_files`.
 `champions` handles a version that fails.
 """
 
@@ -36,8 +36,9 @@ from training.anomaly.profile_detector import ProfileDetector
 from training.errors import UntrustedModel
 from training.forecasting.forecaster import Forecaster
 from training.kinds import Kind
-from training.registry.model_registry import Registry, Version, description_of
+from training.registry.model_registry import Version
 from training.registry.signatures import SIGNATURES
+from training.registry.version_files import description_of, fetch_files
 
 log = logging.getLogger("safeplan.serving")
 
@@ -51,7 +52,6 @@ MAX_SCORE_DIFFERENCE = 1e-6  # between a detector's scores and those of its pack
 class ModelLoader:
     """Loads registered versions, and caches checked copies in `folder`, which may be deleted at any time."""
 
-    registry: Registry
     folder: Path
     runtime: ScoringRuntime  # of the packed detectors
 
@@ -72,7 +72,7 @@ class ModelLoader:
                 log.warning("%s is packed again: %s", version.uri, error)
         if not is_checked:
             check_tags(version)
-        files = self.registry.fetch(version, self.folder)
+        files = fetch_files(version, self.folder)
         if not is_checked:
             check_signature(version, description_of(files))
         if version.kind is Kind.FORECASTER:

@@ -109,7 +109,7 @@ class Champions:
         runtime: ScoringRuntime | None = None,
     ) -> None:
         self.registry = registry
-        self.loader = ModelLoader(registry, cache, runtime or ScoringRuntime())
+        self.loader = ModelLoader(cache, runtime or ScoringRuntime())
         self.serving_state = serving_state
         self.settings = settings or CacheSettings()
         self.event_counts = ModelEventCounts()

@@ -35,6 +35,7 @@ from training.pipeline.worker_pool import run_all
 from training.registry.audit import PROMOTED, AuditEntry, record_entry
 from training.registry.model_registry import ValidationStatus, Version
 from training.registry.registry_snapshot import ModelKey, ModelSnapshot, RegistrySnapshot
+from training.registry.version_files import fetch_files
 from training.storage.alert_verdicts import count_verdicts
 from training.storage.database import reading
 from training.storage.leases import lease
@@ -214,7 +215,7 @@ class FleetTrainer:
     def _incumbent(self, champion: Version | None) -> Incumbent | None:
         if champion is None:
             return None
-        files = self.workspace.registry.fetch(champion, self.workspace.model_cache)
+        files = fetch_files(champion, self.workspace.model_cache)
         counts = self.verdicts.get(champion.sensor_id, {}).get(str(champion.number))
         judged = counts if champion.kind is Kind.DETECTOR else None
         verdict_counts = None if judged is None else (judged.confirmed, judged.false)

@@ -16,6 +16,7 @@ from training.kinds import Kind
 from training.pipeline.fit import PARAMETERS_FILE, PeerModel
 from training.registry.model_registry import Version
 from training.registry.registry_snapshot import ModelSnapshot, RegistrySnapshot
+from training.registry.version_files import fetch_files
 
 log = logging.getLogger("safeplan.training")
 
@@ -60,7 +61,7 @@ class PeerModels:
 
     def _peer(self, champion: Version) -> PeerModel | None:
         try:
-            files = self._snapshot.registry.fetch(champion, self._cache)
+            files = fetch_files(champion, self._cache)
             parameters = read_json(files / PARAMETERS_FILE)
         except UntrustedModel as error:
             log.warning("parameters of %s not used: %s", champion.uri, error)

@@ -1,30 +1,24 @@
-"""The model registry: one registered model per sensor and kind, its versions, tags, aliases and files.
+"""The model registry: one registered model per sensor and kind, its versions, tags and aliases.
 
-Does not decide whether a version is promoted (`training.evaluation.gate`) or check and load its files
-(`training.artifacts.model_files`, `training.anomaly.detector`, `training.forecasting.forecaster`).
+Does not decide whether a version is promoted (`training.evaluation.gate`), and does not fetch its files
+(`training.registry.version_files`).
 """
 
 import hashlib
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.models.model import MLMODEL_FILE_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
-from training.artifacts.model_files import DATA, MODEL_FOLDER, check_digest
-from training.errors import NoChampion, RegistryError, UntrustedModel
+from training.errors import NoChampion, RegistryError
 from training.evaluation.gate import GateStatus
 from training.kinds import FALLBACK_RECIPE, Kind
 from training.outcomes import Outcome
@@ -325,44 +319,6 @@ class Registry:
                 self.client.delete_model_version(name, str(number))
         return surplus
 
-    def fetch(self, version: Version, cache: Path) -> Path:
-        """A local folder with the version's files, verified against the SHA-256 of its tag.
-
-        A cached copy is verified again and replaced if it was altered. The version's `MLmodel` file, which
-        the hash does not cover, is stored beside the folder at `description_of(folder)`.
-
-        Raises:
-            UntrustedModel: the version has no SHA-256, or its files do not match it.
-            RegistryError: the files cannot be fetched.
-        """
-        if not version.sha256:
-            raise UntrustedModel(
-                f"{version.uri} has no tag model_sha256, so safeplan train did not register it. "
-                "Promote another version."
-            )
-        cached = cache / version.name / f"{version.number}-{version.sha256[:12]}"
-        if cached.is_dir() and description_of(cached).is_file():
-            try:
-                check_digest(cached, version.sha256, model=version.uri)
-            except UntrustedModel:
-                shutil.rmtree(cached)
-            else:
-                return cached
-        with registry_errors(f"cannot fetch the files of {version.uri}"):
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetch-") as folder:
-                fetched = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=folder))
-                files, description = fetched / DATA / MODEL_FOLDER, fetched / MLMODEL_FILE_NAME
-                check_digest(files, version.sha256, model=version.uri)
-                if description.is_file():
-                    description.replace(description_of(cached))
-                try:
-                    files.rename(cached)
-                except OSError:
-                    # Another process fetched the same files first.
-                    check_digest(cached, version.sha256, model=version.uri)
-        return cached
-
     def _exists(self, name: str, number: str | None) -> bool:
         return any(str(version.number) == number for version in self.versions_of(name))
 
@@ -392,11 +348,6 @@ def _explain(error: Exception) -> str:
         return explain(cause)
     message = error.message if isinstance(error, MlflowException) else error
     return str(message).strip().split("\n")[0]
-
-
-def description_of(files: Path) -> Path:
-    """The path of the `MLmodel` file of a version whose files were fetched to `files`."""
-    return files.with_name(f"{files.name}.{MLMODEL_FILE_NAME}")
 
 
 def gate_detail(version: Version) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from training.anomaly.detector import AnomalyDetector
 from training.errors import StoreError
 from training.kinds import Kind
 from training.reasons import ReasonCode, render_all
+from training.registry.version_files import fetch_files
 
 FIRST = pd.Timestamp("2026-01-01T00:00")  # readings are hourly, the last one at 2026-01-09T07:00
 NEXT = pd.Timestamp("2026-01-09T08:00")
@@ -131,7 +132,7 @@ def test_too_many_stored_readings_between_posted_ones_are_an_error_of_that_senso
 
 def test_a_detector_that_cannot_be_packed_gives_the_same_scores(service, trained_workspace, monkeypatch):
     packed = service.champions.detector("PT-1")
-    files = trained_workspace.registry.fetch(packed.version, trained_workspace.model_cache)
+    files = fetch_files(packed.version, trained_workspace.model_cache)
     unpacked = type(packed)(packed.version, AnomalyDetector.load(files), packed.since)
     rows = [*stored_rows(trained_workspace, "PT-1", 5), ("PT-1", NEXT, 400.0)]
     expected = scores_of(answer(service.scorer, *rows))

@@ -1,53 +1,12 @@
-"""The model registry: names, aliases, rollback, retention, and files verified against their SHA-256."""
+"""The model registry: names, aliases, rollback and retention."""
 
 from datetime import UTC, datetime
 
-import mlflow
-import pandas as pd
 import pytest
-from mlflow.models import infer_signature
 
-from training.artifacts.model_files import DATA, MODEL_FOLDER, digest_folder, write_json
-from training.errors import NoChampion, UntrustedModel
+from training.errors import NoChampion
 from training.kinds import Kind
-from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
-from training.registry.packaging import MLmodelTemplate
-from training.registry.publishing import Publisher
-
-
-@pytest.fixture
-def registry(mlflow_client):
-    return Registry(mlflow_client)
-
-
-@pytest.fixture
-def add_version(registry, tracker, tmp_path):
-    """Register a version with one small file."""
-
-    def add(sensor_id="PT-1", kind=Kind.DETECTOR, content=1):
-        package = tmp_path / f"{sensor_id}-{content}"
-        files = package / DATA / MODEL_FOLDER
-        files.mkdir(parents=True)
-        write_json({"content": content}, files / "model.json")
-        example = pd.DataFrame({"value": [1.0]})
-        run = tracker.open(kind.experiment, sensor_id, {})
-        template = MLmodelTemplate.create(
-            requirements=["mlflow"], signature=infer_signature(example, example), example=example
-        )
-        model = Publisher(tracker.client).upload_model(
-            run, package, "probe", template=template, example=example, params={}
-        )
-        tracker.finish(run.run_id)
-        return registry.register(
-            sensor_id,
-            kind,
-            source=model.source,
-            run_id=run.run_id,
-            model_id=model.model_id,
-            tags={"sensor_id": sensor_id, "kind": kind.value, "model_sha256": digest_folder(files)},
-        )
-
-    return add
+from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Version
 
 
 @pytest.mark.fault("two sensor ids with one slug", "two registered models, one per sensor")
@@ -172,56 +131,6 @@ def test_an_alias_moved_in_the_mlflow_ui_takes_effect(registry, add_version, mlf
     mlflow_client.set_registered_model_alias(second.name, CHAMPION, str(second.number))
 
     assert registry.champion("PT-1", Kind.DETECTOR).number == 2
-
-
-def test_fetched_files_are_those_that_were_registered(registry, add_version, tmp_path):
-    version = add_version(content=7)
-
-    folder = registry.fetch(version, tmp_path / "cache")
-
-    assert (folder / "model.json").read_text() == '{"content": 7}'
-    assert digest_folder(folder) == version.sha256
-
-
-@pytest.mark.fault(
-    "one byte of a registered model altered", "refused; the message advises to roll back or retrain"
-)
-def test_one_altered_byte_in_the_store_is_refused(registry, add_version, tmp_path):
-    version = add_version(content=7)
-    for stored in (tmp_path / "mlartifacts").rglob("model.json"):
-        stored.write_text('{"content": 8}')
-
-    with pytest.raises(UntrustedModel, match="altered or truncated"):
-        registry.fetch(version, tmp_path / "cache")
-
-    assert not any((tmp_path / "cache").rglob("model.json"))
-
-
-@pytest.mark.fault("a damaged copy in the cache", "fetched again")
-def test_a_damaged_copy_in_the_cache_is_fetched_again(registry, add_version, tmp_path):
-    version = add_version(content=7)
-    cached = registry.fetch(version, tmp_path / "cache") / "model.json"
-    cached.write_text("{")
-
-    registry.fetch(version, tmp_path / "cache")
-
-    assert cached.read_text() == '{"content": 7}'
-
-
-def test_a_version_without_a_digest_is_refused(registry, tracker, tmp_path):
-    registry.create_model("PT-1", Kind.DETECTOR)
-    run_id = tracker.open("safeplan-detectors", "by hand", {}).run_id
-    version = registry.register(
-        "PT-1",
-        Kind.DETECTOR,
-        source=mlflow.get_run(run_id).info.artifact_uri,
-        run_id=run_id,
-        model_id=None,
-        tags={},
-    )
-
-    with pytest.raises(UntrustedModel, match="no tag model_sha256"):
-        registry.fetch(version, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from training.kinds import Kind
 from training.registry.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
 from training.registry.packaging import MLmodelTemplate
 from training.registry.publishing import Publisher
+from training.registry.version_files import fetch_files
 
 KIND = Kind.DETECTOR
 WRITES = ("set_", "delete_", "create_")
@@ -182,7 +183,7 @@ class RegistryStateMachine(RuleBasedStateMachine):
         number = self.settle()
         assert set(self.aliases().values()) <= set(self.alive)
         if number is not None:
-            self.registry.fetch(self.alive[number], self.cache)
+            fetch_files(self.alive[number], self.cache)
 
 
 @pytest.mark.fault(
