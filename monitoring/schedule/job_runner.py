@@ -65,7 +65,7 @@ class JobRunner:
         self.workspace = workspace
         self.settings = settings
         self.clock = clock
-        self.job_function = work or _default_job_function
+        self.job_function = work or run_job
         self.runs = JobRunStore(workspace.engine)
         self.processes: set[ForkServerProcess] = set()
         self._context = multiprocessing.get_context("forkserver")
@@ -154,10 +154,6 @@ class JobRunner:
             return RunStatus.FAILED, f"the process died with exit code {process.exitcode}"
         status, detail = answer
         return RunStatus(status), detail
-
-
-def _default_job_function(job: JobName, workspace: Workspace, now: datetime) -> JobResult:
-    return run_job(job, workspace, now=now)
 
 
 def _run_in_child(

@@ -35,7 +35,7 @@ class JobResult:
     detail: str
 
 
-def run_job(name: JobName, workspace: Workspace, *, now: datetime) -> JobResult:
+def run_job(name: JobName, workspace: Workspace, now: datetime) -> JobResult:
     """Run one job as of `now` (naive UTC)."""
     return JOB_FUNCTIONS[name](workspace, now)
 

@@ -13,15 +13,11 @@ from sklearn.neighbors import LocalOutlierFactor
 from training.anomaly.crossfit import (
     MAX_DENSITY_ROWS,
     HeldOutLof,
-    HoldoutBlocks,
     fit_forest,
-    held_out_forest,
-    resolution_jitter,
-    search_with_margin,
-    spread_row_indices,
+    held_out_path_lengths,
 )
 from training.anomaly.features import Design
-from training.anomaly.isolation_forest import Forest
+from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.anomaly.sklearn_adapter import fit_lof
@@ -133,21 +129,19 @@ def fit_base_detectors(
     held_out = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
     for column, name in enumerate(BASE_DETECTORS[:-1]):
         usable, rows = input_rows(design, name)
-        blocks = HoldoutBlocks.for_rows(len(rows))
         if reason := skip_reason(rows, name, profile):
             skipped[name] = reason
         elif family_of(name) == "forest":
-            forests[name] = fit_forest(rows, blocks, trees=parameters.trees, seed=seed)
-            fast_forests[name] = Forest.of(forests[name])
-            held_out[usable, column] = held_out_forest(fast_forests[name], rows, blocks)
+            forests[name] = fit_forest(rows, trees=parameters.trees, seed=seed)
+            forest = fast_forests[name] = Forest.of(forests[name])
+            lengths = held_out_path_lengths(forest, rows).mean(axis=1)
+            held_out[usable, column] = isolation_score(lengths, forest.normal_length)
         else:
-            lof_rows = spread_row_indices(len(rows), max_rows=density_rows)
-            lof_input = rows[lof_rows] + resolution_jitter(rows[lof_rows].shape, profile, seed)
-            k = min(parameters.neighbours, len(lof_rows) // 4)
-            near = search_with_margin(lof_input, max_neighbours=k)
-            densities[name] = fit_lof(lof_input, near.nearest, neighbours=k)
-            held_out_density = HeldOutLof.build(rows, lof_input, lof_rows, blocks, near, max_neighbours=k)
-            held_out[usable, column] = held_out_density.lof(k)
+            lof = HeldOutLof.fit(
+                rows, profile, neighbours=parameters.neighbours, seed=seed, max_rows=density_rows
+            )
+            densities[name] = fit_lof(lof.sample, lof.near.nearest, neighbours=lof.neighbours)
+            held_out[usable, column] = lof.lof(lof.neighbours)
     held_out[:, -1] = design.deviation
     fast_densities = {name: Neighbourhood.of(density) for name, density in densities.items()}
     return BaseDetectors(forests, densities, skipped, fast_forests, fast_densities), held_out

@@ -36,6 +36,7 @@ MIN_TUNING_READINGS = 200  # with fewer readings the best trial is best by chanc
 MIN_IMPROVEMENT = 0.1  # by which the best loss must be below that of the defaults
 # Share of the best trial in the result, the rest is the default; more was worse on labelled readings.
 BEST_TRIAL_WEIGHT = 0.3
+WEIGHTS = ("forest_weight", "density_weight", "deviation_weight")
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,7 @@ def tune_detector(
 
 def suggest_parameters(trial: optuna.Trial) -> dict[str, Any]:
     """The search space: the weight of each base detector, and the sizes of the models."""
-    weights = ("forest_weight", "density_weight", "deviation_weight")
-    return {name: trial.suggest_float(name, 0.25, 4.0, log=True) for name in weights} | {
+    return {name: trial.suggest_float(name, 0.25, 4.0, log=True) for name in WEIGHTS} | {
         "windows_share": trial.suggest_float("windows_share", 0.1, 0.9),
         "trees": trial.suggest_categorical("trees", TREE_SIZES),
         "neighbours": trial.suggest_categorical("neighbours", NEIGHBOUR_SIZES),
@@ -151,18 +151,16 @@ def to_trial_params(parameters: DetectorParameters) -> dict[str, Any]:
         "neighbours": min(NEIGHBOUR_SIZES, key=lambda size: abs(size - parameters.neighbours)),
         "windows_share": float(np.clip(parameters.windows_share, 0.1, 0.9)),
     }
-    weights = ("forest_weight", "density_weight", "deviation_weight")
-    return nearest | {name: float(np.clip(getattr(parameters, name), 0.25, 4.0)) for name in weights}
+    return nearest | {name: float(np.clip(getattr(parameters, name), 0.25, 4.0)) for name in WEIGHTS}
 
 
 def shrink_to_default(default: DetectorParameters, best: DetectorParameters) -> DetectorParameters:
     """The defaults moved towards the best trial, because injected faults are not real ones."""
-    weights = ("forest_weight", "density_weight", "deviation_weight")
     moved = {
         name: float(
             getattr(default, name) ** (1 - BEST_TRIAL_WEIGHT) * getattr(best, name) ** BEST_TRIAL_WEIGHT
         )
-        for name in weights
+        for name in WEIGHTS
     }
     share = (1 - BEST_TRIAL_WEIGHT) * default.windows_share + BEST_TRIAL_WEIGHT * best.windows_share
     sizes = {"trees": best.trees, "neighbours": best.neighbours}

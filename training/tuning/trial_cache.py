@@ -18,12 +18,8 @@ from training.anomaly.base_detectors import (
 from training.anomaly.crossfit import (
     BLOCK_COUNT,
     HeldOutLof,
-    HoldoutBlocks,
     fit_forest,
     held_out_path_lengths,
-    resolution_jitter,
-    search_with_margin,
-    spread_row_indices,
 )
 from training.anomaly.ensemble import fit_detector_rarity, weighted_mean_rarity
 from training.anomaly.features import Design
@@ -85,10 +81,9 @@ class TrialCache:
 
 
 def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple[Floats, Floats]]:
-    blocks = HoldoutBlocks.for_rows(len(rows))
-    forest = Forest.of(fit_forest(rows, blocks, trees=TREE_SIZES[-1], seed=seed))
+    forest = Forest.of(fit_forest(rows, trees=TREE_SIZES[-1], seed=seed))
     trees_per_block = TREE_SIZES[-1] // BLOCK_COUNT
-    inside, outside = held_out_path_lengths(forest, rows, blocks), forest.lengths(queries)
+    inside, outside = held_out_path_lengths(forest, rows), forest.lengths(queries)
     measured = {}
     for trees in TREE_SIZES:
         first = np.arange(TREE_SIZES[-1]) % trees_per_block < trees // BLOCK_COUNT
@@ -104,16 +99,10 @@ def _measure_forest(rows: Floats, queries: Floats, seed: int) -> dict[int, tuple
 def _measure_density(
     rows: Floats, queries: Floats, profile: Profile, seed: int
 ) -> dict[int, tuple[Floats, Floats]]:
-    lof_rows = spread_row_indices(len(rows))
-    lof_input = rows[lof_rows] + resolution_jitter(rows[lof_rows].shape, profile, seed)
-    largest = min(NEIGHBOUR_SIZES[-1], len(lof_rows) // 4)
-    inside = search_with_margin(lof_input, max_neighbours=largest)
-    held_out = HeldOutLof.build(
-        rows, lof_input, lof_rows, HoldoutBlocks.for_rows(len(rows)), inside, max_neighbours=largest
-    )
-    outside = NeighbourSearch.of_queries(queries, build_tree(lof_input), max_neighbours=largest)
-    sizes = {k: min(k, largest) for k in NEIGHBOUR_SIZES}
-    return {k: (held_out.lof(n), held_out_lof(inside, outside, n)) for k, n in sizes.items()}
+    lof = HeldOutLof.fit(rows, profile, neighbours=NEIGHBOUR_SIZES[-1], seed=seed)
+    outside = NeighbourSearch.of_queries(queries, build_tree(lof.sample), max_neighbours=lof.neighbours)
+    sizes = {k: min(k, lof.neighbours) for k in NEIGHBOUR_SIZES}
+    return {k: (lof.lof(n), held_out_lof(lof.near, outside, n)) for k, n in sizes.items()}
 
 
 def _scatter_rows(raw_scores: Floats, usable: Flags) -> Floats:
