@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike
 
-from serving.vectorized.packed_forest import PackedForest, Slot, pack_forest, slot_parameters
+from serving.vectorized.packed_forest import Slot, slot_parameters
 from serving.vectorized.packed_lof import PackedLof
 from serving.vectorized.parameter_table import ParameterTable, RowHandle
 from serving.vectorized.runtime import ScoringRuntime
@@ -19,6 +19,7 @@ from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import SensorParameters
+from training.anomaly.isolation_forest import Forest
 from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.common.arrays import Ints
@@ -31,22 +32,18 @@ class DetectorArrays:
     profile: Profile
     threshold: float
     tables: CalibrationTables  # of one sensor
-    forests: dict[str, PackedForest]
+    forests: dict[str, Forest]
     densities: dict[str, Neighbourhood]
 
     @classmethod
     def of(cls, detector: AnomalyDetector) -> "DetectorArrays":
-        """The numbers of a fitted detector.
-
-        Raises:
-            UntrustedModel: a forest's nodes are in an unexpected order.
-        """
+        """The numbers of a fitted detector."""
         fitted = detector.base_detectors
         return cls(
             detector.profile,
             detector.threshold,
             CalibrationTables.of(detector.ensemble),
-            {name: pack_forest(forest) for name, forest in fitted.fast_forests.items()},
+            fitted.fast_forests,
             fitted.fast_densities,
         )
 

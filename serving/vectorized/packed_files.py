@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from serving.vectorized.packed_detector import DetectorArrays
-from serving.vectorized.packed_forest import NODE_DTYPE, PackedForest, check_forest
 from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import POINTS
+from training.anomaly.isolation_forest import NODE_DTYPE, Forest, check_nodes
 from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.artifacts.model_files import array_read_lock
@@ -78,10 +78,10 @@ def _parse_arrays(arrays: dict[str, np.ndarray]) -> DetectorArrays:
             continue
         scalars = arrays[f"{voice}.scalars"].tolist()
         if family_of(voice) == "forest":
-            nodes = arrays[f"{voice}.nodes"].view(NODE_DTYPE)
-            forest = PackedForest(nodes, arrays[f"{voice}.roots"], scalars[0], int(scalars[1]))
-            check_forest(forest, len(POINTS) if voice.endswith("points") else profile.window.bit_length())
-            forests[voice] = forest
+            nodes, roots = arrays[f"{voice}.nodes"].view(NODE_DTYPE), arrays[f"{voice}.roots"]
+            columns = len(POINTS) if voice.endswith("points") else profile.window.bit_length()
+            check_nodes(nodes, roots, columns=columns, depth=int(scalars[1]))
+            forests[voice] = Forest(nodes, roots, scalars[0], int(scalars[1]))
         else:
             rows, reach, density = (arrays[f"{voice}.{name}"] for name in ("rows", "reach", "density"))
             densities[voice] = Neighbourhood(rows, reach, density, int(scalars[0]))

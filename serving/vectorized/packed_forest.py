@@ -1,8 +1,7 @@
 """Store the trees of many sensors' forests in a few large blocks of memory, and score all rows at once.
 
-A node takes eight bytes, in single precision. A forest scored alone takes 0.1 ms, nearly all of it overhead;
-here 1,000 rows of 500 sensors share it. Exact scores of one sensor's forest are computed in
-`training.anomaly.isolation_forest`.
+A forest scored alone takes 0.1 ms, nearly all of it overhead; here 1,000 rows of 500 sensors share it. What a
+node is, and the walk from root to leaf, is in `training.anomaly.isolation_forest`.
 """
 
 import threading
@@ -11,32 +10,22 @@ from collections import deque
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serving.vectorized.parameter_table import ParameterTable
-from training.anomaly.isolation_forest import Forest
+from training.anomaly.isolation_forest import (
+    NODE_DTYPE,
+    Forest,
+    Nodes,
+    isolation_score,
+    path_lengths,
+    walk_trees,
+)
 from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
 
-# An inner node's left child is the next node; its right child comes `beyond` nodes later. The `value` of an
-# inner node is its threshold, that of a leaf its path length.
-NODE_DTYPE = np.dtype(
-    [("value", np.float32), ("beyond", np.uint16), ("feature", np.uint8), ("inner", np.uint8)]
-)
-Nodes = NDArray[np.void]
-
 BLOCK_NODES = 8 * 2**20  # 64 MB of address space; the system provides memory only for what is written
 LANE_BATCH = 2**19  # pairs of row and tree walked at once
-
-
-@dataclass(frozen=True)
-class PackedForest:
-    """One forest's nodes, and where its trees begin."""
-
-    nodes: Nodes
-    roots: Ints
-    normal_length: float
-    depth: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +75,7 @@ class ForestArena:
         self._returned: deque[tuple[NodeBlock, int, int]] = deque()
         self._lock = threading.Lock()
 
-    def add(self, forest: PackedForest) -> Slot:
+    def add(self, forest: Forest) -> Slot:
         """Copy a forest into a block."""
         size = len(forest.nodes)
         with self._lock:
@@ -111,52 +100,6 @@ class ForestArena:
                 f"a forest of {size:,} nodes exceeds the limit of {BLOCK_NODES:,}. Retrain this sensor."
             )
         return len(self.blocks) - 1, start
-
-
-def pack_forest(forest: Forest) -> PackedForest:
-    """A forest with eight bytes per node.
-
-    Raises:
-        UntrustedModel: its nodes are not in the order in which scikit-learn stores them.
-    """
-    index = np.arange(len(forest.children))
-    left, right = forest.children.T
-    leaf = left == index
-    if not np.array_equal(left[~leaf], index[~leaf] + 1) or (right - index).max(initial=0) >= 2**16:
-        raise UntrustedModel("a forest's nodes are not in the expected order. Retrain this sensor.")
-    nodes = np.zeros(len(index), NODE_DTYPE)
-    # A reading in single precision exceeds a threshold exactly if it exceeds the next lower single number.
-    nearest = forest.threshold.astype(np.float32)
-    below = np.where(nearest > forest.threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)
-    nodes["value"] = np.where(leaf, forest.length, below)
-    nodes["beyond"] = np.where(leaf, 0, right - index - 1)
-    nodes["feature"] = forest.feature
-    nodes["inner"] = ~leaf
-    return PackedForest(nodes, forest.roots, forest.normal_length, forest.depth)
-
-
-def check_forest(forest: PackedForest, columns: int) -> None:
-    """Refuse a forest from a file whose walk could leave it.
-
-    Raises:
-        UntrustedModel: a child, a feature or a number is invalid.
-    """
-    nodes, index = forest.nodes, np.arange(len(forest.nodes))
-    inner = nodes["inner"] > 0
-    ends = np.append(forest.roots[1:], len(nodes))
-    end = np.repeat(ends, np.diff(np.append(forest.roots, len(nodes))))
-    sound = (
-        len(nodes) > 0
-        and forest.roots[0] == 0
-        and bool((np.diff(ends) > 0).all())
-        and bool((nodes["inner"] <= 1).all() and (nodes["beyond"][~inner] == 0).all())
-        and bool((index + nodes["inner"] + nodes["beyond"] < end).all())
-        and bool((nodes["feature"][inner] < columns).all())
-        and bool(np.isfinite(nodes["value"]).all())
-        and 0 <= forest.depth <= 64
-    )
-    if not sound:
-        raise UntrustedModel("a packed forest has an invalid node.")
 
 
 def slot_parameters(slot: Slot | None) -> dict[str, ArrayLike]:
@@ -211,31 +154,6 @@ def _score_block(nodes: Nodes, batch: ForestBatch, rows: Floats) -> Floats:
     # scikit-learn compares readings in single precision.
     single_precision = rows.astype(np.float32)
     first = np.repeat(np.arange(len(rows)) * single_precision.shape[1], batch.trees)
-    leaves = _walk_trees(nodes, node, single_precision.ravel(), first, int(batch.depth.max()))
+    lengths = path_lengths(walk_trees(nodes, node, single_precision, first, int(batch.depth.max())))
     starts = np.cumsum(batch.trees) - batch.trees
-    means = np.add.reduceat(leaves["value"].astype(np.float64), starts) / batch.trees
-    normal = batch.normal_length
-    return np.where(normal > 0, np.exp2(-means / np.where(normal > 0, normal, 1.0)), 1.0)
-
-
-def _walk_trees(nodes: Nodes, node: Ints, readings: NDArray[np.float32], first: Ints, depth: int) -> Nodes:
-    """The leaf that each lane reaches; `first` is where its row begins in `readings`.
-
-    Each step writes into the same few arrays, because allocating them would take longer than the arithmetic.
-    """
-    lanes = len(node)
-    packed_nodes, current = nodes.view(np.uint64), np.empty(lanes, np.uint64)
-    current_nodes = current.view(NODE_DTYPE)
-    value, beyond, feature, inner = (current_nodes[name] for name in ("value", "beyond", "feature", "inner"))
-    reading_index, reading = np.empty(lanes, np.int64), np.empty(lanes, np.float32)
-    above, step = np.empty(lanes, bool), np.empty(lanes, np.uint16)
-    for _ in range(depth):
-        packed_nodes.take(node, out=current, mode="clip")
-        np.add(first, feature, out=reading_index)
-        readings.take(reading_index, out=reading, mode="clip")
-        np.greater(reading, value, out=above)
-        np.multiply(beyond, above, out=step)
-        np.add(step, inner, out=step)
-        np.add(node, step, out=node)
-    packed_nodes.take(node, out=current, mode="clip")
-    return current_nodes
+    return isolation_score(np.add.reduceat(lengths, starts) / batch.trees, batch.normal_length)

@@ -13,9 +13,6 @@ from serving.vectorized.packed_forest import (
     ForestArena,
     ForestBatch,
     NodeBlock,
-    PackedForest,
-    check_forest,
-    pack_forest,
     score_forests,
     slot_parameters,
 )
@@ -39,7 +36,7 @@ def batch_of(
 ) -> tuple[ForestBatch, list[object]]:
     """The forests of rows, and the objects that hold their memory."""
     table = ParameterTable()
-    slots = [arena.add(pack_forest(forest)) for forest in forests]
+    slots = [arena.add(forest) for forest in forests]
     handles = [
         table.put({f"f.{name}": entry for name, entry in slot_parameters(slot).items()}) for slot in slots
     ]
@@ -56,35 +53,7 @@ def test_rows_of_many_forests_score_as_each_forest_does():
     scores = score_forests(arena, batch, queries)
 
     for index, forest in enumerate(FORESTS):
-        assert scores[of_row == index] == pytest.approx(forest.score(queries[of_row == index]), abs=1e-7)
-
-
-@given(threshold=st.floats(-1e6, 1e6), steps=st.integers(-3, 3))
-def test_single_precision_thresholds_split_single_precision_readings_alike(threshold, steps):
-    """At a threshold and its neighbouring single precision numbers, no reading changes sides."""
-    reading = np.float32(threshold)
-    for _ in range(abs(steps)):
-        reading = np.nextafter(reading, np.float32(np.inf if steps > 0 else -np.inf))
-    stump = stump_of(threshold)
-
-    packed = pack_forest(stump)
-
-    assert (float(reading) > threshold) == (reading > packed.nodes["value"][0])
-
-
-def stump_of(threshold: float) -> Forest:
-    """One tree with one split."""
-    return Forest(
-        roots=np.array([0]),
-        feature=np.zeros(3, np.int64),
-        threshold=np.array([threshold, -2.0, -2.0]),
-        children=np.array([[1, 2], [1, 1], [2, 2]]),
-        length=np.array([0.0, 1.0, 1.0]),
-        depth=1,
-        normal_length=1.0,
-        columns=1,
-        trees=(),
-    )
+        assert scores[of_row == index] == pytest.approx(forest.score(queries[of_row == index]), abs=1e-14)
 
 
 def test_a_batch_larger_than_the_lanes_is_scored_in_parts(monkeypatch):
@@ -99,7 +68,7 @@ def test_a_batch_larger_than_the_lanes_is_scored_in_parts(monkeypatch):
 
 
 def test_forests_of_several_blocks_are_scored(monkeypatch):
-    monkeypatch.setattr(packed_forest, "BLOCK_NODES", max(len(f.children) for f in FORESTS))
+    monkeypatch.setattr(packed_forest, "BLOCK_NODES", max(len(f.nodes) for f in FORESTS))
     arena, of_row = ForestArena(), np.array([0, 1, 2])
     arena.blocks.append(small_block())
     batch, _held = batch_of(arena, FORESTS, of_row)
@@ -107,7 +76,7 @@ def test_forests_of_several_blocks_are_scored(monkeypatch):
 
     assert len(arena.blocks) > 1
     assert score_forests(arena, batch, queries) == pytest.approx(
-        [forest.score(queries[[row]])[0] for row, forest in enumerate(FORESTS)], abs=1e-7
+        [forest.score(queries[[row]])[0] for row, forest in enumerate(FORESTS)], abs=1e-14
     )
 
 
@@ -117,7 +86,7 @@ def small_block() -> NodeBlock:
 
 
 def test_memory_of_released_forests_is_reused(monkeypatch):
-    forest = pack_forest(FORESTS[0])
+    forest = FORESTS[0]
     monkeypatch.setattr(packed_forest, "BLOCK_NODES", 3 * len(forest.nodes))
     arena = ForestArena()
     arena.blocks.append(small_block())
@@ -149,26 +118,4 @@ def test_a_forest_larger_than_a_block_is_refused(monkeypatch):
     monkeypatch.setattr(packed_forest, "NodeBlock", small_block)
 
     with pytest.raises(UntrustedModel, match="exceeds the limit of 10"):
-        arena.add(pack_forest(FORESTS[0]))
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("beyond", 60_000), ("feature", 200), ("inner", 2), ("value", np.nan)]
-)
-def test_a_forest_with_an_invalid_node_is_refused(field, value):
-    forest = pack_forest(FORESTS[0])
-    inner = np.flatnonzero(forest.nodes["inner"])
-    nodes = forest.nodes.copy()
-    nodes[field][inner[-1]] = value
-
-    check_forest(forest, 4)
-    with pytest.raises(UntrustedModel, match="invalid node"):
-        check_forest(PackedForest(nodes, forest.roots, forest.normal_length, forest.depth), 4)
-
-
-def test_nodes_in_another_order_are_refused():
-    stump = stump_of(0.0)
-    swapped = Forest(**{**vars(stump), "children": np.array([[2, 1], [1, 1], [2, 2]])})
-
-    with pytest.raises(UntrustedModel, match="expected order"):
-        pack_forest(swapped)
+        arena.add(FORESTS[0])
