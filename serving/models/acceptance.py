@@ -45,7 +45,7 @@ log = logging.getLogger("safeplan.serving")
 Model = PackedDetector | ProfileDetector | Forecaster
 
 RECENT_COPY_SECONDS = 3600.0
-MAX_SCORE_DIFFERENCE = 1e-6  # between a detector's scores and those of its packed form; 1e-9 occurs
+MAX_SCORE_DIFFERENCE = 1e-6  # between a detector's scores and those of its packed form; 1e-15 occurs
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,7 @@ def pack_verified(
 ) -> tuple[DetectorArrays, PackedDetector] | None:
     """The packed detector if its scores equal the detector's; None, with a warning, where they do not.
 
-    Features and calibration are the same code; trees and neighbours are stored in single precision and scored
-    by other algorithms than the fitted ones.
+    Features, trees and calibration are the same code; neighbours are searched by another algorithm.
     """
     try:
         arrays = DetectorArrays.of(detector)
