@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import delete, false, func, select
 
 from serving.models.champions import Champions
+from serving.models.serving_state import ModelKey
 from training.errors import SafePlanError, without_passwords
-from training.kinds import Kind
 from training.reasons import Reason, ReasonCode, render, render_all
 from training.registry.model_registry import CHAMPION, ValidationStatus
 from training.storage.database import leases, reading, writing
@@ -205,11 +205,10 @@ def _check_registry(workspace: Workspace) -> Iterator[HealthCheck]:
     yield from _check_absence(
         "champions without a sensor", ReasonCode.DOCTOR_ORPHANS, ReasonCode.DOCTOR_RENAMED, sensors=orphans
     )
-    for sensor_id, kind in serving:
-        load = champions.detector if kind is Kind.DETECTOR else champions.forecaster
-        yield from run_guarded(f"{kind} of {sensor_id}", partial(_check_loads, load, sensor_id))
+    for key in serving:
+        yield from run_guarded(f"{key[1]} of {key[0]}", partial(_check_loads, champions, key))
 
 
-def _check_loads(load: Callable[[str], Any], sensor_id: str) -> list[HealthCheck]:
-    load(sensor_id)
+def _check_loads(champions: Champions, key: ModelKey) -> list[HealthCheck]:
+    champions.get(key)
     return []

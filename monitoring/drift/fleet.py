@@ -23,7 +23,7 @@ from monitoring.drift.report.charts import VERDICT_ORDER
 from monitoring.drift.result import DriftCheckResult, to_outcome
 from monitoring.drift.store import DriftCheck
 from monitoring.drift.verdict import DriftOrigin, DriftVerdict
-from serving.models.champions import Champions, ServingModel
+from serving.models.champions import Champions
 from serving.predictions.store import PredictionStore
 from training.common.times import read_iso
 from training.data.sensors import Sensor
@@ -112,8 +112,7 @@ class FleetDriftCheck:
                 yield failed_outcome(sensor.id, kind, error, task="drift check", log=log)
 
     def _check_champion(self, sensor: Sensor, kind: Kind) -> DriftCheckResult:
-        find = self.champions.detector if kind is Kind.DETECTOR else self.champions.forecaster
-        champion: ServingModel = find(sensor.id)
+        champion = self.champions.get((sensor.id, kind))
         if not champion.version.tags.get("train_start"):
             raise DataError(
                 f"{champion.version.uri} has no tag train_start, so its training window is unknown. "

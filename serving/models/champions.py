@@ -153,25 +153,35 @@ class Champions:
         listing = self.listings.get((sensor_id, kind))
         return None if listing is None else listing.name
 
-    def detector(self, sensor_id: str) -> ServingDetector:
-        """The detector that serves a sensor.
+    def get(self, key: ModelKey) -> ServingModel:
+        """The model of this kind that serves a sensor.
 
         Raises:
             NoChampion: no version has the alias.
             UntrustedModel: the version was refused.
         """
-        serving = self._get_serving((sensor_id, Kind.DETECTOR))
+        loaded = self._loaded.get(key)
+        if loaded is not None:
+            with self._lock:
+                if key in self._loaded:
+                    self._loaded.move_to_end(key)
+            return loaded
+        number = self._champion_number(key)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        # One of several requests for an unloaded sensor loads it; requests for other sensors do not wait.
+        with lock:
+            return self._loaded.get(key) or self._take_over(key, self._load_current_or_last(key, number))
+
+    def detector(self, sensor_id: str) -> ServingDetector:
+        """The detector that serves a sensor, as `get`."""
+        serving = self.get((sensor_id, Kind.DETECTOR))
         assert isinstance(serving, ServingDetector)
         return serving
 
     def forecaster(self, sensor_id: str) -> ServingForecaster:
-        """The forecaster that serves a sensor.
-
-        Raises:
-            NoChampion: no version has the alias.
-            UntrustedModel: the version was refused.
-        """
-        serving = self._get_serving((sensor_id, Kind.FORECASTER))
+        """The forecaster that serves a sensor, as `get`."""
+        serving = self.get((sensor_id, Kind.FORECASTER))
         assert isinstance(serving, ServingForecaster)
         return serving
 
@@ -202,20 +212,6 @@ class Champions:
     def last_contact(self) -> datetime | None:
         """When the registry last answered (UTC)."""
         return self.aliases.last_contact
-
-    def _get_serving(self, key: ModelKey) -> ServingModel:
-        loaded = self._loaded.get(key)
-        if loaded is not None:
-            with self._lock:
-                if key in self._loaded:
-                    self._loaded.move_to_end(key)
-            return loaded
-        number = self._champion_number(key)
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        # One of several requests for an unloaded sensor loads it; requests for other sensors do not wait.
-        with lock:
-            return self._loaded.get(key) or self._take_over(key, self._load_current_or_last(key, number))
 
     def _load_current_or_last(self, key: ModelKey, number: int) -> ServingModel:
         """The champion, or the version that served last where the champion does not load."""

@@ -17,7 +17,6 @@ from serving.vectorized.runtime import ScoringRuntime
 from training.data.sensors import Fleet, Sensor
 from training.errors import SafePlanError, StoreError
 from training.ingest.row_validation import IngestSettings
-from training.kinds import Kind
 from training.settings import load_settings
 from training.workspace import Workspace
 
@@ -78,18 +77,16 @@ class FleetService:
 
     def warm_up(self, when_warm: Callable[[], object] = lambda: None) -> None:
         """Load every champion that fits into memory; requests are answered meanwhile."""
-        keys = self.champions.keys_with_champion()
-        sensors = sorted({sensor_id for sensor_id, _ in keys})[: self.champions.settings.sensors]
-        loads = {Kind.DETECTOR: self.champions.detector, Kind.FORECASTER: self.champions.forecaster}
-        for sensor_id in sensors:
-            for kind, load in loads.items():
-                if self._closing.is_set():
-                    return
-                if (sensor_id, kind) in keys:
-                    try:
-                        load(sensor_id)
-                    except SafePlanError as error:
-                        log.warning("the %s of %s was not loaded at the start: %s", kind, sensor_id, error)
+        keys = sorted(self.champions.keys_with_champion())
+        sensors = set(sorted({sensor_id for sensor_id, _ in keys})[: self.champions.settings.sensors])
+        for key in keys:
+            if self._closing.is_set():
+                return
+            if key[0] in sensors:
+                try:
+                    self.champions.get(key)
+                except SafePlanError as error:
+                    log.warning("the %s of %s was not loaded at the start: %s", key[1], key[0], error)
         when_warm()
         self.warm = True
 
