@@ -207,6 +207,7 @@ def fit_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading
     in alarm follows from the widened surprises: a level that moves for good raises one alarm, which lasts.
     """
     seen_scale = fit_scale(np.concatenate(halves), episodes_per_reading=episodes_per_reading)
+    # Each copy counts in the effective sample size; once changed nothing (docs/experiments/detection.md).
     rarity = fit_rarity(widen_surprises(halves))
     budget = float(rarity.of(np.array([max(near.limit, seen_scale.limit)]))[0])
     return Scale(rarity=rarity, budget=max(budget, MIN_BUDGET_RARITY))
