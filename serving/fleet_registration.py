@@ -6,7 +6,6 @@ imports. The sensors' models are not included; they are loaded from the registry
 
 import contextlib
 import hashlib
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from mlflow.models.model import ModelInfo
 
 from serving import contract
 from training.registry.model_registry import CHAMPION, Version, registry_errors
+from training.settings import environment_variables
 from training.workspace import Workspace
 
 FLEET_MODEL_NAME = "safeplan-fleet"
@@ -108,15 +108,6 @@ def _isolated_code_folder(workspace: Workspace) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="safeplan-code-") as folder:
         for floor in CODE_PACKAGES:
             (Path(folder) / floor).symlink_to(ROOT / floor, target_is_directory=True)
-        saved_environment = {name: os.environ.get(name) for name in ("SAFEPLAN_HOME", "MLFLOW_TRACKING_URI")}
-        os.environ["SAFEPLAN_HOME"] = str(workspace.home)
-        os.environ["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
-        try:
-            with contextlib.chdir(folder):
-                yield
-        finally:
-            for name, value in saved_environment.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+        variables = {"SAFEPLAN_HOME": str(workspace.home), "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+        with environment_variables(variables), contextlib.chdir(folder):
+            yield

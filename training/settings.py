@@ -6,7 +6,8 @@ pydantic-settings: `docs/decisions/0004-own-settings-reader.md`.
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -127,6 +128,21 @@ def read_environment(kind: type[Settings], environ: Mapping[str, str]) -> dict[s
             if (section, name) != (kind.section, field):
                 log_deprecated(f"environment {variable}", f"SAFEPLAN_{kind.section}_{field}".upper())
     return values
+
+
+@contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs, for code and processes that read them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def log_deprecated(former: str, current: str) -> None:

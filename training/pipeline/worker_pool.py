@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
@@ -18,6 +17,8 @@ from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from training.settings import environment_variables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,7 +47,7 @@ def run_all(
             yield task, _attempt(function, task)
         return
     remaining = iter(tasks)
-    with _environment(ONE_THREAD):
+    with environment_variables(ONE_THREAD):
         while True:
             suspects = yield from _run_until_broken(function, remaining, jobs)
             if suspects is None:
@@ -116,7 +117,7 @@ def _context() -> BaseContext:
 
 def warm_up() -> None:
     """Start the process that workers are forked from, so that its imports run beside this process."""
-    with _environment(ONE_THREAD):
+    with environment_variables(ONE_THREAD):
         _context()
         if "forkserver" in multiprocessing.get_all_start_methods():
             forkserver.ensure_running()
@@ -141,17 +142,3 @@ def end_with_parent(end: Callable[[], None]) -> None:
 def _watch(sentinel: int, end: Callable[[], None]) -> None:
     wait_for([sentinel])
     end()
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
