@@ -94,10 +94,7 @@ class Window:
 
     def capped(self, rows: int) -> "Window":
         """The newest readings, at most `rows`."""
-        return self if len(self) <= rows else self._cut(len(self) - rows, len(self))
-
-    def _cut(self, first: int, last: int) -> "Window":
-        return replace(self, values=self.values.iloc[first:last])
+        return self if len(self) <= rows else replace(self, values=self.values.iloc[-rows:])
 
     def _time(self, position: int) -> datetime:
         if not len(self):
