@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from serving.contract import PredictionRequest
+from serving.models import acceptance
 from serving.models.champions import CacheSettings, Champions
 from serving.models.poller import Poller, PollSettings
 from serving.models.serving_state import ServingState
@@ -25,6 +26,7 @@ from training.kinds import Kind
 from training.operations.promotion import promote_version, roll_back
 from training.reasons import Reason, ReasonCode
 from training.registry.model_registry import CHAMPION
+from training.registry.version_files import fetch_files
 
 STAMP = "2026-01-20T08:00:00Z"
 KIND = Kind.DETECTOR
@@ -177,24 +179,24 @@ def test_registered_files_that_are_no_valid_model_never_serve(trained_workspace,
     assert list(service.champions.event_counts.refused) == [broken.uri]
 
 
-def fetch_failing(registry, times):
+def fail_to_fetch(monkeypatch, *, times):
     """As if the network failed during the next downloads."""
-    fetch, left = registry.fetch, [times]
+    left = [times]
 
     def fetched(version, cache):
         if left[0]:
             left[0] -= 1
             raise RegistryError(f"cannot fetch the files of {version.uri}: connection reset")
-        return fetch(version, cache)
+        return fetch_files(version, cache)
 
-    return fetched
+    monkeypatch.setattr(acceptance, "fetch_files", fetched)
 
 
 def test_a_good_version_that_failed_to_download_once_is_not_refused(
     trained_workspace, service, monkeypatch, caplog
 ):
     version_of(service)
-    monkeypatch.setattr(trained_workspace.registry, "fetch", fetch_failing(trained_workspace.registry, 1))
+    fail_to_fetch(monkeypatch, times=1)
     good = another(trained_workspace)
     trained_workspace.registry.promote(good)
 
@@ -212,7 +214,7 @@ def test_a_version_whose_files_cannot_be_fetched_is_refused_with_the_error(
     trained_workspace, service, monkeypatch
 ):
     version_of(service)
-    monkeypatch.setattr(trained_workspace.registry, "fetch", fetch_failing(trained_workspace.registry, 9))
+    fail_to_fetch(monkeypatch, times=9)
     lost = another(trained_workspace)
     trained_workspace.registry.promote(lost)
 
@@ -269,8 +271,9 @@ def break_registry(monkeypatch):
         def refuse(*_, **__):
             raise RegistryError("cannot list the registered models: connection refused")
 
-        for name in ("listings", "version", "fetch", "tag"):
+        for name in ("listings", "version", "tag"):
             monkeypatch.setattr(workspace.registry, name, refuse)
+        monkeypatch.setattr(acceptance, "fetch_files", refuse)
 
     return fail_all_calls
 
