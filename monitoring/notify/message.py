@@ -22,6 +22,7 @@ from monitoring.alerts.kinds import (
 )
 from monitoring.alerts.store import FLOOD_SUBJECT
 from monitoring.i18n.translation import Translator
+from monitoring.notify.message_settings import MessageSettings
 from training.data.limits import LimitKind
 from training.data.sensors import Sensor
 from training.operations.console import to_json_value
@@ -48,20 +49,21 @@ class NotifyType(StrEnum):
 
 
 def compose_message(
-    alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator
+    alert: Alert,
+    event: AlertEvent,
+    number: int,
+    sensor: Sensor,
+    _: Translator,
+    settings: MessageSettings,
 ) -> dict[str, Any]:
     """The message about one change; `number` counts the changes of the alert."""
-    title = _(
-        "{severity}: {sensor}, {type}: {change}",
-        severity=severity_name(_, event.severity).upper(),
-        sensor=sensor.title,
-        type=alert_name(_, alert),
-        change=change_name(_, event.change),
-    )
+    severity = severity_name(_, event.severity).upper()
+    what = f"{alert_name(_, alert)}, {change_name(_, event.change)}"
+    title = f"{severity} · {sensor_label(alert, sensor)}: {what}"
     return {
         "id": message_id(alert, number),
         "title": title,
-        "body": "\n".join(_body_lines(alert, event, number, sensor, _)),
+        "body": "\n".join(_body_lines(alert, event, number, sensor, _, settings)),
         "notify_type": notify_type(event).value,
         "severity": int(event.severity),
         "type": alert.topic.type.value,
@@ -72,6 +74,13 @@ def compose_message(
         "number": number,
         "at": to_json_value(event.at),
     }
+
+
+def sensor_label(alert: Alert, sensor: Sensor) -> str:
+    """Tag, name and platform: of 40 discharge pressures the name alone means none."""
+    platform = f"({alert.topic.platform})" if alert.topic.platform else ""
+    parts = (platform,) if alert.topic.subject == FLOOD_SUBJECT else (sensor.id, sensor.name, platform)
+    return " ".join(filter(None, parts))
 
 
 def notify_type(event: AlertEvent) -> NotifyType:
@@ -122,24 +131,28 @@ def alert_name(_: Translator, alert: Alert) -> str:
     return f"{name} ({detail})" if detail else name
 
 
-def _body_lines(alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator) -> list[str]:
-    evidence = alert.evidence
+def _body_lines(
+    alert: Alert, event: AlertEvent, number: int, sensor: Sensor, _: Translator, settings: MessageSettings
+) -> list[str]:
+    evidence, normal = alert.evidence, alert.normal
     lines = [evidence_text(_, alert, sensor.unit)]
     if event.change in {AlertChange.RETURNED, AlertChange.SETTLED} and event.reasons:
         lines.insert(0, _.reason_text(event.reasons, event.detail, unit=sensor.unit))
+    if normal is not None and alert.topic.type is not AlertType.ANOMALY:
+        ends = {"low": _.quantity(normal.low, None), "high": _.quantity(normal.high, sensor.unit)}
+        lines.append(_("normal range {low} to {high}", **ends))
     if evidence.crosses_at is not None:
-        lines.append(_("limit reached at {time}", time=_.moment(evidence.crosses_at)))
-    lines.append(
-        _(
-            "since {since}, notified at {time}, platform {platform}",
-            since=_.moment(alert.began_at),
-            time=_.moment(event.at),
-            platform=alert.topic.platform or "-",
-        )
-    )
+        lines.append(_("limit reached at {time}", time=_.moment_with_zone(evidence.crosses_at)))
+    since, notified = _.moment_with_zone(alert.began_at), _.moment_with_zone(event.at)
+    lines.append(_("since {since}, notified at {time}", since=since, time=notified))
     if event.by is not None:
         lines.append(_("by {who}", who=event.by) + _action_detail(alert, event, _))
-    lines.append(_("alert {number}", number=f"{alert.id}.{number}"))
+    if event.change not in RESOLVING_CHANGES and (runbook := settings.runbook(sensor, alert.topic.type)):
+        lines.append(_("What to do: {text}", text=runbook))
+    if (link := settings.link(sensor, alert.topic.type)) is not None:
+        lines.append(link)
+    repeats = "" if not alert.repeats else ", " + _.plural("{count} repeat", "{count} repeats", alert.repeats)
+    lines.append(_("alert {number}", number=f"{alert.id}.{number}") + repeats)
     return [line for line in lines if line]
 
 

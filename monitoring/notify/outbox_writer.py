@@ -5,6 +5,7 @@ Skips the changes of shelved alerts and of alerts in a flood. Rows are sent in `
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, insert
 
@@ -13,7 +14,9 @@ from monitoring.alerts.kinds import Severity
 from monitoring.i18n.translation import Translator, load_translator
 from monitoring.notify.channels import DeliverySettings, channel_names, load_delivery_settings
 from monitoring.notify.message import compose_message
+from monitoring.notify.message_settings import MessageSettings
 from training.data.sensors import Sensor
+from training.settings import load_settings
 from training.storage.alert_tables import outbox
 from training.workspace import Workspace
 
@@ -21,9 +24,16 @@ from training.workspace import Workspace
 class OutboxWriter:
     """Writes messages in the transaction of the change they report."""
 
-    def __init__(self, workspace: Workspace, settings: DeliverySettings, translator: Translator) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: DeliverySettings,
+        message_settings: MessageSettings,
+        translator: Translator,
+    ) -> None:
         self.workspace = workspace
         self.settings = settings
+        self.message_settings = message_settings
         self.translator = translator
         self.channels = channel_names(settings)
 
@@ -34,7 +44,7 @@ class OutboxWriter:
         Raises:
             ConfigurationError: channels, routes or language are invalid.
         """
-        return cls(workspace, load_delivery_settings(), load_translator())
+        return cls(workspace, load_delivery_settings(), load_settings(MessageSettings), load_translator())
 
     def enqueue(self, connection: Connection, transitions: Iterable[Transition], *, now: datetime) -> None:
         """Add a message for each event and channel; the alerts are stored and have their ids."""
@@ -43,7 +53,7 @@ class OutboxWriter:
                 "alert_id": alert.id,
                 "revision": number,
                 "channel": channel,
-                "message": compose_message(alert, event, number, self._sensor(alert), self.translator),
+                "message": self._message(alert, event, number),
                 "made_at": now,
                 "attempts": 0,
                 "next_at": now,
@@ -55,6 +65,11 @@ class OutboxWriter:
         ]
         if rows:
             connection.execute(insert(outbox), rows)
+
+    def _message(self, alert: Alert, event: AlertEvent, number: int) -> dict[str, Any]:
+        return compose_message(
+            alert, event, number, self._sensor(alert), self.translator, self.message_settings
+        )
 
     def _sensor(self, alert: Alert) -> Sensor:
         sensor_id = alert.topic.sensor_id

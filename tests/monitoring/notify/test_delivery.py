@@ -13,11 +13,13 @@ from monitoring.alerts.kinds import AlertChange, AlertState, AlertType, AlertVer
 from monitoring.i18n.translation import Translator
 from monitoring.notify.delivery import deliver
 from monitoring.notify.message import compose_message
+from monitoring.notify.message_settings import MessageSettings
 from monitoring.notify.outbox import Outbox
 from monitoring.notify.sender import DeliveryRefused
 from monitoring.watch.operator_actions import acknowledge
 from tests.support.message_receiver import SECRET, MessageReceiver, Reply
 from tests.support.monitored_fleet import minutes_after_noon, noisy_values
+from training.anomaly.normal_band import NormalBand
 from training.data.sensors import Sensor
 from training.errors import ConfigurationError
 from training.storage.leases import lease
@@ -248,7 +250,7 @@ def test_messages_are_in_the_language_and_time_zone_of_the_site(alerting_fleet, 
     )
 
     message = Outbox(monitored_fleet.workspace.engine).waiting("room")[-1].message
-    assert message["title"] == "ATENÇÃO: TT-1, Anomalia: reconhecido"
+    assert message["title"] == "ATENÇÃO · TT-1 (P-51): Anomalia, reconhecido"
     assert "desde 01/03/2026 09:20" in message["body"]
     assert "por Ana" in message["body"]
 
@@ -264,7 +266,7 @@ def test_a_message_renders_the_reasons_of_its_alert_for_the_reader(monitored_fle
 
     (alert,) = monitored_fleet.alerts("PT-1")
     message = Outbox(monitored_fleet.workspace.engine).waiting("room")[-1].message
-    assert message["title"] == "ATENÇÃO: PT-1, Instrumento (sem dados): novo alerta"
+    assert message["title"] == "ATENÇÃO · PT-1 (P-48): Instrumento (sem dados), novo alerta"
     assert message["body"].startswith(
         "sem dados desde 01/03/2026 09:09; normalmente uma leitura a cada 1 min"
     )
@@ -282,10 +284,48 @@ def test_a_message_shows_what_an_operator_chose(monitored_fleet):
     judged = replace(shelved, change=AlertChange.JUDGED)
 
     bodies = [
-        compose_message(alert, event, 2, Sensor(id="PT-1"), Translator())["body"]
+        compose_message(alert, event, 2, Sensor(id="PT-1"), Translator(), MessageSettings())["body"]
         for event in (shelved, judged)
     ]
 
     assert bodies[0].splitlines()[0] == "as in 0.1.0"
     assert "by Ana, shelved until 2026-03-01 13:30" in bodies[0]
     assert "by Ana: false alarm (test signal)" in bodies[1]
+
+
+def test_a_message_names_tag_place_normal_range_and_what_to_do(monitored_fleet):
+    normal = NormalBand(level=20.0, half_width=2.0)
+    alert = Alert(
+        AlertTopic(AlertType.LIMIT, "PT-1", "high_high", "P-48"), Severity.CRITICAL, AlertState.OPEN,
+        *[minutes_after_noon(0)] * 4, AlertEvidence(reason="too high", value=31.0), id=7,
+        normal=normal, repeats=2,
+    )  # fmt: skip
+    opened = AlertEvent(AlertChange.OPENED, minutes_after_noon(1), Severity.CRITICAL)
+    sensor = Sensor(id="PT-1", name="Discharge pressure", platform="P-48", unit="bar")
+    settings = MessageSettings(
+        page_url="https://plant.example/ml/", sensor_runbooks={"PT-*": "Check the discharge valve."}
+    )
+
+    message, returned = (
+        compose_message(alert, event, 1, sensor, Translator("pt", "America/Sao_Paulo"), settings)
+        for event in (opened, replace(opened, change=AlertChange.RETURNED))
+    )
+
+    assert message["title"].startswith("CRÍTICO · PT-1 Discharge pressure (P-48): ")
+    lines = message["body"].splitlines()
+    assert "faixa normal de 18 a 22 bar" in lines
+    assert "desde 01/03/2026 09:00 -03:00, notificado em 01/03/2026 09:01 -03:00" in lines
+    assert "O que fazer: Check the discharge valve." in lines
+    assert "https://plant.example/ml/?view=anomalies&sensor=PT-1" in lines
+    assert lines[-1] == "alerta 7.1, 2 repetições"
+    assert "O que fazer" not in returned["body"]
+
+
+def test_a_runbook_of_the_type_counts_where_no_sensor_matches():
+    settings = MessageSettings(
+        sensor_runbooks={"PT-1": "first"}, type_runbooks={AlertType.INSTRUMENT: "call the instrument shop"}
+    )
+
+    assert settings.runbook(Sensor(id="PT-1"), AlertType.INSTRUMENT) == "first"
+    assert settings.runbook(Sensor(id="TT-1"), AlertType.INSTRUMENT) == "call the instrument shop"
+    assert settings.runbook(Sensor(id="TT-1"), AlertType.ANOMALY) is None
