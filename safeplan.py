@@ -204,16 +204,15 @@ def sensors(names: Names = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def status(names: Names = None, as_json: AsJson = False) -> None:
-    """Show each sensor's champions with age and metrics, and sensors without a model.
+    """Show how many sensors are monitored, the status of each, and its champions with age and metrics.
 
     Example: safeplan status --json
     """
-    from training.operations.overview import describe_models
+    from monitoring.cli.status_command import show_status
     from training.workspace import Workspace
 
     workspace = Workspace.here()
-    outcomes = describe_models(workspace, workspace.fleet.match(names or ()), now=utc_now())
-    _print_outcomes("status", outcomes, as_json)
+    show_status(workspace, workspace.fleet.match(names or ()), now=utc_now(), as_json=as_json)
 
 
 @app.command()
@@ -562,7 +561,6 @@ def restore(
 COLUMNS = {
     "train": ("skill", "mase", "coverage", "recall_mean", "false_alarms_per_day"),
     "tune": ("loss",),
-    "status": ("age_days", "skill", "coverage", "recall_mean", "false_alarms_per_day"),
     "detect": ("readings", "anomalies", "episodes", "score"),
     "forecast": ("steps", "expected", "lower", "upper"),
 }

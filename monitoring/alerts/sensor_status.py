@@ -122,6 +122,7 @@ class SensorCondition:
     status: SensorStatus
     severity: int
     coverage: Coverage
+    monitoring: SensorStatus = SensorStatus.NORMAL  # or weakly, or not monitored, whatever else is wrong
     reasons: tuple[Reason, ...] = ()
     since: datetime | None = None
     open_alerts: int = 0
@@ -145,10 +146,11 @@ class SensorCondition:
             "reason": render_all(self.reasons),
             "since": self.since,
             "open_alerts": self.open_alerts,
+            "monitoring": self.monitoring.value,
             "monitored_by": coverage.monitor.value,
             "detector_version": coverage.version,
             "recall": coverage.recall,
-            "monitoring": render_all([coverage.reason] if coverage.reason else []),
+            "monitoring_reason": render_all([coverage.reason] if coverage.reason else []),
         }
 
 
@@ -175,6 +177,11 @@ def count_statuses(conditions: Iterable[SensorCondition]) -> dict[SensorStatus, 
     for condition in conditions:
         counts[condition.status] += 1
     return counts
+
+
+def count_monitored(conditions: Iterable[SensorCondition]) -> int:
+    """The number of sensors that a detector which passed the gate watches."""
+    return sum(condition.monitoring is SensorStatus.NORMAL for condition in conditions)
 
 
 def status_name(_: Translator, status: SensorStatus) -> str:
@@ -304,18 +311,25 @@ def _deviation_size(inputs: StatusInputs) -> float | None:
 
 def _judge_coverage(inputs: StatusInputs, open_alerts: list[Alert]) -> SensorCondition | None:
     """Nothing watches the sensor, what should watch it does not score, or it is known to find little."""
-    coverage = inputs.coverage
-    if coverage.has_scores and _is_unscored(inputs):
-        if inputs.scored_at is None:
-            reason = Reason(ReasonCode.STATUS_NEVER_SCORED)
-        else:
-            reason = Reason(ReasonCode.STATUS_UNSCORED_SINCE, {"time": inputs.scored_at})
-        return _condition(inputs, SensorStatus.NOT_MONITORED, 1, open_alerts, [reason], inputs.scored_at)
-    if coverage.is_monitored:
+    monitoring = _monitoring_status(inputs)
+    if monitoring is SensorStatus.NORMAL:
         return None
-    is_weak = coverage.monitor in {Monitor.DETECTOR, Monitor.FALLBACK}
-    status = SensorStatus.WEAKLY_MONITORED if is_weak else SensorStatus.NOT_MONITORED
-    return _condition(inputs, status, 1, open_alerts, [coverage.reason] if coverage.reason else [])
+    coverage, since = inputs.coverage, None
+    reason = coverage.reason
+    if coverage.has_scores and _is_unscored(inputs):
+        since = inputs.scored_at
+        values = {} if since is None else {"time": since}
+        code = ReasonCode.STATUS_NEVER_SCORED if since is None else ReasonCode.STATUS_UNSCORED_SINCE
+        reason = Reason(code, values)
+    return _condition(inputs, monitoring, 1, open_alerts, [reason] if reason else [], since)
+
+
+def _monitoring_status(inputs: StatusInputs) -> SensorStatus:
+    """Normal, weakly monitored or not monitored, whatever else is true of the sensor."""
+    coverage = inputs.coverage
+    if not coverage.has_scores or _is_unscored(inputs):
+        return SensorStatus.NOT_MONITORED
+    return SensorStatus.NORMAL if coverage.is_monitored else SensorStatus.WEAKLY_MONITORED
 
 
 def _is_unscored(inputs: StatusInputs) -> bool:
@@ -338,4 +352,12 @@ def _condition(
     reasons: Iterable[Reason] = (),
     since: datetime | None = None,
 ) -> SensorCondition:
-    return SensorCondition(status, severity, inputs.coverage, tuple(reasons), since, len(open_alerts))
+    return SensorCondition(
+        status,
+        severity,
+        inputs.coverage,
+        _monitoring_status(inputs),
+        tuple(reasons),
+        since,
+        len(open_alerts),
+    )

@@ -4,6 +4,7 @@ What a sensor is monitored by comes from the registry (`coverage_of`), so that a
 judgement is in `sensor_status`.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -27,13 +28,19 @@ from serving.predictions.store import PredictionStore
 from training.data.limits import SEVERITY_OF_LIMIT, MeasuredReading, most_severe_limit
 from training.data.readings import GOOD_QUALITY, ReadingStore
 from training.data.sensors import Sensor
+from training.errors import RegistryError
 from training.evaluation.gate import GateSettings
 from training.kinds import FALLBACK_RECIPE, Kind
+from training.operations.overview import describe_models
 from training.outcomes import Outcome, OutcomeStatus
 from training.settings import load_settings
 from training.storage.database import reading
+from training.workspace import Workspace
+
+log = logging.getLogger("safeplan.monitoring")
 
 SILENCE_OF_UNKNOWN_STEP = timedelta(days=1)  # where nothing is known about how often a sensor sends
+LIMIT_FIELDS = ("critical_low", "critical_high", "warning_low", "warning_high", "max_rate")
 SCORE_COLUMNS = ("anomaly_score", "threshold", "historical_average", "historical_std")
 DetectorOutcomes = Mapping[str, Outcome]  # by sensor
 
@@ -94,7 +101,7 @@ def judge_statuses(
 def coverage_of(sensor: Sensor, outcome: Outcome | None, *, min_recall: float) -> Coverage:
     """What monitors a sensor, given the outcome of its detector."""
     if outcome is None or outcome.status != OutcomeStatus.SERVING:
-        has_limits = sensor.critical_low is not None or sensor.critical_high is not None
+        has_limits = any(getattr(sensor, name) is not None for name in LIMIT_FIELDS)
         return Coverage(Monitor.LIMITS if has_limits else Monitor.NOTHING, min_recall=min_recall)
     is_fallback = outcome.detail.get("recipe") == FALLBACK_RECIPE
     monitor = Monitor.FALLBACK if is_fallback else Monitor.DETECTOR
@@ -104,6 +111,17 @@ def coverage_of(sensor: Sensor, outcome: Outcome | None, *, min_recall: float) -
 def detectors_of(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
     """The outcomes of detectors, by sensor."""
     return {outcome.sensor_id: outcome for outcome in outcomes if outcome.kind is Kind.DETECTOR}
+
+
+def load_detectors(
+    workspace: Workspace, sensors: Sequence[Sensor], *, now: datetime
+) -> dict[str, Outcome] | None:
+    """The outcomes of the sensors' detectors; None where the registry cannot be read."""
+    try:
+        return detectors_of(describe_models(workspace, sensors, now=now))
+    except RegistryError as error:
+        log.warning("what monitors the sensors is not known: %s", error)
+        return None
 
 
 def load_newest_rows(engine: Engine) -> pd.DataFrame:
@@ -136,7 +154,9 @@ def _inputs(
 ) -> StatusInputs:
     value = _number(row.get("value"))
     quality = row.get("data_quality")
-    limit = None if value is None else most_severe_limit(sensor, MeasuredReading(value))
+    # A value that the instrument cannot measure is the instrument's fault, not the process's.
+    is_possible = value is not None and not _is_outside(value, sensor.low, sensor.high)
+    limit = most_severe_limit(sensor, MeasuredReading(value)) if value is not None and is_possible else None
     silence = max(rules.silent_steps * step, rules.silent_least) if step else SILENCE_OF_UNKNOWN_STEP
     return StatusInputs(
         now=now,
@@ -165,3 +185,7 @@ def _number(value: Any) -> float | None:
 
 def _time(value: Any) -> datetime | None:
     return None if value is None or pd.isna(value) else pd.Timestamp(value).to_pydatetime()
+
+
+def _is_outside(value: float, low: float | None, high: float | None) -> bool:
+    return (low is not None and value < low) or (high is not None and value > high)

@@ -5,12 +5,15 @@ reader are in `url_state`; what is shown is in `tabs`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from pydantic import Field
 
 from monitoring.alerts.alert import Alert
+from monitoring.alerts.sensor_status import SensorCondition
+from monitoring.alerts.status_loader import detectors_of, judge_statuses, load_steps
 from monitoring.dashboard.fleet_view import FleetView, ModelOutcomes, load_fleet_view
 from monitoring.dashboard.swr_cache import SwrCache
 from monitoring.drift.store import DriftCheck, DriftCheckStore
@@ -49,6 +52,20 @@ class PageSettings(Settings, file="monitoring", section="page"):
 Clock = Callable[[], datetime]
 
 
+class JudgedStatuses(NamedTuple):
+    """Statuses with the data they were judged from, and when."""
+
+    view: FleetView
+    alerts: list[Alert]
+    models: ModelOutcomes | None
+    at: datetime
+    conditions: Mapping[str, SensorCondition]
+
+    def is_of(self, view: FleetView, alerts: list[Alert], models: ModelOutcomes | None) -> bool:
+        """Whether they were judged from these objects."""
+        return self.view is view and self.alerts is alerts and self.models is models
+
+
 class DashboardState:
     """One installation, shared by all readers; thread-safe."""
 
@@ -67,6 +84,8 @@ class DashboardState:
         self.checks: SwrCache[list[DriftCheck]] = SwrCache(
             DriftCheckStore(workspace.engine).latest, max_age=slow
         )
+        self.steps: SwrCache[Mapping[str, timedelta]] = SwrCache(self._load_steps, max_age=60.0)
+        self._judged: JudgedStatuses | None = None
         self.trainable: SwrCache[Mapping[Kind, set[str]]] = SwrCache(self._load_trainable, max_age=60.0)
 
     def caller(self, token_digest: str) -> Caller | None:
@@ -82,6 +101,25 @@ class DashboardState:
     def predictions(self) -> PredictionStore:
         """The predictions store."""
         return PredictionStore(self.workspace.engine)
+
+    def statuses(
+        self, view: FleetView, alerts: list[Alert], models: ModelOutcomes | None
+    ) -> Mapping[str, SensorCondition]:
+        """The status of each sensor of a view, judged once for all readers of the same data."""
+        judged, now = self._judged, self.clock()
+        is_current = judged is not None and now - judged.at < timedelta(seconds=self.settings.refresh)
+        if judged is not None and is_current and judged.is_of(view, alerts, models):
+            return judged.conditions
+        conditions = judge_statuses(
+            list(view.sensors.values()),
+            rows=view.rows,
+            alerts=alerts,
+            steps=self.steps.get(),
+            detectors=None if models is None else detectors_of(models.values()),
+            now=now,
+        )
+        self._judged = JudgedStatuses(view, alerts, models, now, conditions)
+        return conditions
 
     def model_outcomes(self) -> ModelOutcomes | None:
         """The models of the fleet; at first what their aliases alone show, and None until those are read.
@@ -115,6 +153,9 @@ class DashboardState:
     @cached_property
     def _version_cache(self) -> VersionCache:
         return VersionCache(self.workspace.registry, self.workspace.tracker)
+
+    def _load_steps(self) -> Mapping[str, timedelta]:
+        return load_steps(self.workspace.engine, list(self.fleet.get().sensors.values()))
 
     def _load_trainable(self) -> Mapping[Kind, set[str]]:
         window = load_settings(WindowSettings)

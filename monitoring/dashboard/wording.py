@@ -46,15 +46,15 @@ def forecast_quality(
 
 
 def score_text(_: Translator, score: float) -> tuple[int, str]:
-    """The severity of a score, and its wording."""
+    """The severity of a score, and its wording; critical is for limits, which no score reaches."""
     for bound, weight, text in (
         (0.3, 0, _("normal")),
         (0.6, 1, _("elevated")),
-        (0.9, 3, _("probable anomaly")),
+        (0.9, 2, _("probable anomaly")),
     ):
         if score < bound:
             return weight, text
-    return 4, _("clear anomaly")
+    return 3, _("clear anomaly")
 
 
 def direction_text(_: Translator, direction: str) -> str:

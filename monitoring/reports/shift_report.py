@@ -20,6 +20,8 @@ from monitoring.alerts.kinds import (
     verdict_name,
 )
 from monitoring.alerts.maintenance import MaintenanceWindow, list_maintenance
+from monitoring.alerts.sensor_status import SensorStatus, status_name
+from monitoring.alerts.status_loader import load_detectors, load_statuses
 from monitoring.alerts.store import FLOOD_SUBJECT
 from monitoring.i18n.translation import Translator, unit_symbol
 from monitoring.notify.message import alert_name, change_name
@@ -89,6 +91,7 @@ def build_shift_report(
             _shelved_section(_, fleet, shelved),
             _maintenance_section(_, fleet, windows),
             _risks_section(_, risks),
+            _monitoring_section(_, workspace, end),
             _model_changes_section(_, _load_model_changes(workspace, start, end)),
         ),
         charts=[load_chart(workspace, alert, start=start, end=end, words=_) for alert in drawn],
@@ -156,6 +159,24 @@ def _state_text(_: Translator, alert: Alert) -> str:
     if alert.settled is not None:
         state = f"{state}, {change_name(_, AlertChange.SETTLED)}"
     return _("{state}, repeated {count} times", state=state, count=alert.repeats) if alert.repeats else state
+
+
+def _monitoring_section(_: Translator, workspace: Workspace, now: datetime) -> ReportSection:
+    """The sensors that no detector which passed the gate watches."""
+    sensors = workspace.fleet.match() if workspace.fleet else []
+    detectors = load_detectors(workspace, sensors, now=now)
+    conditions = load_statuses(workspace.engine, sensors, detectors, now=now)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            _sensor_title(workspace.fleet, sensor_id),
+            status_name(_, condition.monitoring),
+            "" if condition.coverage.reason is None else _.reason_text((condition.coverage.reason,), ""),
+        )
+        for sensor_id, condition in conditions.items()
+        if condition.monitoring is not SensorStatus.NORMAL
+    ]
+    empty = _("Every sensor is monitored by a detector that passed the gate.")
+    return ReportSection(_("Weakly or not monitored"), empty, (_("Sensor"), _("Monitoring"), _("Why")), rows)
 
 
 def _shelved_section(_: Translator, fleet: Fleet, alerts: Sequence[Alert]) -> ReportSection:

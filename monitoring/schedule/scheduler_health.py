@@ -12,11 +12,14 @@ from sqlalchemy import Engine
 
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import AlertType
+from monitoring.alerts.sensor_status import SensorStatus, count_monitored
+from monitoring.alerts.status_loader import detectors_of, load_statuses
 from monitoring.alerts.store import AlertStore
 from monitoring.notify.outbox import ChannelQueue, Outbox
 from monitoring.schedule.job_run_store import JobRun, JobRunStore, RunStatus
-from serving.doctor import HealthCheck, HealthStatus, run_guarded
+from serving.doctor import MAX_NAMES_SHOWN, HealthCheck, HealthStatus, run_guarded
 from training.data.sensors import Fleet, Sensor
+from training.operations.overview import describe_models
 from training.reasons import Reason, ReasonCode
 from training.storage.leases import Owner
 from training.workspace import Workspace
@@ -45,6 +48,7 @@ def _check_all(workspace: Workspace, now: datetime) -> Iterator[HealthCheck]:
     yield from _check_clock(times, now)
     yield from _check_sensors_without_data(times, workspace.fleet)
     yield from _check_instruments(workspace.engine)
+    yield from _check_monitoring(workspace, now)
 
 
 def _check_jobs(engine: Engine, now: datetime) -> Iterator[HealthCheck]:
@@ -128,6 +132,29 @@ def _check_instruments(engine: Engine) -> Iterator[HealthCheck]:
             (Reason(ReasonCode.DOCTOR_INSTRUMENTS, values),),
             Reason(ReasonCode.DOCTOR_LIST_ALERTS),
         )
+
+
+def _check_monitoring(workspace: Workspace, now: datetime) -> Iterator[HealthCheck]:
+    """Sensors that nothing watches, or something that finds little."""
+    sensors = workspace.fleet.match() if workspace.fleet else []
+    detectors = detectors_of(describe_models(workspace, sensors, now=now))
+    conditions = load_statuses(workspace.engine, sensors, detectors, now=now)
+    poorly_monitored = {
+        sensor_id: condition
+        for sensor_id, condition in conditions.items()
+        if condition.monitoring is not SensorStatus.NORMAL
+    }
+    named = list(poorly_monitored)[:MAX_NAMES_SHOWN]
+    values = {"monitored": count_monitored(conditions.values()), "sensors": len(conditions)}
+    reasons = [Reason(ReasonCode.DOCTOR_MONITORED, values)]
+    if named:
+        reasons.append(Reason(ReasonCode.DOCTOR_NOT_MONITORED, {"sensors": named}))
+    yield HealthCheck(
+        "monitoring",
+        HealthStatus.ATTENTION if poorly_monitored else HealthStatus.OK,
+        tuple(reasons),
+        Reason(ReasonCode.DOCTOR_SHOW_STATUS) if poorly_monitored else None,
+    )
 
 
 def _instrument_reason(alert: Alert) -> Reason:

@@ -229,3 +229,6 @@ class ReasonCode(StrEnum):
     DOCTOR_INSTRUMENTS = "doctor_instruments"
     DOCTOR_INSTRUMENT = "doctor_instrument"
     DOCTOR_LIST_ALERTS = "doctor_list_alerts"
+    DOCTOR_MONITORED = "doctor_monitored"
+    DOCTOR_NOT_MONITORED = "doctor_not_monitored"
+    DOCTOR_SHOW_STATUS = "doctor_show_status"

@@ -359,4 +359,7 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.DOCTOR_INSTRUMENTS: "{count:count} open instrument alerts: {alerts:reason}",
     ReasonCode.DOCTOR_INSTRUMENT: "{sensor:text} {detail:reason}",
     ReasonCode.DOCTOR_LIST_ALERTS: "See them all: safeplan alerts list",
+    ReasonCode.DOCTOR_MONITORED: "{monitored:count} of {sensors:count} sensors monitored",
+    ReasonCode.DOCTOR_NOT_MONITORED: "weakly or not monitored: {sensors:list}",
+    ReasonCode.DOCTOR_SHOW_STATUS: "See why: safeplan status",
 }

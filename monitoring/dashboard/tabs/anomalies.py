@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from monitoring.alerts.kinds import AlertType
+from monitoring.alerts.sensor_status import SensorCondition, status_name
 from monitoring.dashboard.chart_elements import PLOTLY_CONFIG
 from monitoring.dashboard.charts import ChartBuilder
 from monitoring.dashboard.fleet_view import stored_reason
@@ -34,7 +35,7 @@ from training.data.sensors import Sensor
 from training.kinds import Kind
 
 MAX_REASONS = 12  # anomalies listed below the chart
-SCORE_BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 3), (0.9, 1.0, 4))  # from, to, severity
+SCORE_BANDS = ((0.0, 0.3, 0), (0.3, 0.6, 1), (0.6, 0.9, 2), (0.9, 1.0, 3))  # from, to, severity
 
 
 def show(_: Translator) -> None:
@@ -60,9 +61,13 @@ def show(_: Translator) -> None:
 
 
 def _show_current(_: Translator, sensor: Sensor) -> None:
-    newest_score = fleet_with(sensor.id)[0].rows.loc[sensor.id].to_dict()
+    shared = shared_state()
+    view, _newest_at = fleet_with(sensor.id)
+    condition = shared.statuses(view, shared.alerts.get(), shared.model_outcomes())[sensor.id]
+    newest = view.rows.loc[sensor.id].to_dict()
     st.subheader(escape_markdown(sensor_title(sensor)), anchor=False)
-    if pd.isna(newest_score["anomaly_score"]):
+    show_cards([status_card(_, sensor, condition), *_reading_cards(_, sensor, newest)])
+    if pd.isna(newest["anomaly_score"]):
         st.info(
             _(
                 "No reading of this sensor has been scored yet. Train a detector (tab Training), then run: "
@@ -70,33 +75,44 @@ def _show_current(_: Translator, sensor: Sensor) -> None:
                 sensor=sensor.id,
             )
         )
-    else:
-        _show_status(_, sensor, newest_score)
-
-
-def _show_status(_: Translator, sensor: Sensor, newest_score: Mapping[Any, Any]) -> None:
-    score, is_anomaly = float(newest_score["anomaly_score"]), bool(newest_score["is_anomaly"])
-    weight, score_meaning = score_text(_, score)
-    status = severity_badge(max(weight, 2), _("anomaly")) if is_anomaly else severity_badge(0, _("normal"))
-    value, unit = float(newest_score["value"]), escape(unit_symbol(sensor.unit))
-    normal_range, distance = "-", ""
-    mean, deviation = (_to_float(newest_score[name]) for name in ("historical_average", "historical_std"))
-    if mean is not None and deviation is not None:
-        normal_range = f"{_.number(mean, 4)} <small>± {_.number(deviation, 3)} {unit}</small>"
-        distance = deviation_text(_, (value - mean) / deviation if deviation > 0 else 0.0)
-    show_cards(
-        [
-            (_("Current status"), status, _.moment(newest_score["scored_at"])),
-            (_("Score"), _.number(score, 3), score_meaning),
-            (_("Newest reading"), f"{_.number(value)} <small>{unit}</small>", distance),
-            (_("Normal range"), normal_range, _("mean ± SD of the readings before")),
-        ]
-    )
-    st.html(score_scale_html(_, score, _to_float(newest_score["threshold"])))
-    text, reasons = stored_reason(newest_score)
+        return
+    score = float(newest["anomaly_score"])
+    st.html(score_scale_html(_, score, _to_float(newest["threshold"])))
+    text, reasons = stored_reason(newest)
     if text:
         reason = escape_markdown(_.reason_text(reasons, text, unit=sensor.unit))
         st.markdown(f"**{_('Reason')}:** {reason}")
+
+
+def status_card(_: Translator, sensor: Sensor, condition: SensorCondition) -> tuple[str, str, str]:
+    """The status of a sensor, why, since when, and what is missing of its monitoring."""
+    badge = severity_badge(condition.severity, status_name(_, condition.status))
+    notes = [_.reason_text(condition.reasons, "", unit=sensor.unit)]
+    if condition.since is not None:
+        notes.append(_("since {moment}", moment=_.moment(condition.since)))
+    monitoring = condition.coverage.reason
+    if monitoring is not None and monitoring not in condition.reasons:
+        notes.append(_.reason_text((monitoring,), "", unit=sensor.unit))
+    return _("Current status"), badge, " · ".join(filter(None, notes)) or _("nothing unusual")
+
+
+def _reading_cards(_: Translator, sensor: Sensor, newest: Mapping[Any, Any]) -> list[tuple[str, str, str]]:
+    """Score, newest reading and normal range."""
+    value, unit = float(newest["value"]), escape(unit_symbol(sensor.unit))
+    normal_range, distance = "-", ""
+    mean, deviation = (_to_float(newest[name]) for name in ("historical_average", "historical_std"))
+    if mean is not None and deviation is not None:
+        normal_range = f"{_.number(mean, 4)} <small>± {_.number(deviation, 3)} {unit}</small>"
+        distance = deviation_text(_, (value - mean) / deviation if deviation > 0 else 0.0)
+    cards = [
+        (_("Newest reading"), f"{_.number(value)} <small>{unit}</small>", distance),
+        (_("Normal range"), normal_range, _("mean ± SD of the readings before")),
+    ]
+    score = _to_float(newest["anomaly_score"])
+    if score is not None:
+        meaning = f"{score_text(_, score)[1]} · {_.moment(newest['scored_at'])}"
+        cards.insert(0, (_("Score"), _.number(score, 3), meaning))
+    return cards
 
 
 def deviation_text(_: Translator, deviations: float) -> str:

@@ -14,6 +14,7 @@ import streamlit as st
 
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.kinds import AlertState, AlertType, Severity, severity_name
+from monitoring.alerts.sensor_status import SensorCondition, SensorStatus, count_monitored, status_name
 from monitoring.dashboard.fleet_view import (
     Concern,
     ConcernTopic,
@@ -75,9 +76,10 @@ def _show_fleet(_: Translator) -> None:
         st.info(_("There are no sensors yet. Load readings: safeplan load FILE"))
         return
     concerns = collect_concerns(view, models, alerts)
-    _show_summary(_, view, models, concerns, alerts)
+    conditions = shared.statuses(view, alerts, models)
+    _show_summary(_, view, models, concerns, alerts, conditions)
     _show_concerns(_, view, concerns)
-    _show_sensor_table(_, view, models)
+    _show_sensor_table(_, view, models, conditions)
 
 
 def collect_concerns(
@@ -109,14 +111,14 @@ def _show_summary(
     models: ModelOutcomes | None,
     concerns: list[Concern],
     alerts: Collection[Alert],
+    conditions: Mapping[str, SensorCondition],
 ) -> None:
     anomaly_count = int(view.rows["is_anomaly"].fillna(value=False).astype(bool).sum())
-    platforms = _.plural("on {count} platform", "on {count} platforms", len(view.platforms))
     cards = [
         _action_required_card(_, concerns),
         _active_alerts_card(_, alerts),
         (_("Active anomalies"), _.number(anomaly_count), _("by newest reading")),
-        (_("Sensors"), _.number(len(view.sensors)), platforms),
+        monitored_card(_, conditions),
     ]
     if models is not None:
         serving = sum(outcome.status == OutcomeStatus.SERVING for outcome in models.values())
@@ -150,6 +152,20 @@ def _active_alerts_card(_: Translator, alerts: Collection[Alert]) -> tuple[str, 
     ]
     badge = severity_badge(max(severities, default=0), _.number(len(severities)))
     return _("Active alerts"), badge, ", ".join(counts) or _("none")
+
+
+def monitored_card(_: Translator, conditions: Mapping[str, SensorCondition]) -> tuple[str, str, str]:
+    """How many sensors a detector that passed the gate monitors, and how the others are monitored."""
+    statuses = [condition.monitoring for condition in conditions.values()]
+    counts = [
+        f"{_.number(count)} {status_name(_, status)}"
+        for status in (SensorStatus.NOT_MONITORED, SensorStatus.WEAKLY_MONITORED)
+        if (count := statuses.count(status))
+    ]
+    monitored = count_monitored(conditions.values())
+    share = _("{count} of {total}", count=_.number(monitored), total=_.number(len(statuses)))
+    badge = severity_badge(0 if monitored == len(statuses) else int(Severity.WARNING), share)
+    return _("Sensors monitored"), badge, ", ".join(counts) or _("all of them")
 
 
 def _show_concerns(_: Translator, view: FleetView, concerns: list[Concern]) -> None:
@@ -241,11 +257,17 @@ def concern_text(_: Translator, concern: Concern, sensor: Sensor) -> str:
     return _.reason_text(concern.reasons, concern.text, unit=sensor.unit)
 
 
-def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | None) -> None:
+def _show_sensor_table(
+    _: Translator,
+    view: FleetView,
+    models: ModelOutcomes | None,
+    conditions: Mapping[str, SensorCondition],
+) -> None:
     st.markdown(f"#### {_('All sensors')}")
-    ranked = view.rows["anomaly_score"].sort_values(ascending=False, na_position="last", kind="stable")
-    shown_ids = pick_rows(_, ranked.index.tolist(), view.sensors, "fleet-filter")
-    table = sensor_table(_, view, models, shown_ids)
+    by_score = view.rows["anomaly_score"].sort_values(ascending=False, na_position="last", kind="stable")
+    ranked = sorted(by_score.index, key=lambda sensor_id: conditions[sensor_id].rank)
+    shown_ids = pick_rows(_, ranked, view.sensors, "fleet-filter")
+    table = sensor_table(_, view, models, shown_ids, conditions)
     event = st.dataframe(
         table,
         hide_index=True,
@@ -254,7 +276,7 @@ def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | N
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "status": st.column_config.TextColumn(_("Status"), width=110),
+            "status": st.column_config.TextColumn(_("Status"), width=160),
             "sensor": st.column_config.TextColumn(_("Sensor")),
             "name": st.column_config.TextColumn(_("Name")),
             "platform": st.column_config.TextColumn(_("Platform")),
@@ -278,42 +300,47 @@ def _show_sensor_table(_: Translator, view: FleetView, models: ModelOutcomes | N
 
 
 def sensor_table(
-    _: Translator, view: FleetView, models: ModelOutcomes | None, sensor_ids: Sequence[str]
+    _: Translator,
+    view: FleetView,
+    models: ModelOutcomes | None,
+    sensor_ids: Sequence[str],
+    conditions: Mapping[str, SensorCondition],
 ) -> pd.DataFrame:
     """One row for each of these sensors, in their order."""
     rows = view.rows.loc[list(sensor_ids)].to_dict("index")
     return pd.DataFrame(
-        [_sensor_row(_, view.sensors[sensor_id], rows[sensor_id], models) for sensor_id in sensor_ids]
+        [
+            _sensor_row(_, view.sensors[sensor_id], rows[sensor_id], models, conditions[sensor_id])
+            for sensor_id in sensor_ids
+        ]
     )
 
 
 def _sensor_row(
-    _: Translator, sensor: Sensor, row: Mapping[Any, Any], models: ModelOutcomes | None
+    _: Translator,
+    sensor: Sensor,
+    row: Mapping[Any, Any],
+    models: ModelOutcomes | None,
+    condition: SensorCondition,
 ) -> dict[str, Any]:
     has_reading, has_score = not pd.isna(row["timestamp"]), not pd.isna(row["anomaly_score"])
     text, reasons = stored_reason(row)
     return {
-        "status": status_text(_, row),
+        "status": status_text(_, condition),
         "sensor": sensor.id,
         "name": sensor.name,
         "platform": sensor.platform,
         "value": _.quantity(row["value"], sensor.unit) if has_reading else "",
         "time": _.moment(row["timestamp"]) if has_reading else "",
         "score": float(row["anomaly_score"]) if has_score else None,
-        "reason": _.reason_text(reasons, text, unit=sensor.unit),
+        "reason": _.reason_text(condition.reasons or reasons, text, unit=sensor.unit),
         "models": "" if models is None else models_text(models, sensor.id),
     }
 
 
-def status_text(_: Translator, row: Mapping[Any, Any]) -> str:
+def status_text(_: Translator, condition: SensorCondition) -> str:
     """The status of a sensor as symbol and word."""
-    if pd.isna(row["timestamp"]):
-        return f"○ {_('no data')}"
-    if pd.isna(row["anomaly_score"]):
-        return f"○ {_('not scored')}"
-    if not row["is_anomaly"]:
-        return f"✓ {_('normal')}"
-    return f"{'◆' if row['anomaly_score'] >= 0.9 else '▲'} {_('anomaly')}"
+    return f"{condition.symbol} {status_name(_, condition.status)}"
 
 
 def models_text(models: ModelOutcomes, sensor_id: str) -> str:

@@ -37,8 +37,9 @@ def test_the_overview_comes_first_with_what_requires_action(page, dashboard_work
     assert "Enough readings for both models; none has been trained yet." in text
     table = app.dataframe[0].value
     assert table["sensor"].tolist()[0] == "PT-1"
-    assert table["status"].tolist()[0] == "◆ anomaly"
-    assert table.set_index("sensor").loc["NEW-1", "status"] == "○ not scored"
+    assert table["status"].tolist()[0] == "● deviating"
+    assert table.set_index("sensor").loc["NEW-1", "status"] == "○ not monitored"
+    assert "Sensors monitored ● 2 of 3 1 not monitored" in " ".join(text.split())
     assert table.set_index("sensor").loc["PT-1", "models"] == "v1 / v1"
 
 
@@ -90,7 +91,7 @@ def test_an_anomaly_shows_score_reason_and_normal_range(page, dashboard_workspac
 
     text = page_text(page("/?view=anomalies&sensor=PT-1"))
 
-    assert "◆ anomaly" in text
+    assert "● deviating" in text
     assert "clear anomaly" in text
     assert "mean ± SD" in text
     assert "SD above the mean" in text

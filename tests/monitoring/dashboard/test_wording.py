@@ -78,7 +78,7 @@ def test_an_unknown_measure_is_left_out():
 
 @pytest.mark.parametrize(
     ("score", "weight", "words"),
-    [(0.0, 0, "normal"), (0.3, 1, "elevated"), (0.6, 3, "probable"), (0.9, 4, "clear anomaly")],
+    [(0.0, 0, "normal"), (0.3, 1, "elevated"), (0.6, 2, "probable"), (0.9, 3, "clear anomaly")],
 )
 def test_a_score_means_the_same_on_each_sensor(score, weight, words):
     result = score_text(_, score)

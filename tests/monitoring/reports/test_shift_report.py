@@ -248,7 +248,7 @@ def test_a_shift_without_alerts_has_no_tables(monitored_fleet):
     reported = render_html(report(monitored_fleet))
 
     assert "No alerts." in reported
-    assert reported.count("<table") == 1  # the key figures
+    assert reported.count("<table") == 2  # the key figures, and sensors that nothing monitors
 
 
 def test_the_command_writes_the_format_of_the_suffix(shift_fleet, tmp_path, monkeypatch):
