@@ -30,11 +30,16 @@ SAME_MACHINE = EXPECTED["made_by"]["simd"] == simd_extensions() and all(
 )
 
 
-def equal(actual: Any, expected: list[str | None]) -> None:
-    """Equal to the last digit where numpy computes alike; its exp and log differ between processors."""
+def equal(actual: Any, expected: list[str | None], *, ulp: int = 0) -> None:
+    """Equal to the last digit where numpy computes alike; its exp and log differ between processors.
+
+    `ulp`: accepted difference in units of the last place.
+    """
     numbers = np.array([np.nan if text is None else float.fromhex(text) for text in expected])
-    if SAME_MACHINE:
+    if SAME_MACHINE and not ulp:
         np.testing.assert_array_equal(np.asarray(actual, float), numbers)
+    elif SAME_MACHINE:
+        np.testing.assert_array_max_ulp(np.asarray(actual, float), numbers, maxulp=ulp)
     else:
         np.testing.assert_allclose(np.asarray(actual, float), numbers, rtol=1e-9, atol=1e-12)
 
@@ -100,7 +105,9 @@ def test_a_forecaster_of_0_1_0_forecasts_the_same(name):
             if column == "timestamps":
                 assert [str(time.isoformat()) for time in answer[column]] == values
             else:
-                equal(answer[column], values)
+                # On an AMD processor with the same SIMD extensions the code of 0.1.0 itself differs from what
+                # it wrote on another one, by one unit in 5 of 48 lower and 7 of 48 upper bounds.
+                equal(answer[column], values, ulp=2)
 
 
 @pytest.mark.parametrize("name", ["detector", "detector_bursts", "forecaster", "forecaster_naive"])
