@@ -136,12 +136,12 @@ SENSORS = {
     "TT-201": PlantSensor(
         _describe("Fluid temperature", PUMP, "temperature", "degC", 0, 150),
         *(28.6, smooth_wander, 900, 0.6, 0.004, 0.0001),
-        StopResponse(24.0, 240.0, noise=1.0),
+        StopResponse(24.0, 60.0, noise=1.0),
     ),
     "TT-202": PlantSensor(
         _describe("Motor temperature", PUMP, "temperature", "degC", 0, 250, critical_high=95),
         *(89.0, wander, 300, 0.6, 0.16, 0.0001),
-        StopResponse(24.0, 60.0, noise=0.5),
+        StopResponse(24.0, 30.0, noise=0.5),
     ),
     "VT-201": PlantSensor(
         _describe("Pump vibration", PUMP, "vibration", "g", 0, 5),

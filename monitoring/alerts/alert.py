@@ -86,6 +86,14 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """What began during maintenance and has not ended: no alert begins until it has, or until a time."""
+
+    until: datetime
+    clear_since: datetime | None = None
+
+
+@dataclass(frozen=True)
 class PendingAlert:
     """How far a topic has been evaluated, and the condition that may become an alert."""
 
@@ -102,6 +110,7 @@ class PendingAlert:
     lingers_until: datetime | None = None  # a score that stays high after a return counts for nothing
     steady: ObservedReading | None = None  # a new level, and since when the score has been low at it
     levels: LevelMemory = field(default_factory=LevelMemory)
+    recovery: Recovery | None = None  # from maintenance
 
 
 @dataclass(frozen=True)

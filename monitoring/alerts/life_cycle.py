@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Transition
+from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Recovery, Transition
 from monitoring.alerts.kinds import AlertChange, AlertState, Severity
 from monitoring.alerts.levels import LevelMemory, ObservedReading
 from training.anomaly.normal_band import NormalBand
@@ -35,6 +35,7 @@ class AlertTiming:
     escalate_after: Mapping[int, timedelta]  # by severity: without acknowledgement; repeats
     escalations: int  # at most
     accept_level_after: timedelta = timedelta(hours=8)  # at a new level, which is then the normal one
+    recover_after: timedelta = timedelta(0)  # maintenance, for what began during it and has not ended
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,16 @@ class _TopicLifecycle:
         observed = None if condition.value is None else ObservedReading(condition.at, condition.value)
         if observed is not None:
             self._update_alert(current=observed)
-        if condition.explained or self._maintenance_end(condition.at) is not None:
+        maintenance_end = self._maintenance_end(condition.at)
+        recovery = self._recovery(condition, maintenance_end)
+        if condition.explained or maintenance_end is not None or recovery is not None:
             self.pending = replace(
-                before, since={}, evidence=None, seen=condition.at, current=observed or before.current
+                before,
+                since={},
+                evidence=None,
+                seen=condition.at,
+                current=observed or before.current,
+                recovery=recovery,
             )
             return
         levels = before.levels
@@ -152,6 +160,19 @@ class _TopicLifecycle:
             self._update_alert(last_at=condition.at, evidence=evidence.stronger(self._alert().evidence))
         if condition.band is not None and self._alert_is_open():
             self._judge_level(condition, before)
+
+    def _recovery(self, condition: Condition, maintenance_end: datetime | None) -> Recovery | None:
+        """What is left of maintenance: a machine that warms up is not yet normal, and that is no news."""
+        recovery = self.pending.recovery
+        if maintenance_end is not None and condition.sustained_severity:
+            recovery = Recovery(maintenance_end + self.timing.recover_after)
+        if recovery is None or condition.at >= recovery.until:
+            return None
+        if condition.sustained_severity:
+            return replace(recovery, clear_since=None)
+        clear_since = recovery.clear_since or condition.at
+        is_over = condition.at - clear_since >= self.timing.return_after
+        return None if is_over else replace(recovery, clear_since=clear_since)
 
     def _lingers(self, condition: Condition) -> bool:
         """Whether a high score is left over: its reading is back in the band that the level had left."""

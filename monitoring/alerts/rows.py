@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from monitoring.alerts.alert import Alert, AlertEvidence, AlertTopic, PendingAlert, recency_weight
+from monitoring.alerts.alert import Alert, AlertEvidence, AlertTopic, PendingAlert, Recovery, recency_weight
 from monitoring.alerts.kinds import AlertState, AlertType, AlertVerdict, Severity
 from monitoring.alerts.levels import LevelMemory, ObservedReading
 from training.anomaly.normal_band import NormalBand
@@ -118,6 +118,7 @@ def pending_to_row(pending: PendingAlert) -> dict[str, Any]:
             "lingers_until": _to_json(pending.lingers_until),
             "steady": _as_dict(pending.steady),
             "levels": pending.levels.as_dict(),
+            "recovery": _recovery_to_json(pending.recovery),
         },
     }
 
@@ -139,7 +140,20 @@ def pending_from_row(row: Mapping[str, Any]) -> PendingAlert:
         lingers_until=_parse_time(stored.get("lingers_until")),
         steady=ObservedReading.from_dict(stored.get("steady")),
         levels=LevelMemory.from_dict(stored.get("levels")),
+        recovery=_recovery_from_json(stored.get("recovery")),
     )
+
+
+def _recovery_to_json(recovery: Recovery | None) -> dict[str, str | None] | None:
+    if recovery is None:
+        return None
+    return {"until": _to_json(recovery.until), "clear_since": _to_json(recovery.clear_since)}
+
+
+def _recovery_from_json(stored: Mapping[str, Any] | None) -> Recovery | None:
+    if stored is None:
+        return None
+    return Recovery(datetime.fromisoformat(stored["until"]), _parse_time(stored["clear_since"]))
 
 
 def _evidence_to_json(evidence: AlertEvidence) -> dict[str, Any]:

@@ -183,6 +183,11 @@ class LifeRules(Settings, file="monitoring", section="life"):
         gt=timedelta(0),
         description="time at a new level after which it counts as normal, if no person accepts it before",
     )
+    recover_after: timedelta = Field(
+        timedelta(hours=2),
+        ge=timedelta(0),
+        description="time after maintenance in which an anomaly that began during it raises no alert",
+    )
     escalate_warning: timedelta = Field(
         timedelta(hours=8), gt=timedelta(0), description="time until an unacknowledged warning is escalated"
     )
@@ -251,6 +256,8 @@ class SensorRules:
             },
             escalations=self.life.escalations,
             accept_level_after=self.life.accept_level_after,
+            # Limits hold during a warm-up too, and an instrument need not warm up.
+            recover_after=self.life.recover_after if kind is AlertType.ANOMALY else timedelta(0),
         )
 
     def _of(self, kind: AlertType) -> TypeRules:

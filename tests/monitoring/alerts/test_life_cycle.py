@@ -193,6 +193,24 @@ def test_no_alert_begins_during_maintenance():
     assert into == []
 
 
+def test_what_began_during_maintenance_raises_no_alert_until_it_has_ended():
+    """A machine that warms up after a planned stop is not yet normal, and that is no news."""
+    work, timing = [(minute(0), minute(100))], replace(TIMING, recover_after=60 * MINUTE)
+    warming = [met(place) for place in range(90, 130)]
+    normal = [clear(place) for place in range(130, 136)]
+
+    _, silent = run(*warming, *normal, until=140, timing=timing, maintenance=work)
+    _, again = run(*warming, *normal, met(137), until=150, timing=timing, maintenance=work)
+    _, brief = run(*warming, clear(130), met(131), until=150, timing=timing, maintenance=work)
+    _, lasting = run(*warming, met(159), met(160), until=170, timing=timing, maintenance=work)
+    _, new = run(clear(99), met(101), until=110, timing=timing, maintenance=work)
+
+    assert silent == brief == []
+    assert again == [("opened", 142)]
+    assert lasting == [("opened", 165)]
+    assert new == [("opened", 106)]
+
+
 def test_no_alert_is_escalated_during_maintenance():
     result, _ = run(met(0, 4), until=0)
     work = [(minute(10), minute(100))]
