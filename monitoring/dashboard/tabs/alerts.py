@@ -5,7 +5,7 @@ Shown on the tabs of anomalies, forecasts and models. The buttons do what `safep
 """
 
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 
 import pandas as pd
@@ -30,11 +30,20 @@ from monitoring.dashboard.theme import severity_badge, table_height
 from monitoring.dashboard.url_state import has_role, run_action, shared_state
 from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name, change_name
-from monitoring.watch.operator_actions import acknowledge, alert_history, list_alerts, set_verdict
+from monitoring.watch.operator_actions import (
+    accept_level,
+    acknowledge,
+    alert_history,
+    list_alerts,
+    set_verdict,
+    shelve,
+    unshelve,
+)
 from serving.http.tokens import Role
 from training.data.sensors import Sensor
 
 MAX_CLOSED_ALERTS = 100  # listed, the newest
+SHELVING_HOURS = (1, 8)  # offered; at most life.longest_shelving
 MAX_EVENTS_SHOWN = 6  # of one alert: the first and the newest
 
 
@@ -127,7 +136,7 @@ def _show_actions(_: Translator, alert: Alert) -> None:
             st.button(
                 _("Acknowledge"),
                 key=f"ack-{alert.id}",
-                on_click=_acknowledge,
+                on_click=acknowledge_alert,
                 args=(_, alert.id),
                 help=_("The alert is being handled; it is no longer escalated"),
             )
@@ -143,13 +152,67 @@ def _show_actions(_: Translator, alert: Alert) -> None:
                 args=(_, alert.id, verdict, note_key),
                 help=help_text,
             )
+        if alert.settled is not None:
+            st.button(
+                _("Accept new level"),
+                key=f"accept-{alert.id}",
+                on_click=_accept_level,
+                args=(_, alert.id),
+                help=_("The new level is normal; the alert closes"),
+            )
+        if alert.shelved_until is not None:
+            show_unshelve_button(_, alert)
+        elif alert.state is not AlertState.CLOSED:
+            for hours in SHELVING_HOURS:
+                st.button(
+                    _("Shelve {duration}", duration=_.duration(3600 * hours)),
+                    key=f"shelve-{hours}-{alert.id}",
+                    on_click=_shelve,
+                    args=(_, alert.id, hours),
+                    help=_("No notifications for this time; the alert stays in the list of shelved alerts"),
+                )
 
 
-def _acknowledge(_: Translator, alert_id: int) -> None:
-    _change_alert(
+def show_unshelve_button(_: Translator, alert: Alert) -> None:
+    """The button that ends the shelving of an alert."""
+    help_text = _("Send notifications of the alert again")
+    st.button(
+        _("Unshelve"), key=f"unshelve-{alert.id}", on_click=_unshelve, args=(_, alert.id), help=help_text
+    )
+
+
+def acknowledge_alert(_: Translator, alert_id: int) -> None:
+    """Acknowledge one alert."""
+    change_alert(
         _,
         lambda who, now: acknowledge(shared_state().workspace, alert_id, by=who, now=now),
         lambda alert: _("Alert {number} acknowledged by {who}.", number=alert.id, who=alert.acknowledged_by),
+    )
+
+
+def _shelve(_: Translator, alert_id: int, hours: int) -> None:
+    change_alert(
+        _,
+        lambda who, now: shelve(
+            shared_state().workspace, alert_id, now + timedelta(hours=hours), by=who, now=now
+        ),
+        lambda alert: _("Alert {number} is shelved for {hours} h.", number=alert.id, hours=hours),
+    )
+
+
+def _unshelve(_: Translator, alert_id: int) -> None:
+    change_alert(
+        _,
+        lambda who, now: unshelve(shared_state().workspace, alert_id, by=who, now=now),
+        lambda alert: _("Alert {number} is no longer shelved.", number=alert.id),
+    )
+
+
+def _accept_level(_: Translator, alert_id: int) -> None:
+    change_alert(
+        _,
+        lambda who, now: accept_level(shared_state().workspace, alert_id, by=who, now=now),
+        lambda alert: _("Alert {number}: new level accepted.", number=alert.id),
     )
 
 
@@ -163,13 +226,13 @@ def _set_verdict(_: Translator, alert_id: int, verdict: AlertVerdict, note_key: 
     def success(alert: Alert) -> str:
         return _("Alert {number}: {verdict}.", number=alert.id, verdict=verdict_name(_, verdict))
 
-    _change_alert(_, act, success)
+    change_alert(_, act, success)
 
 
-def _change_alert(
+def change_alert(
     _: Translator, change: Callable[[str, datetime], Alert], success: Callable[[Alert], str]
 ) -> None:
-    """Change an alert and reload the alerts of the fleet."""
+    """Do what an operator chose, and reload the alerts of the fleet."""
 
     def act(who: str) -> Alert:
         alert = change(who, shared_state().clock())

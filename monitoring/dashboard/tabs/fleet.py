@@ -5,7 +5,7 @@ sensor.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import escape
 from typing import Any
 
@@ -28,8 +28,9 @@ from monitoring.dashboard.fleet_view import (
     untrained_concerns,
 )
 from monitoring.dashboard.sensor_data import load_newest_values
-from monitoring.dashboard.tabs.alerts import alert_badge, alert_text
+from monitoring.dashboard.tabs.alerts import acknowledge_alert, alert_badge, alert_text, change_alert
 from monitoring.dashboard.tabs.sensor_rows import pick_rows
+from monitoring.dashboard.tabs.shelved import show_shelved
 from monitoring.dashboard.theme import (
     current_palette,
     escape_markdown,
@@ -38,10 +39,12 @@ from monitoring.dashboard.theme import (
     sparkline_html,
     table_height,
 )
-from monitoring.dashboard.url_state import auto_refresh, set_choices, shared_state
+from monitoring.dashboard.url_state import auto_refresh, has_role, set_choices, shared_state
 from monitoring.dashboard.wording import kind_name
 from monitoring.i18n.translation import Translator
 from monitoring.notify.message import alert_name
+from monitoring.watch.operator_actions import acknowledge
+from serving.http.tokens import Role
 from training.data.sensors import Sensor
 from training.kinds import Kind
 from training.outcomes import OutcomeStatus
@@ -79,6 +82,7 @@ def _show_fleet(_: Translator) -> None:
     conditions = shared.statuses(view, alerts, models)
     _show_summary(_, view, models, concerns, alerts, conditions)
     _show_concerns(_, view, concerns)
+    show_shelved(_, alerts, view.sensors)
     _show_sensor_table(_, view, models, conditions)
 
 
@@ -174,6 +178,10 @@ def _show_concerns(_: Translator, view: FleetView, concerns: list[Concern]) -> N
         st.html(f"<p>{severity_badge(0, _('No active alerts. No action required.'))}</p>")
         return
     shown_count = st.session_state.get(SHOWN_KEY, INITIAL_CONCERNS)
+    unacknowledged = [c.alert.id for c in concerns[:shown_count] if c.alert and can_acknowledge(c.alert)]
+    if len(unacknowledged) > 1 and has_role(Role.OPERATE):
+        label = _("Acknowledge all {count} shown", count=_.number(len(unacknowledged)))
+        st.button(label, key="ack-shown", on_click=_acknowledge_shown, args=(_, unacknowledged))
     with st.container(key="concerns", gap=None):
         for concern in concerns[:shown_count]:
             _show_concern(_, view, concern)
@@ -210,6 +218,28 @@ def _show_concern(_: Translator, view: FleetView, concern: Concern) -> None:
             args=(concern_view(concern), concern.sensor_id),
             help=_("Open {sensor}", sensor=escape_markdown(sensor.id)),
         )
+        if concern.alert and can_acknowledge(concern.alert) and has_role(Role.OPERATE):
+            st.button(
+                _("Acknowledge"),
+                key=f"ack-row-{concern.alert.id}",
+                on_click=acknowledge_alert,
+                args=(_, concern.alert.id),
+            )
+
+
+def can_acknowledge(alert: Alert) -> bool:
+    """Whether an alert waits for somebody to look after it."""
+    return alert.acknowledged_at is None and alert.state is not AlertState.CLOSED
+
+
+def _acknowledge_shown(_: Translator, alert_ids: Sequence[int]) -> None:
+    """Acknowledge the alerts that the operator saw, and no later ones."""
+
+    def act(who: str, now: datetime) -> Alert:
+        return [acknowledge(shared_state().workspace, one, by=who, now=now) for one in alert_ids][-1]
+
+    text = _.plural("{count} alert acknowledged.", "{count} alerts acknowledged.", len(alert_ids))
+    change_alert(_, act, lambda _last: text)
 
 
 def concern_view(concern: Concern) -> str:

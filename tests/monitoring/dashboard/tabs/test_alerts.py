@@ -15,6 +15,7 @@ from serving.batch import detect_fleet
 from serving.predictions.store import PredictionStore
 from tests.support.dashboard_app import NEWEST, SECRET, button, ingest_anomalous_reading, page_text
 from tests.support.workspaces import make_readings
+from training.common.clock import utc_now
 
 LATER = NEWEST + timedelta(hours=1, minutes=10)
 
@@ -77,12 +78,16 @@ def test_the_most_severe_alert_comes_first_and_an_acknowledged_one_last(page, al
     assert "acknowledged by Ana" in page_text(page())
 
 
-def test_a_shelved_alert_is_not_listed(page, alerting_workspace):
-    shelve(
-        alerting_workspace, alert_of(alerting_workspace).id, LATER + timedelta(hours=1), by="Ana", now=LATER
-    )
+def test_a_shelved_alert_requires_no_action(page, alerting_workspace):
+    alert = alert_of(alerting_workspace)
+    opened = [button.key for button in page().button if str(button.key).endswith(f"-{alert.id}")]
+    shelve(alerting_workspace, alert.id, LATER + timedelta(hours=1), by="Ana", now=LATER)
+    url_state.shared_state().alerts.refresh()
 
-    assert "danger" not in page_text(page()).replace("1 danger", "")
+    keys = [button.key for button in page().button]
+
+    assert len(opened) == 1
+    assert opened[0] not in keys
 
 
 def test_the_events_of_an_alert_are_listed_in_order(page, alerting_workspace):
@@ -191,3 +196,44 @@ def test_a_verdict_is_translated(page, alerting_workspace):
 
     assert Translator("pt")("false alarm") in text
     assert Translator("pt")("danger") in text
+
+
+def test_an_alert_is_acknowledged_from_the_overview(page, alerting_workspace):
+    alert = alert_of(alerting_workspace)
+
+    app = page(reader="ole")
+    app.button(key=f"ack-row-{alert.id}").click().run()
+
+    assert f"Alert {alert.id} acknowledged by ole." in page_text(app)
+    assert alert_of(alerting_workspace).acknowledged_by == "ole"
+    assert not [b for b in app.button if b.key == f"ack-row-{alert.id}"]
+
+
+def test_several_alerts_are_acknowledged_at_once(page, alerting_workspace):
+    store_forecast(alerting_workspace, [30.0])
+
+    page(reader="ole").button(key="ack-shown").click().run()
+
+    assert {a.acknowledged_by for a in list_alerts(alerting_workspace, ["PT-1", "TT-1"])} == {"ole"}
+
+
+def test_a_shelved_alert_stays_in_view_until_it_is_unshelved(page, alerting_workspace):
+    alert = alert_of(alerting_workspace)
+    page("/?view=anomalies&sensor=PT-1", reader="ole").button(key=f"shelve-8-{alert.id}").click().run()
+
+    overview = page(reader="ole")
+    assert "shelved by ole until" in page_text(overview)
+    overview.button(key=f"unshelve-{alert.id}").click().run()
+
+    assert "No alert is shelved." in page_text(overview)
+    assert alert_of(alerting_workspace).shelved_until is None
+
+
+def test_a_reader_without_the_role_sees_shelved_alerts_and_no_buttons(page, alerting_workspace):
+    alert = alert_of(alerting_workspace)
+    shelve(alerting_workspace, alert.id, utc_now() + timedelta(hours=1), by="Ana", now=utc_now())
+
+    app = page()
+
+    assert "shelved by Ana until" in page_text(app)
+    assert not [b for b in app.button if b.key and b.key.startswith(("ack-", "unshelve-"))]
