@@ -18,6 +18,7 @@ from serving.models.champions import Champions, ServingDetector, ServingForecast
 from serving.predictions.store import PredictionStore
 from serving.recent_readings import Tail, to_tail
 from serving.scoring.forecasts import forecast_frame
+from serving.vectorized.bad_samples import PhysicalRange, raw_history
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
@@ -197,7 +198,7 @@ class BatchService:
         scores = [] if since is not None else self._score_late_readings(sensor, champion, scored)
         scores += [
             score_readings(
-                self.readings, sensor.id, champion.model, new_readings.part(first, first + SCORING_BATCH)
+                self.readings, sensor, champion.model, new_readings.part(first, first + SCORING_BATCH)
             )
             for first in range(0, len(new_readings.seconds), SCORING_BATCH)
         ]
@@ -295,7 +296,7 @@ class BatchService:
             return []
         # Score all from the first late one on, because each score depends on the readings before it.
         readings = to_tail(before[before["timestamp"] >= late.iloc[0]], whole=False)
-        scored_frame = score_readings(self.readings, sensor.id, champion.model, readings)
+        scored_frame = score_readings(self.readings, sensor, champion.model, readings)
         return [scored_frame[scored_frame["timestamp"].isin(late)]]
 
     def _newest_reading(self, sensor: Sensor) -> Tail:
@@ -326,7 +327,7 @@ class BatchService:
 
 
 def score_readings(
-    readings: ReadingStore, sensor_id: str, model: PackedDetector | ProfileDetector, scored: Tail
+    readings: ReadingStore, sensor: Sensor, model: PackedDetector | ProfileDetector, scored: Tail
 ) -> pd.DataFrame:
     """One sensor's readings scored by one model, with the stored readings before them as history.
 
@@ -334,14 +335,15 @@ def score_readings(
         DataError: they cannot be scored.
     """
     times = to_times(scored.seconds)
-    context = model.context if isinstance(model, PackedDetector) else MAX_CONTEXT_READINGS
-    before = readings.latest(sensor_id, context, end=times[0].to_pydatetime(), quality=GOOD_QUALITY)
-    [result] = score_cases([ScoringCase(model, scored, to_tail(before, whole=False))])
+    context = raw_history(model.context) if isinstance(model, PackedDetector) else MAX_CONTEXT_READINGS
+    before = readings.latest(sensor.id, context, end=times[0].to_pydatetime(), quality=GOOD_QUALITY)
+    case = ScoringCase(model, scored, to_tail(before, whole=False), PhysicalRange.of(sensor))
+    [result] = score_cases([case])
     if isinstance(result, ScoringFailure):
-        raise DataError(f"{sensor_id}: {render(result.reason)}")
+        raise DataError(f"{sensor.id}: {render(result.reason)}")
     return pd.DataFrame(
         {
-            "sensor_id": sensor_id,
+            "sensor_id": sensor.id,
             "timestamp": times,
             "value": scored.values,
             "anomaly_score": result.scores,

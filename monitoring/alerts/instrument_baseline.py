@@ -1,4 +1,5 @@
-"""Normal behaviour of an instrument: its sampling interval, its runs of equal readings, its values at rest.
+"""Normal behaviour of an instrument: its sampling interval, its runs of equal readings, its values at rest,
+its spikes.
 
 Learned once a day from a window of readings before that day, so that the result does not depend on how often
 the fleet is watched. What deviates from it is judged in `monitoring.watch.instrument_conditions`.
@@ -14,6 +15,8 @@ import pandas as pd
 
 from training.common.arrays import Flags, Floats, equal_runs
 from training.common.sampling import infer_step
+from training.common.times import epoch_seconds
+from training.quality.bad_samples import find_spikes
 from training.quality.fault_checks import NEAR_ZERO_SHARE
 
 PERCENT_UNITS = {"%", "percent", "pct"}
@@ -30,6 +33,7 @@ class InstrumentHabit:
     size: float  # the 99.5 % quantile of the absolute values
     least: float
     most: float
+    spikes: int = 0  # in the window; 0 in rows of earlier versions
 
     def at_rest(self, values: Floats, unit: str) -> Flags:
         """Which values are those of a process at rest: near zero, or at the ends of a percentage."""
@@ -130,4 +134,8 @@ def fit_habit(
     runs = np.sort(equal_runs(values).counts[:-1])
     longest_normal_run = int(runs[-often]) if len(runs) >= often else None
     size = float(np.quantile(np.abs(values), 0.995))
-    return InstrumentHabit(day, step, longest_normal_run, size, float(values.min()), float(values.max()))
+    seconds = epoch_seconds(readings["timestamp"])
+    spikes = int(find_spikes(seconds, values, np.zeros(len(values), np.int64)).sum())
+    return InstrumentHabit(
+        day, step, longest_normal_run, size, float(values.min()), float(values.max()), spikes
+    )

@@ -27,6 +27,7 @@ class InstrumentProblem(StrEnum):
 
     FROZEN = "frozen"
     OUT_OF_RANGE = "out of range"
+    SPIKE = "spike"  # a single reading that left and returned
     MARKED_BAD = "marked bad"
     NO_DATA = "silent"  # the stored value of 0.1.0
 
@@ -96,6 +97,7 @@ def problem_name(_: Translator, problem: InstrumentProblem) -> str:
     return {
         InstrumentProblem.FROZEN: _("frozen"),
         InstrumentProblem.OUT_OF_RANGE: _("out of range"),
+        InstrumentProblem.SPIKE: _("spike"),
         InstrumentProblem.MARKED_BAD: _("marked bad"),
         InstrumentProblem.NO_DATA: _("no data"),
     }[problem]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from monitoring.alerts.kinds import AlertType, Severity
+from monitoring.alerts.kinds import AlertType, InstrumentProblem, Severity
 from monitoring.alerts.life_cycle import AlertTiming
 from training.data.limits import LimitKind
 from training.data.sensors import Sensor
@@ -153,6 +153,9 @@ class InstrumentRules(Settings, file="monitoring", section="instrument_alerts"):
     frozen_habit: int = Field(
         5, ge=2, description="a run length is normal if the window has this many runs of it or longer"
     )
+    spike_habit: int = Field(
+        5, ge=1, description="spikes are normal, and raise no alert, if the window has this many"
+    )
     window_readings: int = Field(
         2000, ge=100, description="newest readings from which normal runs and intervals are learned"
     )
@@ -234,21 +237,25 @@ class SensorRules:
         return self._of(kind).enabled
 
     def timing(self, kind: AlertType, step: timedelta, subject: str = "") -> AlertTiming:
-        """The time limits of a type and, of limits, a kind; `step` is the sensor's sampling interval."""
+        """The time limits of a type and subject; `step` is the sampling interval of the sensor."""
         rules, return_after = self._of(kind), self.life.return_after
+        close_after = max(self.life.close_after, self.life.close_steps * step)
+        forget_after = max(self.life.forget_after, close_after)
         if isinstance(rules, LimitRules):
             # Scripts raise limit alerts with a subject of their own.
             limit_kind = LimitKind(subject) if subject in set(LimitKind) else LimitKind.HIGH_HIGH
             hold, return_after = rules.on_delay_of(limit_kind), rules.off_delay_of(limit_kind)
+        elif kind is AlertType.INSTRUMENT and subject == InstrumentProblem.SPIKE.value:
+            # A spike is over when it is known.
+            hold, return_after, forget_after = timedelta(0), timedelta(0), close_after
         else:
             hold = rules.hold
         dangerous = self.anomaly.danger_hold if kind is AlertType.ANOMALY else hold
-        close_after = max(self.life.close_after, self.life.close_steps * step)
         return AlertTiming(
             hold={Severity.WARNING: hold, Severity.DANGER: dangerous, Severity.CRITICAL: hold},
             return_after=return_after,
             close_after=close_after,
-            forget_after=max(self.life.forget_after, close_after),
+            forget_after=forget_after,
             escalate_after={
                 Severity.WARNING: self.life.escalate_warning,
                 Severity.DANGER: self.life.escalate_danger,

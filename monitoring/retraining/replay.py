@@ -19,7 +19,7 @@ from monitoring.alerts.maintenance import load_maintenance_windows
 from monitoring.alerts.rules import AlertRules
 from monitoring.watch.anomaly_conditions import ScoredReading, SeverityThresholds
 from monitoring.watch.conditions import collect_conditions, initial_memory
-from monitoring.watch.instrument_conditions import Reading
+from monitoring.watch.measurements import Reading
 from monitoring.watch.new_data import NewData
 from monitoring.watch.thresholds import load_thresholds
 from monitoring.watch.watcher import UNKNOWN_STEP
@@ -173,7 +173,7 @@ class _ReplayInput:
         if not isinstance(model, PackedDetector | ProfileDetector):
             raise ConfigurationError(f"{version.uri} is a {version.kind}; only detectors can be replayed.")
         good = self.readings[self.readings["data_quality"] == GOOD_QUALITY]
-        scores = score_readings(self.workspace.readings, self.sensor.id, model, to_tail(good, whole=False))
+        scores = score_readings(self.workspace.readings, self.sensor, model, to_tail(good, whole=False))
         scores["threshold"] = model.threshold
         transitions = self._transitions(scores, str(version.number))
         open_intervals = [

@@ -30,9 +30,11 @@ from monitoring.watch.instrument_conditions import (
     is_unusually_constant,
     no_data_conditions,
     range_conditions,
+    spike_conditions,
     track_runs,
 )
-from monitoring.watch.limit_conditions import critical_crossings, followed_by, limit_conditions, measure
+from monitoring.watch.limit_conditions import critical_crossings, limit_conditions
+from monitoring.watch.measurements import followed_by, measure
 from monitoring.watch.new_data import NewData
 from training.common.arrays import equal_runs
 from training.common.times import epoch_seconds
@@ -86,9 +88,9 @@ def collect_conditions(
     explained = {
         reading.at
         for reading, run, habit in zip(new_data.readings, constant_runs, habits, strict=True)
-        if rules.instrument.enabled and is_unusually_constant(run, habit, sensor.unit)
+        if rules.instrument.enabled
+        and (is_unusually_constant(run, habit, sensor.unit) or is_out_of_range(sensor, reading.value))
     }
-    explained |= {reading.at for reading in new_data.readings if is_out_of_range(sensor, reading.value)}
     recent = _values_before(sensor, memory, past, begin)
     measurements = measure(new_data.readings, recent, sensor)
     conditions_by_topic: dict[tuple[AlertType, str], list[Condition]] = {
@@ -112,6 +114,7 @@ def collect_conditions(
             new_data.readings, constant_runs, habits, is_anomalous, sensor, rules.instrument
         ),
         InstrumentProblem.OUT_OF_RANGE: range_conditions(new_data.readings, sensor, rules.instrument),
+        InstrumentProblem.SPIKE: spike_conditions(measurements, habits, sensor, rules.instrument),
         InstrumentProblem.MARKED_BAD: bad_quality_conditions(new_data.readings, sensor),
         InstrumentProblem.NO_DATA: no_data_conditions(
             None if memory is None else max(memory.last, begin),

@@ -1,4 +1,4 @@
-"""Conditions of instrument alerts: frozen, out of range, marked bad, no data.
+"""Conditions of instrument alerts: frozen, out of range, spike, marked bad, no data.
 
 Takes readings of any quality and the instrument's normal behaviour (`monitoring.alerts.instrument_baseline`).
 An unusually constant reading that the detector finds anomalous is a fault of the instrument, not of the
@@ -7,7 +7,6 @@ process: it raises the instrument alert only.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +14,11 @@ from monitoring.alerts.alert import AlertEvidence, Condition, recency_weight
 from monitoring.alerts.instrument_baseline import ConstantRun, InstrumentHabit
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import InstrumentRules
+from monitoring.watch.measurements import Measurement, Reading
 from training.data.sensors import Sensor
 from training.reasons import Reason, ReasonCode
 
 FAULT_SEVERITY = Severity.WARNING
-
-
-class Reading(NamedTuple):
-    """One reading, of any quality."""
-
-    at: datetime
-    value: float
-    good: bool
 
 
 def track_runs(run: ConstantRun | None, readings: Sequence[Reading]) -> list[ConstantRun]:
@@ -96,6 +88,25 @@ def range_conditions(readings: Sequence[Reading], sensor: Sensor, rules: Instrum
             conditions.append(Condition(at, FAULT_SEVERITY, FAULT_SEVERITY, evidence))
         else:
             conditions.append(Condition(at, 0, FAULT_SEVERITY if beyond > -rules.deadband else 0))
+    return conditions
+
+
+def spike_conditions(
+    measurements: Sequence[Measurement],
+    habits: Sequence[InstrumentHabit],
+    sensor: Sensor,
+    rules: InstrumentRules,
+) -> list[Condition]:
+    """Spike: the reading before this one left and returned, which the sensor does not do by habit."""
+    conditions = []
+    for (at, _, spike), habit in zip(measurements, habits, strict=True):
+        if spike is None or habit.spikes >= rules.spike_habit:
+            conditions.append(Condition(at))
+            continue
+        values = {"value": spike.value, "before": spike.before, "after": spike.after, "unit": sensor.unit}
+        reason = Reason(ReasonCode.INSTRUMENT_SPIKE, {**values, "time": spike.at.isoformat()})
+        evidence = AlertEvidence(recency_weight(at), value=spike.value, reasons=(reason,))
+        conditions.append(Condition(at, FAULT_SEVERITY, FAULT_SEVERITY, evidence))
     return conditions
 
 

@@ -17,7 +17,7 @@ from monitoring.alerts.kinds import AlertType
 from monitoring.drift.store import DriftCheck, DriftCheckStore
 from monitoring.watch.anomaly_conditions import ScoredReading
 from monitoring.watch.forecast_conditions import StoredForecast
-from monitoring.watch.instrument_conditions import Reading
+from monitoring.watch.measurements import Reading
 from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.reasons import load_reasons

@@ -28,6 +28,7 @@ from serving.scoring.response import (
     write_limits,
     write_scores,
 )
+from serving.vectorized.bad_samples import PhysicalRange, raw_history
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.profile_detector import ProfileDetector
@@ -167,19 +168,19 @@ class RequestScorer:
     ) -> tuple[ScoringCase, Ints]:
         """The posted readings with the stored ones between them, and the position of each posted one."""
         posted = group.posted
-        context = model.context if isinstance(model, PackedDetector) else model.profile.context
+        context = raw_history(model.context if isinstance(model, PackedDetector) else model.profile.context)
+        limits = PhysicalRange.of(self.sensors().get(group.sensor_id))
         first, last = float(posted.seconds[0]), float(posted.seconds[-1])
         reaches_back = tail.whole or len(tail.seconds) >= context
         if reaches_back and not (len(tail.seconds) and tail.seconds[-1] >= first):
-            return ScoringCase(
-                model, Tail(posted.seconds, posted.values), tail.newest(context)
-            ), posted.places
+            scored = Tail(posted.seconds, posted.values)
+            return ScoringCase(model, scored, tail.newest(context), limits), posted.places
         if not tail.whole and np.searchsorted(tail.seconds, first) < context:
             tail = self.recent.read_older(group.sensor_id, first, last) or tail
         start, end = np.searchsorted(tail.seconds, first), np.searchsorted(tail.seconds, last, side="right")
         between = Tail(tail.seconds[start:end], tail.values[start:end])
         scored = between.merged(posted.seconds, posted.values)
-        case = ScoringCase(model, scored, tail.before(first).newest(context))
+        case = ScoringCase(model, scored, tail.before(first).newest(context), limits)
         return case, np.searchsorted(scored.seconds, posted.seconds)[posted.places]
 
     def _forecast(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.recent_readings import EMPTY_TAIL, Tail
+from serving.vectorized.bad_samples import PhysicalRange, mark_bad_samples, split_bad_samples
 from serving.vectorized.ensemble_scoring import compute_scores
 from serving.vectorized.packed_detector import PackedDetector, sensor_parameters, table_rows
 from serving.vectorized.runtime import ScoringRuntime
@@ -30,6 +31,7 @@ class ScoringCase(NamedTuple):
     model: PackedDetector | ProfileDetector
     asked: Tail
     before: Tail = EMPTY_TAIL
+    range: PhysicalRange = PhysicalRange()
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,45 @@ def score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores | ScoringFai
 
 
 def _score_cases(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
+    """The scores of each case; bad samples are no history of the readings after them."""
+    if not cases:
+        return []
+    parts: list[ScoringCase] = []
+    owners: list[tuple[int, Ints | None]] = []  # of each part, its case and the places in it; None: all
+    marks = mark_bad_samples([(case.asked, case.before) for case in cases], [case.range for case in cases])
+    for number, (case, is_bad) in enumerate(zip(cases, marks, strict=True)):
+        if not is_bad.any():
+            parts.append(case)
+            owners.append((number, None))
+            continue
+        for part in split_bad_samples(case.asked, case.before, is_bad):
+            parts.append(ScoringCase(case.model, part.asked, part.before))
+            owners.append((number, part.places))
+    results: dict[int, list[tuple[Ints, AnomalyScores]]] = {}
+    whole: dict[int, AnomalyScores] = {}
+    for (number, places), scores in zip(owners, _score_parts(parts), strict=True):
+        if places is None:
+            whole[number] = scores
+        else:
+            results.setdefault(number, []).append((places, scores))
+    return [whole[number] if number in whole else _join(results[number]) for number in range(len(cases))]
+
+
+def _join(parts: Sequence[tuple[Ints, AnomalyScores]]) -> AnomalyScores:
+    """The scores of one case from those of its parts, in the order of its readings."""
+    order = np.argsort(np.concatenate([places for places, _ in parts]))
+    scores = [part for _, part in parts]
+    reasons = [reason for part in scores for reason in part.reasons]
+    return AnomalyScores(
+        scores=np.concatenate([part.scores for part in scores])[order],
+        averages=np.concatenate([part.averages for part in scores])[order],
+        deviations=np.concatenate([part.deviations for part in scores])[order],
+        reasons=[reasons[place] for place in order.tolist()],
+        threshold=scores[0].threshold,
+    )
+
+
+def _score_parts(cases: Sequence[ScoringCase]) -> list[AnomalyScores]:
     results: dict[int, AnomalyScores] = {}
     groups: dict[tuple[ScoringRuntime, int], list[int]] = {}
     for position, case in enumerate(cases):

@@ -130,6 +130,7 @@ class ReasonCode(StrEnum):
     # alert conditions
     INSTRUMENT_FROZEN = "instrument_frozen"
     INSTRUMENT_OUT_OF_RANGE = "instrument_out_of_range"
+    INSTRUMENT_SPIKE = "instrument_spike"
     INSTRUMENT_MARKED_BAD = "instrument_marked_bad"
     INSTRUMENT_NO_DATA = "instrument_no_data"
     LIMIT_UPPER_CROSSED = "limit_upper_crossed"

@@ -202,6 +202,9 @@ TEMPLATES: dict[ReasonCode, str] = {
     ReasonCode.INSTRUMENT_OUT_OF_RANGE: (
         "{value:quantity} is outside the instrument range, which ends at {limit:quantity}"
     ),
+    ReasonCode.INSTRUMENT_SPIKE: (
+        "a single reading of {value:quantity} at {time:time} between {before:quantity} and {after:quantity}"
+    ),
     ReasonCode.INSTRUMENT_MARKED_BAD: "{value:quantity} was sent with bad quality",
     ReasonCode.INSTRUMENT_NO_DATA: "no data since {time:time}; normally one reading every {step:duration}",
     ReasonCode.LIMIT_UPPER_CROSSED: "critical high limit of {limit:quantity} reached: {value:quantity}",

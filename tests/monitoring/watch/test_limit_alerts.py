@@ -21,8 +21,8 @@ from monitoring.alerts.rules import (
     LimitRules,
     SensorRules,
 )
-from monitoring.watch.instrument_conditions import Reading
-from monitoring.watch.limit_conditions import limit_conditions, measure
+from monitoring.watch.limit_conditions import limit_conditions
+from monitoring.watch.measurements import Reading, measure
 from tests.support.monitored_fleet import MINUTE, NOON, minutes_after_noon, noisy_values, waiting_messages
 from training.data.limits import SEVERITY_OF_LIMIT, LimitKind
 from training.data.sensors import Sensor

@@ -1,0 +1,77 @@
+"""Take bad samples out of the readings that scores look back on.
+
+A spike or a reading out of range is scored itself, but is no history of the readings after it: windowed
+features would carry one bad sample through the next 64 scores. Bad samples are found in
+`training.quality.bad_samples`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from serving.recent_readings import Tail
+from training.common.arrays import Flags, Ints
+from training.data.sensors import Sensor
+from training.quality.bad_samples import CONTEXT_READINGS, find_bad_samples
+
+BAD_SHARE = 8  # one bad sample in this many readings leaves enough history
+
+
+class PhysicalRange(NamedTuple):
+    """What an instrument can measure."""
+
+    low: float = -np.inf
+    high: float = np.inf
+
+    @classmethod
+    def of(cls, sensor: Sensor | None) -> "PhysicalRange":
+        """The range of a sensor, unlimited where it is not known."""
+        low, high = (None, None) if sensor is None else (sensor.low, sensor.high)
+        return cls(-np.inf if low is None else low, np.inf if high is None else high)
+
+
+class CleanPart(NamedTuple):
+    """Readings to score with a history without bad samples; `places` are their positions in the request."""
+
+    asked: Tail
+    before: Tail
+    places: Ints
+
+
+def raw_history(context: int) -> int:
+    """How many readings to look back on for `context` ones without bad samples."""
+    return context + CONTEXT_READINGS + context // BAD_SHARE
+
+
+def mark_bad_samples(readings: Sequence[tuple[Tail, Tail]], ranges: Sequence[PhysicalRange]) -> list[Flags]:
+    """The bad samples of each sensor among the readings before and those to score, in order of time."""
+    lengths = np.array([len(before.seconds) + len(asked.seconds) for asked, before in readings])
+    starts = np.cumsum(lengths) - lengths
+    bad = find_bad_samples(
+        np.concatenate([tail.seconds for asked, before in readings for tail in (before, asked)]),
+        np.concatenate([tail.values for asked, before in readings for tail in (before, asked)]),
+        np.repeat(starts, lengths),
+        np.repeat([limits.low for limits in ranges], lengths),
+        np.repeat([limits.high for limits in ranges], lengths),
+    )
+    return [
+        bad[first : first + length] for first, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+    ]
+
+
+def split_bad_samples(asked: Tail, before: Tail, is_bad: Flags) -> Iterator[CleanPart]:
+    """The good readings to score, and each bad sample by itself, all with good readings as history."""
+    seconds = np.concatenate([before.seconds, asked.seconds])
+    values = np.concatenate([before.values, asked.values])
+    earlier = len(before.seconds)
+
+    def good_before(end: int) -> Tail:
+        good = ~is_bad[:end]
+        return Tail(seconds[:end][good], values[:end][good], before.whole)
+
+    good = np.flatnonzero(~is_bad[earlier:])
+    if len(good):
+        yield CleanPart(Tail(asked.seconds[good], asked.values[good]), good_before(earlier), good)
+    for place in np.flatnonzero(is_bad[earlier:]).tolist():
+        yield CleanPart(asked.part(place, place + 1), good_before(earlier + place), np.array([place]))
