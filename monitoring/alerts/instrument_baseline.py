@@ -16,8 +16,8 @@ import pandas as pd
 from training.common.arrays import Flags, Floats, equal_runs
 from training.common.sampling import infer_step
 from training.common.times import epoch_seconds
-from training.quality.bad_samples import find_spikes
 from training.quality.fault_checks import NEAR_ZERO_SHARE
+from training.quality.spikes import find_spikes
 
 PERCENT_UNITS = {"%", "percent", "pct"}
 MAX_RECENT_VALUES = 80  # enough to judge the next reading

@@ -15,7 +15,7 @@ from training.common.arrays import Flags, Floats
 from training.common.times import to_seconds, to_times
 from training.data.limits import MeasuredReading, is_out_of_range, rates_of_change
 from training.data.sensors import Sensor
-from training.quality.bad_samples import find_spikes
+from training.quality.spikes import find_spikes
 
 
 class Reading(NamedTuple):

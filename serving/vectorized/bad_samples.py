@@ -1,8 +1,8 @@
 """Take bad samples out of the readings that scores look back on.
 
 A spike or a reading out of range is scored itself, but is no history of the readings after it: windowed
-features would carry one bad sample through the next 64 scores. Bad samples are found in
-`training.quality.bad_samples`.
+features would carry one bad sample through the next 64 scores. Spikes are found in
+`training.quality.spikes`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from serving.recent_readings import Tail
 from training.common.arrays import Flags, Ints
 from training.data.sensors import Sensor
-from training.quality.bad_samples import CONTEXT_READINGS, find_bad_samples
+from training.quality.spikes import CONTEXT_READINGS, find_spikes
 
 BAD_SHARE = 8  # one bad sample in this many readings leaves enough history
 
@@ -23,6 +23,11 @@ class PhysicalRange(NamedTuple):
 
     low: float = -np.inf
     high: float = np.inf
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the instrument cannot measure everything."""
+        return self != (-np.inf, np.inf)
 
     @classmethod
     def of(cls, sensor: Sensor | None) -> "PhysicalRange":
@@ -48,16 +53,13 @@ def mark_bad_samples(readings: Sequence[tuple[Tail, Tail]], ranges: Sequence[Phy
     """The bad samples of each sensor among the readings before and those to score, in order of time."""
     lengths = np.array([len(before.seconds) + len(asked.seconds) for asked, before in readings])
     starts = np.cumsum(lengths) - lengths
-    bad = find_bad_samples(
-        np.concatenate([tail.seconds for asked, before in readings for tail in (before, asked)]),
-        np.concatenate([tail.values for asked, before in readings for tail in (before, asked)]),
-        np.repeat(starts, lengths),
-        np.repeat([limits.low for limits in ranges], lengths),
-        np.repeat([limits.high for limits in ranges], lengths),
-    )
-    return [
-        bad[first : first + length] for first, length in zip(starts.tolist(), lengths.tolist(), strict=True)
-    ]
+    seconds = np.concatenate([tail.seconds for asked, before in readings for tail in (before, asked)])
+    values = np.concatenate([tail.values for asked, before in readings for tail in (before, asked)])
+    is_bad = find_spikes(seconds, values, np.repeat(starts, lengths))
+    if any(limits.is_limited for limits in ranges):
+        low, high = np.repeat(np.array(ranges), lengths, axis=0).T
+        is_bad |= (values < low) | (values > high)
+    return [is_bad[first : first + length] for first, length in zip(starts, lengths, strict=True)]
 
 
 def split_bad_samples(asked: Tail, before: Tail, is_bad: Flags) -> Iterator[CleanPart]:

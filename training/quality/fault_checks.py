@@ -13,7 +13,6 @@ from pydantic import Field
 from training.common.arrays import Flags, Floats, IndexRuns, Ints, true_runs
 from training.common.sampling import MICROSECOND, Stamps, infer_step, microseconds, regularity, resolution_of
 from training.data.sensors import Sensor
-from training.quality.bad_samples import find_spikes
 from training.quality.fault_report import (
     FaultDescriber,
     FaultFinding,
@@ -144,19 +143,10 @@ class FaultChecks:
         dropouts, spikes = runs.where(at_zero), runs.where(~at_zero & (runs.counts == 1))
         if len(spikes.firsts) > max(3, self.settings.spike_share * len(values)):
             spikes = NO_RUNS
-        spikes = self.with_bad_samples(spikes, dropouts)
         describe = describe_excursion(self.good.to_numpy(), self.sensor.unit)
         self.add_finding(FaultKind.DROPOUT, dropouts, describe)
         self.add_finding(FaultKind.SPIKE, spikes, describe)
         self.good = self.good[~(dropouts.covers(len(values)) | spikes.covers(len(values)))]
-
-    def with_bad_samples(self, spikes: IndexRuns, dropouts: IndexRuns) -> IndexRuns:
-        """The spikes of the whole window with those that scoring finds by their neighbours too."""
-        values, total = self.good.to_numpy(), len(self.good)
-        found = find_spikes(self.stamps / 1e6, values, np.zeros(total, np.int64)) & ~dropouts.covers(total)
-        if np.count_nonzero(found) > max(3, self.settings.spike_share * total):
-            return spikes
-        return true_runs(found | spikes.covers(total))
 
     def check_standstills(self) -> None:
         """Exclude values that are frozen or stuck at a limit; report those at rest.

@@ -65,9 +65,9 @@ def test_a_reading_beyond_its_critical_limit_is_an_alert_at_once(steam):
 
 
 def test_an_alert_shows_its_worst_reading(steam):
-    steam.read("TT-202", 0, [10.0, 97.0, 120.0, 99.0])
+    steam.read("TT-202", 0, [10.0, 97.0, 110.0, 120.0, 112.0, 99.0])
 
-    steam.watch_each(1, 4)
+    steam.watch_each(1, 6)
 
     (alert,) = steam.alerts("TT-202")
     assert alert.evidence.value == 120

@@ -103,7 +103,7 @@ def test_posted_readings_are_the_history_of_later_ones(service):
 def test_a_posted_value_replaces_the_stored_one_of_its_time(service, trained_workspace):
     *before, (_, time, value) = stored_rows(trained_workspace, "PT-1", 2)
 
-    replaced = answer(service.scorer, ("PT-1", time, value + 500.0), ("PT-1", NEXT, value))[1]
+    replaced = answer(service.scorer, ("PT-1", time, value + 0.5), ("PT-1", NEXT, value))[1]
     stored = answer(service.scorer, *before, ("PT-1", NEXT, value))[1]
 
     assert replaced["historical_average"] > stored["historical_average"]

@@ -1,4 +1,4 @@
-"""Bad samples: single readings that leave and return, and nothing that a process does."""
+"""Spikes: single readings that leave and return, and nothing that a process does."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from training.quality.bad_samples import CONTEXT_READINGS, find_bad_samples, find_spikes
+from training.quality.spikes import CONTEXT_READINGS, find_spikes
 
 MINUTE = 60.0
 
@@ -76,16 +76,6 @@ def test_a_reading_beside_a_gap_is_no_spike():
     seconds[101:] += 3600
 
     assert spikes_in(changed(noise(), [100], 20.0), seconds) == []
-
-
-def test_readings_out_of_range_are_bad_samples():
-    values = changed(noise(), slice(50, 53), 400.0)
-
-    bad = find_bad_samples(
-        MINUTE * np.arange(200), values, np.zeros(200, int), np.zeros(200), np.full(200, 300.0)
-    )
-
-    assert np.flatnonzero(bad).tolist() == [50, 51, 52]
 
 
 signals = arrays.arrays(
