@@ -18,7 +18,7 @@ MIN_STEEPNESS = 5.0  # times the habitual change: 12 standard deviations of whit
 MIN_RESOLUTION_STEPS = 20.0  # times the smallest change, of a sensor that sends coarse steps
 RETURN_SHARE = 0.25  # of the size of a spike, by which the readings before and after may differ
 MAX_GAP_STEPS = 5.0  # longest time to the reading before and after, in sampling intervals
-PREFILTER_CHANGES = 10  # newest changes that tell most readings from spikes
+PREFILTER_CHANGES = 10  # newest changes that rule most readings out
 
 
 def find_spikes(seconds: Floats, values: Floats, starts: Ints) -> Flags:

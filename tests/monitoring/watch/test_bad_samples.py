@@ -109,7 +109,7 @@ def history(workspace, sensor):
 
 
 def test_single_samples_of_ten_bar_more_are_spikes_and_no_anomaly(plant):
-    """Each was danger for half an hour, told five minutes late."""
+    """Each was danger for half an hour, reported five minutes late."""
     values = pressure(25, seed=2)
     values[[3, 15]] += 10
 
@@ -140,7 +140,7 @@ def test_one_sample_out_of_range_is_an_instrument_alert_at_once_and_no_anomaly(p
 
 
 def test_degrees_fahrenheit_are_a_limit_alert_without_a_model(plant):
-    """88 degC sent as 192 degF: told after 12 minutes, and critical for 13 minutes after it was over."""
+    """88 degC sent as 192 degF: reported after 12 minutes, and critical for 13 minutes after it was over."""
     values = temperature(30, seed=4)
     values[5:20] = values[5:20] * 1.8 + 32
 
