@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine
@@ -16,6 +17,10 @@ from tests.support.sampling import SampleReporter, sample  # noqa: F401 (fixture
 from tests.support.workspaces import build_once, empty_mlflow, fitted_models, plan, training_stub, workspace  # noqa: F401 (fixtures)
 from training.data.readings import ReadingStore
 from training.storage.database import open_database
+
+# No test depends on the clock: an example may take long on a busy machine.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 POSTGRES = os.environ.get("SAFEPLAN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 
