@@ -205,7 +205,8 @@ class _TopicLifecycle:
             self._update_alert(deviated=True)
         if alert.normal is None or not self._alert().deviated:
             return
-        if not outside:
+        # An anomalous reading outside the band may be the next excursion, whatever the median is.
+        if not outside and not self.pending.since:
             began = levels.inside_since(alert.normal) or condition.at
             # A change is not dated before the reading that shows it.
             began = max(began, condition.at - self.timing.return_after)

@@ -1,6 +1,7 @@
 """An alert is over when the readings are back in the normal band before it, whatever the score is by then."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -205,6 +206,23 @@ def test_the_number_of_watches_and_their_storage_change_nothing(steps, data):
         in_portions += events
 
     assert in_portions == at_once
+
+
+READINGS = st.lists(
+    st.tuples(st.sampled_from([9.5, 10.0, 12.0, 13.0]), st.sampled_from([0.1, 0.45, 0.9])),
+    min_size=1,
+    max_size=80,
+)
+
+
+@settings(deadline=None)
+@given(READINGS)
+def test_an_alert_does_not_flap_between_two_readings(readings):
+    """A return and a repetition take as long as the off-delay and the hold time."""
+    _, events = run(series(*((1, value, score) for value, score in readings)), until=400)
+
+    calls = [at for change, at in events if change in {"opened", "repeated"}]
+    assert all(later - earlier >= 5 for earlier, later in pairwise(calls))
 
 
 @settings(deadline=None)
