@@ -11,7 +11,7 @@ import numpy as np
 from serving.vectorized.packed_detector import PackedDetector, calibration_tables, table_rows
 from serving.vectorized.packed_forest import ForestBatch, score_forests
 from serving.vectorized.packed_lof import compute_lof
-from training.anomaly.base_detectors import BASE_DETECTORS, FITTED_DETECTORS, family_of
+from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.features import Design
 from training.common.arrays import Floats, Ints
 
@@ -27,10 +27,10 @@ def compute_scores(detectors: Sequence[PackedDetector], of_row: Ints, design: De
     runtime = detectors[0].runtime
     table_row = table_rows(detectors)[of_row]
     raw_scores = np.full((len(of_row), len(BASE_DETECTORS)), np.nan)
-    raw_scores[:, len(FITTED_DETECTORS) :] = design.evidence
+    raw_scores[:, -1] = design.deviation
 
     def score_family(family: str) -> None:
-        for column, name in enumerate(FITTED_DETECTORS):
+        for column, name in enumerate(BASE_DETECTORS[:-1]):
             if family_of(name) != family:
                 continue
             is_windows = name.endswith("windows")

@@ -15,7 +15,7 @@ from serving.vectorized.packed_forest import Slot, slot_parameters
 from serving.vectorized.packed_lof import PackedLof
 from serving.vectorized.parameter_table import ParameterTable, RowHandle
 from serving.vectorized.runtime import ScoringRuntime
-from training.anomaly.base_detectors import FITTED_DETECTORS, family_of
+from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import SensorParameters
@@ -88,9 +88,9 @@ class PackedDetector:
 def _base_detector_parameters(
     slots: Mapping[str, Slot], lofs: Mapping[str, PackedLof]
 ) -> dict[str, ArrayLike]:
-    """For every fitted base detector: whether it is active, and the slot of its forest."""
+    """For every base detector but the deviation: whether it is active, and the slot of its forest."""
     numbers: dict[str, ArrayLike] = {}
-    for name in FITTED_DETECTORS:
+    for name in BASE_DETECTORS[:-1]:
         numbers[f"{name}.active"] = name in slots or name in lofs
         if family_of(name) == "forest":
             numbers |= {f"{name}.{key}": entry for key, entry in slot_parameters(slots.get(name)).items()}

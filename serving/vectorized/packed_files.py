@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from serving.vectorized.packed_detector import DetectorArrays
-from training.anomaly.base_detectors import FITTED_DETECTORS, family_of
+from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import POINTS
 from training.anomaly.isolation_forest import NODE_DTYPE, Forest, check_nodes
@@ -73,7 +73,7 @@ def _parse_arrays(arrays: dict[str, np.ndarray]) -> DetectorArrays:
     profile = Profile.model_validate_json(arrays["profile"].tobytes())
     [threshold] = arrays["scalars"].tolist()
     forests, densities = {}, {}
-    for voice in FITTED_DETECTORS:
+    for voice in BASE_DETECTORS[:-1]:
         if f"{voice}.scalars" not in arrays:
             continue
         scalars = arrays[f"{voice}.scalars"].tolist()

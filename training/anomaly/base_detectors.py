@@ -1,4 +1,4 @@
-"""The base detectors of the ensemble: Isolation Forest and LOF on points and on windows, and plain evidence.
+"""The base detectors of the ensemble: Isolation Forest and LOF on points and on windows, and the deviation.
 
 Fits them and computes their raw scores. Fitting by blocks is in `crossfit`, calibration in `ensemble`.
 """
@@ -16,7 +16,7 @@ from training.anomaly.crossfit import (
     fit_forest,
     held_out_path_lengths,
 )
-from training.anomaly.features import EVIDENCE, Design
+from training.anomaly.features import Design
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
@@ -24,10 +24,7 @@ from training.anomaly.sklearn_adapter import fit_lof
 from training.common.arrays import Flags, Floats
 from training.reasons import Reason, ReasonCode
 
-FITTED_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_windows")
-BASE_DETECTORS = (*FITTED_DETECTORS, *EVIDENCE)
-
-EVIDENCE_WEIGHTS = (1.0, 0.5, 0.5, 0.5, 0.5)  # of the columns of EVIDENCE, as shares of `deviation_weight`
+BASE_DETECTORS = ("forest_points", "forest_windows", "density_points", "density_windows", "deviation")
 
 
 class DetectorParameters(BaseModel):
@@ -68,13 +65,13 @@ class DetectorParameters(BaseModel):
                 self.forest_weight * self.windows_share,
                 self.density_weight * points,
                 self.density_weight * self.windows_share,
-                *(self.deviation_weight * share for share in EVIDENCE_WEIGHTS),
+                self.deviation_weight,
             ]
         )
 
 
 def family_of(name: str) -> str:
-    """`forest`, `density`, or the name of the evidence."""
+    """`forest`, `density` or `deviation`."""
     return name.split("_", maxsplit=1)[0]
 
 
@@ -107,12 +104,12 @@ class BaseDetectors:
     def raw_scores(self, design: Design) -> Floats:
         """Raw scores, shape (rows, base detectors); NaN where a base detector is skipped."""
         raw_scores = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
-        for column, name in enumerate(FITTED_DETECTORS):
+        for column, name in enumerate(BASE_DETECTORS[:-1]):
             model = self.fast_forests.get(name) or self.fast_densities.get(name)
             if model is not None:
                 usable, rows = input_rows(design, name)
                 raw_scores[usable, column] = model.score(rows)
-        raw_scores[:, len(FITTED_DETECTORS) :] = design.evidence
+        raw_scores[:, -1] = design.deviation
         return raw_scores
 
 
@@ -130,7 +127,7 @@ def fit_base_detectors(
     densities: dict[str, LocalOutlierFactor] = {}
     skipped: dict[str, Reason] = {}
     held_out = np.full((len(design.points), len(BASE_DETECTORS)), np.nan)
-    for column, name in enumerate(FITTED_DETECTORS):
+    for column, name in enumerate(BASE_DETECTORS[:-1]):
         usable, rows = input_rows(design, name)
         if reason := skip_reason(rows, name, profile):
             skipped[name] = reason
@@ -145,7 +142,7 @@ def fit_base_detectors(
             )
             densities[name] = fit_lof(lof.sample, lof.near.nearest, neighbours=lof.neighbours)
             held_out[usable, column] = lof.lof(lof.neighbours)
-    held_out[:, len(FITTED_DETECTORS) :] = design.evidence
+    held_out[:, -1] = design.deviation
     fast_densities = {name: Neighbourhood.of(density) for name, density in densities.items()}
     return BaseDetectors(forests, densities, skipped, fast_forests, fast_densities), held_out
 

@@ -23,12 +23,8 @@ ORDINARY_RARITY = 1.0  # up to it scores stay below 0.3: nine in ten ordinary re
 MIN_BUDGET_RARITY = -float(np.log10(MAX_ANOMALOUS_SHARE))
 DEFAULT_MIN_MEAN_EXCESS = 0.01  # the smallest mean excess accepted of a tail
 EPISODE_END_READINGS = 16  # without an alarm
-MIN_EPISODES = 3  # in the training, from which their number is counted and not extrapolated
 PARTS_PER_HALF = 2  # the difference between parts shows how much the future may differ
 COMPARISON_QUANTILE = 0.9  # by which parts are compared
-# How many times as high a surprise may have to be far from the training to score 0.5. Without a bound, a step
-# between the halves puts every fault out of reach; at 2, a tenth of the faults found at 1.5 is missed.
-MAX_FAR_FACTOR = 1.5
 WIDENING_SHARES = (0.0, 0.5, 2.0)  # how far a part is moved out, as shares of its distance to the mean
 
 
@@ -124,35 +120,20 @@ def merge_ties(scores: Floats) -> Floats:
     return np.asarray(np.round(scores / quanta) * quanta)
 
 
-def _fit_sorted_rarity(
-    ordered: Floats, sample_size: float, min_mean_excess: float, *, rarest: float = 1.0
-) -> Rarity:
-    shares = np.unique(np.geomspace(min(5.0 / sample_size, 0.5, rarest), 1.0, MAX_KNOTS))[::-1]
+def _fit_sorted_rarity(ordered: Floats, sample_size: float, min_mean_excess: float) -> Rarity:
+    shares = np.unique(np.geomspace(min(5.0 / sample_size, 0.5), 1.0, MAX_KNOTS))[::-1]
     knots = np.quantile(ordered, 1.0 - shares)
     # Of tied knots the first is kept: a score that many readings share is not rare.
     distinct = np.append(True, np.diff(knots) > 1e-12 * max(1.0, abs(knots[-1])))
     knots, rarities = knots[distinct], -np.log10(shares[distinct])
     start = float(np.quantile(ordered, 1 - max(TAIL_SHARE, min(10.0 / sample_size, 0.5))))
-    mean_excess = tail_mean_excess(ordered[ordered > start] - start)
+    excess = ordered[ordered > start] - start
+    mean_excess = float(excess.mean()) if excess.size else 0.0
     return Rarity(
         scores=tuple(knots.tolist()),
         rarities=tuple(rarities.tolist()),
         slope=1.0 / (np.log(10.0) * max(mean_excess, min_mean_excess)),
     )
-
-
-def tail_mean_excess(excess: Floats) -> float:
-    """The mean of exponential excesses, robust to a few from elsewhere; 0 without any.
-
-    After a stop of 2 % of the training, the plain mean put every fault within what the stop had shown.
-
-    >>> bool(tail_mean_excess(np.array([1.0, 2.0, 3.0, 4.0, 1e6])) < 10)
-    True
-    """
-    if not excess.size:
-        return 0.0
-    # Of an exponential law, excesses cut at three medians keep 7/8 of their mean.
-    return float(np.minimum(excess, 3.0 * np.median(excess)).mean() / 0.875)
 
 
 class Scale(BaseModel):
@@ -222,33 +203,14 @@ def widen_surprises(halves: Sequence[Floats]) -> Floats:
 def fit_far_scale(near: Scale, halves: Sequence[Floats], *, episodes_per_reading: float) -> Scale:
     """The scale of readings far from the training, from the surprises of its halves.
 
-    The surprise that scores 0.5 meets the alarm budget for held-out readings nearby and within
-    MAX_FAR_FACTOR for the halves. The share of readings promised there is that of the widened halves, as a
-    level that moves for good raises one alarm, which lasts. Other scores lie around it as they do nearby.
+    The budget counts alarms and holds for held-out readings nearby and for the halves. The number of readings
+    in alarm follows from the widened surprises: a level that moves for good raises one alarm, which lasts.
     """
     seen_scale = fit_scale(np.concatenate(halves), episodes_per_reading=episodes_per_reading)
-    factor = float(np.clip(seen_scale.limit / max(near.limit, 1e-12), 1.0, MAX_FAR_FACTOR))
     # Each copy counts in the effective sample size; once changed nothing (docs/experiments/detection.md).
-    promised = float(fit_rarity(widen_surprises(halves)).of(np.array([factor * near.limit]))[0])
-    budget = max(promised, MIN_BUDGET_RARITY)
-    near_rarities = np.union1d(
-        np.linspace(0.0, max(near.rarity.rarities[-1], near.budget), MAX_KNOTS - 1), near.budget
-    )
-    surprises = factor * near.rarity.at(near_rarities)
-    rarities = np.where(
-        near_rarities < near.budget,
-        near_rarities * (budget / near.budget),
-        near_rarities - near.budget + budget,
-    )
-    distinct = np.append(True, np.diff(surprises) > 0)
-    return Scale(
-        rarity=Rarity(
-            scores=tuple(surprises[distinct].tolist()),
-            rarities=tuple(rarities[distinct].tolist()),
-            slope=near.rarity.slope / factor,
-        ),
-        budget=budget,
-    )
+    rarity = fit_rarity(widen_surprises(halves))
+    budget = float(rarity.of(np.array([max(near.limit, seen_scale.limit)]))[0])
+    return Scale(rarity=rarity, budget=max(budget, MIN_BUDGET_RARITY))
 
 
 def interpolate_scales(near: Scale, far: Scale, share: float) -> Scale:
@@ -287,14 +249,13 @@ def fit_scale(surprise: Floats, *, episodes_per_reading: float) -> Scale:
     """
     surprise = merge_ties(surprise)
     ordered, sample_size = np.sort(surprise), effective_sample_size(surprise)
-    shares = np.geomspace(min(1.0 / surprise.size, MAX_ANOMALOUS_SHARE), MAX_ANOMALOUS_SHARE, 48)
+    rarity = _fit_sorted_rarity(ordered, sample_size, DEFAULT_MIN_MEAN_EXCESS)
+    rarest = min(5.0 / sample_size, MAX_ANOMALOUS_SHARE)
+    shares = np.geomspace(rarest, MAX_ANOMALOUS_SHARE, 24)
     limits = np.quantile(ordered, 1.0 - shares)
-    counts = [max(count_episodes(surprise > limit), 1) for limit in limits]
-    episodes, allowed = np.maximum.accumulate(counts), episodes_per_reading * surprise.size
-    counted = np.flatnonzero(episodes <= max(allowed, MIN_EPISODES))
-    place = counted[-1] if counted.size else 0
-    share = shares[place] * min(allowed / episodes[place], 1.0)
-    rarity = _fit_sorted_rarity(ordered, sample_size, DEFAULT_MIN_MEAN_EXCESS, rarest=shares[place])
+    rates = np.array([max(count_episodes(surprise > limit), 1) for limit in limits]) / surprise.size
+    within = np.flatnonzero(np.maximum.accumulate(rates) <= episodes_per_reading)
+    share = shares[within[-1]] if within.size else shares[0] * episodes_per_reading / rates[0]
     return Scale(rarity=rarity, budget=max(-float(np.log10(share)), MIN_BUDGET_RARITY))
 
 

@@ -144,9 +144,7 @@ class AnomalyDetector(ProfileDetector):
         """The calibration for readings as far beyond the training as the lifetime reaches."""
         days = float(sequence.seconds[-1] - sequence.seconds[0]) / DAY
         reach = extrapolation_reach(self.parameters.lifetime_days, learned_days=days)
-        halves = (
-            split_half_surprises(sequence, self.profile, self.parameters, seed=self.seed) if reach else []
-        )
+        halves = split_half_surprises(sequence, self.parameters, seed=self.seed) if reach else []
         return fit_ensemble(raw_scores, self.parameters, step=self.profile.step, reach=reach, halves=halves)
 
     def _detect_family(self, family: str, data: ArrayLike) -> tuple[Labels, Floats]:

@@ -1,4 +1,4 @@
-"""Combine base detectors into one score: raw scores become rarities, rarities a surprise, that a score.
+"""Combine base detectors into one score: each raw score becomes a rarity, and the weighted mean a score.
 
 Scores of many sensors are combined at once; a single sensor is a batch of one. How rarities and scales are
 learned is in `calibration`, raw scores come from `base_detectors`.
@@ -7,10 +7,9 @@ learned is in `calibration`, raw scores come from `base_detectors`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters, family_of
 from training.anomaly.calibration import (
@@ -23,18 +22,14 @@ from training.anomaly.calibration import (
     interpolate_scales,
     score_rarities,
 )
-from training.anomaly.features import EVIDENCE
-from training.common.arrays import Flags, Floats, Ints
+from training.common.arrays import Floats, Ints
 
 DEFAULT_ALARM_RATE = 1 / 1000  # false alarms per reading without an alarm budget per day
 FAMILIES = ("ensemble", "forest", "density")
 # The factor on surprises of readings far from the training where no half could be held out of it.
 UNPROVEN_FACTOR = 1.5
 # The smallest mean excess accepted of a tail, in the raw scores of each family.
-MIN_MEAN_EXCESS = {"forest": 0.01, "density": 0.05} | dict.fromkeys(EVIDENCE, 0.2)
-IS_DENSITY = np.array([family_of(name) == "density" for name in BASE_DETECTORS])
-MIN_DENSITY = 1e-6  # of LOF; far below anything that occurs
-HIGHEST_SHARE = 0.5  # of the highest rarity in the surprise; the rest is the weighted mean
+MIN_MEAN_EXCESS = {"forest": 0.01, "density": 0.05, "deviation": 0.2}
 CURVES_PER_SENSOR = len(BASE_DETECTORS) + 1  # one per base detector and one for the ensemble
 
 
@@ -46,26 +41,20 @@ class Ensemble(BaseModel):
     weights: dict[str, FiniteFloat]
     rarities: dict[str, Rarity]
     scales: dict[str, Scale]
-    combination: Literal["mean", "highest"] = Field(
-        "mean", description="of rarities: their mean, in versions before recipe 11, or also the highest"
-    )
 
     def score(self, raw_scores: Floats, family: str = "ensemble") -> Floats:
         """Scores in [0, 1] of the whole ensemble, or of one family of base detectors alone."""
         return self.scales[family].of(self.surprise(raw_scores, family))
 
     def surprise(self, raw_scores: Floats, family: str = "ensemble") -> Floats:
-        """The combined rarity of the active base detectors of each row."""
+        """The weighted mean rarity over the active base detectors of each row."""
         # A family alone is active even where the ensemble gives it no weight.
-        weights = np.array(
-            [
-                self.weights.get(name, 0.0) if family == "ensemble" else float(family_of(name) == family)
-                for name in BASE_DETECTORS
-            ]
-        )
+        weights = [
+            self.weights[name] if family == "ensemble" else float(family_of(name) == family)
+            for name in BASE_DETECTORS
+        ]
         fitted = np.array([name in self.rarities for name in BASE_DETECTORS])
-        with_highest = self.combination == "highest"
-        return compute_surprise(self._curves, 0, np.where(fitted, weights, 0.0), raw_scores, with_highest)
+        return compute_surprise(self._curves, 0, np.where(fitted, weights, 0.0), raw_scores)
 
     @cached_property
     def _curves(self) -> RarityCurves:
@@ -81,7 +70,6 @@ class CalibrationTables:
     slopes: Floats  # (sensors, curves of a sensor)
     last: Floats
     weights: Floats  # (sensors, base detectors); 0 for one that was not fitted
-    with_highest: Flags  # whether the highest rarity counts beside the mean
     budget: Floats
 
     @classmethod
@@ -90,7 +78,7 @@ class CalibrationTables:
         scale = ensemble.scales["ensemble"]
         curves = RarityCurves.of([*(ensemble.rarities.get(name) for name in BASE_DETECTORS), scale.rarity])
         weights = [ensemble.weights[name] if name in ensemble.rarities else 0.0 for name in BASE_DETECTORS]
-        parts = (*curves, weights, ensemble.combination == "highest", scale.budget)
+        parts = (curves.knots, curves.rarities, curves.slopes, curves.last, weights, scale.budget)
         return cls(*(np.asarray(part)[None] for part in parts))
 
     def score(self, sensor: Ints, raw_scores: Floats) -> Floats:
@@ -103,56 +91,19 @@ class CalibrationTables:
             self.last.ravel(),
         )
         first = sensor * CURVES_PER_SENSOR
-        surprise = compute_surprise(
-            curves, first, self.weights[sensor], raw_scores, self.with_highest[sensor]
-        )
+        surprise = compute_surprise(curves, first, self.weights[sensor], raw_scores)
         return score_rarities(curves.at(first + len(BASE_DETECTORS), surprise), self.budget[sensor])
 
 
 def compute_surprise(
-    curves: RarityCurves,
-    first_curve: Ints | int,
-    weights: Floats,
-    raw_scores: Floats,
-    with_highest: Flags | bool,
+    curves: RarityCurves, first_curve: Ints | int, weights: Floats, raw_scores: Floats
 ) -> Floats:
-    """The combined rarity of each row; `first_curve` is the curve of its first base detector."""
-    if np.any(with_highest):
-        compressed = np.atleast_1d(with_highest)[:, None]
-        raw_scores = np.where(compressed, compress_densities(raw_scores), raw_scores)
+    """The weighted mean rarity of each row; `first_curve` is the curve of its first base detector."""
     curve = np.add.outer(first_curve, np.arange(raw_scores.shape[1]))
     active = np.isfinite(raw_scores) & (weights > 0)
     rarities = np.full(raw_scores.shape, np.nan)
     rarities[active] = curves.at(np.broadcast_to(curve, active.shape)[active], raw_scores[active])
-    return combine_rarities(rarities, weights, with_highest)
-
-
-def compress_densities(raw_scores: Floats) -> Floats:
-    """Raw scores with the logarithm of LOF, whose tail is heavy.
-
-    After a step in the training, LOFs of 70 made a rarity of 230, and no fault of other features counted.
-    """
-    return np.where(IS_DENSITY, compress_density(raw_scores), raw_scores)
-
-
-def compress_density(factors: Floats) -> Floats:
-    """The logarithm of LOF."""
-    return np.log(np.maximum(factors, MIN_DENSITY))
-
-
-def combine_rarities(rarities: Floats, weights: Floats, with_highest: Flags | bool) -> Floats:
-    """The surprise of each row: the mean rarity, and where `with_highest`, half of it and half the highest.
-
-    In the mean alone, the base detectors that do not see a fault outvote the one that does. The arguments are
-    those of `weighted_mean_rarity`.
-    """
-    mean = weighted_mean_rarity(rarities, weights)
-    if not np.any(with_highest):
-        return mean
-    active = np.isfinite(rarities) & (weights > 0)
-    highest = np.where(active, rarities, 0.0).max(axis=1)
-    mixed = (1.0 - HIGHEST_SHARE) * mean + HIGHEST_SHARE * highest
-    return np.where(with_highest, mixed, mean)
+    return weighted_mean_rarity(rarities, weights)
 
 
 def weighted_mean_rarity(rarities: Floats, weights: Floats) -> Floats:
@@ -183,9 +134,14 @@ def fit_ensemble(
     are the surprises of the halves of the training to each other's detectors.
     """
     rate = allowed_alarm_rate(parameters, step)
-    rarities = fit_rarities(raw_scores)
+    finite_scores = {
+        name: column[np.isfinite(column)] for name, column in zip(BASE_DETECTORS, raw_scores.T, strict=True)
+    }
+    rarities = {
+        name: fit_detector_rarity(name, column) for name, column in finite_scores.items() if column.size
+    }
     weights = dict(zip(BASE_DETECTORS, parameters.weights().tolist(), strict=True))
-    uncalibrated = Ensemble(weights=weights, rarities=rarities, scales={}, combination="highest")
+    uncalibrated = Ensemble(weights=weights, rarities=rarities, scales={})
     active_families = {"ensemble", *map(family_of, rarities)}
     surprises = {
         family: uncalibrated.surprise(raw_scores, family) for family in families if family in active_families
@@ -198,19 +154,12 @@ def fit_ensemble(
         else:
             far = fit_scale(UNPROVEN_FACTOR * surprises["ensemble"], episodes_per_reading=rate)
         scales["ensemble"] = interpolate_scales(near, far, reach)
-    return Ensemble(weights=weights, rarities=rarities, scales=scales, combination="highest")
+    return Ensemble(weights=weights, rarities=rarities, scales=scales)
 
 
-def fit_rarities(raw_scores: Floats) -> dict[str, Rarity]:
-    """The rarity of each base detector with raw scores, learned from those of held-out readings."""
-    columns = zip(BASE_DETECTORS, compress_densities(raw_scores).T, strict=True)
-    finite = {name: column[np.isfinite(column)] for name, column in columns}
-    return {name: fit_detector_rarity(name, column) for name, column in finite.items() if column.size}
-
-
-def fit_detector_rarity(name: str, scores: Floats) -> Rarity:
-    """The rarity of one base detector's scores, finite and with densities compressed."""
-    return fit_rarity(scores, min_mean_excess=MIN_MEAN_EXCESS[family_of(name)])
+def fit_detector_rarity(name: str, raw_scores: Floats) -> Rarity:
+    """The rarity of one base detector's scores, learned from finite scores of held-out readings."""
+    return fit_rarity(raw_scores, min_mean_excess=MIN_MEAN_EXCESS[family_of(name)])
 
 
 def allowed_alarm_rate(parameters: DetectorParameters, step: float) -> float:

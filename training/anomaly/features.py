@@ -17,29 +17,19 @@ from training.anomaly.seasonal_profile import interpolate_cycles
 from training.common.arrays import Flags, Floats, Ints
 
 POINTS = ("level", "deviation", "change", "trend", "spread", "unchanged", "forecast_error", "recent_errors")
-EVIDENCE = ("deviation", "contrast", "forecast", "spread", "unchanged")
 SHORT_WINDOW = 8  # readings of the features trend, spread and recent_errors
 MAX_DEVIATIONS = 1e9  # robust standard deviations at which a level is clipped, so that squares stay finite
 
 
 @dataclass(frozen=True)
 class Design:
-    """The features of each row: eight numbers about the reading (POINTS) and the shape of its window.
-
-    `evidence` is never negative, and each column has one meaning:
-
-    * deviation: from the normal level, the seasonal profile or the reading before (`deviation_of`),
-    * contrast: between the mean of the last 1 to 32 readings and of as many before, where it is largest,
-    * forecast: error of the one-step forecast,
-    * spread: of the last eight readings, against the normal one,
-    * unchanged: readings without a change, beyond the longest normal number.
-    """
+    """The features of each row: eight numbers about the reading (POINTS) and the shape of its window."""
 
     points: Floats
     windows: Floats  # means of the last readings over spans that double going back
     full: Flags  # whether enough readings came before for `windows` to be used
     run: Ints  # unchanged readings in a row, this one included
-    evidence: Floats  # (rows, EVIDENCE): how far single features are from normal, without a fitted model
+    deviation: Floats  # from the normal level, the seasonal profile or the reading before; see `deviation_of`
 
     def select(self, selected: Ints | slice) -> "Design":
         """The features of some rows only."""
@@ -76,7 +66,6 @@ class SensorParameters:
     course: Floats  # (sensors, slots of the longest profile)
     next_step: Floats  # (sensors, spans)
     next_step_spread: Floats
-    contrast_spreads: Floats  # (sensors, spans); infinite where versions before recipe 11 have none
 
 
 @dataclass(frozen=True)
@@ -132,16 +121,7 @@ def compute_feature_batch(parameters: SensorParameters, batch: ReadingBatch) -> 
         ]
     )
     full = readings_before >= window // 2
-    evidence = np.column_stack(
-        [
-            deviation_of(points, parameters.sudden[of]),
-            largest_contrast(spans, parameters.contrast_spreads[of]),
-            np.abs(points[:, POINTS.index("forecast_error")]),
-            np.abs(points[:, POINTS.index("spread")]),
-            points[:, POINTS.index("unchanged")],
-        ]
-    )
-    return Design(points, np.arcsinh(spans), full, run, evidence)
+    return Design(points, np.arcsinh(spans), full, run, deviation_of(points, parameters.sudden[of]))
 
 
 def deviation_of(points: Floats, change_weights: Floats) -> Floats:
@@ -189,26 +169,6 @@ def doubling_spans(windows: Floats) -> Floats:
     borders = [length, *(length - 2**power for power in range(length.bit_length()))]
     spans = [windows[:, first:last].mean(axis=1) for last, first in pairwise(borders)]
     return np.column_stack(spans)
-
-
-def span_contrasts(spans: Floats) -> Floats:
-    """Mean of the last 1, 2, 4, ... readings less the mean of as many before; one column fewer than `spans`.
-
-    These are Haar wavelets: a level that moved long ago has none, a step, ramp or drift has some span's.
-    """
-    contrasts = np.empty((len(spans), spans.shape[1] - 1))
-    recent = spans[:, 0]
-    for place in range(contrasts.shape[1]):
-        before = spans[:, place + 1]
-        contrasts[:, place] = recent - before
-        recent = (recent + before) / 2
-    return contrasts
-
-
-def largest_contrast(spans: Floats, spreads: Floats) -> Floats:
-    """arcsinh of the largest contrast of each row in normal spreads of its span."""
-    sizes = np.abs(span_contrasts(spans)) / spreads[..., : spans.shape[1] - 1]
-    return np.asarray(np.arcsinh(sizes.max(axis=1)))
 
 
 def log_spread(short: Floats, noise: Floats | float) -> Floats:

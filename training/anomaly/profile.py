@@ -22,7 +22,6 @@ from training.anomaly.features import (
     recent_positions,
     recent_windows,
     segment_starts,
-    span_contrasts,
     unchanged_runs,
 )
 from training.anomaly.one_step_forecast import MAX_SPANS, NextStep, fit_next_step
@@ -60,9 +59,6 @@ class Profile(BaseModel):
     sudden: FiniteFloat = Field(
         0.0, ge=0, description="weight of the last change in the deviation; 0 in the first versions"
     )
-    contrast_spreads: tuple[FiniteFloat, ...] = Field(
-        (), max_length=MAX_SPANS, description="normal spread of each span's contrast; none before recipe 11"
-    )
     last: FiniteFloat = Field(description="time of the last reading of the training, seconds since 1970")
 
     @property
@@ -75,8 +71,6 @@ class Profile(BaseModel):
         course = self.course
         weights = np.zeros(MAX_SPANS)
         weights[: len(self.next_step.weights)] = self.next_step.weights
-        contrast_spreads = np.full(MAX_SPANS, np.inf)
-        contrast_spreads[: len(self.contrast_spreads)] = self.contrast_spreads
         return {
             "centre": self.centre,
             "spread": self.spread,
@@ -94,7 +88,6 @@ class Profile(BaseModel):
             "course": np.asarray(course.usual if course else (0.0,), np.float64),
             "next_step": weights,
             "next_step_spread": self.next_step.spread,
-            "contrast_spreads": contrast_spreads,
         }
 
 
@@ -127,7 +120,6 @@ def fit_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
     next_step = fit_next_step(spans[rows - starts >= SHORT_WINDOW])
     errors = np.where(starts == rows, 0.0, np.arcsinh(next_step.errors(spans)))
     wobble = log_spread(windows[:, -SHORT_WINDOW:], noise / remaining)
-    contrasts = span_contrasts(spans[rows - starts >= SHORT_WINDOW])
     run = unchanged_runs(level, starts)
     ends = np.append(run[1:] == 1, True)
     return Profile(
@@ -147,7 +139,6 @@ def fit_profile(seconds: Floats, values: Floats, *, clocked: bool) -> Profile:
         constant=constant,
         clocked=clocked,
         sudden=CHANGE_WEIGHT,
-        contrast_spreads=tuple(max(robust_spread(one), finest / remaining) for one in contrasts.T),
         last=float(seconds[-1]),
     )
 

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from training.anomaly.base_detectors import (
-    BASE_DETECTORS,
-    FITTED_DETECTORS,
-    BaseDetectors,
-    DetectorParameters,
-    family_of,
-)
+from training.anomaly.base_detectors import BASE_DETECTORS, BaseDetectors, DetectorParameters, family_of
 from training.anomaly.ensemble import Ensemble
 from training.anomaly.features import POINTS
 from training.anomaly.profile import Profile
@@ -68,19 +62,18 @@ def load_detector(kind: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetect
         saved = SavedDetector.model_validate(content)
     except ValidationError as error:
         raise UntrustedModel(f"detector.json is invalid: {error}. Retrain this sensor.") from error
-    known = set(
-        BASE_DETECTORS if saved.ensemble.combination == "highest" else (*FITTED_DETECTORS, "deviation")
-    )
-    active = [name for name in FITTED_DETECTORS if name not in saved.silent]
-    calibrated = (
-        set(saved.ensemble.rarities) == known - set(saved.silent) and set(saved.ensemble.weights) == known
+    active = [name for name in BASE_DETECTORS if name not in saved.silent]
+    calibrated = set(saved.ensemble.rarities) == set(active) and set(saved.ensemble.weights) == set(
+        BASE_DETECTORS
     )
     if not calibrated or "ensemble" not in saved.ensemble.scales:
         raise UntrustedModel("detector.json lacks the calibration of a base detector. Retrain this sensor.")
     detector = kind(saved.parameters, threshold=saved.threshold, seed=saved.seed)
     detector.profile = saved.profile
     detector.ensemble = saved.ensemble
-    fitted = {name: _read_base_detector(folder, name, saved.profile) for name in active}
+    fitted = {
+        name: _read_base_detector(folder, name, saved.profile) for name in active if name != "deviation"
+    }
     detector.base_detectors = BaseDetectors.of(
         {name: model for name, model in fitted.items() if family_of(name) == "forest"},
         {name: model for name, model in fitted.items() if family_of(name) == "density"},

@@ -9,7 +9,7 @@ import numpy as np
 
 from training.anomaly.base_detectors import DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import fit_ensemble
-from training.anomaly.profile import Profile, compute_features
+from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence
 from training.common.arrays import Floats
 
@@ -20,13 +20,9 @@ GAP_SHARE = 0.1  # of a half, at most a window: rows whose windows reach into th
 
 
 def split_half_surprises(
-    sequence: ReadingSequence, profile: Profile, parameters: DetectorParameters, *, seed: int
+    sequence: ReadingSequence, parameters: DetectorParameters, *, seed: int
 ) -> list[Floats]:
-    """The surprises of each half to the other's detector, in order of time; empty with too few readings.
-
-    A half's detector has the half's centre and all scales of the whole `profile`: in the scale of a half that
-    stood still, the noise of the other would be further away than any fault.
-    """
+    """The surprises of each half to the other's detector, in order of time; empty with too few readings."""
     seconds, values = sequence.seconds, sequence.values
     middle = values.size // 2
     if middle < MIN_HALF_READINGS:
@@ -35,14 +31,14 @@ def split_half_surprises(
     older, newer = np.arange(middle), np.arange(middle, values.size)
     surprises = []
     for trained, scored in ((newer, older), (older, newer)):
-        half = profile.model_copy(update={"centre": float(np.median(values[trained]))})
-        design = compute_features(half, seconds[trained], values[trained])
+        profile = fit_profile(seconds[trained], values[trained], clocked=sequence.clocked)
+        design = compute_features(profile, seconds[trained], values[trained])
         base_detectors, raw_scores = fit_base_detectors(
-            design, half, smaller, seed=seed, density_rows=MAX_LOF_ROWS
+            design, profile, smaller, seed=seed, density_rows=MAX_LOF_ROWS
         )
-        ensemble = fit_ensemble(raw_scores, smaller, step=half.step, families=())
+        ensemble = fit_ensemble(raw_scores, smaller, step=profile.step, families=())
         behind = scored[0] > trained[0]
-        rows = scored[min(half.window, int(GAP_SHARE * scored.size)) if behind else 0 :]
-        whole = compute_features(half, seconds[: rows[-1] + 1], values[: rows[-1] + 1])
+        rows = scored[min(profile.window, int(GAP_SHARE * scored.size)) if behind else 0 :]
+        whole = compute_features(profile, seconds[: rows[-1] + 1], values[: rows[-1] + 1])
         surprises.append(ensemble.surprise(base_detectors.raw_scores(whole.select(rows))))
     return surprises

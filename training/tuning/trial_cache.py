@@ -10,7 +10,6 @@ import numpy as np
 
 from training.anomaly.base_detectors import (
     BASE_DETECTORS,
-    FITTED_DETECTORS,
     DetectorParameters,
     family_of,
     input_rows,
@@ -22,8 +21,8 @@ from training.anomaly.crossfit import (
     fit_forest,
     held_out_path_lengths,
 )
-from training.anomaly.ensemble import combine_rarities, compress_density, fit_detector_rarity
-from training.anomaly.features import EVIDENCE, Design
+from training.anomaly.ensemble import fit_detector_rarity, weighted_mean_rarity
+from training.anomaly.features import Design
 from training.anomaly.isolation_forest import Forest, isolation_score
 from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
 from training.anomaly.profile import Profile
@@ -46,7 +45,7 @@ class TrialCache:
     def build(cls, design: Design, holdout: Design, profile: Profile, *, seed: int) -> "TrialCache":
         """Fit the largest forest, search the most neighbours, and derive all smaller sizes from them."""
         cache = cls({}, {}, (len(design.points), len(holdout.points)))
-        for name in FITTED_DETECTORS:
+        for name in BASE_DETECTORS[:-1]:
             (usable, rows), (usable_queries, queries) = input_rows(design, name), input_rows(holdout, name)
             if skip_reason(rows, name, profile) is None:
                 if family_of(name) == "forest":
@@ -56,31 +55,28 @@ class TrialCache:
                 for size, (held_out, query_scores) in measured.items():
                     cache.training_scores[name, size] = _scatter_rows(held_out, usable)
                     cache.holdout_scores[name, size] = _scatter_rows(query_scores, usable_queries)
-        for column, name in enumerate(EVIDENCE):
-            cache.training_scores[name, 0] = design.evidence[:, column]
-            cache.holdout_scores[name, 0] = holdout.evidence[:, column]
+        cache.training_scores["deviation", 0] = design.deviation
+        cache.holdout_scores["deviation", 0] = holdout.deviation
         return cache
 
     def surprise(self, parameters: DetectorParameters) -> tuple[Floats, Floats]:
         """The ensemble's surprise at the training rows and at the holdout rows, from the stored scores."""
-        chosen = {"forest": parameters.trees, "density": parameters.neighbours}
+        chosen = {"forest": parameters.trees, "density": parameters.neighbours, "deviation": 0}
         parts = [np.full((rows, len(BASE_DETECTORS)), np.nan) for rows in self.row_counts]
         for column, name in enumerate(BASE_DETECTORS):
-            key = (name, chosen.get(family_of(name), 0))
+            key = (name, chosen[family_of(name)])
             if key in self.training_scores:
                 for part, rarities in zip(parts, self._fit_rarities(key), strict=True):
                     part[:, column] = rarities
-        training, holdout = (combine_rarities(part, parameters.weights(), True) for part in parts)
+        training, holdout = (weighted_mean_rarity(part, parameters.weights()) for part in parts)
         return training, holdout
 
     def _fit_rarities(self, key: tuple[str, int]) -> tuple[Floats, Floats]:
         """Rarity of one base detector's scores, fitted once for all trials that give it this size."""
         if key not in self._rarities:
-            scores, holdout_scores = self.training_scores[key], self.holdout_scores[key]
-            if family_of(key[0]) == "density":
-                scores, holdout_scores = compress_density(scores), compress_density(holdout_scores)
-            rarity = fit_detector_rarity(key[0], scores[np.isfinite(scores)])
-            self._rarities[key] = (rarity.of(scores), rarity.of(holdout_scores))
+            raw_scores = self.training_scores[key]
+            rarity = fit_detector_rarity(key[0], raw_scores[np.isfinite(raw_scores)])
+            self._rarities[key] = (rarity.of(raw_scores), rarity.of(self.holdout_scores[key]))
         return self._rarities[key]
 
 

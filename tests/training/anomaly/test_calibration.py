@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from training.anomaly.calibration import (
     MAX_ANOMALOUS_SHARE,
-    MAX_FAR_FACTOR,
     MAX_KNOTS,
     MIN_BUDGET_RARITY,
     Rarity,
@@ -172,46 +171,13 @@ def test_interpolation_at_the_smallest_budget_keeps_it():
 @pytest.mark.parametrize("louder", ["nearby", "halves"])
 def test_the_far_scale_meets_the_budget_on_all_training_surprises(louder):
     rng = np.random.default_rng(1)
-    nearby = rng.exponential(1.3 if louder == "nearby" else 1.0, size=4000)
-    halves = [rng.exponential(1.3 if louder == "halves" else 1.0, size=2000) for _ in range(2)]
+    nearby = rng.exponential(2.0 if louder == "nearby" else 1.0, size=4000)
+    halves = [rng.exponential(2.0 if louder == "halves" else 1.0, size=2000) for _ in range(2)]
     near = fit_scale(nearby, episodes_per_reading=1e-3)
     far = fit_far_scale(near, halves, episodes_per_reading=1e-3)
 
     for seen in (nearby, np.concatenate(halves)):
         assert count_episodes(seen >= far.limit) <= 1.5e-3 * seen.size
-
-
-def test_halves_that_differ_entirely_raise_the_limit_by_half_at_most():
-    """After one step in the training, every fault would have had to be larger than the step."""
-    rng = np.random.default_rng(1)
-    near = fit_scale(rng.exponential(size=4000), episodes_per_reading=1e-3)
-    far = fit_far_scale(near, [50 + rng.exponential(size=2000)] * 2, episodes_per_reading=1e-3)
-
-    assert far.limit == pytest.approx(MAX_FAR_FACTOR * near.limit)
-    assert far.share_above(0.5) == pytest.approx(MAX_ANOMALOUS_SHARE)
-    assert far.of(np.array([40.0]))[0] > 0.95
-
-
-def test_a_burst_in_the_training_does_not_hide_what_exceeds_it():
-    """A stop of 2 % of the training stretched the tail so far that nothing was rarer than the stop."""
-    rng = np.random.default_rng(0)
-    ordinary = rng.exponential(size=9800)
-
-    scores = np.concatenate([ordinary, 30 + rng.exponential(size=200)])
-    above = np.sort(scores)[-500:]
-
-    mean_excess = 1 / (np.log(10) * fit_rarity(scores).slope)
-
-    assert mean_excess < 0.35 * np.mean(above - above[0])
-
-
-def test_few_allowed_alarms_are_counted_and_not_extrapolated():
-    """Slow surprises are worth few independent ones, but their alarms can be counted all the same."""
-    slow = np.convolve(np.random.default_rng(0).normal(size=8200), np.ones(200) / 14, "valid")
-
-    scale = fit_scale(slow, episodes_per_reading=4 / slow.size)
-
-    assert 3 <= count_episodes(slow > scale.limit) <= 5
 
 
 def test_the_far_scale_expects_more_readings_in_alarm_than_the_training_had():

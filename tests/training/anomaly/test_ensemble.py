@@ -9,7 +9,6 @@ from training.anomaly.ensemble import (
     CalibrationTables,
     Ensemble,
     allowed_alarm_rate,
-    combine_rarities,
     fit_ensemble,
     weighted_mean_rarity,
 )
@@ -40,33 +39,6 @@ def test_a_base_detector_without_a_score_does_not_count():
     assert weighted_mean_rarity(rarities, np.array([1.0, 5.0])).tolist() == [1.0, 3.0, 0.0]
 
 
-def test_half_of_the_surprise_is_the_highest_rarity():
-    """Four base detectors that see nothing must not outvote the one that is certain."""
-    rarities, weights = np.array([[0.0, 0.0, 0.0, 0.0, 20.0, np.nan]]), np.ones(6)
-
-    assert combine_rarities(rarities, weights, False).tolist() == [4.0]
-    assert combine_rarities(rarities, weights, True).tolist() == [12.0]
-
-
-def test_an_inactive_base_detector_is_not_the_highest():
-    rarities, weights = np.array([[1.0, 50.0]]), np.array([1.0, 0.0])
-
-    assert combine_rarities(rarities, weights, True).tolist() == [1.0]
-
-
-def test_versions_before_recipe_11_combine_by_the_mean():
-    new = fitted()
-    written = new.model_dump(exclude={"combination"})
-    raw_scores = make_raw_scores(100, 3)
-
-    old = Ensemble.model_validate(written)
-
-    assert old.combination == "mean"
-    served = CalibrationTables.of(old).score(np.zeros(100, int), raw_scores)
-    np.testing.assert_array_equal(served, old.score(raw_scores))
-    assert (new.score(raw_scores) != old.score(raw_scores)).any()
-
-
 def test_weights_may_differ_by_row():
     rarities, weights = np.array([[1.0, 3.0], [1.0, 3.0]]), np.array([[1.0, 0.0], [1.0, 1.0]])
 
@@ -75,14 +47,13 @@ def test_weights_may_differ_by_row():
 
 def test_many_sensors_at_once_score_as_each_alone():
     """To the last bit: the served score is the detector's score."""
-    old = Ensemble.model_validate(fitted(3).model_dump(exclude={"combination"}))
-    ensembles = [fitted(0), fitted(1, forest_weight=0.0), fitted(2, windows_share=1.0), old]
+    ensembles = [fitted(0), fitted(1, forest_weight=0.0), fitted(2, windows_share=1.0)]
     tables = [CalibrationTables.of(ensemble) for ensemble in ensembles]
     stacked = CalibrationTables(
         *(np.concatenate(parts) for parts in zip(*(vars(t).values() for t in tables), strict=True))
     )
     raw_scores = 3 * make_raw_scores(300, 9)
-    sensor = np.sort(np.random.default_rng(0).integers(0, 4, 300))
+    sensor = np.sort(np.random.default_rng(0).integers(0, 3, 300))
 
     together = stacked.score(sensor, raw_scores)
 

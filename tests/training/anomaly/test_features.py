@@ -83,7 +83,7 @@ def test_a_sudden_step_deviates_even_to_a_normal_level():
     jumped, crept = np.linspace(-4, -4.5, 40), np.linspace(swing[-1], -4.5, 40)
 
     sudden, slow = (
-        compute_features(profile, seconds, np.concatenate([swing, later])).evidence[600, 0]
+        compute_features(profile, seconds, np.concatenate([swing, later])).deviation[600]
         for later in (jumped, crept)
     )
 
@@ -96,7 +96,7 @@ def test_profiles_without_a_change_weight_ignore_changes():
 
     design = compute_features(Profile.model_validate(written), seconds, values)
 
-    np.testing.assert_array_equal(design.evidence[:, 0], np.abs(design.points[:, :2]).max(axis=1))
+    np.testing.assert_array_equal(design.deviation, np.abs(design.points[:, :2]).max(axis=1))
 
 
 def test_an_oscillation_is_forecast_one_step_ahead():

@@ -106,12 +106,12 @@ def test_the_cache_scores_as_fitted_base_detectors_do():
     for trees, neighbours in ((96, 10), (96, 40)):
         parameters = DetectorParameters(trees=trees, neighbours=neighbours)
         detectors, held_out = fit_base_detectors(design, profile, parameters, seed=0)
-        sizes = {"forest": trees, "density": neighbours}
+        sizes = {"forest": trees, "density": neighbours, "deviation": 0}
         for part, fitted in (
             (cache.training_scores, held_out),
             (cache.holdout_scores, detectors.raw_scores(held_out_design)),
         ):
-            cached = np.column_stack([part[name, sizes.get(family_of(name), 0)] for name in BASE_DETECTORS])
+            cached = np.column_stack([part[name, sizes[family_of(name)]] for name in BASE_DETECTORS])
             assert cached == pytest.approx(fitted, abs=1e-9, nan_ok=True)
 
 
