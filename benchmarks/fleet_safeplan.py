@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.cpu import CpuClock, cpu_seconds
 from benchmarks.fleet_baseline import GradedRun
 from benchmarks.fleet_recall import recall_at_one_alarm_a_day
-from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
+from training.anomaly.models.base_detectors import DetectorParameters
 from training.kinds import Kind
 from training.pipeline.fit import Candidate, TrainingTask, run_training_task, split_window
 from training.pipeline.plan import Plan

@@ -11,8 +11,8 @@ import numpy as np
 from serving.vectorized.packed_detector import PackedDetector, calibration_tables, table_rows
 from serving.vectorized.packed_forest import ForestBatch, score_forests
 from serving.vectorized.packed_lof import compute_lof
-from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.features import Design
+from training.anomaly.models.base_detectors import BASE_DETECTORS, family_of
 from training.common.arrays import Floats, Ints
 
 # From this number of rows on, a thread for the forests saves time; fewer rows would wait for the GIL.

@@ -15,12 +15,12 @@ from serving.vectorized.packed_forest import Slot, slot_parameters
 from serving.vectorized.packed_lof import PackedLof
 from serving.vectorized.parameter_table import ParameterTable, RowHandle
 from serving.vectorized.runtime import ScoringRuntime
-from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import SensorParameters
-from training.anomaly.isolation_forest import Forest
-from training.anomaly.local_outlier_factor import Neighbourhood
+from training.anomaly.models.base_detectors import BASE_DETECTORS, family_of
+from training.anomaly.models.isolation_forest import Forest
+from training.anomaly.models.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.common.arrays import Ints
 

@@ -13,11 +13,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from serving.vectorized.packed_detector import DetectorArrays
-from training.anomaly.base_detectors import BASE_DETECTORS, family_of
 from training.anomaly.ensemble import CalibrationTables
 from training.anomaly.features import POINTS
-from training.anomaly.isolation_forest import NODE_DTYPE, Forest, check_nodes
-from training.anomaly.local_outlier_factor import Neighbourhood
+from training.anomaly.models.base_detectors import BASE_DETECTORS, family_of
+from training.anomaly.models.isolation_forest import NODE_DTYPE, Forest, check_nodes
+from training.anomaly.models.local_outlier_factor import Neighbourhood
 from training.anomaly.profile import Profile
 from training.artifacts.model_files import array_read_lock
 from training.errors import UntrustedModel

@@ -1,7 +1,7 @@
 """Store the trees of many sensors' forests in a few large blocks of memory, and score all rows at once.
 
 A forest scored alone takes 0.1 ms, nearly all of it overhead; here 1,000 rows of 500 sensors share it. What a
-node is, and the walk from root to leaf, is in `training.anomaly.isolation_forest`.
+node is, and the walk from root to leaf, is in `training.anomaly.models.isolation_forest`.
 """
 
 import threading
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serving.vectorized.parameter_table import ParameterTable
-from training.anomaly.isolation_forest import (
+from training.anomaly.models.isolation_forest import (
     NODE_DTYPE,
     Forest,
     Nodes,

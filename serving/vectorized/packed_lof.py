@@ -2,7 +2,7 @@
 
 For two rows of each of 500 sensors, search trees take 50 ms, mostly waiting for memory. A matrix product per
 sensor reads memory in order and leaves some 25 candidates, whose distances are computed exactly. Many rows
-of one sensor are computed in `training.anomaly.local_outlier_factor`.
+of one sensor are computed in `training.anomaly.models.local_outlier_factor`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from training.anomaly.local_outlier_factor import DENSITY_EPSILON, Neighbourhood
+from training.anomaly.models.local_outlier_factor import DENSITY_EPSILON, Neighbourhood
 from training.common.arrays import Floats, Ints
 
 COLUMN_GROUPS = 128  # into which the columns of a product are divided; the largest number of neighbours

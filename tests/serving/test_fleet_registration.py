@@ -35,14 +35,14 @@ CODE = {
     *(
         f"scoring/{name}"
         for name in (
-            *("__init__", "fleet_scoring", "fleet_service", "forecasts"),
+            *("__init__", "fleet_scoring", "fleet_service", "forecasts", "limits"),
             *("naive_fallback", "request_rows", "response"),
         )
     ),
     *(
         f"vectorized/{name}"
         for name in (
-            *("__init__", "batch_scoring", "ensemble_scoring", "packed_detector"),
+            *("__init__", "bad_samples", "batch_scoring", "ensemble_scoring", "packed_detector"),
             *("packed_files", "packed_forest", "packed_lof", "parameter_table", "runtime"),
         )
     ),

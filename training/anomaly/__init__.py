@@ -1,5 +1,5 @@
 """The anomaly detector: features, base detectors, ensemble and calibration.
 
 Works on arrays; only `serialization` touches files. Reading order: `detector`, `profile`, `features`,
-`base_detectors`, `crossfit`, `ensemble`, `calibration`, `explanations`, `serialization`.
+`models`, `crossfit`, `ensemble`, `calibration`, `explanations`, `serialization`.
 """

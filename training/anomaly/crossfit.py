@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
-from training.anomaly.isolation_forest import Forest
-from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
+from training.anomaly.models.isolation_forest import Forest
+from training.anomaly.models.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
+from training.anomaly.models.sklearn_adapter import fit_forest_in_parts
 from training.anomaly.profile import Profile
-from training.anomaly.sklearn_adapter import fit_forest_in_parts
 from training.common.arrays import Flags, Floats, Ints
 
 BLOCK_COUNT = 4

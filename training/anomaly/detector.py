@@ -11,10 +11,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from training.anomaly.base_detectors import BaseDetectors, DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import MIN_MEAN_EXCESS, Ensemble, fit_ensemble
 from training.anomaly.extrapolation import extrapolation_reach
 from training.anomaly.features import Design
+from training.anomaly.models.base_detectors import BaseDetectors, DetectorParameters, fit_base_detectors
 from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.profile_detector import ProfileDetector, finite_training_sequence
 from training.anomaly.sequence import ReadingSequence, Times

@@ -11,7 +11,6 @@ from functools import cached_property
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters, family_of
 from training.anomaly.calibration import (
     Rarity,
     RarityCurves,
@@ -22,6 +21,7 @@ from training.anomaly.calibration import (
     interpolate_scales,
     score_rarities,
 )
+from training.anomaly.models.base_detectors import BASE_DETECTORS, DetectorParameters, family_of
 from training.common.arrays import Floats, Ints
 
 DEFAULT_ALARM_RATE = 1 / 1000  # false alarms per reading without an alarm budget per day

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from training.anomaly.base_detectors import BASE_DETECTORS, BaseDetectors, DetectorParameters, family_of
 from training.anomaly.ensemble import Ensemble
 from training.anomaly.features import POINTS
+from training.anomaly.models.base_detectors import (
+    BASE_DETECTORS,
+    BaseDetectors,
+    DetectorParameters,
+    family_of,
+)
 from training.anomaly.profile import Profile
 from training.artifacts.model_files import check_layout, read_json, read_skops, write_json, write_skops
 from training.errors import UntrustedModel

@@ -7,8 +7,8 @@ has moved. What the surprises mean is learned in `calibration`.
 
 import numpy as np
 
-from training.anomaly.base_detectors import DetectorParameters, fit_base_detectors
 from training.anomaly.ensemble import fit_ensemble
+from training.anomaly.models.base_detectors import DetectorParameters, fit_base_detectors
 from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.sequence import ReadingSequence
 from training.common.arrays import Floats

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.detector_files import open_detector
+from training.anomaly.models.base_detectors import DetectorParameters
 from training.anomaly.naive_detector import NaiveDetector
 from training.artifacts.model_files import write_json
 from training.evaluation.fault_injection import grade_detector

@@ -14,11 +14,11 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.calibration import count_episodes, fit_scale
 from training.anomaly.detector import MAX_TRAINING_ROWS
 from training.anomaly.ensemble import allowed_alarm_rate
 from training.anomaly.features import Design
+from training.anomaly.models.base_detectors import DetectorParameters
 from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.profile_detector import MIN_READINGS
 from training.anomaly.sequence import to_sequence

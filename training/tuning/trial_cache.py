@@ -8,13 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.anomaly.base_detectors import (
-    BASE_DETECTORS,
-    DetectorParameters,
-    family_of,
-    input_rows,
-    skip_reason,
-)
 from training.anomaly.crossfit import (
     BLOCK_COUNT,
     HeldOutLof,
@@ -23,8 +16,15 @@ from training.anomaly.crossfit import (
 )
 from training.anomaly.ensemble import fit_detector_rarity, weighted_mean_rarity
 from training.anomaly.features import Design
-from training.anomaly.isolation_forest import Forest, isolation_score
-from training.anomaly.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
+from training.anomaly.models.base_detectors import (
+    BASE_DETECTORS,
+    DetectorParameters,
+    family_of,
+    input_rows,
+    skip_reason,
+)
+from training.anomaly.models.isolation_forest import Forest, isolation_score
+from training.anomaly.models.local_outlier_factor import NeighbourSearch, build_tree, held_out_lof
 from training.anomaly.profile import Profile
 from training.common.arrays import Flags, Floats
 

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from serving.models.acceptance import load_detector, load_forecaster, pack_verified
 from serving.vectorized.runtime import ScoringRuntime
 from tests.support.workspaces import parse_time
-from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector
+from training.anomaly.models.base_detectors import DetectorParameters
 from training.errors import UntrustedModel
 from training.kinds import Kind
 from training.registry.model_registry import Version

@@ -17,7 +17,7 @@ from serving.vectorized.packed_forest import (
     slot_parameters,
 )
 from serving.vectorized.parameter_table import ParameterTable
-from training.anomaly.isolation_forest import Forest
+from training.anomaly.models.isolation_forest import Forest
 from training.errors import UntrustedModel
 
 RNG = np.random.default_rng(0)

@@ -6,11 +6,11 @@ import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.detector import AnomalyDetector, create_anomaly_detector
 from training.anomaly.features import POINTS
-from training.anomaly.isolation_forest import Forest
-from training.anomaly.local_outlier_factor import Neighbourhood
+from training.anomaly.models.base_detectors import DetectorParameters
+from training.anomaly.models.isolation_forest import Forest
+from training.anomaly.models.local_outlier_factor import Neighbourhood
 from training.errors import ConfigurationError, DataError, NotTrainable, UntrustedModel
 from training.reasons import Reason, ReasonCode
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.anomaly.base_detectors import DetectorParameters
 from training.anomaly.calibration import count_episodes
 from training.anomaly.detector import AnomalyDetector
+from training.anomaly.models.base_detectors import DetectorParameters
 
 rng = np.random.default_rng(7)
 INDEX = pd.date_range("2026-03-02", periods=700, freq="15min")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters
 from training.anomaly.calibration import count_episodes, score_rarities
 from training.anomaly.ensemble import (
     CalibrationTables,
@@ -12,6 +11,7 @@ from training.anomaly.ensemble import (
     fit_ensemble,
     weighted_mean_rarity,
 )
+from training.anomaly.models.base_detectors import BASE_DETECTORS, DetectorParameters
 
 STEP = 600.0
 

@@ -4,9 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.anomaly.base_detectors import BASE_DETECTORS, DetectorParameters, family_of, fit_base_detectors
 from training.anomaly.detector import AnomalyDetector
 from training.anomaly.ensemble import fit_ensemble
+from training.anomaly.models.base_detectors import (
+    BASE_DETECTORS,
+    DetectorParameters,
+    family_of,
+    fit_base_detectors,
+)
 from training.anomaly.profile import compute_features, fit_profile
 from training.anomaly.sequence import to_sequence
 from training.errors import NotTrainable

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.neighbors import LocalOutlierFactor
 
-from training.anomaly.sklearn_adapter import read_lof
+from training.anomaly.models.sklearn_adapter import read_lof
 from training.common.arrays import Flags, Floats, Ints
 from training.errors import UntrustedModel
 

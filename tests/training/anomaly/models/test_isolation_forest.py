@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import IsolationForest
 
-from training.anomaly import isolation_forest
-from training.anomaly.isolation_forest import Forest, check_nodes
+from training.anomaly.models import isolation_forest
+from training.anomaly.models.isolation_forest import Forest, check_nodes
 from training.errors import UntrustedModel
 
 ROWS = np.random.default_rng(0).normal(size=(300, 4)).round(1)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from training.anomaly.sklearn_adapter import Tree, read_trees
+from training.anomaly.models.sklearn_adapter import Tree, read_trees
 from training.common.arrays import Floats, Ints
 from training.errors import UntrustedModel
 

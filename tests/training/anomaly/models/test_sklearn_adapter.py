@@ -7,7 +7,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.tree import ExtraTreeRegressor
 
 from training.anomaly.crossfit import search_with_margin
-from training.anomaly.sklearn_adapter import Tree, fit_forest_in_parts, fit_lof, read_lof, read_trees
+from training.anomaly.models.sklearn_adapter import Tree, fit_forest_in_parts, fit_lof, read_lof, read_trees
 
 ROWS = np.random.default_rng(0).normal(size=(400, 5))
 

@@ -17,10 +17,10 @@ from training.anomaly.crossfit import (
     held_out_path_lengths,
 )
 from training.anomaly.features import Design
-from training.anomaly.isolation_forest import Forest, isolation_score
-from training.anomaly.local_outlier_factor import Neighbourhood
+from training.anomaly.models.isolation_forest import Forest, isolation_score
+from training.anomaly.models.local_outlier_factor import Neighbourhood
+from training.anomaly.models.sklearn_adapter import fit_lof
 from training.anomaly.profile import Profile
-from training.anomaly.sklearn_adapter import fit_lof
 from training.common.arrays import Flags, Floats
 from training.reasons import Reason, ReasonCode
 
