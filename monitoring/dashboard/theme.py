@@ -108,6 +108,21 @@ CSS = """
 .sp-cards dd small { font-size: .85rem; font-weight: 400; }
 .sp-cards dd small.sp-mark { display: block; font-weight: 600; line-height: 1.3; margin-top: .15rem; }
 .sp-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: .75rem; }
+/* Rows of equal length: six cards in one row, two or three; four in one row or two. */
+.stHtml:has(> .sp-cards) { container-type: inline-size; }
+@container (max-width: 880px) {
+  .sp-cards:has(> :nth-child(6):last-child) { grid-template-columns: repeat(3, 1fr); }
+}
+@container (max-width: 560px) {
+  .sp-cards:has(> :nth-child(4)) { grid-template-columns: repeat(2, 1fr); }
+}
+/* Buttons of a period: on a line of their own, or on two, where they would be cut off. */
+.stColumn:has([class*="st-key-hours-"]) { min-width: min(100%%, 27rem); }
+.stButtonGroup [role="radiogroup"] { flex-wrap: wrap; row-gap: .3rem; }
+/* Labels in a chart stay readable where a line runs through them. */
+.js-plotly-plot .annotation-text { paint-order: stroke; stroke-width: 4px;
+  stroke: light-dark(#ffffff, #0f1720); }
+[data-testid="stLayoutWrapper"]:has(> .st-key-refresh-errors:empty) { display: none; }
 .sp-card { background: light-dark(%(card_light)s, %(card_dark)s); border-radius: 8px; padding: .7rem .9rem;
   border: 1px solid light-dark(%(line_light)s, %(line_dark)s); min-width: 0; }
 .sp-card dt { font-size: .82rem; color: light-dark(%(faint_light)s, %(faint_dark)s); margin: 0; }

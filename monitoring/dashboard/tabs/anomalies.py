@@ -177,7 +177,7 @@ def _list_anomalies(_: Translator, sensor: Sensor, scored: pd.DataFrame) -> None
         {
             "time": [_.moment(at) for at in newest["timestamp"]],
             "value": [_.number(value) for value in newest["value"]],
-            "score": newest["anomaly_score"].to_numpy(float),
+            "score": newest["anomaly_score"].to_numpy(float).round(2),
             "reason": newest["reason"].to_numpy(),
         }
     )
@@ -190,7 +190,7 @@ def _list_anomalies(_: Translator, sensor: Sensor, scored: pd.DataFrame) -> None
             "time": st.column_config.TextColumn(_("Time"), width="small"),
             "value": st.column_config.TextColumn(f"{_('Value')}{unit}", width="small", alignment="right"),
             "score": st.column_config.ProgressColumn(
-                _("Score"), min_value=0, max_value=1, format="%.2f", width="small"
+                _("Score"), min_value=0, max_value=1, format="localized", width="small"
             ),
             "reason": st.column_config.TextColumn(_("Reason"), width="large"),
         },

@@ -313,7 +313,7 @@ def _show_sensor_table(
             "value": st.column_config.TextColumn(_("Newest reading"), alignment="right"),
             "time": st.column_config.TextColumn(_("Time")),
             "score": st.column_config.ProgressColumn(
-                _("Score"), min_value=0.0, max_value=1.0, format="%.2f", width="small"
+                _("Score"), min_value=0.0, max_value=1.0, format="localized", width="small"
             ),
             "reason": st.column_config.TextColumn(_("Reason"), width="medium"),
             "models": st.column_config.TextColumn(_("Models")),
@@ -362,7 +362,7 @@ def _sensor_row(
         "platform": sensor.platform,
         "value": _.quantity(row["value"], sensor.unit) if has_reading else "",
         "time": _.moment(row["timestamp"]) if has_reading else "",
-        "score": float(row["anomaly_score"]) if has_score else None,
+        "score": round(float(row["anomaly_score"]), 2) if has_score else None,
         "reason": _.reason_text(condition.reasons or reasons, text, unit=sensor.unit),
         "models": "" if models is None else models_text(models, sensor.id),
     }

@@ -168,7 +168,8 @@ def _show_quality(_: Translator, sensor: Sensor, newest: datetime) -> None:
     if model.status != OutcomeStatus.SERVING:
         text, reasons = gate_reason(model)
         notice = _("No forecaster serves this sensor; this is the naive forecast.")
-        st.warning(f"{notice} {escape_markdown(_.reason_text(reasons, text))}")
+        gate = f" {_('Gate')}: {escape_markdown(_.reason_text(reasons, text))}." if text else ""
+        st.warning(notice + gate)
     measures = forecast_quality(_, model.metrics, sensor.unit, load_value_range(sensor.id, newest))
     if measures:
         show_cards(

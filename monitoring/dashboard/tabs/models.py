@@ -72,7 +72,7 @@ def _show_fleet(_: Translator) -> None:
             "detector": st.column_config.TextColumn(_("Detector")),
             "forecaster": st.column_config.TextColumn(_("Forecaster")),
             "age": st.column_config.NumberColumn(
-                _("Age in days"), format="%.1f", width="small", help=_("Of the older model")
+                _("Age in days"), format="localized", width="small", help=_("Of the older model")
             ),
             "drift": st.column_config.TextColumn(_("Drift")),
             "gate": st.column_config.TextColumn(_("Gate"), width="medium"),
@@ -164,7 +164,7 @@ def model_table(
                 "type": sensor.type,
                 "grade": next((str(g) for o in both.values() if (g := o.detail.get("grade"))), "-"),
                 **{kind.value: version_text(_, both.get(kind)) for kind in Kind},
-                "age": max(ages, default=None),
+                "age": round(max(ages), 1) if ages else None,
                 "drift": drift_text(_, checks, sensor_id),
                 "gate": gate_text(_, both),
             }
