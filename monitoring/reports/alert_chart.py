@@ -68,7 +68,9 @@ class AlertChart:
                 axes.annotate(
                     name, (0.005, limit), xycoords=("axes fraction", "data"), fontsize=7, va="bottom"
                 )
-        locator = dates.AutoDateLocator(tz=self.words.zone, maxticks=6)  # type: ignore[no-untyped-call]
+        # With its five ticks at least, no interval between 30 minutes and an hour fits three to five hours.
+        zone = self.words.zone
+        locator = dates.AutoDateLocator(tz=zone, minticks=2, maxticks=6)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(FuncFormatter(self._time_label))
         axes.set_ylabel(self.unit, fontsize=8)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 from pypdf import PdfReader
 
@@ -13,7 +14,7 @@ import safeplan
 from monitoring.alerts.kinds import AlertVerdict
 from monitoring.alerts.maintenance import MaintenanceWindow, add_maintenance
 from monitoring.i18n.translation import Translator
-from monitoring.reports.alert_chart import load_chart
+from monitoring.reports.alert_chart import AlertChart, load_chart
 from monitoring.reports.limit_risks import find_risks
 from monitoring.reports.report_files import write_report
 from monitoring.reports.report_html import render_html
@@ -151,6 +152,17 @@ def test_a_chart_of_many_readings_keeps_every_extreme(monitored_fleet):
 
     assert len(chart.readings) <= 2_000
     assert chart.readings["value"].max() == 99.0
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 40, 120, 150, 165, 180, 240, 290, 320, 600, 2_000, 6_000, 130_000])
+def test_a_chart_of_any_duration_has_an_axis_of_times(minutes):
+    times = pd.date_range(minutes_after_noon(0), minutes_after_noon(minutes), 50)
+    readings = pd.DataFrame({"timestamp": times, "value": np.arange(50.0)})
+    began, ended = minutes_after_noon(0), minutes_after_noon(minutes)
+
+    chart = AlertChart("PT-1", readings, began, ended, limits=(), unit="bar", words=Translator())
+
+    assert chart.svg().startswith("<svg")
 
 
 def test_risks_are_of_the_next_shift_by_the_newest_forecast(monitored_fleet):
