@@ -114,7 +114,7 @@ CSS = """
   .sp-cards:has(> :nth-child(6):last-child) { grid-template-columns: repeat(3, 1fr); }
 }
 @container (max-width: 560px) {
-  .sp-cards:has(> :nth-child(4)) { grid-template-columns: repeat(2, 1fr); }
+  .sp-cards.sp-cards:has(> :nth-child(4)) { grid-template-columns: repeat(2, 1fr); }
 }
 /* Buttons of a period: on a line of their own, or on two, where they would be cut off. */
 .stColumn:has([class*="st-key-hours-"]) { min-width: min(100%%, 27rem); }
@@ -142,7 +142,7 @@ CSS = """
   background: light-dark(%(text_light)s, %(text_dark)s); transform: translateX(-2px); }
 .sp-scale u { position: absolute; top: .75rem; font-size: .75rem; text-decoration: none;
   transform: translateX(-50%%); color: light-dark(%(faint_light)s, %(faint_dark)s); white-space: nowrap; }
-.sp-life { list-style: none; margin: 0; padding: 0; }
+.stHtml ul.sp-life { list-style: none; margin: 0; padding: 0; }
 .sp-life li { padding: .15rem 0 .15rem 1rem; margin: 0; font-size: .9rem;
   border-left: 2px solid light-dark(%(line_light)s, %(line_dark)s); }
 </style>

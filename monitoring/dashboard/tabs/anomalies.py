@@ -187,7 +187,7 @@ def _list_anomalies(_: Translator, sensor: Sensor, scored: pd.DataFrame) -> None
         hide_index=True,
         height="content",
         column_config={
-            "time": st.column_config.TextColumn(_("Time"), width="small"),
+            "time": st.column_config.TextColumn(_("Time")),
             "value": st.column_config.TextColumn(f"{_('Value')}{unit}", width="small", alignment="right"),
             "score": st.column_config.ProgressColumn(
                 _("Score"), min_value=0, max_value=1, format="localized", width="small"
