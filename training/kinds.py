@@ -1,4 +1,4 @@
-"""The two kinds of model of every sensor, who promotes them, and where they are trained.
+"""The two kinds of model of every sensor, the result of the gate, who promotes, and where training runs.
 
 Holds names only; the models are in `training.anomaly` and `training.forecasting`.
 """
@@ -44,3 +44,11 @@ class Engine(StrEnum):
 FALLBACK_RECIPE = (
     "rule-based fallback"  # the tag `recipe` of the version that serves where no detector passed
 )
+
+
+class GateStatus(StrEnum):
+    """The result of the gate."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    FALLBACK = "fallback"  # a rule-based detector, because the detector was refused

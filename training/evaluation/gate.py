@@ -6,13 +6,12 @@ A pure function of the metrics that `training.pipeline.fit` measured. Does not m
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
 
 from pydantic import Field
 
 from training.anomaly.extrapolation import extrapolation_reach
-from training.kinds import Kind
+from training.kinds import GateStatus, Kind
 from training.reasons import Reason, ReasonCode, render
 from training.settings import Settings
 
@@ -50,14 +49,6 @@ class GateSettings(Settings, file="training", section="gate"):
         le=1,
         description="recall a challenger may lose instead if it repeats fewer dismissed alarms",
     )
-
-
-class GateStatus(StrEnum):
-    """The result of the gate."""
-
-    PASSED = "passed"
-    REFUSED = "refused"
-    FALLBACK = "fallback"  # a rule-based detector, because the detector was refused
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from training.errors import NoChampion, RegistryError
-from training.evaluation.gate import GateStatus
-from training.kinds import FALLBACK_RECIPE, Kind
+from training.kinds import FALLBACK_RECIPE, GateStatus, Kind
 from training.outcomes import Outcome
 from training.registry.mlflow_adapter import is_missing_alias, is_missing_model, is_taken_name
 from training.storage.store_errors import explain

@@ -5,11 +5,10 @@ import pytest
 from training.evaluation.gate import (
     GateDecision,
     GateSettings,
-    GateStatus,
     decide_fallback,
     evaluate_gate,
 )
-from training.kinds import Kind
+from training.kinds import GateStatus, Kind
 from training.reasons import Reason, ReasonCode, dump_reasons, load_reasons
 
 FORECASTER = {"skill": 0.2, "coverage": 0.95, "mae": 1.0}

@@ -12,8 +12,7 @@ from tests.support.workspaces import ingest_readings, make_readings, make_task
 from training.anomaly.rule_based_detector import RULES_FILE, RuleBasedDetector
 from training.data.sensor_store import add_missing_sensors
 from training.errors import SafePlanError
-from training.evaluation.gate import GateStatus
-from training.kinds import FALLBACK_RECIPE, Kind, Promotion
+from training.kinds import FALLBACK_RECIPE, GateStatus, Kind, Promotion
 from training.outcomes import Outcome
 from training.pipeline import fit_detector, recording
 from training.pipeline.fit import run_training_task
