@@ -4,7 +4,7 @@ Changes nothing. Grades come from `training.quality.assessment`, versions from `
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -145,7 +145,8 @@ def _model_outcome(
     record = None if entry is None else records.get(entry)
     if listing is None or record is None:
         return Outcome(sensor_id=sensor.id, kind=kind, status=OutcomeStatus.NO_MODEL)
-    version = record.version
+    # A version that has not been read yet, or whose tags were edited, names another sensor or none.
+    version = replace(record.version, sensor_id=sensor.id, kind=kind)
     metrics: dict[str, Any] = dict(record.run.metrics)
     if "train_end" in version.tags:
         # Not negative, even if the clock was set back.
