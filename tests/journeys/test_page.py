@@ -260,13 +260,19 @@ def test_an_alert_is_opened_and_confirmed_by_clicks(reader, served_installation)
     reader.wait_for_text("new alert")
     reader.log_in(TOKEN, "ana")
 
-    reader.page.get_by_label("Comment (optional)").fill("cable cut")
-    reader.page.get_by_role("button", name="Confirm anomaly").click()
+    # The reading is beyond the critical limit too, which has an alert of its own.
+    alerts = served_installation.installation.run("alerts", "list", "PT-1", "--all").document["alerts"]
+    assert sorted(alert["type"] for alert in alerts) == ["ANOMALY", "LIMIT"]
+    (number,) = [alert["id"] for alert in alerts if alert["type"] == "ANOMALY"]
+    card = reader.page.locator(f".st-key-alert-{number}")
+    card.get_by_label("Comment (optional)").fill("cable cut")
+    card.get_by_role("button", name="Confirm anomaly").click()
 
     reader.wait_for_text("Verdict: confirmed")
     reader.wait_for_text("cable cut")
     reader.screenshot("alert-judged")
-    (alert,) = served_installation.installation.run("alerts", "list", "PT-1", "--all").document["alerts"]
+    alerts = served_installation.installation.run("alerts", "list", "PT-1", "--all").document["alerts"]
+    (alert,) = [alert for alert in alerts if alert["id"] == number]
     assert (alert["verdict"], alert["verdict_by"], alert["note"]) == ("confirm", "ana", "cable cut")
 
 
