@@ -27,6 +27,7 @@ RUN_ELSEWHERE = {
     "export MLFLOW_TRACKING_URI": "tests/journeys, on a server of its own",
     "safeplan demo": "tests/monitoring/cli/test_demo.py",
     "sudo": "changes the machine; units are verified in tests/test_operations.py",
+    "safeplan alerts accept": "tests/monitoring/alerts/test_levels.py, on an alert that has settled",
     "safeplan serve": "tests/serving",
     "safeplan restore": "tests/training/operations/test_backup.py, into an empty installation",
     "safeplan dashboard": "a server that does not end; tests/monitoring/dashboard/test_server.py",
