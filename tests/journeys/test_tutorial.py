@@ -38,7 +38,7 @@ def test_the_tutorial_leads_to_an_alert_and_a_promotion(tmp_path):
     assert outputs["safeplan status"].count("champion") == 4
     assert "PT-101" in outputs["safeplan alerts list"]
     assert "TT-101" not in outputs["safeplan alerts list"]
-    assert "ANOMALY" in outputs["safeplan alerts list"]
+    assert "Anomaly" in outputs["safeplan alerts list"]
     assert "confirm" in outputs["safeplan alerts show 1"]
     assert "promoted" in outputs["safeplan promote PT-101 --kind detector"]
     assert "rolled back" in outputs["safeplan rollback PT-101 --kind detector"]
