@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from playwright.sync_api import Browser, WebSocketRoute
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from tests.support.browser import TIMEOUT, UNREACHABLE, PageReader, chromium, save_times
 from tests.support.fleet_copies import copy_sensors
@@ -52,6 +53,7 @@ VIEWS = {
     "Model Status": "Detectors serving",
     "Training": "Requirements",
 }
+DRAWING_MESSAGES = {"delta", "script_finished"}
 FADED = """() => [...document.querySelectorAll('[data-stale=true]')]
   .filter(e => getComputedStyle(e).opacity !== '1').length"""
 CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
@@ -310,15 +312,15 @@ def test_a_slow_refresh_fades_nothing(browser, served_installation):
     """Streamlit fades what is being redrawn to a third; a reader could not read it on a slow machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    passed_on = float("inf")
+    holding = False
 
     def hold_after_start(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
 
         def pass_on(message: str | bytes) -> None:
-            nonlocal passed_on
-            passed_on -= 1
-            if passed_on >= 0:
+            assert isinstance(message, bytes)
+            # The start of a run arrives, what it draws and its end do not.
+            if not holding or ForwardMsg.FromString(message).WhichOneof("type") not in DRAWING_MESSAGES:
                 socket.send(message)
 
         server.on_message(pass_on)
@@ -329,7 +331,7 @@ def test_a_slow_refresh_fades_nothing(browser, served_installation):
     reader.settle()
     page.add_style_tag(content="* { transition: none !important; }")
 
-    passed_on = 3  # the start of the next run arrives, what it draws does not
+    holding = True
     page.locator("[data-stale=true]").first.wait_for(state="attached")
 
     assert page.evaluate(FADED) == 0
