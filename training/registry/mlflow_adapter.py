@@ -33,6 +33,19 @@ def artifact_repository(location: str, tracking_uri: str) -> Any:
     return get_artifact_repository(location, tracking_uri=tracking_uri)
 
 
+def close_store_connections() -> None:
+    """Close the idle connections of MLflow's embedded stores; the next query opens new ones.
+
+    A connection to an SQLite file that was damaged and then replaced stays with the old file.
+    """
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore  # noqa: PLC0415
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore  # noqa: PLC0415
+
+    for store in (RegistryStore, TrackingStore):
+        for engine in list(store._engine_map.values()):
+            engine.dispose()
+
+
 def is_taken_name(error: MlflowException) -> bool:
     """Whether a request failed because the name is taken."""
     return bool(error.error_code == "RESOURCE_ALREADY_EXISTS")

@@ -6,6 +6,7 @@ Does not decide whether a version is promoted (`training.evaluation.gate`), and 
 
 import hashlib
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from training.errors import NoChampion, RegistryError
 from training.kinds import FALLBACK_RECIPE, GateStatus, Kind
 from training.outcomes import Outcome
-from training.registry.mlflow_adapter import is_missing_alias, is_missing_model, is_taken_name
+from training.registry.mlflow_adapter import (
+    close_store_connections,
+    is_missing_alias,
+    is_missing_model,
+    is_taken_name,
+)
 from training.storage.store_errors import explain
 
 NAME_BATCH = 100  # names in one query: servers refuse URLs longer than about 8,000 characters
@@ -111,6 +117,9 @@ def registry_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+        if isinstance(getattr(cause, "orig", None), sqlite3.DatabaseError):
+            close_store_connections()
         raise RegistryError(f"{what}: {_explain(error)}") from error
 
 

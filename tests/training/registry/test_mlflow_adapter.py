@@ -9,6 +9,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 import training
+from training.errors import RegistryError
 from training.registry import mlflow_adapter
 from training.registry.mlflow_adapter import (
     CONTENT_TABLES,
@@ -17,6 +18,7 @@ from training.registry.mlflow_adapter import (
     PARENT_RUN_TAG,
     PATH_COLUMNS,
     artifact_repository,
+    close_store_connections,
     is_missing_alias,
     is_missing_model,
     is_taken_name,
@@ -104,3 +106,20 @@ def test_an_embedded_store_has_the_tables_and_columns_that_backups_use(empty_mlf
 
     assert all(columns[table] for table in CONTENT_TABLES)
     assert [(table, column) for table, column in PATH_COLUMNS if column not in columns[table]] == []
+
+
+def test_a_repaired_file_of_the_embedded_store_is_read_without_a_restart(workspace):
+    """A pooled connection would stay with the damaged file, also after another has taken its place."""
+    file, aside = workspace.home / "mlflow.db", workspace.home / "aside.db"
+    workspace.registry.listings()
+    close_store_connections()
+    file.rename(aside)
+    file.write_bytes(b"no database" * 500)
+    for _ in range(3):
+        with pytest.raises(RegistryError, match="not a database"):
+            workspace.registry.listings()
+
+    aside.rename(file)
+
+    for _ in range(3):
+        assert workspace.registry.listings() == {}
