@@ -58,12 +58,20 @@ def test_adding_missing_sensors_leaves_the_others_unchanged(engine, tmp_path):
     assert {sensor.id: sensor.unit for sensor in fleet.values()} == {"PT-1": "bar", "PT-2": ""}
 
 
+ADDED_SINCE_0007 = {
+    "sensors": ("warning_low", "warning_high", "max_rate"),
+    "alert_changes": ("reason_data",),
+    "alerts": ("observed", "notified", "settled_level", "settled_at"),
+}
+
+
 @pytest.fixture
 def foreign_table(engine, database_url):
     """A table of sensors that another system maintains, as a view without the columns of revision 0008."""
     with writing(engine) as connection:
-        for name in ("warning_low", "warning_high", "max_rate"):
-            connection.execute(text(f"ALTER TABLE sensors DROP COLUMN {name}"))
+        for table, columns in ADDED_SINCE_0007.items():
+            for name in columns:
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))
         connection.execute(text("ALTER TABLE sensors RENAME TO plant_sensors"))
         connection.execute(text("CREATE VIEW sensors AS SELECT * FROM plant_sensors"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
