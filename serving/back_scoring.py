@@ -84,7 +84,7 @@ def _score_sensor(service: BatchService, store: PredictionStore, sensor: Sensor,
     )
     if before.empty:
         return 0
-    scores = score_readings(service.readings, sensor.id, champion.model, to_tail(before, whole=False))
+    scores = score_readings(service.readings, sensor, champion.model, to_tail(before, whole=False))
     scores["threshold"], scores["model_version"] = champion.model.threshold, version
     until = before["timestamp"].iloc[-1].to_pydatetime()
     store.save_back_scores(scores, sensor.id, version, until=until, made_at=utc_now())
