@@ -302,11 +302,10 @@ def detect(
     since: OptionalTime = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score readings stored since the last run, and store the scores; a new champion scores the past week.
+    """Score readings stored since the last run of this command, and store the scores.
 
     Example: safeplan detect 'PT-*' --since 2026-01-31
     """
-    from serving.back_scoring import score_past
     from serving.batch import detect_fleet
     from training.operations.console import progress
 
@@ -314,7 +313,6 @@ def detect(
     selected = workspace.fleet.match(names or ())
     with progress("detecting", len(selected)) as advance:
         outcomes = detect_fleet(workspace, selected, since=since, watch=advance)
-    score_past(workspace, selected)
     _print_outcomes("detect", outcomes, as_json)
 
 

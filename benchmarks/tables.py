@@ -1,8 +1,8 @@
 """Rewrite the tables of docs/benchmarks.md from benchmark results: `python -m benchmarks.tables FOLDER`.
 
-FOLDER holds `detection.json`, `forecast.json`, `fleet.json`, `serving.json`, `drift.json` and
-`operator.json`, written by `--json` of each benchmark. A table whose file is missing stays as it is. Tables
-stand between `<!-- table: NAME -->` and `<!-- end -->`.
+FOLDER holds `detection.json`, `forecast.json`, `fleet.json`, `serving.json` and `drift.json`, written by
+`--json` of each benchmark. A table whose file is missing stays as it is. Tables stand between
+`<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 import argparse
@@ -117,62 +117,6 @@ def drift_table(results: Results) -> str:
     return markdown(["method", "alarms on undrifted blocks", "power"], rows)
 
 
-def plant_day_table(results: Results) -> str:
-    """The faults of the simulated day."""
-    return _faults_table(results["day"])
-
-
-def real_plant_day_table(results: Results) -> str:
-    """The same faults in real readings."""
-    return _faults_table(results["real"])
-
-
-def _faults_table(day: Results) -> str:
-    rows = [
-        [
-            f"{fault['sensor_id']}: {fault['name']}",
-            _minutes(fault["reported_after"]),
-            "" if fault["severity"] is None else str(fault["severity"]),
-            "" if fault["type"] is None else fault["type"],
-            ", ".join(f"{status} {minutes}" for status, minutes in fault["statuses"].items()),
-            ("early" if fault["returned_early"] else _minutes(fault["cleared_after"])),
-            ", ".join(fault["messages"]),
-        ]
-        for fault in day["faults"]
-    ]
-    rows += [
-        [name, "", "", "", "", "", f"{len(messages)} messages"] for name, messages in day["stops"].items()
-    ]
-    header = ["fault", "reported after", "severity", "type", "status, minutes", "cleared after", "messages"]
-    return markdown(header, rows)
-
-
-def _minutes(count: float | None) -> str:
-    return "-" if count is None else f"{count:g} min"
-
-
-def water_plant_table(results: Results) -> str:
-    """Events called, and the price."""
-    found = results["replay"]
-    worst, share = max(found["alert_share"].items(), key=lambda item: item[1])
-    chance = f"{found['called_by_chance']:.1f}, at most {found['called_by_chance_95']:.0f} in 95 %"
-    rows = [
-        ["events called within -10/+30 min", f"{found['called']} of {found['events']}"],
-        ["the same calls at random times", chance],
-        ["calls a day", f"{found['calls_per_day']:.2f}"],
-        ["alerts", str(found["alerts"])],
-        ["messages a day", f"{found['messages'] / found['days']:.2f}"],
-        [f"most time in alert ({worst})", f"{share:.0%}"],
-    ]
-    return markdown(["67 days, 5 sensors", ""], rows)
-
-
-def minute_recall_table(results: Results) -> str:
-    """Recall of injected faults by kind."""
-    rows = [[kind.replace("_", " "), f"{value:.2f}"] for kind, value in results["recall"]["mean"].items()]
-    return markdown(["fault", "found, mean of 20 one-minute sensors"], rows)
-
-
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "detection": ("detection", detection_table),
     "forecast": ("forecast", forecast_table),
@@ -180,10 +124,6 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "plain": ("fleet", plain_table),
     "serving": ("serving", serving_table),
     "drift": ("drift", drift_table),
-    "plant-day": ("operator", plant_day_table),
-    "real-plant-day": ("operator", real_plant_day_table),
-    "water-plant": ("operator", water_plant_table),
-    "minute-recall": ("operator", minute_recall_table),
 }
 
 

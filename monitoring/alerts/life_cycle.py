@@ -36,7 +36,6 @@ class AlertTiming:
     escalations: int  # at most
     accept_level_after: timedelta = timedelta(hours=8)  # at a new level, which is then the normal one
     recover_after: timedelta = timedelta(0)  # maintenance, for what began during it and has not ended
-    history_after: timedelta = timedelta(hours=1)  # what ended longer ago is not notified any more
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from training.errors import ConfigurationError
 from training.settings import Settings, load_settings
 
 MINUTE = timedelta(minutes=1)
-HISTORY_STEPS = 2  # readings arrive up to an interval after their time
 
 
 class DeviationDirection(StrEnum):
@@ -205,11 +204,6 @@ class LifeRules(Settings, file="monitoring", section="life"):
     longest_shelving: timedelta = Field(
         timedelta(hours=12), gt=timedelta(0), description="longest time an alert can be shelved"
     )
-    history_after: timedelta = Field(
-        timedelta(hours=1),
-        ge=timedelta(0),
-        description="alerts that began and ended longer ago than this are recorded and not notified",
-    )
     first_look: timedelta = Field(
         timedelta(days=1), ge=timedelta(0), description="past that the first watch of a sensor evaluates"
     )
@@ -271,7 +265,6 @@ class SensorRules:
             accept_level_after=self.life.accept_level_after,
             # Limits hold during a warm-up too, and an instrument need not warm up.
             recover_after=self.life.recover_after if kind is AlertType.ANOMALY else timedelta(0),
-            history_after=max(self.life.history_after, HISTORY_STEPS * step),
         )
 
     def _of(self, kind: AlertType) -> TypeRules:

@@ -72,7 +72,6 @@ class AlertStore:
         query = select(alerts).where(
             alerts.c.platform == platform,
             alerts.c.subject != FLOOD_SUBJECT,
-            alerts.c.notified,
             alerts.c.group_id.is_(None),
             alerts.c.id.in_(notified_ids),
         )

@@ -4,7 +4,7 @@ When jobs are due is in `settings`; their processes are in `job_runner`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
@@ -41,14 +41,11 @@ def run_job(name: JobName, workspace: Workspace, now: datetime) -> JobResult:
 
 
 def detect(workspace: Workspace, now: datetime) -> JobResult:
-    """Score the readings since the last run, update alerts, then let new champions score the past."""
-    from serving.back_scoring import score_past  # noqa: PLC0415 (MLflow takes seconds)
-    from serving.batch import detect_fleet  # noqa: PLC0415
+    """Score the readings since the last run, then update alerts."""
+    from serving.batch import detect_fleet  # noqa: PLC0415 (MLflow takes seconds)
 
-    sensors = _served_sensors(workspace, Kind.DETECTOR)
-    result = _to_result(detect_fleet(workspace, sensors), _watch_alerts(workspace, now))
-    past = score_past(workspace, sensors)
-    return replace(result, detail=f"{result.detail}; {past} readings of the past scored") if past else result
+    outcomes = detect_fleet(workspace, _served_sensors(workspace, Kind.DETECTOR))
+    return _to_result(outcomes, _watch_alerts(workspace, now))
 
 
 def forecast(workspace: Workspace, now: datetime) -> JobResult:

@@ -21,7 +21,7 @@ from monitoring.watch.measurements import Reading
 from training.data.readings import GOOD_QUALITY
 from training.kinds import Kind
 from training.reasons import load_reasons
-from training.storage.database import back_scores, ml_predictions, reading, sensor_readings
+from training.storage.database import ml_predictions, reading, sensor_readings
 from training.workspace import Workspace
 
 MAX_BATCH_SPAN = timedelta(days=1)  # start times in one query differ by at most this
@@ -88,20 +88,8 @@ def _load_scores(
     connection: Connection, start_times: StartTimes, now: datetime
 ) -> Iterator[tuple[str, ScoredReading]]:
     for sensor_ids, earliest in _batches(start_times):
-        # Scores that a version has given the past raise no alert.
-        past = and_(
-            back_scores.c.sensor_id == PREDICTION_COLUMNS.sensor_id,
-            back_scores.c.model_version == PREDICTION_COLUMNS.model_version,
-            back_scores.c.until >= PREDICTION_COLUMNS.timestamp,
-        )
-        query = (
-            select(ml_predictions)
-            .outerjoin(back_scores, past)
-            .where(
-                back_scores.c.sensor_id.is_(None),
-                *_model_filter(Kind.DETECTOR, sensor_ids),
-                PREDICTION_COLUMNS.timestamp > earliest,
-            )
+        query = select(ml_predictions).where(
+            *_model_filter(Kind.DETECTOR, sensor_ids), PREDICTION_COLUMNS.timestamp > earliest
         )
         query = query.where(
             PREDICTION_COLUMNS.timestamp <= now, PREDICTION_COLUMNS.anomaly_score.is_not(None)

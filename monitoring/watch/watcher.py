@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from monitoring.alerts import watch_store
 from monitoring.alerts.alarm_budget_settings import BudgetSettings
 from monitoring.alerts.alert import Alert, AlertTopic, Condition, PendingAlert, Transition
-from monitoring.alerts.history import silence_history
 from monitoring.alerts.kinds import AlertChange, AlertState, AlertType
 from monitoring.alerts.life_cycle import AlertTiming, advance
 from monitoring.alerts.maintenance import load_maintenance_windows
@@ -44,7 +43,6 @@ log = logging.getLogger("safeplan.monitoring")
 
 OutcomeCallback = Callable[[Outcome], None]
 UNKNOWN_STEP = timedelta(0)
-SCORED_KINDS = (AlertType.ANOMALY, AlertType.FORECAST_WARNING, AlertType.DRIFT)  # from results of models
 
 
 def watch_fleet(
@@ -103,7 +101,10 @@ class FleetWatch:
         ids = [sensor.id for sensor in sensors]
         with reading(self.workspace.engine) as connection:
             memories = watch_store.load_memories(connection, ids)
-            seen = {kind: watch_store.load_seen_until(connection, ids, kind) for kind in SCORED_KINDS}
+            seen = {
+                kind: watch_store.load_seen_until(connection, ids, kind)
+                for kind in (AlertType.ANOMALY, AlertType.FORECAST_WARNING, AlertType.DRIFT)
+            }
             thresholds = load_thresholds(connection)
         first_start = {
             sensor.id: self.now - self.alert_rules.of(sensor).life.first_look for sensor in sensors
@@ -173,16 +174,8 @@ class FleetWatch:
                 if lifecycle.pending != pending:
                     changed_pending[key] = lifecycle.pending
                 transitions += [
-                    silence_history(
-                        transition,
-                        was_notified=alert is not None and alert.notified,
-                        now=self.now,
-                        history_after=update.timing.history_after,
-                    )
-                    for transition in lifecycle.transitions
-                    if transition.alert != alert
+                    transition for transition in lifecycle.transitions if transition.alert != alert
                 ]
-            watch_store.save_pending(connection, self._first_looks(pendings, sensors_and_conditions))
             watch_store.save_pending(connection, changed_pending)
             remembered = {
                 sensor.id: watched.memory for sensor, watched in sensors_and_conditions if watched.memory
@@ -194,25 +187,6 @@ class FleetWatch:
             saved = self._apply_flood(connection, platform, saved, pendings)
             self.outbox_writer.enqueue(connection, saved, now=self.now)
             return saved
-
-    def _first_looks(
-        self,
-        pendings: Mapping[TopicKey, PendingAlert],
-        sensors_and_conditions: Sequence[tuple[Sensor, SensorConditions]],
-    ) -> dict[TopicKey, PendingAlert]:
-        """From when the data of a sensor is new that the watch has seen for the first time.
-
-        Without it the first scores, forecasts and checks, which may come months later, would be evaluated for
-        `first_look` only.
-        """
-        # Scripts raise alerts of these kinds without a watch.
-        watched_kinds = {key[:2] for key, pending in pendings.items() if pending.seen is not None}
-        return {
-            (kind, sensor.id, ""): PendingAlert(seen=self.now - self.alert_rules.of(sensor).life.first_look)
-            for sensor, _ in sensors_and_conditions
-            for kind in SCORED_KINDS
-            if (kind, sensor.id) not in watched_kinds
-        }
 
     def _apply_flood(
         self,

@@ -13,7 +13,6 @@ import pandas as pd
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    Connection,
     Engine,
     ScalarSelect,
     Select,
@@ -21,7 +20,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     select,
     text,
 )
@@ -30,7 +28,7 @@ from serving.predictions.rows import to_frame, to_rows
 from serving.predictions.upsert import upsert
 from training.kinds import Kind
 from training.storage import bulk_insert
-from training.storage.database import back_scores, distinct_ids, ml_predictions, reading, writing
+from training.storage.database import distinct_ids, ml_predictions, reading, writing
 
 PREDICTION_COLUMNS = ml_predictions.c
 SCORE_COLUMNS = ("timestamp", "value", "anomaly_score", "is_anomaly", "threshold")
@@ -56,33 +54,6 @@ class PredictionStore:
             StoreError: the database is unreachable, locked or full; then nothing was stored.
         """
         return self._save(scores, Kind.DETECTOR, made_at)
-
-    def save_back_scores(
-        self, scores: pd.DataFrame, sensor_id: str, version: str, *, until: datetime, made_at: datetime
-    ) -> None:
-        """Store the scores that a version has given the past until a time, and that it has done so."""
-        stored = {"sensor_id": sensor_id, "model_version": version, "until": until, "made_at": made_at}
-        with writing(self.engine) as connection:
-            self._upsert(connection, scores, Kind.DETECTOR, made_at)
-            connection.execute(delete(back_scores).where(back_scores.c.sensor_id == sensor_id))
-            connection.execute(insert(back_scores).values(stored))
-
-    def back_scored_versions(self) -> dict[str, str]:
-        """By sensor, the last version that has scored the past."""
-        query = select(back_scores.c.sensor_id, back_scores.c.model_version)
-        with reading(self.engine) as connection:
-            return {row.sensor_id: row.model_version for row in connection.execute(query)}
-
-    def first_score(self, sensor_id: str, version: str, *, since: datetime) -> datetime | None:
-        """The first reading from a time on that a detector version has scored."""
-        query = select(func.min(PREDICTION_COLUMNS.timestamp)).where(
-            PREDICTION_COLUMNS.sensor_id == sensor_id,
-            PREDICTION_COLUMNS.model_type == Kind.DETECTOR.model_type,
-            PREDICTION_COLUMNS.model_version == version,
-            PREDICTION_COLUMNS.timestamp >= since,
-        )
-        with reading(self.engine) as connection:
-            return connection.execute(query).scalar()
 
     def save_forecasts(self, forecasts: pd.DataFrame, *, made_at: datetime) -> int:
         """Store forecasts: `sensor_id, timestamp, origin` (the newest reading used) and any other columns.
@@ -230,13 +201,10 @@ class PredictionStore:
     def _save(self, frame: pd.DataFrame, kind: Kind, made_at: datetime) -> int:
         if frame.empty:
             return 0
-        with writing(self.engine) as connection:
-            return self._upsert(connection, frame, kind, made_at)
-
-    def _upsert(self, connection: Connection, frame: pd.DataFrame, kind: Kind, made_at: datetime) -> int:
         rows, changed = to_rows(frame, kind, made_at), 0
-        while batch := list(islice(rows, ROW_BATCH)):
-            changed += upsert(connection, batch)
+        with writing(self.engine) as connection:
+            while batch := list(islice(rows, ROW_BATCH)):
+                changed += upsert(connection, batch)
         return changed
 
     def _newest(self, limit: int | None, *conditions: ColumnElement[bool]) -> pd.DataFrame:

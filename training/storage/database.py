@@ -118,16 +118,6 @@ Index(
     sqlite_where=text("is_anomaly"),
 )
 
-# The last detector version of each sensor that has scored readings of the past; these scores raise no alert.
-back_scores = Table(
-    "back_scores",
-    metadata,
-    Column("sensor_id", Text, primary_key=True),
-    Column("model_version", Text, nullable=False),
-    Column("until", UtcTime, nullable=False),  # the newest of these readings
-    Column("made_at", UtcTime, nullable=False),
-)
-
 # Intervals that people marked as anomalous or normal; tuning uses them.
 labels = Table(
     "labels",

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from training.errors import StoreError
 
-CURRENT_REVISION = "0010"
+CURRENT_REVISION = "0009"
 # A key of an advisory lock that other programs are unlikely to use: "safeplan" in ASCII.
 SCHEMA_LOCK = 0x73616665706C616E
 

@@ -432,9 +432,7 @@ def test_no_order_of_events_loses_or_duplicates_an_alert(monitored_fleet, monkey
     for channel in CHANNELS:
         monkeypatch.setenv(f"SAFEPLAN_CHANNEL_{channel.upper()}", f"json://127.0.0.1:1/{channel}")
     monitored_fleet.write_rules(
-        budget={"flood_alerts": 3},
-        # Every change is notified, however late it is watched; history has its own tests.
-        life={"forget_after": "PT2H", "escalate_danger": "PT20M", "history_after": "P30D"},
+        budget={"flood_alerts": 3}, life={"forget_after": "PT2H", "escalate_danger": "PT20M"}
     )
     engine = monitored_fleet.workspace.engine
     event.listen(
