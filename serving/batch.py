@@ -18,7 +18,7 @@ from serving.models.champions import Champions, ServingDetector, ServingForecast
 from serving.predictions.store import PredictionStore
 from serving.recent_readings import Tail, to_tail
 from serving.scoring.forecasts import forecast_frame
-from serving.vectorized.bad_samples import PhysicalRange, raw_history
+from serving.vectorized.bad_samples import raw_history
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
@@ -337,7 +337,7 @@ def score_readings(
     times = to_times(scored.seconds)
     context = raw_history(model.context) if isinstance(model, PackedDetector) else MAX_CONTEXT_READINGS
     before = readings.latest(sensor.id, context, end=times[0].to_pydatetime(), quality=GOOD_QUALITY)
-    case = ScoringCase(model, scored, to_tail(before, whole=False), PhysicalRange.of(sensor))
+    case = ScoringCase(model, scored, to_tail(before, whole=False), sensor.physical_range)
     [result] = score_cases([case])
     if isinstance(result, ScoringFailure):
         raise DataError(f"{sensor.id}: {render(result.reason)}")

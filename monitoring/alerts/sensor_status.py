@@ -20,6 +20,7 @@ from monitoring.alerts.kinds import (
     Severity,
 )
 from monitoring.i18n.translation import Translator
+from training.data.physical_range import PhysicalRange
 from training.reasons import Reason, ReasonCode, render_all
 
 # A reading further from the mean of the readings before it is outside the normal band: 1 reading in 370 of
@@ -247,10 +248,7 @@ def _instrument_reason(inputs: StatusInputs) -> Reason | None:
     value = inputs.value
     if inputs.reading_at is None or value is None:
         return None
-    limits = ((inputs.low, -1), (inputs.high, 1))
-    exceeded = next(
-        (limit for limit, sign in limits if limit is not None and sign * (value - limit) > 0), None
-    )
+    exceeded = PhysicalRange.between(inputs.low, inputs.high).exceeded_end(value)
     if exceeded is not None:
         return Reason(ReasonCode.INSTRUMENT_OUT_OF_RANGE, {"value": value, "limit": exceeded})
     return None if inputs.is_good else Reason(ReasonCode.INSTRUMENT_MARKED_BAD, {"value": value})

@@ -154,9 +154,7 @@ def _inputs(
 ) -> StatusInputs:
     value = _number(row.get("value"))
     quality = row.get("data_quality")
-    # A value that the instrument cannot measure is the instrument's fault, not the process's.
-    is_possible = value is not None and not _is_outside(value, sensor.low, sensor.high)
-    limit = most_severe_limit(sensor, MeasuredReading(value)) if value is not None and is_possible else None
+    limit = None if value is None else most_severe_limit(sensor, MeasuredReading(value))
     silence = max(rules.silent_steps * step, rules.silent_least) if step else SILENCE_OF_UNKNOWN_STEP
     return StatusInputs(
         now=now,
@@ -185,7 +183,3 @@ def _number(value: Any) -> float | None:
 
 def _time(value: Any) -> datetime | None:
     return None if value is None or pd.isna(value) else pd.Timestamp(value).to_pydatetime()
-
-
-def _is_outside(value: float, low: float | None, high: float | None) -> bool:
-    return (low is not None and value < low) or (high is not None and value > high)

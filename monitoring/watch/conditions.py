@@ -38,7 +38,7 @@ from monitoring.watch.measurements import followed_by, measure
 from monitoring.watch.new_data import NewData
 from training.common.arrays import equal_runs
 from training.common.times import epoch_seconds
-from training.data.limits import MIN_RATE_SECONDS, LimitKind, is_out_of_range, out_of_range
+from training.data.limits import MIN_RATE_SECONDS, LimitKind, is_out_of_range
 from training.data.sensors import Sensor
 
 PastReader = Callable[[datetime], pd.DataFrame]  # the window of good readings before a time
@@ -159,7 +159,7 @@ def _values_before(
 
 def _recent_values(sensor: Sensor, window: pd.DataFrame) -> RecentValues:
     values = window["value"].to_numpy(float)
-    measured = ~out_of_range(sensor, values)
+    measured = ~sensor.physical_range.excludes(values)
     seconds = epoch_seconds(window["timestamp"])[measured]
     return RecentValues(tuple(seconds.tolist()), tuple(values[measured].tolist()))
 

@@ -15,6 +15,7 @@ from monitoring.alerts.instrument_baseline import ConstantRun, InstrumentHabit
 from monitoring.alerts.kinds import Severity
 from monitoring.alerts.rules import InstrumentRules
 from monitoring.watch.measurements import Measurement, Reading
+from training.data.limits import is_out_of_range
 from training.data.sensors import Sensor
 from training.reasons import Reason, ReasonCode
 
@@ -72,15 +73,14 @@ def frozen_conditions(
 
 def range_conditions(readings: Sequence[Reading], sensor: Sensor, rules: InstrumentRules) -> list[Condition]:
     """Out of range: beyond what the instrument can measure."""
-    if sensor.low is None and sensor.high is None:
+    limits = sensor.physical_range
+    if not limits.is_limited:
         return []
-    low = -np.inf if sensor.low is None else sensor.low
-    high = np.inf if sensor.high is None else sensor.high
     conditions = []
     for at, value, _ in readings:
-        beyond = max(low - value, value - high)
-        if beyond > 0:
-            limit = float(low if value < low else high)
+        beyond = max(limits.low - value, value - limits.high)
+        limit = limits.exceeded_end(value)
+        if limit is not None:
             reason = Reason(
                 ReasonCode.INSTRUMENT_OUT_OF_RANGE, {"value": value, "limit": limit, "unit": sensor.unit}
             )
@@ -114,10 +114,7 @@ def bad_quality_conditions(readings: Sequence[Reading], sensor: Sensor) -> list[
     """Marked bad: sent with bad quality though within the range."""
     conditions = []
     for at, value, good in readings:
-        outside = (sensor.low is not None and value < sensor.low) or (
-            sensor.high is not None and value > sensor.high
-        )
-        if good or outside:
+        if good or is_out_of_range(sensor, value):
             conditions.append(Condition(at))
         else:
             reason = Reason(ReasonCode.INSTRUMENT_MARKED_BAD, {"value": value, "unit": sensor.unit})

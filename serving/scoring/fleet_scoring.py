@@ -28,11 +28,12 @@ from serving.scoring.response import (
     write_limits,
     write_scores,
 )
-from serving.vectorized.bad_samples import PhysicalRange, raw_history
+from serving.vectorized.bad_samples import raw_history
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import PackedDetector
 from training.anomaly.profile_detector import ProfileDetector
 from training.common.arrays import Ints
+from training.data.physical_range import PhysicalRange
 from training.data.sensors import Sensor
 from training.errors import NoChampion, SafePlanError
 from training.ingest.row_validation import IngestSettings
@@ -169,7 +170,8 @@ class RequestScorer:
         """The posted readings with the stored ones between them, and the position of each posted one."""
         posted = group.posted
         context = raw_history(model.context if isinstance(model, PackedDetector) else model.profile.context)
-        limits = PhysicalRange.of(self.sensors().get(group.sensor_id))
+        sensor = self.sensors().get(group.sensor_id)
+        limits = PhysicalRange() if sensor is None else sensor.physical_range
         first, last = float(posted.seconds[0]), float(posted.seconds[-1])
         reaches_back = tail.whole or len(tail.seconds) >= context
         if reaches_back and not (len(tail.seconds) and tail.seconds[-1] >= first):

@@ -16,7 +16,6 @@ from training.data.limits import (
     MeasuredReading,
     limit_of,
     most_severe_limit,
-    out_of_range,
     rates_of_change,
 )
 from training.data.sensors import Sensor
@@ -54,7 +53,7 @@ def _rates(sensor: Sensor, seconds: Floats, values: Floats, stored: Tail) -> Flo
     if sensor.max_rate is None or not len(values):
         return rates
     together = Tail(stored.seconds, stored.values).merged(seconds, values)
-    measured = ~out_of_range(sensor, together.values)
+    measured = ~sensor.physical_range.excludes(together.values)
     times = together.seconds[measured]
     places = np.searchsorted(times, seconds)
     is_measured = np.isin(seconds, times)
@@ -68,15 +67,15 @@ def _reaches_a_level(sensor: Sensor, values: Floats) -> np.ndarray:
     lows = [limit_of(sensor, kind) for kind in (LimitKind.LOW_LOW, LimitKind.LOW)]
     lowest_high = min((limit for limit in highs if limit is not None), default=np.inf)
     highest_low = max((limit for limit in lows if limit is not None), default=-np.inf)
-    return (values >= lowest_high) | (values <= highest_low) | out_of_range(sensor, values)
+    return (values >= lowest_high) | (values <= highest_low) | sensor.physical_range.excludes(values)
 
 
 def _judge(sensor: Sensor, measured: MeasuredReading) -> LimitJudgement | None:
     crossed = most_severe_limit(sensor, measured)
     if crossed is not None:
         return LimitJudgement(SEVERITY_NAMES[SEVERITY_OF_LIMIT[crossed.kind]], crossed.reason)
-    if not out_of_range(sensor, np.array([measured.value]))[0]:
+    limit = sensor.physical_range.exceeded_end(measured.value)
+    if limit is None:
         return None
-    limit = sensor.low if sensor.low is not None and measured.value < sensor.low else sensor.high
     values = {"value": measured.value, "limit": limit, "unit": sensor.unit}
     return LimitJudgement(INSTRUMENT_SEVERITY, Reason(ReasonCode.INSTRUMENT_OUT_OF_RANGE, values))

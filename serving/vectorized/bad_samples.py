@@ -12,28 +12,10 @@ import numpy as np
 
 from serving.recent_readings import Tail
 from training.common.arrays import Flags, Ints
-from training.data.sensors import Sensor
+from training.data.physical_range import PhysicalRange, outside_ranges
 from training.quality.spikes import CONTEXT_READINGS, find_spikes
 
 BAD_SHARE = 8  # one bad sample in this many readings leaves enough history
-
-
-class PhysicalRange(NamedTuple):
-    """What an instrument can measure."""
-
-    low: float = -np.inf
-    high: float = np.inf
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the instrument cannot measure everything."""
-        return self != (-np.inf, np.inf)
-
-    @classmethod
-    def of(cls, sensor: Sensor | None) -> "PhysicalRange":
-        """The range of a sensor, unlimited where it is not known."""
-        low, high = (None, None) if sensor is None else (sensor.low, sensor.high)
-        return cls(-np.inf if low is None else low, np.inf if high is None else high)
 
 
 class CleanPart(NamedTuple):
@@ -57,8 +39,7 @@ def mark_bad_samples(readings: Sequence[tuple[Tail, Tail]], ranges: Sequence[Phy
     values = np.concatenate([tail.values for asked, before in readings for tail in (before, asked)])
     is_bad = find_spikes(seconds, values, np.repeat(starts, lengths))
     if any(limits.is_limited for limits in ranges):
-        low, high = np.repeat(np.array(ranges), lengths, axis=0).T
-        is_bad |= (values < low) | (values > high)
+        is_bad |= outside_ranges(values, ranges, np.repeat(np.arange(len(lengths)), lengths))
     return [is_bad[first : first + length] for first, length in zip(starts, lengths, strict=True)]
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.recent_readings import EMPTY_TAIL, Tail
-from serving.vectorized.bad_samples import PhysicalRange, mark_bad_samples, split_bad_samples
+from serving.vectorized.bad_samples import mark_bad_samples, split_bad_samples
 from serving.vectorized.ensemble_scoring import compute_scores
 from serving.vectorized.packed_detector import PackedDetector, sensor_parameters, table_rows
 from serving.vectorized.runtime import ScoringRuntime
@@ -20,6 +20,7 @@ from training.anomaly.explanations import MIN_EXPLAINED_SCORE, explain
 from training.anomaly.features import Design, ReadingBatch, SensorParameters, compute_feature_batch
 from training.anomaly.profile_detector import AnomalyScores, ProfileDetector
 from training.common.arrays import Floats, Ints
+from training.data.physical_range import PhysicalRange
 from training.reasons import Reason, ReasonCode
 
 log = logging.getLogger("safeplan.serving")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.common.arrays import Flags, Floats
+from training.common.arrays import Floats
 from training.data.sensors import Sensor
 from training.reasons import Reason, ReasonCode
 
@@ -121,14 +121,7 @@ def is_out_of_range(sensor: Sensor, value: float) -> bool:
 
     It has reached no limit, whatever its value is: an instrument in fault does not measure the process.
     """
-    return bool(out_of_range(sensor, np.array([value]))[0])
-
-
-def out_of_range(sensor: Sensor, values: Floats) -> Flags:
-    """For each reading, whether it is beyond what the instrument can measure."""
-    low = -np.inf if sensor.low is None else sensor.low
-    high = np.inf if sensor.high is None else sensor.high
-    return np.asarray((values < low) | (values > high))
+    return sensor.physical_range.exceeded_end(value) is not None
 
 
 def rates_of_change(seconds: Floats, values: Floats) -> Floats:

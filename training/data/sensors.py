@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from training.data.physical_range import PhysicalRange
 from training.data.sensors_file import Fields, SensorsFile, read_sensors_file
 from training.errors import ConfigurationError, UnknownSensor
 
@@ -56,6 +57,11 @@ class Sensor(BaseModel):
     def title(self) -> str:
         """The name shown to people."""
         return self.name or self.id
+
+    @property
+    def physical_range(self) -> PhysicalRange:
+        """What the instrument can measure."""
+        return PhysicalRange.between(self.low, self.high)
 
     @field_validator("id")
     @classmethod

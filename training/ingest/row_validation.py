@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 
 from training.common.arrays import Flags, Floats
 from training.common.times import to_naive_utc
+from training.data.physical_range import PhysicalRange, outside_ranges
 from training.data.sensors import Sensor, is_sensor_id
 from training.ingest.layouts import RawRows
 from training.ingest.load_report import CORRECTIONS, REASON_CODES, RowCodes, RowReason
@@ -209,9 +210,8 @@ class _RowSensors:
 
     def outside(self, values: Floats) -> Flags:
         """Which values lie outside the physical range of their sensor."""
-        low = [-np.inf if sensor is None or sensor.low is None else sensor.low for sensor in self.sensors]
-        high = [np.inf if sensor is None or sensor.high is None else sensor.high for sensor in self.sensors]
-        return (values < np.array(low)[self.sensor_index]) | (values > np.array(high)[self.sensor_index])
+        ranges = [PhysicalRange() if sensor is None else sensor.physical_range for sensor in self.sensors]
+        return outside_ranges(values, ranges, self.sensor_index)
 
     def sentinel(self, values: Floats) -> Flags:
         """Which values are a sentinel of their sensor: a number that means no value."""

@@ -87,7 +87,7 @@ class FaultChecks:
     def check_validity(self, marked: Flags) -> None:
         """Exclude readings without a value, outside the physical range, or marked bad on arrival."""
         values = self.good.to_numpy()
-        low, high = physical_range(self.sensor)
+        low, high = self.sensor.physical_range
         missing = ~np.isfinite(values)
         outside = ~missing & ((values < low) | (values > high))
         for kind, flags in (
@@ -165,7 +165,7 @@ class FaultChecks:
             factor=self.settings.still_factor,
             habit=self.settings.still_habit,
         )
-        at_limit = np.isin(values[runs.firsts], [values.min(), values.max(), *physical_range(self.sensor)])
+        at_limit = np.isin(values[runs.firsts], [values.min(), values.max(), *self.sensor.physical_range])
         at_rest = near_zero(values)[runs.firsts]
         if self.sensor.unit in {"%", "percent", "pct"}:
             at_rest |= at_limit
@@ -215,13 +215,6 @@ class FaultChecks:
         first, last, total = self.index[0].to_pydatetime(), self.index[-1].to_pydatetime(), len(self.good)
         fault = InstrumentFault(kind, first, last, total, detail)
         self.findings.append(FaultFinding(kind, 1, total, (fault,)))
-
-
-def physical_range(sensor: Sensor) -> tuple[float, float]:
-    """The physical range; infinite where it is not declared."""
-    low = -np.inf if sensor.low is None else sensor.low
-    high = np.inf if sensor.high is None else sensor.high
-    return low, high
 
 
 def near_zero(values: Floats) -> Flags:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from serving.recent_readings import EMPTY_TAIL, Tail
-from serving.vectorized.bad_samples import PhysicalRange, raw_history
+from serving.vectorized.bad_samples import raw_history
 from serving.vectorized.batch_scoring import ScoringCase, ScoringFailure, score_cases
 from serving.vectorized.packed_detector import DetectorArrays, PackedDetector
 from serving.vectorized.runtime import ScoringRuntime
+from training.data.physical_range import PhysicalRange
 
 HOUR = 3600.0
 
