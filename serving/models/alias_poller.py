@@ -5,7 +5,7 @@ memory. What a move leads to is in `champions`; the timer is in `poller`.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from serving.models.serving_state import ServingState
@@ -47,19 +47,11 @@ class AliasPoller:
         self.unreachable_reason, self.last_contact = None, datetime.now(UTC)
         return recovered
 
-    def load_initial(self, refresh: Callable[[], object]) -> None:
-        """Refresh once; while the registry is unreachable, take the aliases of the last start.
-
-        Raises:
-            RegistryError: the registry is unreachable and no aliases are stored.
-        """
-        try:
-            refresh()
-        except RegistryError:
-            stored = None if self.serving_state is None else self.serving_state.listings()
-            if not stored:
-                raise
-            self.listings = stored
+    def restore(self) -> bool:
+        """Take the aliases of the last start; False where none are stored."""
+        stored = None if self.serving_state is None else self.serving_state.listings()
+        self.listings = stored or {}
+        return bool(stored)
 
     def moved(self, serving: Mapping[ModelKey, Version]) -> list[ModelKey]:
         """The sensors and kinds whose alias names another version than the serving one, or none."""

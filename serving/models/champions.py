@@ -120,7 +120,11 @@ class Champions:
         self._fetch_failures: set[tuple[str, int]] = set()
         self._locks: dict[ModelKey, threading.Lock] = {}
         self._lock = threading.Lock()
-        self.aliases.load_initial(self.refresh)
+        try:
+            self.refresh()
+        except RegistryError:
+            if not self.aliases.restore():
+                raise
 
     def refresh(self) -> None:
         """Read all aliases by one query and switch the sensors whose champion has changed.
