@@ -123,6 +123,15 @@ def severity_name(_: Translator, severity: Severity) -> str:
     }[severity]
 
 
+def severity_label(_: Translator, severity: Severity) -> str:
+    """A severity as symbol and word.
+
+    >>> severity_label(Translator("pt"), Severity.CRITICAL)
+    '◆ crítico'
+    """
+    return f"{SEVERITY_SYMBOLS[severity]} {severity_name(_, severity)}"
+
+
 def state_name(_: Translator, state: AlertState) -> str:
     """The name of a state."""
     return {

@@ -118,6 +118,17 @@ class AlertStore:
         with reading(self.engine) as connection:
             return self._fetch(connection, query.order_by(*order).limit(limit))
 
+    def nearest_beginnings(
+        self, sensor_ids: Iterable[str], before: datetime, after: datetime
+    ) -> tuple[datetime | None, datetime | None]:
+        """When the last alert of these sensors before a time began, and the first one after another time."""
+        began = alerts.c.began_at
+        chosen = and_(alerts.c.sensor_id.in_(list(sensor_ids)), alerts.c.subject != FLOOD_SUBJECT)
+        previous = select(func.max(began)).where(chosen, began < before)
+        following = select(func.min(began)).where(chosen, began > after)
+        with reading(self.engine) as connection:
+            return connection.execute(previous).scalar(), connection.execute(following).scalar()
+
     def changes(
         self, *, start: datetime | None = None, end: datetime | None = None, alert_id: int | None = None
     ) -> list[tuple[int, AlertEvent]]:

@@ -402,9 +402,8 @@ def _print_alerts(shown_alerts: "Sequence[Alert]", as_json: bool) -> None:
 
 def _alert_row(_: "Translator", alert: "Alert", unit: str | None) -> dict[str, Any]:
     from monitoring.alerts.kinds import (
-        SEVERITY_SYMBOLS,
         AlertChange,
-        severity_name,
+        severity_label,
         state_name,
         verdict_name,
     )
@@ -414,7 +413,7 @@ def _alert_row(_: "Translator", alert: "Alert", unit: str | None) -> dict[str, A
     settled = alert.settled is not None
     return {
         _("No."): alert.id,
-        _("Severity"): f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
+        _("Severity"): severity_label(_, alert.severity),
         _("Type"): alert_name(_, alert),
         _("Sensor"): alert.topic.sensor_id,
         _("State"): change_name(_, AlertChange.SETTLED) if settled else state_name(_, alert.state),

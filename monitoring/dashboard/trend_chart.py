@@ -11,11 +11,12 @@ from html import escape
 import pandas as pd
 
 from monitoring.alerts.alert import Alert
-from monitoring.alerts.kinds import SEVERITY_SYMBOLS, severity_name, verdict_name
+from monitoring.alerts.kinds import severity_label, verdict_name
 from monitoring.alerts.maintenance import MaintenanceWindow
 from monitoring.dashboard.chart_elements import (
     Figure,
     LimitLine,
+    ValueRange,
     add_horizontal_line,
     axis_range,
     empty_figure,
@@ -77,7 +78,7 @@ def trend_figure(
             "domain": [top - share * (1 - PANEL_GAP_SHARE), top],
             "anchor": "x",
         }
-        _add_panel(figure, palette, _, panel, axis, (start, end))
+        _add_panel(figure, palette, _, panel, axis, (start, end), value_range)
         name = f"<b>{escape(panel.sensor.id)}</b> {escape(panel.sensor.name)}"
         label = {"text": name, "showarrow": False, "xref": "paper", "x": 0, "xanchor": "left"}
         font = {"font": {"color": palette.text, "size": 12}}
@@ -92,6 +93,7 @@ def _add_panel(
     panel: TrendPanel,
     axis: str,
     shown: tuple[datetime, datetime],
+    value_range: ValueRange | None,
 ) -> None:
     times = to_local_times(panel.readings["timestamp"], _.zone)
     unit = escape(unit_symbol(panel.sensor.unit))
@@ -110,8 +112,9 @@ def _add_panel(
         span = (alert.began_at, alert.returned_at or alert.closed_at or shown[1])
         _add_span(figure, _, axis, span, palette.of(alert.severity), ALERT_OPACITY, shown)
     if panel.alerts:
-        figure["data"].append(_alert_markers(palette, _, panel, axis, shown))
-    value_range = find_value_range(panel.readings["value"].to_numpy(float), panel.limits)
+        low, high = value_range or (0.0, 1.0)
+        height = low + MARKER_HEIGHT_SHARE * (high - low)
+        figure["data"].append(_alert_markers(palette, _, panel, axis, shown, height))
     for limit in panel.limits:
         if value_range is not None and value_range[0] <= limit.value <= value_range[1]:
             _add_limit(figure, palette, limit, axis)
@@ -137,11 +140,14 @@ def _add_span(
 
 
 def _alert_markers(
-    palette: Palette, _: Translator, panel: TrendPanel, axis: str, shown: tuple[datetime, datetime]
+    palette: Palette,
+    _: Translator,
+    panel: TrendPanel,
+    axis: str,
+    shown: tuple[datetime, datetime],
+    height: float,
 ) -> Figure:
     """A marker where each alert began, with its number, severity, type and verdict."""
-    value_range = find_value_range(panel.readings["value"].to_numpy(float), panel.limits) or (0.0, 1.0)
-    height = value_range[0] + MARKER_HEIGHT_SHARE * (value_range[1] - value_range[0])
     return {
         "type": "scatter",
         "mode": "markers",
@@ -163,8 +169,7 @@ def _alert_markers(
 def alert_label(_: Translator, alert: Alert) -> str:
     """An alert in one line: number, severity, type and verdict."""
     verdict = "" if alert.verdict is None else f", {verdict_name(_, alert.verdict)}"
-    severity = f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}"
-    return f"{alert.id} {severity}, {alert_name(_, alert)}{verdict}"
+    return f"{alert.id} {severity_label(_, alert.severity)}, {alert_name(_, alert)}{verdict}"
 
 
 def _add_limit(figure: Figure, palette: Palette, limit: LimitLine, axis: str) -> None:

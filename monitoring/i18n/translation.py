@@ -138,10 +138,23 @@ class Translator:
 
     def moment(self, at: datetime, /, pattern: str | None = None) -> str:
         """A time (naive UTC) in the time zone of the site."""
-        used_pattern = pattern or DATETIME_PATTERNS.get(self.language, DATETIME_PATTERNS[ENGLISH])
-        return format_datetime(
-            at.replace(tzinfo=UTC).astimezone(self.zone), used_pattern, locale=self._locale
-        )
+        return format_datetime(self._local(at), pattern or self.datetime_pattern, locale=self._locale)
+
+    @property
+    def datetime_pattern(self) -> str:
+        """How the language writes a time, in the letters of Unicode's date formats."""
+        return DATETIME_PATTERNS.get(self.language, DATETIME_PATTERNS[ENGLISH])
+
+    def wall_clock(self, at: datetime) -> datetime:
+        """A time (naive UTC) as the naive time of the site.
+
+        >>> Translator("pt", "America/Sao_Paulo").wall_clock(datetime(2026, 1, 31, 6))
+        datetime.datetime(2026, 1, 31, 3, 0)
+        """
+        return self._local(at).replace(tzinfo=None)
+
+    def _local(self, at: datetime) -> datetime:
+        return at.replace(tzinfo=UTC).astimezone(self.zone)
 
     def moment_with_zone(self, at: datetime) -> str:
         """A time (naive UTC) in the time zone of the site, with its offset.

@@ -40,6 +40,21 @@ class ChannelQueue:
     error: str | None
 
 
+def new_row(
+    alert_id: int | None, revision: int, channel: str, message: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
+    """The row of a message that waits for its first attempt; an alert that is not stored is refused."""
+    return {
+        "alert_id": alert_id,
+        "revision": revision,
+        "channel": channel,
+        "message": message,
+        "made_at": now,
+        "attempts": 0,
+        "next_at": now,
+    }
+
+
 class Outbox:
     """Reads and updates the stored messages."""
 

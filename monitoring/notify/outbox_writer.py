@@ -15,6 +15,7 @@ from monitoring.i18n.translation import Translator, load_translator
 from monitoring.notify.channels import DeliverySettings, channel_names, load_delivery_settings
 from monitoring.notify.message import compose_message
 from monitoring.notify.message_settings import MessageSettings
+from monitoring.notify.outbox import new_row
 from training.data.sensors import Sensor
 from training.settings import load_settings
 from training.storage.alert_tables import outbox
@@ -49,15 +50,7 @@ class OutboxWriter:
     def enqueue(self, connection: Connection, transitions: Iterable[Transition], *, now: datetime) -> None:
         """Add a message for each event and channel; the alerts are stored and have their ids."""
         rows = [
-            {
-                "alert_id": alert.id,
-                "revision": number,
-                "channel": channel,
-                "message": self._message(alert, event, number),
-                "made_at": now,
-                "attempts": 0,
-                "next_at": now,
-            }
+            new_row(alert.id, number, channel, self._message(alert, event, number), now)
             for alert, number, event in _numbered_events(transitions)
             if event.notify and not _is_part_of_flood(alert, event)
             for channel in self.channels

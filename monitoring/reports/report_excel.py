@@ -4,7 +4,7 @@ Names and notes are escaped, so that formulas in them are shown and do not run.
 """
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from openpyxl import Workbook
@@ -15,13 +15,11 @@ from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from monitoring.i18n.translation import Translator
-from monitoring.reports.report_html import cell_text
-from monitoring.reports.shift_report import Cell, ReportSection, ShiftReport
+from monitoring.reports.shift_report import Cell, ReportSection, ShiftReport, cell_text
 
 MAX_COLUMN_WIDTH = 60  # characters
 CHART_ROWS = 16  # of the sheet, that a chart takes
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run cells that start so
-TIME_FORMATS = {"en": "yyyy-mm-dd hh:mm", "pt": "dd/mm/yyyy hh:mm"}
 DURATION_FORMAT = "[h]:mm"
 
 
@@ -70,8 +68,8 @@ def _write_cell(_: Translator, sheet: Worksheet, line: int, place: int, value: C
     cell.alignment = Alignment(vertical="top", wrap_text=isinstance(value, str))
     if isinstance(value, datetime):
         # Excel knows no time zones: the site's wall clock, as everywhere in the report.
-        cell.value = value.replace(tzinfo=UTC).astimezone(_.zone).replace(tzinfo=None, microsecond=0)
-        cell.number_format = TIME_FORMATS.get(_.language, TIME_FORMATS["en"])
+        cell.value = _.wall_clock(value).replace(microsecond=0)
+        cell.number_format = _.datetime_pattern.lower()  # Excel has the same letters in lower case
     elif isinstance(value, timedelta):
         cell.value, cell.number_format = value, DURATION_FORMAT
     else:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from monitoring.i18n.translation import Translator
-from monitoring.reports.shift_report import Cell, ReportSection, ShiftReport
+from monitoring.reports.shift_report import Cell, ReportSection, ShiftReport, cell_text
 
 CSS = """
 @page { size: A4 landscape; margin: 12mm }
@@ -51,27 +51,11 @@ def render_html(report: ShiftReport) -> str:
     )
 
 
-def cell_text(_: Translator, cell: Cell) -> str:
-    """A cell as the reader's language writes it."""
-    if cell is None:
-        return ""
-    if isinstance(cell, datetime):
-        return _.moment(cell)
-    if isinstance(cell, timedelta):
-        return _.duration(cell.total_seconds())
-    return cell if isinstance(cell, str) else _.number(cell)
-
-
-def filled_columns(section: ReportSection) -> list[int]:
-    """The columns that have a value in any row; the others are left out of pages."""
-    return [i for i in range(len(section.columns)) if any(row[i] not in (None, "") for row in section.rows)]
-
-
 def _section(_: Translator, section: ReportSection, css_class: str = "") -> str:
     title = f"<h2>{html.escape(section.title)}</h2>"
     if not section.rows:
         return f"{title}<p>{html.escape(section.empty)}</p>"
-    columns = filled_columns(section)
+    columns = section.filled_columns
     head = "".join(
         f"<th scope='col' class='{_css_class(section.rows[0][i])}'>{html.escape(section.columns[i])}</th>"
         for i in columns

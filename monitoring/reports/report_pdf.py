@@ -11,8 +11,7 @@ import matplotlib as mpl
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout
 
-from monitoring.reports.report_html import cell_text, filled_columns
-from monitoring.reports.shift_report import ReportSection, ShiftReport
+from monitoring.reports.shift_report import ReportSection, ShiftReport, cell_text
 
 FONT = "DejaVu"  # ships with Matplotlib; has the severity symbols and every European letter
 TITLE_SIZE, HEADING_SIZE, TEXT_SIZE = 14, 10, 7
@@ -56,7 +55,7 @@ def _add_section(pdf: FPDF, report: ShiftReport, section: ReportSection) -> None
     if not section.rows:
         _line(pdf, section.empty, TEXT_SIZE)
         return
-    columns = filled_columns(section)
+    columns = section.filled_columns
     rows = [[cell_text(report.words, row[i]) for i in columns] for row in section.rows]
     names = [section.columns[i] for i in columns]
     pdf.set_font(FONT, "B", TEXT_SIZE)

@@ -13,8 +13,10 @@ from sqlalchemy import insert, select
 
 from monitoring.i18n.translation import load_translator
 from monitoring.notify.message import MESSAGE_NAMESPACE, NotifyType
+from monitoring.notify.outbox import new_row
 from monitoring.reports.report_files import write_report
 from monitoring.reports.shift_report import build_shift_report
+from training.common.times import to_seconds
 from training.errors import write_errors
 from training.operations.console import to_json_value
 from training.settings import Settings, load_settings
@@ -23,8 +25,6 @@ from training.storage.database import writing
 from training.workspace import Workspace
 
 REPORT_ALERT_ID = 0  # of the outbox rows: a report belongs to no alert; ids of alerts begin at 1
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as everywhere
-MINUTE = timedelta(minutes=1)
 
 
 class ReportFormat(StrEnum):
@@ -66,7 +66,7 @@ def write_scheduled_report(workspace: Workspace, *, now: datetime) -> Path:
     with write_errors("The report", path):
         folder.mkdir(parents=True, exist_ok=True)
     write_report(shift, path)
-    revision = (end - EPOCH) // MINUTE
+    revision = int(to_seconds(end)) // 60  # one report a minute at most
     message = {
         "id": str(uuid.uuid5(MESSAGE_NAMESPACE, f"shift report {end.isoformat()}")),
         "title": shift.title,
@@ -81,15 +81,7 @@ def write_scheduled_report(workspace: Workspace, *, now: datetime) -> Path:
         )
         already = set(connection.execute(queued).scalars())
         rows = [
-            {
-                "alert_id": REPORT_ALERT_ID,
-                "revision": revision,
-                "channel": channel,
-                "message": message,
-                "made_at": now,
-                "attempts": 0,
-                "next_at": now,
-            }
+            new_row(REPORT_ALERT_ID, revision, channel, message, now)
             for channel in settings.channels
             if channel not in already
         ]

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.evidence_text import evidence_text
 from monitoring.alerts.kinds import (
-    SEVERITY_SYMBOLS,
     AlertChange,
     AlertState,
     AlertType,
-    severity_name,
+    severity_label,
     state_name,
     verdict_name,
 )
@@ -38,6 +37,17 @@ MAX_CHARTS = 20  # of the most severe alerts; a chart takes 0.1 s and 15 kB
 Cell = str | int | float | datetime | timedelta | None  # times are naive UTC
 
 
+def cell_text(_: Translator, cell: Cell) -> str:
+    """A cell as the reader's language writes it."""
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        return _.moment(cell)
+    if isinstance(cell, timedelta):
+        return _.duration(cell.total_seconds())
+    return cell if isinstance(cell, str) else _.number(cell)
+
+
 @dataclass(frozen=True)
 class ReportSection:
     """One table of the report."""
@@ -46,6 +56,11 @@ class ReportSection:
     empty: str  # shown instead of a table without rows
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+
+    @property
+    def filled_columns(self) -> list[int]:
+        """The columns that have a value in any row; the others are left out of pages."""
+        return [i for i in range(len(self.columns)) if any(row[i] not in (None, "") for row in self.rows)]
 
 
 @dataclass(frozen=True)
@@ -131,7 +146,7 @@ def _alerts_section(
     rows: list[tuple[Cell, ...]] = [
         (
             alert.id,
-            f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
+            severity_label(_, alert.severity),
             alert_name(_, alert),
             _sensor_title(fleet, alert.topic.sensor_id),
             alert.topic.platform,
@@ -184,7 +199,7 @@ def _shelved_section(_: Translator, fleet: Fleet, alerts: Sequence[Alert]) -> Re
     rows: list[tuple[Cell, ...]] = [
         (
             alert.id,
-            f"{SEVERITY_SYMBOLS[alert.severity]} {severity_name(_, alert.severity)}",
+            severity_label(_, alert.severity),
             _sensor_title(fleet, alert.topic.sensor_id),
             alert_name(_, alert),
             alert.shelved_until,

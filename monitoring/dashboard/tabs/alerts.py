@@ -15,12 +15,11 @@ from monitoring.alerts.actions import verdict_and_note
 from monitoring.alerts.alert import Alert, AlertEvent
 from monitoring.alerts.evidence_text import evidence_text
 from monitoring.alerts.kinds import (
-    SEVERITY_SYMBOLS,
     AlertChange,
     AlertState,
     AlertType,
     AlertVerdict,
-    Severity,
+    severity_label,
     severity_name,
     state_name,
     verdict_name,
@@ -132,14 +131,8 @@ def _show_actions(_: Translator, alert: Alert) -> None:
     note_key = f"note-{alert.id}"
     st.text_input(_("Comment (optional)"), key=note_key, max_chars=500)
     with st.container(horizontal=True, gap="small"):
-        if alert.acknowledged_at is None and alert.state is not AlertState.CLOSED:
-            st.button(
-                _("Acknowledge"),
-                key=f"ack-{alert.id}",
-                on_click=acknowledge_alert,
-                args=(_, alert.id),
-                help=_("The alert is being handled; it is no longer escalated"),
-            )
+        if can_acknowledge(alert):
+            show_acknowledge_button(_, alert, key=f"ack-{alert.id}")
         for verdict, label, help_text in (
             (AlertVerdict.CONFIRM, _("Confirm anomaly"), _("A real fault; detectors are evaluated with it")),
             (AlertVerdict.FALSE, _("False alarm"), _("No fault; the next training learns from it")),
@@ -173,6 +166,17 @@ def _show_actions(_: Translator, alert: Alert) -> None:
                 )
 
 
+def can_acknowledge(alert: Alert) -> bool:
+    """Whether an alert waits for somebody to look after it."""
+    return alert.acknowledged_at is None and alert.state is not AlertState.CLOSED
+
+
+def show_acknowledge_button(_: Translator, alert: Alert, *, key: str) -> None:
+    """The button that acknowledges an alert."""
+    help_text = _("The alert is being handled; it is no longer escalated")
+    st.button(_("Acknowledge"), key=key, on_click=_acknowledge, args=(_, alert.id), help=help_text)
+
+
 def show_unshelve_button(_: Translator, alert: Alert) -> None:
     """The button that ends the shelving of an alert."""
     help_text = _("Send notifications of the alert again")
@@ -181,8 +185,7 @@ def show_unshelve_button(_: Translator, alert: Alert) -> None:
     )
 
 
-def acknowledge_alert(_: Translator, alert_id: int) -> None:
-    """Acknowledge one alert."""
+def _acknowledge(_: Translator, alert_id: int) -> None:
     change_alert(
         _,
         lambda who, now: acknowledge(shared_state().workspace, alert_id, by=who, now=now),
@@ -276,11 +279,10 @@ def closed_alerts_table(_: Translator, alerts: list[Alert], sensor: Sensor) -> p
 
 
 def _closed_alert_row(_: Translator, alert: Alert, sensor: Sensor) -> dict[str, str]:
-    severity = Severity(alert.severity)
     seconds = (alert.last_at - alert.began_at).total_seconds()
     verdict = (alert.verdict and verdict_name(_, alert.verdict), alert.verdict_by, alert.note)
     return {
-        "severity": f"{SEVERITY_SYMBOLS[severity]} {severity_name(_, severity)}",
+        "severity": severity_label(_, alert.severity),
         "type": alert_name(_, alert),
         "since": _.moment(alert.began_at),
         "duration": _.duration(seconds) if seconds > 0 else "",

@@ -28,7 +28,13 @@ from monitoring.dashboard.fleet_view import (
     untrained_concerns,
 )
 from monitoring.dashboard.sensor_data import load_newest_values
-from monitoring.dashboard.tabs.alerts import acknowledge_alert, alert_badge, alert_text, change_alert
+from monitoring.dashboard.tabs.alerts import (
+    alert_badge,
+    alert_text,
+    can_acknowledge,
+    change_alert,
+    show_acknowledge_button,
+)
 from monitoring.dashboard.tabs.sensor_rows import pick_rows
 from monitoring.dashboard.tabs.shelved import show_shelved
 from monitoring.dashboard.theme import (
@@ -219,17 +225,7 @@ def _show_concern(_: Translator, view: FleetView, concern: Concern) -> None:
             help=_("Open {sensor}", sensor=escape_markdown(sensor.id)),
         )
         if concern.alert and can_acknowledge(concern.alert) and has_role(Role.OPERATE):
-            st.button(
-                _("Acknowledge"),
-                key=f"ack-row-{concern.alert.id}",
-                on_click=acknowledge_alert,
-                args=(_, concern.alert.id),
-            )
-
-
-def can_acknowledge(alert: Alert) -> bool:
-    """Whether an alert waits for somebody to look after it."""
-    return alert.acknowledged_at is None and alert.state is not AlertState.CLOSED
+            show_acknowledge_button(_, concern.alert, key=f"ack-row-{concern.alert.id}")
 
 
 def _acknowledge_shown(_: Translator, alert_ids: Sequence[int]) -> None:

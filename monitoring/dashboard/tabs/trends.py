@@ -13,7 +13,7 @@ import streamlit as st
 
 from monitoring.alerts.alert import Alert
 from monitoring.alerts.maintenance import MaintenanceWindow, list_maintenance
-from monitoring.alerts.store import FLOOD_SUBJECT
+from monitoring.alerts.store import FLOOD_SUBJECT, AlertStore
 from monitoring.dashboard.chart_elements import PLOTLY_CONFIG
 from monitoring.dashboard.sensor_data import load_period
 from monitoring.dashboard.tabs.limits import sensor_limits
@@ -107,7 +107,7 @@ def _pick_period(_: Translator) -> tuple[float | None, tuple[datetime, datetime]
         (columns[1], "until", _("Until"), end),
     ):
         key = f"trend-{name}-{_.language}"
-        set_widget(key, _to_wall_clock(_, at))
+        set_widget(key, _.wall_clock(at))
         with column:
             st.datetime_input(
                 f"{label} ({_.zone_name(at)})",
@@ -136,10 +136,6 @@ def _read_time(_: Translator, name: str, default: datetime) -> datetime:
     except ValueError:
         return default.replace(second=0, microsecond=0)
     return wall_clock.astimezone(UTC).replace(tzinfo=None)
-
-
-def _to_wall_clock(_: Translator, at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC).astimezone(_.zone).replace(tzinfo=None)
 
 
 def _show_trends(
@@ -205,16 +201,14 @@ def _show_steps(_: Translator, sensor_ids: Sequence[str], start: datetime, end: 
     """Buttons to the period before and after, and to the previous and the next alert of these sensors."""
     length = end - start
     margin = length * EVENT_MARGIN_SHARE
-    all_alerts = list_alerts(shared_state().workspace, sensor_ids, alive=None)
-    times = sorted({alert.began_at for alert in all_alerts if alert.topic.subject != FLOOD_SUBJECT})
     # The event that a step leads to lies at the margin; the next step must lead to another.
-    at = start + margin
-    before = [time for time in times if time < at - timedelta(minutes=1)]
-    after = [time for time in times if time > at + timedelta(minutes=1)]
+    at, minute = start + margin, timedelta(minutes=1)
+    store = AlertStore(shared_state().workspace.engine)
+    before, after = store.nearest_beginnings(sensor_ids, at - minute, at + minute)
     steps = (
         ("back", _("◀ Earlier"), start - length / 2),
-        ("previous", _("◀ Previous alert"), before[-1] - margin if before else None),
-        ("next", _("Next alert ▶"), after[0] - margin if after else None),
+        ("previous", _("◀ Previous alert"), before - margin if before else None),
+        ("next", _("Next alert ▶"), after - margin if after else None),
         ("forward", _("Later ▶"), start + length / 2),
     )
     with st.container(horizontal=True, gap="small"):
@@ -230,7 +224,7 @@ def _show_steps(_: Translator, sensor_ids: Sequence[str], start: datetime, end: 
 
 def _show_period(_: Translator, start: datetime, length: timedelta) -> None:
     times = {
-        name: _to_wall_clock(_, at).strftime("%Y-%m-%dT%H:%M")
+        name: _.wall_clock(at).strftime("%Y-%m-%dT%H:%M")
         for name, at in (("from", start), ("until", start + length))
     }
     set_choices(trend=CUSTOM_PERIOD, **times)
